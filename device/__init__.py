@@ -1,0 +1,1 @@
+"""The runtime on the device: cameras, embeddings, the head that learns, and its durable state."""

@@ -1,0 +1,85 @@
+"""Writing files so that a partial one never stands under its final name."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import StorageError
+
+_NEXT_STEP = {
+    errno.ENOSPC: "free some space on the disk and try again",
+    errno.EDQUOT: "free some of your quota and try again",
+    errno.EFBIG: "raise the file size limit and try again",
+    errno.EROFS: "the file system is read-only: remount it writable or choose another folder",
+    errno.EACCES: "choose a folder you may write to, or change its permissions",
+    errno.EPERM: "choose a folder you may write to, or change its permissions",
+    errno.ENOENT: "create the folder first or correct the path",
+    errno.ENOTDIR: "a part of the path is a file: correct the path",
+    errno.EISDIR: "that path is a folder: give a file's name",
+}
+
+
+def storage_error(error: OSError, path: Path) -> StorageError:
+    """Say what an `OSError` met while writing `path` means, and what to do next."""
+    step = _NEXT_STEP.get(error.errno or 0, "check the disk and the path")
+    return StorageError(error.errno or errno.EIO, f"cannot write {path}: {error.strerror or error}; {step}")
+
+
+def refuse_existing(path: Path, force: bool = False) -> None:
+    """Raise `StorageError` when `path` is there and `force` is not given."""
+    if path.exists() and not force:
+        raise StorageError(
+            errno.EEXIST, f"{path} is already there and is not overwritten; give --force or another name"
+        )
+
+
+@contextlib.contextmanager
+def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; on success it takes the final name, durably.
+
+    The temporary file is flushed to the disk before the rename and the folder after it, so that
+    after a power cut there is the old file or the new one, never a half. On any exception the
+    temporary file is removed.
+
+    Raises:
+        StorageError: `path` exists and `force` is false, or the disk is full, read-only, or forbidden.
+    """
+    path = Path(path)
+    refuse_existing(path, force)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        os.fchmod(handle, 0o666 & ~_umask())  # mkstemp gives 0600, which would surprise whoever shares the file
+        os.close(handle)
+    except OSError as error:
+        raise storage_error(error, path) from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except StorageError:
+        raise
+    except OSError as error:
+        raise (storage_error(error, path) if error.errno in _NEXT_STEP else error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
