@@ -32,7 +32,8 @@ def apply_map(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> NDArra
         raise EmbeddingError(f"embeddings must have shape [N, D] or [D], got {values.shape}")
     if not np.isfinite(values).all():
         raise EmbeddingError(
-            "an embedding holds NaN or infinity and was not used; check the frame, and verify the model file with 'edgetl inspect'"
+            "an embedding holds NaN or infinity and was not used; check the frame, "
+            "and verify the model file with 'edgetl inspect'"
         )
     if map_name == "identity":
         return values
@@ -41,7 +42,8 @@ def apply_map(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> NDArra
     elif map_name != "l2":
         raise EmbeddingError(f"the embedding map must be one of {', '.join(MAPS)}, got {map_name!r}")
     norm = np.linalg.norm(values, axis=-1, keepdims=True)
-    return np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)
+    unit: NDArray[np.float64] = np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)
+    return unit
 
 
 def encode(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> Codes:

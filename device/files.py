@@ -53,7 +53,9 @@ def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     refuse_existing(path, force)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.fchmod(handle, 0o666 & ~_umask())  # mkstemp gives 0600, which would surprise whoever shares the file
+        os.fchmod(
+            handle, 0o666 & ~_umask()
+        )  # mkstemp gives 0600, which would surprise whoever shares the file
         os.close(handle)
     except OSError as error:
         raise storage_error(error, path) from error

@@ -12,14 +12,14 @@ from pathlib import Path
 # A photo of more pixels than this is refused before memory is taken for it; the largest phone
 # sensors have 2e8.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
+# A damaged photo is reported by us, with its name; OpenCV's own warnings would come on top.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PhotoError
-
-cv2.setLogLevel(2)  # errors only: a damaged photo is reported by us, with its name
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 _MAX_BYTES = 256 * 2**20
@@ -86,7 +86,9 @@ def check_image(image: Image) -> None:
 def encode_jpeg(rgb: Image, quality: int = 85) -> bytes:
     """Encode uint8 [H, W, 3] RGB as JPEG."""
     check_image(rgb)
-    done, data = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
     if not done:
         raise PhotoError(f"the image of shape {rgb.shape} cannot be encoded as JPEG")
     return bytes(data)
@@ -108,7 +110,9 @@ def _read_bytes(path: Path) -> bytes:
             raise PhotoError(f"{path} has {size} bytes, a photo has at most {_MAX_BYTES}; leave it out")
         return path.read_bytes()
     except OSError as error:
-        raise PhotoError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from error
+        raise PhotoError(
+            f"{path} cannot be read: {error.strerror}; check the path and its permissions"
+        ) from error
 
 
 def _is_cut_off(jpeg: bytes) -> bool:

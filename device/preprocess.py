@@ -52,11 +52,15 @@ class Preprocessing:
         if self.resize not in RESIZE_MODES:
             raise ModelFileError(f"resize must be one of {', '.join(RESIZE_MODES)}, got {self.resize!r}")
         if not (1 <= self.height <= _MAX_SIDE and 1 <= self.width <= _MAX_SIDE):
-            raise ModelFileError(f"the input size must be 1 to {_MAX_SIDE} pixels, got {self.height}x{self.width}")
+            raise ModelFileError(
+                f"the input size must be 1 to {_MAX_SIDE} pixels, got {self.height}x{self.width}"
+            )
         if not 0.05 <= self.crop_fraction <= 1:
             raise ModelFileError(f"crop_fraction must be 0.05 to 1, got {self.crop_fraction}")
         if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
-            raise ModelFileError(f"mean and std are three numbers each, std above 0; got {self.mean}, {self.std}")
+            raise ModelFileError(
+                f"mean and std are three numbers each, std above 0; got {self.mean}, {self.std}"
+            )
 
     def prepare(self, image: Image) -> Image:
         """Cut and resize `image`.
@@ -79,7 +83,7 @@ class Preprocessing:
 
     def normalise(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give ``(x - mean) / std`` as float32; for training only, the model file does it inside."""
-        mean, std = np.float32(self.mean), np.float32(self.std)
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         return (batch.astype(np.float32) - mean) / std
 
     def to_dict(self) -> dict[str, Any]:
@@ -111,7 +115,9 @@ class Preprocessing:
                 std=(std[0], std[1], std[2]),
             )
         except (KeyError, TypeError, IndexError, OverflowError) as error:
-            raise ModelFileError(f"the preprocessing fields are incomplete or wrong: {error!r} in {fields!r}") from error
+            raise ModelFileError(
+                f"the preprocessing fields are incomplete or wrong: {error!r} in {fields!r}"
+            ) from error
 
     def _window(self, image: Image) -> Image:
         rows, columns = image.shape[:2]
