@@ -1,0 +1,107 @@
+"""Cameras: one way to get RGB frames from hardware, files, streams, or nothing at all.
+
+`open_camera` chooses the backend from the source's name; each backend is a file of its own and imports
+what it needs only when it is used.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ..errors import CameraError
+from .base import Camera, EndOfSource, Frame, FrameTimeout, Notice
+from .options import Options
+
+__all__ = ["Camera", "EndOfSource", "Frame", "FrameTimeout", "Notice", "Options", "open_camera"]
+
+_STREAMS = ("rtsp", "rtsps", "http", "https")
+
+
+def open_camera(
+    source: str | int | Path | None = None,
+    *,
+    fps: float | None = None,
+    size: tuple[int, int] | str | None = None,
+    rotate: int = 0,
+    mirror: bool = False,
+    crop: tuple[float, float, float, float] | str | None = None,
+    loop: bool = False,
+    timeout: float = 10.0,
+    notice: Notice | None = None,
+) -> Camera:
+    """Open a source of frames; every frame is uint8 [H, W, 3] RGB.
+
+    >>> with open_camera("fake:red,blue") as camera:
+    ...     camera.read().image.mean(axis=(0, 1)).argmax()  # channel 0 is red
+    np.int64(0)
+
+    Args:
+        source: ``0`` or ``/dev/video0`` (V4L2), ``picamera2`` or ``picamera2:1``, a video file, a photo or a folder
+            of photos, an ``rtsp://`` or ``http://`` stream, ``fake`` or ``fake:SCRIPT``. None takes the environment
+            variable ``EDGETL_CAMERA``, else the first camera found.
+        fps: At most this many frames per second; of a video file, this many per second of film.
+        size: Width and height of the delivered frames, or ``"640x480"``; other shapes are cropped at the centre.
+        rotate: Degrees clockwise: 0, 90, 180 or 270.
+        mirror: Swap left and right.
+        crop: Left, top, width, height, in pixels or as fractions of the frame; applied first.
+        loop: Start a folder or a video file again when it ends.
+        timeout: Seconds that reading a live camera waits for a new frame.
+        notice: Called with remarks such as "unplugged, trying again in 2 s"; default: the log, which goes to stderr.
+
+    Raises:
+        CameraError: There is no such camera, it is busy or forbidden, or an option makes no sense.
+    """
+    options = Options.of(fps=fps, size=size, rotate=rotate, mirror=mirror, crop=crop, loop=loop)
+    name = _choose(source)
+    scheme = name.partition("://")[0].lower() if "://" in name else ""
+    if name == "fake" or name.startswith("fake:"):
+        from .fake import FakeCamera
+
+        return FakeCamera(name, options, notice)
+    if scheme and scheme not in _STREAMS:
+        raise CameraError(
+            f"the camera {name!r} has the unknown scheme {scheme}://; expected one of {', '.join(_STREAMS)}"
+        )
+    if scheme or name.isdecimal() or name.startswith("/dev/") or name.partition(":")[0] == "picamera2":
+        return _open_live(name, scheme, options, timeout, notice)
+    return _open_path(Path(name), options, notice)
+
+
+def _choose(source: str | int | Path | None) -> str:
+    if source is None or source == "":
+        source = os.environ.get("EDGETL_CAMERA") or _first_found()
+    if isinstance(source, int) and source < 0:
+        raise CameraError(
+            f"a camera's number must be 0 or above, but got {source}; `edgetl cameras` lists them"
+        )
+    return str(source).strip()
+
+
+def _first_found() -> str:
+    from .discover import first_camera
+
+    return first_camera()
+
+
+def _open_live(name: str, scheme: str, options: Options, timeout: float, notice: Notice | None) -> Camera:
+    from .live import LiveCamera, open_device
+
+    return LiveCamera(open_device(name, scheme, options, timeout), name, options, notice, timeout=timeout)
+
+
+def _open_path(path: Path, options: Options, notice: Notice | None) -> Camera:
+    if not path.exists():
+        raise CameraError(
+            f"there is no camera, file or folder {str(path)!r}; expected 0, /dev/video0, picamera2, a video file, "
+            "a folder of photos, an rtsp:// or http:// stream, or fake; `edgetl cameras` lists the cameras"
+        )
+    from ..images import PHOTO_SUFFIXES  # brings OpenCV, which the fake camera does without
+
+    if path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES:
+        from .folder import FolderCamera
+
+        return FolderCamera(path, options, notice)
+    from .video import VideoCamera
+
+    return VideoCamera(path, options, notice)

@@ -1,0 +1,147 @@
+"""A camera without hardware: coloured shapes, the same in every run.
+
+A named backend that ships and is tested, and is never the default. The script after ``fake:`` says what
+is shown: ``fake:red,blue`` changes the scene with each frame, ``fake:red*30,blue*30`` every thirty frames,
+``fake:red*5,end`` ends after five, ``fake:@FILE`` shows the scene whose name stands in FILE at the moment.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import hashlib
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import CameraError
+from .base import Camera, EndOfSource, Frame, Image, Notice, Pace
+from .options import Options
+
+DEFAULT_SCRIPT = "red*30,blue*30"
+_HEIGHT, _WIDTH = 240, 320
+_COLOURS = {
+    "red": (224, 16, 16),
+    "green": (16, 200, 16),
+    "blue": (16, 16, 224),
+    "yellow": (224, 208, 16),
+    "cyan": (16, 208, 208),
+    "magenta": (208, 16, 208),
+    "orange": (232, 128, 16),
+    "grey": (128, 128, 128),
+    "white": (235, 235, 235),
+}
+_MAX_REPEATS = 1_000_000
+
+
+class FakeCamera(Camera):
+    """Draw a scene per frame: any name is a scene, colours look like their name, ``black`` is black.
+
+    A frame depends only on the scene's name and the frame's number. With `fps` the frames are paced;
+    without, they come as fast as they are read.
+    """
+
+    kind = "fake"
+
+    def __init__(
+        self, source: str = "fake", options: Options | None = None, notice: Notice | None = None
+    ) -> None:
+        """Read the script.
+
+        Raises:
+            CameraError: The script is empty or malformed.
+        """
+        super().__init__(source, options, notice)
+        script = source.partition(":")[2] or DEFAULT_SCRIPT
+        self._file = Path(script[1:]) if script.startswith("@") else None
+        self._scenes = _parse("red" if self._file else script)
+        self._total = sum(count for _, count in self._scenes)
+        self._ends = not self._file and self._scenes[-1] == ("end", 0)
+        self._pace = Pace(self.options.fps)
+        self._index = 0
+
+    def scene(self, index: int) -> str:
+        """Return the name of the scene that frame number `index` shows."""
+        if self._file:
+            return _scene_in(self._file)
+        place = index % self._total
+        for name, count in self._scenes:
+            if place < count:
+                return name
+            place -= count
+        raise IndexError(index)  # unreachable: place < total
+
+    def _next(self, timeout: float | None) -> Frame:
+        if self._ends and self._index >= self._total:
+            raise EndOfSource(f"the script of {self.source} is at its end after {self._total} frames")
+        self._pace.wait()
+        index, self._index = self._index, self._index + 1
+        return Frame(draw(self.scene(index), index), time.time(), index, self.source)
+
+
+def draw(scene: str, index: int = 0) -> Image:
+    """Draw frame number `index` of a scene: its colour, a grain, and its shape at a place that wanders.
+
+    Returns:
+        uint8 [240, 320, 3] RGB.
+    """
+    if scene == "black":
+        return np.zeros((_HEIGHT, _WIDTH, 3), np.uint8)
+    digest = hashlib.sha256(scene.encode()).digest()
+    random = np.random.default_rng([int.from_bytes(digest[:4], "little"), index])
+    grain = random.integers(-14, 15, size=(_HEIGHT // 8, _WIDTH // 8, 1), dtype=np.int16)
+    coarse = np.asarray(_colour(scene, digest), np.int16) + grain  # [30, 40, 3]
+    image = np.clip(coarse, 0, 255).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    centre = random.uniform((90, 90), (_HEIGHT - 90, _WIDTH - 90))
+    image[_shape(digest[4] % 4, centre, random.uniform(30, 60))] //= 4  # a darker tone of the same colour
+    return image
+
+
+def _colour(scene: str, digest: bytes) -> tuple[int, ...]:
+    if scene in _COLOURS:
+        return _COLOURS[scene]
+    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(digest[5] / 255, 0.85, 0.85))
+
+
+def _shape(kind: int, centre: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
+    rows, columns = np.ogrid[:_HEIGHT, :_WIDTH]
+    y, x = rows - centre[0], columns - centre[1]
+    inside: npt.NDArray[np.bool_]
+    if kind == 0:  # disc
+        inside = x * x + y * y < radius * radius
+    elif kind == 1:  # square
+        inside = (abs(x) < radius) & (abs(y) < radius)
+    elif kind == 2:  # triangle
+        inside = (abs(x) < (y + radius) / 2) & (y < radius)
+    else:  # ring
+        inside = (x * x + y * y < radius * radius) & (x * x + y * y > radius * radius / 4)
+    return inside
+
+
+def _parse(script: str) -> list[tuple[str, int]]:
+    """Read ``"red*30,blue,end"`` as ``[("red", 30), ("blue", 1), ("end", 0)]``."""
+    scenes: list[tuple[str, int]] = []
+    for item in script.split(","):
+        match = re.fullmatch(r"\s*([^*]*?)\s*(?:\*\s*(\d{1,7}))?\s*", item)
+        if not match or not match[1]:
+            raise CameraError(
+                f"a fake camera's script is SCENE*FRAMES,SCENE*FRAMES such as red*30,blue*30, but got {item!r}"
+            )
+        scenes.append(("end", 0) if match[1] == "end" else (match[1], int(match[2] or 1)))
+    total = sum(count for _, count in scenes)
+    if not 0 < total <= _MAX_REPEATS or ("end", 0) in scenes[:-1]:
+        raise CameraError(
+            f"a fake camera's script needs 1 to {_MAX_REPEATS} frames and `end` in the last place only, but got {script!r}"
+        )
+    return scenes
+
+
+def _scene_in(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8").strip() or "grey"
+    except OSError as error:
+        raise CameraError(
+            f"the fake camera's scene file {file} cannot be read: {error.strerror}; write a scene's name into it"
+        ) from error
