@@ -1,0 +1,99 @@
+"""The ``edgetl`` command: a group that imports a command's module only when it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+import click
+
+from device.errors import DeviceError
+
+from . import __version__
+from .errors import EdgetlError
+
+# where a command is used -> its name; the module is edgetl.commands.NAME
+SECTIONS = {
+    "On the laptop": ("finetune", "convert", "evaluate", "inspect", "demo"),
+    "On the device": (
+        "check",
+        "cameras",
+        "teach",
+        "run",
+        "serve",
+        "status",
+        "forget",
+        "label",
+        "buttons",
+        "export",
+        "merge",
+        "backup",
+        "rollback",
+        "recover",
+        "service",
+    ),
+    "On both": ("bench",),
+}
+
+
+class LazyGroup(click.Group):
+    """A click group whose commands are modules, imported one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name every command, in the order of `SECTIONS`."""
+        return [name for names in SECTIONS.values() for name in names]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of `cmd_name` and give its ``command``."""
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"edgetl.commands.{cmd_name}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands by where they are used."""
+        for section, names in SECTIONS.items():
+            commands = [(name, self.get_command(ctx, name)) for name in names]
+            rows = [(name, command.get_short_help_str(70)) for name, command in commands if command]
+            with formatter.section(section):
+                formatter.write_dl(rows)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command and turn every error into a message."""
+        try:
+            return super().invoke(ctx)
+        except (DeviceError, EdgetlError) as error:
+            raise click.ClickException(_message(error)) from error
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, EOFError):
+            raise
+        except Exception as error:
+            if os.environ.get("EDGETL_DEBUG"):
+                raise
+            raise click.ClickException(
+                f"unexpected {type(error).__name__}: {error}\n"
+                "This is a bug in edgetl. Please report it with what EDGETL_DEBUG=1 in front of the command shows."
+            ) from error
+
+
+@click.group(
+    cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="edgetl")
+def main() -> None:
+    """Teach a Raspberry Pi or Coral to see: convert on a laptop, learn on the device.
+
+    \b
+    Example:
+      edgetl convert efficientnet-lite0 --quantize int8 --out base.tflite
+      edgetl teach base.tflite mug --camera 0
+      edgetl run base.tflite --camera 0
+    """
+
+
+def _message(error: Exception) -> str:
+    # OSError's own text starts with "[Errno 28]", which helps nobody: our message is its second argument
+    if isinstance(error, OSError) and len(error.args) >= 2:
+        return str(error.args[1])
+    return str(error)

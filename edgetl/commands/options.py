@@ -1,0 +1,120 @@
+"""Options, arguments and output that several commands share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+
+
+def json_option(function: Decorated) -> Decorated:
+    """Add ``--json``, given to the command as ``as_json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")(function)
+
+
+def force_option(function: Decorated) -> Decorated:
+    """Add ``--force``."""
+    return click.option("--force", is_flag=True, help="Overwrite what is already there.")(function)
+
+
+def model_argument(function: Decorated) -> Decorated:
+    """Add the argument MODEL, a model file."""
+    return click.argument("model", type=click.Path(path_type=Path, dir_okay=False))(function)
+
+
+def state_option(function: Decorated) -> Decorated:
+    """Add ``--state``, given as a path or None; see `state_path`."""
+    return click.option(
+        "--state",
+        type=click.Path(path_type=Path, dir_okay=False),
+        help="What the device learned.  [default: MODEL with the suffix .db]",
+    )(function)
+
+
+def head_option(function: Decorated) -> Decorated:
+    """Add ``--head``."""
+    choices = click.Choice(["exact", "lda", "ncm", "softmax", "knn"])
+    return click.option("--head", type=choices, default="exact", show_default=True, help="How it learns.")(
+        function
+    )
+
+
+def threads_option(function: Decorated) -> Decorated:
+    """Add ``--threads`` and ``--edgetpu``."""
+    function = click.option("--edgetpu", is_flag=True, help="Run the backbone on a Coral Edge TPU.")(function)
+    return click.option(
+        "--threads", type=click.IntRange(1, 64), help="CPU threads.  [default: every core, at most 4]"
+    )(function)
+
+
+def camera_options(function: Decorated) -> Decorated:
+    """Add ``--camera`` and what is done to its frames; give the whole to `camera_arguments`."""
+    options = [
+        click.option(
+            "--camera",
+            metavar="SOURCE",
+            help="0 or /dev/video0, picamera2, a video, a folder of photos, rtsp:// or http://, fake.  "
+            "[default: $EDGETL_CAMERA, else 0]",
+        ),
+        click.option("--fps", type=click.FloatRange(0.1, 240), help="Frames a second at most."),
+        click.option(
+            "--size", metavar="WxH", callback=_size, help="Ask the camera for this size, as 640x480."
+        ),
+        click.option(
+            "--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0", help="Degrees clockwise."
+        ),
+        click.option("--mirror", is_flag=True, help="Swap left and right."),
+        click.option(
+            "--crop", metavar="X,Y,W,H", callback=_crop, help="Use only this window of the frame, in pixels."
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+CAMERA_NAMES = ("fps", "size", "rotate", "mirror", "crop")
+
+
+def camera_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Pick from a command's options what `open_camera` takes beside the source."""
+    chosen = {name: options[name] for name in CAMERA_NAMES}
+    chosen["rotate"] = int(chosen["rotate"])
+    return chosen
+
+
+def state_path(model: Path, state: Path | None) -> Path:
+    """Give the state file to use: the one named, else the model's name with ``.db``."""
+    return state or model.with_suffix(".db")
+
+
+def emit(data: Any, as_json: bool, text: Callable[[], str] | str) -> None:
+    """Write a result on stdout: `data` as JSON, or `text` for people (called only when needed)."""
+    if as_json:
+        click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+    else:
+        click.echo(text() if callable(text) else text)
+
+
+def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    parts = value.lower().split("x")
+    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
+        raise click.BadParameter(f"expected WIDTHxHEIGHT in pixels such as 640x480, got {value!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _crop(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
+    if value is None:
+        return None
+    parts = value.split(",")
+    if len(parts) != 4 or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise click.BadParameter(f"expected X,Y,WIDTH,HEIGHT in pixels such as 100,50,400,400, got {value!r}")
+    left, top, width, height = (int(part) for part in parts)
+    return left, top, width, height
