@@ -93,7 +93,7 @@ def draw(scene: str, index: int = 0) -> Image:
     random = np.random.default_rng([int.from_bytes(digest[:4], "little"), index])
     grain = random.integers(-14, 15, size=(_HEIGHT // 8, _WIDTH // 8, 1), dtype=np.int16)
     coarse = np.asarray(_colour(scene, digest), np.int16) + grain  # [30, 40, 3]
-    image = np.clip(coarse, 0, 255).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    image: Image = np.clip(coarse, 0, 255).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
     centre = random.uniform((90, 90), (_HEIGHT - 90, _WIDTH - 90))
     image[_shape(digest[4] % 4, centre, random.uniform(30, 60))] //= 4  # a darker tone of the same colour
     return image

@@ -29,7 +29,9 @@ def load_cv2() -> Any:
             f"this camera needs OpenCV, which cannot be imported ({error}); install it with: "
             "pip install 'edgetl[device]'"
         ) from error
-    cv2.setLogLevel(2)  # errors only: "can't open camera by index" and the like are ours to say
+    # errors only: "can't open camera by index" and the like are ours to say
+    logging = cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2  # moved in OpenCV 5
+    logging.setLogLevel(2)
     return cv2
 
 

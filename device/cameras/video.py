@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from ..errors import CameraError
 from ..images import Image
@@ -93,7 +94,7 @@ class VideoCamera(Camera):
         self._capture.release()
         self._open()
 
-    def _end(self) -> None:
+    def _end(self) -> NoReturn:
         if self._position == 0:
             raise CameraError(
                 f"{self.source} opens as a video but holds no frame that can be decoded; "
