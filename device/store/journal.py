@@ -1,0 +1,137 @@
+"""The journal: every change of what is taught, in order, and how each is taken back.
+
+What a device knows is a function of two small tables: the label of each sample (NULL when forgotten) and
+what became of each label the host taught. An entry lists the changes of those, old and new, and is
+committed together with them; so the tables are always the sum of the journal, undoing an entry is
+applying it backwards, and returning to a position is undoing all that came after it. Undo and rollback
+are themselves entries: nothing is ever rewritten.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+
+from ..errors import SampleNotFoundError, StateError
+from .records import Change, Entry, LabChange, SampleRun, changes_from_json, changes_to_json, checksum, runs
+
+_COLUMNS = "seq, time, action, undoes, changes, crc"
+NOT_UNDOABLE = ("undo", "purge", "recover")
+
+
+def append(
+    connection: sqlite3.Connection,
+    time: float,
+    action: str,
+    changes: Iterable[Change],
+    undoes: int | None = None,
+) -> Entry:
+    """Write the next entry; runs inside the caller's transaction."""
+    seq = connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM journal").fetchone()[0]
+    entry = Entry(seq, float(time), action, tuple(changes), undoes)
+    text = changes_to_json(entry.changes)
+    crc = checksum(seq, entry.time, action, undoes, text)
+    connection.execute(
+        f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+        (seq, entry.time, action, undoes, text, crc),
+    )
+    return entry
+
+
+def read(connection: sqlite3.Connection, after: int = 0, newest_first: bool = False) -> Iterable[Entry]:
+    """Read the entries after position `after`, one by one.
+
+    Raises:
+        StateError: An entry does not match its checksum.
+    """
+    order = "DESC" if newest_first else "ASC"
+    statement = f"SELECT {_COLUMNS} FROM journal WHERE seq > ? ORDER BY seq {order}"  # noqa: S608 - constants
+    for row in connection.execute(statement, (after,)):
+        yield entry_of(row)
+
+
+def entry_of(row: Sequence[object]) -> Entry:
+    """Read a row of the journal.
+
+    Raises:
+        StateError: The row does not match its checksum.
+    """
+    *values, crc = row
+    if checksum(*values) != crc:  # type: ignore[arg-type]
+        raise StateError(f"entry {values[0]} of the journal does not match its checksum")
+    seq, time, action, undoes, changes = values
+    return Entry(
+        int(str(seq)), float(str(time)), str(action), changes_from_json(str(changes)),
+        None if undoes is None else int(str(undoes)),
+    )  # fmt: skip
+
+
+def last_undoable(connection: sqlite3.Connection) -> Entry | None:
+    """Find the newest entry that is neither an undo nor undone; None when there is none to take back."""
+    undone: set[int] = set()
+    for entry in read(connection, newest_first=True):
+        if entry.undoes is not None:
+            undone.add(entry.undoes)
+        elif entry.action in NOT_UNDOABLE:
+            return None
+        elif entry.seq not in undone:
+            return entry
+    return None
+
+
+def changes_back_to(connection: sqlite3.Connection, seq: int) -> tuple[Change, ...]:
+    """Give the net changes that lead from now back to position `seq`."""
+    samples: dict[int, tuple[str | None, str | None]] = {}  # id -> (label now, label then)
+    lab: dict[str, tuple[str | None, str | None]] = {}
+    for entry in read(connection, after=seq, newest_first=True):
+        if entry.action == "purge":
+            raise SampleNotFoundError(
+                f"forgotten samples were purged for good after position {seq}; only later versions can be returned to"
+            )
+        for change in reversed(entry.changes):
+            if isinstance(change, LabChange):
+                now, _ = lab.get(change.label, (change.new, None))
+                lab[change.label] = (now, change.old)
+                continue
+            for number in range(change.first, change.last + 1):
+                now, _ = samples.get(number, (change.new, None))
+                samples[number] = (now, change.old)
+    moved = ((number, now, then) for number, (now, then) in sorted(samples.items()) if now != then)
+    relabelled = (LabChange(label, now, then) for label, (now, then) in sorted(lab.items()) if now != then)
+    return (*relabelled, *runs(moved))
+
+
+def fold(entries: Iterable[Entry]) -> tuple[dict[int, str], dict[str, str | None]]:
+    """Sum the whole journal: label of each taught sample, name (or None) of each changed lab label.
+
+    Raises:
+        StateError: The entries contradict one another or are not numbered 1, 2, 3.
+    """
+    samples: dict[int, str] = {}
+    lab: dict[str, str | None] = {}
+    for expected, entry in enumerate(entries, 1):
+        if entry.seq != expected:
+            raise StateError(f"entry {expected} of the journal is missing")
+        for change in entry.changes:
+            _fold_one(samples, lab, change, entry.seq)
+    return samples, {label: name for label, name in lab.items() if name != label}
+
+
+def _fold_one(samples: dict[int, str], lab: dict[str, str | None], change: Change, seq: int) -> None:
+    if isinstance(change, LabChange):
+        if lab.get(change.label, change.label) != change.old:
+            raise StateError(f"entry {seq} of the journal contradicts an earlier one about {change.label!r}")
+        lab[change.label] = change.new
+        return
+    for number in range(change.first, change.last + 1):
+        if samples.get(number) != change.old:
+            raise StateError(f"entry {seq} of the journal contradicts an earlier one about sample {number}")
+        if change.new is None:
+            samples.pop(number, None)
+        else:
+            samples[number] = change.new
+
+
+def sample_runs(entry: Entry) -> list[SampleRun]:
+    """Give the runs of samples an entry changed."""
+    return [change for change in entry.changes if isinstance(change, SampleRun)]

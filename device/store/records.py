@@ -1,0 +1,226 @@
+"""What stands in a state file: samples, journal entries, versions, and their checksums."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import StateError
+
+CODE_TYPE = np.dtype("<i2")  # int16 codes of device/codes.py, little-endian on every board
+MAX_DIMENSIONS = 65_536
+
+Value = int | float | str | bytes | None
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """The model file a state belongs to: its embeddings mean nothing to another model.
+
+    Attributes:
+        sha256: Checksum of the model file.
+        dimensions: Length D of an embedding.
+        embedding_map: Name of the map in `device/codes.py`.
+        backbone: Name of the backbone, for messages.
+        name: File name of the model, for messages.
+    """
+
+    sha256: str
+    dimensions: int
+    embedding_map: str = "signed_sqrt_l2"
+    backbone: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class NewSample:
+    """A sample about to be written.
+
+    Attributes:
+        label: Checked label.
+        code: int16 [D].
+        time: Seconds since the epoch by the wall clock; may jump, so nothing relies on its order.
+        source: Where the image came from.
+        burst: Near-duplicates taken in one go share a number (`new_burst`).
+        thumbnail: JPEG bytes.
+        uuid: 16 bytes naming the sample on every device it gets merged into.
+    """
+
+    label: str
+    code: NDArray[np.int16]
+    time: float
+    source: str = ""
+    burst: int = 0
+    thumbnail: bytes | None = None
+    uuid: bytes = field(default_factory=lambda: os.urandom(16))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One taught sample as the state file has it; `thumbnail` is a JPEG or None.
+
+    Example:
+        >>> Sample(id=7, label="mug", time=1.7e9, source="0", burst=3).label
+        'mug'
+    """
+
+    id: int
+    label: str
+    time: float
+    source: str
+    burst: int
+    thumbnail: bytes | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True)
+class SampleRun:
+    """Samples `first`..`last` went from label `old` to `new`; None means not taught or forgotten."""
+
+    first: int
+    last: int
+    old: str | None
+    new: str | None
+
+    def reversed(self) -> SampleRun:
+        """Give the change that takes this one back."""
+        return SampleRun(self.first, self.last, self.new, self.old)
+
+
+@dataclass(frozen=True)
+class LabChange:
+    """What the host taught as `label` is called `new` now instead of `old`; None means deleted."""
+
+    label: str
+    old: str | None
+    new: str | None
+
+    def reversed(self) -> LabChange:
+        """Give the change that takes this one back."""
+        return LabChange(self.label, self.new, self.old)
+
+
+Change = SampleRun | LabChange
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the journal: everything one command changed.
+
+    Attributes:
+        seq: Position; entries are numbered 1, 2, 3 without gaps.
+        time: Wall clock, for people.
+        action: learn, forget, relabel, rename, delete, merge, undo, rollback or recover.
+        changes: What changed, in order.
+        undoes: The entry this one took back, if it did.
+    """
+
+    seq: int
+    time: float
+    action: str
+    changes: tuple[Change, ...]
+    undoes: int | None = None
+
+    def samples(self) -> int:
+        """Count the samples this entry touched."""
+        return sum(run.last - run.first + 1 for run in self.changes if isinstance(run, SampleRun))
+
+
+@dataclass(frozen=True)
+class Version:
+    """A named position of the journal to which `rollback` returns, with the head's figures there."""
+
+    version: int
+    seq: int
+    time: float
+    note: str
+    metrics: dict[str, Any]
+
+
+def checksum(*values: Value) -> int:
+    """CRC-32 over the values of a row, types and lengths included."""
+    crc = 0
+    for value in values:
+        crc = zlib.crc32(_packed(value), crc)
+    return crc
+
+
+def _packed(value: Value) -> bytes:
+    match value:
+        case None:
+            return b"n"
+        case int():
+            return b"i%d;" % value
+        case float():
+            return b"f" + struct.pack("<d", value)
+        case str():
+            text = value.encode()
+            return b"s%d;" % len(text) + text
+        case _:
+            return b"b%d;" % len(value) + value
+
+
+def changes_to_json(changes: Iterable[Change]) -> str:
+    """Write changes as compact JSON, one short list each."""
+    rows = [
+        ["s", change.first, change.last, change.old, change.new]
+        if isinstance(change, SampleRun)
+        else ["l", change.label, change.old, change.new]
+        for change in changes
+    ]
+    return json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+
+
+def changes_from_json(text: str) -> tuple[Change, ...]:
+    """Read what `changes_to_json` wrote.
+
+    Raises:
+        StateError: The text is no list of changes.
+    """
+    try:
+        return tuple(_change(row) for row in json.loads(text))
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise StateError(f"a journal entry of the state file cannot be read: {error}") from error
+
+
+def _change(row: list[Any]) -> Change:
+    kind, *rest = row
+    if kind == "l":
+        label, old, new = rest
+        return LabChange(str(label), _label(old), _label(new))
+    first, last, old, new = rest
+    if kind != "s" or not 0 < int(first) <= int(last):
+        raise ValueError(f"unknown change {row!r}")
+    return SampleRun(int(first), int(last), _label(old), _label(new))
+
+
+def _label(value: object) -> str | None:
+    return None if value is None else str(value)
+
+
+def runs(changes: Iterable[tuple[int, str | None, str | None]]) -> tuple[SampleRun, ...]:
+    """Join neighbouring (id, old, new) into runs, so that a journal entry stays small.
+
+    Example:
+        >>> runs([(1, None, "mug"), (2, None, "mug"), (5, None, "mug")])
+        (SampleRun(first=1, last=2, old=None, new='mug'), SampleRun(first=5, last=5, old=None, new='mug'))
+    """
+    joined: list[SampleRun] = []
+    for number, old, new in changes:
+        if joined and (joined[-1].last + 1, joined[-1].old, joined[-1].new) == (number, old, new):
+            joined[-1] = SampleRun(joined[-1].first, number, old, new)
+        else:
+            joined.append(SampleRun(number, number, old, new))
+    return tuple(joined)
+
+
+def new_burst() -> int:
+    """Draw the number of a new burst; random, so that devices never share one by chance."""
+    return int.from_bytes(os.urandom(6), "big") or 1  # 48 bits: exact in JavaScript too

@@ -1,0 +1,170 @@
+"""Rows of samples, codes and thumbnails, each with a checksum over all it holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SampleNotFoundError, StateError
+from .database import Database
+from .records import CODE_TYPE, LabChange, NewSample, Sample, SampleRun, checksum
+
+_CHUNK = 500
+SAMPLE_COLUMNS = "id, uuid, label, time, source, burst, seq, crc"
+
+
+def next_id(connection: sqlite3.Connection) -> int:
+    """Give the id of the next sample; ids are dense and never reused, since rows are never deleted."""
+    return int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM samples").fetchone()[0])
+
+
+def insert(connection: sqlite3.Connection, number: int, sample: NewSample, seq: int) -> None:
+    """Write one sample; runs inside the caller's transaction."""
+    values = (number, sample.uuid, sample.label, float(sample.time), sample.source, sample.burst, seq)
+    connection.execute(
+        f"INSERT INTO samples ({SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+        (*values, checksum(*values)),
+    )
+    insert_code(connection, number, np.ascontiguousarray(sample.code, CODE_TYPE).tobytes())
+    if sample.thumbnail is not None:
+        insert_thumbnail(connection, number, sample.thumbnail)
+
+
+def insert_code(connection: sqlite3.Connection, number: int, code: bytes) -> None:
+    """Write a sample's code."""
+    connection.execute(
+        "INSERT INTO codes (sample, crc, code) VALUES (?, ?, ?)", (number, code_checksum(number, code), code)
+    )
+
+
+def insert_thumbnail(connection: sqlite3.Connection, number: int, jpeg: bytes) -> None:
+    """Write a sample's thumbnail."""
+    connection.execute(
+        "INSERT INTO thumbnails (sample, crc, jpeg) VALUES (?, ?, ?)",
+        (number, thumbnail_checksum(number, jpeg), jpeg),
+    )
+
+
+def code_checksum(number: int, code: bytes) -> int:
+    """CRC-32 of a row of codes."""
+    return checksum("code", number, code)
+
+
+def thumbnail_checksum(number: int, jpeg: bytes) -> int:
+    """CRC-32 of a row of thumbnails."""
+    return checksum("thumbnail", number, jpeg)
+
+
+def set_label(connection: sqlite3.Connection, run: SampleRun, seq: int) -> None:
+    """Give the samples of a run their new label and the position of the entry that did it."""
+    statement = f"SELECT {SAMPLE_COLUMNS} FROM samples WHERE id BETWEEN ? AND ?"  # noqa: S608 - a constant
+    changed = []
+    for row in connection.execute(statement, (run.first, run.last)).fetchall():
+        number, uuid, _, time, source, burst, _, _ = row
+        changed.append(
+            (run.new, seq, checksum(number, uuid, run.new, time, source, burst, seq), number)
+        )  # fmt: skip
+    connection.executemany("UPDATE samples SET label = ?, seq = ?, crc = ? WHERE id = ?", changed)
+
+
+def set_lab(connection: sqlite3.Connection, change: LabChange) -> None:
+    """Write what a label of the host is called now; nothing is kept for one that has its own name."""
+    if change.new == change.label:
+        connection.execute("DELETE FROM lab WHERE label = ?", (change.label,))
+    else:
+        connection.execute(
+            "INSERT OR REPLACE INTO lab (label, name) VALUES (?, ?)", (change.label, change.new)
+        )
+
+
+def erase_forgotten(connection: sqlite3.Connection) -> int:
+    """Delete codes and thumbnails of forgotten samples; their rows stay, so that ids are never reused."""
+    erased = connection.execute(
+        "DELETE FROM codes WHERE sample IN (SELECT id FROM samples WHERE label IS NULL)"
+    ).rowcount
+    connection.execute("DELETE FROM thumbnails WHERE sample IN (SELECT id FROM samples WHERE label IS NULL)")
+    return int(erased)
+
+
+def labels(database: Database, numbers: Sequence[int]) -> dict[int, str]:
+    """Give the labels of those of `numbers` that are taught."""
+    found: dict[int, str] = {}
+    for marks, chunk in _chunks(numbers):
+        found.update(
+            database.rows(
+                f"SELECT id, label FROM samples WHERE label IS NOT NULL AND id IN ({marks})",  # noqa: S608 - marks
+                chunk,
+            )
+        )
+    return found
+
+
+def samples(database: Database, label: str | None, limit: int | None, thumbnails: bool) -> list[Sample]:
+    """List taught samples, newest first."""
+    which = "label IS NOT NULL" if label is None else "label = ?"
+    values: list[Any] = [] if label is None else [label]
+    picture, join = (
+        ("t.jpeg, t.crc", "LEFT JOIN thumbnails t ON t.sample = s.id") if thumbnails else ("NULL, NULL", "")
+    )
+    listed = database.rows(
+        f"SELECT s.id, s.uuid, s.label, s.time, s.source, s.burst, s.seq, s.crc, {picture}"  # noqa: S608 - constants
+        f" FROM samples s {join} WHERE {which} ORDER BY s.id DESC LIMIT ?",
+        [*values, -1 if limit is None else limit],
+    )
+    return [_sample(row) for row in listed]
+
+
+def samples_in(database: Database, numbers: Sequence[int]) -> list[Sample]:
+    """Give those of `numbers` that are taught, with thumbnails, by id."""
+    found: list[Sample] = []
+    for marks, chunk in _chunks(numbers):
+        listed = database.rows(
+            "SELECT s.id, s.uuid, s.label, s.time, s.source, s.burst, s.seq, s.crc, t.jpeg, t.crc"  # noqa: S608
+            " FROM samples s LEFT JOIN thumbnails t ON t.sample = s.id"
+            f" WHERE s.label IS NOT NULL AND s.id IN ({marks}) ORDER BY s.id",
+            chunk,
+        )
+        found += [_sample(row) for row in listed]
+    return found
+
+
+def _sample(row: tuple[Any, ...]) -> Sample:
+    number, _, label, time, source, burst, _, crc, jpeg, jpeg_crc = row
+    if checksum(*row[:7]) != crc:
+        raise StateError(f"sample {number} does not match its checksum")
+    if jpeg is not None and thumbnail_checksum(number, jpeg) != jpeg_crc:
+        jpeg = None  # a picture for people; what is learned does not hang on it
+    return Sample(number, label, time, source, burst, jpeg)
+
+
+def codes(database: Database, numbers: Sequence[int], dimensions: int) -> NDArray[np.int16]:
+    """Read codes in the order of `numbers`, each checked: int16 [N, D]."""
+    place = {number: index for index, number in enumerate(numbers)}
+    result = np.empty((len(numbers), dimensions), np.int16)
+    for marks, chunk in _chunks(list(place)):
+        for number, crc, code in database.rows(
+            f"SELECT sample, crc, code FROM codes WHERE sample IN ({marks})",  # noqa: S608 - question marks
+            chunk,
+        ):
+            if code_checksum(number, code) != crc or len(code) != dimensions * CODE_TYPE.itemsize:
+                raise StateError(f"the embedding of sample {number} does not match its checksum")
+            result[place.pop(number)] = np.frombuffer(code, CODE_TYPE)
+    if place:
+        listed = ", ".join(map(str, sorted(place)[:10]))
+        raise SampleNotFoundError(f"the samples {listed} are not in the state file, or were purged")
+    return result
+
+
+def _chunks(numbers: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
+    for start in range(0, len(numbers), _CHUNK):
+        chunk = [int(number) for number in numbers[start : start + _CHUNK]]
+        yield ",".join("?" * len(chunk)), chunk
+
+
+def uuids(database: Database) -> Iterable[bytes]:
+    """List the names of all samples, forgotten ones included."""
+    return (row[0] for row in database.rows("SELECT uuid FROM samples"))

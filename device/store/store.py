@@ -1,0 +1,422 @@
+"""The store: samples and journal of one device, every acknowledged write durable."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EmbeddingError, SampleNotFoundError, StateError
+from . import journal, rows
+from .database import Database, damaged
+from .records import (
+    Change,
+    Entry,
+    LabChange,
+    ModelIdentity,
+    NewSample,
+    Sample,
+    SampleRun,
+    Version,
+    checksum,
+    runs,
+)
+
+_CHUNK = 500  # rows read or bound at once: bounds memory, and SQLite's 999 variables of old
+
+
+class Store:
+    """The state file of one device.
+
+    Every method that writes returns once the change is on the disk (WAL, ``synchronous = FULL``), and
+    changes everything or nothing. Several processes may hold one file: writes wait for one another and
+    `position` tells what came in from elsewhere.
+
+    Example:
+        >>> identity = ModelIdentity("0" * 64, dimensions=4)
+        >>> with Store.open(None, identity) as store:
+        ...     entry = store.learn([NewSample("mug", np.ones(4, np.int16), 0.0)])
+        ...     store.counts(), entry.changes
+        ({'mug': 1}, (SampleRun(first=1, last=1, old=None, new='mug'),))
+    """
+
+    def __init__(self, database: Database, identity: ModelIdentity, clock: Callable[[], float]) -> None:
+        self.database = database
+        self.identity = identity
+        self._clock = clock
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path | None,
+        identity: ModelIdentity | None = None,
+        *,
+        read_only: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> Store:
+        """Open a state file, or a state in memory when `path` is None.
+
+        Args:
+            path: The file; made when it is missing and `identity` is given.
+            identity: The model it must belong to; None takes whatever the file says.
+            read_only: Never write, not even to fold in the log of a crash.
+            clock: Gives seconds since the epoch.
+
+        Raises:
+            StateError: The file is foreign, damaged, newer, or of another model.
+            StateBusyError: Another process holds it.
+            StorageError: It is missing, or cannot be opened or made.
+        """
+        database = Database.open(
+            None if path is None else Path(path), create=identity is not None, read_only=read_only
+        )
+        try:
+            return cls(database, _settle_identity(database, identity), clock)
+        except BaseException:
+            database.close()
+            raise
+
+    @property
+    def path(self) -> Path | None:
+        """The file, or None in memory."""
+        return self.database.path
+
+    @property
+    def read_only(self) -> bool:
+        """True when nothing can be written."""
+        return self.database.read_only
+
+    # writing
+
+    def learn(self, samples: Sequence[NewSample], action: str = "learn") -> Entry:
+        """Write samples in one transaction and return once they are durable.
+
+        Returns:
+            The journal entry; its runs of samples follow the order of `samples`.
+        """
+        for sample in samples:
+            self._check(sample)
+        with self.database.transaction() as connection:
+            first = rows.next_id(connection)
+            changes = runs((first + place, None, sample.label) for place, sample in enumerate(samples))
+            entry = journal.append(connection, self._clock(), action, changes)
+            for place, sample in enumerate(samples):
+                rows.insert(connection, first + place, sample, entry.seq)
+        return entry
+
+    def relabel(self, labels: Mapping[int, str | None], action: str = "relabel") -> Entry:
+        """Give samples other labels; None forgets them.
+
+        Raises:
+            SampleNotFoundError: An id was never taught or is forgotten.
+        """
+        with self.database.transaction():
+            found = self._labels_of(labels)
+            moved = ((number, found[number], labels[number]) for number in sorted(labels))
+            return self._apply(action, runs(change for change in moved if change[1] != change[2]))
+
+    def rename(self, old: str, new: str | None, lab_labels: Sequence[str] = ()) -> Entry:
+        """Call everything taught as `old` by the name `new`, the host's memory included; None deletes it.
+
+        Args:
+            old: A label as it stands now.
+            new: Its new name, which may be in use already, or None.
+            lab_labels: Labels of the host's memory in the model file.
+        """
+        with self.database.transaction() as connection:
+            lab = self.lab()
+            renamed = [
+                LabChange(label, old, new) for label in sorted(lab_labels) if lab.get(label, label) == old
+            ]
+            statement = "SELECT id FROM samples WHERE label = ? ORDER BY id"
+            moved = ((number, old, new) for (number,) in connection.execute(statement, (old,)))
+            return self._apply("delete" if new is None else "rename", (*renamed, *runs(moved)))
+
+    def undo(self) -> Entry | None:
+        """Take back the newest entry that still stands; None when nothing is left to take back."""
+        with self.database.transaction() as connection:
+            entry = journal.last_undoable(connection)
+            if entry is None:
+                return None
+            changes = tuple(change.reversed() for change in reversed(entry.changes))
+            return self._apply("undo", changes, undoes=entry.seq)
+
+    def rollback(self, seq: int) -> Entry:
+        """Return to what was taught at journal position `seq`; itself an entry that can be undone."""
+        with self.database.transaction() as connection:
+            if not 0 <= seq <= self.position():
+                raise StateError(f"the journal has positions 0 to {self.position()}, got {seq}")
+            return self._apply("rollback", journal.changes_back_to(connection, seq))
+
+    def purge(self) -> int:
+        """Erase the codes and thumbnails of forgotten samples from the file; they cannot be undone then.
+
+        Returns:
+            How many samples were erased.
+        """
+        with self.database.transaction() as connection:
+            connection.execute("PRAGMA secure_delete = ON")  # overwrite with zeros, not just unlink
+            count = rows.erase_forgotten(connection)
+            if count:
+                self._apply("purge", ())
+        with self.database.lock:
+            self.database.rows("PRAGMA wal_checkpoint(TRUNCATE)")  # the log still held the erased pages
+        return count
+
+    # reading
+
+    def position(self) -> int:
+        """Give the number of the newest journal entry, 0 in a new file."""
+        return int(self.database.value("SELECT coalesce(max(seq), 0) FROM journal"))
+
+    def entries(self, after: int = 0) -> list[Entry]:
+        """Read the journal after position `after`."""
+        with self.database.reading(), self._damage_told():
+            return list(journal.read(self.database.connection, after))
+
+    def counts(self) -> dict[str, int]:
+        """Count the taught samples of each label."""
+        statement = (
+            "SELECT label, count(*) FROM samples WHERE label IS NOT NULL GROUP BY label ORDER BY label"
+        )
+        return dict(self.database.rows(statement))
+
+    def samples(
+        self, label: str | None = None, limit: int | None = None, thumbnails: bool = True
+    ) -> list[Sample]:
+        """List taught samples, newest first."""
+        return rows.samples(self.database, label, limit, thumbnails)
+
+    def sample(self, number: int) -> Sample:
+        """Give one taught sample.
+
+        Raises:
+            SampleNotFoundError: It was never taught or is forgotten.
+        """
+        found = rows.samples_in(self.database, [number])
+        if not found:
+            raise _not_found([number])
+        return found[0]
+
+    def ids(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
+        """Give id, label and burst of every taught sample, oldest first; reads no codes."""
+        listed = self.database.rows(
+            "SELECT id, label, burst FROM samples WHERE label IS NOT NULL ORDER BY id"
+        )
+        return (
+            np.array([row[0] for row in listed], np.int64),
+            [row[1] for row in listed],
+            np.array([row[2] for row in listed], np.int64),
+        )
+
+    def codes(self, numbers: Sequence[int]) -> NDArray[np.int16]:
+        """Read the codes of samples, taught or forgotten, in the order of `numbers`: int16 [N, D].
+
+        Raises:
+            SampleNotFoundError: One was never taught, or was purged.
+            StateError: A code does not match its checksum.
+        """
+        with self._damage_told():
+            return rows.codes(self.database, numbers, self.identity.dimensions)
+
+    def code_runs(self, first: int, last: int) -> Iterator[tuple[list[int], NDArray[np.int16]]]:
+        """Read the codes of samples `first`..`last` in bounded pieces of (ids, int16 [n, D])."""
+        for start in range(first, last + 1, _CHUNK):
+            numbers = list(range(start, min(start + _CHUNK, last + 1)))
+            yield numbers, self.codes(numbers)
+
+    def taught_chunks(self) -> Iterator[tuple[list[int], list[str], NDArray[np.int16]]]:
+        """Read every taught sample, oldest first, in bounded pieces of (ids, labels, codes)."""
+        after = 0
+        statement = "SELECT id, label FROM samples WHERE id > ? AND label IS NOT NULL ORDER BY id LIMIT ?"
+        while chunk := self.database.rows(statement, (after, _CHUNK)):
+            numbers = [row[0] for row in chunk]
+            yield numbers, [row[1] for row in chunk], self.codes(numbers)
+            after = numbers[-1]
+
+    def lab(self) -> dict[str, str | None]:
+        """Give what became of the host's labels: new name, or None for deleted; unchanged ones are left out."""
+        return dict(self.database.rows("SELECT label, name FROM lab"))
+
+    # versions, derived heads, settings
+
+    def add_version(self, note: str, metrics: Mapping[str, Any]) -> Version:
+        """Name the present position, so that `rollback` can return to it."""
+        with self.database.transaction() as connection:
+            number = connection.execute("SELECT coalesce(max(version), 0) + 1 FROM versions").fetchone()[0]
+            version = Version(number, self.position(), self._clock(), note, dict(metrics))
+            connection.execute(
+                "INSERT INTO versions (version, seq, time, note, metrics) VALUES (?, ?, ?, ?, ?)",
+                (number, version.seq, version.time, note, json.dumps(version.metrics)),
+            )
+        return version
+
+    def versions(self) -> list[Version]:
+        """List the named positions, oldest first."""
+        listed = self.database.rows("SELECT version, seq, time, note, metrics FROM versions ORDER BY version")
+        return [Version(number, seq, at, note, _json(metrics)) for number, seq, at, note, metrics in listed]
+
+    def keep_head(self, name: str, seq: int, digest: str, state: bytes) -> None:
+        """Keep a derived head, so that opening need not read every sample again."""
+        with self.database.transaction() as connection:
+            connection.execute(
+                "INSERT OR REPLACE INTO heads (head, seq, digest, crc, state) VALUES (?, ?, ?, ?, ?)",
+                (name, seq, digest, checksum(name, seq, digest, state), state),
+            )
+
+    def kept_head(self, name: str) -> tuple[int, str, bytes] | None:
+        """Give (position, digest, state) of a kept head; None when there is none or it is damaged."""
+        found = self.database.rows("SELECT seq, digest, state, crc FROM heads WHERE head = ?", (name,))
+        if not found or checksum(name, *found[0][:3]) != found[0][3]:
+            return None
+        seq, digest, state, _ = found[0]
+        return seq, digest, state
+
+    def kept_head_position(self, name: str) -> int:
+        """Give the position of a kept head, 0 when there is none; does not read the head."""
+        return int(self.database.value("SELECT seq FROM heads WHERE head = ?", (name,)) or 0)
+
+    def setting(self, key: str, default: Any = None) -> Any:
+        """Read a setting."""
+        text = self.database.value("SELECT value FROM settings WHERE key = ?", (key,))
+        return default if text is None else _json(text)
+
+    def set_setting(self, key: str, value: Any) -> None:
+        """Write a setting, any JSON value."""
+        with self.database.transaction() as connection:
+            _put_setting(connection, key, value)
+
+    # the file
+
+    def size(self) -> int:
+        """Bytes the state takes on the disk, the log included; in memory what it would take."""
+        if self.path is None:
+            return int(self.database.value("PRAGMA page_count")) * int(
+                self.database.value("PRAGMA page_size")
+            )
+        parts = (self.path, Path(f"{self.path}-wal"))
+        return sum(part.stat().st_size for part in parts if part.exists())
+
+    def flush(self) -> None:
+        """Fold the log into the file, as far as other readers allow; nothing is less durable without it."""
+        if not self.read_only:
+            self.database.rows("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def close(self) -> None:
+        """Close the file; calling it again does nothing."""
+        self.database.close()
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Store {self.database.name}{' (read-only)' if self.read_only else ''}>"
+
+    def _check(self, sample: NewSample) -> None:
+        expected = (self.identity.dimensions,)
+        if sample.code.shape != expected or sample.code.dtype != np.int16:
+            raise EmbeddingError(
+                f"a code must be int16 of shape {expected}, got {sample.code.dtype} {sample.code.shape}"
+            )
+
+    def _labels_of(self, numbers: Mapping[int, object] | Sequence[int]) -> dict[int, str]:
+        found = rows.labels(self.database, list(numbers))
+        missing = sorted(number for number in numbers if number not in found)
+        if missing:
+            raise _not_found(missing)
+        return found
+
+    def _apply(self, action: str, changes: Sequence[Change], undoes: int | None = None) -> Entry:
+        connection = self.database.connection
+        entry = journal.append(connection, self._clock(), action, changes, undoes)
+        for change in changes:
+            if isinstance(change, SampleRun):
+                rows.set_label(connection, change, entry.seq)
+            else:
+                rows.set_lab(connection, change)
+        return entry
+
+    @contextlib.contextmanager
+    def _damage_told(self) -> Iterator[None]:
+        try:
+            yield
+        except StateError as error:
+            raise error if "edgetl recover" in str(error) else damaged(self.database.name, error) from error
+
+
+def _not_found(numbers: Sequence[int]) -> SampleNotFoundError:
+    listed = ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")
+    return SampleNotFoundError(
+        f"no taught sample has the id {listed}; it was never taught or is forgotten already; list them with:"
+        " edgetl status --samples"
+    )
+
+
+def _settle_identity(database: Database, wanted: ModelIdentity | None) -> ModelIdentity:
+    found = _read_identity(database)
+    if found is None and wanted is not None and not database.read_only:
+        with database.transaction() as connection:
+            found = _read_identity(database)
+            if found is None:
+                _put_setting(connection, "model", vars(wanted))
+                return wanted
+    if found is None:
+        raise damaged(database.name, "it does not say which model it belongs to")
+    if wanted is not None:
+        _refuse_other_model(database, found, wanted)
+    return found
+
+
+def _refuse_other_model(database: Database, found: ModelIdentity, wanted: ModelIdentity) -> None:
+    def described(identity: ModelIdentity) -> str:
+        return f"{identity.name or 'a model'} ({identity.backbone or '?'}, sha256 {identity.sha256[:12]})"
+
+    if found.sha256 != wanted.sha256:
+        raise StateError(
+            f"{database.name} belongs to {described(found)}, but the model given is {described(wanted)}; what one"
+            " model saw means nothing to another: give that model, or another --state file for this one"
+        )
+    if (found.dimensions, found.embedding_map) != (wanted.dimensions, wanted.embedding_map):
+        raise damaged(
+            database.name, f"it names {found.dimensions} dimensions, the model has {wanted.dimensions}"
+        )
+
+
+def _read_identity(database: Database) -> ModelIdentity | None:
+    text = database.value("SELECT value FROM settings WHERE key = 'model'")
+    if text is None:
+        return None
+    fields = _json(text)
+    try:
+        return ModelIdentity(
+            sha256=str(fields["sha256"]), dimensions=int(fields["dimensions"]),
+            embedding_map=str(fields["embedding_map"]), backbone=str(fields["backbone"]), name=str(fields["name"]),
+        )  # fmt: skip
+    except (TypeError, KeyError, ValueError) as error:
+        raise damaged(database.name, f"the entry about its model cannot be read ({error!r})") from error
+
+
+def _put_setting(connection: Any, key: str, value: Any) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO settings (key, value) VALUES (?, ?)",
+        (key, json.dumps(value, ensure_ascii=False)),
+    )
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise StateError(f"a value in the state file is no JSON: {text[:40]!r}") from error
