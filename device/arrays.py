@@ -30,7 +30,7 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) ->
     with zipfile.ZipFile(target, "w", method) as archive:
         for name in sorted(arrays):
             member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            np.lib.format.write_array(member, np.asarray(arrays[name]), allow_pickle=False)
             info = zipfile.ZipInfo(f"{name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
             info.compress_type = method
             archive.writestr(info, member.getvalue())

@@ -8,6 +8,7 @@ import importlib.metadata
 import os
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,14 +111,18 @@ def load_edgetpu(runtime: Runtime | None = None) -> Any:
     """
     runtime = runtime or load_runtime()
     library = _EDGETPU_LIBRARY.get(sys.platform, "edgetpu.dll")
-    try:
-        with _no_delegate_noise():
+    with _no_delegate_noise():
+        try:
             return runtime.load_delegate(library)
-    except (OSError, ValueError, RuntimeError) as error:
-        raise DelegateError(
-            f"the Edge TPU cannot be used: {library} did not load ({str(error).strip() or 'no device answered'}); "
-            "plug the Coral in and install libedgetpu1-std, or go on without it on the CPU"
-        ) from error
+        except (OSError, ValueError, RuntimeError) as error:
+            reason = str(error).strip() or "no device answered"
+            traceback.clear_frames(
+                error.__traceback__
+            )  # lets the half-made Delegate go while the hook is quiet
+    raise DelegateError(
+        f"the Edge TPU cannot be used: {library} did not load ({reason}); "
+        "plug the Coral in and install libedgetpu1-std, or go on without it on the CPU"
+    )
 
 
 def explain(error: Exception, name: str, runtime: Runtime) -> ModelFileError | DelegateError:

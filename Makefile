@@ -1,0 +1,73 @@
+# make demo   the whole loop on real photos: train, convert, teach in the field, report
+# make test   every test, on LiteRT and on tflite-runtime
+# Each target makes its own virtual environment when it is missing.
+
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	&& { echo $$p; break; }; done)
+PYTHON_311 ?= $(shell for p in python3.11 python3; do \
+	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
+	&& { echo $$p; break; }; done)
+VENV := .venv
+VENV_TFLITE := .venv-tflite-runtime
+PIP := -m pip --disable-pip-version-check --quiet
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.PHONY: demo test test-litert test-tflite-runtime lint format docs bench pi-test clean
+
+demo: $(VENV)/ready
+	$(VENV)/bin/edgetl demo
+
+test: test-litert test-tflite-runtime
+
+test-litert: $(VENV)/ready
+	$(VENV)/bin/python -m pytest
+
+# the same device tests on the older runtime; it has wheels for Python 3.11 at most
+test-tflite-runtime:
+ifeq ($(PYTHON_311),)
+	@echo "skipped: tflite-runtime 2.14 needs Python 3.11, and none was found"
+else
+	@$(MAKE) --no-print-directory $(VENV_TFLITE)/ready
+	EDGETL_RUNTIME=tflite-runtime $(VENV_TFLITE)/bin/python -m pytest tests/device
+endif
+
+lint: $(VENV)/ready
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/python -m cogapp --check README.md docs/*.md
+
+format: $(VENV)/ready
+	$(VENV)/bin/ruff check --fix .
+	$(VENV)/bin/ruff format .
+
+docs: $(VENV)/ready
+	$(VENV)/bin/python -m cogapp -r README.md docs/*.md
+
+bench: $(VENV)/ready
+	$(VENV)/bin/python -m pip --disable-pip-version-check --quiet install --group bench
+	$(VENV)/bin/python -m benchmarks.heads
+	$(VENV)/bin/python -m benchmarks.runtime
+	$(VENV)/bin/python -m benchmarks.startup
+
+pi-test: $(VENV)/ready
+	PYTHON=$(VENV)/bin/python scripts/pi/pi_test.sh
+
+$(VENV)/ready: pyproject.toml
+	@test -n "$(PYTHON)" || { echo "edgetl needs Python 3.11, 3.12 or 3.13; install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Setting up $(VENV) (once, some minutes: TensorFlow is large)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made. On Debian: sudo apt-get install python3-venv"; exit 1; }
+	@$(VENV)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	@$(VENV)/bin/python $(PIP) install --editable '.[host,device,demo,serve,gpio,mqtt]' --group dev
+	@touch $@
+
+$(VENV_TFLITE)/ready: pyproject.toml
+	@echo "Setting up $(VENV_TFLITE)"
+	@$(PYTHON_311) -m venv $(VENV_TFLITE)
+	@$(VENV_TFLITE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	@$(VENV_TFLITE)/bin/python $(PIP) install --editable '.[tflite-runtime,serve,gpio,mqtt]' --group device-test
+	@touch $@
+
+clean:
+	rm -rf $(VENV) $(VENV_TFLITE) dist build .pytest_cache .mypy_cache .ruff_cache

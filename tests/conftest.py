@@ -1,0 +1,26 @@
+"""What every test gets: no camera, cache or runtime choice of the person who runs them leaks in."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
+
+DEV_DATA = Path(os.environ.get("EDGETL_DEV_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.fixture(autouse=True)
+def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    monkeypatch.delenv("EDGETL_CAMERA", raising=False)
+    monkeypatch.setenv("EDGETL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def dev_data() -> Path:
+    """The development data; the tests that use it skip where it is absent."""
+    if not DEV_DATA.is_dir():
+        pytest.skip(f"the development data is not at {DEV_DATA} (set EDGETL_DEV_DATA)")
+    return DEV_DATA

@@ -1,0 +1,77 @@
+"""Arrays are read without trust."""
+
+from __future__ import annotations
+
+import io
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.arrays import ArraysError, pack_arrays, pack_texts, unpack_arrays, unpack_texts
+
+
+def test_arrays_make_the_round_trip_and_equal_arrays_give_equal_bytes() -> None:
+    """Integers, floats, Fortran order and empty arrays."""
+    arrays = {"a": np.arange(6).reshape(2, 3).T, "b": np.zeros((0, 4), np.int16), "c": np.float32(2.5)}
+    read = unpack_arrays(pack_arrays(arrays))
+    assert all(np.array_equal(read[name], arrays[name]) for name in arrays)
+    assert pack_arrays(arrays) == pack_arrays(dict(reversed(arrays.items())))
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1)))
+def test_texts_make_the_round_trip(texts: list[str]) -> None:
+    """One a line."""
+    assert unpack_texts(pack_texts(texts)) == texts
+
+
+def test_numpy_reads_what_is_written() -> None:
+    """The format is npz, so that people can look inside."""
+    with np.load(io.BytesIO(pack_arrays({"x": np.arange(3)}))) as archive:
+        assert archive["x"].tolist() == [0, 1, 2]
+
+
+def test_a_pickled_array_is_refused() -> None:
+    """Object arrays would run code when loaded."""
+    target = io.BytesIO()
+    np.savez(target, x=np.array([{"a": 1}], dtype=object))
+    with pytest.raises(ArraysError, match="numbers"):
+        unpack_arrays(target.getvalue())
+
+
+def test_a_bare_pickle_is_refused() -> None:
+    """Neither is one hidden under an array's name unpickled."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("x.npy", pickle.dumps([1, 2]))
+    with pytest.raises(ArraysError, match="header"):
+        unpack_arrays(target.getvalue())
+
+
+def test_a_header_that_lies_about_the_shape_is_refused() -> None:
+    """No memory is taken for rows that are not there."""
+    honest = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        honest, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**3)}
+    )
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as archive:
+        archive.writestr("x.npy", honest.getvalue() + bytes(80))
+    with pytest.raises(ArraysError, match="bytes follow"):
+        unpack_arrays(target.getvalue())
+
+
+def test_an_archive_that_would_grow_too_large_is_refused() -> None:
+    """A zip bomb is told by its directory, before anything is unpacked."""
+    with pytest.raises(ArraysError, match="at most"):
+        unpack_arrays(pack_arrays({"x": np.zeros(10**6)}), max_bytes=10**5)
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_refused(data: bytes) -> None:
+    """Any other bytes give the same error."""
+    with pytest.raises(ArraysError):
+        unpack_arrays(data)

@@ -1,0 +1,109 @@
+"""Photos of every form become uint8 RGB, and what is no photo is refused by name."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from device.errors import PhotoError
+from device.images import encode_jpeg, list_photos, read_photo, thumbnail
+
+RED = np.full((40, 60, 3), (220, 20, 30), np.uint8)
+
+
+def test_a_red_photo_is_red_in_the_first_channel() -> None:
+    """RGB, not OpenCV's BGR."""
+    assert np.abs(read_photo(encode_jpeg(RED)).astype(int) - RED).max() <= 3
+
+
+def test_grey_and_sixteen_bit_and_transparent_photos_become_rgb() -> None:
+    """All give uint8 [H, W, 3]."""
+    grey = np.full((8, 9), 100, np.uint8)
+    deep = np.full((8, 9), 100 * 257, np.uint16)
+    clear = np.dstack([np.full((8, 9, 3), 100, np.uint8), np.zeros((8, 9), np.uint8)])
+    for photo in (grey, deep, clear):
+        read = read_photo(bytes(cv2.imencode(".png", photo)[1]))
+        assert read.shape == (8, 9, 3)
+        assert read.dtype == np.uint8
+        assert np.abs(read.astype(int) - 100).max() <= 1
+
+
+def test_a_cmyk_jpeg_becomes_rgb() -> None:
+    """Print shops send such files; Pillow, where installed, makes one."""
+    pil = pytest.importorskip("PIL.Image", reason="Pillow makes the CMYK file")
+    import io
+
+    target = io.BytesIO()
+    pil.fromarray(RED).convert("CMYK").save(target, "JPEG", quality=95)
+    assert np.abs(read_photo(target.getvalue()).astype(int) - RED).max() <= 6
+
+
+def test_the_exif_orientation_is_applied() -> None:
+    """Orientation 6 turns a lying photo upright."""
+    tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
+    exif = b"Exif\0\0" + tiff
+    jpeg = encode_jpeg(RED)
+    turned = jpeg[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + jpeg[2:]
+    assert read_photo(turned).shape == (60, 40, 3)
+
+
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
+def test_a_jpeg_that_was_cut_off_is_refused(part: float) -> None:
+    """OpenCV alone would fill the rest with grey and say nothing."""
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = encode_jpeg(photo)
+    with pytest.raises(PhotoError, match=r"cut off|no photo"):
+        read_photo(data[: int(len(data) * part)])
+
+
+def test_a_png_that_was_cut_off_is_refused() -> None:
+    """Half of the rows is no photo."""
+    photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
+    data = bytes(cv2.imencode(".png", photo)[1])
+    with pytest.raises(PhotoError):
+        read_photo(data[: len(data) // 2])
+
+
+def test_text_with_a_photo_suffix_is_refused_by_name(tmp_path: Path) -> None:
+    """The message names the file and shows how it starts."""
+    (tmp_path / "notes.jpg").write_text("not a photo")
+    with pytest.raises(PhotoError, match=r"notes\.jpg.*not a ph"):
+        read_photo(tmp_path / "notes.jpg")
+
+
+def test_empty_and_missing_files_are_refused(tmp_path: Path) -> None:
+    """Each with its own reason."""
+    (tmp_path / "empty.png").touch()
+    with pytest.raises(PhotoError, match="empty"):
+        read_photo(tmp_path / "empty.png")
+    with pytest.raises(PhotoError, match="cannot be read"):
+        read_photo(tmp_path / "none.png")
+
+
+def test_a_photo_that_claims_a_huge_size_is_refused_without_taking_the_memory() -> None:
+    """A decompression bomb of 60,000 by 60,000 pixels in 100 bytes."""
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))
+    bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
+    with pytest.raises(PhotoError):
+        read_photo(bomb)
+
+
+def test_photos_are_listed_by_name_without_hidden_files(tmp_path: Path) -> None:
+    """Sorted, never in directory order."""
+    for name in ("b.JPG", "a.png", ".hidden.jpg", "notes.txt"):
+        (tmp_path / name).touch()
+    assert [path.name for path in list_photos(tmp_path)] == ["a.png", "b.JPG"]
+
+
+def test_a_thumbnail_is_small_and_keeps_the_proportions() -> None:
+    """The longer side is 96 pixels."""
+    assert read_photo(thumbnail(np.repeat(np.repeat(RED, 4, 0), 4, 1))).shape == (64, 96, 3)

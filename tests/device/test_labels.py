@@ -1,0 +1,27 @@
+"""What a label may be."""
+
+from __future__ import annotations
+
+import pytest
+
+from device.errors import LabelError
+from device.labels import check_label, check_labels
+
+
+def test_spaces_and_other_scripts_are_welcome() -> None:
+    """Labels are for people."""
+    assert check_labels(["rosa canina", "Löwenzahn", "茶碗"]) == ("rosa canina", "Löwenzahn", "茶碗")
+
+
+def test_two_spellings_of_one_text_are_one_label() -> None:
+    """A decomposed umlaut equals a composed one (macOS folders have the former)."""
+    assert check_label("Lo\u0308we") == "Löwe"
+    with pytest.raises(LabelError, match="more than once"):
+        check_labels(["Lo\u0308we", "Löwe"])
+
+
+@pytest.mark.parametrize("bad", ["", "  ", "two\nlines", "bell\a", "x" * 101, "\ud800", 7])
+def test_what_no_person_would_write_is_refused(bad: object) -> None:
+    """Empty, too long, control characters, line breaks, and what is no text."""
+    with pytest.raises(LabelError):
+        check_label(bad)  # type: ignore[arg-type]
