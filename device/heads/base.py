@@ -1,0 +1,336 @@
+"""What every head offers: learn, forget, predict, merge; and what it gives: labels with probabilities.
+
+Heads see int16 codes (`device.codes`), never images. Predicting changes nothing that is saved; the solve
+it may need is done once and kept until something is learned.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codes import Codes, decode
+from ..errors import EmbeddingError, HeadError, LabelError
+from ..labels import check_label
+
+Floats = NDArray[np.float64]
+State = dict[str, NDArray[Any]]
+BEST_FEW = 5
+FALSE_REJECTION = 0.05  # share of what was taught that may be called unknown
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a head says about one embedding.
+
+    Attributes:
+        label: The most probable label.
+        probability: Its calibrated probability.
+        known: False when the embedding is unlike everything that was taught.
+        scores: Probabilities of the best few labels, descending.
+        unknown_score: How unlike; `known` means it is at most the head's threshold.
+    """
+
+    label: str
+    probability: float
+    known: bool
+    scores: dict[str, float]
+    unknown_score: float = 0.0
+
+
+@dataclass(frozen=True)
+class Linear:
+    """A head as a linear map: ``softmax(z @ W + b)`` are its probabilities, temperature included.
+
+    Attributes:
+        W: float64 [D, C], on mapped embeddings ``z = codes / 4096``.
+        b: float64 [C].
+    """
+
+    W: Floats
+    b: Floats
+
+    def logits(self, codes: Codes) -> Floats:
+        """Give ``z @ W + b`` as float64 [N, C]."""
+        return decode(codes) @ self.W + self.b
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a head derives from its state; thrown away when the state changes.
+
+    Attributes:
+        linear: The map with the temperature folded in; None for a head that has none.
+        novelty: (codes [N, D], logits [N, C]) -> unknown scores [N]; larger is less known.
+        threshold: Largest unknown score still called known.
+        notes: What a user should know about this fit: too few samples, a degenerate system.
+        figures: Numbers of interest: lambda, temperature, condition bound.
+    """
+
+    linear: Linear | None
+    novelty: Callable[[Codes, Floats], Floats]
+    threshold: float = np.inf
+    notes: tuple[str, ...] = ()
+    figures: dict[str, float] = field(default_factory=dict)
+
+
+def softmax(logits: Floats) -> Floats:
+    """Give probabilities [N, C] of logits [N, C], safe from overflow."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: Floats = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def check_codes(codes: Codes, dimensions: int) -> Codes:
+    """Give `codes` as int16 [N, D].
+
+    Raises:
+        EmbeddingError: They are not int16 or have another number of dimensions.
+    """
+    codes = np.asarray(codes)
+    if codes.dtype != np.int16:
+        raise EmbeddingError(f"heads take int16 codes as device.codes.encode gives them, got {codes.dtype}")
+    if codes.ndim != 2 or codes.shape[1] != dimensions:
+        raise EmbeddingError(f"codes must have shape [N, {dimensions}], got {codes.shape}")
+    return codes
+
+
+class Head(ABC):
+    """A learner over embeddings.
+
+    Example:
+        >>> import numpy as np
+        >>> from device.codes import encode
+        >>> from device.heads import create_head
+        >>> head = create_head("exact", dimensions=2)
+        >>> head.learn_many(encode([[1.0, 0.1], [0.9, 0.2], [0.1, 1.0], [0.2, 0.9]]), ["a", "a", "b", "b"])
+        >>> head.predict_one(encode([0.8, 0.1])).label
+        'a'
+    """
+
+    name: ClassVar[str]
+    order_free: ClassVar[bool] = True
+    """Whether any order of the same samples gives the same state."""
+
+    def __init__(self, dimensions: int, *, false_rejection: float = FALSE_REJECTION) -> None:
+        if dimensions < 1:
+            raise HeadError(f"a head needs at least one dimension, got {dimensions}")
+        if not 0 <= false_rejection < 1:
+            raise HeadError(f"the false-rejection rate must lie in [0, 1), got {false_rejection}")
+        self.dimensions = int(dimensions)
+        self.false_rejection = float(false_rejection)
+        self._fitted: Fit | None = None
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.dimensions} dimensions, {self.counts or 'nothing learned yet'}>"
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels learned, sorted."""
+        return tuple(self.counts)
+
+    @property
+    @abstractmethod
+    def counts(self) -> dict[str, int]:
+        """Samples learned a label, in the order of `labels`."""
+
+    @property
+    def fit(self) -> Fit:
+        """What the state amounts to, computed when first asked for.
+
+        Raises:
+            HeadError: Nothing was learned yet.
+        """
+        if not self.counts:
+            raise HeadError(
+                f"the {self.name} head has learned nothing yet; teach it at least one sample of each label"
+            )
+        if self._fitted is None:
+            self._fitted = self._compute_fit()
+        return self._fitted
+
+    def learn_one(self, code: Codes, label: str) -> None:
+        """Learn one sample, `code` of shape [D]."""
+        self.learn_many(np.asarray(code)[np.newaxis], [label])
+
+    def learn_many(self, codes: Codes, labels: Sequence[str]) -> None:
+        """Learn samples, `codes` of shape [N, D]; new labels appear by being learned.
+
+        Raises:
+            EmbeddingError: The codes have another type or shape.
+            LabelError: A label is no label, or their number is not that of the codes.
+        """
+        codes, names = self._checked(codes, labels)
+        if names:
+            self._learn(codes, names)
+            self._fitted = None
+
+    def forget(self, codes: Codes, labels: Sequence[str]) -> None:
+        """Forget samples as they were learned; all of them or, when one is unknown, none.
+
+        Raises:
+            HeadError: A sample cannot have been learned.
+        """
+        codes, names = self._checked(codes, labels)
+        if names:
+            self._forget(codes, names)
+            self._fitted = None
+
+    def predict_one(self, code: Codes) -> Prediction:
+        """Say what one embedding [D] is; changes nothing."""
+        return self.predict_many(np.asarray(code)[np.newaxis])[0]
+
+    def predict_many(self, codes: Codes) -> list[Prediction]:
+        """Say what embeddings [N, D] are; changes nothing.
+
+        Raises:
+            HeadError: Nothing was learned yet.
+        """
+        codes, fit = check_codes(codes, self.dimensions), self.fit
+        logits = self._logits(codes)
+        unknown = fit.novelty(codes, logits)
+        return [
+            self._prediction(row, float(score), fit.threshold)
+            for row, score in zip(softmax(logits), unknown, strict=True)
+        ]
+
+    def probabilities(self, codes: Codes) -> Floats:
+        """Give calibrated probabilities, float64 [N, C], columns in the order of `labels`."""
+        return softmax(self._logits(check_codes(codes, self.dimensions)))
+
+    def unknown_scores(self, codes: Codes) -> Floats:
+        """Say how unlike everything taught each embedding is, float64 [N]; compare with `fit.threshold`."""
+        codes = check_codes(codes, self.dimensions)
+        return self.fit.novelty(codes, self._logits(codes))
+
+    def linear(self) -> Linear | None:
+        """Give the head as a linear map, or None for a head that has none."""
+        return self.fit.linear
+
+    def clone(self) -> Self:
+        """Give an independent copy that has learned the same."""
+        return type(self).restore(self.dimensions, self.state())
+
+    def merge(self, other: Head) -> None:
+        """Learn all that `other` has learned, as if this head had seen both.
+
+        Raises:
+            HeadError: `other` is another kind of head or has other dimensions.
+        """
+        if type(other) is not type(self):
+            raise HeadError(f"a head of kind {self.name} merges only with its own kind, got {other.name}")
+        if other.dimensions != self.dimensions:
+            raise HeadError(
+                f"the heads differ in dimensions, {self.dimensions} against {other.dimensions}: "
+                "only states of the same model can be merged"
+            )
+        self._merge(other)
+        self._fitted = None
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a label another name; when `new` is already there the two become one.
+
+        Raises:
+            LabelError: `old` was never learned, or `new` is no label.
+        """
+        self._require_label(old)
+        new = check_label(new)
+        if new != old:
+            self._rename(old, new)
+            self._fitted = None
+
+    def delete(self, label: str) -> None:
+        """Forget every sample of a label.
+
+        Raises:
+            LabelError: The label was never learned.
+            HeadError: The samples are no longer kept one by one; `forget` them with their codes instead.
+        """
+        self._require_label(label)
+        self._delete(label)
+        self._fitted = None
+
+    @abstractmethod
+    def leave_out(
+        self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> Floats:
+        """Give the logits each learned sample would get had it, and its group, never been learned.
+
+        Args:
+            codes: int16 [N, D], learned before.
+            labels: Their N labels.
+            groups: N whole numbers; samples of one number are left out together. Default: one by one.
+
+        Returns:
+            float64 [N, C], calibrated as `probabilities` are.
+        """
+
+    @abstractmethod
+    def digest(self) -> str:
+        """Give the sha256 of what was learned in a form that knows no order."""
+
+    @abstractmethod
+    def state(self) -> State:
+        """Give everything that must be stored, as arrays of plain numbers."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, dimensions: int, state: State) -> Self:
+        """Give the head back that `state` was taken from.
+
+        Raises:
+            HeadError: The state is of other dimensions or damaged.
+        """
+
+    @abstractmethod
+    def _learn(self, codes: Codes, labels: list[str]) -> None: ...
+
+    @abstractmethod
+    def _forget(self, codes: Codes, labels: list[str]) -> None: ...
+
+    @abstractmethod
+    def _merge(self, other: Any) -> None: ...
+
+    @abstractmethod
+    def _rename(self, old: str, new: str) -> None: ...
+
+    @abstractmethod
+    def _delete(self, label: str) -> None: ...
+
+    @abstractmethod
+    def _compute_fit(self) -> Fit: ...
+
+    def _logits(self, codes: Codes) -> Floats:
+        linear = self.fit.linear
+        if linear is None:
+            raise HeadError(f"the {self.name} head has no linear map")
+        return linear.logits(codes)
+
+    def _checked(self, codes: Codes, labels: Sequence[str]) -> tuple[Codes, list[str]]:
+        codes = check_codes(codes, self.dimensions)
+        if isinstance(labels, str) or len(labels) != len(codes):
+            raise LabelError(f"{len(codes)} codes need as many labels, got {len(labels)}")
+        return codes, [check_label(label) for label in labels]
+
+    def _require_label(self, label: str) -> None:
+        if label not in self.counts:
+            raise LabelError(
+                f"no sample of {label!r} was learned; labels are: {', '.join(self.labels) or 'none'}"
+            )
+
+    def _prediction(self, probabilities: Floats, unknown_score: float, threshold: float) -> Prediction:
+        # a stable sort: of two labels as probable, always the first by name
+        best = np.argsort(-probabilities, kind="stable")[:BEST_FEW]
+        labels = self.labels
+        return Prediction(
+            label=labels[best[0]],
+            probability=float(probabilities[best[0]]),
+            known=unknown_score <= threshold,
+            scores={labels[column]: float(probabilities[column]) for column in best},
+            unknown_score=unknown_score,
+        )

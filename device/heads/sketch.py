@@ -1,0 +1,123 @@
+"""A bounded sample of the samples that knows no order: those whose content hashes to the smallest keys.
+
+Bottom-k sampling (Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches"). It can be merged, and
+samples can be taken out of it. Twice as many are held as are shown, so that what is shown stays a function
+of what was learned, whatever was forgotten, until half of it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codes import Codes
+from .base import State
+
+HELD = 512
+_ALL = np.uint64(2**64 - 1)
+
+
+def content_keys(codes: Codes) -> NDArray[np.uint64]:
+    """Hash each code [N, D] to a uniform 64-bit key, the same on every machine."""
+    rows = np.ascontiguousarray(codes, "<i2")
+    keys = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(keys, "<u8").astype(np.uint64)
+
+
+class Sketch:
+    """Distinct samples with the smallest keys, each with how many times it was learned.
+
+    Args:
+        dimensions: D.
+        held: Most samples held.
+    """
+
+    def __init__(self, dimensions: int, held: int = HELD) -> None:
+        self.held = held
+        self.limit = _ALL  # every sample learned with a key below it is held
+        self.codes = np.zeros((0, dimensions), np.int16)
+        self.owners = np.zeros(0, np.int32)
+        self.keys = np.zeros(0, np.uint64)
+        self.copies = np.zeros(0, np.int64)
+
+    def add(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
+        """Take in samples whose keys are small enough."""
+        small = keys < self.limit
+        if small.any():
+            self._insert(codes[small], owners[small], keys[small], np.ones(int(small.sum()), np.int64))
+
+    def remove(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
+        """Take samples out; those that are not held change nothing."""
+        small = keys < self.limit
+        if small.any():
+            self._insert(codes[small], owners[small], keys[small], -np.ones(int(small.sum()), np.int64))
+
+    def merge(self, other: Sketch, owners: NDArray[np.int32]) -> None:
+        """Take in another sketch whose owner k is `owners[k]` here."""
+        self.limit = min(self.limit, other.limit)
+        mine, theirs = self.keys < self.limit, other.keys < self.limit
+        self._keep(mine)
+        self._insert(
+            other.codes[theirs], owners[other.owners[theirs]], other.keys[theirs], other.copies[theirs]
+        )
+
+    def rename(self, old: int, new: int) -> None:
+        """Give owner `old`'s samples to owner `new`."""
+        self.owners[self.owners == old] = new
+        self._insert(self.codes[:0], self.owners[:0], self.keys[:0], self.copies[:0])
+
+    def smallest(
+        self, size: int, ranks: NDArray[np.int64]
+    ) -> tuple[Codes, NDArray[np.int32], NDArray[np.int64]]:
+        """Give the `size` samples of smallest keys: codes, owners, copies; ties in the order of `ranks`."""
+        order = np.lexsort((ranks[self.owners], self.keys))[:size]
+        return self.codes[order], self.owners[order], self.copies[order]
+
+    def state(self, ranks: NDArray[np.int64]) -> State:
+        """Give the arrays to store; owners become `ranks`."""
+        order = np.lexsort((ranks[self.owners], self.keys))
+        return {
+            "sketch_codes": self.codes[order],
+            "sketch_owners": ranks[self.owners[order]],
+            "sketch_keys": self.keys[order],
+            "sketch_copies": self.copies[order],
+            "sketch_limit": np.array([self.limit], np.uint64),
+        }
+
+    @classmethod
+    def restore(cls, dimensions: int, state: State) -> Self:
+        """Give back the sketch that `state` was taken from."""
+        sketch = cls(dimensions)
+        sketch.limit = np.uint64(state["sketch_limit"][0])
+        sketch._insert(
+            state["sketch_codes"].astype(np.int16).reshape(-1, dimensions),
+            state["sketch_owners"].astype(np.int32),
+            state["sketch_keys"].astype(np.uint64),
+            state["sketch_copies"].astype(np.int64),
+        )
+        return sketch
+
+    def _insert(
+        self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64], copies: NDArray[np.int64]
+    ) -> None:
+        keys, owners = np.concatenate([self.keys, keys]), np.concatenate([self.owners, owners])
+        copies = np.concatenate([self.copies, copies])
+        _, first, same = np.unique(
+            np.stack([keys, owners.astype(np.uint64)]), axis=1, return_index=True, return_inverse=True
+        )
+        summed = np.zeros(len(first), np.int64)
+        np.add.at(summed, same.ravel(), copies)
+        self.codes = np.concatenate([self.codes, codes])[first]
+        self.owners, self.keys, self.copies = owners[first], keys[first], summed
+        self._keep(summed > 0)
+        if len(self.keys) > self.held:
+            # keys, not samples, are cut off: samples of one content and two labels stay or go together
+            self.limit = np.sort(self.keys)[self.held]
+            self._keep(self.keys < self.limit)
+
+    def _keep(self, chosen: NDArray[np.bool_]) -> None:
+        self.codes, self.owners = self.codes[chosen], self.owners[chosen]
+        self.keys, self.copies = self.keys[chosen], self.copies[chosen]

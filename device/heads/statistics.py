@@ -1,0 +1,359 @@
+"""Additive statistics of labelled codes, in whole numbers: any order, any split, bit for bit the same.
+
+For codes z (int16) with labels c they are the counts n_c, the sums S_c = sum z and the second moment
+G = sum z z^T. While there are fewer samples than dimensions the codes themselves are smaller than G and
+are kept instead; G follows from them when asked for. G is float64 because matrix products of floats are
+fast, and exact because every partial sum is a whole number below 2**53.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import pack_texts, unpack_texts
+from ..codes import Codes
+from ..errors import DeviceError, HeadError
+from .base import Floats, State
+from .sketch import Sketch, content_keys
+
+MAX_SAMPLES = 2**22  # 2**22 * (2**15)**2 < 2**53: beyond it float64 could round
+_PENDING = 256  # codes gathered before one matrix product adds them to G; a rank-1 update costs as much memory traffic
+
+
+class Statistics:
+    """Counts, sums and second moment of codes, with the codes themselves while they are few.
+
+    Args:
+        dimensions: D.
+    """
+
+    def __init__(self, dimensions: int) -> None:
+        self.dimensions = dimensions
+        self._rows: dict[str, int] = {}  # label -> row of the arrays below, in order of appearance
+        self._counts = np.zeros(0, np.int64)
+        self._sums = np.zeros((0, dimensions), np.int64)
+        self._gram: Floats | None = None  # None while every code is kept
+        self._codes = np.zeros((0, dimensions), np.int16)  # kept, or waiting to be added to the gram
+        self._owners = np.zeros(0, np.int32)
+        self._keys = np.zeros(0, np.uint64)
+        self._used = 0
+        self._squares = 0
+        self._products: Floats | None = None  # inner products of the first codes, while all are kept
+        self._sketch = Sketch(dimensions)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every code is still kept."""
+        return self._gram is None
+
+    @property
+    def total(self) -> int:
+        """Samples seen and not forgotten."""
+        return int(self._counts.sum())
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples a label, sorted by label; labels without any are not there."""
+        return {
+            label: int(self._counts[row]) for label, row in sorted(self._rows.items()) if self._counts[row]
+        }
+
+    @property
+    def codes(self) -> Codes:
+        """The codes kept, int16 [n, D], in the canonical order of `kept_order`."""
+        return self._codes[self.kept_order()]
+
+    def kept_order(self) -> NDArray[np.intp]:
+        """Give the order of the kept codes that depends on them alone: by key, then by label."""
+        ranks = self._ranks()[self._owners[: self._used]]
+        return np.lexsort((ranks, self._keys[: self._used]))
+
+    def owners(self) -> NDArray[np.int64]:
+        """Give the kept codes' labels as columns of `counts`, canonical order, int64 [n]."""
+        return self._ranks()[self._owners[: self._used]][self.kept_order()]
+
+    def sums(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Give counts int64 [C] and sums int64 [C, D], rows in the order of `counts`."""
+        rows = [self._rows[label] for label in self.counts]
+        return self._counts[rows], self._sums[rows]
+
+    def products(self) -> Floats:
+        """Give the inner products of the kept codes, whole numbers, float64 [n, n], canonical order."""
+        done = 0 if self._products is None else len(self._products)
+        if self._products is None or done < self._used:
+            codes = self._codes[: self._used].astype(np.float64)
+            grown = np.empty((self._used, self._used))
+            if self._products is not None:
+                grown[:done, :done] = self._products
+            grown[done:] = codes[done:] @ codes.T
+            grown[:done, done:] = grown[done:, :done].T
+            self._products = grown
+        order = self.kept_order()
+        return self._products[np.ix_(order, order)]
+
+    def squares(self) -> int:
+        """Give the trace of G, the sum of all squared codes."""
+        return self._squares
+
+    def gram(self) -> Floats:
+        """Give G, whole numbers in float64 [D, D]."""
+        if self._gram is not None:
+            self._flush()
+            return self._gram
+        codes = self._codes[: self._used].astype(np.float64)
+        gram: Floats = codes.T @ codes
+        return gram
+
+    def panel(self, size: int) -> tuple[Codes, NDArray[np.int64], NDArray[np.int64]]:
+        """Give a sample of the samples that depends on what was learned and on nothing else.
+
+        Returns:
+            Codes int16 [n, D] with n <= `size`, their columns of `counts` int64 [n], and how many times each
+            was learned int64 [n]: those with the smallest keys (bottom-k sampling, Cohen and Kaplan 2007).
+        """
+        sketch = self._sketch
+        if self._gram is None:
+            sketch = Sketch(self.dimensions)
+            sketch.add(self._codes[: self._used], self._owners[: self._used], self._keys[: self._used])
+        codes, owners, copies = sketch.smallest(size, self._ranks())
+        return codes, self._ranks()[owners], copies
+
+    def add(self, codes: Codes, labels: Sequence[str]) -> None:
+        """Add samples, codes int16 [N, D].
+
+        Raises:
+            HeadError: There would be more samples than sums can hold exactly.
+        """
+        if self.total + len(codes) > MAX_SAMPLES:
+            raise HeadError(f"at most {MAX_SAMPLES} samples are summed exactly; this would be one more")
+        owners = self._owners_of(labels)
+        keys = content_keys(codes)
+        np.add.at(self._counts, owners, 1)
+        self._add_sums(codes, owners, 1)
+        for start in range(0, len(codes), _PENDING):
+            part = slice(start, start + _PENDING)
+            self._keep(codes[part], owners[part], keys[part])
+
+    def remove(self, codes: Codes, labels: Sequence[str]) -> None:
+        """Take samples out again, exactly; all of them or, on an error, none.
+
+        Raises:
+            HeadError: One was never added (when codes are no longer kept, this is seen only by its label).
+        """
+        counts = self.counts
+        for label, number in sorted(Counter(labels).items()):
+            if counts.get(label, 0) < number:
+                raise HeadError(
+                    f"cannot forget {number} samples of {label!r}: {counts.get(label, 0)} were learned"
+                )
+        owners = self._owners_of(labels)
+        keys = content_keys(codes)
+        if self._gram is None:
+            self._drop(self._find(codes, owners, keys))
+        else:
+            self._flush()
+            values = codes.astype(np.float64)
+            self._gram -= values.T @ values
+            self._sketch.remove(codes, owners, keys)
+        np.subtract.at(self._counts, owners, 1)
+        self._add_sums(codes, owners, -1)
+        self._forget_when_empty()
+
+    def add_statistics(
+        self, labels: Sequence[str], counts: NDArray[np.int64], sums: NDArray[np.int64], gram: Floats
+    ) -> None:
+        """Add what others have summed: counts [C], sums [C, D] and gram [D, D], in codes' whole numbers."""
+        self._compress()
+        owners = self._owners_of(labels)
+        np.add.at(self._counts, owners, counts)
+        np.add.at(self._sums, owners, sums)
+        self._squares += int(np.trace(gram))
+        self._gram = self.gram() + gram
+
+    def merge(self, other: Statistics) -> None:
+        """Add all that `other` holds; `other` is left as it was."""
+        if other.complete:
+            names = other._names()
+            self.add(other._codes[: other._used], [names[owner] for owner in other._owners[: other._used]])
+            return
+        self._compress()
+        counts, sums = other.sums()
+        labels = tuple(other.counts)
+        self.add_statistics(labels, counts, sums, other.gram())
+        self._sketch.merge(other._sketch, self._owners_of(other._names()))
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a label another name, or join it to one that is there."""
+        row = self._rows.pop(old)
+        if new not in self._rows:
+            self._rows[new] = row
+            return
+        target = self._rows[new]
+        self._counts[target] += self._counts[row]
+        self._sums[target] += self._sums[row]
+        self._counts[row], self._sums[row] = 0, 0
+        self._owners[self._owners == row] = target
+        self._sketch.rename(row, target)
+        self._rows[f"\0{row}"] = row  # the empty row stays, under a name no label can have
+
+    def delete(self, label: str) -> None:
+        """Remove every sample of a label.
+
+        Raises:
+            HeadError: The codes are no longer kept, so that its share of the second moment is unknown.
+        """
+        if self._gram is not None:
+            raise HeadError(
+                f"the samples of {label!r} are no longer kept one by one in the head; "
+                "forget them with their codes, as the learner does from its store"
+            )
+        mine = np.flatnonzero(self._owners[: self._used] == self._rows[label])
+        self.remove(self._codes[mine], [label] * len(mine))
+
+    def digest(self) -> str:
+        """Give the sha256 of labels, counts, sums and second moment, sorted by label."""
+        counts, sums = self.sums()
+        digest = hashlib.sha256(f"edgetl statistics 1, {self.dimensions} dimensions\n".encode())
+        digest.update("\n".join(self.counts).encode())
+        for array in (counts, sums, self.gram() if self.total else np.zeros(0)):
+            digest.update(array.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def state(self) -> State:
+        """Give the arrays to store: codes while they are kept, the packed upper triangle of G after."""
+        counts, sums = self.sums()
+        state: State = {"labels": pack_texts(list(self.counts)), "dimensions": np.array([self.dimensions])}
+        if self._gram is None:
+            return state | {"codes": self.codes, "owners": self.owners()}
+        packed = self.gram()[np.triu_indices(self.dimensions)].astype(np.int64)
+        small = np.abs(packed).max(initial=0) < 2**31
+        return (
+            state
+            | {"counts": counts, "sums": sums, "gram": packed.astype(np.int32) if small else packed}
+            | self._sketch.state(self._ranks())
+        )
+
+    @classmethod
+    def restore(cls, dimensions: int, state: State) -> Self:
+        """Give back what `state` was taken from.
+
+        Raises:
+            HeadError: The state is damaged or of other dimensions.
+        """
+        try:
+            if state["dimensions"].tolist() != [dimensions]:
+                raise HeadError(
+                    f"the head was of {state['dimensions'].tolist()} dimensions, not {dimensions}"
+                )
+            return cls._restored(dimensions, unpack_texts(state["labels"]), state)
+        except HeadError:
+            raise
+        except (KeyError, IndexError, ValueError, DeviceError) as error:
+            raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
+
+    @classmethod
+    def _restored(cls, dimensions: int, labels: list[str], state: State) -> Self:
+        statistics = cls(dimensions)
+        if "codes" in state:
+            statistics.add(
+                state["codes"].astype(np.int16), [labels[owner] for owner in state["owners"].tolist()]
+            )
+            return statistics
+        gram = np.zeros((dimensions, dimensions))
+        upper = np.triu_indices(dimensions)
+        gram[upper] = state["gram"]
+        gram.T[upper] = state["gram"]
+        statistics.add_statistics(labels, state["counts"], state["sums"], gram)
+        statistics._sketch = Sketch.restore(dimensions, state)
+        return statistics
+
+    def _names(self) -> list[str]:
+        return sorted(self._rows, key=self._rows.__getitem__)
+
+    def _ranks(self) -> NDArray[np.int64]:
+        """Give for each row its place among the sorted labels; rows without samples come last."""
+        ranks = np.full(len(self._rows), len(self._rows), np.int64)
+        for place, label in enumerate(self.counts):
+            ranks[self._rows[label]] = place
+        return ranks
+
+    def _owners_of(self, labels: Iterable[str]) -> NDArray[np.int32]:
+        owners = [self._rows.setdefault(label, len(self._rows)) for label in labels]
+        new = len(self._rows) - len(self._counts)
+        if new:
+            self._counts = np.concatenate([self._counts, np.zeros(new, np.int64)])
+            self._sums = np.concatenate([self._sums, np.zeros((new, self.dimensions), np.int64)])
+        return np.array(owners, np.int32)
+
+    def _add_sums(self, codes: Codes, owners: NDArray[np.int32], sign: int) -> None:
+        self._squares += sign * int((codes.astype(np.int64) ** 2).sum())
+        for owner in np.unique(owners):
+            self._sums[owner] += sign * codes[owners == owner].sum(axis=0, dtype=np.int64)
+
+    def _keep(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
+        end = self._used + len(codes)
+        if end > len(self._codes):
+            room = max(end, 2 * self._used, 16) - self._used
+            self._codes = np.concatenate(
+                [self._codes[: self._used], np.zeros((room, self.dimensions), np.int16)]
+            )
+            self._owners = np.concatenate([self._owners[: self._used], np.zeros(room, np.int32)])
+            self._keys = np.concatenate([self._keys[: self._used], np.zeros(room, np.uint64)])
+        place = slice(self._used, end)
+        self._codes[place], self._owners[place], self._keys[place] = codes, owners, keys
+        self._used = end
+        if self._gram is not None:
+            self._sketch.add(codes, owners, keys)
+            if self._used >= _PENDING:
+                self._flush()
+        elif self._used >= self.dimensions:
+            self._compress()
+
+    def _compress(self) -> None:
+        """Turn kept codes into the second moment and a sketch."""
+        if self._gram is None:
+            kept = slice(0, self._used)
+            self._sketch.add(self._codes[kept], self._owners[kept], self._keys[kept])
+            self._gram = np.zeros((self.dimensions, self.dimensions))
+            self._flush()
+
+    def _flush(self) -> None:
+        """Add the waiting codes to G in one matrix product."""
+        if self._gram is not None and self._used:
+            codes = self._codes[: self._used].astype(np.float64)
+            self._gram += codes.T @ codes
+            self._used, self._products = 0, None
+            self._codes = self._codes[:_PENDING].copy()
+
+    def _find(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> list[int]:
+        """Give the places of kept samples, each once."""
+        found: list[int] = []
+        for code, owner, key in zip(codes, owners, keys, strict=True):
+            alike = np.flatnonzero((self._keys[: self._used] == key) & (self._owners[: self._used] == owner))
+            place = next(
+                (at for at in alike.tolist() if at not in found and np.array_equal(self._codes[at], code)),
+                None,
+            )
+            if place is None:
+                raise HeadError(f"cannot forget a sample of {self._names()[owner]!r} that was never learned")
+            found.append(place)
+        return found
+
+    def _drop(self, places: list[int]) -> None:
+        left = np.setdiff1d(np.arange(self._used), places)
+        if self._products is not None:
+            inside = left[left < len(self._products)]
+            self._products = self._products[np.ix_(inside, inside)]
+        self._codes, self._owners, self._keys = self._codes[left], self._owners[left], self._keys[left]
+        self._used = len(left)
+
+    def _forget_when_empty(self) -> None:
+        if not self._counts.any():
+            fresh: dict[str, Any] = vars(type(self)(self.dimensions))
+            vars(self).update(fresh)
