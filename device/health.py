@@ -1,0 +1,180 @@
+"""The state of the machine, read from the kernel's files: board, temperature, throttling, governor, clock.
+
+Every function takes `root`, where the file system starts, so that a made-up machine can be read as well.
+What a machine does not tell is None, never a guess.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path("/")
+_DEVICE_TREE = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
+_THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
+_TIME_ERROR = 5  # what adjtimex(2) returns while the clock is not synchronised
+
+# bit of the firmware's get_throttled word -> what it means now; 16 bits higher: has happened since boot
+_THROTTLED_BITS = {
+    0: "the supply voltage is too low",
+    1: "the CPU frequency is capped",
+    2: "the CPU is throttled",
+    3: "the soft temperature limit is reached",
+}
+
+
+@dataclass(frozen=True)
+class Throttling:
+    """What the Raspberry Pi's firmware says held the CPU back.
+
+    Attributes:
+        now: What holds it back at this moment.
+        since_boot: What has at any time since the machine started.
+    """
+
+    now: tuple[str, ...]
+    since_boot: tuple[str, ...]
+
+    @classmethod
+    def from_word(cls, word: int) -> Throttling:
+        """Read the word of ``vcgencmd get_throttled``.
+
+        Example:
+            >>> Throttling.from_word(0x50001).now
+            ('the supply voltage is too low',)
+        """
+        return cls(
+            tuple(text for bit, text in _THROTTLED_BITS.items() if word >> bit & 1),
+            tuple(text for bit, text in _THROTTLED_BITS.items() if word >> (bit + 16) & 1),
+        )
+
+
+def board(root: Path = ROOT) -> str | None:
+    """Give the board's name, such as ``Raspberry Pi 4 Model B Rev 1.4``, or None on a PC."""
+    for name in _DEVICE_TREE:
+        text = _read(root / name)
+        if text:
+            return text
+    return None
+
+
+def is_raspberry_pi(root: Path = ROOT) -> bool:
+    """Say whether the board is a Raspberry Pi."""
+    return (board(root) or "").startswith("Raspberry Pi")
+
+
+def cpu(root: Path = ROOT) -> str:
+    """Give the CPU's name, else its architecture."""
+    fields = _fields(root / "proc/cpuinfo")
+    names = ("model name", "Model", "Hardware")  # on PCs; on Raspberry Pis; on older Arm kernels
+    return next((fields[name] for name in names if name in fields), platform.machine())
+
+
+def operating_system(root: Path = ROOT) -> str:
+    """Give the name of the operating system with its release."""
+    for line in (_read(root / "etc/os-release") or "").splitlines():
+        if line.startswith("PRETTY_NAME="):
+            return line.partition("=")[2].strip('"')
+    return f"{platform.system()} {platform.release()}"
+
+
+def bits() -> int:
+    """Give the size of this Python's pointers: 64, or 32 on a 32-bit system."""
+    return 64 if sys.maxsize > 2**32 else 32
+
+
+def temperature(root: Path = ROOT) -> float | None:
+    """Give the hottest thermal zone in degrees Celsius."""
+    readings = []
+    for path in sorted((root / "sys/class/thermal").glob("thermal_zone*/temp")):
+        with contextlib.suppress(ValueError):
+            readings.append(int(_read(path) or "") / 1000)
+    return max(readings, default=None)
+
+
+def throttling(root: Path = ROOT) -> Throttling | None:
+    """Give what holds the CPU back, or None where no Raspberry Pi firmware can be asked."""
+    word = _read(root / _THROTTLED) or _ask_firmware(root)
+    with contextlib.suppress(ValueError):
+        return Throttling.from_word(int(word or "", 16))
+    return None
+
+
+def governors(root: Path = ROOT) -> tuple[str, ...]:
+    """Give the CPU frequency governors in use; empty where the frequency is not governed."""
+    paths = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
+    return tuple(sorted({text for path in paths if (text := _read(path))}))
+
+
+def memory(root: Path = ROOT) -> tuple[int, int] | None:
+    """Give the bytes of memory available to programs, and of all memory."""
+    fields = _fields(root / "proc/meminfo")
+    try:
+        available, total = (int(fields[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
+    except (KeyError, ValueError, IndexError):
+        return None
+    return available, total
+
+
+def disk_free(folder: Path) -> int | None:
+    """Give the bytes free to this user where `folder` is, or where it would be made."""
+    existing = next((path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()), None)
+    try:
+        return shutil.disk_usage(existing).free if existing else None
+    except OSError:
+        return None
+
+
+def disk_writable(folder: Path) -> bool:
+    """Say whether files can be made in `folder`; False also on a file system mounted read-only."""
+    return os.access(folder, os.W_OK | os.X_OK)
+
+
+def clock_is_plausible(now: float | None = None) -> bool:
+    """Say whether the clock is later than this file was written; a Pi without a battery wakes in the past."""
+    return (time.time() if now is None else now) >= Path(__file__).stat().st_mtime - 24 * 3600
+
+
+def clock_is_synchronised() -> bool | None:
+    """Say whether the kernel's clock follows a time server; None where the kernel cannot be asked."""
+    try:
+        adjtimex = ctypes.CDLL(None).adjtimex
+    except (OSError, AttributeError, TypeError):
+        return None
+    # struct timex is 208 bytes on 64-bit Linux; all zero means: only read
+    state = adjtimex(ctypes.create_string_buffer(512))
+    return None if state < 0 else state != _TIME_ERROR
+
+
+def _ask_firmware(root: Path) -> str | None:
+    # older kernels lack the file; vcgencmd needs the group "video"
+    if root != ROOT or not shutil.which("vcgencmd"):
+        return None
+    try:
+        done = subprocess.run(
+            ["vcgencmd", "get_throttled"], capture_output=True, text=True, timeout=5, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip().partition("=")[2] or None
+
+
+def _fields(path: Path) -> dict[str, str]:
+    pairs = (line.partition(":") for line in (_read(path) or "").splitlines() if ":" in line)
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        # device-tree strings end in NUL
+        return path.read_text(encoding="utf-8", errors="replace").strip(" \n\0")
+    except OSError:
+        return None
