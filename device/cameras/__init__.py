@@ -85,9 +85,22 @@ def _first_found() -> str:
 
 
 def _open_live(name: str, scheme: str, options: Options, timeout: float, notice: Notice | None) -> Camera:
-    from .live import LiveCamera, open_device
+    from .live import Device, LiveCamera
 
-    return LiveCamera(open_device(name, scheme, options, timeout), name, options, notice, timeout=timeout)
+    device: Device
+    if scheme:
+        from .stream import stream_device
+
+        device = stream_device(name, timeout)
+    elif name.startswith("picamera2"):
+        from .picamera import PicameraDevice
+
+        device = PicameraDevice(name, options, timeout)
+    else:
+        from .v4l2 import V4l2Device
+
+        device = V4l2Device(name, options)
+    return LiveCamera(device, options, notice, timeout=timeout)
 
 
 def _open_path(path: Path, options: Options, notice: Notice | None) -> Camera:

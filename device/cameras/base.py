@@ -61,7 +61,7 @@ class Camera(ABC):
     <FakeCamera 'fake:red*2,end' closed>
     """
 
-    kind: ClassVar[str]
+    kind: str
     live: ClassVar[bool] = False
 
     def __init__(self, source: str, options: Options | None = None, notice: Notice | None = None) -> None:
@@ -127,18 +127,17 @@ class Camera(ABC):
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames to the end of a finite source; a live one is waited for as long as it takes."""
-        while not self._closed:
+        while True:
             try:
-                frame = self.read()
+                yield self.read()
             except EndOfSource:
                 return
             except FrameTimeout:
                 continue  # told by the camera itself, which keeps on trying
             except CameraError:
-                if self._closed:  # closed by another thread while waiting
+                if self.closed:  # by the loop's own body or by another thread
                     return
                 raise
-            yield frame
 
     def __enter__(self) -> Self:
         """Return the camera itself; it is open already."""

@@ -22,6 +22,7 @@ def load_cv2() -> Any:
     """
     # read by OpenCV's FFmpeg plugin when the first video is opened, so setting it here is early enough
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_FATAL)
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # read when OpenCV is imported
     try:
         import cv2
     except ImportError as error:
@@ -29,9 +30,6 @@ def load_cv2() -> Any:
             f"this camera needs OpenCV, which cannot be imported ({error}); install it with: "
             "pip install 'edgetl[device]'"
         ) from error
-    # errors only: "can't open camera by index" and the like are ours to say
-    logging = cv2.utils.logging if hasattr(cv2.utils, "logging") else cv2  # moved in OpenCV 5
-    logging.setLogLevel(2)
     return cv2
 
 

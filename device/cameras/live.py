@@ -1,0 +1,292 @@
+"""Live cameras: a reader thread keeps the newest frame, and brings a lost camera back.
+
+A camera's driver, a socket and a decoder all queue frames. Whoever reads slower than the camera films would
+see the past, seconds old. So a thread reads as fast as frames come and keeps only the last one; frames that
+nobody wanted are counted in `dropped`. What costs time (decoding a JPEG, colours) is done for delivered
+frames only.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from ..errors import CameraError
+from .base import Camera, Frame, FrameTimeout, Image, Notice, Pace
+from .options import Options
+
+FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0
+_STEADY_FRAMES = 30  # so many in a row, and a flapping camera has become a working one
+_JOIN_SECONDS = 2.0
+
+
+class Device(ABC):
+    """The hardware or network end of a live camera: opened, read and closed again and again by one thread."""
+
+    kind: ClassVar[str]
+
+    def __init__(self, source: str) -> None:
+        """Remember the source's name, without any password in it."""
+        self.source = source
+
+    @abstractmethod
+    def open(self) -> None:
+        """Connect; raise `CameraError` with the next step when that fails."""
+
+    @abstractmethod
+    def grab(self) -> Any:
+        """Wait for the next frame and return it undecoded; raise `CameraError` when it does not come."""
+
+    @abstractmethod
+    def decode(self, packet: Any) -> Image:
+        """Turn what `grab` gave into uint8 [H, W, 3] RGB; may run in another thread."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Disconnect; never raises, also when not open."""
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is known about the device, as plain data."""
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class _Packet:
+    data: Any
+    time: float
+    index: int
+
+
+class Backoff:
+    """Delays that double from `first` to `longest` and start again after a steady run of frames."""
+
+    def __init__(self, first: float = FIRST_DELAY, longest: float = LONGEST_DELAY) -> None:
+        """Start with no failure behind it."""
+        self._first, self._longest = first, longest
+        self.failures = 0
+        self._frames = 0
+
+    def fail(self) -> float:
+        """Note a failure and return the seconds to wait."""
+        self._frames = 0
+        self.failures += 1
+        return min(self._longest, self._first * 2.0 ** min(self.failures - 1, 60))
+
+    def succeed(self) -> None:
+        """Note a frame."""
+        self._frames += 1
+        if self._frames >= _STEADY_FRAMES:
+            self.failures = 0
+
+    @property
+    def at_longest(self) -> bool:
+        """Whether the delays have stopped growing."""
+        return self._first * 2.0 ** min(self.failures - 1, 60) >= self._longest
+
+
+class LiveCamera(Camera):
+    """The newest frame of a device that films all the time.
+
+    A device that is unplugged, stalls or shows black is closed and opened again with growing pauses until it
+    is back; each turn is told through `notice`, which is called from the reader thread too. Meanwhile `read`
+    raises `FrameTimeout`, and iterating waits.
+    """
+
+    live = True
+
+    def __init__(
+        self,
+        device: Device,
+        options: Options | None = None,
+        notice: Notice | None = None,
+        *,
+        timeout: float = 10.0,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """Open the device and start reading.
+
+        Raises:
+            CameraError: The device cannot be opened.
+        """
+        super().__init__(device.source, options, notice)
+        self.kind = device.kind
+        self.timeout = timeout
+        self.dropped = self.damaged = self.reconnects = 0
+        self._device = device
+        self._backoff = backoff or Backoff()
+        self._pace = Pace(self.options.fps)
+        self._black = BlackWatch()
+        self._newest: _Packet | None = None
+        self._arrived = threading.Condition()
+        self._stop = threading.Event()
+        self._reopen = threading.Event()
+        self._trouble: CameraError | None = None
+        self._stall_told = False
+        device.open()
+        self._thread = threading.Thread(target=self._run, name=f"camera {device.source}", daemon=True)
+        self._thread.start()
+
+    def describe(self) -> dict[str, Any]:
+        """Return what is known about the camera and how it has fared, as plain data."""
+        return {
+            **super().describe(),
+            **self._device.describe(),
+            "dropped": self.dropped,
+            "damaged": self.damaged,
+            "reconnects": self.reconnects,
+            "connected": self._trouble is None and not self.closed,
+        }
+
+    def _next(self, timeout: float | None) -> Frame:
+        wait = self.timeout if timeout is None else timeout
+        deadline = time.monotonic() + self._pace.delay() + wait
+        while True:
+            packet = self._take(deadline, wait)
+            try:
+                image = self._device.decode(packet.data)
+            except CameraError as error:
+                self._note_damaged(error)
+                continue
+            self._watch_for_black(image, packet.time)
+            return Frame(image, packet.time, packet.index, self.source)
+
+    def _take(self, deadline: float, wait: float) -> _Packet:
+        """Wait for a packet that was not delivered yet, and for the pace that `fps` sets."""
+        with self._arrived:
+            while True:
+                self._check_open()
+                now, due = time.monotonic(), self._pace.delay()
+                if self._newest is not None and not due:
+                    packet, self._newest = self._newest, None
+                    self._pace.mark()
+                    self._stall_told = False
+                    return packet
+                if now >= deadline:
+                    raise self._timed_out(wait)
+                self._arrived.wait(due or deadline - now)
+
+    def _timed_out(self, wait: float) -> FrameTimeout:
+        if self._trouble is None and not self._stall_told:
+            self._stall_told = True
+            self.tell(f"{self.source} has given no frame for {wait:g} s; still waiting")
+        reason = self._trouble or "it is connected but does not answer"
+        return FrameTimeout(
+            f"{self.source} gave no frame within {wait:g} s: {reason}; reading goes on trying"
+        )
+
+    def _note_damaged(self, error: CameraError) -> None:
+        self.damaged += 1
+        if self.damaged & (self.damaged - 1) == 0:  # the 1st, 2nd, 4th, 8th...
+            self.tell(f"{self.source}: a frame was dropped, {error} ({self.damaged} so far)")
+
+    def _watch_for_black(self, image: Image, at: float) -> None:
+        remark, reopen = self._black.see(image, at)
+        if remark:
+            self.tell(f"{self.source}: {remark}")
+        if reopen:
+            self._reopen.set()
+
+    def _run(self) -> None:
+        """Read until closed (the reader thread)."""
+        index, connected = 0, True
+        try:
+            while not self._stop.is_set():
+                try:
+                    connected = self._reconnect() if not connected or self._reopen.is_set() else connected
+                    data = self._device.grab()
+                except Exception as error:
+                    # whatever a driver throws, the thread must live to try again
+                    connected = False
+                    self._lose(error)
+                    continue
+                self._keep(_Packet(data, time.time(), index))
+                index += 1
+        finally:
+            self._device.close()
+
+    def _keep(self, packet: _Packet) -> None:
+        self._backoff.succeed()
+        recovered = self._trouble is not None
+        with self._arrived:
+            self.dropped += self._newest is not None
+            self._newest = packet
+            self._trouble = None
+            self._arrived.notify_all()
+        if recovered:
+            self.reconnects += 1
+            self.tell(f"{self.source} is back: frames are coming again")
+
+    def _reconnect(self) -> bool:
+        self._reopen.clear()
+        self._device.close()
+        self._device.open()
+        return True
+
+    def _lose(self, error: Exception) -> None:
+        if self._stop.is_set():
+            return
+        self._device.close()
+        known = self._backoff.at_longest and self._trouble is not None
+        delay = self._backoff.fail()
+        with self._arrived:
+            self._newest = None  # what a lost camera saw last is no longer the present
+            self._trouble = error if isinstance(error, CameraError) else CameraError(str(error))
+        if not known:
+            rhythm = f"from now on every {delay:g} s" if self._backoff.at_longest else f"in {delay:g} s"
+            self.tell(f"{self.source} is lost: {error}; trying again {rhythm}")
+        self._stop.wait(delay)
+
+    def _release(self) -> None:
+        self._stop.set()
+        with self._arrived:
+            self._arrived.notify_all()
+        if threading.current_thread() is not self._thread:
+            # a driver that hangs is left to its thread, which closes the device when it wakes
+            self._thread.join(_JOIN_SECONDS)
+
+
+class BlackWatch:
+    """Notice when a camera shows nothing but black, and say when to open it again.
+
+    Black at night is right, black from a wedged driver is not, and both look the same: so it is told once, and
+    the device is opened again at ever longer intervals.
+    """
+
+    _LEVEL = 16  # a covered sensor's noise stays below
+    _SECONDS = 3.0
+    _LONGEST = 600.0
+
+    def __init__(self) -> None:
+        """Start with light."""
+        self._reset()
+
+    def _reset(self) -> None:
+        self._since: float | None = None
+        self._told = False
+        self._patience = self._SECONDS
+
+    def see(self, image: Image, at: float) -> tuple[str | None, bool]:
+        """Look at a frame; return a remark to tell, if any, and whether to open the device again."""
+        if int(image[::8, ::8].max()) >= self._LEVEL:
+            return self._light(at), False
+        if self._since is None:
+            self._since = at
+        if at - self._since < self._patience:
+            return None, False
+        self._patience = min(at - self._since + self._LONGEST, self._patience * 2)
+        told, self._told = self._told, True
+        return (None if told else self._remark()), True
+
+    def _light(self, at: float) -> str | None:
+        since, told = self._since, self._told
+        self._reset()
+        return f"no longer black after {at - since:.0f} s" if told and since is not None else None
+
+    def _remark(self) -> str:
+        return (
+            f"the frames have been black for {self._SECONDS:g} s; opening it again. If they stay black: lens cap, "
+            "light, a ribbon cable not fully in its connector"
+        )

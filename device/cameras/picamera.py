@@ -1,0 +1,148 @@
+"""Ribbon cameras of the Raspberry Pi through picamera2 (libcamera).
+
+libcamera names pixel formats by their order in a little-endian word, so its ``BGR888`` lies in memory as
+R, G, B, and its ``RGB888`` as B, G, R. ``BGR888`` is asked for; what comes is converted by what it says it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from typing import Any
+
+import numpy as np
+
+from ..errors import CameraError
+from ..images import Image
+from .live import Device
+from .options import Options
+
+# 4:3 at this size lets every Pi camera use a mode that shows its whole field of view; 640x480 of a camera
+# module 2 is a crop out of the middle.
+_DEFAULT_SIZE = (1024, 768)
+_BUFFERS = 3
+_INSTALL = "sudo apt install -y python3-picamera2 --no-install-recommends"
+_RIBBON = "check the ribbon cable, then run: rpicam-hello --list-cameras"
+
+
+class PicameraDevice(Device):
+    """The camera ``picamera2`` (the first) or ``picamera2:1``."""
+
+    kind = "picamera2"
+
+    def __init__(self, name: str, options: Options | None = None, timeout: float = 10.0) -> None:
+        """Prepare; a frame that takes longer than `timeout` seconds counts as lost."""
+        super().__init__(name)
+        match = re.fullmatch(r"picamera2(?::(\d{1,2}))?", name)
+        if not match:
+            raise CameraError(f"a ribbon camera is named picamera2 or picamera2:NUMBER, but got {name!r}")
+        self._number = int(match[1] or 0)
+        self._options = options or Options()
+        self._timeout = timeout
+        self._camera: Any = None
+        self._format = ""
+
+    def open(self) -> None:
+        """Configure and start the camera."""
+        picamera2 = load_picamera2()
+        try:
+            self._camera = picamera2.Picamera2(self._number)
+            configuration = self._configuration()
+            self._camera.configure(configuration)
+            self._format = str(self._camera.camera_configuration()["main"]["format"])
+            self._camera.start()
+        except Exception as error:  # picamera2 raises RuntimeError, IndexError and more for a missing camera
+            self.close()
+            raise CameraError(f"{self.source} cannot be opened: {_reason(error)}") from error
+
+    def _configuration(self) -> Any:
+        width, height = self._options.capture_size or _DEFAULT_SIZE
+        size = (max(2, width // 2 * 2), max(2, height // 2 * 2))  # picamera2 refuses odd sizes
+        rate = {"FrameRate": self._options.fps} if self._options.fps else {}
+        # no queue: a frame that was finished before it was asked for is one too old
+        return self._camera.create_video_configuration(
+            main={"format": "BGR888", "size": size}, buffer_count=_BUFFERS, controls=rate, queue=False
+        )
+
+    def grab(self) -> Any:
+        """Wait for the next frame; it is copied out of the camera's buffer, which goes back at once."""
+        if self._camera is None:
+            raise CameraError("the camera is not open")
+        try:
+            return self._camera.capture_array("main", wait=self._timeout)
+        except TimeoutError as error:
+            raise CameraError(f"it gave no frame for {self._timeout:g} s; {_RIBBON}") from error
+
+    def decode(self, packet: Any) -> Image:
+        """Bring the channels into the order R, G, B."""
+        if self._format == "BGR888":
+            return np.asarray(packet, dtype=np.uint8)
+        if self._format in ("RGB888", "XRGB8888"):
+            return np.ascontiguousarray(packet[:, :, 2::-1])
+        if self._format == "XBGR8888":
+            return np.ascontiguousarray(packet[:, :, :3])
+        raise CameraError(
+            f"the camera gives {self._format}, which is not known here; a USB camera is read as 0 or 1"
+        )
+
+    def close(self) -> None:
+        """Stop the camera and give it free for others."""
+        camera, self._camera = self._camera, None
+        if camera is not None:
+            with contextlib.suppress(Exception):  # closing what is broken may fail; nothing more can be done
+                camera.cancel_all_and_flush()
+            with contextlib.suppress(Exception):
+                camera.close()
+
+    def describe(self) -> dict[str, Any]:
+        """Return the pixel format in use."""
+        return {"format": self._format}
+
+
+def load_picamera2() -> Any:
+    """Import picamera2, with libcamera's chatter turned down.
+
+    Raises:
+        CameraError: It is not installed, or cannot be imported here.
+    """
+    os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
+    try:
+        import picamera2
+    except (
+        Exception
+    ) as error:  # a NumPy of the wrong version shows as ValueError, a missing device as OSError
+        raise CameraError(
+            f"picamera2 cannot be imported ({type(error).__name__}: {error}); install it with: {_INSTALL} "
+            "and, in a virtual environment, make that with --system-site-packages"
+        ) from error
+    return picamera2
+
+
+def list_cameras() -> list[tuple[int, str]]:
+    """Return number and name of each camera libcamera sees, itself without opening any.
+
+    Raises:
+        CameraError: picamera2 cannot be imported or libcamera fails.
+    """
+    picamera2 = load_picamera2()
+    try:
+        found = picamera2.Picamera2.global_camera_info()
+    except Exception as error:
+        raise CameraError(f"libcamera fails: {error}") from error
+    # USB cameras are listed by libcamera too, but read better through V4L2
+    return [
+        (number, str(info.get("Model", "camera")))
+        for number, info in enumerate(found)
+        if "/usb" not in str(info.get("Id", ""))
+    ]
+
+
+def _reason(error: BaseException) -> str:
+    """Say the root of picamera2's nested RuntimeErrors, and what to do about it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    text = str(error) or type(error).__name__
+    if "busy" in text.lower() or "acquire" in text.lower():
+        return f"{text}; another program uses it: stop that first (rpicam-hello, a service, a second edgetl)"
+    return f"{text}; {_RIBBON}"
