@@ -86,6 +86,7 @@ class Database:
         self.path = path
         self.read_only = read_only
         self.lock = threading.RLock()
+        self.closed = False
         self._scratch = scratch
 
     @classmethod
@@ -165,10 +166,23 @@ class Database:
 
     def close(self) -> None:
         """Close the connection; calling it again does nothing."""
+        self.closed = True
         with self.lock, contextlib.suppress(sqlite3.Error):
             self.connection.close()  # a checkpoint that fails here loses nothing: the log stays
         if self._scratch:
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+
+def copy_database(database: Database, path: Path) -> None:
+    """Write a consistent copy to `path` and check it page by page."""
+    with database.lock, errors_told(path), contextlib.closing(_connect(_uri(path, "rwc"))) as target:
+        database.connection.backup(target)
+        target.execute(
+            "PRAGMA journal_mode = DELETE"
+        )  # one file, no log beside it; opening makes it WAL again
+        problem = target.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        if problem != "ok":
+            raise damaged(database.name, problem)
 
 
 def _refuse_unusable(path: Path, create: bool) -> None:
@@ -216,8 +230,8 @@ def _connect(uri: str) -> sqlite3.Connection:
 def _open_read_only(path: Path) -> Database:
     """Open a file that cannot be written, as on a read-only SD card, even after a power cut."""
     log = Path(f"{path}-wal")
-    if _writable(path):
-        return Database(_connect(_uri(path, "ro")), path, read_only=True)
+    if _writable(path):  # may be opened as usual; `query_only` keeps it from being changed
+        return Database(_connect(_uri(path, "rw")), path, read_only=True)
     if not log.exists() or not log.stat().st_size:
         return Database(_connect(_uri(path, "ro") + "&immutable=1"), path, read_only=True)
     # The log holds acknowledged samples and cannot be folded in where it lies, so a copy is opened.

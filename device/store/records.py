@@ -159,7 +159,7 @@ def _packed(value: Value) -> bytes:
         case int():
             return b"i%d;" % value
         case float():
-            return b"f" + struct.pack("<d", value)
+            return b"f" + struct.pack("<d", value + 0.0)  # SQLite gives -0.0 back as 0.0
         case str():
             text = value.encode()
             return b"s%d;" % len(text) + text

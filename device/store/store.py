@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EmbeddingError, SampleNotFoundError, StateError
+from ..files import atomic_output
 from . import journal, rows
-from .database import Database, damaged
+from .database import Database, copy_database, damaged
 from .records import (
     Change,
     Entry,
@@ -89,6 +92,11 @@ class Store:
         return self.database.path
 
     @property
+    def closed(self) -> bool:
+        """True after `close`."""
+        return self.database.closed
+
+    @property
     def read_only(self) -> bool:
         """True when nothing can be written."""
         return self.database.read_only
@@ -101,14 +109,18 @@ class Store:
         Returns:
             The journal entry; its runs of samples follow the order of `samples`.
         """
+        with self.database.transaction() as connection:
+            return self.write(connection, samples, action)
+
+    def write(self, connection: sqlite3.Connection, samples: Sequence[NewSample], action: str) -> Entry:
+        """Do the work of `learn` inside the caller's transaction."""
         for sample in samples:
             self._check(sample)
-        with self.database.transaction() as connection:
-            first = rows.next_id(connection)
-            changes = runs((first + place, None, sample.label) for place, sample in enumerate(samples))
-            entry = journal.append(connection, self._clock(), action, changes)
-            for place, sample in enumerate(samples):
-                rows.insert(connection, first + place, sample, entry.seq)
+        first = rows.next_id(connection)
+        changes = runs((first + place, None, sample.label) for place, sample in enumerate(samples))
+        entry = journal.append(connection, self._clock(), action, changes)
+        for place, sample in enumerate(samples):
+            rows.insert(connection, first + place, sample, entry.seq)
         return entry
 
     def relabel(self, labels: Mapping[int, str | None], action: str = "relabel") -> Entry:
@@ -304,6 +316,16 @@ class Store:
         parts = (self.path, Path(f"{self.path}-wal"))
         return sum(part.stat().st_size for part in parts if part.exists())
 
+    def backup(self, path: str | Path, *, force: bool = False) -> Path:
+        """Copy the state to `path` as one whole file, while it may be in use; checked before it gets its name.
+
+        Raises:
+            StorageError: `path` is there and `force` is not given, or it cannot be written.
+        """
+        with atomic_output(path, force=force) as temporary:
+            copy_database(self.database, temporary)
+        return Path(path)
+
     def flush(self) -> None:
         """Fold the log into the file, as far as other readers allow; nothing is less durable without it."""
         if not self.read_only:
@@ -330,6 +352,9 @@ class Store:
             raise EmbeddingError(
                 f"a code must be int16 of shape {expected}, got {sample.code.dtype} {sample.code.shape}"
             )
+
+        if not math.isfinite(sample.time):
+            raise StateError(f"a sample's time must be a finite number of seconds, got {sample.time}")
 
     def _labels_of(self, numbers: Mapping[int, object] | Sequence[int]) -> dict[int, str]:
         found = rows.labels(self.database, list(numbers))
