@@ -1,0 +1,205 @@
+"""What is converted: a trained model and the folder it is kept in between fine-tuning and conversion."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.arrays import ArraysError, pack_arrays, unpack_arrays
+from device.errors import LabelError, ModelFileError
+from device.files import atomic_output, refuse_existing, storage_error
+from device.labels import check_labels
+from device.preprocess import Preprocessing
+
+from .errors import ConversionError
+
+BACKBONE_FILE, HEAD_FILE, TRAINING_FILE = "backbone.keras", "head.npz", "training.json"
+_FORMAT_VERSION = 1
+
+FloatHead = tuple[NDArray[np.float32], NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A backbone with what fine-tuning taught it.
+
+    Attributes:
+        backbone: A `keras.Model`: normalised float32 [N, H, W, 3] -> embedding float32 [N, D]. The
+            normalisation is not part of it; `preprocessing` names its mean and std.
+        backbone_name: Such as ``efficientnet-lite0``.
+        preprocessing: How photos become the backbone's input.
+        labels: Sorted; empty for a generic backbone.
+        head: W float32 [D, C] and b float32 [C] on mapped embeddings (`device.codes.apply_map`), columns
+            in the order of `labels`; or None.
+        photos: Training photos with their labels, for calibration and the memory.
+        info: Metrics, seed, epochs, versions: anything that JSON can hold.
+    """
+
+    backbone: Any
+    backbone_name: str
+    preprocessing: Preprocessing
+    labels: tuple[str, ...] = ()
+    head: FloatHead | None = None
+    photos: tuple[tuple[Path, str], ...] = ()
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "labels", check_labels(self.labels))
+        if self.head is not None:
+            self._check_head(*self.head)
+        strangers = {label for _, label in self.photos} - set(self.labels)
+        if self.labels and strangers:
+            raise ConversionError(
+                f"photos of {', '.join(sorted(strangers))} were given, the labels are {', '.join(self.labels)}"
+            )
+
+    @property
+    def dimensions(self) -> int:
+        """D, the numbers in an embedding."""
+        return int(self.backbone.output_shape[-1])
+
+    def save(self, folder: str | Path, force: bool = False) -> Path:
+        """Write the model into `folder`, which is made when it is missing and may hold other files.
+
+        ``training.json`` is written last: a folder without it was interrupted.
+
+        Raises:
+            StorageError: A trained model is there already and `force` is false, or the folder cannot be written.
+        """
+        folder = Path(folder)
+        refuse_existing(folder / TRAINING_FILE, force)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / TRAINING_FILE).unlink(missing_ok=True)
+        except OSError as error:
+            raise storage_error(error, folder) from error
+        with atomic_output(folder / BACKBONE_FILE, force=True) as temporary, _keras_name(temporary) as named:
+            self.backbone.save(named)
+        if self.head is not None:
+            with atomic_output(folder / HEAD_FILE, force=True) as temporary:
+                temporary.write_bytes(pack_arrays({"W": self.head[0], "b": self.head[1]}))
+        else:
+            (folder / HEAD_FILE).unlink(missing_ok=True)
+        with atomic_output(folder / TRAINING_FILE, force=True) as temporary:
+            temporary.write_text(json.dumps(self._training(), indent=1, ensure_ascii=False, allow_nan=False))
+        return folder
+
+    @classmethod
+    def load(cls, folder: str | Path, photos_root: str | Path | None = None) -> TrainedModel:
+        """Read what `save` wrote.
+
+        Args:
+            folder: The trained model's folder.
+            photos_root: Where the photos lie now; by default where they lay when the model was trained.
+
+        Raises:
+            ConversionError: The folder is missing, holds no trained model, or is damaged.
+        """
+        folder = Path(folder)
+        fields = _read_training(folder)
+        try:
+            root = Path(photos_root or fields["photos_root"])
+            return cls(
+                backbone=_load_backbone(folder / BACKBONE_FILE),
+                backbone_name=str(fields["backbone"]),
+                preprocessing=Preprocessing.from_dict(fields["preprocessing"]),
+                labels=tuple(fields["labels"]),
+                head=_load_head(folder / HEAD_FILE),
+                photos=tuple((root / path, str(label)) for path, label in fields["photos"]),
+                info=dict(fields["info"]),
+            )
+        except (KeyError, TypeError, ValueError, ModelFileError, LabelError) as error:
+            if isinstance(error, ConversionError):
+                raise
+            raise ConversionError(
+                f"{folder / TRAINING_FILE} is damaged ({error!r}); train the model again"
+            ) from error
+
+    def _check_head(self, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> None:
+        expected = (self.dimensions, len(self.labels))
+        if weights.shape != expected or bias.shape != expected[1:]:
+            raise ConversionError(
+                f"a head must have W {expected} and b {expected[1:]}, got {weights.shape} and {bias.shape}"
+            )
+        if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
+            raise ConversionError("the trained head holds NaN or infinity; train the model again")
+
+    def _training(self) -> dict[str, Any]:
+        paths = [path.absolute() for path, _ in self.photos]
+        root = Path(os.path.commonpath([path.parent for path in paths])) if paths else Path()
+        return {
+            "format_version": _FORMAT_VERSION,
+            "backbone": self.backbone_name,
+            "preprocessing": self.preprocessing.to_dict(),
+            "labels": list(self.labels),
+            "photos_root": str(root),
+            "photos": [
+                [str(path.relative_to(root)), label]
+                for path, (_, label) in zip(paths, self.photos, strict=True)
+            ],
+            "info": dict(self.info),
+        }
+
+
+def is_trained_model(folder: str | Path) -> bool:
+    """Tell whether `folder` holds a finished trained model."""
+    return (Path(folder) / TRAINING_FILE).is_file()
+
+
+@contextlib.contextmanager
+def _keras_name(temporary: Path) -> Iterator[Path]:
+    # Keras refuses to save under a name that does not end in .keras
+    named = temporary.with_name(f"{temporary.name}.keras")
+    try:
+        yield named
+        named.replace(temporary)
+    finally:
+        named.unlink(missing_ok=True)
+
+
+def _read_training(folder: Path) -> dict[str, Any]:
+    path = folder / TRAINING_FILE
+    if not path.is_file():
+        what = "does not exist" if not folder.exists() else f"holds no {TRAINING_FILE}"
+        raise ConversionError(
+            f"{folder} {what}: expected the folder of a trained model; make one with 'edgetl finetune', "
+            "or give a backbone's name such as efficientnet-lite0"
+        )
+    try:
+        fields = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise ConversionError(f"{path} cannot be read ({error}); train the model again") from error
+    if not isinstance(fields, dict) or fields.get("format_version") != _FORMAT_VERSION:
+        raise ConversionError(
+            f"{path} is of another version of edgetl (expected format {_FORMAT_VERSION}); train the model again"
+        )
+    return fields
+
+
+def _load_backbone(path: Path) -> Any:
+    import keras
+
+    try:
+        return keras.models.load_model(path, compile=False)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise ConversionError(
+            f"the backbone {path} cannot be read ({error}); train the model again"
+        ) from error
+
+
+def _load_head(path: Path) -> FloatHead | None:
+    if not path.exists():
+        return None
+    try:
+        arrays = unpack_arrays(path.read_bytes())
+        return arrays["W"].astype(np.float32), arrays["b"].astype(np.float32)
+    except (ArraysError, KeyError, OSError) as error:
+        raise ConversionError(f"the head {path} is damaged ({error}); train the model again") from error
