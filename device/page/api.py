@@ -1,0 +1,264 @@
+"""What the page can ask and do, as JSON."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.background import BackgroundTask
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from ..errors import (
+    CameraError,
+    DeviceError,
+    LabelError,
+    SampleNotFoundError,
+    StateBusyError,
+    StorageError,
+)
+from .guard import Refusal
+from .page import Page
+from .sessions import Sessions
+from .streams import events, pictures
+
+_STATIC = Path(__file__).parent / "static"
+_SCRIPTS = ("app.js", "dom.js", "teach.js", "gallery.js", "report.js")
+_FILES = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
+    "/style.css": ("style.css", "text/css; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+_STATUS: tuple[tuple[type[DeviceError], int], ...] = (
+    (SampleNotFoundError, 404),
+    (LabelError, 400),
+    (StateBusyError, 409),
+    (CameraError, 503),
+    (StorageError, 507),
+)
+_VIEWERS = 12  # that hold a stream open; a phone or a tab each
+_SAMPLES = 600  # listed at once
+
+T = TypeVar("T", str, int)
+
+
+def build(
+    page: Page, sessions: Sessions | None = None, signed_in: Callable[[], None] = lambda: None
+) -> Starlette:
+    """Make the application.
+
+    Args:
+        page: What is served.
+        sessions: Who may use it; None: whoever reaches it.
+        signed_in: Called when the one-time link was used, so that the next one can be printed.
+    """
+    api = _Api(page, sessions, signed_in)
+    handlers: dict[Any, Any] = {
+        DeviceError: _device_error,
+        Refusal: _refusal,
+        HTTPException: _http_error,
+    }
+    return Starlette(routes=api.routes(), exception_handlers=handlers)
+
+
+class _Api:
+    def __init__(self, page: Page, sessions: Sessions | None, signed_in: Callable[[], None]) -> None:
+        self._page, self._sessions, self._signed_in = page, sessions, signed_in
+
+    def routes(self) -> list[BaseRoute]:
+        get = {
+            "/api/state": self.state,
+            "/api/report": self.report,
+            "/api/events": self.events,
+            "/api/stream.mjpg": self.pictures,
+            "/api/samples": self.samples,
+            "/api/samples/{id:int}.jpg": self.thumbnail,
+            "/api/doubts": self.doubts,
+            "/api/doubts/{id:int}.jpg": self.doubt,
+            "/api/export": self.export,
+        }
+        post = {
+            "/api/enter": self.enter,
+            "/api/labels/add": self.add,
+            "/api/labels/rename": self.rename,
+            "/api/labels/delete": self.delete,
+            "/api/teach": self.teach,
+            "/api/release": self.release,
+            "/api/undo": self.undo,
+            "/api/samples/relabel": self.relabel,
+            "/api/samples/forget": self.forget,
+            "/api/doubts/answer": self.answer,
+            "/api/doubts/skip": self.skip,
+        }
+        return [
+            *(Route(path, partial(_file, *file), methods=["GET"]) for path, file in _FILES.items()),
+            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()),
+        ]
+
+    # reading
+
+    async def state(self, request: Request) -> Response:
+        return await _answer(self._page.state)
+
+    async def report(self, request: Request) -> Response:
+        return await _answer(self._page.lessons.report)
+
+    async def events(self, request: Request) -> Response:
+        self._refuse_crowd(self._page.events.readers)
+        return events(self._page.events)
+
+    async def pictures(self, request: Request) -> Response:
+        self._refuse_crowd(self._page.loop.pictures.readers)
+        await run_in_threadpool(self._page.loop.show)
+        return pictures(self._page.loop.pictures)
+
+    async def samples(self, request: Request) -> Response:
+        query = request.query_params
+        limit = query.get("limit", "60")
+        if not limit.isdecimal() or not 0 < int(limit) <= _SAMPLES:
+            raise Refusal(400, f"limit must be a number from 1 to {_SAMPLES}, got {limit[:20]!r}")
+        return await _answer(self._page.samples, query.get("label"), int(limit))
+
+    async def thumbnail(self, request: Request) -> Response:
+        jpeg = await run_in_threadpool(self._page.thumbnail, request.path_params["id"])
+        return _jpeg(jpeg)
+
+    async def doubts(self, request: Request) -> Response:
+        return await _answer(self._page.queue)
+
+    async def doubt(self, request: Request) -> Response:
+        found = self._page.doubts.get(request.path_params["id"])
+        if found is None:
+            raise Refusal(404, "this frame has left the queue")
+        return _jpeg(found.jpeg)
+
+    async def export(self, request: Request) -> Response:
+        folder = tempfile.TemporaryDirectory(prefix="edgetl-")
+        try:
+            path = await run_in_threadpool(self._page.lessons.export, Path(folder.name))
+        except BaseException:
+            folder.cleanup()
+            raise
+        return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
+
+    def _refuse_crowd(self, viewers: int) -> None:
+        if viewers >= _VIEWERS:
+            raise Refusal(503, f"{_VIEWERS} viewers are watching already; close the page somewhere else")
+
+    # changing
+
+    async def enter(self, request: Request) -> Response:
+        key = (await _fields(request, key=str))["key"]
+        if self._sessions is None:
+            return JSONResponse({})
+        token = await run_in_threadpool(self._sessions.redeem, key)
+        if token is None:
+            raise Refusal(403, "this link was used already or is old; the terminal shows the one that works")
+        self._signed_in()
+        response = JSONResponse({})
+        response.set_cookie(
+            self._sessions.cookie,
+            token,
+            max_age=365 * 24 * 3600,
+            httponly=True,
+            samesite="strict",
+            secure=request.url.scheme == "https",
+        )
+        return response
+
+    async def add(self, request: Request) -> Response:
+        body = await _fields(request, label=str)
+        return await _answer(lambda: {"label": self._page.lessons.add(body["label"])})
+
+    async def rename(self, request: Request) -> Response:
+        body = await _fields(request, old=str, new=str)
+        return await _answer(lambda: {"label": self._page.lessons.rename(body["old"], body["new"])})
+
+    async def delete(self, request: Request) -> Response:
+        body = await _fields(request, label=str)
+        return await _answer(self._page.lessons.delete, body["label"])
+
+    async def teach(self, request: Request) -> Response:
+        body = await _fields(request, label=str, hold=str)
+        return await _answer(self._page.lessons.teach, body["label"], body["hold"][:64])
+
+    async def release(self, request: Request) -> Response:
+        await _fields(request)
+        return await _answer(self._page.lessons.release)
+
+    async def undo(self, request: Request) -> Response:
+        await _fields(request)
+        return await _answer(self._page.lessons.undo)
+
+    async def relabel(self, request: Request) -> Response:
+        body = await _fields(request, id=int, label=str)
+        return await _answer(self._page.lessons.relabel, body["id"], body["label"])
+
+    async def forget(self, request: Request) -> Response:
+        body = await _fields(request, id=int)
+        return await _answer(self._page.lessons.forget, body["id"])
+
+    async def answer(self, request: Request) -> Response:
+        body = await _fields(request, id=int, label=str)
+        return await _answer(self._page.lessons.answer, body["id"], body["label"])
+
+    async def skip(self, request: Request) -> Response:
+        body = await _fields(request, id=int)
+        return await _answer(self._page.lessons.skip, body["id"])
+
+
+async def _answer(work: Callable[..., dict[str, Any] | None], *values: Any) -> Response:
+    return JSONResponse(await run_in_threadpool(work, *values) or {})
+
+
+async def _fields(request: Request, **wanted: type) -> dict[str, Any]:
+    """Read a JSON object that has exactly the fields wanted, each of its type."""
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"the body is no JSON: {error}") from error
+    if not isinstance(body, dict) or set(body) != set(wanted):
+        raise Refusal(400, f"the body must be an object with {', '.join(wanted) or 'nothing'}")
+    for name, kind in wanted.items():
+        if type(body[name]) is not kind:  # bool is an int to isinstance
+            raise Refusal(400, f"{name} must be {'a number' if kind is int else 'text'}")
+    return body
+
+
+async def _file(name: str, kind: str, request: Request) -> Response:
+    return Response((_STATIC / name).read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
+
+
+def _jpeg(data: bytes) -> Response:
+    # ids are never given twice, so a picture never changes
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
+
+
+async def _device_error(request: Request, error: Exception) -> Response:
+    status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
+    # the text of an OSError starts with "[Errno 28]": our message is its second argument
+    text = error.args[1] if isinstance(error, OSError) and len(error.args) > 1 else error
+    return JSONResponse({"error": str(text)}, status)
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    return JSONResponse({"error": str(error)}, error.status if isinstance(error, Refusal) else 400)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 400
+    messages = {
+        404: "there is no such page",
+        405: "this is asked in another way: see the page's own requests",
+    }
+    return JSONResponse({"error": messages.get(status, "this cannot be answered")}, status)

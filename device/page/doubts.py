@@ -1,0 +1,156 @@
+"""The frames the learner was least sure of: what is most worth labelling next.
+
+Uncertainty sampling by margin (Scheffer et al. 2001): the smaller the lead of the best label over the
+second, the more an answer teaches.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codes import apply_map
+from ..heads import Prediction
+
+_MINIMUM = 0.5  # of doubt; below it a frame is not worth anyone's time
+_UNKNOWN = 0.75  # doubt of a frame that looks like nothing taught, at the least
+_SAME = 0.92  # cosine of two embeddings above which two frames show the same
+_REMEMBERED = 64  # answered or skipped frames that are not asked about again
+
+
+@dataclass(frozen=True, eq=False)
+class Doubt:
+    """A frame to ask about.
+
+    Attributes:
+        id: Its number in the queue.
+        jpeg: The frame.
+        embedding: float32 [D], so that what is taught is what was seen.
+        unit: The mapped embedding, of length 1.
+        doubt: 0 (sure) to 1 (a coin toss).
+        prediction: What the learner thought it was.
+    """
+
+    id: int
+    jpeg: bytes
+    embedding: NDArray[np.float32]
+    unit: NDArray[np.float32]
+    doubt: float
+    prediction: Prediction
+
+
+def doubt_of(prediction: Prediction) -> float:
+    """Measure how unsure a prediction is: 1 minus the lead of the best label, 0 to 1."""
+    best, second = [*sorted(prediction.scores.values(), reverse=True), 0.0, 0.0][:2]
+    doubt = 1.0 - (best - second)
+    return doubt if prediction.known else max(doubt, _UNKNOWN)
+
+
+class Doubts:
+    """A short queue of frames to ask about, no two alike; thread-safe.
+
+    Args:
+        limit: Frames kept; the least doubtful leaves first.
+
+    Attributes:
+        version: Grows with each change.
+    """
+
+    def __init__(self, limit: int = 24) -> None:
+        self.version = 0
+        self._limit = limit
+        self._lock = threading.Lock()
+        self._items: dict[int, Doubt] = {}
+        self._done: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
+        self._next = 1
+
+    def offer(
+        self, embedding: NDArray[np.float32], prediction: Prediction, jpeg: Callable[[], bytes]
+    ) -> bool:
+        """Take a frame into the queue if it is doubtful enough and unlike the others.
+
+        Args:
+            embedding: float32 [D].
+            prediction: What the head says of it.
+            jpeg: Gives the encoded frame; called only when the frame is taken.
+
+        Returns:
+            Whether the queue changed.
+        """
+        doubt = doubt_of(prediction)
+        if doubt < _MINIMUM:
+            return False
+        unit = _unit(embedding)
+        with self._lock:
+            if any(float(unit @ done) > _SAME for done in self._done):
+                return False
+            rival = self._most_like(unit) or self._least_doubtful()
+            if rival is not None:
+                if rival.doubt >= doubt:
+                    return False
+                del self._items[rival.id]
+            self._items[self._next] = Doubt(self._next, jpeg(), embedding, unit, doubt, prediction)
+            self._next += 1
+            self.version += 1
+        return True
+
+    def items(self) -> list[Doubt]:
+        """List the frames, the most doubtful first."""
+        with self._lock:
+            return sorted(self._items.values(), key=lambda item: (-item.doubt, item.id))
+
+    def get(self, number: int) -> Doubt | None:
+        """Give one frame, or None when it has left the queue."""
+        with self._lock:
+            return self._items.get(number)
+
+    def settle(self, number: int) -> None:
+        """Take a frame that was answered or skipped out of the queue; its like will not be asked again."""
+        with self._lock:
+            item = self._items.pop(number, None)
+            if item is not None:
+                self._done.append(item.unit)
+                self.version += 1
+
+    def review(self, predict: Callable[[NDArray[np.float32]], Prediction]) -> None:
+        """Judge all frames anew after the head has learned; what it is sure of now leaves the queue.
+
+        Args:
+            predict: Gives the prediction for an embedding [D].
+        """
+        for item in self.items():
+            prediction = predict(item.embedding)
+            doubt = doubt_of(prediction)
+            with self._lock:
+                if item.id not in self._items:
+                    continue
+                if doubt < _MINIMUM:
+                    del self._items[item.id]
+                else:
+                    self._items[item.id] = replace(item, doubt=doubt, prediction=prediction)
+                self.version += 1
+
+    def clear(self) -> None:
+        """Empty the queue."""
+        with self._lock:
+            self._items.clear()
+            self.version += 1
+
+    def _most_like(self, unit: NDArray[np.float32]) -> Doubt | None:
+        near = max(self._items.values(), key=lambda item: float(unit @ item.unit), default=None)
+        return near if near is not None and float(unit @ near.unit) > _SAME else None
+
+    def _least_doubtful(self) -> Doubt | None:
+        """Give the one to leave when the queue is full."""
+        if len(self._items) < self._limit:
+            return None
+        return min(self._items.values(), key=lambda item: item.doubt)
+
+
+def _unit(embedding: NDArray[np.float32]) -> NDArray[np.float32]:
+    return apply_map(embedding).astype(np.float32)

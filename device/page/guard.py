@@ -1,0 +1,201 @@
+"""What every request passes before the page sees it.
+
+- Host: only names that can be ours, so that a foreign DNS name rebound to this address is refused.
+- Origin: a request that changes something must come from the page itself.
+- Size: bodies are small, and read no further than that.
+- Session: with `--host`, a cookie.
+
+And every answer leaves with strict headers. Plain ASGI: Starlette's BaseHTTPMiddleware would buffer streams.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import logging
+import socket
+from collections.abc import Awaitable, Callable, Iterable
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from .sessions import Sessions
+
+MAX_BODY = 16 * 1024
+"""Bytes a request's body may have; the largest is a list of sample ids."""
+
+API = "/api/"
+ENTRANCE = "/api/enter"
+"""All of the API but the entrance needs a session; the rest is the empty page, which tells nothing."""
+
+_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'"
+)
+_HEADERS = {
+    "content-security-policy": _POLICY,
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "cross-origin-resource-policy": "same-origin",
+    "cross-origin-opener-policy": "same-origin",
+    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+}
+_log = logging.getLogger("edgetl.page")
+
+
+class Refusal(Exception):  # noqa: N818  (an answer, not a fault of the server)
+    """A request is not let in."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Guard:
+    """Wrap an ASGI application with the checks above.
+
+    Args:
+        app: The application.
+        hosts: Names the page answers to, besides ``localhost``, this machine's name and plain IP addresses.
+        sessions: Who may come in; None lets everyone in that reaches the server.
+    """
+
+    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), sessions: Sessions | None = None) -> None:
+        self._app = app
+        self._hosts = own_names() | {host.lower() for host in hosts}
+        self._sessions = sessions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        if scope["type"] != "http":
+            raise RuntimeError(f"the page speaks HTTP only, got {scope['type']}")
+        started = False
+
+        async def answer(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                _protect(message)
+            await send(message)
+
+        try:
+            self._check(scope)
+            await self._app(scope, _limited(receive), answer)
+        except Refusal as refusal:
+            await _refuse(refusal, scope, receive, answer)
+        except Exception as error:
+            # a traceback is for a bug report, not for a terminal in a shed: --verbose shows it
+            _log.error("%s %s failed: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
+            _log.debug("the traceback", exc_info=True)
+            if not started:
+                message = "the device could not do this; its terminal says why"
+                await _refuse(Refusal(500, message), scope, receive, answer)
+
+    def _check(self, scope: Scope) -> None:
+        headers = Headers(scope=scope)
+        self._check_host(headers.get("host", ""))
+        if scope["method"] not in ("GET", "HEAD"):
+            _check_origin(headers)
+            _check_body(headers)
+        elif headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(headers, scope):
+            raise Refusal(403, "another site asked for this; open the page itself")
+        private = scope["path"].startswith(API) and scope["path"] != ENTRANCE
+        if private and not self._knows(headers):
+            raise Refusal(401, "sign in with the link that `edgetl serve` printed in its terminal")
+
+    def _knows(self, headers: Headers) -> bool:
+        sessions = self._sessions
+        return sessions is None or sessions.valid(_cookie(headers, sessions.cookie))
+
+    def _check_host(self, host: str) -> None:
+        name = _name_of(host)
+        if name in self._hosts or _is_address(name):
+            return
+        raise Refusal(
+            421, f"this page does not answer to the name {name[:80]!r}; start it with --allow-host to let it"
+        )
+
+
+def own_names() -> set[str]:
+    """Give the names under which a browser may know this machine."""
+    name = socket.gethostname().lower()
+    return {"localhost", name, f"{name.partition('.')[0]}.local"}
+
+
+def _name_of(host: str) -> str:
+    try:
+        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
+    except ValueError:
+        return ""
+
+
+def _is_address(name: str) -> bool:
+    # DNS rebinding needs a name; an address in the Host header was typed or scanned by the user
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _check_origin(headers: Headers) -> None:
+    origin = headers.get("origin")
+    if origin is None:
+        raise Refusal(403, "a request that changes something must carry the page's Origin header, got none")
+    parts = urlsplit(origin)
+    if parts.scheme not in ("http", "https") or parts.netloc.lower() != headers["host"].lower():
+        raise Refusal(403, f"this came from {origin[:80]!r}, not from the page itself")
+
+
+def _check_body(headers: Headers) -> None:
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        raise Refusal(415, f"the body must be application/json, got {kind[:80] or 'no type'!r}")
+    length = headers.get("content-length", "0")
+    if not length.isdecimal() or int(length) > MAX_BODY:
+        raise Refusal(413, f"the body must have at most {MAX_BODY} bytes, got {length[:20]}")
+
+
+def _is_visit(headers: Headers, scope: Scope) -> bool:
+    return scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
+
+
+def _cookie(headers: Headers, name: str) -> str:
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
+    except CookieError:
+        return ""
+    return morsel.value if morsel is not None else ""
+
+
+def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
+    # a chunked body has no length in its headers
+    size = 0
+
+    async def counted() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > MAX_BODY:
+            raise Refusal(413, f"the body must have at most {MAX_BODY} bytes")
+        return message
+
+    return counted
+
+
+def _protect(message: Message) -> None:
+    headers = MutableHeaders(scope=message)
+    for name, value in _HEADERS.items():
+        headers[name] = value
+    headers.setdefault("cache-control", "no-store")
+
+
+async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+    response = JSONResponse({"error": str(refusal)}, refusal.status)
+    if refusal.status == 413:
+        response.headers["connection"] = "close"  # what is left of the body is not read
+    await response(scope, receive, send)

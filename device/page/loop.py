@@ -1,0 +1,192 @@
+"""The one loop behind the page: capture, embed, predict; however many watch."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..cameras import Camera, EndOfSource, Frame
+from ..errors import CameraError, DeviceError, HeadError
+from ..heads import Prediction
+from ..images import Image, encode_jpeg
+from ..learner import Learner
+from .doubts import Doubts
+from .latest import Latest
+
+_log = logging.getLogger("edgetl.page")
+_READ = 1.0  # seconds to wait for a frame before it is told
+_PATIENCE = (0.5, 8.0)  # seconds before a lost camera is opened again: at first, at most
+_PREVIEW = 640  # pixels of the longer side of what viewers get
+_QUALITY = 80
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A frame with what was made of it.
+
+    Attributes:
+        number: Counts frames since the page was started; a folder shown again goes on counting.
+        frame: The frame.
+        embedding: float32 [D].
+        prediction: None while nothing is taught.
+        seconds: From reading the frame to the prediction.
+    """
+
+    number: int
+    frame: Frame
+    embedding: NDArray[np.float32]
+    prediction: Prediction | None
+    seconds: float
+
+
+class Loop:
+    """Run capture, embedding and prediction in a thread of its own.
+
+    A camera that is lost is opened again with growing patience; that and any other failure is told in
+    `condition`, and the loop goes on.
+
+    Args:
+        open_camera: Opens the camera; called again when it was lost.
+        learner: Embeds and predicts.
+        doubts: Gets every frame to choose from.
+        changed: Called after each frame and each change of condition.
+        fps: Frames a second at most.
+    """
+
+    def __init__(
+        self,
+        open_camera: Callable[[], Camera],
+        learner: Learner,
+        doubts: Doubts,
+        changed: Callable[[], None],
+        *,
+        fps: float = 15.0,
+    ) -> None:
+        self.pictures: Latest[bytes] = Latest()
+        self.moment: Moment | None = None
+        self.condition, self.message = "starting", "the camera is being opened"
+        self.rate = 0.0
+        self._open_camera, self._learner, self._doubts, self._changed = open_camera, learner, doubts, changed
+        self._interval = 1.0 / fps
+        self._number = 0
+        self._last = time.monotonic()
+        self._stop = threading.Event()
+        self._arrived = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="edgetl-loop", daemon=True)
+
+    def start(self) -> None:
+        """Start looking."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop, and wait until the camera is closed."""
+        self._stop.set()
+        with self._arrived:
+            self._arrived.notify_all()
+        self.pictures.close()
+        if self._thread.is_alive():
+            self._thread.join(timeout=15.0)
+
+    def newer(self, number: int, timeout: float = 3.0) -> Moment:
+        """Wait for a moment after `number`, so that no frame is taught twice.
+
+        Raises:
+            CameraError: No frame came within `timeout` seconds.
+        """
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._stop.is_set() or self._number > number, timeout)
+            if self.moment is None or self.moment.number <= number:
+                raise CameraError(f"there is no new frame to teach: {self.message or 'the camera is slow'}")
+            return self.moment
+
+    def show(self) -> None:
+        """Encode the newest frame, once for all viewers."""
+        moment = self.moment
+        if moment is not None:
+            self.pictures.publish(encode_jpeg(preview(moment.frame.image), _QUALITY))
+
+    def figures(self) -> dict[str, Any]:
+        """Tell how the camera is, JSON-able."""
+        seconds = self.moment.seconds if self.moment else 0.0
+        return {
+            "condition": self.condition,
+            "message": self.message,
+            "fps": round(self.rate, 1),
+            "milliseconds": round(1000 * seconds),
+        }
+
+    def _run(self) -> None:
+        patience = _PATIENCE[0]
+        while not self._stop.is_set():
+            before = self._number
+            try:
+                with self._open_camera() as camera:
+                    self._watch(camera)
+            except EndOfSource:
+                self._tell("ended", "the recording has ended; its last frame stays")
+                return
+            except DeviceError as error:
+                self._tell("lost", str(error))
+            except Exception as error:
+                # whatever a driver throws: a page that goes on saying so beats a thread that has died
+                _log.error("the loop failed: %s: %s", type(error).__name__, error)
+                _log.debug("the traceback", exc_info=True)
+                self._tell("lost", f"the camera or the model failed: {type(error).__name__}: {error}")
+            patience = _PATIENCE[0] if self._number > before else min(2 * patience, _PATIENCE[1])
+            self._stop.wait(patience)
+
+    def _watch(self, camera: Camera) -> None:
+        due = time.monotonic()
+        while not self._stop.wait(max(0.0, due - time.monotonic())):
+            due = max(due, time.monotonic() - self._interval) + self._interval
+            try:
+                frame = camera.read(_READ)
+            except TimeoutError as error:  # it may come back by itself
+                self._tell("lost", str(error))
+                continue
+            self._see(frame)
+
+    def _see(self, frame: Frame) -> None:
+        began = time.monotonic()
+        embedding = self._learner.embed_one(frame.image)
+        try:
+            prediction = self._learner.predict_embedding(embedding)
+        except HeadError:  # nothing taught yet
+            prediction = None
+        now = time.monotonic()
+        self._publish(Moment(self._number + 1, frame, embedding, prediction, now - began), now)
+        if prediction is not None and len(prediction.scores) > 1:
+            self._doubts.offer(embedding, prediction, lambda: encode_jpeg(preview(frame.image)))
+        self._tell("live", "")
+
+    def _publish(self, moment: Moment, now: float) -> None:
+        gap, self._last = max(1e-3, now - self._last), now
+        self.rate = 0.9 * self.rate + 0.1 / gap if self.rate else 1 / gap
+        with self._arrived:
+            self.moment, self._number = moment, moment.number
+            self._arrived.notify_all()
+        if self.pictures.readers:
+            self.show()
+
+    def _tell(self, condition: str, message: str) -> None:
+        self.condition, self.message = condition, message
+        self._changed()
+
+
+def preview(image: Image) -> Image:
+    """Shrink uint8 [H, W, 3] to what a viewer gets; small frames pass as they are."""
+    height, width = image.shape[:2]
+    scale = _PREVIEW / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    shrunk: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return shrunk

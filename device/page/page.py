@@ -1,0 +1,113 @@
+"""The page's parts put together: loop, queue, lessons, and what viewers are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ..cameras import Camera
+from ..errors import SampleNotFoundError
+from ..heads import Prediction
+from ..learner import Learner
+from .doubts import Doubts
+from .latest import Latest
+from .lessons import Lessons
+from .loop import Loop
+
+_DECIMALS = 4  # decimals of a probability
+
+
+class Page:
+    """Everything behind the page, without HTTP.
+
+    Args:
+        learner: The open learner; the caller closes it, after `stop`.
+        open_camera: Opens the camera; called again when it was lost.
+        fps: Frames a second at most.
+    """
+
+    def __init__(self, learner: Learner, open_camera: Callable[[], Camera], *, fps: float = 15.0) -> None:
+        self.learner = learner
+        self.events: Latest[bytes] = Latest()
+        self.doubts = Doubts()
+        self.loop = Loop(open_camera, learner, self.doubts, self._tell, fps=fps)
+        self.lessons = Lessons(learner, self.loop, self.doubts, self._tell)
+
+    def start(self) -> None:
+        """Start the loop."""
+        self.loop.start()
+
+    def stop(self) -> None:
+        """Stop the loop and end all streams."""
+        self.events.close()
+        self.loop.stop()
+
+    def state(self) -> dict[str, Any]:
+        """Give what changes with what is taught."""
+        manifest = self.learner.model.manifest
+        return {
+            "version": self.lessons.version,
+            "model": self.learner.model.path.name,
+            "backbone": manifest.backbone,
+            "runtime": str(self.learner.runtime),
+            "labels": self.lessons.labels(),
+        }
+
+    def samples(self, label: str | None, limit: int) -> dict[str, Any]:
+        """List the newest samples; their thumbnails are asked for one by one, and kept by browsers."""
+        found = self.learner.samples(label, limit)
+        return {
+            "samples": [
+                {
+                    "id": item.id,
+                    "label": item.label,
+                    "time": item.time,
+                    "thumbnail": item.thumbnail is not None,
+                }
+                for item in found
+            ]
+        }
+
+    def thumbnail(self, number: int) -> bytes:
+        """Give a sample's thumbnail, JPEG.
+
+        Raises:
+            SampleNotFoundError: There is no such sample, or it has none.
+        """
+        thumbnail = self.learner.store.sample(number).thumbnail
+        if thumbnail is None:
+            raise SampleNotFoundError(f"sample {number} was taught without a thumbnail")
+        return thumbnail
+
+    def queue(self) -> dict[str, Any]:
+        """List the frames to ask about, the most doubtful first."""
+        return {
+            "doubts": [{"id": doubt.id, **_prediction(doubt.prediction)} for doubt in self.doubts.items()]
+        }
+
+    def _tell(self) -> None:
+        self.events.publish(json.dumps(self._situation(), separators=(",", ":")).encode())
+
+    def _situation(self) -> dict[str, Any]:
+        moment = self.loop.moment
+        told: dict[str, Any] = {
+            "version": self.lessons.version,
+            "queue": self.doubts.version,
+            "camera": self.loop.figures(),
+            "frame": moment.number if moment else 0,
+            "prediction": None,
+        }
+        if moment is not None and moment.prediction is not None:
+            prediction = moment.prediction
+            told["prediction"] = _prediction(prediction)
+        return told
+
+
+def _prediction(prediction: Prediction) -> dict[str, Any]:
+    return {
+        "label": prediction.label,
+        "probability": round(prediction.probability, _DECIMALS),
+        "known": prediction.known,
+        "scores": {label: round(value, _DECIMALS) for label, value in prediction.scores.items()},
+    }

@@ -1,0 +1,202 @@
+"""The web server around the page."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import ipaddress
+import logging
+import socket
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import uvicorn
+
+from ..cameras import Camera
+from ..errors import DeviceError
+from ..learner import Learner
+from .api import build
+from .guard import Guard
+from .page import Page
+from .sessions import Sessions
+
+_SEND_BUFFER = 96 * 1024
+"""Bytes the kernel holds for a viewer: a few pictures, so that a slow connection lags by a moment only."""
+
+_CONNECTIONS = 64
+_GRACE = 3  # seconds for streams to end when the server stops
+
+
+class PageServer:
+    """Serve the page of one learner and one camera.
+
+    On loopback everyone on this machine may use it; on any other address a session is needed (`link`).
+
+    Args:
+        learner: The open learner; the caller closes it afterwards.
+        open_camera: Opens the camera; called again when it was lost.
+        host: Address to listen on.
+        port: Port; 0 takes a free one.
+        allow_hosts: Further names the page answers to.
+        sessions_file: Keeps who is signed in over a restart; None: memory only.
+        fps: Frames a second at most.
+        signed_in: Called when the one-time link was used.
+
+    Raises:
+        DeviceError: The address cannot be listened on.
+    """
+
+    def __init__(
+        self,
+        learner: Learner,
+        open_camera: Callable[[], Camera],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 8080,
+        allow_hosts: Iterable[str] = (),
+        sessions_file: Path | None = None,
+        fps: float = 15.0,
+        signed_in: Callable[[PageServer], None] | None = None,
+    ) -> None:
+        self._socket = _listen(host, port)
+        self.host, self.port = host, int(self._socket.getsockname()[1])
+        self.sessions = None if is_loopback(host) else Sessions(sessions_file, f"edgetl-{self.port}")
+        self.page = Page(learner, open_camera, fps=fps)
+        app = build(self.page, self.sessions, lambda: signed_in(self) if signed_in else None)
+        guard = Guard(app, hosts=allow_hosts, sessions=self.sessions)
+        self._server = _Server(_config(guard), self.page.stop)
+        self._thread: threading.Thread | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the page is, as somebody on the network would type it."""
+        return f"http://{_reachable(self.host)}:{self.port}/"
+
+    @property
+    def link(self) -> str:
+        """The address that signs a browser in, once; plain `url` where nobody needs to."""
+        return self.url if self.sessions is None else f"{self.url}#{self.sessions.key}"
+
+    def run(self) -> None:
+        """Serve until SIGINT or SIGTERM."""
+        self.page.start()
+        try:
+            self._server.run(sockets=[self._socket])
+        finally:
+            self.close()
+
+    def start(self) -> None:
+        """Serve in a thread; returns at once, connections wait until it is ready."""
+        self.page.start()
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [self._socket]}, name="edgetl-page", daemon=True
+        )
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving, end all streams and close the camera; the learner stays open."""
+        self._server.should_exit = True
+        if self._thread is not None:
+            self._thread.join(timeout=2 * _GRACE + 10)
+        self.page.stop()
+        self._socket.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<PageServer {self.url}>"
+
+
+class _Server(uvicorn.Server):
+    """Ends the streams first: uvicorn would wait for them."""
+
+    def __init__(self, config: uvicorn.Config, before_shutdown: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._before_shutdown = before_shutdown
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._before_shutdown()
+        await super().shutdown(sockets)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine can reach `host`.
+
+    >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _config(app: Guard) -> uvicorn.Config:
+    logging.getLogger("uvicorn.error").setLevel(
+        logging.CRITICAL
+    )  # the guard tells what matters, in our words
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        http="h11",
+        loop="asyncio",
+        proxy_headers=False,
+        server_header=False,
+        limit_concurrency=_CONNECTIONS,
+        h11_max_incomplete_event_size=16 * 1024,
+        timeout_graceful_shutdown=_GRACE,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise DeviceError(
+            f"there is no address {host!r} to listen on: {error.strerror}; try --host 0.0.0.0"
+        ) from error
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)  # connections inherit it
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise DeviceError(_why_not(error, host, port)) from error
+    return listener
+
+
+def _why_not(error: OSError, host: str, port: int) -> str:
+    reasons = {
+        errno.EADDRINUSE: "another program listens there; stop it or choose another --port",
+        errno.EACCES: "ports below 1024 need root; choose another --port",
+        errno.EADDRNOTAVAIL: "this machine does not have that address; --host 0.0.0.0 takes all it has",
+    }
+    return f"cannot listen on {host} port {port}: {reasons.get(error.errno or 0, error.strerror)}"
+
+
+def _reachable(host: str) -> str:
+    """Give an address that others can use for a host that means "all of mine"."""
+    if host not in ("0.0.0.0", "::", ""):  # noqa: S104  (compared, not listened on)
+        return f"[{host}]" if ":" in host else host
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect(("192.0.2.1", 9))  # sends nothing: asks the routing table which address faces outward
+        return str(probe.getsockname()[0])
+    return socket.gethostname()

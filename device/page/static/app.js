@@ -1,0 +1,168 @@
+// Starts the page: signs in, opens the two streams, and keeps what is shown up to date.
+
+import { $, attempt, get, getBlob, make, percent, post } from "./dom.js";
+import * as gallery from "./gallery.js";
+import { showReport } from "./report.js";
+import * as teach from "./teach.js";
+
+const CALM = 600; // milliseconds between refreshes of what was taught, while others teach
+let events = null;
+let version = 0; // of what was taught, as shown
+let queue = -1; // of the queue, as shown
+let refreshing = null;
+let taught = false;
+
+async function start() {
+  await signIn();
+  if (!(await refresh())) return;
+  $("main").hidden = false;
+  connect();
+}
+
+async function signIn() {
+  const key = decodeURIComponent(location.hash.slice(1));
+  if (!key) return;
+  history.replaceState(null, "", location.pathname); // neither in the history nor in a screenshot
+  try {
+    await post("/api/enter", { key });
+  } catch (error) {
+    $("gate-text").textContent = error.message;
+  }
+}
+
+// One at a time; what comes in between is done once, afterwards.
+function refresh() {
+  refreshing ??= load().finally(() => { refreshing = null; });
+  return refreshing;
+}
+
+async function load() {
+  try {
+    const state = await get("/api/state");
+    $("gate").hidden = true;
+    version = state.version;
+    taught = state.labels.some((item) => item.samples > 0);
+    $("model").textContent = state.model;
+    $("facts").textContent = `${state.backbone} · ${state.runtime}`;
+    $("export").hidden = !taught;
+    teach.showLabels(state.labels);
+    gallery.showFilter(state.labels);
+    await gallery.loadDoubts();
+    if (taught) {
+      await gallery.loadSamples();
+      showReport(await get("/api/report"));
+    } else {
+      $("report").hidden = true;
+    }
+    return true;
+  } catch (error) {
+    if (error.status === 401) showGate();
+    else banner(error.message);
+    return false;
+  }
+}
+
+function showGate() {
+  disconnect();
+  $("main").hidden = true;
+  $("gate").hidden = false;
+  $("camera").hidden = true;
+}
+
+// Streams are let go while nobody looks: browsers allow six connections to a host, a tab takes two.
+function connect() {
+  disconnect();
+  events = new EventSource("/api/events");
+  events.onopen = () => { banner(""); showPicture(); };
+  events.onmessage = (event) => show(JSON.parse(event.data));
+  events.onerror = lost;
+}
+
+function disconnect() {
+  events?.close();
+  events = null;
+  $("picture").removeAttribute("src");
+}
+
+function showPicture() {
+  $("picture").src = `/api/stream.mjpg?${Date.now()}`;
+}
+
+async function lost() {
+  setCamera("lost", "no connection");
+  banner("The device does not answer. Trying again…");
+  teach.showScores(null);
+  if (events?.readyState !== EventSource.CLOSED) return; // it tries again by itself
+  disconnect();
+  setTimeout(async () => { if (!document.hidden && (await refresh())) connect(); }, 2000);
+}
+
+function show(situation) {
+  const { camera, prediction } = situation;
+  setCamera(camera.condition, camera.condition === "live" ? `${camera.fps} fps · ${camera.milliseconds} ms` : CONDITIONS[camera.condition]);
+  banner(camera.condition === "lost" ? `No picture from the camera: ${camera.message}. Trying again…` : "");
+  $("no-picture").hidden = situation.frame > 0;
+  $("picture").classList.toggle("stale", camera.condition === "lost");
+  const current = camera.condition === "lost" ? null : prediction;
+  teach.showScores(current);
+  showVerdict(current, situation.frame > 0);
+  if (situation.version !== version && !teach.isTeaching()) later();
+  else if (situation.queue !== queue) { queue = situation.queue; gallery.loadDoubts().catch(() => {}); }
+}
+
+const CONDITIONS = { starting: "camera is starting", lost: "no picture", ended: "recording has ended" };
+
+function showVerdict(prediction, seeing) {
+  const box = $("verdict");
+  if (!prediction) {
+    box.dataset.state = "empty";
+    $("verdict-label").textContent = taught ? "…" : seeing ? "Nothing taught yet" : "";
+    $("verdict-note").textContent = taught || !seeing ? "" : "Add a label and hold its button while the camera sees the thing.";
+  } else if (prediction.known) {
+    box.dataset.state = "known";
+    $("verdict-label").textContent = prediction.label;
+    $("verdict-note").textContent = percent(prediction.probability);
+  } else {
+    box.dataset.state = "unknown";
+    $("verdict-label").textContent = "Unknown";
+    $("verdict-note").textContent = `Like nothing it was taught; nearest is ${prediction.label}.`;
+  }
+}
+
+function setCamera(condition, text) {
+  $("camera").dataset.condition = condition;
+  $("camera-text").textContent = text;
+}
+
+function banner(text) {
+  $("banner").textContent = text;
+  $("banner").hidden = !text;
+}
+
+let timer = 0;
+function later() {
+  timer ||= setTimeout(() => { timer = 0; refresh(); }, CALM);
+}
+
+async function download(event) {
+  event.preventDefault();
+  if ($("export").classList.contains("busy")) return;
+  $("export").classList.add("busy");
+  const blob = await attempt(() => getBlob("/api/export"));
+  $("export").classList.remove("busy");
+  if (!blob) return;
+  const url = URL.createObjectURL(blob);
+  make("a", { href: url, download: $("model").textContent.replace(/\.tflite$/, "") + "-taught.tflite" }).click();
+  setTimeout(() => URL.revokeObjectURL(url), 60000);
+}
+
+document.addEventListener("visibilitychange", () => {
+  if ($("main").hidden) return;
+  if (document.hidden) disconnect();
+  else connect();
+});
+$("export").addEventListener("click", download);
+const refreshSoon = () => { version = 0; return refresh(); };
+teach.setUp(refreshSoon);
+gallery.setUp(refreshSoon);
+start();

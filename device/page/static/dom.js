@@ -1,0 +1,104 @@
+// Building elements, asking the device, telling the person. Text goes in as text only: labels are anyone's.
+
+export const $ = (id) => document.getElementById(id);
+
+export function make(tag, properties = {}, ...children) {
+  const element = document.createElement(tag);
+  for (const [name, value] of Object.entries(properties)) {
+    if (name === "class") element.className = value;
+    else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (name in element && name !== "role") element[name] = value;
+    else element.setAttribute(name, value);
+  }
+  element.append(...children);
+  return element;
+}
+
+export class Refused extends Error {
+  constructor(message, status) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function ask(path, options = {}) {
+  let response;
+  try {
+    response = await fetch(path, { credentials: "same-origin", ...options });
+  } catch {
+    throw new Refused("The device does not answer.", 0);
+  }
+  if (response.ok) return response;
+  const body = await response.json().catch(() => ({}));
+  throw new Refused(sentence(body.error || `The device answered ${response.status}.`), response.status);
+}
+
+export const get = async (path) => (await ask(path)).json();
+export const getBlob = async (path) => (await ask(path)).blob();
+export const post = async (path, body = {}) =>
+  (await ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
+
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const percent = (share) => `${Math.round(100 * share)} %`;
+export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
+
+export function toast(message, { action, run, bad = false } = {}) {
+  const box = make("div", { class: bad ? "toast bad" : "toast" }, make("span", {}, message));
+  if (action) {
+    box.append(make("button", { type: "button", class: "quiet", onclick: () => { box.remove(); run(); } }, action));
+  }
+  $("toasts").replaceChildren(box);
+  setTimeout(() => box.remove(), bad ? 8000 : 6000);
+}
+
+// Runs what a person asked for; what goes wrong is said, once.
+export async function attempt(work) {
+  try {
+    return await work();
+  } catch (error) {
+    toast(error.message, { bad: true });
+    return undefined;
+  }
+}
+
+// Opens the dialog and resolves to {choice, text}, or null when it was left.
+export function choose({ title, text = "", image = "", choices = [], input = null, ok = "", second = "", danger = false }) {
+  const dialog = $("dialog");
+  $("dialog-title").textContent = title;
+  $("dialog-text").textContent = text;
+  $("dialog-text").hidden = !text;
+  $("dialog-image").hidden = !image;
+  if (image) $("dialog-image").src = image;
+  else $("dialog-image").removeAttribute("src");
+  $("dialog-input").hidden = input === null;
+  $("dialog-input").value = input ?? "";
+  $("dialog-ok").hidden = !ok;
+  $("dialog-ok").textContent = ok;
+  $("dialog-ok").classList.toggle("danger", danger);
+  $("dialog-second").hidden = !second;
+  $("dialog-second").textContent = second;
+  $("dialog-choices").replaceChildren(
+    ...choices.map((label) => make("button", { type: "button", class: "chip", onclick: () => dialog.close(`pick:${label}`) }, label)),
+  );
+  dialog.returnValue = "";
+  dialog.showModal();
+  if (input !== null) $("dialog-input").select();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => {
+      const value = dialog.returnValue;
+      if (!value) resolve(null);
+      else if (value.startsWith("pick:")) resolve({ choice: "pick", text: value.slice(5) });
+      else resolve({ choice: value, text: $("dialog-input").value.trim() });
+    }, { once: true });
+  });
+}
+
+$("dialog-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  // Enter in the field means the main button, whichever comes first in the form
+  const typed = document.activeElement === $("dialog-input");
+  $("dialog").close(typed ? "ok" : event.submitter?.value ?? "");
+});
+$("dialog").addEventListener("click", (event) => {
+  if (event.target === $("dialog")) $("dialog").close("");
+});

@@ -1,0 +1,105 @@
+// Pictures one can correct: the frames it was unsure of, and the samples it was taught.
+
+import { $, attempt, choose, get, make, percent, post, toast } from "./dom.js";
+import { labels, undo } from "./teach.js";
+
+const PAGE = 48;
+const MOST = 576;
+let limit = PAGE;
+let changed = () => {};
+let asked = ""; // what the queue shows now
+
+export function setUp(onChange) {
+  changed = onChange;
+  $("filter").addEventListener("change", () => { limit = PAGE; loadSamples(); });
+  $("more").addEventListener("click", () => { limit = Math.min(limit + PAGE, MOST); loadSamples(); });
+}
+
+export function showFilter(list) {
+  const taught = list.filter((item) => item.samples > 0);
+  const chosen = $("filter").value;
+  const options = taught.map((item) => make("option", { value: `=${item.label}` }, `${item.label} (${item.samples})`));
+  $("filter").replaceChildren(make("option", { value: "" }, "All labels"), ...options);
+  $("filter").value = taught.some((item) => `=${item.label}` === chosen) ? chosen : "";
+  $("samples").hidden = taught.length === 0;
+}
+
+export async function loadSamples() {
+  const label = $("filter").value.slice(1);
+  const query = new URLSearchParams({ limit: String(limit) });
+  if (label) query.set("label", label);
+  const { samples } = await get(`/api/samples?${query}`);
+  const old = new Map([...$("grid").children].map((item) => [item.dataset.key, item]));
+  $("grid").replaceChildren(...samples.map((sample) => old.get(keyOf(sample, label)) ?? newSample(sample, label)));
+  $("more").hidden = samples.length < limit || limit >= MOST;
+}
+
+const keyOf = (sample, filter) => `${sample.id}/${sample.label}/${filter ? 1 : 0}`;
+
+function newSample(sample, filter) {
+  const picture = sample.thumbnail
+    ? make("img", { src: `/api/samples/${sample.id}.jpg`, alt: "", loading: "lazy", decoding: "async" })
+    : make("span", { class: "blank" }, "no picture");
+  const when = new Date(1000 * sample.time).toLocaleString();
+  const button = make("button", { type: "button", "aria-label": `Sample ${sample.id} of ${sample.label}, ${when}`, onclick: () => correct(sample, when) }, picture);
+  if (!filter) button.append(make("span", { class: "tag" }, sample.label));
+  const item = make("li", {}, button);
+  item.dataset.key = keyOf(sample, filter);
+  return item;
+}
+
+async function correct(sample, when) {
+  const others = labels().filter((label) => label !== sample.label);
+  const answer = await choose({
+    title: sample.label,
+    text: `Taught ${when}.${others.length ? " Is it something else?" : ""}`,
+    image: sample.thumbnail ? `/api/samples/${sample.id}.jpg` : "",
+    choices: others,
+    second: "Forget it",
+  });
+  if (!answer) return;
+  const work = answer.choice === "pick"
+    ? () => post("/api/samples/relabel", { id: sample.id, label: answer.text })
+    : () => post("/api/samples/forget", { id: sample.id });
+  const done = await attempt(work);
+  if (done) toast(answer.choice === "pick" ? `It is ${answer.text} now.` : "Forgotten.", { action: "Undo", run: undo });
+  changed();
+}
+
+export async function loadDoubts() {
+  const { doubts } = await get("/api/doubts");
+  const names = labels();
+  const now = JSON.stringify([doubts.map((doubt) => doubt.id), names]);
+  $("doubts").hidden = doubts.length === 0;
+  if (now === asked) return;
+  asked = now;
+  $("cards").replaceChildren(...doubts.map((doubt) => newCard(doubt, names)));
+}
+
+function newCard(doubt, names) {
+  const likely = Object.keys(doubt.scores).filter((label) => names.includes(label)).slice(0, 3);
+  const guess = doubt.known ? `${doubt.label}, ${percent(doubt.probability)}?` : "Unknown to it";
+  const card = make("li", { class: "card" },
+    make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: "A frame it was unsure of", loading: "lazy" }),
+    make("p", { class: "guess" }, guess));
+  const answer = (label) => settle(card, () => post("/api/doubts/answer", { id: doubt.id, label }), `Taught as ${label}.`);
+  const chips = likely.map((label) => make("button", { type: "button", class: "chip", onclick: () => answer(label) }, label));
+  chips.push(
+    make("button", { type: "button", class: "chip", onclick: () => other(names, answer) }, "Other…"),
+    make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/doubts/skip", { id: doubt.id })) }, "Skip"));
+  card.append(make("div", { class: "chips" }, ...chips));
+  return card;
+}
+
+async function other(names, answer) {
+  const chosen = await choose({ title: "What is it?", choices: names, input: "", ok: "Teach" });
+  if (chosen?.text) answer(chosen.text);
+}
+
+async function settle(card, work, message = "") {
+  card.inert = true;
+  const done = await attempt(work);
+  if (done && message) toast(message, { action: "Undo", run: undo });
+  asked = "";
+  changed();
+}

@@ -1,0 +1,187 @@
+// Labels: a row each, with its live bar and the button that teaches while it is held.
+
+import { $, attempt, choose, make, percent, plural, post, toast } from "./dom.js";
+
+const EVERY = 200; // milliseconds between the samples of a held button
+const rows = new Map(); // label -> row; kept, so that a button being held is never replaced
+let changed = () => {};
+let held = null;
+
+export const isTeaching = () => held !== null;
+export const labels = () => [...rows.keys()];
+
+export function setUp(onChange) {
+  changed = onChange;
+  $("add").addEventListener("submit", add);
+  $("undo").addEventListener("click", undo);
+  document.addEventListener("keydown", shortcut);
+  document.addEventListener("keyup", (event) => held?.key === event.key && release());
+  document.addEventListener("visibilitychange", () => document.hidden && release());
+  window.addEventListener("blur", release);
+}
+
+export function showLabels(list) {
+  const names = new Set(list.map((item) => item.label));
+  for (const [label, row] of rows) {
+    if (!names.has(label)) {
+      if (held?.label === label) release();
+      row.element.remove();
+      rows.delete(label);
+    }
+  }
+  list.forEach((item, place) => {
+    const row = rows.get(item.label) ?? newRow(item.label);
+    showCount(row, item.samples);
+    row.key.textContent = place < 9 ? place + 1 : "";
+    if ($("rows").children[place] !== row.element) $("rows").insertBefore(row.element, $("rows").children[place] ?? null);
+  });
+  // keep the order of the map that of the page: digit keys count on it
+  for (const item of list) { const row = rows.get(item.label); rows.delete(item.label); rows.set(item.label, row); }
+  $("first").hidden = list.some((item) => item.samples > 0);
+  $("one-label").hidden = list.filter((item) => item.samples > 0).length !== 1;
+  showUnknownRow(list.some((item) => item.samples > 0));
+}
+
+export function showScores(prediction) {
+  for (const [label, row] of rows) {
+    const share = prediction?.scores[label] ?? 0;
+    row.fill.style.transform = `scaleX(${share})`;
+    row.share.textContent = prediction && row.samples ? percent(share) : "";
+    row.element.classList.toggle("best", Boolean(prediction?.known) && prediction.label === label);
+  }
+  unknown.classList.toggle("lit", Boolean(prediction) && !prediction.known);
+  $("rows").classList.toggle("unsure", Boolean(prediction) && !prediction.known);
+}
+
+const unknown = make("li", { class: "unknown" }, make("span", { class: "lamp" }),
+  make("span", { class: "name" }, "unknown"), make("span", { class: "count" }, "like nothing it was taught"));
+
+function showUnknownRow(show) {
+  if (show) $("rows").append(unknown);
+  else unknown.remove();
+}
+
+function newRow(label) {
+  const row = { label, samples: 0 };
+  row.count = make("span", { class: "count" });
+  row.share = make("span", { class: "share" });
+  row.fill = make("span", { class: "fill" });
+  row.key = make("kbd", { "aria-hidden": "true" });
+  row.button = make("button", { type: "button", class: "hold", "aria-label": `Hold to teach ${label}` },
+    make("span", { class: "hold-text" }, "Hold to teach"), row.key);
+  const menu = make("button", { type: "button", class: "dots", "aria-label": `Rename or delete ${label}`, onclick: () => edit(row) }, "⋯");
+  row.element = make("li", { class: "row" },
+    make("div", { class: "line" }, make("span", { class: "name", title: label }, label), row.count, row.share),
+    make("div", { class: "bar", "aria-hidden": "true" }, row.fill), row.button, menu);
+  row.element.dataset.label = label;
+  listen(row);
+  rows.set(label, row);
+  return row;
+}
+
+function showCount(row, samples) {
+  row.samples = samples;
+  row.count.textContent = samples ? plural(samples, "sample") : "not taught yet";
+}
+
+function listen({ label, button }) {
+  button.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    button.setPointerCapture(event.pointerId);
+    press(label);
+  });
+  for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) {
+    button.addEventListener(kind, () => held?.label === label && !held.key && release());
+  }
+  button.addEventListener("keydown", (event) => {
+    if (event.key !== " " && event.key !== "Enter") return;
+    event.preventDefault();
+    if (!event.repeat) press(label, event.key);
+  });
+  button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press on a phone
+}
+
+function shortcut(event) {
+  if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || $("dialog").open) return;
+  if (event.target instanceof HTMLElement && event.target.matches("input, select, textarea")) return;
+  const label = /^[1-9]$/.test(event.key) ? labels()[Number(event.key) - 1] : undefined;
+  if (label !== undefined) press(label, event.key);
+  else if (event.key === "z") undo();
+}
+
+async function press(label, key = "") {
+  if (held) return;
+  const bytes = crypto.getRandomValues(new Uint8Array(8));
+  const hold = { label, key, taught: 0, down: true, id: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
+  held = hold;
+  rows.get(label)?.element.classList.add("held");
+  showRecording(hold);
+  try {
+    do await teachOne(hold); while (hold.down);
+    await post("/api/release");
+  } catch (error) {
+    toast(error.message, { bad: true });
+  }
+  if (held === hold) held = null;
+  rows.get(label)?.element.classList.remove("held");
+  $("recording").hidden = true;
+  if (hold.taught) toast(`Taught ${plural(hold.taught, "sample")} of ${label}.`, { action: "Undo", run: undo });
+  changed();
+}
+
+async function teachOne(hold) {
+  const pause = new Promise((resolve) => { hold.wake = resolve; setTimeout(resolve, EVERY); });
+  const result = await post("/api/teach", { label: hold.label, hold: hold.id });
+  hold.taught += 1;
+  const row = rows.get(hold.label);
+  if (row) showCount(row, result.samples);
+  showRecording(hold);
+  if (hold.down) await pause;
+}
+
+function release() {
+  if (!held) return;
+  held.down = false;
+  held.wake?.();
+}
+
+function showRecording(hold) {
+  $("recording").hidden = false;
+  $("recording-text").textContent = `Teaching ${hold.label} · ${hold.taught}`;
+}
+
+async function add(event) {
+  event.preventDefault();
+  const label = $("add-name").value.trim();
+  if (!label) return $("add-name").focus();
+  const done = await attempt(() => post("/api/labels/add", { label }));
+  if (done) $("add-name").value = "";
+  return changed();
+}
+
+async function undo() {
+  const result = await attempt(() => post("/api/undo"));
+  if (result) toast(result.undone ? result.message : "There is nothing left to take back.");
+  changed();
+}
+
+async function edit({ label, samples }) {
+  const answer = await choose({ title: label, text: "Another label’s name joins the two.", input: label, ok: "Rename", second: "Delete label" });
+  if (!answer) return;
+  if (answer.choice === "second") await remove(label, samples);
+  else if (answer.text && answer.text !== label) {
+    const done = await attempt(() => post("/api/labels/rename", { old: label, new: answer.text }));
+    if (done) toast(`${label} is called ${done.label} now.`, samples ? { action: "Undo", run: undo } : {});
+  }
+  changed();
+}
+
+async function remove(label, samples) {
+  const text = samples ? `It forgets ${plural(samples, "sample")} and the label. You can undo this.` : "Nothing was taught to it yet.";
+  const sure = await choose({ title: `Delete ${label}?`, text, ok: "Delete", danger: true });
+  if (!sure) return;
+  const done = await attempt(() => post("/api/labels/delete", { label }));
+  if (done) toast(`Deleted ${label}.`, samples ? { action: "Undo", run: undo } : {});
+}
+
+export { undo };

@@ -1,0 +1,132 @@
+"""``edgetl serve``: watch and teach from a browser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..errors import MissingExtraError
+from .options import (
+    camera_arguments,
+    camera_options,
+    head_option,
+    json_option,
+    model_argument,
+    state_option,
+    state_path,
+    threads_option,
+)
+
+if TYPE_CHECKING:
+    from device.page.server import PageServer
+
+
+@click.command()
+@model_argument
+@state_option
+@head_option
+@threads_option
+@camera_options
+@click.option("--loop", is_flag=True, help="Start a video or a folder of photos again when it ends.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Address to listen on; 0.0.0.0 lets other machines in, which then sign in with a link.",
+)
+@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
+@click.option(
+    "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Another name the page answers to."
+)
+@json_option
+def command(
+    model: Path,
+    state: Path | None,
+    head: str,
+    threads: int | None,
+    edgetpu: bool,
+    camera: str | None,
+    loop: bool,
+    host: str,
+    port: int,
+    allow_hosts: tuple[str, ...],
+    as_json: bool,
+    **camera_settings: Any,
+) -> None:
+    """Watch the camera, teach labels and correct samples from a browser.
+
+    Only this machine can open the page, unless --host says otherwise; then it prints a link and a QR code
+    that sign one phone or laptop in, and a new link after each use.
+
+    \b
+    Example:
+      edgetl serve mugs.tflite --camera 0
+      edgetl serve mugs.tflite --camera picamera2 --host 0.0.0.0
+    """
+    server_class = _server_class()
+    from device.cameras import open_camera
+    from device.learner import Learner
+
+    state = state_path(model, state)
+    settings = camera_arguments(camera_settings)
+    delegate = "edgetpu" if edgetpu else None
+    with Learner.open(model, state, head=head, threads=threads, delegate=delegate) as learner:
+        server = server_class(
+            learner,
+            lambda: open_camera(camera, loop=loop, **settings),
+            host=host,
+            port=port,
+            allow_hosts=allow_hosts,
+            sessions_file=state.with_name(f"{state.name}.sessions"),
+            fps=settings["fps"] or 15.0,
+            signed_in=_tell_next_link,
+        )
+        _announce(server, as_json)
+        try:
+            server.run()
+        except KeyboardInterrupt:
+            click.echo("stopped; everything taught is saved", err=True)
+
+
+def _server_class() -> type[PageServer]:
+    try:
+        from device.page.server import PageServer
+    except ModuleNotFoundError as error:
+        if error.name not in ("starlette", "uvicorn"):
+            raise
+        raise MissingExtraError(
+            f"the page needs the package {error.name}; install it with: pip install 'edgetl[serve]'"
+        ) from error
+    return PageServer
+
+
+def _announce(server: PageServer, as_json: bool) -> None:
+    import json
+
+    if as_json:
+        click.echo(json.dumps({"url": server.url, "link": server.link}))
+        return
+    if server.sessions is None:
+        click.echo(f"The page is at {server.url} (Ctrl-C stops it).")
+        return
+    click.echo("Scan this, or open the link, to sign a phone or laptop in. It works once.\n")
+    _draw(server.link)
+    click.echo(f"\n{server.link}\n")
+    click.echo(
+        "What is on the page crosses the network unencrypted: use it in a network you trust.", err=True
+    )
+
+
+def _tell_next_link(server: PageServer) -> None:
+    click.echo(f"A device has signed in. The link for the next one:\n\n{server.link}\n")
+
+
+def _draw(link: str) -> None:
+    try:
+        import segno
+    except ModuleNotFoundError:
+        click.echo("(for a QR code here: pip install segno)", err=True)
+        return
+    segno.make_qr(link, error="l").terminal(compact=True)
