@@ -1,0 +1,200 @@
+"""The house's own rules: who may import whom, what start-up may cost, what every command must show."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from edgetl.cli import SECTIONS, main
+
+REPOSITORY = Path(__file__).parents[1]
+HEAVY = {"tensorflow", "keras", "scipy", "pandas", "matplotlib", "sklearn"}
+MAY_IMPORT = {  # package -> which of ours it may import beside itself
+    "device": set[str](),
+    "converters": {"device"},
+    "edgetl": {"device", "converters"},
+}
+OURS = {*MAY_IMPORT, "benchmarks", "tests"}
+# what a command's module may cost at import: click, our own light modules and the standard library
+START_UP_BLOCKED = {
+    *HEAVY,
+    "numpy",
+    "cv2",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "rich",
+    "flatbuffers",
+    "starlette",
+    "uvicorn",
+    "gpiozero",
+    "paho",
+}
+ALLOWED_UNPICKLERS = {"weights.py"}  # restricted: every global but four is refused
+WITHOUT_JSON = {"serve", "buttons"}  # they run until they are stopped
+COMMANDS = [name for names in SECTIONS.values() for name in names]
+
+
+def modules(package: str) -> Iterator[Path]:
+    """Give the source files of one of our packages."""
+    return (REPOSITORY / package).rglob("*.py")
+
+
+def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
+    """Name the top-level packages a source file imports; those of TYPE_CHECKING blocks are left out."""
+    found = set()
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8")), top_level_only):
+        if isinstance(node, ast.Import):
+            found |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            found.add(node.module.partition(".")[0])
+    return found
+
+
+def _statements(tree: ast.AST, top_level_only: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+            continue
+        yield node
+        if not (top_level_only and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)):
+            yield from _statements(node, top_level_only)
+
+
+@pytest.mark.parametrize("package", MAY_IMPORT)
+def test_imports_run_one_way(package: str) -> None:
+    """The ground floor `device` imports none of ours, `converters` only `device`; nobody imports the benchmarks or tests."""
+    forbidden = OURS - MAY_IMPORT[package] - {package}
+    wrong = {
+        str(path.relative_to(REPOSITORY)): bad
+        for path in modules(package)
+        if (bad := imports(path) & forbidden)
+    }
+    assert wrong == {}
+
+
+def test_the_device_never_imports_the_heavy_libraries() -> None:
+    """Not even inside a function: none of them is installed on a Pi."""
+    wrong = {path.name: bad for path in modules("device") if (bad := imports(path) & HEAVY)}
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("package", ["edgetl", "converters"])
+def test_heavy_libraries_are_imported_only_when_used(package: str) -> None:
+    """TensorFlow's import alone takes seconds and half a gigabyte."""
+    wrong = {
+        path.name: bad for path in modules(package) if (bad := imports(path, top_level_only=True) & HEAVY)
+    }
+    assert wrong == {}
+
+
+def test_nothing_of_ours_uses_a_pickle() -> None:
+    """A model or state file from a stranger must not be able to run code."""
+    for package in MAY_IMPORT:
+        for path in modules(package):
+            source = path.read_text(encoding="utf-8")
+            assert "allow_pickle=True" not in source, path
+            if path.name not in ALLOWED_UNPICKLERS:
+                assert not imports(path) & {"pickle", "dill", "joblib"}, path
+
+
+BLOCKED_HELP = """
+import sys
+
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {blocked!r}:
+            raise ImportError(name + " is blocked in this test")
+
+sys.meta_path.insert(0, Block())
+sys.argv = ["edgetl", *{arguments!r}]
+from edgetl.cli import main
+try:
+    main()
+except SystemExit as stopped:
+    loaded = sorted({{name.partition(".")[0] for name in sys.modules}} & set({blocked!r}))
+    assert not loaded, loaded
+    raise
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
+def test_help_needs_nothing_heavy(arguments: list[str]) -> None:
+    """`edgetl --help` imports neither TensorFlow nor NumPy nor OpenCV nor a runtime: it works where none is."""
+    program = BLOCKED_HELP.format(blocked=START_UP_BLOCKED, arguments=arguments)
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "edgetl" in done.stdout
+
+
+def test_the_public_names_are_imported_lazily() -> None:
+    """`import edgetl` alone costs nothing."""
+    program = f"import edgetl, sys; print(sorted({{n.partition('.')[0] for n in sys.modules}} & {START_UP_BLOCKED!r}))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def command(name: str) -> click.Command:
+    """Give the click command of that name."""
+    found = main.get_command(click.Context(main), name)
+    assert isinstance(found, click.Command)
+    return found
+
+
+def pages(name: str) -> list[tuple[str, click.Command]]:
+    """Give a command and, when it is a group, those inside it, by their full names."""
+    found = command(name)
+    inner = found.commands.items() if isinstance(found, click.Group) else ()
+    return [(name, found), *((f"{name} {sub}", inside) for sub, inside in inner)]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_help_text_ends_in_an_example(name: str) -> None:
+    """One that can be typed: it starts with the command's own name."""
+    for full, _ in pages(name):
+        done = CliRunner().invoke(main, [*full.split(), "--help"], prog_name="edgetl")
+        assert done.exit_code == 0, done.output
+        head, _, example = done.output.partition("Example")
+        assert example, f"edgetl {full} --help shows no example"
+        assert f"edgetl {name}" in example.partition("Options:")[0], full
+        assert head.strip(), full
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_writes_json(name: str) -> None:
+    """Each leaf has `--json`, or says where its machine-readable result goes."""
+    for full, found in pages(name):
+        if isinstance(found, click.Group):
+            continue
+        options = {option for parameter in found.params for option in parameter.opts}
+        assert "--json" in options or full in WITHOUT_JSON, full
+
+
+def test_every_command_file_is_listed() -> None:
+    """A command nobody can reach is a mistake."""
+    files = {path.stem for path in (REPOSITORY / "edgetl" / "commands").glob("*.py")}
+    assert files - {"__init__", "options"} >= set(COMMANDS)
+
+
+def test_every_command_is_documented() -> None:
+    """README or a page in docs/ names each command."""
+    text = "\n".join(
+        path.read_text(encoding="utf-8")
+        for path in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")]
+        if path.exists()
+    )
+    assert [name for name in COMMANDS if f"edgetl {name}" not in text] == []
+
+
+def test_packages_say_that_they_are_typed() -> None:
+    """Each of ours carries py.typed."""
+    assert all((REPOSITORY / package / "py.typed").is_file() for package in MAY_IMPORT)

@@ -1,0 +1,107 @@
+"""What is in the wheel, and what a device's part of it asks for."""
+
+from __future__ import annotations
+
+import email.parser
+import importlib.util
+import zipfile
+from email.message import Message
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+PACKAGES = {"edgetl", "converters", "device"}
+HOST_ONLY = ("tensorflow", "keras", "matplotlib", "scipy", "pandas", "scikit-learn", "torch")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, built with the backend itself: no network, no isolated environment."""
+    if importlib.util.find_spec("hatchling") is None:
+        pytest.skip("hatchling is not installed (pip install hatchling)")
+    from hatchling.builders.wheel import WheelBuilder
+
+    folder = tmp_path_factory.mktemp("wheel")
+    path = next(WheelBuilder(str(REPOSITORY)).build(directory=str(folder), versions=["standard"]))
+    return zipfile.ZipFile(path)
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> Message:
+    """The wheel's METADATA."""
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    return email.parser.Parser().parsestr(wheel.read(name).decode())
+
+
+def requirements(metadata: Message, extra: str | None) -> list[str]:
+    """Give what the wheel asks for in itself, or with `extra`."""
+    found = []
+    for line in metadata.get_all("Requires-Dist", []):
+        requirement, _, marker = line.partition(";")
+        wanted = f"extra == '{extra}'" in marker.replace('"', "'") if extra else "extra" not in marker
+        if wanted:
+            found.append(requirement.strip())
+    return found
+
+
+def test_the_wheel_holds_exactly_three_packages(wheel: zipfile.ZipFile) -> None:
+    """`converters` and `device` are common words: nothing else of ours may land in site-packages beside them."""
+    tops = {name.partition("/")[0] for name in wheel.namelist()}
+    assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
+
+
+def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
+    """Sources, py.typed and the page's own files, and no leftovers of a compiler or an editor."""
+    expected = {
+        path.relative_to(REPOSITORY).as_posix()
+        for package in PACKAGES
+        for path in (REPOSITORY / package).rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == expected
+    assert {f"{package}/py.typed" for package in PACKAGES} <= packed
+
+
+def test_the_page_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    """The server has something to serve when it was installed, not only in a checkout."""
+    assert [name for name in wheel.namelist() if name.startswith("device/") and name.endswith(".html")]
+
+
+def test_the_wheel_makes_the_command(wheel: zipfile.ZipFile) -> None:
+    """One script, `edgetl`."""
+    name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
+    assert "edgetl = edgetl.cli:main" in wheel.read(name).decode()
+
+
+def test_the_wheel_is_for_every_machine(wheel: zipfile.ZipFile) -> None:
+    """Pure Python: the same file goes on the laptop and on the Pi."""
+    assert wheel.filename is not None
+    assert wheel.filename.endswith("py3-none-any.whl")
+
+
+@pytest.mark.parametrize("extra", [None, "device", "tflite-runtime"])
+def test_a_device_installs_nothing_of_the_laptops(metadata: Message, extra: str | None) -> None:
+    """TensorFlow and its like belong to `[host]`."""
+    names = " ".join(requirements(metadata, extra)).lower()
+    assert not [name for name in HOST_ONLY if name in names]
+
+
+def test_the_device_extra_is_a_runtime_and_opencv(metadata: Message) -> None:
+    """Two packages, each with aarch64 wheels; more has to be argued for."""
+    names = {
+        requirement.split(">")[0].split("<")[0].split("=")[0]
+        for requirement in requirements(metadata, "device")
+    }
+    assert names == {"ai-edge-litert", "opencv-python-headless"}
+
+
+def test_every_requirement_has_bounds(metadata: Message) -> None:
+    """A lower one that was tested and an upper one before the next breaking release, or an exact pin."""
+    loose = [
+        line
+        for line in metadata.get_all("Requires-Dist", [])
+        if "==" not in line.partition(";")[0] and not (">=" in line and "<" in line.partition(";")[0])
+    ]
+    assert loose == []
