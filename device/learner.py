@@ -148,6 +148,26 @@ class Learner:
         with self._lock:
             return self.head.predict_one(code)
 
+    def scores(self, embedding: NDArray[np.float32]) -> tuple[dict[str, float], bool]:
+        """Give the probability of every label for an embedding [D], and whether it is like what was taught."""
+        code = self._encoded(embedding)
+        with self._lock:
+            head = self.head
+            prediction = head.predict_one(code)
+            if len(prediction.scores) == len(head.labels):
+                return prediction.scores, prediction.known
+            row = head.probabilities(code[np.newaxis])[0]
+            return dict(zip(head.labels, row.tolist(), strict=True)), prediction.known
+
+    def require_taught(self) -> None:
+        """Raise `HeadError` with the next step unless something was taught, here or on the host."""
+        if not self.labels:
+            where = self.store.path or self.model.path.with_suffix(".db")
+            raise HeadError(
+                f"{self.model.path.name} knows no label yet and {where} holds no sample; teach something first:"
+                f" edgetl teach {self.model.path} LABEL"
+            )
+
     def embed_one(self, image: Image) -> NDArray[np.float32]:
         """Embed an image: float32 [D]."""
         with self._embedding:
@@ -157,6 +177,10 @@ class Learner:
         """Embed images: float32 [N, D]."""
         with self._embedding:
             return self.embedder.embed_many(images)
+
+    def knows(self, embedding: NDArray[np.float32], ids: Sequence[int]) -> bool:
+        """Whether one of the samples `ids` has this very embedding."""
+        return bool(ids) and bool((self.store.codes(ids) == self._encoded(embedding)).all(axis=1).any())
 
     # teaching
 
@@ -191,6 +215,7 @@ class Learner:
         sources: Sequence[str] | str = "",
         *,
         times: Sequence[float] | None = None,
+        embeddings: NDArray[np.float32] | None = None,
     ) -> list[Sample]:
         """Teach images in one transaction: all of them, or on any error none.
 
@@ -200,6 +225,7 @@ class Learner:
             sources: One for each image, or one for all.
             times: Seconds at which each was taken. With them, images of one label and source less than 2 s
                 apart count as one burst; without, each is a photo of its own.
+            embeddings: Of these very images, [N, D], when they have been embedded already.
 
         Raises:
             LabelError: A label is no label, or their number differs from that of the images.
@@ -207,7 +233,7 @@ class Learner:
             StorageError: They cannot be written.
         """
         names = [check_label(label) for label in labels]
-        codes, pictures = self._prepared(images, len(names))
+        codes, pictures = self._prepared(images, len(names), embeddings)
         origins = [sources] * len(names) if isinstance(sources, str) else list(sources)
         for what, given in (("sources", origins), ("times", times)):
             if given is not None and len(given) != len(names):
@@ -368,13 +394,20 @@ class Learner:
             )
         return encode(embeddings, self.model.manifest.embedding_map)
 
-    def _prepared(self, images: Iterable[Image], count: int) -> tuple[list[Codes], list[bytes | None]]:
+    def _prepared(
+        self, images: Iterable[Image], count: int, embeddings: NDArray[np.float32] | None
+    ) -> tuple[list[Codes], list[bytes | None]]:
         codes, pictures = [], []
-        for image in images:  # one at a time: a folder of photos need not fit into memory
-            codes.append(self._encoded(self.embed_one(image)))
+        if embeddings is not None and len(embeddings) != count:
+            raise LabelError(f"{count} labels need as many embeddings, got {len(embeddings)}")
+        for place, image in enumerate(images):  # one at a time: a folder of photos need not fit into memory
+            if place < count:
+                codes.append(
+                    self._encoded(self.embed_one(image) if embeddings is None else embeddings[place])
+                )
             pictures.append(thumbnail(image) if self._thumbnails else None)
-        if len(codes) != count:
-            raise LabelError(f"each image needs one label, got {len(codes)} images and {count} labels")
+        if len(pictures) != count:
+            raise LabelError(f"each image needs one label, got {len(pictures)} images and {count} labels")
         return codes, pictures
 
     def _new_samples(

@@ -1,0 +1,193 @@
+"""``edgetl run``: say what the camera sees."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import camera_options, json_option
+from .session import learner_options, open_learner, open_source, plural, say
+
+if TYPE_CHECKING:
+    from device.hooks import Hook
+    from device.watching import Sighting
+
+DRIFT = (
+    "Most of the last frames are unlike anything that was taught: has the light changed, the camera moved, its lens"
+    " fogged? Teach a few samples as it looks now."
+)
+
+
+@click.command()
+@learner_options
+@camera_options
+@click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
+@click.option(
+    "--smooth",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Average over so many frames.",
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), default=0.0, help="Less probable is called unknown."
+)
+@click.option(
+    "--on",
+    "hooks",
+    type=(str, str),
+    multiple=True,
+    metavar="LABEL COMMAND",
+    help="Run COMMAND when LABEL comes into view; '*' is any, 'unknown' is none of them.",
+)
+@click.option("--shell", is_flag=True, help="Let a shell read the commands of --on.")
+@click.option(
+    "--on-every",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Seconds between two starts of a command.",
+)
+@click.option("--webhook", metavar="URL", multiple=True, help="POST each change as JSON.")
+@click.option("--mqtt", metavar="URL", multiple=True, help="Publish each change: mqtt://host/topic.")
+@json_option
+def command(as_json: bool, **options: Any) -> None:
+    """Say what the camera sees, frame by frame; on a terminal as a live table.
+
+    The command of --on gets what was seen in EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_SIGHTING. With --json each
+    frame is one line of JSON. Ctrl-C ends.
+
+    \b
+    Examples:
+      edgetl run mugs.tflite --camera 0 --smooth 5
+      edgetl run mugs.tflite --camera rtsp://door/stream --on visitor ./ring.sh
+      edgetl run mugs.tflite --camera photos/ --json
+    """
+    from device.watching import Drift, watch
+
+    with ExitStack() as stack:
+        hooks = _hooks(stack, options)
+        learner = stack.enter_context(open_learner(options, read_only=True))
+        learner.require_taught()
+        camera = stack.enter_context(open_source(options))
+        shown, summary, drift = stack.enter_context(_shown(as_json)), Summary(), Drift()
+        try:
+            for sighting in watch(
+                learner,
+                _first(camera, options["frames"]),
+                smooth=options["smooth"],
+                threshold=options["threshold"],
+            ):
+                shown(sighting)
+                summary.add(sighting)
+                for hook in hooks:
+                    hook.seen(sighting)
+                if drift.add(sighting.known):
+                    say(DRIFT)
+        except KeyboardInterrupt:
+            pass  # the way to end watching
+    say(summary.text())
+
+
+class Summary:
+    """Count what was seen, and how long it took."""
+
+    def __init__(self) -> None:
+        self.seen: dict[str, int] = {}
+        self.right = self.judged = 0
+        self._embed: list[float] = []
+
+    def add(self, sighting: Sighting) -> None:
+        """Take in a frame."""
+        self.seen[sighting.label] = self.seen.get(sighting.label, 0) + 1
+        if sighting.truth is not None:
+            self.judged += 1
+            self.right += sighting.best == sighting.truth
+        if len(self._embed) < 10_000:
+            self._embed.append(sighting.embed_ms)
+
+    def text(self) -> str:
+        """Say it in a line or two."""
+        if not self.seen:
+            return "No frame was seen."
+        middle = sorted(self._embed)[len(self._embed) // 2]
+        counts = ", ".join(
+            f"{label} {count}" for label, count in sorted(self.seen.items(), key=lambda i: -i[1])
+        )
+        total = plural(sum(self.seen.values()), "frame")
+        lines = [f"{total}: {counts}; {middle:.1f} ms a frame for preprocessing and backbone (median)"]
+        if self.judged:
+            lines.append(
+                f"{self.right} of {self.judged} as their folders say ({self.right / self.judged:.1%})"
+            )
+        return "\n".join(lines)
+
+
+def _hooks(stack: ExitStack, options: dict[str, Any]) -> list[Hook]:
+    if not any(options[name] for name in ("hooks", "webhook", "mqtt")):
+        return []
+    from device.hooks import CommandHook, Mqtt, Webhook
+
+    hooks: list[Hook] = [
+        CommandHook(label, line, shell=options["shell"], every=options["on_every"], tell=say)
+        for label, line in options["hooks"]
+    ]
+    hooks += [Webhook(url, say) for url in options["webhook"]]
+    hooks += [Mqtt(url, say) for url in options["mqtt"]]
+    for hook in hooks:
+        stack.callback(hook.close)
+    return hooks
+
+
+def _first(frames: Iterable[Any], count: int | None) -> Iterator[Any]:
+    if count is None:
+        yield from frames
+        return
+    for given, frame in enumerate(frames, 1):
+        yield frame
+        if given == count:
+            return
+
+
+class _shown:  # noqa: N801 - used as a context manager function
+    """Show sightings as JSON lines, as a live table on a terminal, or as plain lines."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._live: Any = None
+
+    def __enter__(self) -> Callable[[Sighting], None]:
+        if self._as_json:
+            return lambda sighting: click.echo(json.dumps(sighting.to_dict(), ensure_ascii=False))
+        if not sys.stdout.isatty():
+            return lambda sighting: click.echo(_line(sighting))
+        from rich.live import Live
+
+        self._live = Live(auto_refresh=False, transient=False).__enter__()
+        return lambda sighting: self._live.update(_table(sighting), refresh=True)
+
+    def __exit__(self, *error: Any) -> None:
+        if self._live is not None:
+            self._live.__exit__(*error)
+
+
+def _line(sighting: Sighting) -> str:
+    doubt = "" if sighting.known else f" (nearest: {sighting.best})"
+    return f"{sighting.source}  {sighting.index}  {sighting.label}{doubt}  {sighting.probability:.0%}"
+
+
+def _table(sighting: Sighting) -> Any:
+    from rich.bar import Bar
+    from rich.table import Table
+
+    title = f"{sighting.label}  ·  frame {sighting.index}  ·  {sighting.embed_ms + sighting.head_ms:.0f} ms"
+    table = Table(title=title, box=None, show_header=False, title_style="bold" if sighting.known else "dim")
+    for label, score in sighting.scores.items():
+        strong = label == sighting.label
+        table.add_row(f"[bold]{label}[/]" if strong else label, Bar(1, 0, score, width=40), f"{score:.0%}")
+    return table

@@ -1,0 +1,107 @@
+"""What the commands around a learner share: opening it, its camera, and words about samples."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import click
+
+from .options import (
+    camera_arguments,
+    head_option,
+    model_argument,
+    state_option,
+    state_path,
+    threads_option,
+)
+
+if TYPE_CHECKING:
+    from device.cameras import Camera
+    from device.learner import Learner
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+INTERRUPTED = 130  # what a shell gives for a command ended by Ctrl-C
+
+
+def learner_options(function: Decorated) -> Decorated:
+    """Add MODEL, ``--state``, ``--head``, ``--threads`` and ``--edgetpu``; give them to `open_learner`."""
+    return model_argument(state_option(head_option(threads_option(function))))
+
+
+def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_only: bool = False) -> Learner:
+    """Open the learner that a command's options name.
+
+    Args:
+        options: What `learner_options` gave the command.
+        must_exist: Refuse to begin a new state file.
+        read_only: Write nothing, not even a new state file.
+    """
+    from device.learner import Learner
+    from device.modelfile import ModelFile
+
+    model, state = ModelFile.open(options["model"]), state_path(options["model"], options["state"])
+    if must_exist and not state.exists():
+        raise click.ClickException(
+            f"{state} is not there: nothing was taught yet; teach something with: edgetl teach {options['model']} LABEL"
+        )
+    return Learner.open(
+        model,
+        None if read_only and not state.exists() else state,
+        head=options.get("head", "exact"),
+        threads=options.get("threads"),
+        delegate="edgetpu" if options.get("edgetpu") else None,
+        thumbnails=options.get("thumbnails", True),
+        read_only=read_only,
+    )
+
+
+def open_source(options: Mapping[str, Any], **more: Any) -> Camera:
+    """Open the camera that a command's options name; its remarks go to stderr."""
+    from device.cameras import open_camera
+
+    return open_camera(options["camera"], **camera_arguments(dict(options)), notice=say, **more)
+
+
+def say(message: str) -> None:
+    """Tell the user something on stderr, where it is no result."""
+    click.echo(message, err=True)
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Write samples a label as ``bowl 12, mug 40``."""
+    return ", ".join(f"{label} {count}" for label, count in sorted(counts.items())) or "nothing"
+
+
+def plural(count: int, noun: str) -> str:
+    """Write ``1 sample`` or ``2 samples``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def on_terminal() -> bool:
+    """Whether progress may be drawn."""
+    return sys.stderr.isatty()
+
+
+def leave_interrupted(message: str) -> NoReturn:
+    """Say what was saved before Ctrl-C and leave."""
+    say(f"\nInterrupted. {message}")
+    click.get_current_context().exit(INTERRUPTED)
+
+
+def ids_text(ids: list[int]) -> str:
+    """Write ids as ``3-7, 9``."""
+    parts: list[tuple[int, int]] = []
+    for number in sorted(ids):
+        if parts and parts[-1][1] == number - 1:
+            parts[-1] = (parts[-1][0], number)
+        else:
+            parts.append((number, number))
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in parts)
+
+
+def state_of(options: Mapping[str, Any]) -> Path:
+    """Give the state file a command's options name."""
+    return state_path(options["model"], options["state"])

@@ -1,0 +1,220 @@
+"""``edgetl teach``: show it things and say what they are."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import camera_options, emit, json_option
+from .session import (
+    counted,
+    ids_text,
+    learner_options,
+    leave_interrupted,
+    on_terminal,
+    open_learner,
+    open_source,
+    plural,
+    say,
+    state_of,
+)
+
+if TYPE_CHECKING:
+    from device.learner import Learner
+    from device.teaching import Lesson
+
+FIGURES_UP_TO = 2_000  # samples; beyond, the estimate for the version's note would keep the user waiting
+
+
+@click.command()
+@learner_options
+@click.argument("label", required=False)
+@camera_options
+@click.option("--frames", type=click.IntRange(1), default=20, show_default=True, help="Frames in the burst.")
+@click.option(
+    "--every", type=click.FloatRange(0), default=0.2, show_default=True, help="Seconds between frames."
+)
+@click.option(
+    "--countdown", type=click.IntRange(0), default=3, show_default=True, help="Seconds to get ready."
+)
+@click.option(
+    "--photos",
+    type=click.Path(path_type=Path, exists=True),
+    help="Teach a folder of photos instead: of LABEL, or one subfolder a label.",
+)
+@click.option("--again", is_flag=True, help="With --photos: teach photos known already once more.")
+@click.option("--keys", metavar="A,B,...", help="Teach several labels with the digit keys.")
+@click.option("--thumbnails/--no-thumbnails", default=True, help="Keep a small picture of each sample.")
+@json_option
+def command(label: str | None, as_json: bool, **options: Any) -> None:
+    """Teach LABEL to MODEL from what the camera sees, in a burst after a countdown.
+
+    Each frame is safe on the disk before the next is taken. --photos teaches a folder, and --keys several labels at
+    once: 1 to 9 teach the frame in view, u takes the last one back, q ends.
+
+    \b
+    Examples:
+      edgetl teach mugs.tflite mug --camera 0 --frames 20
+      edgetl teach mugs.tflite --photos photos/
+      edgetl teach mugs.tflite --keys mug,bowl,background
+    """
+    ways = [name for name in ("photos", "keys") if options[name]]
+    if len(ways) > 1 or (label and options["keys"]) or not (label or ways):
+        raise click.UsageError(
+            "give one of: a LABEL, --photos FOLDER (with or without a LABEL), or --keys A,B"
+        )
+    from device.teaching import Lesson
+
+    lesson = Lesson()
+    with open_learner(options) as learner:
+        try:
+            _teach(learner, label, options, lesson)
+        except KeyboardInterrupt:
+            _note_version(learner, lesson)
+            leave_interrupted(_sentence(lesson, learner, options))
+        except Exception:
+            if lesson.samples:
+                say(_sentence(lesson, learner, options))
+            raise
+        figures = _note_version(learner, lesson)
+        emit(_result(lesson, learner, figures), as_json, lambda: _text(lesson, learner, options, figures))
+
+
+def _teach(learner: Learner, label: str | None, options: dict[str, Any], lesson: Lesson) -> None:
+    if options["photos"]:
+        _photos(learner, label, options, lesson)
+    elif options["keys"]:
+        _keys(learner, options, lesson)
+    else:
+        _burst(learner, str(label), options, lesson)
+
+
+def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson) -> None:
+    from device.labels import check_label
+    from device.teaching import teach_burst
+
+    check_label(label)  # before the countdown, not after it
+    with open_source(options) as camera:
+        _count_down(options["countdown"] if camera.live else 0, label)
+        with _bar(f"Teaching {label}") as progress:
+            teach_burst(
+                learner,
+                camera,
+                label,
+                frames=options["frames"],
+                every=options["every"],
+                lesson=lesson,
+                progress=progress,
+            )
+
+
+def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson: Lesson) -> None:
+    from device.teaching import teach_photos
+
+    options = {**options, "camera": str(options["photos"])}
+    with open_source(options) as camera, _bar("Teaching photos") as progress:
+        total = len(camera) if hasattr(camera, "__len__") else None
+        teach_photos(
+            learner, camera, label, total=total, again=options["again"], lesson=lesson, progress=progress
+        )
+    if lesson.unlabelled and not lesson.samples:
+        raise click.UsageError(
+            f"{options['photos']} has no subfolders to take labels from; give a LABEL for its photos"
+        )
+    if lesson.unlabelled:
+        say(f"{plural(lesson.unlabelled, 'photo')} left out: not in a subfolder, so without a label")
+
+
+def _keys(learner: Learner, options: dict[str, Any], lesson: Lesson) -> None:
+    from device.labels import check_labels
+    from device.teaching import teach_keys
+
+    from .keyboard import Keyboard
+
+    labels = check_labels(options["keys"].split(","))
+    say(
+        "  ".join(f"[{number}] {label}" for number, label in enumerate(labels, 1))
+        + "  [u] take back  [q] end"
+    )
+
+    def show(frame: object, note: str) -> None:
+        if note:
+            say(note)
+
+    with open_source(options) as camera, Keyboard() as keyboard:
+        teach_keys(learner, camera, labels, keyboard.key, lesson=lesson, show=show)
+
+
+def _count_down(seconds: int, label: str) -> None:
+    for left in range(seconds, 0, -1):
+        say(f"Show me {label}: {left} ...")
+        time.sleep(1)
+
+
+@contextlib.contextmanager
+def _bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Draw a progress bar on stderr, or nothing where that is no terminal."""
+    if not on_terminal():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:
+    """Name the state after this round, with its honest accuracy, so that `edgetl rollback` can return to it."""
+    if not lesson.samples:
+        return {}
+    from device.errors import DeviceError
+
+    figures: dict[str, Any] = {}
+    try:
+        if sum(learner.head.counts.values()) <= FIGURES_UP_TO:
+            figures["accuracy"] = learner.status().accuracy
+        learner.save_version(f"taught {counted(lesson.counts())}", metrics=figures)
+    except DeviceError as error:  # the samples are safe; a note about them is not worth failing for
+        say(f"No version was noted: {error}")
+    return figures
+
+
+def _result(lesson: Lesson, learner: Learner, figures: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "taught": lesson.counts(),
+        "ids": [sample.id for sample in lesson.samples],
+        "known_already": lesson.known,
+        "without_label": lesson.unlabelled,
+        "samples": learner.store.counts(),
+        "accuracy": figures.get("accuracy"),
+        "state": str(learner.store.path),
+    }
+
+
+def _sentence(lesson: Lesson, learner: Learner, options: dict[str, Any]) -> str:
+    saved = ids_text([sample.id for sample in lesson.samples])
+    if not saved:
+        return "Nothing was taught."
+    return f"Saved in {state_of(options)}: {counted(lesson.counts())} (samples {saved})."
+
+
+def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: dict[str, Any]) -> str:
+    lines = [_sentence(lesson, learner, options)]
+    if lesson.known:
+        lines.append(
+            f"{plural(lesson.known, 'photo')} known already and left out; --again teaches them once more."
+        )
+    lines.append(f"Taught in all: {counted(learner.store.counts())}.")
+    if figures.get("accuracy") is not None:
+        lines.append(f"Accuracy, each sample left out in turn: {figures['accuracy']:.1%}.")
+    if lesson.samples:
+        lines.append(f"Not what you meant? edgetl forget {options['model']} --last")
+    return "\n".join(lines)
