@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,7 +51,7 @@ class Status:
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON-able values."""
-        fields = asdict(self)
+        fields = dict(vars(self))
         fields["report"] = self.report.to_dict() if self.report else None
         return {**fields, "accuracy": self.accuracy}
 
@@ -110,7 +110,8 @@ def report_of(learner: Learner) -> Report | None:
         ids, bursts = np.concatenate([ids, own]), np.concatenate([bursts, own])
     if not labels:
         return None
-    return self_report(learner.head, codes, labels, ids=ids, bursts=bursts, limit=REPORT_LIMIT)
+    report = self_report(learner.head, codes, labels, ids=ids, bursts=bursts, limit=REPORT_LIMIT)
+    return replace(report, sampled=len(labels) < sum(learner.head.counts.values()))
 
 
 def _spread(count: int, limit: int) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ def append(
     seq = connection.execute("SELECT coalesce(max(seq), 0) + 1 FROM journal").fetchone()[0]
     entry = Entry(seq, float(time), action, tuple(changes), undoes)
     text = changes_to_json(entry.changes)
-    crc = checksum(seq, entry.time, action, undoes, text)
+    crc = checksum("journal", seq, entry.time, action, undoes, text)
     connection.execute(
         f"INSERT INTO journal ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
         (seq, entry.time, action, undoes, text, crc),
@@ -57,7 +57,7 @@ def entry_of(row: Sequence[object]) -> Entry:
         StateError: The row does not match its checksum.
     """
     *values, crc = row
-    if checksum(*values) != crc:  # type: ignore[arg-type]
+    if checksum("journal", *values) != crc:  # type: ignore[arg-type]
         raise StateError(f"entry {values[0]} of the journal does not match its checksum")
     seq, time, action, undoes, changes = values
     return Entry(

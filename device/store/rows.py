@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..errors import SampleNotFoundError, StateError
 from .database import Database
-from .records import CODE_TYPE, LabChange, NewSample, Sample, SampleRun, checksum
+from .records import CODE_TYPE, LabChange, NewSample, Sample, SampleRun, Value, checksum
 
 _CHUNK = 500
 SAMPLE_COLUMNS = "id, uuid, label, time, source, burst, seq, crc"
@@ -27,7 +27,7 @@ def insert(connection: sqlite3.Connection, number: int, sample: NewSample, seq: 
     values = (number, sample.uuid, sample.label, float(sample.time), sample.source, sample.burst, seq)
     connection.execute(
         f"INSERT INTO samples ({SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
-        (*values, checksum(*values)),
+        (*values, sample_checksum(*values)),
     )
     insert_code(connection, number, np.ascontiguousarray(sample.code, CODE_TYPE).tobytes())
     if sample.thumbnail is not None:
@@ -49,6 +49,11 @@ def insert_thumbnail(connection: sqlite3.Connection, number: int, jpeg: bytes) -
     )
 
 
+def sample_checksum(*values: Value) -> int:
+    """CRC-32 of a row of samples: all of `SAMPLE_COLUMNS` but the last."""
+    return checksum("sample", *values)
+
+
 def code_checksum(number: int, code: bytes) -> int:
     """CRC-32 of a row of codes."""
     return checksum("code", number, code)
@@ -66,7 +71,7 @@ def set_label(connection: sqlite3.Connection, run: SampleRun, seq: int) -> None:
     for row in connection.execute(statement, (run.first, run.last)).fetchall():
         number, uuid, _, time, source, burst, _, _ = row
         changed.append(
-            (run.new, seq, checksum(number, uuid, run.new, time, source, burst, seq), number)
+            (run.new, seq, sample_checksum(number, uuid, run.new, time, source, burst, seq), number)
         )  # fmt: skip
     connection.executemany("UPDATE samples SET label = ?, seq = ?, crc = ? WHERE id = ?", changed)
 
@@ -134,7 +139,7 @@ def samples_in(database: Database, numbers: Sequence[int]) -> list[Sample]:
 
 def _sample(row: tuple[Any, ...]) -> Sample:
     number, _, label, time, source, burst, _, crc, jpeg, jpeg_crc = row
-    if checksum(*row[:7]) != crc:
+    if sample_checksum(*row[:7]) != crc:
         raise StateError(f"sample {number} does not match its checksum")
     if jpeg is not None and thumbnail_checksum(number, jpeg) != jpeg_crc:
         jpeg = None  # a picture for people; what is learned does not hang on it

@@ -31,6 +31,7 @@ from .records import (
     checksum,
     runs,
 )
+from .verify import verify
 
 _CHUNK = 500  # rows read or bound at once: bounds memory, and SQLite's 999 variables of old
 
@@ -325,6 +326,14 @@ class Store:
         with atomic_output(path, force=force) as temporary:
             copy_database(self.database, temporary)
         return Path(path)
+
+    def verify(self) -> int:
+        """Check everything in the file and give the number of samples checked.
+
+        Raises:
+            StateError: Something is damaged; says what.
+        """
+        return verify(self.database, self.identity.dimensions)
 
     def flush(self) -> None:
         """Fold the log into the file, as far as other readers allow; nothing is less durable without it."""

@@ -184,10 +184,13 @@ def _line(sighting: Sighting) -> str:
 def _table(sighting: Sighting) -> Any:
     from rich.bar import Bar
     from rich.table import Table
+    from rich.text import Text
 
-    title = f"{sighting.label}  ·  frame {sighting.index}  ·  {sighting.embed_ms + sighting.head_ms:.0f} ms"
+    title = Text(
+        f"{sighting.label}  ·  frame {sighting.index}  ·  {sighting.embed_ms + sighting.head_ms:.0f} ms"
+    )
     table = Table(title=title, box=None, show_header=False, title_style="bold" if sighting.known else "dim")
     for label, score in sighting.scores.items():
         strong = label == sighting.label
-        table.add_row(f"[bold]{label}[/]" if strong else label, Bar(1, 0, score, width=40), f"{score:.0%}")
+        table.add_row(Text(label, style="bold" if strong else ""), Bar(1, 0, score, width=40), f"{score:.0%}")
     return table

@@ -1,0 +1,35 @@
+"""``edgetl backup``: a copy of the state in one whole file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import emit, force_option, json_option
+from .session import counted
+
+
+@click.command()
+@click.argument("state", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The copy.")
+@force_option
+@json_option
+def command(state: Path, out: Path, force: bool, as_json: bool) -> None:
+    """Copy the state file STATE while it may be in use.
+
+    Copying the file by hand would miss what still stands in its log. The copy is checked before it gets its name, and is
+    itself a state file.
+
+    \b
+    Example:
+      edgetl backup mugs.db --out /media/stick/mugs-monday.db
+    """
+    from device.store import Store
+
+    with Store.open(state, None, read_only=True) as store:
+        store.backup(out, force=force)
+        counts = store.counts()
+    size = out.stat().st_size
+    text = f"Wrote {out} ({size / 1e6:.1f} MB): {counted(counts)}."
+    emit({"backup": str(out), "bytes": size, "samples": counts}, as_json, text)

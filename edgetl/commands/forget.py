@@ -1,0 +1,92 @@
+"""``edgetl forget``: take samples back, exactly."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import emit, json_option
+from .session import counted, ids_text, learner_options, open_learner, plural
+
+if TYPE_CHECKING:
+    from device.learner import Learner
+
+
+@click.command()
+@learner_options
+@click.option("--last", is_flag=True, help="Forget the newest burst.")
+@click.option("--newest", type=click.IntRange(1), metavar="N", help="Forget the newest N samples.")
+@click.option("--label", help="Forget everything taught as this label.")
+@click.option("--id", "ids", type=int, multiple=True, help="Forget this sample; may be given several times.")
+@click.option("--undo", is_flag=True, help="Take back the last change of any kind, forgetting included.")
+@click.option("--purge", is_flag=True, help="Erase what was forgotten from the file for good.")
+@json_option
+def command(as_json: bool, **options: Any) -> None:
+    """Forget samples, exactly: as if MODEL had never seen them.
+
+    What is forgotten can be brought back with --undo, one change a call, until --purge erases it.
+
+    \b
+    Examples:
+      edgetl forget mugs.tflite --last
+      edgetl forget mugs.tflite --id 17 --id 18
+      edgetl forget mugs.tflite --undo
+    """
+    ways = [name for name in ("last", "newest", "label", "ids", "undo", "purge") if options[name]]
+    if len(ways) != 1:
+        raise click.UsageError(
+            "give exactly one of --last, --newest N, --label LABEL, --id ID, --undo, --purge"
+        )
+    with open_learner(options, must_exist=True) as learner:
+        result, text = _WAYS[ways[0]](learner, options)
+        left = learner.store.counts()
+        emit({**result, "samples": left}, as_json, f"{text} Left: {counted(left)}.")
+
+
+def _last(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    samples = learner.samples(limit=1)
+    if not samples:
+        raise click.ClickException(
+            "nothing is taught that could be forgotten; --undo takes back other changes"
+        )
+    ids, _, bursts = learner.store.ids()
+    return _forget(learner, [int(number) for number in ids[bursts == samples[0].burst]])
+
+
+def _newest(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    return _forget(learner, [sample.id for sample in learner.samples(limit=options["newest"])])
+
+
+def _ids(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    return _forget(learner, list(options["ids"]))
+
+
+def _forget(learner: Learner, ids: list[int]) -> tuple[dict[str, Any], str]:
+    if not ids:
+        return {"forgotten": []}, "Nothing was there to forget."
+    learner.forget(ids)
+    return {
+        "forgotten": sorted(set(ids))
+    }, f"Forgot {plural(len(set(ids)), 'sample')} ({ids_text(list(set(ids)))})."
+
+
+def _label(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    entry = learner.delete_label(options["label"])
+    return {"label": options["label"]}, f"Forgot {plural(entry.samples(), 'sample')} of {options['label']}."
+
+
+def _undo(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    entry = learner.undo()
+    if entry is None:
+        return {"undone": None}, "There is nothing to take back."
+    count = plural(entry.samples(), "sample")
+    return {"undone": entry.action}, f"Took back: {entry.action} ({count})."
+
+
+def _purge(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    count = learner.purge()
+    return {"purged": count}, f"Erased {plural(count, 'forgotten sample')} for good."
+
+
+_WAYS = {"last": _last, "newest": _newest, "ids": _ids, "label": _label, "undo": _undo, "purge": _purge}

@@ -1,0 +1,77 @@
+"""``edgetl label``: rename, join, delete and correct labels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from .options import emit, json_option
+from .session import counted, learner_options, open_learner, plural
+
+
+@click.group()
+def command() -> None:
+    """Rename, join, delete or correct labels.
+
+    \b
+    Example:
+      edgetl label rename mugs.tflite mug cup
+    """
+
+
+@command.command()
+@learner_options
+@click.argument("old")
+@click.argument("new")
+@json_option
+def rename(old: str, new: str, as_json: bool, **options: Any) -> None:
+    """Call everything taught as OLD by the name NEW; when NEW is there already, the two become one.
+
+    \b
+    Example:
+      edgetl label rename mugs.tflite mug cup
+    """
+    with open_learner(options) as learner:
+        joined = new in learner.labels
+        entry = learner.rename_label(old, new)
+        result = {"old": old, "new": new, "joined": joined, "samples": learner.store.counts()}
+        text = f"{old} is {'part of ' if joined else ''}{new} now ({plural(entry.samples(), 'sample')})."
+        emit(result, as_json, text)
+
+
+@command.command()
+@learner_options
+@click.argument("label")
+@json_option
+def delete(label: str, as_json: bool, **options: Any) -> None:
+    """Forget everything taught as LABEL, on the host too; `edgetl forget --undo` brings it back.
+
+    \b
+    Example:
+      edgetl label delete mugs.tflite mug
+    """
+    with open_learner(options) as learner:
+        entry = learner.delete_label(label)
+        counts = learner.store.counts()
+        text = f"Forgot {label} ({plural(entry.samples(), 'sample')}). Left: {counted(counts)}."
+        emit({"deleted": label, "samples": counts}, as_json, text)
+
+
+@command.command(name="set")
+@learner_options
+@click.argument("ids", type=int, nargs=-1, required=True)
+@click.argument("label")
+@json_option
+def set_label(ids: tuple[int, ...], label: str, as_json: bool, **options: Any) -> None:
+    """Give the samples IDS the label they should have had.
+
+    \b
+    Example:
+      edgetl label set mugs.tflite 17 18 bowl
+    """
+    with open_learner(options, must_exist=True) as learner:
+        learner.relabel(ids, label)
+        counts = learner.store.counts()
+        text = f"{plural(len(set(ids)), 'sample')} relabelled {label}. Now: {counted(counts)}."
+        emit({"ids": sorted(set(ids)), "label": label, "samples": counts}, as_json, text)

@@ -1,0 +1,41 @@
+"""``edgetl merge``: learn what other devices learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .options import emit, json_option
+from .session import counted, learner_options, open_learner, plural
+
+
+@click.command()
+@learner_options
+@click.argument(
+    "others", type=click.Path(path_type=Path, exists=True, dir_okay=False), nargs=-1, required=True
+)
+@json_option
+def command(others: tuple[Path, ...], as_json: bool, **options: Any) -> None:
+    """Learn what the state files OTHERS hold, exactly: as if one device had seen everything.
+
+    Samples known already are not learned twice, so merging again is harmless. Take the other device's file with
+    `edgetl backup`, which includes what still stands in its log.
+
+    \b
+    Example:
+      edgetl merge mugs.tflite kitchen.db office.db
+    """
+    with open_learner(options) as learner:
+        learned = {}
+        for other in others:
+            entry = learner.merge(other)
+            learned[str(other)] = entry.samples() if entry else 0
+        counts = learner.store.counts()
+        lines = [f"{name}: {plural(count, 'new sample')}" for name, count in learned.items()]
+        emit(
+            {"merged": learned, "samples": counts},
+            as_json,
+            "\n".join([*lines, f"Taught in all: {counted(counts)}."]),
+        )

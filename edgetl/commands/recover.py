@@ -1,0 +1,45 @@
+"""``edgetl recover``: save what is intact of a damaged state file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import emit, force_option, json_option
+from .session import counted, ids_text, plural
+
+
+@click.command()
+@click.argument("state", type=click.Path(path_type=Path, dir_okay=False, exists=True))
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The new state file."
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, dir_okay=False, exists=True),
+    help="The model it belongs to, when the file no longer says.",
+)
+@force_option
+@json_option
+def command(state: Path, out: Path, model: Path | None, force: bool, as_json: bool) -> None:
+    """Save every intact sample of the damaged state file STATE into a new file, and say what was lost.
+
+    STATE is only read. Each sample carries a checksum, so nothing damaged gets through.
+
+    \b
+    Example:
+      edgetl recover mugs.db --out mugs-recovered.db
+    """
+    from device.store.recovery import recover
+
+    from device.learner import identity_of
+    from device.modelfile import ModelFile
+
+    identity = identity_of(ModelFile.open(model)) if model else None
+    found = recover(state, out, identity, force=force)
+    lines = [f"Wrote {out}: {plural(sum(found.samples.values()), 'sample')} ({counted(found.samples)})."]
+    if found.lost:
+        lines.append(f"Lost: {plural(len(found.lost), 'sample')} (ids {ids_text(list(found.lost))}).")
+    lines += [f"Note: {note}." for note in found.notes]
+    emit(found.to_dict(), as_json, "\n".join(lines))

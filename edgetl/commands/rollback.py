@@ -1,0 +1,52 @@
+"""``edgetl rollback``: return to what was known at some earlier time."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import emit, json_option
+from .session import counted, learner_options, open_learner
+
+if TYPE_CHECKING:
+    from device.store import Version
+
+
+@click.command()
+@learner_options
+@click.option("--to", "version", type=int, help="The version to return to; without it they are listed.")
+@json_option
+def command(version: int | None, as_json: bool, **options: Any) -> None:
+    """Return MODEL to an earlier version of what it learned, or list the versions.
+
+    Each round of teaching is a version. Nothing is lost: `edgetl forget --undo` goes back to where you were.
+
+    \b
+    Examples:
+      edgetl rollback mugs.tflite
+      edgetl rollback mugs.tflite --to 3
+    """
+    with open_learner(options, must_exist=True) as learner:
+        if version is None:
+            listed = learner.versions()
+            emit([vars(found) for found in listed], as_json, lambda: _listed(listed))
+            return
+        entry = learner.rollback(version)
+        counts = learner.store.counts()
+        text = f"Back at version {version}: {counted(counts)}.\nThe way back: edgetl forget {options['model']} --undo"
+        emit({"version": version, "changed": entry.samples(), "samples": counts}, as_json, text)
+
+
+def _listed(versions: list[Version]) -> str:
+    if not versions:
+        return "There are no versions yet; each round of teaching makes one."
+    lines = []
+    for version in versions:
+        accuracy = version.metrics.get("accuracy")
+        figure = "" if accuracy is None else f", accuracy {accuracy:.1%}"
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version.time))
+        samples = version.metrics.get("samples", "?")
+        lines.append(f"{version.version:4}  {when}  {version.note} ({samples} samples{figure})")
+    return "\n".join(lines)

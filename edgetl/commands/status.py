@@ -1,0 +1,162 @@
+"""``edgetl status``: what was taught and how well it is told apart."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import emit, json_option
+from .session import ids_text, learner_options, open_learner, plural
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from device.heads.report import Report
+    from device.status import Status
+    from device.store import Sample
+
+MATRIX_UP_TO = 12  # labels; a wider confusion matrix fits no terminal, the confused pairs tell the gist
+
+
+@click.command()
+@learner_options
+@click.option(
+    "--samples", "listed", type=click.IntRange(1), metavar="N", help="List the newest N samples instead."
+)
+@click.option("--label", help="With --samples: only of this label.")
+@click.option("--verify", is_flag=True, help="Check every sample and the journal in the state file as well.")
+@json_option
+def command(listed: int | None, label: str | None, verify: bool, as_json: bool, **options: Any) -> None:
+    """Say what MODEL was taught, and how well it tells the labels apart.
+
+    The accuracy is honest: each sample is judged by a head that never saw it, nor its near-duplicates of the same
+    burst.
+
+    \b
+    Examples:
+      edgetl status mugs.tflite
+      edgetl status mugs.tflite --samples 20
+    """
+    with open_learner(options, read_only=True) as learner:
+        if listed:
+            samples = learner.samples(label, listed)
+            emit([_sample(found) for found in samples], as_json, lambda: _sample_lines(samples))
+            return
+        checked = learner.store.verify() if verify else None
+        status = learner.status()
+        result = status.to_dict() | ({} if checked is None else {"verified": checked})
+        emit(result, as_json, lambda: _drawn(status, checked))
+
+
+def _sample(sample: Sample) -> dict[str, Any]:
+    fields = {name: getattr(sample, name) for name in ("id", "label", "time", "source", "burst")}
+    return fields | {"thumbnail_bytes": len(sample.thumbnail or b"")}
+
+
+def _sample_lines(samples: list[Sample]) -> str:
+    if not samples:
+        return "No samples."
+    lines = [
+        f"{sample.id:6}  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(sample.time))}  {sample.label}  {sample.source}"
+        for sample in samples
+    ]
+    return "\n".join(lines)
+
+
+def _drawn(status: Status, checked: int | None) -> str:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(_label_table(status))
+        for part in _findings(status):
+            console.print(part)
+        console.print("\n".join(_plain(status, checked)), markup=False, soft_wrap=True)
+    return captured.get().rstrip()
+
+
+def _label_table(status: Status) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    recall = status.report.recall if status.report else {}
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title, justify in (
+        ("Label", "left"),
+        ("Taught here", "right"),
+        ("On the host", "right"),
+        ("Recall", "right"),
+    ):
+        table.add_column(title, justify=justify)  # type: ignore[arg-type]
+    for label in sorted({*status.samples, *status.lab}):
+        judged = f"{recall[label]:.0%}" if label in recall else "–"
+        here, host = status.samples.get(label, 0), status.lab.get(label, 0)
+        table.add_row(Text(label), str(here or "–"), str(host or "–"), judged)
+    return table
+
+
+def _findings(status: Status) -> list[RenderableType]:
+    from rich.text import Text
+
+    report = status.report
+    if report is None:
+        return [Text("\nNothing is taught yet. Begin with: edgetl teach MODEL LABEL")]
+    parts: list[RenderableType] = [Text(f"\n{_accuracy(report)}", style="bold")]
+    if len(report.labels) <= MATRIX_UP_TO and report.accuracy is not None and report.accuracy < 1:
+        parts += [Text("\nTaught (rows) against seen as (columns):"), _matrix(report)]
+    for taught, seen, count in report.confused:
+        parts.append(Text(f"  {taught} is taken for {seen}: {count}"))
+    if report.suspects:
+        ids = ids_text(list(report.suspects))
+        parts.append(
+            Text(f"Perhaps labelled wrongly, look at these: {ids} (edgetl label set, edgetl forget --id)")
+        )
+    parts += [Text(f"! {warning}", style="yellow") for warning in report.warnings]
+    return parts
+
+
+def _accuracy(report: Report) -> str:
+    if report.accuracy is None:
+        return "Accuracy: too little was taught to tell"
+    low, high = report.interval
+    part = ", estimated from a part of them" if report.sampled else ""
+    return (
+        f"Accuracy {report.accuracy:.1%} (95 % interval {low:.0%} to {high:.0%}), each of"
+        f" {plural(report.samples, 'sample')} judged without itself and its burst{part}"
+    )
+
+
+def _matrix(report: Report) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False)
+    table.add_column("")
+    for label in report.labels:
+        table.add_column(Text(label[:10]), justify="right")
+    for row, label in enumerate(report.labels):
+        cells = [
+            Text(str(count) if count else "·", style="bold" if column == row else "red" if count else "dim")
+            for column, count in enumerate(report.confusion[row].tolist())
+        ]
+        table.add_row(Text(label), *cells)
+    return table
+
+
+def _plain(status: Status, checked: int | None) -> list[str]:
+    model, state, runtime = status.model, status.state, status.runtime
+    where = state["path"] or "in memory"
+    lines = [
+        "",
+        f"Model    {model['name']}: {model['backbone']}, {model['quantisation']}, {model['dimensions']} dimensions,"
+        f" {(model['bytes'] or 0) / 1e6:.1f} MB",
+        f"State    {where}: {state['bytes'] / 1e6:.2f} MB, {plural(state['versions'], 'version')}"
+        f"{', read-only' if state['read_only'] else ''}",
+        f"Head     {status.head['name']} ({status.head['digest'][:12]})",
+        f"Runtime  {runtime['name']} {runtime['version']}, {plural(runtime['threads'], 'thread')}, {runtime['delegate']}",
+    ]
+    if checked is not None:
+        lines.append(f"Checked  {plural(checked, 'sample')}, every one matches its checksum and the journal")
+    return lines
