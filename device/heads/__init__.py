@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from ..errors import HeadError
 from .base import Head, Linear, Prediction
 
-HEADS = ("exact", "lda", "ncm", "softmax", "knn")
+_CLASSES = {
+    "exact": ("exact", "ExactHead"),
+    "lda": ("lda", "LdaHead"),
+    "ncm": ("ncm", "NcmHead"),
+    "softmax": ("softmax", "SoftmaxHead"),
+    "knn": ("knn", "KnnHead"),
+}
+HEADS = tuple(_CLASSES)
 
 __all__ = ["HEADS", "Head", "Linear", "Prediction", "create_head", "head_class"]
 
@@ -18,11 +26,11 @@ def head_class(name: str) -> type[Head]:
     Raises:
         HeadError: There is no such head.
     """
-    if name == "exact":
-        from .exact import ExactHead
-
-        return ExactHead
-    raise HeadError(f"there is no head called {name!r}; choose one of {', '.join(HEADS)}")
+    if name not in _CLASSES:
+        raise HeadError(f"there is no head called {name!r}; choose one of {', '.join(HEADS)}")
+    module, found = _CLASSES[name]
+    head: type[Head] = getattr(import_module(f".{module}", __name__), found)
+    return head
 
 
 def create_head(name: str, dimensions: int, **options: Any) -> Head:

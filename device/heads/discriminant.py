@@ -24,7 +24,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .base import Floats
 
@@ -50,9 +49,16 @@ def inverse_gap(P: Floats, n: Floats) -> Floats:
     """Give ``R = (diag(n) - P)^-1`` for P [..., C, C] and n [..., C]; labels without samples get zeros."""
     present = n > 0
     gap = np.where(np.eye(P.shape[-1], dtype=bool), np.where(present, n, 1.0)[..., None, :], 0.0) - P
-    inverse = np.linalg.inv(gap)
+    inverse: Floats = np.linalg.inv(gap)
     both: Floats = inverse * (present[..., None, :] & present[..., :, None])
     return both
+
+
+def spread(P: Floats, R: Floats, n: Floats) -> Floats:
+    """Give ``R_kk - 1/n_k`` [..., C] as ``(P R)_kk / n_k``, which loses no digits under a large ridge."""
+    product: Floats = np.einsum("...ij,...ji->...i", P, R)
+    squared: Floats = np.where(n > 0, product, 0.0) / np.maximum(n, 1.0)
+    return squared
 
 
 def read_out(U: Floats, P: Floats, n: Floats) -> Readout:
@@ -61,8 +67,7 @@ def read_out(U: Floats, P: Floats, n: Floats) -> Readout:
     R = inverse_gap(P, n)
     shares = n[..., None, :] / N
     UR = U @ R
-    spread = np.diagonal(R, axis1=-2, axis2=-1) - np.divide(1.0, n, out=np.zeros_like(n), where=n > 0)
-    scores = np.where(present, N * (UR - spread[..., None, :] / 2), ABSENT)
+    scores = np.where(present, N * (UR - spread(P, R, n)[..., None, :] / 2), ABSENT)
     square = N[..., 0] * (UR * U).sum(axis=-1)
     return Readout(np.where(present, shares + U, 0.0), scores, square - 2 * scores.max(axis=-1))
 

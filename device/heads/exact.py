@@ -7,7 +7,7 @@ threshold and its own accuracy. Nothing is held back for validation and there is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -17,12 +17,14 @@ from ..codes import Codes
 from ..errors import LabelError
 from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
 from .calibration import fit_sharpness
-from .discriminant import inverse_gap, read_out, without
-from .ridge import Solution, choose_ridge, moments
-from .statistics import Statistics
+from .discriminant import inverse_gap, read_out, spread, without
+from .ridge import Solution, inverse, solve
+from .statistics import Panel, Statistics
 
 PANEL = 256  # samples that choose ridge, temperature and threshold; all of them while there are no more
-_ILL = 1e12  # condition number beyond which float64 leaves fewer than four digits
+DEFAULT_SHARPNESS = 0.3  # where nothing can be left out
+ILL = 1e12  # condition number beyond which float64 leaves fewer than four digits
+ALIKE = 1e-9  # mean eigenvalue of samples that differ by less than the fixed point shows
 
 
 class ExactHead(Head):
@@ -87,14 +89,14 @@ class ExactHead(Head):
         owners = np.array([columns[label] for label in labels], np.int64)
         groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
         solution = self.solution()
-        X = solution.centred(codes)
-        solved = solution.inverse_times(X.T)
+        times_inverse = inverse(self.statistics, solution)
         logits = np.empty((len(codes), len(columns)))
         for members in blocks(groups):
-            H = np.einsum("bjd,dbk->bjk", X[members], solved[:, members])
+            X = solution.centred(codes[members])
+            H = times_inverse(X.reshape(-1, self.dimensions)).reshape(X.shape) @ X.swapaxes(1, 2)
             Y = np.eye(len(columns))[owners[members]]
-            left = without(H, X[members] @ solution.W, solution.P, solution.moments.counts, Y)
-            logits[members] = sharpness * read_out(*left).scores
+            left = without(H, X @ solution.W, solution.P, solution.moments.counts, Y)
+            logits[members] = sharpness * self._scaled(read_out(*left).scores, solution)
         return logits
 
     def digest(self) -> str:
@@ -135,42 +137,61 @@ class ExactHead(Head):
         self.statistics.delete(label)
 
     def _compute_fit(self) -> Fit:
-        taken = moments(self.statistics)
-        codes, owners, copies = self.statistics.panel(PANEL)
-        lam = (
-            choose_ridge(self.statistics, taken, codes, owners, copies) if self.ridge is None else self.ridge
-        )
-        solution = self._solution = Solution(self.statistics, taken, lam, codes)
-        n, C = taken.counts, len(taken.counts)
-        left = without(
-            solution.h[:, None, None], solution.U[:, None], solution.P, n, np.eye(C)[owners][:, None]
-        )
+        panel = self.statistics.panel(PANEL)
+        solution = self._solution = self._solve(panel)
+        readout = self._readout(solution)
+        taken, C = solution.moments, len(solution.moments.counts)
+        Y = np.eye(C)[panel.owners][:, None]
+        left = without(solution.h[:, None, None], solution.U[:, None], solution.P, taken.counts, Y)
         held_out = read_out(*left)
-        fair = n[owners] > 1  # a label's only sample cannot be left out: nobody would know the label
-        sharpness = (
-            fit_sharpness(held_out.scores[fair, 0], owners[fair], copies[fair])
-            if fair.any() and C > 1
-            else 1.0
-        )
-        R = inverse_gap(solution.P, n)
-        N = taken.total
-        W = N * (solution.W @ R)
-        b = -N * (np.diagonal(R) - 1 / n) / 2 - taken.mean @ W
-
-        def novelty(codes: Codes, logits: Floats) -> Floats:
-            U = solution.centred(codes) @ solution.W
-            distance: Floats = N * ((U @ R) * U).sum(axis=1) - 2 * logits.max(axis=1) / sharpness
-            return distance
-
-        threshold = np.inf
+        # a label's only sample cannot be left out: nobody would know the label
+        fair = taken.counts[panel.owners] > 1
+        owners, copies = panel.owners[fair], panel.copies[fair]
+        sharpness, threshold = DEFAULT_SHARPNESS, np.inf
         if fair.any():
-            threshold = float(np.quantile(held_out.distance[fair, 0], 1 - self.false_rejection))
-        return Fit(
-            Linear(sharpness * W, sharpness * b),
-            novelty,
-            threshold,
-            figures={"ridge": lam, "sharpness": sharpness, "condition": solution.condition},
-        )
+            scores = self._scaled(held_out.scores[fair, 0], solution)
+            sharpness = fit_sharpness(scores, owners, copies) if C > 1 else 1.0
+            distances = np.repeat(held_out.distance[fair, 0], copies)
+            threshold = float(np.quantile(distances, 1 - self.false_rejection))
+        figures = {"ridge": solution.lam, "sharpness": sharpness, "condition": solution.condition}
+        linear = Linear(sharpness * readout.W, sharpness * readout.b)
+        return Fit(linear, self._novelty(solution), threshold, self._notes(solution, fair), figures)
+
+    def _solve(self, panel: Panel) -> Solution:
+        return solve(self.statistics, panel, self.ridge)
+
+    def _readout(self, solution: Solution) -> Linear:
+        """Give the discriminant scores as a map of the embedding, before the temperature."""
+        taken = solution.moments
+        R = inverse_gap(solution.P, taken.counts)
+        W = taken.total * (solution.W @ R)
+        b = -taken.total / 2 * spread(solution.P, R, taken.counts) - taken.mean @ W
+        return Linear(W, b)
+
+    def _scaled(self, scores: Floats, solution: Solution) -> Floats:
+        """Give the scores a subclass makes of discriminant scores; they go with its `_readout`."""
+        return scores
+
+    def _novelty(self, solution: Solution) -> Callable[[Codes, Floats], Floats]:
+        def distance(codes: Codes, logits: Floats) -> Floats:
+            U = solution.centred(codes) @ solution.W
+            return read_out(U, solution.P, solution.moments.counts).distance
+
+        return distance
+
+    def _notes(self, solution: Solution, fair: NDArray[np.bool_]) -> tuple[str, ...]:
+        notes = []
+        if len(solution.moments.counts) < 2:
+            notes.append("only one label was taught: every answer will be that label")
+        if solution.moments.eigenvalue <= ALIKE:
+            notes.append("all samples are alike: check the camera and the light, nothing can be told apart")
+        if not fair.any():
+            notes.append("too few samples to leave one out: probabilities and 'known' are not calibrated yet")
+        if solution.condition > ILL:
+            notes.append(
+                f"the ridge regression is ill-conditioned ({solution.condition:.0e}): raise the ridge"
+            )
+        return tuple(notes)
 
 
 def blocks(groups: NDArray[np.int64], at_once: int = 256) -> list[NDArray[np.intp]]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -20,10 +21,28 @@ from ..arrays import pack_texts, unpack_texts
 from ..codes import Codes
 from ..errors import DeviceError, HeadError
 from .base import Floats, State
+from .integers import pack_integers, unpack_integers
 from .sketch import Sketch, content_keys
 
 MAX_SAMPLES = 2**22  # 2**22 * (2**15)**2 < 2**53: beyond it float64 could round
 _PENDING = 256  # codes gathered before one matrix product adds them to G; a rank-1 update costs as much memory traffic
+
+
+@dataclass(frozen=True)
+class Panel:
+    """The samples with the smallest keys, by which a head judges itself.
+
+    Attributes:
+        codes: int16 [n, D].
+        owners: int64 [n], columns of the counts.
+        copies: int64 [n], how many times each was learned.
+        places: int64 [n], where they stand among the kept codes; None when codes are no longer kept.
+    """
+
+    codes: Codes
+    owners: NDArray[np.int64]
+    copies: NDArray[np.int64]
+    places: NDArray[np.intp] | None
 
 
 class Statistics:
@@ -110,19 +129,19 @@ class Statistics:
         gram: Floats = codes.T @ codes
         return gram
 
-    def panel(self, size: int) -> tuple[Codes, NDArray[np.int64], NDArray[np.int64]]:
-        """Give a sample of the samples that depends on what was learned and on nothing else.
-
-        Returns:
-            Codes int16 [n, D] with n <= `size`, their columns of `counts` int64 [n], and how many times each
-            was learned int64 [n]: those with the smallest keys (bottom-k sampling, Cohen and Kaplan 2007).
-        """
-        sketch = self._sketch
-        if self._gram is None:
-            sketch = Sketch(self.dimensions)
-            sketch.add(self._codes[: self._used], self._owners[: self._used], self._keys[: self._used])
-        codes, owners, copies = sketch.smallest(size, self._ranks())
-        return codes, self._ranks()[owners], copies
+    def panel(self, size: int) -> Panel:
+        """Give a sample of the samples that depends on what was learned and on nothing else."""
+        if self._gram is not None:
+            codes, rows, copies = self._sketch.smallest(size, self._ranks())
+            return Panel(codes, self._ranks()[rows], copies, None)
+        order, owners = self.kept_order(), self.owners()
+        keys = self._keys[order]
+        fresh = np.ones(len(order), bool)
+        fresh[1:] = (keys[1:] != keys[:-1]) | (owners[1:] != owners[:-1])
+        starts = np.flatnonzero(fresh)
+        times = np.diff(np.append(starts, len(order))).astype(np.int64)
+        places = starts[:size]
+        return Panel(self._codes[order[places]], owners[places], times[:size], places)
 
     def add(self, codes: Codes, labels: Sequence[str]) -> None:
         """Add samples, codes int16 [N, D].
@@ -231,13 +250,9 @@ class Statistics:
         state: State = {"labels": pack_texts(list(self.counts)), "dimensions": np.array([self.dimensions])}
         if self._gram is None:
             return state | {"codes": self.codes, "owners": self.owners()}
-        packed = self.gram()[np.triu_indices(self.dimensions)].astype(np.int64)
-        small = np.abs(packed).max(initial=0) < 2**31
-        return (
-            state
-            | {"counts": counts, "sums": sums, "gram": packed.astype(np.int32) if small else packed}
-            | self._sketch.state(self._ranks())
-        )
+        upper = self.gram()[np.triu_indices(self.dimensions)].astype(np.int64)
+        summed: State = {"counts": counts, "sums": pack_integers(sums), "gram": pack_integers(upper)}
+        return state | summed | self._sketch.state(self._ranks())
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
@@ -267,9 +282,9 @@ class Statistics:
             return statistics
         gram = np.zeros((dimensions, dimensions))
         upper = np.triu_indices(dimensions)
-        gram[upper] = state["gram"]
-        gram.T[upper] = state["gram"]
-        statistics.add_statistics(labels, state["counts"], state["sums"], gram)
+        gram[upper] = unpack_integers(state["gram"])
+        gram.T[upper] = gram[upper]
+        statistics.add_statistics(labels, state["counts"], unpack_integers(state["sums"]), gram)
         statistics._sketch = Sketch.restore(dimensions, state)
         return statistics
 

@@ -1,0 +1,95 @@
+"""Linear discriminant analysis with a shared, shrunk covariance, from the statistics of the exact head.
+
+    Sigma = (1 - s) Sw / N + s tr(Sw) / (N D) I,   Sw = G - sum_c n_c mu_c mu_c^T
+    score_c = z^T Sigma^-1 mu_c - mu_c^T Sigma^-1 mu_c / 2 + log(n_c / N)
+
+with s by oracle approximating shrinkage (Chen, Wiesel, Eldar and Hero 2010). Up to a factor Sigma is the
+exact head's matrix at the ridge ``lam = s tr(Sw) / (D (1 - s))``, so one solver serves both.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+
+from ..codes import SCALE
+from .base import Floats, Linear
+from .exact import ExactHead
+from .ridge import Solution, solve
+from .statistics import Panel, Statistics
+
+_MOST = 1 - 1e-9  # shrinkage short of 1 keeps the ridge finite
+
+
+class LdaHead(ExactHead):
+    """Linear discriminant analysis; priors are the shares of what was taught.
+
+    Args:
+        dimensions: D.
+        ridge: Fixed ridge, absolute; None shrinks by the oracle approximation.
+        false_rejection: Share of what was taught that may be called unknown.
+
+    Example:
+        >>> from device.codes import encode
+        >>> head = LdaHead(2)
+        >>> head.learn_many(encode([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0]]), ["a", "a", "b"])
+        >>> head.predict_one(encode([0.0, 1.0])).label
+        'b'
+    """
+
+    name: ClassVar[str] = "lda"
+
+    def discriminant(self) -> Linear:
+        """Give the discriminant functions themselves, before the temperature."""
+        return self._readout(self.solution())
+
+    def _solve(self, panel: Panel) -> Solution:
+        ridge = self.ridge
+        if ridge is None:
+            scatter, shrinkage = within_scatter(self.statistics)
+            ridge = max(shrinkage / (1 - shrinkage) * scatter / self.dimensions, 1e-9)
+        return solve(self.statistics, panel, ridge)
+
+    def _readout(self, solution: Solution) -> Linear:
+        plain, prior = super()._readout(solution), np.log(solution.moments.counts / solution.moments.total)
+        factor = self._factor(solution)
+        return Linear(factor * plain.W, factor * plain.b + prior)
+
+    def _scaled(self, scores: Floats, solution: Solution) -> Floats:
+        scaled: Floats = self._factor(solution) * scores + np.log(
+            solution.moments.counts / solution.moments.total
+        )
+        return scaled
+
+    def _factor(self, solution: Solution) -> float:
+        """Undo the (1 - s) that the exact head's matrix lacks: 1 / (1 - s) = 1 + lam D / tr(Sw)."""
+        scatter = within_trace(self.statistics)
+        return 1 + solution.lam * self.dimensions / scatter if scatter > 0 else 1.0
+
+
+def within_trace(statistics: Statistics) -> float:
+    """Give the trace of Sw, in units of the embedding."""
+    counts, sums = statistics.sums()
+    between = float(((sums / SCALE) ** 2).sum(axis=1) @ (1 / counts))
+    return max(statistics.squares() / SCALE**2 - between, 0.0)
+
+
+def within_scatter(statistics: Statistics) -> tuple[float, float]:
+    """Give the trace of Sw and the oracle approximating shrinkage of Sw / N."""
+    N, D = statistics.total, statistics.dimensions
+    counts, sums = statistics.sums()
+    if statistics.complete:
+        owners = statistics.owners()
+        products = statistics.products() / SCALE**2
+        share = np.eye(len(counts))[owners] / counts  # [N, C]
+        inner = products - products @ share @ (share * counts).T
+        inner = inner - (share * counts) @ (share.T @ inner)
+    else:
+        scaled = sums / SCALE / np.sqrt(counts)[:, None]
+        inner = statistics.gram() / SCALE**2 - scaled.T @ scaled
+    trace = max(float(np.trace(inner)), 0.0)
+    mean_square, square_mean = float((inner**2).sum()) / (N * D) ** 2, (trace / (N * D)) ** 2
+    spread = (N + 1) * (mean_square - square_mean / D)
+    shrinkage = 1.0 if spread <= 0 else min((mean_square + square_mean) / spread, 1.0)
+    return trace, min(shrinkage, _MOST)
