@@ -1,0 +1,270 @@
+"""Surgery on .tflite files as trees of objects: parse, chain, join, serialise.
+
+Two conversions become one file here, because one conversion of everything has traps: calibrating an
+int8 backbone together with its head quantises the training away, and Keras 3 models lose their weights.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ConversionError
+
+_IDENTIFIER = b"TFL3"
+_ALIGNMENT = 16  # bytes; the schema demands it of buffers, and Python's own writer forgets it
+
+
+def schema() -> Any:
+    """Import the classes of the .tflite schema.
+
+    Raises:
+        ConversionError: LiteRT or flatbuffers is not installed.
+    """
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError as error:
+        raise ConversionError(
+            f"changing a .tflite needs LiteRT and flatbuffers ({error}); install them with: pip install 'edgetl[host]'"
+        ) from error
+    return schema_py_generated
+
+
+def parse(data: bytes) -> Any:
+    """Read a .tflite as a tree of objects (``ModelT`` of the schema).
+
+    Raises:
+        ConversionError: The bytes are no .tflite, or cut off.
+    """
+    if data[4:8] != _IDENTIFIER:
+        raise ConversionError(f"a .tflite starts with TFL3 after four bytes, got {data[:8]!r}")
+    try:
+        model = schema().ModelT.InitFromPackedBuf(bytearray(data), 0)
+    except (TypeError, ValueError, IndexError, OverflowError, MemoryError, AttributeError) as error:
+        raise ConversionError(f"the .tflite is damaged or cut off: {error!r}") from error
+    except Exception as error:  # struct.error and flatbuffers' own, which share no base
+        raise ConversionError(f"the .tflite is damaged or cut off: {error!r}") from error
+    if not model.subgraphs or not model.buffers:
+        raise ConversionError("the .tflite holds no graph; it is damaged or cut off")
+    return model
+
+
+def serialise(model: Any) -> bytes:
+    """Write a tree of objects as a .tflite, its buffers aligned to 16 bytes."""
+    import flatbuffers
+
+    class Builder(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers has no types
+        def CreateNumpyVector(self, values: NDArray[Any]) -> Any:  # noqa: N802  # overrides
+            data = np.ascontiguousarray(values).tobytes()
+            self.StartVector(values.itemsize, values.size, max(_ALIGNMENT, values.itemsize))
+            head = self.head - len(data)
+            self.head = head
+            self.Bytes[head : head + len(data)] = data
+            return self.EndVector()
+
+    room = sum(0 if buffer.data is None else len(buffer.data) for buffer in model.buffers)
+    builder = Builder(room + 2**16)
+    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def chain(first: Any, second: Any) -> Any:
+    """Put the graph of `second` behind that of `first`: one model with one subgraph.
+
+    Both have one input and one output; the output of `first` becomes the input of `second`.
+    """
+    model = copy.deepcopy(first)
+    graph = model.subgraphs[0]
+    added = _adopt(model, copy.deepcopy(second))[0]
+    append_graph(graph, added)
+    graph.name = b"features"
+    return model
+
+
+def append_graph(graph: Any, added: Any) -> None:
+    """Append the ops of `added`, whose buffers and op codes already count in the same model, to `graph`."""
+    if len(graph.outputs) != 1 or len(added.inputs) != 1:
+        raise ConversionError(
+            f"graphs with one output and one input can be chained, got {len(graph.outputs)} and {len(added.inputs)}"
+        )
+    shift, joint, entry = len(graph.tensors), int(graph.outputs[0]), int(added.inputs[0])
+
+    def place(index: int) -> int:
+        return joint if index == entry else int(index) + shift if index >= 0 else int(index)
+
+    for operator in added.operators:
+        operator.inputs = [place(index) for index in operator.inputs]
+        operator.outputs = [place(index) for index in operator.outputs]
+    graph.tensors = [*graph.tensors, *added.tensors]  # the entry's own tensor stays, unused and empty
+    graph.operators = [*graph.operators, *added.operators]
+    graph.outputs = [place(index) for index in added.outputs]
+
+
+def join(features: Any, head: Any) -> Any:
+    """Make one model of a backbone and a head: subgraph 0 is the backbone, the head's follow.
+
+    Args:
+        features: A model of one subgraph: image -> embedding.
+        head: A model with signatures and variables.
+
+    Returns:
+        A model with the head's signatures and ``features``.
+    """
+    model = copy.deepcopy(features)
+    head = copy.deepcopy(head)
+    if len(model.subgraphs) != 1:
+        raise ConversionError(
+            f"a backbone must be one graph without branches or loops, got {len(model.subgraphs)} graphs"
+        )
+    shift = len(model.subgraphs)
+    model.subgraphs[0].name = b"features"
+    model.subgraphs.extend(_adopt(model, head, shift))
+    for signature in head.signatureDefs:
+        signature.subgraphIndex += shift
+    graph = model.subgraphs[0]
+    model.signatureDefs = [
+        _signature("features", 0, {"image": graph.inputs[0]}, {"embedding": graph.outputs[0]}),
+        *head.signatureDefs,
+    ]
+    _drop_metadata(model)
+    model.description = b"edgetl model file"
+    return model
+
+
+def keep_apart(model: Any, values: dict[str, NDArray[np.float32]]) -> dict[str, int]:
+    """Give each head variable an initial value in a buffer of its own.
+
+    The converter stores equal constants once, and two zero arrays are equal; a device that writes its
+    own weights into the file would then change both.
+
+    Args:
+        model: A joined model.
+        values: Name of each variable in ``get_weights`` -> its initial value.
+
+    Returns:
+        Name -> number of its buffer.
+    """
+    handles = _variables(model)
+    buffers = {}
+    for tensor, handle in _assignments(model):
+        names = [name for name, known in handles.items() if known == handle]
+        if len(names) != 1:
+            raise ConversionError(f"the head's variable {handle!r} is not given out by get_weights")
+        value = np.ascontiguousarray(values[names[0]], np.float32)
+        if list(tensor.shape) != list(value.shape):
+            raise ConversionError(f"{names[0]} has shape {list(tensor.shape)} in the head, got {value.shape}")
+        buffer = schema().BufferT()
+        buffer.data = np.frombuffer(value.tobytes(), np.uint8)
+        model.buffers.append(buffer)
+        tensor.buffer = len(model.buffers) - 1
+        buffers[names[0]] = tensor.buffer
+    if buffers.keys() != values.keys():
+        raise ConversionError(f"the head sets {sorted(buffers)} when it starts, expected {sorted(values)}")
+    _empty_unused_buffers(model)
+    return buffers
+
+
+def buffer_places(data: bytes, buffers: dict[str, int]) -> dict[str, tuple[int, int]]:
+    """Give byte offset and byte length of numbered buffers within a serialised model."""
+    model = schema().Model.GetRootAs(data, 0)
+    places = {}
+    for name, number in buffers.items():
+        table = model.Buffers(number)._tab
+        field = table.Offset(4)
+        places[name] = (int(table.Vector(field)), int(table.VectorLen(field)))
+    return places
+
+
+def _adopt(model: Any, other: Any, shift: int = 0) -> list[Any]:
+    # buffers: 0 is the empty one everywhere, the rest follow ours
+    offset = len(model.buffers) - 1
+    model.buffers.extend(other.buffers[1:])
+    codes = [_code(model, code) for code in other.operatorCodes]
+    for graph in other.subgraphs:
+        for tensor in graph.tensors:
+            tensor.buffer += offset if tensor.buffer else 0
+        for operator in graph.operators:
+            operator.opcodeIndex = codes[operator.opcodeIndex]
+            options = operator.builtinOptions
+            if hasattr(options, "initSubgraphIndex"):
+                options.initSubgraphIndex += shift  # variables are initialised there, by CALL_ONCE
+    return list(other.subgraphs)
+
+
+def _code(model: Any, code: Any) -> int:
+    for number, known in enumerate(model.operatorCodes):
+        if all(
+            getattr(known, field) == getattr(code, field)
+            for field in ("builtinCode", "customCode", "version")
+        ):
+            return number
+    model.operatorCodes.append(code)
+    return len(model.operatorCodes) - 1
+
+
+def _signature(name: str, subgraph: int, inputs: dict[str, int], outputs: dict[str, int]) -> Any:
+    signature = schema().SignatureDefT()
+    signature.signatureKey = name.encode()
+    signature.subgraphIndex = subgraph
+    signature.inputs = [_tensor_map(*item) for item in inputs.items()]
+    signature.outputs = [_tensor_map(*item) for item in outputs.items()]
+    return signature
+
+
+def _tensor_map(name: str, index: int) -> Any:
+    entry = schema().TensorMapT()
+    entry.name, entry.tensorIndex = name.encode(), int(index)
+    return entry
+
+
+def _drop_metadata(model: Any) -> None:
+    # it describes the conversions the parts came from, and its buffers are of no more use
+    for entry in model.metadata or []:
+        model.buffers[entry.buffer].data = None
+    model.metadata, model.metadataBuffer = [], []
+
+
+def _empty_unused_buffers(model: Any) -> None:
+    used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
+    for number, buffer in enumerate(model.buffers):
+        if number not in used:
+            buffer.data = None
+
+
+def _operators(model: Any, graph: Any, name: str) -> list[Any]:
+    wanted = getattr(schema().BuiltinOperator, name)
+    return [op for op in graph.operators if model.operatorCodes[op.opcodeIndex].builtinCode == wanted]
+
+
+def _handles(model: Any, graph: Any) -> dict[int, bytes]:
+    return {
+        int(op.outputs[0]): bytes(op.builtinOptions.sharedName)
+        for op in _operators(model, graph, "VAR_HANDLE")
+    }
+
+
+def _variables(model: Any) -> dict[str, bytes]:
+    signature = next(entry for entry in model.signatureDefs if entry.signatureKey == b"get_weights")
+    graph = model.subgraphs[signature.subgraphIndex]
+    handles = _handles(model, graph)
+    read = {
+        int(op.outputs[0]): handles[int(op.inputs[0])] for op in _operators(model, graph, "READ_VARIABLE")
+    }
+    return {entry.name.decode(): read[entry.tensorIndex] for entry in signature.outputs}
+
+
+def _assignments(model: Any) -> list[tuple[Any, bytes]]:
+    starts = {
+        op.builtinOptions.initSubgraphIndex
+        for graph in model.subgraphs
+        for op in _operators(model, graph, "CALL_ONCE")
+    }
+    found = []
+    for graph in (model.subgraphs[number] for number in sorted(starts)):
+        handles = _handles(model, graph)
+        for op in _operators(model, graph, "ASSIGN_VARIABLE"):
+            found.append((graph.tensors[op.inputs[1]], handles[int(op.inputs[0])]))
+    return found

@@ -1,0 +1,147 @@
+"""Stage 2: the head, a softmax layer that can be trained by signatures made of builtin ops only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .tensorflow import convert_module, import_tensorflow
+
+MOMENTUM = 0.9
+MASKED = -1e9  # bias of a column that no label uses: its probability and its gradient are exactly zero
+VARIABLES = ("W", "b", "W_momentum", "b_momentum")
+_TINY = 1e-12  # keeps rsqrt finite at zero; far below what an embedding holds
+
+HeadWeights = dict[str, NDArray[np.float32]]
+
+
+def initial_weights(
+    dimensions: int, capacity: int, taught: tuple[NDArray[Any], NDArray[Any]] | None = None
+) -> HeadWeights:
+    """Give the variables a head starts with.
+
+    Args:
+        dimensions: D.
+        capacity: C, its columns.
+        taught: W [D, labels] and b [labels] of what is known already, or None.
+
+    Returns:
+        W [D, C], b [C] and their momenta, which are zero. Columns without a label are zero with bias `MASKED`.
+    """
+    weights = np.zeros((dimensions, capacity), np.float32)
+    bias = np.full(capacity, MASKED, np.float32)
+    if taught is not None:
+        used = taught[0].shape[1]
+        weights[:, :used], bias[:used] = taught
+    return {
+        "W": weights,
+        "b": bias,
+        "W_momentum": np.zeros_like(weights),
+        "b_momentum": np.zeros_like(bias),
+    }
+
+
+def convert_head(dimensions: int, capacity: int, embedding_map: str) -> bytes:
+    """Convert a head with the signatures ``classify``, ``train``, ``get_weights`` and ``set_weights``.
+
+    The gradient is written by hand: a taped one of the TensorFlow guide's model needs ops that no runtime
+    from pip has. For logits ``z = phi(e) W + b`` and the mean cross-entropy over N samples it is
+    ``dW = phi(e)^T (softmax(z) - y) / N`` and ``db = mean(softmax(z) - y)``.
+
+    Args:
+        dimensions: D.
+        capacity: C.
+        embedding_map: What is applied to embeddings first, see `device.codes`.
+
+    Returns:
+        A .tflite in float32. No input has rank 0: LiteRT on aarch64 crashes on those.
+    """
+    module = _module(dimensions, capacity, embedding_map)
+    return convert_module(
+        module, {name: getattr(module, name) for name in ("classify", "train", "get_weights", "set_weights")}
+    )
+
+
+def embedding_map_function(name: str) -> Any:
+    """Give `device.codes.apply_map` as TensorFlow ops on float32 [N, D]."""
+    tf = import_tensorflow()
+
+    def unit(values: Any) -> Any:
+        return values * tf.math.rsqrt(tf.maximum(tf.reduce_sum(values * values, 1, keepdims=True), _TINY))
+
+    def signed_sqrt(values: Any) -> Any:
+        return values * tf.math.rsqrt(tf.maximum(tf.abs(values), _TINY))
+
+    return {
+        "identity": lambda values: values,
+        "l2": unit,
+        "signed_sqrt_l2": lambda values: unit(signed_sqrt(values)),
+    }[name]
+
+
+def _module(dimensions: int, capacity: int, embedding_map: str) -> Any:
+    tf = import_tensorflow()
+    phi = embedding_map_function(embedding_map)
+
+    def spec(name: str, *shape: int | None) -> Any:
+        return tf.TensorSpec(shape, tf.float32, name=name)
+
+    class Head(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
+        def __init__(self) -> None:
+            # distinct values, so that the converter does not store two variables as one
+            shapes = {"W": (dimensions, capacity), "b": (capacity,)}
+            for number, name in enumerate(VARIABLES):
+                value = np.full(shapes[name[0]], number + 1, np.float32)
+                setattr(self, name, tf.Variable(value, name=name))
+
+        def logits(self, embedding: Any) -> tuple[Any, Any]:
+            mapped = phi(embedding)
+            return mapped, tf.matmul(mapped, self.W) + self.b
+
+        @tf.function(input_signature=[spec("embedding", None, dimensions)])  # type: ignore[untyped-decorator]
+        def classify(self, embedding: Any) -> dict[str, Any]:
+            _, logits = self.logits(embedding)
+            return {"probabilities": tf.nn.softmax(logits), "logits": logits}
+
+        @tf.function(  # type: ignore[untyped-decorator]
+            input_signature=[
+                spec("embedding", None, dimensions),
+                spec("label", None, capacity),
+                spec("learning_rate", 1),
+            ]
+        )
+        def train(self, embedding: Any, label: Any, learning_rate: Any) -> dict[str, Any]:
+            mapped, logits = self.logits(embedding)
+            share = 1.0 / tf.cast(tf.shape(embedding)[:1], tf.float32)
+            error = (tf.nn.softmax(logits) - label) * share  # [N, C]
+            loss = -tf.reduce_sum(label * tf.nn.log_softmax(logits), keepdims=False) * share
+            self.step("W", tf.matmul(mapped, error, transpose_a=True), learning_rate)
+            self.step("b", tf.reduce_sum(error, 0), learning_rate)
+            return {"loss": loss}
+
+        def step(self, name: str, gradient: Any, learning_rate: Any) -> None:
+            variable, momentum = getattr(self, name), getattr(self, f"{name}_momentum")
+            speed = MOMENTUM * momentum + gradient
+            momentum.assign(speed)
+            variable.assign(variable - learning_rate * speed)
+
+        @tf.function(input_signature=[spec("unused", 1)])  # type: ignore[untyped-decorator]
+        def get_weights(self, unused: Any) -> dict[str, Any]:
+            return {name: getattr(self, name).read_value() for name in VARIABLES}
+
+        @tf.function(  # type: ignore[untyped-decorator]
+            input_signature=[
+                spec("W", dimensions, capacity),
+                spec("b", capacity),
+                spec("W_momentum", dimensions, capacity),
+                spec("b_momentum", capacity),
+            ]
+        )
+        def set_weights(self, W: Any, b: Any, W_momentum: Any, b_momentum: Any) -> dict[str, Any]:  # noqa: N803
+            for name, value in zip(VARIABLES, (W, b, W_momentum, b_momentum), strict=True):
+                getattr(self, name).assign(value)
+            return {"ok": tf.ones(1)}
+
+    return Head()

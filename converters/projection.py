@@ -1,0 +1,82 @@
+"""Shorter embeddings: the principal components of mapped embeddings, as float ops behind the backbone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.codes import apply_map
+
+from .errors import ConversionError
+from .head import embedding_map_function
+from .source import FloatHead
+from .tensorflow import convert_function, freeze
+
+_LARGEST = 2.0  # of the photos seen; codes hold up to 8
+_MOST_SCALE = 4.0  # a centred unit vector has length 2 at most, so 8 is never passed
+
+
+@dataclass(frozen=True)
+class Projection:
+    """``z = (phi(e) - centre) @ matrix``, all of it inside the model file.
+
+    Attributes:
+        centre: float32 [D], the mean mapped embedding.
+        matrix: float32 [D, P], principal directions times one scale.
+    """
+
+    centre: NDArray[np.float32]
+    matrix: NDArray[np.float32]
+
+    def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Project embeddings [N, D] in NumPy: float64 [N, P]."""
+        projected: NDArray[np.float64] = (apply_map(embeddings) - self.centre) @ self.matrix.astype(
+            np.float64
+        )
+        return projected
+
+    def convert(self) -> bytes:
+        """Give it as a .tflite of one subgraph: float32 [N, D] -> [N, P]."""
+        phi = embedding_map_function("signed_sqrt_l2")
+
+        def project(embedding: Any) -> Any:
+            import tensorflow as tf
+
+            return tf.matmul(phi(embedding) - self.centre, self.matrix)
+
+        return convert_function(freeze(project, (None, len(self.centre))))
+
+    def of_head(self, head: FloatHead) -> FloatHead:
+        """Give the head on projected embeddings that is nearest to `head` on mapped ones."""
+        weights, bias = head
+        lengths = (self.matrix.astype(np.float64) ** 2).sum(0)  # the columns are orthogonal
+        projected = (self.matrix.T @ weights) / lengths[:, None]
+        return projected.astype(np.float32), (bias + self.centre @ weights).astype(np.float32)
+
+
+def learn_projection(embeddings: NDArray[np.float32], dimensions: int) -> Projection:
+    """Learn principal components from embeddings [N, D].
+
+    Raises:
+        ConversionError: There are too few photos, or `dimensions` is not below D.
+    """
+    count, width = embeddings.shape
+    if not 1 <= dimensions < width:
+        raise ConversionError(
+            f"a projection of {width} numbers keeps 1 to {width - 1} of them, got {dimensions}"
+        )
+    if count <= dimensions:
+        raise ConversionError(
+            f"a projection to {dimensions} numbers is learned from more than {dimensions} photos, got {count}; "
+            "give more photos with --calibrate, or a smaller --project"
+        )
+    mapped = apply_map(embeddings)
+    centre = mapped.mean(0)
+    _, _, directions = np.linalg.svd(mapped - centre, full_matrices=False)
+    matrix = directions[:dimensions].T  # [D, P]
+    largest = np.abs((mapped - centre) @ matrix).max()
+    scale = min(_MOST_SCALE, _LARGEST / max(largest, 1e-9))
+    return Projection(centre.astype(np.float32), (matrix * scale).astype(np.float32))

@@ -1,0 +1,60 @@
+"""What a conversion tells when it is done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .parity import Parity
+
+
+@dataclass(frozen=True)
+class ConversionReport:
+    """A finished conversion.
+
+    Attributes:
+        path: The model file.
+        backbone: Its name.
+        quantisation: ``int8``, ``float16``, ``dynamic`` or ``none``.
+        dimensions: D of the embeddings the file gives.
+        capacity: Columns of the head.
+        labels: What the head knows already.
+        parity: The converted backbone against its source.
+        calibration: Which photos were looked at.
+        memory: ``samples``, ``statistics`` or ``none``.
+        memory_samples: How many photos the memory stands for.
+        sizes: Bytes of ``total``, ``backbone``, ``head`` and ``memory``.
+        head: Where the float head's weights came from.
+        runtime: That the file was verified in.
+        seconds: The conversion took.
+        twin: The backbone for the Edge TPU compiler, or None.
+    """
+
+    path: Path
+    backbone: str
+    quantisation: str
+    dimensions: int
+    capacity: int
+    labels: tuple[str, ...]
+    parity: Parity
+    calibration: str
+    memory: str
+    memory_samples: int
+    sizes: dict[str, int]
+    head: str
+    runtime: str
+    seconds: float
+    twin: Path | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the report as JSON-able values."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        fields.update(
+            path=str(self.path),
+            labels=list(self.labels),
+            parity=self.parity.to_dict(),
+            twin=str(self.twin) if self.twin else None,
+            seconds=round(self.seconds, 1),
+        )
+        return fields

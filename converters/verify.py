@@ -1,0 +1,126 @@
+"""Stage 6: the finished file, reopened in the runtime and held against what it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.codes import apply_map
+from device.errors import DeviceError
+from device.images import Image
+from device.modelfile import ModelFile
+from device.runtime import open_interpreter, quiet_stderr
+
+from .errors import ConversionError
+from .head import MOMENTUM, HeadWeights
+
+SIGNATURES = ("classify", "features", "get_weights", "set_weights", "train")
+_RATE = 0.1
+_TOLERANCE = 1e-4
+
+
+def verify(
+    path: Path,
+    images: Sequence[Image],
+    expected: NDArray[np.float32],
+    weights: HeadWeights,
+    labels: tuple[str, ...],
+) -> None:
+    """Reopen a model file and check every signature.
+
+    Args:
+        path: The file.
+        images: A few prepared photos.
+        expected: Their embeddings as they were before the head was joined, [N, D].
+        weights: What the head must start with.
+        labels: What the file must say.
+
+    Raises:
+        ConversionError: Anything differs.
+    """
+    try:
+        opened = ModelFile.open(path)
+        with quiet_stderr():
+            interpreter = open_interpreter(path)
+            found = tuple(sorted(interpreter.get_signature_list()))
+            _expect(found == SIGNATURES, f"it has the signatures {found}, expected {SIGNATURES}")
+            _expect(opened.labels == labels, f"it has the labels {opened.labels}, expected {labels}")
+            _check_features(interpreter, images, expected)
+            _check_head(interpreter, expected, weights, opened.manifest.embedding_map)
+    except (ValueError, RuntimeError) as error:
+        if isinstance(error, DeviceError):
+            raise
+        raise ConversionError(f"the converted file does not run when reopened: {error}") from error
+
+
+def _check_features(interpreter: Any, images: Sequence[Image], expected: NDArray[np.float32]) -> None:
+    features = interpreter.get_signature_runner("features")
+    for count in (1, len(images)):
+        embeddings = features(image=np.stack(images[:count]))["embedding"]
+        _expect(embeddings.shape == expected[:count].shape, f"features gives shape {embeddings.shape}")
+        scale = max(float(np.abs(expected).max()), 1e-12)
+        gap = float(np.abs(embeddings - expected[:count]).max()) / scale
+        # int8 may round otherwise for another batch size; lost weights give NaN or something quite different
+        _expect(bool(gap < 0.1), f"features differs from the backbone alone by {gap:.3g} with {count} photos")
+
+
+def _check_head(
+    interpreter: Any, embeddings: NDArray[np.float32], weights: HeadWeights, map_name: str
+) -> None:
+    unused = np.zeros(1, np.float32)
+    read = interpreter.get_signature_runner("get_weights")
+    started = read(unused=unused)
+    for name, value in weights.items():
+        _expect(name in started and np.array_equal(started[name], value), f"{name} does not start as written")
+    mapped = apply_map(embeddings, map_name)
+    logits = mapped @ weights["W"] + weights["b"]
+    given = interpreter.get_signature_runner("classify")(embedding=embeddings)
+    _expect(_near(given["logits"], logits), "classify gives other logits than NumPy")
+    _expect(_near(given["probabilities"], _softmax(logits)), "classify gives other probabilities than NumPy")
+    _check_step(interpreter, embeddings, mapped, weights)
+    back = interpreter.get_signature_runner("set_weights")(**weights)
+    _expect(float(back["ok"][0]) == 1.0, "set_weights does not answer ok")
+    again = read(unused=unused)
+    _expect(
+        all(np.array_equal(again[name], weights[name]) for name in weights), "set_weights lost a variable"
+    )
+
+
+def _check_step(
+    interpreter: Any, embeddings: NDArray[np.float32], mapped: NDArray[np.float64], weights: HeadWeights
+) -> None:
+    """One step of training from zero weights must be NumPy's."""
+    zero = {name: np.zeros_like(value) for name, value in weights.items()}
+    interpreter.get_signature_runner("set_weights")(**zero)
+    capacity = len(weights["b"])
+    truth = np.eye(capacity, dtype=np.float32)[np.arange(len(embeddings)) % capacity]
+    loss = interpreter.get_signature_runner("train")(
+        embedding=embeddings, label=truth, learning_rate=np.full(1, _RATE, np.float32)
+    )["loss"]
+    _expect(_near(loss, np.log(capacity)), f"train gives the loss {loss}, expected {np.log(capacity):.5f}")
+    gradient = mapped.T @ (1 / capacity - truth) / len(truth)
+    after = interpreter.get_signature_runner("get_weights")(unused=np.zeros(1, np.float32))
+    _expect(_near(after["W"], -_RATE * gradient), f"a step of train (momentum {MOMENTUM}) differs from NumPy")
+    _expect(_near(after["W_momentum"], gradient), "train keeps another momentum than NumPy")
+
+
+def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    probabilities: NDArray[np.float64] = powers / powers.sum(1, keepdims=True)
+    return probabilities
+
+
+def _near(given: NDArray[Any], expected: Any) -> bool:
+    return bool(np.allclose(given, expected, rtol=_TOLERANCE, atol=_TOLERANCE))
+
+
+def _expect(holds: bool, problem: str) -> None:
+    if not holds:
+        raise ConversionError(
+            f"the converted file was reopened and {problem}; it was not kept. "
+            "Please report this with the versions of TensorFlow and LiteRT"
+        )
