@@ -18,6 +18,7 @@ from . import schema
 
 BUSY_SECONDS = 10.0
 MAGIC = b"SQLite format 3\0"
+_HEADER_BYTES = 100
 MAX_VALUE_BYTES = (
     512 << 20
 )  # a head's statistics at D = 4096 take 134 MB; a hostile file gets no more than this
@@ -202,16 +203,27 @@ def _refuse_unusable(path: Path, create: bool) -> None:
         return
     try:
         with path.open("rb") as file:
-            start = file.read(len(MAGIC))
+            start = file.read(_HEADER_BYTES)
     except OSError as error:
         raise StorageError(
             error.errno or errno.EIO, f"cannot read {path}: {error.strerror}; check who owns it"
         ) from error
-    if start and start != MAGIC:
+    if start and not start.startswith(MAGIC):
         raise StateError(
-            f"{path} is no state file: expected an SQLite file, but it begins with {start!r}; give another path,"
+            f"{path} is no state file: expected an SQLite file, but it begins with {start[: len(MAGIC)]!r}; give another path,"
             f" or if it was one and is damaged: edgetl recover {path} --out NEW.db"
         )
+    _refuse_truncated(path, start)
+
+
+def _refuse_truncated(path: Path, header: bytes) -> None:
+    """Find a file that was cut off, by the size its header states (file format, section 1.3)."""
+    size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
+    expected, have = pages * (65536 if size == 1 else size), path.stat().st_size
+    log = Path(f"{path}-wal")
+    # with a log beside it, pages may stand there alone; and the size counts only where both versions agree
+    if have < expected and header[24:28] == header[92:96] and not (log.exists() and log.stat().st_size):
+        raise damaged(path, f"it should have {expected} bytes and has {have}")
 
 
 def _writable(path: Path) -> bool:
@@ -268,7 +280,7 @@ def _check(database: Database) -> None:
             f"{database.name} is an SQLite file of another program (application id {found:#x}, expected"
             f" {schema.APPLICATION_ID:#x}); give another path"
         )
-    _check_size(database)
+    _check_pages(database)
     _check_version(database)
     _check_tables(database)
 
@@ -322,18 +334,10 @@ def _check_tables(database: Database) -> None:
         raise damaged(database.name, f"its tables are not those of a state file: {sorted(map(str, names))}")
 
 
-def _check_size(database: Database) -> None:
-    """Find a truncated or torn file at once, before a row of it is trusted."""
-    if database.path is None:
-        return
-    pages, size = (
-        database.connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
-    )
-    log = Path(f"{database.path}-wal")
-    have = database.path.stat().st_size
-    if have < pages * size and not (log.exists() and log.stat().st_size):  # with a log, pages may live there
-        raise damaged(database.name, f"it should have {pages * size} bytes and has {have}")
+def _check_pages(database: Database) -> None:
+    """Find torn pages at once in a file small enough for it, before a row of it is trusted."""
+    pages, size = (int(database.value(f"PRAGMA {name}")) for name in ("page_count", "page_size"))
     if pages * size <= QUICK_CHECK_BYTES:
-        problem = database.connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        problem = database.value("PRAGMA quick_check(1)")
         if problem != "ok":
             raise damaged(database.name, problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -32,6 +33,18 @@ def insert(connection: sqlite3.Connection, number: int, sample: NewSample, seq: 
     insert_code(connection, number, np.ascontiguousarray(sample.code, CODE_TYPE).tobytes())
     if sample.thumbnail is not None:
         insert_thumbnail(connection, number, sample.thumbnail)
+
+
+def insert_found(
+    connection: sqlite3.Connection, number: int, row: Sequence[Value] | None, label: str | None, seq: int
+) -> None:
+    """Write a recovered row, or a forgotten one with a new name in place of a lost one."""
+    _, uuid, _, time, source, burst, _ = row or (number, os.urandom(16), None, 0.0, "", 0, 0)
+    values = (number, uuid, label, time, source, burst, seq)
+    connection.execute(
+        f"INSERT INTO samples ({SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
+        (*values, sample_checksum(*values)),
+    )
 
 
 def insert_code(connection: sqlite3.Connection, number: int, code: bytes) -> None:

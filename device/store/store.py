@@ -20,6 +20,7 @@ from ..files import atomic_output
 from . import journal, rows
 from .database import Database, copy_database, damaged
 from .records import (
+    MAX_DIMENSIONS,
     Change,
     Entry,
     LabChange,
@@ -296,6 +297,10 @@ class Store:
         """Give the position of a kept head, 0 when there is none; does not read the head."""
         return int(self.database.value("SELECT seq FROM heads WHERE head = ?", (name,)) or 0)
 
+    def now(self) -> float:
+        """Give the wall clock's seconds, as entries get them."""
+        return self._clock()
+
     def setting(self, key: str, default: Any = None) -> Any:
         """Read a setting."""
         text = self.database.value("SELECT value FROM settings WHERE key = ?", (key,))
@@ -404,7 +409,7 @@ def _settle_identity(database: Database, wanted: ModelIdentity | None) -> ModelI
         with database.transaction() as connection:
             found = _read_identity(database)
             if found is None:
-                _put_setting(connection, "model", vars(wanted))
+                _put_setting(connection, "model", identity_to_json(wanted))
                 return wanted
     if found is None:
         raise damaged(database.name, "it does not say which model it belongs to")
@@ -432,14 +437,37 @@ def _read_identity(database: Database) -> ModelIdentity | None:
     text = database.value("SELECT value FROM settings WHERE key = 'model'")
     if text is None:
         return None
+    try:
+        return identity_from_json(text)
+    except StateError as error:
+        raise damaged(database.name, error) from error
+
+
+def identity_to_json(identity: ModelIdentity) -> dict[str, Any]:
+    """Give the entry that says which model a state belongs to, with its checksum."""
+    fields = dict(vars(identity))
+    return fields | {"crc": checksum(*fields.values())}
+
+
+def identity_from_json(text: str) -> ModelIdentity:
+    """Read the entry that says which model a state belongs to.
+
+    Raises:
+        StateError: It is damaged.
+    """
     fields = _json(text)
     try:
-        return ModelIdentity(
+        identity = ModelIdentity(
             sha256=str(fields["sha256"]), dimensions=int(fields["dimensions"]),
             embedding_map=str(fields["embedding_map"]), backbone=str(fields["backbone"]), name=str(fields["name"]),
         )  # fmt: skip
     except (TypeError, KeyError, ValueError) as error:
-        raise damaged(database.name, f"the entry about its model cannot be read ({error!r})") from error
+        raise StateError(f"the entry about its model cannot be read ({error!r})") from error
+    if fields.get("crc") != checksum(*vars(identity).values()):
+        raise StateError("the entry about its model does not match its checksum")
+    if not 1 <= identity.dimensions <= MAX_DIMENSIONS:
+        raise StateError(f"the entry about its model names {identity.dimensions} dimensions")
+    return identity
 
 
 def _put_setting(connection: Any, key: str, value: Any) -> None:

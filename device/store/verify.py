@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..errors import StateError
+from ..errors import SampleNotFoundError, StateError
 from . import journal, rows
 from .database import Database, damaged
 
@@ -24,7 +24,7 @@ def verify(database: Database, dimensions: int) -> int:
             raise damaged(database.name, problem)
         try:
             return _verify_rows(database, dimensions)
-        except StateError as error:
+        except (StateError, SampleNotFoundError) as error:
             raise damaged(database.name, error) from error
 
 
