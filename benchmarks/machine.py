@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import os
-import platform
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from device import health
 from device.errors import RuntimeMissingError
 from device.runtime import load_runtime
+from device.timing import Timing, doubts, machine
 
 # distribution -> how it is called in the report
 _PACKAGES = {
@@ -40,17 +40,8 @@ def machine_info(seed: int | None = None) -> dict[str, Any]:
     """
     memory = health.memory()
     return {
-        "board": health.board() or "not a single-board computer",
-        "cpu": health.cpu(),
-        "architecture": platform.machine(),
-        "cores": usable_cores(),
-        "load": round(os.getloadavg()[0], 2),
-        "governor": ", ".join(health.governors()) or "not governed",
-        "temperature": health.temperature(),
+        **machine(),
         "memory_mb": round(memory[1] / 1e6) if memory else None,
-        "system": health.operating_system(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
         "runtime": _runtime(),
         "versions": versions(),
         "seed": seed,
@@ -70,27 +61,16 @@ def versions() -> dict[str, str]:
     return found
 
 
-def usable_cores() -> int:
-    """Give the number of cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def warn_of_noise(stream: Any = None) -> None:
+    """Say on `stream`, by default stderr, what makes times measured now untrustworthy."""
+    for doubt in doubts(machine()):
+        print(f"note: {doubt}", file=stream or sys.stderr)
 
 
-def warn_of_noise(stream: Any = sys.stderr) -> None:
-    """Say on `stream` what makes times measured now untrustworthy."""
-    governors = health.governors()
-    if governors and governors != ("performance",):
-        print(f"note: the CPU governor is {', '.join(governors)}, not performance", file=stream)
-    if os.getloadavg()[0] > 0.5 * usable_cores():
-        print(f"note: the machine is busy (load {os.getloadavg()[0]:.1f}); trust ratios only", file=stream)
-
-
-def percentiles(seconds: list[float]) -> dict[str, float]:
+def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """Give p50, p95 and p99 of times, in milliseconds."""
-    ordered = sorted(seconds)
-    return {
-        f"p{share}_ms": round(1000 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 4)
-        for share in (50, 95, 99)
-    }
+    timing = Timing.of("", seconds)
+    return {"p50_ms": timing.p50, "p95_ms": timing.p95, "p99_ms": timing.p99}
 
 
 def write_result(result: dict[str, Any], out: Path | None) -> None:

@@ -66,3 +66,7 @@ class SampleNotFoundError(DeviceError, KeyError):
 
 class PeripheralError(DeviceError, OSError):
     """A button, LED or message broker cannot be reached."""
+
+
+class ServiceError(DeviceError, RuntimeError):
+    """A systemd service cannot be described, installed or removed."""

@@ -1,0 +1,160 @@
+"""``edgetl service``: run a command from boot on."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .options import emit, force_option, json_option
+
+if TYPE_CHECKING:
+    from device.service import Service
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+LASTING = ("run", "serve", "buttons")  # the commands that go on until they are stopped
+
+
+@click.group()
+def command() -> None:
+    """Run a command from boot on, and again whenever it ends: a systemd service.
+
+    \b
+    Examples:
+      sudo edgetl service install -- run mugs.tflite --camera 0
+      edgetl service install --user -- serve mugs.tflite
+      sudo edgetl service uninstall
+    """
+
+
+def _naming(function: Decorated) -> Decorated:
+    function = click.option(
+        "--user", "of_user", is_flag=True, help="A service of your own: no root, starts when you log in."
+    )(function)
+    return click.option("--name", default="edgetl", show_default=True, help="Of the service.")(function)
+
+
+def _running(required: bool) -> Callable[[Decorated], Decorated]:
+    def add(function: Decorated) -> Decorated:
+        function = click.option(
+            "--run-as", metavar="USER", help="Whom it runs as.  [default: you, also behind sudo]"
+        )(function)
+        return click.argument(
+            "words", nargs=-1, required=required, type=click.UNPROCESSED, metavar="-- COMMAND ..."
+        )(function)
+
+    return add
+
+
+@command.command()
+@_running(required=True)
+@_naming
+@click.option("--no-start", is_flag=True, help="Write the unit only.")
+@force_option
+@json_option
+def install(
+    words: tuple[str, ...],
+    run_as: str | None,
+    name: str,
+    of_user: bool,
+    no_start: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a unit for COMMAND, start it, and start it again at every boot.
+
+    It runs in the present folder, so paths mean what they mean now. Its output: journalctl -u NAME -f.
+
+    \b
+    Examples:
+      sudo edgetl service install -- run mugs.tflite --camera 0 --on mug ./ring.sh
+      edgetl service install --user --name page -- serve mugs.tflite
+    """
+    from device import service
+
+    unit = _service(words, run_as, name, of_user)
+    path = service.install(unit, force=force, start=not no_start)
+    result = {"unit": str(path), "command": list(unit.command), "user": unit.user, "started": not no_start}
+    emit(result, as_json, lambda: _installed(unit, no_start))
+
+
+@command.command()
+@_naming
+@json_option
+def uninstall(name: str, of_user: bool, as_json: bool) -> None:
+    """Stop the service and remove its unit; what was taught stays.
+
+    \b
+    Example:
+      sudo edgetl service uninstall --name edgetl
+    """
+    from device import service
+
+    path = service.uninstall(name, of_user=of_user)
+    emit({"removed": str(path)}, as_json, f"Stopped, and removed {path}.")
+
+
+@command.command()
+@_running(required=False)
+@_naming
+@json_option
+def show(words: tuple[str, ...], run_as: str | None, name: str, of_user: bool, as_json: bool) -> None:
+    """Print the installed unit, or the one COMMAND would get, without installing it.
+
+    \b
+    Examples:
+      edgetl service show
+      edgetl service show -- run mugs.tflite --camera 0 > edgetl.service
+    """
+    from device import service
+
+    if words:
+        unit = _service(words, run_as, name, of_user)
+        path, text = unit.path, unit.text()
+    else:
+        path, text = service.unit_path(name, of_user=of_user), service.read(name, of_user=of_user)
+    emit({"unit": str(path), "text": text, "installed": not words}, as_json, text.rstrip("\n"))
+
+
+def _service(words: tuple[str, ...], run_as: str | None, name: str, of_user: bool) -> Service:
+    from device.service import Service
+
+    if run_as and of_user:
+        raise click.UsageError("--run-as and --user exclude each other: a unit of your own runs as you")
+    _check_command(words)
+    user = None if of_user else run_as or os.environ.get("SUDO_USER") or getpass.getuser()
+    title = " ".join(("edgetl", *words))
+    return Service(name, (sys.executable, "-m", "edgetl", *words), Path.cwd(), user, title)
+
+
+def _check_command(words: tuple[str, ...]) -> None:
+    # a mistake is told now, not in the journal after the next boot
+    if words[0] not in LASTING:
+        raise click.UsageError(f"a service runs one of {', '.join(LASTING)}, got {words[0]!r}")
+    from edgetl.cli import main
+
+    found = main.get_command(click.get_current_context(), words[0])
+    if found is None:
+        return
+    model = found.make_context(f"edgetl {words[0]}", list(words[1:])).params.get("model")
+    if isinstance(model, Path) and not model.exists():
+        raise click.UsageError(f"{model} is not in {Path.cwd()}; go to its folder or give its whole path")
+
+
+def _installed(unit: Service, no_start: bool) -> str:
+    manager = " --user" if unit.user is None else ""
+    lines = [f"Wrote {unit.path}."]
+    if no_start:
+        lines.append(f"Start it with: systemctl{manager} enable --now {unit.name}")
+    else:
+        lines.append(
+            f"It runs now and from every boot on. What it says: journalctl{manager} -u {unit.name} -f"
+        )
+    if unit.user is None:
+        lines.append("To have it run without you logged in, once: sudo loginctl enable-linger $USER")
+    return "\n".join(lines)
