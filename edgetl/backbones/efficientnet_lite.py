@@ -137,9 +137,9 @@ def _round_channels(channels: int, width: float) -> int:
 def _conv(x: Any, channels: int, kernel: int, stride: int, name: str) -> Any:
     import keras
 
-    return keras.layers.Conv2D(
-        channels, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv"
-    )(x)
+    return keras.layers.Conv2D(channels, kernel, stride, padding="same", use_bias=False, name=f"{name}_conv")(
+        x
+    )
 
 
 def _normalise(x: Any, name: str, *, activate: bool) -> Any:

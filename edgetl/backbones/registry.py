@@ -70,7 +70,12 @@ def _lite(number: int, file: str, sha256: str, top1: float) -> Backbone:
 BACKBONES: dict[str, Backbone] = {
     backbone.name: backbone
     for backbone in (
-        _lite(0, "efficientnet-lite0-57934424.pth", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db", 75.1),
+        _lite(
+            0,
+            "efficientnet-lite0-57934424.pth",
+            "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            75.1,
+        ),
         _lite(1, "efficientnet-lite1-LITE1.pth", "LITE1", 76.7),
         _lite(2, "efficientnet-lite2-LITE2.pth", "LITE2", 77.6),
     )
@@ -134,4 +139,6 @@ def weights_path(backbone: Backbone) -> Path:
 def require_keras() -> None:
     """Raise `MissingExtraError` where TensorFlow is not installed."""
     if importlib.util.find_spec("tensorflow") is None:
-        raise MissingExtraError("this needs TensorFlow, which is not installed; run: pip install 'edgetl[host]'")
+        raise MissingExtraError(
+            "this needs TensorFlow, which is not installed; run: pip install 'edgetl[host]'"
+        )

@@ -28,7 +28,7 @@ _MAX_OPCODES = 200_000
 _MAX_DIMENSIONS = 8
 
 # the names that may stand in a file; they are looked up here, never imported
-_STORAGES = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
+_STORAGES: dict[str, np.dtype[Any]] = {"torch FloatStorage": np.dtype("<f4"), "torch LongStorage": np.dtype("<i8")}
 _ORDERED_DICT = "collections OrderedDict"
 _REBUILD_TENSOR = "torch._utils _rebuild_tensor_v2"
 _MARK = object()
@@ -80,7 +80,15 @@ def read_torch_weights(path: str | Path) -> dict[str, NDArray[Any]]:
         return _parse(data)
     except BackboneError as error:
         raise BackboneError(f"{path}: {error}; download it again, or name another file") from None
-    except (ValueError, KeyError, IndexError, TypeError, AttributeError, OverflowError, UnicodeError) as error:
+    except (
+        ValueError,
+        KeyError,
+        IndexError,
+        TypeError,
+        AttributeError,
+        OverflowError,
+        UnicodeError,
+    ) as error:
         raise BackboneError(
             f"{path} is no legacy PyTorch file of weights, or it is damaged: {error}; "
             "download it again, or name another file"
@@ -101,7 +109,9 @@ def _parse(data: bytes) -> dict[str, NDArray[Any]]:
     stream = io.BytesIO(data)
     magic = _load(stream)
     if magic != _MAGIC:
-        raise BackboneError(f"it does not start with PyTorch's legacy magic number but with {str(magic)[:40]}")
+        raise BackboneError(
+            f"it does not start with PyTorch's legacy magic number but with {str(magic)[:40]}"
+        )
     protocol = _load(stream)
     if protocol != _PROTOCOL:
         raise BackboneError(f"expected PyTorch's protocol {_PROTOCOL}, got {str(protocol)[:40]}")
@@ -155,9 +165,7 @@ def _view(tensor: _Tensor, storage: NDArray[Any]) -> NDArray[Any]:
     if last >= storage.size or math.prod(tensor.shape) > storage.size:
         raise BackboneError(f"a tensor of shape {tensor.shape} reaches beyond its storage of {storage.size}")
     strides = [stride * storage.itemsize for stride in tensor.strides]
-    window = np.lib.stride_tricks.as_strided(
-        storage[tensor.offset :], tensor.shape, strides, writeable=False
-    )
+    window = np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides, writeable=False)
     return window.astype(storage.dtype.newbyteorder("="))  # a copy: the file's bytes are let go
 
 

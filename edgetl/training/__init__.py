@@ -1,0 +1,8 @@
+"""Fine-tuning: a folder of photos and a backbone become a trained model."""
+
+from __future__ import annotations
+
+from .run import Outcome, finetune
+from .settings import Augmentation, Settings
+
+__all__ = ["Augmentation", "Outcome", "Settings", "finetune"]

@@ -1,0 +1,231 @@
+"""Phase 2: the last blocks and the head, trained together on features cached at the cut."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.codes import apply_map
+
+from ..evaluate import judge
+from .features import Features
+from .head import probabilities
+from .settings import Settings
+
+_ROOT_EPSILON = 1e-4  # the slope of a square root has no end at 0; this ends it at 50
+_HEAD_PACE = 10.0  # the head's weights are larger than the blocks' by about this, and move faster by it
+_EVALUATION_BATCH = 64
+
+Array = NDArray[np.float64]
+Embed = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+Saver = Callable[[dict[str, NDArray[Any]], dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Which rows of the features belong to a part's photos, and their classes.
+
+    Attributes:
+        first: int64 [P], the row of each photo as it is.
+        rows: int64 [P], how many rows it has with its copies.
+        targets: int64 [P].
+    """
+
+    first: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    targets: NDArray[np.int64]
+
+
+class BlockTraining:
+    """Trains a tail and a head; can be stopped after any epoch and continued from its checkpoint.
+
+    Args:
+        tail: keras.Model, features -> embedding; trained in place.
+        head: W [D, C] and b [C] to start from, on mapped embeddings.
+        class_weights: [C], what an example of each class counts.
+        settings: Epochs, rate, batch, patience and seed are used.
+    """
+
+    def __init__(
+        self,
+        tail: Any,
+        head: tuple[NDArray[np.float32], NDArray[np.float32]],
+        class_weights: Array,
+        settings: Settings,
+    ) -> None:
+        import keras
+
+        self.tail, self.settings, self.class_weights = tail, settings, class_weights
+        self.weights = keras.Variable(head[0] / _HEAD_PACE, name="head_weights")
+        self.bias = keras.Variable(head[1] / _HEAD_PACE, name="head_bias")
+        self._trained = [*tail.trainable_variables, self.weights, self.bias]
+        self._optimiser = keras.optimizers.Adam(settings.rate)
+        self._optimiser.build(self._trained)
+        self._step = _make_step(self)
+        self._embed = make_embed(tail)
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+
+    @property
+    def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """W and b as they are now."""
+        return np.array(self.weights) * np.float32(_HEAD_PACE), np.array(self.bias) * np.float32(_HEAD_PACE)
+
+    def run(
+        self,
+        features: Features,
+        training: Rows,
+        validation: Rows | None,
+        *,
+        resume: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None,
+        save: Saver,
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> None:
+        """Train until the epochs are through or the validation loss has stopped falling.
+
+        The tail and the head are left as they were after the best epoch; that may be the start.
+
+        Args:
+            features: What the frozen trunk made of the photos.
+            training: What is learned from; each epoch takes one copy of each photo.
+            validation: What the best epoch is chosen by; without it the last one is taken.
+            resume: What `save` was given by an interrupted run.
+            save: Called after each epoch with all that is needed to go on.
+            progress: Called with steps done, all steps and a note.
+        """
+        best = self._vector()
+        lowest = np.inf
+        if resume:
+            best, lowest = self._restore(*resume)
+        elif validation is not None:
+            lowest = self._measure(features, validation)["loss"]
+        for epoch in range(len(self.history), self.settings.epochs):
+            if validation is not None and epoch - self.best_epoch >= self.settings.patience:
+                break
+            entry = self._epoch(features, training, epoch, progress)
+            if validation is not None:
+                judged = self._measure(features, validation)
+                entry |= {f"validation_{name}": value for name, value in judged.items()}
+            self.history.append(entry)
+            if entry.get("validation_loss", -np.inf) < lowest:
+                best, self.best_epoch = self._vector(), epoch + 1
+                lowest = entry.get("validation_loss", lowest)
+            save(
+                self._arrays(best),
+                {"history": self.history, "best": self.best_epoch, "lowest": float(lowest)},
+            )
+        self._assign(self._trained, best)
+
+    def embed(self, features: Features, rows: NDArray[np.int64]) -> Array:
+        """Give the mapped embeddings of `rows`, float64 [N, D]."""
+        return embed_rows(self._embed, features, rows)
+
+    def _epoch(
+        self,
+        features: Features,
+        training: Rows,
+        epoch: int,
+        progress: Callable[[int, int, str], None] | None,
+    ) -> dict[str, float]:
+        generator = np.random.default_rng([self.settings.seed, 2, epoch])
+        order = generator.permutation(len(training.targets))
+        copies = training.first + generator.integers(training.rows)
+        steps = -(-len(order) // self.settings.batch)
+        total, right, losses = steps * self.settings.epochs, 0.0, 0.0
+        for step, chosen in enumerate(np.array_split(order, steps)):
+            done = epoch * steps + step
+            self._optimiser.learning_rate.assign(self.settings.rate * (1 + np.cos(np.pi * done / total)) / 2)
+            targets = training.targets[chosen]
+            importance = self.class_weights[targets].astype(np.float32)
+            loss, hits = self._step(features.take(copies[chosen]), targets, importance)
+            losses, right = losses + float(loss) * len(chosen), right + float(hits)
+            if progress:
+                progress(done + 1, total, f"epoch {epoch + 1}, loss {float(loss):.3f}")
+        return {"phase": 2, "epoch": epoch + 1, "loss": losses / len(order), "accuracy": right / len(order)}
+
+    def _measure(self, features: Features, part: Rows) -> dict[str, float]:
+        given = probabilities(self.embed(features, part.first), *self.head)
+        return judge(given, part.targets, self.class_weights)
+
+    def _vector(self) -> NDArray[np.float32]:
+        return _flatten(self._trained)
+
+    def _arrays(self, best: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+        moments = [variable for variable in self._optimiser.variables if variable.shape]
+        return {"now": self._vector(), "best": best, "moments": _flatten(moments)}
+
+    def _restore(
+        self, arrays: dict[str, NDArray[Any]], state: dict[str, Any]
+    ) -> tuple[NDArray[np.float32], float]:
+        self.history, self.best_epoch = list(state["history"]), int(state["best"])
+        self._assign(self._trained, arrays["now"])
+        self._assign(
+            [variable for variable in self._optimiser.variables if variable.shape], arrays["moments"]
+        )
+        return arrays["best"], float(state["lowest"])
+
+    @staticmethod
+    def _assign(variables: list[Any], vector: NDArray[np.float32]) -> None:
+        start = 0
+        for variable in variables:
+            count = int(np.prod(variable.shape))
+            variable.assign(vector[start : start + count].reshape(variable.shape))
+            start += count
+
+
+def _flatten(variables: list[Any]) -> NDArray[np.float32]:
+    return np.concatenate([np.asarray(variable, np.float32).ravel() for variable in variables])
+
+
+def make_embed(tail: Any) -> Embed:
+    """Compile `tail` for use as it is: features float32 [N, ...] -> embeddings float32 [N, D]."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32)]
+    forward = tf.function(lambda features: tail(features, training=False), input_signature=signature)
+    return lambda features: np.asarray(forward(features))
+
+
+def embed_rows(embed: Embed, features: Features, rows: NDArray[np.int64]) -> Array:
+    """Give the mapped embeddings of `rows`, float64 [N, D]."""
+    starts = range(0, len(rows), _EVALUATION_BATCH)
+    parts = [embed(features.take(rows[start : start + _EVALUATION_BATCH])) for start in starts]
+    return apply_map(np.concatenate(parts))
+
+
+def _make_step(owner: BlockTraining) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    tail, trained, optimiser = owner.tail, owner._trained, owner._optimiser
+    signature = [
+        tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.float32),
+    ]
+
+    def step(features: Any, targets: Any, importance: Any) -> Any:
+        with tf.GradientTape() as tape:
+            # inference mode: normalisation keeps ImageNet's statistics
+            mapped = _map(tail(features, training=False))
+            logits = (mapped @ owner.weights.value + owner.bias.value) * _HEAD_PACE
+            losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
+            loss = tf.reduce_mean(losses * importance)
+        variables = [variable.value for variable in trained]
+        optimiser.apply(tape.gradient(loss, variables), trained)
+        hits = tf.cast(tf.argmax(logits, axis=1) == targets, tf.float32)
+        return loss, tf.reduce_sum(hits)
+
+    compiled: Callable[..., Any] = tf.function(step, input_signature=signature)
+    return compiled
+
+
+def _map(embedding: Any) -> Any:
+    """Give `device.codes.apply_map` with a slope that has an end: l2(sign(e) sqrt(|e|))."""
+    import tensorflow as tf
+
+    root = tf.sqrt(tf.abs(embedding) + _ROOT_EPSILON) - _ROOT_EPSILON**0.5
+    return tf.math.l2_normalize(tf.sign(embedding) * root, axis=1)

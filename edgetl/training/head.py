@@ -1,0 +1,144 @@
+"""Phase 1: the softmax head, trained in NumPy on embeddings that were computed once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..evaluate import judge
+
+Array = NDArray[np.float64]
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's customary constants (Kingma and Ba 2015)
+_DECAY = 1e-4  # of the weights, as in ridge; keeps separable classes from growing without end
+
+
+@dataclass(frozen=True)
+class HeadFit:
+    """A trained head and how it came about.
+
+    Attributes:
+        weights: float32 [D, C] on mapped embeddings.
+        bias: float32 [C].
+        history: One entry an epoch.
+    """
+
+    weights: NDArray[np.float32]
+    bias: NDArray[np.float32]
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Mapped embeddings [N, D] and the numbers of their classes [N]."""
+
+    mapped: Array
+    targets: NDArray[np.int64]
+
+
+def fit_head(
+    training: Examples,
+    validation: Examples | None,
+    class_weights: Array,
+    *,
+    epochs: int,
+    rate: float,
+    batch: int,
+    seed: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> HeadFit:
+    """Train a softmax head with Adam; the rate falls to zero along a half cosine.
+
+    Args:
+        training: What is learned from.
+        validation: What the best epoch is chosen by; without it the last one is taken.
+        class_weights: [C], what an example of each class counts.
+        epochs: Passes over the training examples.
+        rate: Adam's learning rate at the start.
+        batch: Examples in a step.
+        seed: Of the order.
+        progress: Called with epochs done and all.
+
+    Returns:
+        The head of the epoch with the lowest validation loss.
+    """
+    dimensions, classes = training.mapped.shape[1], len(class_weights)
+    # the bias is one more row, fed by a constant
+    parameters = np.zeros((dimensions + 1, classes))
+    adam = _Adam(parameters.shape)
+    best, lowest, history = parameters, np.inf, []
+    steps = -(-len(training.targets) // batch)
+    for epoch in range(epochs):
+        order = np.random.default_rng([seed, 1, epoch]).permutation(len(training.targets))
+        for step, rows in enumerate(np.array_split(order, steps)):
+            part = Examples(training.mapped[rows], training.targets[rows])
+            progressed = (epoch * steps + step) / (epochs * steps)
+            gradient = _gradient(parameters, part, class_weights)
+            parameters = parameters - rate * (1 + np.cos(np.pi * progressed)) / 2 * adam.step(gradient)
+        entry = _measure(parameters, training, validation, class_weights)
+        history.append({"phase": 1, "epoch": epoch + 1, **entry})
+        judged = entry.get("validation_loss", -epoch)
+        if judged < lowest:
+            best, lowest = parameters, judged
+        if progress:
+            progress(epoch + 1, epochs)
+    return HeadFit(best[:-1].astype(np.float32), best[-1].astype(np.float32), history)
+
+
+def probabilities(mapped: Array, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> Array:
+    """Give softmax(mapped @ weights + bias) as float64 [N, C]."""
+    return softmax(mapped @ weights.astype(np.float64) + bias)
+
+
+def softmax(logits: Array) -> Array:
+    """Give the softmax over the last axis."""
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    normalised: Array = powers / powers.sum(-1, keepdims=True)
+    return normalised
+
+
+def balance(targets: NDArray[np.int64], classes: int, weigh: bool) -> Array:
+    """Give what an example of each class counts: N / (C n_c), so that the mean over examples is 1."""
+    counts = np.bincount(targets, minlength=classes)
+    if not weigh:
+        return np.ones(classes)
+    weighed: Array = len(targets) / (classes * np.maximum(1, counts))
+    return weighed
+
+
+class _Adam:
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.first, self.second, self.steps = np.zeros(shape), np.zeros(shape), 0
+
+    def step(self, gradient: Array) -> Array:
+        """Give the step for a rate of 1."""
+        self.steps += 1
+        self.first = _BETA1 * self.first + (1 - _BETA1) * gradient
+        self.second = _BETA2 * self.second + (1 - _BETA2) * gradient**2
+        mean = self.first / (1 - _BETA1**self.steps)
+        spread = np.sqrt(self.second / (1 - _BETA2**self.steps))
+        step: Array = mean / (spread + _EPSILON)
+        return step
+
+
+def _gradient(parameters: Array, examples: Examples, class_weights: Array) -> Array:
+    errors = softmax(examples.mapped @ parameters[:-1] + parameters[-1])  # [N, C]
+    errors[np.arange(len(errors)), examples.targets] -= 1
+    errors *= class_weights[examples.targets, None] / len(errors)
+    gradient = np.vstack([examples.mapped.T @ errors, errors.sum(0)])
+    gradient[:-1] += _DECAY * parameters[:-1]
+    return gradient
+
+
+def _measure(
+    parameters: Array, training: Examples, validation: Examples | None, class_weights: Array
+) -> dict[str, float]:
+    entry: dict[str, float] = {}
+    for prefix, part in (("", training), ("validation_", validation)):
+        if part is not None:
+            given = softmax(part.mapped @ parameters[:-1] + parameters[-1])
+            judged = judge(given, part.targets, class_weights)
+            entry |= {f"{prefix}{name}": value for name, value in judged.items()}
+    return entry

@@ -1,0 +1,322 @@
+"""Fine-tuning from end to end."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from converters.source import FloatHead, TrainedModel
+from device.codes import apply_map
+from device.preprocess import Preprocessing
+
+from .. import __version__
+from ..backbones import load_backbone
+from ..backbones.registry import require_keras
+from ..errors import TrainingError
+from ..evaluate import Evaluation, tabulate
+from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, find_photos, name_some, split_photos
+from .blocks import BlockTraining, Rows, embed_rows, make_embed
+from .curve import draw_curve
+from .cut import freeze_normalisation, split_backbone
+from .features import Features, extract
+from .head import Examples, balance, fit_head, probabilities
+from .settings import Settings
+from .trunk import compile_trunk
+from .workfolder import WorkFolder, check_output, fingerprint
+
+METRICS_FILE, CURVE_FILE = "metrics.json", "curve.png"
+Progress = Callable[[str, int, int, str], None]
+Embedding = Callable[[Features, NDArray[np.int64]], NDArray[np.float64]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What fine-tuning gave.
+
+    Attributes:
+        folder: Where the trained model lies.
+        model: The trained model.
+        metrics: What ``metrics.json`` holds.
+        warnings: What the user should know, a sentence each.
+    """
+
+    folder: Path
+    model: TrainedModel
+    metrics: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+
+def finetune(
+    photos: str | Path,
+    out: str | Path,
+    settings: Settings | None = None,
+    *,
+    split: str | Path | None = None,
+    force: bool = False,
+    restart: bool = False,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> Outcome:
+    """Teach a backbone the classes of a folder of photos.
+
+    Phase 1 trains a softmax head on cached embeddings. Phase 2 trains the last blocks with it, at a lower
+    rate and with normalisation frozen, on features cached where the blocks begin. A run that was
+    interrupted is continued when it is started again with the same settings.
+
+    Args:
+        photos: A folder with one folder a class; see `edgetl.photos.find_photos`.
+        out: The folder of the trained model to make.
+        settings: How to train.
+        split: A CSV file of lines ``path,part``.
+        force: Replace a trained model that is already there.
+        restart: Begin anew where an interrupted run would be continued.
+        progress: Called with the stage, steps done, all steps and a note.
+        **changes: Fields of `Settings` that differ from `settings`, such as ``epochs=4``.
+
+    Raises:
+        PhotosError: The photos cannot be used.
+        BackboneError: The backbone is unknown.
+        OutputExistsError: `out` is there and `force` is false.
+        TrainingError: A setting is out of range, or an interrupted run had others.
+        StorageError: The disk is full or not writable.
+
+    Example:
+        >>> finetune("photos", "mugs", epochs=4).metrics["validation"]["accuracy"]  # doctest: +SKIP
+        0.97
+    """
+    chosen = dataclasses.replace(settings or Settings(), **changes)
+    out = Path(out).absolute()
+    check_output(out, force)
+    photo_set = split_photos(find_photos(Path(photos).absolute(), split), chosen.validation, chosen.seed)
+    require_keras()
+    identity = {
+        "settings": chosen.to_dict(),
+        "photos": fingerprint(photo_set.photos, photo_set.root),
+        "versions": _versions(),
+    }
+    with WorkFolder(out).open(identity, restart) as work:
+        run = _Run(photo_set, chosen, work, progress or _silent)
+        return run.run()
+
+
+@dataclass
+class _Run:
+    """One run; its parts in the order they are made."""
+
+    photo_set: PhotoSet
+    settings: Settings
+    work: WorkFolder
+    progress: Progress
+    seconds: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def run(self) -> Outcome:
+        import keras
+
+        keras.utils.set_random_seed(self.settings.seed)
+        self.warnings += self.photo_set.warnings
+        self.progress("backbone", 0, 1, self.settings.backbone)
+        backbone, preprocessing = load_backbone(self.settings.backbone, resize=self.settings.resize)
+        trunk, tail = self._cut(backbone)
+        features = self._features(trunk, preprocessing)
+        training = self._rows(features, TRAINING)
+        validation = self._rows(features, VALIDATION)
+        embed = _embedder(tail)
+        history, head = self._head(features, training, validation, embed)
+        if tail is not None:
+            head, more = self._blocks(tail, head, features, training, validation)
+            history = history + more
+        model = self._model(backbone, preprocessing, head, features)
+        judged = {part: self._judge(features, part, embed, head) for part in (VALIDATION, TEST)}
+        metrics = self._metrics(history, judged, features)
+        return self._publish(model, metrics)
+
+    def _cut(self, backbone: Any) -> tuple[Any, Any]:
+        if self.settings.head_only:
+            return backbone, None
+        trunk, tail = split_backbone(backbone, self.settings.blocks)
+        freeze_normalisation(tail)
+        return trunk, tail
+
+    def _features(self, trunk: Any, preprocessing: Preprocessing) -> Features:
+        photos, augmentation = self.photo_set.photos, self.settings.augmentation
+        images = len(photos) + augmentation.copies * len(self.photo_set.part(TRAINING))
+        started = time.perf_counter()
+        features = extract(
+            photos,
+            lambda: compile_trunk(trunk, preprocessing, images),
+            preprocessing,
+            augmentation,
+            seed=self.settings.seed,
+            folder=self.work.path,
+            progress=lambda done, total: self.progress("features", done, total, f"{images} images"),
+        )
+        self.seconds["features"] = time.perf_counter() - started
+        if features.problems:
+            told = name_some(features.problems, 10)
+            self.warnings.append(f"{len(features.problems)} photos cannot be read and were left out: {told}")
+        self._refuse_lost_classes(features)
+        return features
+
+    def _head(
+        self, features: Features, training: Rows, validation: Rows, embed: Embedding
+    ) -> tuple[list[dict[str, float]], FloatHead]:
+        started = time.perf_counter()
+        settings = self.settings
+        # the blocks' phase sees copies; where the backbone stays as it is, the head does
+        rows = _every_row(training) if settings.head_only else training
+        fit = fit_head(
+            Examples(embed(features, rows.first), rows.targets),
+            Examples(embed(features, validation.first), validation.targets)
+            if len(validation.first)
+            else None,
+            self._class_weights(training),
+            epochs=settings.head_epochs,
+            rate=settings.head_rate,
+            batch=settings.batch,
+            seed=settings.seed,
+            progress=lambda done, total: self.progress("head", done, total, ""),
+        )
+        self.seconds["head"] = time.perf_counter() - started
+        return fit.history, (fit.weights, fit.bias)
+
+    def _blocks(
+        self, tail: Any, head: FloatHead, features: Features, training: Rows, validation: Rows
+    ) -> tuple[FloatHead, list[dict[str, float]]]:
+        started = time.perf_counter()
+        phase = BlockTraining(tail, head, self._class_weights(training), self.settings)
+        phase.run(
+            features,
+            training,
+            validation if len(validation.first) else None,
+            resume=self.work.load(),
+            save=self.work.save,
+            progress=lambda done, total, note: self.progress("blocks", done, total, note),
+        )
+        self.seconds["blocks"] = time.perf_counter() - started
+        return phase.head, phase.history
+
+    def _rows(self, features: Features, part: str) -> Rows:
+        place = {label: index for index, label in enumerate(self.photo_set.labels)}
+        photos = self.photo_set.photos
+        kept = np.array(
+            [photo.part == part and bool(rows) for photo, rows in zip(photos, features.rows, strict=True)]
+        )
+        targets = np.array([place[photo.label] for photo in photos], np.int64)
+        return Rows(features.first[kept], features.rows[kept], targets[kept])
+
+    def _class_weights(self, training: Rows) -> NDArray[np.float64]:
+        return balance(training.targets, len(self.photo_set.labels), self.settings.class_weights)
+
+    def _refuse_lost_classes(self, features: Features) -> None:
+        found = np.bincount(self._rows(features, TRAINING).targets, minlength=len(self.photo_set.labels))
+        lost = [label for label, count in zip(self.photo_set.labels, found, strict=True) if not count]
+        if lost:
+            raise TrainingError(
+                f"no training photo of these classes can be read: {', '.join(lost)}; "
+                f"{name_some(features.problems, 3)}"
+            )
+
+    def _model(
+        self, backbone: Any, preprocessing: Preprocessing, head: FloatHead, features: Features
+    ) -> TrainedModel:
+        readable = [
+            (photo.path, photo.label)
+            for photo, rows in zip(self.photo_set.photos, features.rows, strict=True)
+            if rows and photo.part != TEST
+        ]
+        return TrainedModel(
+            backbone=backbone,
+            backbone_name=self.settings.backbone,
+            preprocessing=preprocessing,
+            labels=self.photo_set.labels,
+            head=head,
+            photos=tuple(readable),
+            info={"settings": self.settings.to_dict(), "versions": _versions()},
+        )
+
+    def _judge(self, features: Features, part: str, embed: Embedding, head: FloatHead) -> Evaluation | None:
+        rows = self._rows(features, part)
+        if not len(rows.first):
+            return None
+        said = probabilities(embed(features, rows.first), *head).argmax(1)
+        labels = self.photo_set.labels
+        return tabulate([labels[index] for index in rows.targets], [labels[index] for index in said])
+
+    def _metrics(
+        self, history: list[dict[str, float]], judged: dict[str, Evaluation | None], features: Features
+    ) -> dict[str, Any]:
+        blocks = [entry for entry in history if entry["phase"] == 2]
+        return {
+            "labels": list(self.photo_set.labels),
+            "photos": {
+                part: self.photo_set.counts(part)
+                for part in (TRAINING, VALIDATION, TEST)
+                if self.photo_set.part(part)
+            },
+            "ignored_files": self.photo_set.ignored,
+            "skipped": list(features.problems),
+            "warnings": list(self.warnings),
+            **{part: evaluation.to_dict() if evaluation else None for part, evaluation in judged.items()},
+            "history": history,
+            "epochs": {"head": len(history) - len(blocks), "blocks": len(blocks)},
+            "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
+            "resumed": self.work.resumed,
+            "settings": self.settings.to_dict(),
+            "versions": _versions(),
+            "machine": platform.machine(),
+        }
+
+    def _publish(self, model: TrainedModel, metrics: dict[str, Any]) -> Outcome:
+        self.progress("saving", 0, 1, str(self.work.out))
+        built = self.work.path / "model"
+        info = dict(model.info) | {name: metrics[name] for name in (VALIDATION, TEST, "epochs", "seconds")}
+        model = dataclasses.replace(model, info=info)
+        model.save(built, force=True)
+        (built / METRICS_FILE).write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False))
+        draw_curve(metrics["history"], built / CURVE_FILE)
+        self.work.finish(built)
+        self.progress("saving", 1, 1, str(self.work.out))
+        return Outcome(self.work.out, model, metrics, tuple(self.warnings))
+
+
+def _embedder(tail: Any) -> Embedding:
+    """Give a function of features and rows that gives mapped embeddings, with the tail as it is then."""
+    if tail is None:
+        return lambda features, rows: apply_map(features.take(rows))
+    embed = make_embed(tail)
+    return lambda features, rows: embed_rows(embed, features, rows)
+
+
+def _every_row(training: Rows) -> Rows:
+    first = [
+        np.arange(start, start + count) for start, count in zip(training.first, training.rows, strict=True)
+    ]
+    rows = np.concatenate(first)
+    return Rows(rows, np.ones_like(rows), np.repeat(training.targets, training.rows))
+
+
+def _versions() -> dict[str, str]:
+    names = ("tensorflow", "keras", "numpy", "ai-edge-litert")
+    return {"edgetl": __version__} | {name: _version(name) for name in names}
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"
+
+
+def _silent(stage: str, done: int, total: int, note: str) -> None:
+    pass
