@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -76,7 +77,7 @@ def status_of(learner: Learner) -> Status:
             "bytes": store.size(),
             "position": store.position(),
             "versions": len(store.versions()),
-            "read_only": store.read_only,
+            "writable": store.path is None or os.access(store.path, os.W_OK),
         },
         head={"name": learner.head.name, "digest": learner.head.digest()},
         runtime={

@@ -125,7 +125,7 @@ class Database:
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         """Run a statement and give all its rows."""
-        with self.lock, errors_told(self.name):
+        with self._open_for_use():
             return self.connection.execute(statement, values).fetchall()
 
     def value(self, statement: str, values: Sequence[Any] = ()) -> Any:
@@ -136,7 +136,7 @@ class Database:
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Hold the file's one write lock; commit durably at the end, or leave everything as it was."""
-        with self.lock, errors_told(self.name):
+        with self._open_for_use():
             if self.read_only:
                 raise StorageError(
                     errno.EROFS,
@@ -155,7 +155,7 @@ class Database:
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
         """See one unchanging state over several statements."""
-        with self.lock, errors_told(self.name):
+        with self._open_for_use():
             inner = self.connection.in_transaction
             if not inner:
                 self.connection.execute("BEGIN")
@@ -164,6 +164,13 @@ class Database:
             finally:
                 if not inner:
                     self.connection.rollback()
+
+    @contextlib.contextmanager
+    def _open_for_use(self) -> Iterator[None]:
+        with self.lock, errors_told(self.name):
+            if self.closed:
+                raise StateError(f"{self.name} is closed; open it again")
+            yield
 
     def close(self) -> None:
         """Close the connection; calling it again does nothing."""

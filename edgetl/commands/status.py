@@ -153,7 +153,7 @@ def _plain(status: Status, checked: int | None) -> list[str]:
         f"Model    {model['name']}: {model['backbone']}, {model['quantisation']}, {model['dimensions']} dimensions,"
         f" {(model['bytes'] or 0) / 1e6:.1f} MB",
         f"State    {where}: {state['bytes'] / 1e6:.2f} MB, {plural(state['versions'], 'version')}"
-        f"{', read-only' if state['read_only'] else ''}",
+        f"{'' if state['writable'] else ', read-only'}",
         f"Head     {status.head['name']} ({status.head['digest'][:12]})",
         f"Runtime  {runtime['name']} {runtime['version']}, {plural(runtime['threads'], 'thread')}, {runtime['delegate']}",
     ]

@@ -13,7 +13,17 @@ import numpy as np
 import pytest
 
 from device.errors import EmbeddingError, SampleNotFoundError, StateBusyError, StateError, StorageError
-from device.store import LabChange, ModelIdentity, NewSample, Sample, SampleRun, Store, database, journal, schema
+from device.store import (
+    LabChange,
+    ModelIdentity,
+    NewSample,
+    Sample,
+    SampleRun,
+    Store,
+    database,
+    journal,
+    schema,
+)
 from device.store.merge import merge
 
 IDENTITY = ModelIdentity("a" * 64, 8, "signed_sqrt_l2", "tiny", "tiny.tflite")
@@ -201,7 +211,8 @@ def test_two_processes_teach_one_file_and_lose_nothing(path: Path) -> None:
         "store.close()"
     )
     children = [
-        subprocess.Popen([sys.executable, "-c", program, str(path), label], cwd=ROOT) for label in ("mug", "bowl")
+        subprocess.Popen([sys.executable, "-c", program, str(path), label], cwd=ROOT)
+        for label in ("mug", "bowl")
     ]
     assert [child.wait(60) for child in children] == [0, 0]
     with Store.open(path, IDENTITY) as store:
@@ -295,7 +306,7 @@ def test_a_newer_file_is_refused_politely_and_left_alone(path: Path) -> None:
     with Store.open(path, IDENTITY) as store:
         store.database.rows(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     before = path.read_bytes()
-    with pytest.raises(StateError, match="newer edgetl.*update"):
+    with pytest.raises(StateError, match=r"newer edgetl.*update"):
         Store.open(path, IDENTITY)
     assert path.read_bytes() == before
 
