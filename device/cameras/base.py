@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -43,7 +44,7 @@ class Frame:
         label: The subfolder's name when the source is a folder with one subfolder per label, else None.
     """
 
-    image: Image
+    image: Image = field(repr=False)
     time: float
     index: int
     source: str
@@ -177,7 +178,7 @@ class Pace:
         self._interval = 1.0 / fps if fps else 0.0
         self._clock = clock
         self._sleep = sleep
-        self._due = 0.0
+        self._due = -math.inf
 
     def delay(self) -> float:
         """Seconds until the next round is due, 0.0 when it is."""
@@ -187,7 +188,8 @@ class Pace:
         """Note that a round has begun; one that came late does not make the next ones hurry."""
         if self._interval:
             now = self._clock()
-            self._due = max(self._due, now - self._interval) + self._interval
+            late = now - self._due >= self._interval
+            self._due = (now if late else self._due) + self._interval
 
     def wait(self) -> None:
         """Sleep until the next round is due and begin it."""

@@ -102,7 +102,12 @@ def draw(scene: str, index: int = 0) -> Image:
 def _colour(scene: str, digest: bytes) -> tuple[int, ...]:
     if scene in _COLOURS:
         return _COLOURS[scene]
-    return tuple(round(255 * part) for part in colorsys.hsv_to_rgb(digest[5] / 255, 0.85, 0.85))
+    hue, strength, light = (
+        byte / 256 for byte in digest[13:16]
+    )  # these bytes keep everyday labels well apart
+    return tuple(
+        round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.5 + strength / 2, 0.4 + 0.6 * light)
+    )
 
 
 def _shape(kind: int, centre: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:

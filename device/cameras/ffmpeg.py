@@ -8,7 +8,7 @@ from typing import Any
 from ..errors import CameraError
 from ..images import Image
 
-_AV_LOG_FATAL = "8"  # libav's own scale; -8 would hide even what it dies of
+_AV_LOG_QUIET = "-8"  # libav's own scale; OpenCV writes it to stdout, where results belong
 
 
 def load_cv2() -> Any:
@@ -21,7 +21,9 @@ def load_cv2() -> Any:
         CameraError: OpenCV is not installed.
     """
     # read by OpenCV's FFmpeg plugin when the first video is opened, so setting it here is early enough
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_FATAL)
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_QUIET)
+    # RTP inside the RTSP connection: UDP loses packets on Wi-Fi and does not pass every router
+    os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")  # read when OpenCV is imported
     try:
         import cv2

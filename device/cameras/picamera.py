@@ -7,6 +7,7 @@ R, G, B, and its ``RGB888`` as B, G, R. ``BGR888`` is asked for; what comes is c
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import re
 from typing import Any
@@ -116,6 +117,8 @@ def load_picamera2() -> Any:
             f"picamera2 cannot be imported ({type(error).__name__}: {error}); install it with: {_INSTALL} "
             "and, in a virtual environment, make that with --system-site-packages"
         ) from error
+    # what it logs before raising is in the error we raise; whoever sets up logging still gets it
+    logging.getLogger("picamera2").addHandler(logging.NullHandler())
     return picamera2
 
 

@@ -31,6 +31,8 @@ _SECRET = re.compile(r"pass|pwd|token|key|secret|auth", re.IGNORECASE)
 def stream_device(url: str, timeout: float) -> Device:
     """Return the device for a stream's address: FFmpeg for RTSP and containers, else HTTP."""
     parts = urllib.parse.urlsplit(url)
+    # a silent server is noticed, and asked again, within the time that `read` waits
+    timeout = max(1.0, timeout / 2)
     if not parts.hostname:
         raise CameraError(
             f"the stream's address {redacted(url)!r} names no host; expected rtsp://HOST/PATH or the like"
@@ -58,7 +60,7 @@ def redacted(url: str) -> str:
 
 
 class FfmpegDevice(Device):
-    """Any stream FFmpeg understands, RTSP above all (over TCP, which is OpenCV's choice)."""
+    """Any stream FFmpeg understands, RTSP above all (over TCP)."""
 
     kind = "stream"
 

@@ -15,6 +15,7 @@ from .options import Options
 
 _ASSUMED_FPS = 25.0
 _BELIEVABLE_FPS = 1000.0
+_TRIES_AT_DAMAGE = 5
 
 
 class VideoCamera(Camera):
@@ -81,13 +82,16 @@ class VideoCamera(Camera):
         if self.options.fps and self.options.fps < self._film_fps:
             target = math.floor(self._wanted * self._film_fps / self.options.fps + 1e-6)
         self._wanted += 1
-        while self._position < target:
-            if not self._capture.grab():
+        while self._position <= target:
+            if not self._grab():
                 return None
             self._position += 1
-        done, image = self._capture.read()
-        self._position += bool(done)
+        done, image = self._capture.retrieve()
         return image if done else None
+
+    def _grab(self) -> bool:
+        """Go one frame on; a damaged place makes OpenCV fail a few times before it finds the next good frame."""
+        return any(self._capture.grab() for _ in range(_TRIES_AT_DAMAGE))
 
     def _start_again(self) -> None:
         self._past += self._position / self._film_fps
@@ -103,7 +107,7 @@ class VideoCamera(Camera):
         tolerance = max(2, self._promised // 50)  # containers miscount by one or two
         if self._promised - self._position > tolerance:
             self.tell(
-                f"{self.source} ended after {self._position} of {self._promised} frames: it is cut off or damaged there"
+                f"{self.source} gave only {self._position} of {self._promised} frames: it is damaged or cut off"
             )
             self._promised = 0  # told once
         raise EndOfSource(f"{self.source} is at its end after {self._position} frames")
