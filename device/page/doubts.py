@@ -117,6 +117,15 @@ class Doubts:
                 self._done.append(item.unit)
                 self.version += 1
 
+    def drop_like(self, embedding: NDArray[np.float32]) -> None:
+        """Take out what looks like a frame that was just taught."""
+        unit = _unit(embedding)
+        with self._lock:
+            like = [item.id for item in self._items.values() if float(unit @ item.unit) > _SAME]
+            for number in like:
+                del self._items[number]
+            self.version += bool(like)
+
     def review(self, predict: Callable[[NDArray[np.float32]], Prediction]) -> None:
         """Judge all frames anew after the head has learned; what it is sure of now leaves the queue.
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +15,10 @@ from ..labels import check_label
 from ..learner import Learner
 from ..store import Entry
 from .doubts import Doubts
-from .loop import Loop
+from .loop import Loop, Moment
 
 _DRAFTS = 64  # labels that were added and not taught yet
+_GROUPS = 500
 
 
 class Lessons:
@@ -29,22 +32,30 @@ class Lessons:
     """
 
     def __init__(self, learner: Learner, loop: Loop, doubts: Doubts, changed: Callable[[], None]) -> None:
-        self.version = 1
         self._learner, self._loop, self._doubts, self._changed = learner, loop, doubts, changed
         self._lock = threading.RLock()
         self._exporting = threading.Lock()
-        self._drafts: list[str] = []
+        self._order: list[str] = []  # labels stay where they are on the page, new ones come last
+        self._drafts: set[str] = set()
+        self._edits = 1  # changes of what is not in the state file
         self._taught_frame = 0
-        self._hold, self._held = "", 0  # what is held down now, and how many samples it taught
+        self._hold = ""
+        self._groups: deque[int] = deque(maxlen=_GROUPS)  # changes that one undo takes back, newest last
+        self._position = learner.store.position()
         self._report: tuple[int, dict[str, Any]] | None = None
 
+    @property
+    def version(self) -> int:
+        """Grows with every change, also with those that other processes make to the state file."""
+        return self._edits + self._learner.store.position()
+
     def labels(self) -> list[dict[str, Any]]:
-        """List the labels with their counts; those not taught yet come last."""
-        counts = self._counts()
-        drafts = [name for name in self._drafts if name not in counts]
-        return [{"label": name, "samples": count} for name, count in counts.items()] + [
-            {"label": name, "samples": 0} for name in drafts
-        ]
+        """List the labels with their counts, 0 for those that wait to be taught."""
+        with self._lock:
+            counts = dict.fromkeys(sorted(self._drafts), 0) | self._counts()
+            self._order = [label for label in self._order if label in counts]
+            self._order += [label for label in counts if label not in self._order]
+            return [{"label": label, "samples": counts[label]} for label in self._order]
 
     def add(self, label: str) -> str:
         """Offer a label to be taught; until its first sample it is remembered by the page alone.
@@ -58,8 +69,8 @@ class Lessons:
                 raise LabelError(f"the label {label!r} is there already; choose another name")
             if len(self._drafts) >= _DRAFTS:
                 raise LabelError(f"{_DRAFTS} labels wait to be taught already; teach or delete one first")
-            self._drafts.append(label)
-            self._bump()
+            self._drafts.add(label)
+            self._edited()
         return label
 
     def teach(self, label: str, hold: str = "") -> dict[str, Any]:
@@ -73,17 +84,20 @@ class Lessons:
             CameraError: No new frame came.
         """
         label = check_label(label)
-        moment = self._loop.newer(self._taught_frame)  # waits, so not under the lock
-        with self._lock:
-            while moment.number <= self._taught_frame:  # somebody else taught it meanwhile
-                moment = self._loop.newer(self._taught_frame)
-            frame = moment.frame
+        while True:
+            moment = self._loop.newer(self._taught_frame)  # waits, so not under the lock
+            with self._lock:
+                if moment.number > self._taught_frame:  # else somebody else taught it meanwhile
+                    return self._teach(moment, label, hold)
+
+    def _teach(self, moment: Moment, label: str, hold: str) -> dict[str, Any]:
+        frame = moment.frame
+        with self._one_change(hold):
             sample = self._learner.learn_one(frame.image, label, frame.source, embedding=moment.embedding)
-            self._taught_frame = moment.number
-            same = bool(hold) and hold == self._hold
-            self._hold, self._held = hold, self._held + 1 if same else 1
-            self._forget_draft(label)
-            self._bump()
+        self._taught_frame = moment.number
+        self._drafts.discard(label)
+        self._doubts.drop_like(moment.embedding)
+        self._changed()
         return {"id": sample.id, "label": label, "samples": self._counts().get(label, 0)}
 
     def release(self) -> None:
@@ -101,17 +115,13 @@ class Lessons:
             ``undone``, how many changes, 0 when nothing was left; ``message``, what they were.
         """
         with self._lock:
-            wanted = max(1, self._held)
-            self._hold, self._held = "", 0
-            entries: list[Entry] = []
-            for _ in range(wanted):
-                entry = self._learner.undo()
-                if entry is None:
-                    break
-                entries.append(entry)
-            self._bump()
+            self._hold = ""
+            self._forget_groups_of_others()
+            wanted = self._groups.pop() if self._groups else 1
+            undone = [entry for entry in (self._learner.undo() for _ in range(wanted)) if entry is not None]
+            self._position = self._learner.store.position()
         self.release()
-        return {"undone": len(entries), "message": describe(entries)}
+        return {"undone": len(undone), "message": describe(undone)}
 
     def rename(self, old: str, new: str) -> str:
         """Rename a label; the name of another one joins the two.
@@ -121,14 +131,16 @@ class Lessons:
         """
         new = check_label(new)
         with self._lock:
+            self._check_known(old)
             if old in self._counts():
-                self._learner.rename_label(old, new)
-            elif old not in self._drafts:
-                raise LabelError(f"there is no label {old!r}; reload the page")
-            elif new not in self._drafts and new not in self._counts():
-                self._drafts.append(new)
-            self._forget_draft(old)
-            self._changed_by_hand()
+                with self._one_change():
+                    self._learner.rename_label(old, new)
+            elif new not in self._counts():
+                self._drafts.add(new)
+            self._drafts.discard(old)
+            self._order = [new if label == old else label for label in self._order if label != new]
+            self._edited()
+        self.release()
         return new
 
     def delete(self, label: str) -> None:
@@ -138,12 +150,13 @@ class Lessons:
             LabelError: There is no such label.
         """
         with self._lock:
+            self._check_known(label)
             if label in self._counts():
-                self._learner.delete_label(label)
-            elif label not in self._drafts:
-                raise LabelError(f"there is no label {label!r}; reload the page")
-            self._forget_draft(label)
-            self._changed_by_hand()
+                with self._one_change():
+                    self._learner.delete_label(label)
+            self._drafts.discard(label)
+            self._edited()
+        self.release()
 
     def relabel(self, number: int, label: str) -> None:
         """Give a sample another label.
@@ -153,9 +166,10 @@ class Lessons:
         """
         label = check_label(label)
         with self._lock:
-            self._learner.relabel(number, label)
-            self._forget_draft(label)
-            self._changed_by_hand()
+            with self._one_change():
+                self._learner.relabel(number, label)
+            self._drafts.discard(label)
+        self.release()
 
     def forget(self, number: int) -> None:
         """Forget a sample, exactly as if it had never been seen.
@@ -163,9 +177,9 @@ class Lessons:
         Raises:
             SampleNotFoundError: There is no such sample.
         """
-        with self._lock:
+        with self._lock, self._one_change():
             self._learner.forget(number)
-            self._changed_by_hand()
+        self.release()
 
     def answer(self, number: int, label: str) -> None:
         """Teach a frame of the queue.
@@ -178,16 +192,17 @@ class Lessons:
             doubt = self._doubts.get(number)
             if doubt is None:
                 raise SampleNotFoundError(f"frame {number} has left the queue; take another one")
-            image = read_photo(doubt.jpeg)  # for the thumbnail
-            self._learner.learn_one(image, label, "page: was unsure", embedding=doubt.embedding)
+            with self._one_change():
+                image = read_photo(doubt.jpeg)  # for the thumbnail
+                self._learner.learn_one(image, label, "page: was unsure", embedding=doubt.embedding)
             self._doubts.settle(number)
-            self._forget_draft(label)
-            self._changed_by_hand()
+            self._drafts.discard(label)
+        self.release()
 
     def skip(self, number: int) -> None:
         """Take a frame out of the queue without teaching it."""
         self._doubts.settle(number)
-        self._bump()
+        self._changed()
 
     def report(self) -> dict[str, Any]:
         """Give the learner's status; computed once after each change, however many ask."""
@@ -206,17 +221,28 @@ class Lessons:
     def _counts(self) -> dict[str, int]:
         return dict(self._learner.head.counts)
 
-    def _forget_draft(self, label: str) -> None:
-        if label in self._drafts:
-            self._drafts.remove(label)
+    def _check_known(self, label: str) -> None:
+        if label not in self._drafts and label not in self._counts():
+            raise LabelError(f"there is no label {label!r}; reload the page")
 
-    def _changed_by_hand(self) -> None:
-        self._hold, self._held = "", 0
-        self._bump()
-        self.release()
+    @contextlib.contextmanager
+    def _one_change(self, hold: str = "") -> Iterator[None]:
+        """Remember the change made within as one that undo takes back; those of one hold together."""
+        self._forget_groups_of_others()
+        yield
+        if hold and hold == self._hold and self._groups:
+            self._groups[-1] += 1
+        else:
+            self._groups.append(1)
+        self._hold = hold
+        self._position = self._learner.store.position()
 
-    def _bump(self) -> None:
-        self.version += 1
+    def _forget_groups_of_others(self) -> None:
+        if self._position != self._learner.store.position():  # another process has changed the state file
+            self._groups.clear()
+
+    def _edited(self) -> None:
+        self._edits += 1
         self._changed()
 
 

@@ -40,6 +40,7 @@ class PageServer:
         open_camera: Opens the camera; called again when it was lost.
         host: Address to listen on.
         port: Port; 0 takes a free one.
+        sign_in: Ask for a session on loopback too, on a machine that others use.
         allow_hosts: Further names the page answers to.
         sessions_file: Keeps who is signed in over a restart; None: memory only.
         fps: Frames a second at most.
@@ -56,6 +57,7 @@ class PageServer:
         *,
         host: str = "127.0.0.1",
         port: int = 8080,
+        sign_in: bool = False,
         allow_hosts: Iterable[str] = (),
         sessions_file: Path | None = None,
         fps: float = 15.0,
@@ -63,7 +65,8 @@ class PageServer:
     ) -> None:
         self._socket = _listen(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
-        self.sessions = None if is_loopback(host) else Sessions(sessions_file, f"edgetl-{self.port}")
+        free = is_loopback(host) and not sign_in
+        self.sessions = None if free else Sessions(sessions_file, f"edgetl-{self.port}")
         self.page = Page(learner, open_camera, fps=fps)
         app = build(self.page, self.sessions, lambda: signed_in(self) if signed_in else None)
         guard = Guard(app, hosts=allow_hosts, sessions=self.sessions)
@@ -90,6 +93,7 @@ class PageServer:
 
     def start(self) -> None:
         """Serve in a thread; returns at once, connections wait until it is ready."""
+        self._socket.listen(_CONNECTIONS)
         self.page.start()
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="edgetl-page", daemon=True

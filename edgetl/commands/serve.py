@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     help="Address to listen on; 0.0.0.0 lets other machines in, which then sign in with a link.",
 )
 @click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
+@click.option("--sign-in", is_flag=True, help="Ask for the link on this machine too, if others use it.")
 @click.option(
     "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Another name the page answers to."
 )
@@ -51,6 +52,7 @@ def command(
     loop: bool,
     host: str,
     port: int,
+    sign_in: bool,
     allow_hosts: tuple[str, ...],
     as_json: bool,
     **camera_settings: Any,
@@ -78,6 +80,7 @@ def command(
             lambda: open_camera(camera, loop=loop, **settings),
             host=host,
             port=port,
+            sign_in=sign_in,
             allow_hosts=allow_hosts,
             sessions_file=state.with_name(f"{state.name}.sessions"),
             fps=settings["fps"] or 15.0,

@@ -5,7 +5,7 @@ import * as gallery from "./gallery.js";
 import { showReport } from "./report.js";
 import * as teach from "./teach.js";
 
-const CALM = 600; // milliseconds between refreshes of what was taught, while others teach
+const CALM = 1200; // milliseconds between refreshes of what was taught, while others teach
 let events = null;
 let version = 0; // of what was taught, as shown
 let queue = -1; // of the queue, as shown

@@ -78,14 +78,14 @@ export async function loadDoubts() {
 
 function newCard(doubt, names) {
   const likely = Object.keys(doubt.scores).filter((label) => names.includes(label)).slice(0, 3);
-  const guess = doubt.known ? `${doubt.label}, ${percent(doubt.probability)}?` : "Unknown to it";
+  const guess = doubt.known ? `${doubt.label}, ${percent(doubt.probability)}?` : "Unlike what it was taught";
   const card = make("li", { class: "card" },
-    make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: "A frame it was unsure of", loading: "lazy" }),
+    make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: "A frame it was unsure of", onerror: () => card.remove() }),
     make("p", { class: "guess" }, guess));
   const answer = (label) => settle(card, () => post("/api/doubts/answer", { id: doubt.id, label }), `Taught as ${label}.`);
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", onclick: () => answer(label) }, label));
   chips.push(
-    make("button", { type: "button", class: "chip", onclick: () => other(names, answer) }, "Other…"),
+    make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, "Other…"),
     make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/doubts/skip", { id: doubt.id })) }, "Skip"));
   card.append(make("div", { class: "chips" }, ...chips));
   return card;

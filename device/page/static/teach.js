@@ -31,9 +31,10 @@ export function showLabels(list) {
   }
   list.forEach((item, place) => {
     const row = rows.get(item.label) ?? newRow(item.label);
+    if (!row.element.isConnected) $("rows").append(row.element);
     showCount(row, item.samples);
     row.key.textContent = place < 9 ? place + 1 : "";
-    if ($("rows").children[place] !== row.element) $("rows").insertBefore(row.element, $("rows").children[place] ?? null);
+    if (!held && $("rows").children[place] !== row.element) $("rows").insertBefore(row.element, $("rows").children[place] ?? null);
   });
   // keep the order of the map that of the page: digit keys count on it
   for (const item of list) { const row = rows.get(item.label); rows.delete(item.label); rows.set(item.label, row); }
@@ -71,8 +72,8 @@ function newRow(label) {
     make("span", { class: "hold-text" }, "Hold to teach"), row.key);
   const menu = make("button", { type: "button", class: "dots", "aria-label": `Rename or delete ${label}`, onclick: () => edit(row) }, "⋯");
   row.element = make("li", { class: "row" },
-    make("div", { class: "line" }, make("span", { class: "name", title: label }, label), row.count, row.share),
-    make("div", { class: "bar", "aria-hidden": "true" }, row.fill), row.button, menu);
+    make("div", { class: "line" }, make("span", { class: "name", title: label }, label), row.share),
+    make("div", { class: "bar", "aria-hidden": "true" }, row.fill), row.count, row.button, menu);
   row.element.dataset.label = label;
   listen(row);
   rows.set(label, row);

@@ -1,0 +1,142 @@
+"""A real server on a free port of loopback, with a real learner and the fake camera."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("starlette", reason="the page needs the extra: pip install 'edgetl[serve]'")
+pytest.importorskip("uvicorn", reason="the page needs the extra: pip install 'edgetl[serve]'")
+
+from device.cameras import open_camera
+from device.learner import Learner
+from device.page.server import PageServer
+
+MODEL = Path(__file__).parents[2] / "data" / "tiny.tflite"
+PATIENCE = 20.0  # seconds a test waits for what must come; nothing waits that long when all is well
+
+
+class Scene:
+    """What the fake camera sees at the moment."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.show("red")
+
+    @property
+    def source(self) -> str:
+        return f"fake:@{self.path}"
+
+    def show(self, name: str) -> None:
+        temporary = self.path.with_suffix(".new")
+        temporary.write_text(name)
+        temporary.replace(self.path)
+
+
+class Answer:
+    """What the server said."""
+
+    def __init__(self, response: http.client.HTTPResponse) -> None:
+        self.status = response.status
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+        self.body = response.read()
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Client:
+    """A browser's worth of HTTP, without the manners: every header can be set."""
+
+    def __init__(self, port: int, cookie: str | None = None) -> None:
+        self.port = port
+        self.cookie = cookie
+
+    def open(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if self.cookie:
+            sent.setdefault("Cookie", self.cookie)
+        connection.request(method, path, body, sent)
+        return connection.getresponse()
+
+    def get(self, path: str, **headers: str) -> Answer:
+        return Answer(self.open(path, **headers))
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        raw = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
+        given = {"Origin": f"http://127.0.0.1:{self.port}", "Content_Type": "application/json", **headers}
+        return Answer(self.open(path, "POST", raw, **given))
+
+    def ask(self, path: str) -> Any:
+        answer = self.get(path)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    def do(self, path: str, **fields: Any) -> Any:
+        answer = self.post(path, fields)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    def teach(self, label: str, count: int = 3, hold: str = "hold") -> None:
+        for _ in range(count):
+            self.do("/api/teach", label=label, hold=f"{hold}-{label}")
+
+    def counts(self) -> dict[str, int]:
+        return {item["label"]: item["samples"] for item in self.ask("/api/state")["labels"]}
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        with self.open("/api/events") as response:
+            assert response.status == 200
+            for line in response:
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+
+    def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+        """Watch the events until one is as wanted."""
+        for event, _ in zip(self.events(), range(300), strict=False):
+            if wanted(event):
+                return event
+        raise AssertionError("300 events came and none was as wanted")
+
+    def sees(self, label: str) -> dict[str, Any]:
+        """Wait until it says that it sees `label`."""
+        found = self.until(lambda event: bool(event["prediction"]) and event["prediction"]["label"] == label)
+        prediction: dict[str, Any] = found["prediction"]
+        return prediction
+
+
+Serve = Callable[..., tuple[PageServer, Client]]
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Scene:
+    return Scene(tmp_path / "scene")
+
+
+@pytest.fixture
+def serve(tmp_path: Path, scene: Scene) -> Iterator[Serve]:
+    """Start a server; all stop at the end of the test, and `close` may be called before."""
+    with ExitStack() as stack:
+
+        def start(source: str | None = None, state: str = "taught.db", **options: Any) -> tuple[PageServer, Client]:
+            learner = stack.enter_context(Learner.open(MODEL, tmp_path / state, threads=1))
+            opened = source or scene.source
+            server = PageServer(learner, lambda: open_camera(opened), port=0, **options)
+            stack.enter_context(server)
+            return server, Client(server.port)
+
+        yield start
+
+
+@pytest.fixture
+def client(serve: Serve) -> Client:
+    """A client of a server that everyone on this machine may use."""
+    return serve()[1]

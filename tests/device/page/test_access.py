@@ -1,0 +1,247 @@
+"""Who gets in, and what is refused at the door."""
+
+from __future__ import annotations
+
+import json
+import re
+import stat
+from pathlib import Path
+
+import pytest
+
+from device.errors import DeviceError, StateError
+from device.page.guard import MAX_BODY
+from device.page.server import PageServer, is_loopback
+from device.page.sessions import Sessions
+
+from .conftest import Client, Serve
+
+CHANGES = [
+    "/api/enter", "/api/teach", "/api/release", "/api/undo", "/api/labels/add", "/api/labels/rename", "/api/labels/delete",
+    "/api/samples/relabel", "/api/samples/forget", "/api/doubts/answer", "/api/doubts/skip",
+]  # fmt: skip
+READS = ["/api/state", "/api/report", "/api/samples", "/api/doubts", "/api/samples/1.jpg", "/api/events", "/api/stream.mjpg", "/api/export"]  # fmt: skip
+
+
+def signed_in(server: PageServer) -> Client:
+    """Use the one-time link as the page does."""
+    client = Client(server.port)
+    answer = client.post("/api/enter", {"key": server.link.partition("#")[2]})
+    assert answer.status == 200
+    return Client(server.port, answer.headers["set-cookie"].partition(";")[0])
+
+
+def test_nothing_changes_by_get(client: Client) -> None:
+    """A link, an image or a crawler can never teach or delete."""
+    for path in CHANGES:
+        answer = client.get(path)
+        assert (path, answer.status) == (path, 405)
+        assert answer.json["error"]
+
+
+def test_a_change_must_come_from_the_page_itself(client: Client) -> None:
+    """Cross-site requests are refused by their Origin; so is what has none."""
+    foreign = ["http://evil.example", "null", f"https://127.0.0.1:{client.port + 1}", f"http://localhost:{client.port}", ""]
+    for path in CHANGES:
+        for origin in foreign:
+            assert client.post(path, {}, Origin=origin).status == 403
+    bare = client.open("/api/undo", "POST", b"{}", Content_Type="application/json")
+    assert bare.status == 403
+    assert client.post("/api/undo").status == 200
+
+
+def test_a_form_cannot_post(client: Client) -> None:
+    """Only JSON is read: what a form on another site could send is not."""
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
+        assert client.post("/api/undo", {}, Content_Type=kind).status == 415
+
+
+def test_a_rebound_name_is_refused(client: Client) -> None:
+    """DNS rebinding reaches the port, but with its own name in Host."""
+    for host in ("evil.example", f"evil.example:{client.port}", "127.0.0.1.evil.example", "", "[", "localhost.evil.example"):
+        assert client.get("/api/state", Host=host).status == 421
+    for host in ("localhost", f"localhost:{client.port}", "LOCALHOST", "127.0.0.1:9999", "[::1]:80", "192.168.7.5"):
+        assert client.get("/api/state", Host=host).status == 200
+
+
+def test_allow_host_lets_a_name_in(serve: Serve) -> None:
+    """Behind a reverse proxy the page has a name of its own."""
+    _, client = serve(allow_hosts=["pi.example"])
+    assert client.get("/api/state", Host="pi.example").status == 200
+    origin = {"Host": "pi.example", "Origin": "https://pi.example"}
+    assert client.post("/api/undo", {}, **origin).status == 200
+
+
+def test_other_sites_cannot_even_look(client: Client) -> None:
+    """Browsers say where a request comes from; pictures are not for other sites' pages."""
+    for path in READS[:4]:
+        assert client.get(path, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
+        assert client.get(path, Sec_Fetch_Site="same-site").status == 403
+    assert client.get("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate").status == 200
+    assert client.get("/api/state", Sec_Fetch_Site="same-origin").status == 200
+
+
+def test_large_bodies_are_refused_unread(client: Client) -> None:
+    """By the length they announce, or by what really comes when it is sent in chunks."""
+    assert client.post("/api/undo", b"{}" + b" " * MAX_BODY).status == 413
+    assert client.post("/api/undo", b"{}", Content_Length=str(10**12)).status == 413
+    assert client.post("/api/undo", b"{}", Content_Length="-1").status in (400, 413)
+    chunk = f"{MAX_BODY:x}\r\n".encode() + b" " * MAX_BODY + b"\r\n2\r\n{}\r\n0\r\n\r\n"
+    answer = client.open(
+        "/api/undo", "POST", chunk, Transfer_Encoding="chunked",
+        Content_Type="application/json", Origin=f"http://127.0.0.1:{client.port}",
+    )  # fmt: skip
+    assert answer.status == 413
+    assert "16384 bytes" in json.loads(answer.read())["error"]
+
+
+def test_every_answer_carries_the_strict_headers(client: Client) -> None:
+    """Pages, data, pictures and refusals alike; no inline script, no framing, no sniffing."""
+    client.teach("mug", 1)
+    for path in ("/", "/app.js", "/api/state", "/api/samples/1.jpg", "/api/nothing", "/api/undo"):
+        headers = client.get(path).headers
+        assert "default-src 'none'; script-src 'self'; style-src 'self'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["x-frame-options"] == "DENY"
+        assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert "server" not in headers
+
+
+def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else() -> None:
+    """What the policy forbids is not there in the first place, and no file names another host."""
+    static = Path(__file__).parents[3] / "device" / "page" / "static"
+    page = (static / "index.html").read_text()
+    assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", page)
+    for path in static.iterdir():
+        text = path.read_text().replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?://|innerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path
+
+
+def test_no_path_reaches_a_file_that_is_not_the_pages(client: Client) -> None:
+    """Files are served from a fixed table, never by a path that was sent."""
+    for path in ("/../pyproject.toml", "/static/../server.py", "/%2e%2e/server.py", "/server.py", "//etc/passwd", "/api/samples/..%2f1.jpg"):  # fmt: skip
+        assert client.get(path).status == 404
+
+
+def test_unknown_methods_and_pages_are_refused_politely(client: Client) -> None:
+    """As JSON, like everything else."""
+    origin = f"http://127.0.0.1:{client.port}"
+    for method in ("PUT", "DELETE", "PATCH"):
+        with client.open("/api/state", method, b"{}", Origin=origin, Content_Type="application/json") as response:
+            assert response.status == 405
+            assert "error" in json.loads(response.read())
+
+
+@pytest.mark.parametrize("path", READS)
+def test_without_a_session_a_page_that_asks_for_it_tells_nothing(serve: Serve, path: str) -> None:
+    """Every read needs a session; only the empty page is open."""
+    _, client = serve(sign_in=True)
+    assert client.get(path).status == 401
+    guess = Client(client.port, f"edgetl-{client.port}=guess")
+    assert guess.get(path).status == 401
+    assert client.get("/").status == 200
+
+
+def test_without_a_session_a_page_that_asks_for_it_changes_nothing(serve: Serve) -> None:
+    """And so does every change."""
+    _, client = serve(sign_in=True)
+    for path in CHANGES[1:]:
+        assert client.post(path, {}).status == 401
+
+
+def test_the_link_signs_in_once_and_the_next_one_is_new(serve: Serve) -> None:
+    """Whoever finds the link in a chat later gets nowhere."""
+    told: list[str] = []
+    server, client = serve(sign_in=True, signed_in=lambda page: told.append(page.link))
+    link = server.link
+    assert len(link.partition("#")[2]) >= 43  # 256 bits
+    member = signed_in(server)
+    assert member.get("/api/state").status == 200
+    assert told == [server.link] != [link]
+    again = client.post("/api/enter", {"key": link.partition("#")[2]})
+    assert again.status == 403
+    assert "set-cookie" not in again.headers
+    assert signed_in(server).get("/api/state").status == 200
+    assert member.get("/api/state").status == 200
+
+
+def test_wrong_keys_are_refused(serve: Serve) -> None:
+    """Whatever they are made of."""
+    server, client = serve(sign_in=True)
+    key = server.link.partition("#")[2]
+    for wrong in ("", key[:-1], key + "x", "ü", "x" * 9000):
+        assert client.post("/api/enter", {"key": wrong}).status == 403
+    assert client.post("/api/enter", b'{"key": "\\ud800"}').status == 403
+
+
+def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(serve: Serve) -> None:
+    """HttpOnly, SameSite=Strict, for the whole page, a name of its own for each port."""
+    server, client = serve(sign_in=True)
+    cookie = client.post("/api/enter", {"key": server.link.partition("#")[2]}).headers["set-cookie"]
+    assert cookie.startswith(f"edgetl-{server.port}=")
+    assert "HttpOnly" in cookie
+    assert "samesite=strict" in cookie.lower()
+    assert "Path=/" in cookie
+
+
+def test_sessions_survive_a_restart_and_only_hashes_are_kept(serve: Serve, tmp_path: Path) -> None:
+    """A Pi that reboots does not lock its phones out; its file does not let anyone in."""
+    file = tmp_path / "taught.db.sessions"
+    server, _ = serve(sign_in=True, sessions_file=file)
+    member = signed_in(server)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert member.cookie is not None
+    assert member.cookie.partition("=")[2] not in file.read_text()
+    server.close()
+    again, _ = serve(sign_in=True, sessions_file=file)
+    name = f"edgetl-{again.port}"
+    assert Client(again.port, f"{name}={member.cookie.partition('=')[2]}").get("/api/state").status == 200
+
+
+def test_a_foreign_sessions_file_is_refused_and_left_alone(tmp_path: Path) -> None:
+    """With the way out in the message."""
+    for text in ("", "{}", '{"sessions": [1]}', "\x00"):
+        file = tmp_path / "sessions"
+        file.write_text(text)
+        with pytest.raises(StateError, match="delete it and sign in again"):
+            Sessions(file)
+        assert file.read_text() == text
+
+
+def test_the_oldest_session_leaves_when_there_are_too_many() -> None:
+    """The list cannot grow for ever."""
+    sessions = Sessions()
+    tokens = [sessions.redeem(sessions.key) for _ in range(40)]
+    assert [sessions.valid(token or "") for token in tokens] == [False] * 8 + [True] * 32
+
+
+def test_a_port_in_use_is_said_plainly(serve: Serve) -> None:
+    """With the next step."""
+    server, _ = serve()
+    with pytest.raises(DeviceError, match="another program listens there"):
+        PageServer(server.page.learner, lambda: None, port=server.port)  # type: ignore[arg-type,return-value]
+
+
+def test_an_address_of_another_machine_is_said_plainly(serve: Serve) -> None:
+    """With the next step."""
+    server, _ = serve()
+    with pytest.raises(DeviceError, match=r"--host 0\.0\.0\.0 takes all it has"):
+        PageServer(server.page.learner, lambda: None, host="192.0.2.77")  # type: ignore[arg-type,return-value]
+
+
+def test_all_but_loopback_asks_for_a_session(serve: Serve) -> None:
+    """Nobody opens a camera to a network by forgetting an option."""
+    server, _ = serve()
+    assert server.sessions is None
+    assert server.link == server.url
+    open_to_all = PageServer(server.page.learner, lambda: None, host="0.0.0.0", port=0)  # type: ignore[arg-type,return-value]
+    try:
+        assert open_to_all.sessions is not None
+        assert "0.0.0.0" not in open_to_all.link
+    finally:
+        open_to_all.close()
+    for host in ("127.0.0.1", "localhost", "::1", "[::1]", "127.8.8.8"):
+        assert is_loopback(host)
+    for host in ("0.0.0.0", "::", "192.168.1.5", "raspberrypi.local", "localhost.evil.example", ""):
+        assert not is_loopback(host)

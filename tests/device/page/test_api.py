@@ -1,0 +1,208 @@
+"""What can be asked and done over HTTP, with the real server, learner and state file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from device.learner import Learner
+
+from .conftest import Client, Scene, Serve
+
+
+def test_teaching_two_labels_changes_what_it_sees(client: Client, scene: Scene) -> None:
+    """The whole point: hold, hold, and it tells them apart."""
+    assert client.until(lambda event: event["frame"] > 0)["prediction"] is None
+    client.teach("mug")
+    scene.show("blue")
+    client.until(lambda event: event["frame"] > 20)
+    client.teach("plant")
+    assert client.sees("plant")["known"]
+    scene.show("red")
+    assert client.sees("mug")["scores"].keys() == {"mug", "plant"}
+
+
+def test_a_sample_is_taught_with_its_label_and_counted(client: Client) -> None:
+    """The answer to teaching comes when it is durable, with the count."""
+    assert client.do("/api/teach", label=" mug ", hold="") == {"id": 1, "label": "mug", "samples": 1}
+    assert client.counts() == {"mug": 1}
+
+
+def test_no_frame_is_taught_twice(serve: Serve) -> None:
+    """A recording of two frames gives two samples, then a message that says why there is no third."""
+    _, client = serve("fake:red,red,end")
+    client.until(lambda event: event["camera"]["condition"] == "ended")
+    client.teach("mug", 1)
+    answer = client.post("/api/teach", {"label": "mug", "hold": ""})
+    assert answer.status == 503
+    assert "recording has ended" in answer.json["error"]
+
+
+def test_undo_takes_back_a_whole_hold(client: Client) -> None:
+    """Five samples of one press are one thing to a person."""
+    client.teach("mug", 2, hold="first")
+    client.teach("mug", 5, hold="second")
+    assert client.do("/api/undo") == {"undone": 5, "message": "Took back 5 samples of mug."}
+    assert client.counts() == {"mug": 2}
+    client.do("/api/undo")
+    assert client.counts() == {}
+    assert client.do("/api/undo") == {"undone": 0, "message": ""}
+
+
+def test_undo_leaves_groups_alone_when_another_process_has_taught(
+    serve: Serve, tmp_path: Path
+) -> None:
+    """After `edgetl teach` in another terminal, one undo takes back that one change."""
+    server, client = serve()
+    client.teach("mug", 3)
+    moment = server.page.loop.newer(0)
+    with Learner.open(server.page.learner.model, tmp_path / "taught.db", threads=1) as other:
+        other.learn_one(moment.frame.image, "plant")
+    assert client.counts() == {"mug": 3, "plant": 1}
+    assert client.do("/api/undo")["message"] == "Took back 1 sample of plant."
+    assert client.counts() == {"mug": 3}
+
+
+def test_a_label_can_be_added_renamed_and_deleted_before_it_is_taught(client: Client) -> None:
+    """Labels that wait stand at the end with no samples."""
+    client.teach("zebra", 1)
+    client.do("/api/labels/add", label="ant")
+    assert list(client.counts().items()) == [("zebra", 1), ("ant", 0)]
+    assert client.do("/api/labels/rename", old="ant", new="bee") == {"label": "bee"}
+    assert client.counts() == {"zebra": 1, "bee": 0}
+    client.do("/api/labels/delete", label="bee")
+    assert client.counts() == {"zebra": 1}
+
+
+def test_a_taught_label_is_renamed_with_its_samples_and_keeps_its_place(client: Client) -> None:
+    """Renaming moves all samples; undo moves them back."""
+    client.teach("mug", 2)
+    client.teach("plant", 1)
+    client.do("/api/labels/rename", old="mug", new="zebra mug")
+    assert list(client.counts().items()) == [("zebra mug", 2), ("plant", 1)]
+    assert client.do("/api/undo")["message"] == "zebra mug is called mug again."
+    assert client.counts() == {"mug": 2, "plant": 1}
+
+
+def test_deleting_a_label_can_be_undone(client: Client) -> None:
+    """Nothing a person can tap by mistake is final."""
+    client.teach("mug", 2)
+    client.do("/api/labels/delete", label="mug")
+    assert client.counts() == {}
+    assert client.until(lambda event: event["prediction"] is None)
+    assert client.do("/api/undo")["message"] == "Brought back mug with 2 samples."
+    assert client.counts() == {"mug": 2}
+
+
+def test_samples_have_thumbnails_and_can_be_relabelled_and_forgotten(client: Client) -> None:
+    """Correcting one sample touches that one only."""
+    client.teach("mug", 2)
+    client.teach("plant", 1)
+    samples = client.ask("/api/samples?limit=10")["samples"]
+    assert [(item["id"], item["label"]) for item in samples] == [(3, "plant"), (2, "mug"), (1, "mug")]
+    picture = client.get("/api/samples/2.jpg")
+    assert picture.headers["content-type"] == "image/jpeg"
+    assert picture.body.startswith(b"\xff\xd8\xff")
+    client.do("/api/samples/relabel", id=2, label="plant")
+    client.do("/api/samples/forget", id=1)
+    assert client.counts() == {"plant": 2}
+    assert client.get("/api/samples/1.jpg").status == 404
+    assert [item["id"] for item in client.ask("/api/samples?label=plant&limit=1")["samples"]] == [3]
+
+
+def test_the_report_is_the_learners_own(client: Client, scene: Scene) -> None:
+    """Accuracy and confusion come from status(), nothing is made up for the page."""
+    assert client.ask("/api/report")["report"] is None
+    client.teach("mug", 4)
+    scene.show("blue")
+    client.until(lambda event: event["frame"] > 30)
+    client.teach("plant", 4)
+    report = client.ask("/api/report")["report"]
+    assert report["labels"] == ["mug", "plant"]
+    assert sum(map(sum, report["confusion"])) == 8
+
+
+def test_the_export_is_a_model_file_that_knows_what_was_taught(
+    client: Client, tmp_path: Path, scene: Scene
+) -> None:
+    """What one downloads works without this device's state file."""
+    client.teach("mug", 3)
+    scene.show("blue")
+    client.until(lambda event: event["frame"] > 30)
+    client.teach("plant", 3)
+    answer = client.get("/api/export")
+    assert answer.headers["content-disposition"] == 'attachment; filename="tiny-taught.tflite"'
+    exported = tmp_path / "exported.tflite"
+    exported.write_bytes(answer.body)
+    with Learner.open(exported, threads=1) as learner:
+        assert learner.labels == ("mug", "plant")
+
+
+def test_frames_it_is_unsure_of_are_asked_about_and_answered(client: Client, scene: Scene) -> None:
+    """Active learning: an unknown scene lands in the queue once, and an answer teaches it."""
+    client.teach("mug", 5)
+    scene.show("blue")
+    client.until(lambda event: event["frame"] > 30)
+    client.teach("plant", 5)
+    before = client.until(lambda event: True)["queue"]
+    scene.show("yellow")
+    client.until(lambda event: event["queue"] > before)
+    doubts = client.ask("/api/doubts")["doubts"]
+    newest = max(doubt["id"] for doubt in doubts)
+    assert client.get(f"/api/doubts/{newest}.jpg").body.startswith(b"\xff\xd8\xff")
+    client.do("/api/doubts/answer", id=newest, label="lemon")
+    assert client.counts()["lemon"] == 1
+    assert newest not in [doubt["id"] for doubt in client.ask("/api/doubts")["doubts"]]
+    assert client.post("/api/doubts/answer", {"id": newest, "label": "lemon"}).status == 404
+    for doubt in client.ask("/api/doubts")["doubts"]:
+        client.do("/api/doubts/skip", id=doubt["id"])
+
+
+def test_a_restart_keeps_all_that_was_taught(serve: Serve, scene: Scene) -> None:
+    """The state file is the memory; the server has none of its own."""
+    first, client = serve()
+    client.teach("mug", 3)
+    scene.show("blue")
+    client.until(lambda event: event["frame"] > 30)
+    client.teach("plant", 2)
+    first.close()
+    _, again = serve()
+    assert again.counts() == {"mug": 3, "plant": 2}
+    assert again.sees("plant")
+    assert len(again.ask("/api/samples")["samples"]) == 5
+
+
+def test_what_is_wrong_is_said_in_json(client: Client) -> None:
+    """Every error has a status that fits and a message for a person, and none has a traceback."""
+    client.teach("mug", 1)
+    cases = [
+        ("/api/labels/add", {"label": ""}, 400, "must not be empty"),
+        ("/api/labels/add", {"label": "mug"}, 400, "there already"),
+        ("/api/labels/add", {"label": "a\nb"}, 400, "line breaks"),
+        ("/api/labels/rename", {"old": "no", "new": "mug"}, 400, "no label 'no'"),
+        ("/api/labels/delete", {"label": "no"}, 400, "no label 'no'"),
+        ("/api/samples/forget", {"id": 99}, 404, "99"),
+        ("/api/samples/forget", {"id": "1"}, 400, "id must be a number"),
+        ("/api/samples/forget", {"id": True}, 400, "id must be a number"),
+        ("/api/teach", {"label": "mug"}, 400, "must be an object with label, hold"),
+        ("/api/teach", [], 400, "must be an object"),
+        ("/api/teach", b"{", 400, "no JSON"),
+        ("/api/teach", b"[" * 16000, 400, "no JSON"),
+        ("/api/teach", b"\xff", 400, "no JSON"),
+    ]
+    for path, body, status, message in cases:
+        answer = client.post(path, body)
+        assert answer.status == status, (path, body, answer.body)
+        assert message in answer.json["error"]
+        assert b"Traceback" not in answer.body
+    assert client.get("/api/samples?limit=-1").status == 400
+    assert client.get("/api/samples?limit=999999999999").status == 400
+    assert client.get("/api/samples/99.jpg").status == 404
+    assert client.counts() == {"mug": 1}
+
+
+def test_labels_of_any_script_come_back_as_they_were(client: Client) -> None:
+    """Markup is text like any other."""
+    for label in ("<img src=x onerror=alert(1)>", "Zoë's \"mug\" & co", "植物", "../../etc/passwd"):
+        client.do("/api/labels/add", label=label)
+        assert label in client.counts()
+        client.do("/api/labels/delete", label=label)

@@ -1,0 +1,152 @@
+"""Viewers: many of them, slow ones, ones that leave; the loop does not notice."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Iterator
+from http.client import HTTPResponse
+
+import pytest
+
+from device.page import loop as loop_module
+
+from .conftest import PATIENCE, Client, Scene, Serve
+
+
+def jpegs(response: HTTPResponse) -> Iterator[bytes]:
+    """Read pictures as a browser does."""
+    kind = response.headers["content-type"]
+    boundary = b"--" + kind.partition("boundary=")[2].encode()
+    assert kind.startswith("multipart/x-mixed-replace")
+    while True:
+        assert response.readline().rstrip() == boundary
+        headers = {}
+        while line := response.readline().rstrip():
+            name, _, value = line.partition(b":")
+            headers[name.lower()] = value.strip()
+        yield response.read(int(headers[b"content-length"]))
+        assert response.readline() == b"\r\n"
+
+
+def test_pictures_arrive_as_mjpeg(client: Client) -> None:
+    """The format every browser and most video tools play."""
+    with client.open("/api/stream.mjpg") as response:
+        pictures = jpegs(response)
+        for _ in range(5):
+            picture = next(pictures)
+            assert picture.startswith(b"\xff\xd8\xff")
+            assert picture.endswith(b"\xff\xd9")
+
+
+def test_a_picture_is_encoded_once_however_many_watch(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Eight viewers cost the loop what one costs, and see the very same bytes."""
+    encoded: list[bytes] = []
+    original = loop_module.encode_jpeg
+
+    def counted(*arguments: object) -> bytes:
+        encoded.append(original(*arguments))  # type: ignore[arg-type]
+        return encoded[-1]
+
+    monkeypatch.setattr(loop_module, "encode_jpeg", counted)
+    server, client = serve()
+    client.until(lambda event: event["frame"] > 2)
+    assert encoded == []  # nobody watches
+    with contextlib.ExitStack() as stack:
+        viewers = [jpegs(stack.enter_context(client.open("/api/stream.mjpg"))) for _ in range(8)]
+        begun = server.page.loop.newer(0).number
+        seen = [next(viewer) for _ in range(6) for viewer in viewers]
+        frames = server.page.loop.newer(0).number - begun
+    assert set(seen) <= set(encoded)
+    assert len(encoded) <= frames + 1 + 8 + 1  # one a frame, and one for each viewer that came
+    assert len(seen) == 48
+
+
+def test_a_viewer_that_reads_nothing_holds_up_nobody(serve: Serve) -> None:
+    """A phone that went to sleep: frames go on, other viewers go on, memory does not grow."""
+    server, client = serve()
+    stuck = [socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) for _ in range(4)]
+    try:
+        for connection in stuck:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(f"GET /api/stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode())
+        with client.open("/api/stream.mjpg") as response:
+            pictures = jpegs(response)
+            begun = server.page.loop.newer(0).number
+            for _ in range(30):
+                next(pictures)
+        assert server.page.loop.newer(0).number >= begun + 25
+        client.teach("mug", 2)
+    finally:
+        for connection in stuck:
+            connection.close()
+
+
+def test_viewers_that_leave_are_forgotten(serve: Serve) -> None:
+    """Closing the page frees its place."""
+    server, client = serve()
+    for _ in range(3):
+        with client.open("/api/stream.mjpg") as response:
+            next(jpegs(response))
+        client.until(lambda event: True)
+    client.until(lambda event: server.page.loop.pictures.readers == 0)
+
+
+def test_too_many_viewers_are_told_so(serve: Serve) -> None:
+    """Instead of everybody getting less and less."""
+    _, client = serve()
+    with contextlib.ExitStack() as stack:
+        for _ in range(12):
+            next(jpegs(stack.enter_context(client.open("/api/stream.mjpg"))))
+        answer = client.get("/api/stream.mjpg")
+        assert answer.status == 503
+        assert "viewers" in answer.json["error"]
+
+
+def test_events_tell_the_whole_situation_each_time(client: Client) -> None:
+    """A viewer that missed some has missed nothing."""
+    client.teach("mug", 2)
+    event = client.until(lambda event: event["prediction"] is not None)
+    assert event.keys() == {"version", "queue", "camera", "frame", "prediction"}
+    assert event["camera"]["condition"] == "live"
+    assert event["prediction"].keys() == {"label", "probability", "known", "scores"}
+    assert 0 <= event["prediction"]["probability"] <= 1
+
+
+def test_a_lost_camera_is_told_and_comes_back(serve: Serve, scene: Scene) -> None:
+    """Pull the cable, and the page says so; plug it in, and it goes on by itself."""
+    _, client = serve()
+    client.teach("mug", 1)
+    hidden = scene.path.with_suffix(".gone")
+    scene.path.rename(hidden)
+    lost = client.until(lambda event: event["camera"]["condition"] == "lost")
+    assert "scene file" in lost["camera"]["message"]
+    answer = client.post("/api/teach", {"label": "mug", "hold": ""})
+    assert answer.status == 503
+    assert client.counts() == {"mug": 1}
+    hidden.rename(scene.path)
+    client.until(lambda event: event["camera"]["condition"] == "live" and event["frame"] > lost["frame"])
+
+
+def test_a_camera_that_is_not_there_does_not_keep_the_page_away(serve: Serve) -> None:
+    """Samples can be corrected without a camera."""
+    _, client = serve("/dev/no-such-camera")
+    event = client.until(lambda event: event["camera"]["condition"] == "lost")
+    assert event["frame"] == 0
+    assert client.counts() == {}
+
+
+def test_a_stopped_server_ends_its_streams(serve: Serve) -> None:
+    """Ctrl-C does not wait for viewers."""
+    server, client = serve()
+    with client.open("/api/stream.mjpg") as response, client.open("/api/events") as events:
+        pictures = jpegs(response)
+        next(pictures)
+        server.close()
+        assert events.read().startswith(b"retry")
+        with contextlib.suppress(StopIteration, AssertionError):
+            for _ in range(100):
+                next(pictures)
+            raise RuntimeError("the stream went on after the server was stopped")
