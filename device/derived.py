@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 
 from .arrays import ArraysError, pack_arrays, unpack_arrays
 from .errors import HeadError, SampleNotFoundError, StateError
-from .heads import Head, create_head, head_class
+from .heads import Head
+from .signatures import HeadMaker
 from .store import Entry, LabChange, Store
 from .taught import Taught, TaughtStatistics, pack_taught
 
 # Learning again from this many samples takes a second or two on a Pi; beyond, the derived head is kept.
 KEEP_AFTER_SAMPLES = 5_000
+_CHUNK = 500
 Memory = Taught | TaughtStatistics | None
 
 
@@ -28,15 +29,13 @@ class DerivedHead:
     Args:
         store: The state.
         memory: What the host taught, from the model file.
-        name: Kind of head.
-        options: What `create_head` takes for it.
+        maker: Makes heads of the kind wanted.
     """
 
-    def __init__(self, store: Store, memory: Memory, name: str, options: Mapping[str, Any]) -> None:
+    def __init__(self, store: Store, memory: Memory, maker: HeadMaker) -> None:
         self._store = store
         self._memory = memory
-        self._options = dict(options)
-        self.name = name
+        self.maker = maker
         self._unkept = 0  # samples changed since the head was last kept
         self._seen = -1
         self.head, self.position = self._restored() or self._built()
@@ -46,51 +45,47 @@ class DerivedHead:
         """Whether another process wrote since the last look; costs microseconds."""
         seen = int(self._store.database.value("PRAGMA data_version"))
         changed, self._seen = seen != self._seen, seen
-        return changed
+        return changed or self.position < 0
 
     def catch_up(self) -> None:
         """Apply the journal after `position` to the head."""
-        entries = self._store.entries(after=self.position)
-        if not entries:
-            return
-        target = entries[-1].seq
-        self._unkept += sum(entry.samples() for entry in entries)
-        if not self.head.order_free or any(_touches_memory(entry) for entry in entries):
+        entries = self._store.entries(after=max(0, self.position))
+        if self.position < 0 or any(_touches_memory(entry) for entry in entries):
             self.rebuild()
             return
+        if not entries:
+            return
+        self._unkept += sum(entry.samples() for entry in entries)
+        self.position, target = -1, entries[-1].seq  # until it is done, the next look builds the head anew
         try:
             self._apply(entries)
             self.position = target
         except (SampleNotFoundError, HeadError):  # purged by another process meanwhile
             self.rebuild()
-        except BaseException:
-            self.position = -1  # half applied: the next look builds it anew
-            raise
 
     def rebuild(self) -> None:
         """Build the head anew from the memory and every taught sample."""
         self.head, self.position = self._built()
 
     def keep(self) -> None:
-        """Keep the head in the state file when learning it again would take long."""
-        if self._store.read_only or not self.head.order_free or self._unkept < KEEP_AFTER_SAMPLES:
+        """Keep the head in the state file when learning it again would take long, or come out differently."""
+        enough = KEEP_AFTER_SAMPLES if self.head.order_free else 1
+        if self._store.read_only or self._unkept < enough or self.position < 0:
             return
         state = pack_arrays(self.head.state(), compress=False)
         self._store.keep_head(self._key(), self.position, self.head.digest(), state)
         self._unkept = 0
 
     def _apply(self, entries: Iterable[Entry]) -> None:
-        for (old, new), numbers in _net(entries).items():
-            for start in range(0, len(numbers), 500):
-                chunk = numbers[start : start + 500]
-                codes = self._store.codes(chunk)
-                if old is not None:
-                    self.head.forget(codes, [old] * len(chunk))
-                if new is not None:
-                    self.head.learn_many(codes, [new] * len(chunk))
+        gone, come = _net(entries)
+        for numbers, labels in _chunks(gone):
+            self.head.forget(self._store.codes(numbers), labels)
+        for numbers, labels in _chunks(come):
+            self.head.learn_many(self._store.codes(numbers), labels)
 
     def _built(self) -> tuple[Head, int]:
-        head = create_head(self.name, self._store.identity.dimensions, **self._options)
+        head = self.maker.empty()
+        self._unkept = 0
         with self._store.database.reading():  # position and samples of one moment
             position = self._store.position()
             learn_memory(head, self._memory, self._store.lab())
@@ -100,14 +95,14 @@ class DerivedHead:
         return head, position
 
     def _restored(self) -> tuple[Head, int] | None:
-        if not self._store.kept_head_position(self._key()):
+        if not self._store.has_kept_heads():  # spares a young state the key's checksum
             return None
         kept = self._store.kept_head(self._key())
         if kept is None:
             return None
         position, digest, state = kept
         try:
-            head = head_class(self.name).restore(self._store.identity.dimensions, unpack_arrays(state))
+            head = self.maker.restored(unpack_arrays(state))
         except (ArraysError, HeadError, StateError):
             return None  # derived data: damaged means built anew
         if head.digest() != digest or position > self._store.position():
@@ -115,12 +110,8 @@ class DerivedHead:
         return head, position
 
     def _key(self) -> str:
-        if not hasattr(self, "_key_text"):
-            memory = b"" if self._memory is None else _memory_bytes(self._memory)
-            self._key_text = (
-                f"{self.name} {sorted(self._options.items())} {hashlib.sha256(memory).hexdigest()[:16]}"
-            )
-        return self._key_text
+        memory = hashlib.sha256(_memory_bytes(self._memory)).hexdigest()[:16]
+        return f"{self.maker.name} {sorted(self.maker.options.items())} {memory}"
 
 
 def learn_memory(head: Head, memory: Memory, lab: Mapping[str, str | None]) -> None:
@@ -130,6 +121,9 @@ def learn_memory(head: Head, memory: Memory, lab: Mapping[str, str | None]) -> N
         head: An empty head.
         memory: From the model file.
         lab: Label of the host -> its name now, or None when it was deleted; unchanged ones are left out.
+
+    Raises:
+        HeadError: The memory is sums and the head learns from samples alone.
     """
     if isinstance(memory, Taught):
         names = [lab.get(label, label) for label in memory.labels]
@@ -154,8 +148,11 @@ def _touches_memory(entry: Entry) -> bool:
     return any(isinstance(change, LabChange) for change in entry.changes)
 
 
-def _net(entries: Iterable[Entry]) -> dict[tuple[str | None, str | None], list[int]]:
-    """Sum entries up to (label before, label now) -> ids; what came and went again is left out."""
+Labelled = list[tuple[int, str]]
+
+
+def _net(entries: Iterable[Entry]) -> tuple[Labelled, Labelled]:
+    """Sum entries up to what to forget and what to learn, by id; what came and went again is left out."""
     moved: dict[int, tuple[str | None, str | None]] = {}
     for entry in entries:
         for run in entry.changes:
@@ -164,14 +161,22 @@ def _net(entries: Iterable[Entry]) -> dict[tuple[str | None, str | None], list[i
             for number in range(run.first, run.last + 1):
                 before, _ = moved.get(number, (run.old, None))
                 moved[number] = (before, run.new)
-    groups: dict[tuple[str | None, str | None], list[int]] = {}
-    for number, change in moved.items():
-        if change[0] != change[1]:
-            groups.setdefault(change, []).append(number)
-    return groups
+    changed = [(number, old, new) for number, (old, new) in sorted(moved.items()) if old != new]
+    return (
+        [(number, old) for number, old, _ in changed if old is not None],
+        [(number, new) for number, _, new in changed if new is not None],
+    )
 
 
-def _memory_bytes(memory: Taught | TaughtStatistics) -> bytes:
+def _chunks(labelled: Labelled) -> Iterable[tuple[list[int], list[str]]]:
+    for start in range(0, len(labelled), _CHUNK):
+        chunk = labelled[start : start + _CHUNK]
+        yield [number for number, _ in chunk], [label for _, label in chunk]
+
+
+def _memory_bytes(memory: Memory) -> bytes:
+    if memory is None:
+        return b""
     if isinstance(memory, Taught):
         return np.ascontiguousarray(memory.codes).tobytes() + "\n".join(memory.labels).encode()
     return pack_taught(memory)

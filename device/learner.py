@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,12 +17,13 @@ from .bursts import Bursts
 from .codes import Codes, encode
 from .derived import DerivedHead
 from .embedder import Embedder
-from .errors import EmbeddingError, HeadError, LabelError, StateError
+from .errors import DeviceError, EmbeddingError, HeadError, LabelError, StateError
 from .heads import Head, Prediction
 from .images import Image, thumbnail
 from .labels import check_label
 from .modelfile import ModelFile
 from .runtime import Runtime
+from .signatures import HeadMaker
 from .store import Entry, ModelIdentity, NewSample, Sample, Store, Version
 from .store.records import new_burst
 from .taught import Taught, TaughtStatistics
@@ -51,7 +53,14 @@ class Learner:
     """
 
     def __init__(
-        self, model: ModelFile, store: Store, embedder: Embedder, derived: DerivedHead, *, thumbnails: bool
+        self,
+        model: ModelFile,
+        store: Store,
+        embedder: Embedder,
+        derived: DerivedHead,
+        embedding: threading.Lock,
+        *,
+        thumbnails: bool = True,
     ) -> None:
         self.model = model
         self.store = store
@@ -60,7 +69,7 @@ class Learner:
         self._thumbnails = thumbnails
         self._bursts = Bursts()
         self._lock = threading.RLock()  # store and head
-        self._embedding = threading.Lock()  # an interpreter runs for one thread at a time
+        self._embedding = embedding  # an interpreter runs for one thread at a time
 
     @classmethod
     def open(
@@ -95,12 +104,12 @@ class Learner:
         opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
         store = Store.open(state, identity_of(opened), read_only=read_only)
         try:
-            embedder = Embedder(opened, threads=threads, delegate=delegate)
-            derived = DerivedHead(store, opened.taught, head, {} if options is None else options)
+            embedder, embedding = Embedder(opened, threads=threads, delegate=delegate), threading.Lock()
+            derived = DerivedHead(store, opened.taught, HeadMaker.of(head, embedder, embedding, options))
         except BaseException:
             store.close()
             raise
-        return cls(opened, store, embedder, derived, thumbnails=thumbnails)
+        return cls(opened, store, embedder, derived, embedding, thumbnails=thumbnails)
 
     # what it is
 
@@ -367,11 +376,13 @@ class Learner:
 
     def close(self) -> None:
         """Close state file and backbone; calling it again does nothing."""
-        with self._lock, self._embedding:
-            if self._derived.head is not None and not self.store.closed:
-                self._derived.keep()
+        with self._lock:
+            if not self.store.closed:
+                with contextlib.suppress(DeviceError):  # derived data: a full disk here loses nothing taught
+                    self._derived.keep()
             self.store.close()
-            self.embedder.close()
+            with self._embedding:
+                self.embedder.close()
 
     def __enter__(self) -> Learner:
         return self
@@ -384,7 +395,7 @@ class Learner:
     def __repr__(self) -> str:
         state = self.store.path.name if self.store.path else "in memory"
         closed = ", closed" if self.store.closed else ""
-        return f"<Learner {self.model.path.name}, {state}, {self._derived.name} head{closed}>"
+        return f"<Learner {self.model.path.name}, {state}, {self._derived.maker.name} head{closed}>"
 
     def _encoded(self, embeddings: NDArray[np.float32]) -> Codes:
         width = self.model.manifest.dimensions
@@ -431,6 +442,7 @@ class Learner:
     def _learned(self, new: Sequence[NewSample]) -> list[Sample]:
         if not new:
             return []
+        self._derived.maker.check_room(self.labels, [sample.label for sample in new])
         entry = self._changed(lambda: self.store.learn(new))
         first = next(change.first for change in entry.changes if hasattr(change, "first"))
         return [

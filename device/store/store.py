@@ -293,9 +293,9 @@ class Store:
         seq, digest, state, _ = found[0]
         return seq, digest, state
 
-    def kept_head_position(self, name: str) -> int:
-        """Give the position of a kept head, 0 when there is none; does not read the head."""
-        return int(self.database.value("SELECT seq FROM heads WHERE head = ?", (name,)) or 0)
+    def has_kept_heads(self) -> bool:
+        """Whether any derived head is kept."""
+        return self.database.value("SELECT 1 FROM heads LIMIT 1") is not None
 
     def now(self) -> float:
         """Give the wall clock's seconds, as entries get them."""

@@ -223,7 +223,7 @@ def test_a_long_history_is_opened_from_a_kept_head(tmp_path: Path, monkeypatch: 
     with opened(tmp_path) as learner:
         teach(learner, 40)
     with opened(tmp_path) as learner:
-        assert learner.store.kept_head_position(learner._derived._key()) == learner.store.position()
+        assert learner.store.has_kept_heads()
         learner.learn_one(frames("yellow", 1)[0], "yellow")
         learner.forget(1)
         digest = learner.head.digest()
@@ -236,6 +236,33 @@ def test_a_long_history_is_opened_from_a_kept_head(tmp_path: Path, monkeypatch: 
         learner.store.database.rows("UPDATE heads SET state = zeroblob(length(state))")
     with opened(tmp_path) as learner:
         assert learner.head.digest() == digest
+
+
+@pytest.mark.parametrize("head", ["exact", "lda", "ncm", "softmax", "knn"])
+def test_every_head_answers_the_same_after_reopening(tmp_path: Path, head: str) -> None:
+    """Learned one by one, forgotten, corrected, reopened: the same answers and the same digest."""
+    images = [frames(scene, 1, 33)[0] for scene in SCENES]
+    with Learner.open(TINY, tmp_path / "mugs.db", head=head, threads=1) as learner:
+        teach(learner, 6)
+        wrong = learner.learn_one(images[0], "blue")
+        learner.forget(wrong.id)
+        learner.relabel(learner.learn_one(images[1], "green").id, "blue")
+        assert [learner.predict_one(image).label for image in images] == list(SCENES)
+        before = learner.predict_many(images)
+    with Learner.open(TINY, tmp_path / "mugs.db", head=head, threads=1) as learner:
+        assert learner.predict_many(images) == before
+        assert learner.status().report is not None
+
+
+def test_a_label_too_many_for_the_softmax_head_is_refused_before_it_is_written(tmp_path: Path) -> None:
+    """Its columns are those of the model file."""
+    with Learner.open(TINY, tmp_path / "mugs.db", head="softmax", threads=1) as learner:
+        capacity = learner.model.manifest.capacity
+        for number in range(capacity):
+            learner.learn_one(frames(f"scene {number}", 1)[0], f"scene {number}")
+        with pytest.raises(LabelError, match=f"room for {capacity} labels"):
+            learner.learn_one(frames("red", 1)[0], "red")
+        assert learner.store.position() == capacity
 
 
 def test_a_state_of_another_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:
