@@ -1,0 +1,216 @@
+"""Does a state file survive being killed at any moment? ``python -m benchmarks.crash --kills 500``.
+
+A child teaches, forgets and relabels through the learner as fast as it can, and says of each change what it is
+about to do and when it has returned. The parent kills it (SIGKILL) at a random moment, often while it opens the
+file, then opens the file itself and compares it with what was acknowledged: every acknowledged change must be
+there, exactly once; the one change under way may be there whole, or not at all; and every page, checksum and
+journal entry must be right. The same file lives through many kills.
+
+SIGKILL shows that nothing hangs on the process; that nothing hangs on the power either is SQLite's doing
+(WAL, ``synchronous = FULL``: the log is flushed to the disk before a change returns), which this cannot show.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from device.learner import Learner, identity_of
+from device.modelfile import ModelFile
+from device.store import Store
+
+from .machine import machine_info, percentiles, write_result
+
+MODEL = Path(__file__).resolve().parents[1] / "tests" / "data" / "tiny.tflite"
+KILLS_A_FILE = 25
+LONGEST = 0.25  # seconds a child lives at most after it is ready
+EARLY = 0.25  # share of the kills while the child still starts up or opens the file
+LABELS = ("mug", "bowl", "schön blau")
+
+Labels = dict[int, str | None]  # id -> label, None when forgotten
+
+
+@dataclass
+class Tally:
+    """What happened over all kills."""
+
+    kills: int = 0
+    early: int = 0
+    acknowledged: int = 0
+    samples: int = 0
+    under_way: int = 0
+    under_way_kept: int = 0
+    opened: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def main() -> None:
+    """Run the harness; exit 1 when anything acknowledged was lost."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, help="where the state files go; default a temporary folder")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.child:
+        child(given.child, given.seed)
+        return
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+        tally = crash(given.kills, given.seed, Path(folder))
+    write_result(result(tally, given.seed), given.out)
+    sys.exit(1 if tally.failures else 0)
+
+
+def crash(kills: int, seed: int, folder: Path) -> Tally:
+    """Kill `kills` children and check the file after each."""
+    rng, tally = random.Random(seed), Tally()  # noqa: S311 - moments of killing, no secrets
+    for number in range(kills):
+        path = folder / f"state-{number // KILLS_A_FILE}.db"
+        expected = {} if number % KILLS_A_FILE == 0 else _labels(path)
+        said = _killed(path, seed * 1_000_003 + number, rng, tally)
+        _check(path, expected, said, tally)
+        if tally.failures:
+            break
+    return tally
+
+
+def result(tally: Tally, seed: int) -> dict[str, Any]:
+    """Give what is written out."""
+    return {
+        "kills": tally.kills,
+        "killed_before_ready": tally.early,
+        "acknowledged_changes": tally.acknowledged,
+        "acknowledged_samples": tally.samples,
+        "under_way_when_killed": tally.under_way,
+        "of_these_found_whole": tally.under_way_kept,
+        "lost_or_wrong": tally.failures,
+        "opening_after_a_kill": percentiles(tally.opened) if tally.opened else None,
+        "machine": machine_info(seed),
+    }
+
+
+def child(path: Path, seed: int) -> None:
+    """Teach, forget and relabel without end, saying so; runs until it is killed."""
+    rng = np.random.default_rng(seed)
+    with Learner.open(MODEL, path, threads=1) as learner:
+        print(json.dumps("ready"), flush=True)
+        for kind, argument in _changes(rng, learner):
+            print(json.dumps(["try", kind, argument]), flush=True)
+            _change(learner, rng, kind, argument)
+            print(json.dumps(["done"]), flush=True)
+
+
+def _changes(rng: np.random.Generator, learner: Learner) -> Iterator[tuple[str, Any]]:
+    while True:
+        ids, _, _ = learner.store.ids()
+        label = LABELS[int(rng.integers(len(LABELS)))]
+        match int(rng.integers(10)):
+            case 0 if len(ids):
+                yield "forget", [int(number) for number in rng.choice(ids, min(3, len(ids)), replace=False)]
+            case 1 if len(ids):
+                yield "relabel", [int(rng.choice(ids)), label]
+            case 2 | 3:
+                yield "learn", [label] * int(rng.integers(2, 6))
+            case _:
+                yield "learn", [label]
+
+
+def _change(learner: Learner, rng: np.random.Generator, kind: str, argument: Any) -> None:
+    if kind == "forget":
+        learner.forget(argument)
+    elif kind == "relabel":
+        learner.relabel(*argument)
+    elif len(argument) == 1:
+        learner.learn_one(rng.integers(0, 256, (16, 16, 3), np.uint8), argument[0])
+    else:
+        learner.learn_many(list(rng.integers(0, 256, (len(argument), 16, 16, 3), np.uint8)), argument)
+
+
+def _killed(path: Path, seed: int, rng: random.Random, tally: Tally) -> list[Any]:
+    """Start a child, kill it at a random moment, and give what it said."""
+    command = [sys.executable, "-m", "benchmarks.crash", "--child", str(path), "--seed", str(seed)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    early = rng.random() < EARLY
+    if not early:
+        _wait_until_ready(process)
+    time.sleep(rng.uniform(0, 0.5 if early else LONGEST))
+    process.send_signal(signal.SIGKILL)
+    said, complaints = process.communicate()
+    tally.kills += 1
+    if process.returncode != -signal.SIGKILL:
+        tally.failures.append(f"kill {tally.kills}: the child ended by itself: {complaints[-2000:]}")
+    # the line being written when the kill came may be cut off
+    lines = [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
+    tally.early += early and "ready" not in lines
+    return [line for line in lines if line != "ready"]
+
+
+def _wait_until_ready(process: subprocess.Popen[str]) -> None:
+    """Wait for the first byte without reading it: what is read here would be missing later."""
+    stream: IO[str] | None = process.stdout
+    if stream is not None:
+        select.select([stream], [], [], 60)
+
+
+def _check(path: Path, before: Labels, said: list[Any], tally: Tally) -> None:
+    """Compare the file with what was acknowledged."""
+    expected, pending = dict(before), None
+    for line in said:
+        if line[0] == "try":
+            pending = line[1:]
+            continue
+        assert pending is not None
+        _apply(expected, *pending)
+        tally.acknowledged += 1
+        tally.samples += len(pending[1]) if pending[0] == "learn" else 0
+        pending = None
+    allowed = [expected]
+    if pending is not None:
+        tally.under_way += 1
+        allowed.append(dict(expected))
+        _apply(allowed[-1], *pending)
+    start = time.perf_counter()
+    with Store.open(path, identity_of(ModelFile.open(MODEL))) as store:
+        tally.opened.append(time.perf_counter() - start)
+        store.verify()
+    found = _labels(path)
+    if found not in allowed:
+        tally.failures.append(
+            f"kill {tally.kills}: {path.name} has {len(found)} samples, expected {len(expected)}"
+        )
+    tally.under_way_kept += pending is not None and found == allowed[-1]
+
+
+def _apply(labels: Labels, kind: str, argument: Any) -> None:
+    if kind == "learn":
+        for label in argument:
+            labels[len(labels) + 1] = label
+    elif kind == "forget":
+        labels.update(dict.fromkeys(argument))
+    else:
+        labels[argument[0]] = argument[1]
+
+
+def _labels(path: Path) -> Labels:
+    with Store.open(path, None) as store:
+        return dict(store.database.rows("SELECT id, label FROM samples ORDER BY id"))
+
+
+if __name__ == "__main__":
+    main()
