@@ -48,7 +48,7 @@ class Readout:
 def inverse_gap(P: Floats, n: Floats) -> Floats:
     """Give ``R = (diag(n) - P)^-1`` for P [..., C, C] and n [..., C]; labels without samples get zeros."""
     present = n > 0
-    gap = np.where(np.eye(P.shape[-1], dtype=bool), np.where(present, n, 1.0)[..., None, :], 0.0) - P
+    gap: Floats = np.where(np.eye(P.shape[-1], dtype=bool), np.where(present, n, 1.0)[..., None, :], 0.0) - P
     inverse: Floats = np.linalg.inv(gap)
     both: Floats = inverse * (present[..., None, :] & present[..., :, None])
     return both

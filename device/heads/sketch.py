@@ -69,6 +69,10 @@ class Sketch:
         self.owners[self.owners == old] = new
         self._insert(self.codes[:0], self.owners[:0], self.keys[:0], self.copies[:0])
 
+    def drop(self, owner: int) -> None:
+        """Take out every sample of an owner."""
+        self._keep(self.owners != owner)
+
     def smallest(
         self, size: int, ranks: NDArray[np.int64]
     ) -> tuple[Codes, NDArray[np.int32], NDArray[np.int64]]:
@@ -88,9 +92,9 @@ class Sketch:
         }
 
     @classmethod
-    def restore(cls, dimensions: int, state: State) -> Self:
+    def restore(cls, dimensions: int, state: State, held: int = HELD) -> Self:
         """Give back the sketch that `state` was taken from."""
-        sketch = cls(dimensions)
+        sketch = cls(dimensions, held)
         sketch.limit = np.uint64(state["sketch_limit"][0])
         sketch._insert(
             state["sketch_codes"].astype(np.int16).reshape(-1, dimensions),

@@ -9,8 +9,7 @@ fast, and exact because every partial sum is a whole number below 2**53.
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -23,6 +22,7 @@ from ..errors import DeviceError, HeadError
 from .base import Floats, State
 from .integers import pack_integers, unpack_integers
 from .sketch import Sketch, content_keys
+from .vocabulary import Vocabulary
 
 MAX_SAMPLES = 2**22  # 2**22 * (2**15)**2 < 2**53: beyond it float64 could round
 _PENDING = 256  # codes gathered before one matrix product adds them to G; a rank-1 update costs as much memory traffic
@@ -54,8 +54,7 @@ class Statistics:
 
     def __init__(self, dimensions: int) -> None:
         self.dimensions = dimensions
-        self._rows: dict[str, int] = {}  # label -> row of the arrays below, in order of appearance
-        self._counts = np.zeros(0, np.int64)
+        self._vocabulary = Vocabulary()
         self._sums = np.zeros((0, dimensions), np.int64)
         self._gram: Floats | None = None  # None while every code is kept
         self._codes = np.zeros((0, dimensions), np.int16)  # kept, or waiting to be added to the gram
@@ -74,14 +73,12 @@ class Statistics:
     @property
     def total(self) -> int:
         """Samples seen and not forgotten."""
-        return int(self._counts.sum())
+        return self._vocabulary.total
 
     @property
     def counts(self) -> dict[str, int]:
         """Samples a label, sorted by label; labels without any are not there."""
-        return {
-            label: int(self._counts[row]) for label, row in sorted(self._rows.items()) if self._counts[row]
-        }
+        return self._vocabulary.counts
 
     @property
     def codes(self) -> Codes:
@@ -90,17 +87,17 @@ class Statistics:
 
     def kept_order(self) -> NDArray[np.intp]:
         """Give the order of the kept codes that depends on them alone: by key, then by label."""
-        ranks = self._ranks()[self._owners[: self._used]]
+        ranks = self._vocabulary.ranks()[self._owners[: self._used]]
         return np.lexsort((ranks, self._keys[: self._used]))
 
     def owners(self) -> NDArray[np.int64]:
         """Give the kept codes' labels as columns of `counts`, canonical order, int64 [n]."""
-        return self._ranks()[self._owners[: self._used]][self.kept_order()]
+        return self._vocabulary.ranks()[self._owners[: self._used]][self.kept_order()]
 
     def sums(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Give counts int64 [C] and sums int64 [C, D], rows in the order of `counts`."""
-        rows = [self._rows[label] for label in self.counts]
-        return self._counts[rows], self._sums[rows]
+        rows = self._vocabulary.present()
+        return self._vocabulary.numbers[rows], self._sums[rows]
 
     def products(self) -> Floats:
         """Give the inner products of the kept codes, whole numbers, float64 [n, n], canonical order."""
@@ -132,8 +129,8 @@ class Statistics:
     def panel(self, size: int) -> Panel:
         """Give a sample of the samples that depends on what was learned and on nothing else."""
         if self._gram is not None:
-            codes, rows, copies = self._sketch.smallest(size, self._ranks())
-            return Panel(codes, self._ranks()[rows], copies, None)
+            codes, rows, copies = self._sketch.smallest(size, self._vocabulary.ranks())
+            return Panel(codes, self._vocabulary.ranks()[rows], copies, None)
         order, owners = self.kept_order(), self.owners()
         keys = self._keys[order]
         fresh = np.ones(len(order), bool)
@@ -151,9 +148,8 @@ class Statistics:
         """
         if self.total + len(codes) > MAX_SAMPLES:
             raise HeadError(f"at most {MAX_SAMPLES} samples are summed exactly; this would be one more")
-        owners = self._owners_of(labels)
+        owners = self._vocabulary.add(labels)
         keys = content_keys(codes)
-        np.add.at(self._counts, owners, 1)
         self._add_sums(codes, owners, 1)
         for start in range(0, len(codes), _PENDING):
             part = slice(start, start + _PENDING)
@@ -165,13 +161,8 @@ class Statistics:
         Raises:
             HeadError: One was never added (when codes are no longer kept, this is seen only by its label).
         """
-        counts = self.counts
-        for label, number in sorted(Counter(labels).items()):
-            if counts.get(label, 0) < number:
-                raise HeadError(
-                    f"cannot forget {number} samples of {label!r}: {counts.get(label, 0)} were learned"
-                )
-        owners = self._owners_of(labels)
+        self._vocabulary.check(labels)
+        owners = self._vocabulary.rows_of(labels)
         keys = content_keys(codes)
         if self._gram is None:
             self._drop(self._find(codes, owners, keys))
@@ -180,7 +171,7 @@ class Statistics:
             values = codes.astype(np.float64)
             self._gram -= values.T @ values
             self._sketch.remove(codes, owners, keys)
-        np.subtract.at(self._counts, owners, 1)
+        self._vocabulary.remove(labels)
         self._add_sums(codes, owners, -1)
         self._forget_when_empty()
 
@@ -189,8 +180,8 @@ class Statistics:
     ) -> None:
         """Add what others have summed: counts [C], sums [C, D] and gram [D, D], in codes' whole numbers."""
         self._compress()
-        owners = self._owners_of(labels)
-        np.add.at(self._counts, owners, counts)
+        owners = self._vocabulary.add_counts(labels, counts)
+        self._grow()
         np.add.at(self._sums, owners, sums)
         self._squares += int(np.trace(gram))
         self._gram = self.gram() + gram
@@ -198,28 +189,28 @@ class Statistics:
     def merge(self, other: Statistics) -> None:
         """Add all that `other` holds; `other` is left as it was."""
         if other.complete:
-            names = other._names()
-            self.add(other._codes[: other._used], [names[owner] for owner in other._owners[: other._used]])
+            names = {row: label for label, row in other._vocabulary.rows.items()}
+            self.add(
+                other._codes[: other._used], [names[row] for row in other._owners[: other._used].tolist()]
+            )
             return
         self._compress()
-        counts, sums = other.sums()
-        labels = tuple(other.counts)
-        self.add_statistics(labels, counts, sums, other.gram())
-        self._sketch.merge(other._sketch, self._owners_of(other._names()))
+        gram = other.gram()
+        rows = self._vocabulary.merge(other._vocabulary)
+        self._grow()
+        np.add.at(self._sums, rows, other._sums)
+        self._squares += other._squares
+        self._gram = self.gram() + gram
+        self._sketch.merge(other._sketch, rows)
 
     def rename(self, old: str, new: str) -> None:
         """Give a label another name, or join it to one that is there."""
-        row = self._rows.pop(old)
-        if new not in self._rows:
-            self._rows[new] = row
-            return
-        target = self._rows[new]
-        self._counts[target] += self._counts[row]
-        self._sums[target] += self._sums[row]
-        self._counts[row], self._sums[row] = 0, 0
-        self._owners[self._owners == row] = target
-        self._sketch.rename(row, target)
-        self._rows[f"\0{row}"] = row  # the empty row stays, under a name no label can have
+        row, target = self._vocabulary.rename(old, new)
+        if row != target:
+            self._sums[target] += self._sums[row]
+            self._sums[row] = 0
+            self._owners[self._owners == row] = target
+            self._sketch.rename(row, target)
 
     def delete(self, label: str) -> None:
         """Remove every sample of a label.
@@ -232,7 +223,7 @@ class Statistics:
                 f"the samples of {label!r} are no longer kept one by one in the head; "
                 "forget them with their codes, as the learner does from its store"
             )
-        mine = np.flatnonzero(self._owners[: self._used] == self._rows[label])
+        mine = np.flatnonzero(self._owners[: self._used] == self._vocabulary.rows[label])
         self.remove(self._codes[mine], [label] * len(mine))
 
     def digest(self) -> str:
@@ -252,7 +243,7 @@ class Statistics:
             return state | {"codes": self.codes, "owners": self.owners()}
         upper = self.gram()[np.triu_indices(self.dimensions)].astype(np.int64)
         summed: State = {"counts": counts, "sums": pack_integers(sums), "gram": pack_integers(upper)}
-        return state | summed | self._sketch.state(self._ranks())
+        return state | summed | self._sketch.state(self._vocabulary.ranks())
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
@@ -288,25 +279,14 @@ class Statistics:
         statistics._sketch = Sketch.restore(dimensions, state)
         return statistics
 
-    def _names(self) -> list[str]:
-        return sorted(self._rows, key=self._rows.__getitem__)
-
-    def _ranks(self) -> NDArray[np.int64]:
-        """Give for each row its place among the sorted labels; rows without samples come last."""
-        ranks = np.full(len(self._rows), len(self._rows), np.int64)
-        for place, label in enumerate(self.counts):
-            ranks[self._rows[label]] = place
-        return ranks
-
-    def _owners_of(self, labels: Iterable[str]) -> NDArray[np.int32]:
-        owners = [self._rows.setdefault(label, len(self._rows)) for label in labels]
-        new = len(self._rows) - len(self._counts)
+    def _grow(self) -> None:
+        """Give every row of the vocabulary a row of sums."""
+        new = len(self._vocabulary.numbers) - len(self._sums)
         if new:
-            self._counts = np.concatenate([self._counts, np.zeros(new, np.int64)])
             self._sums = np.concatenate([self._sums, np.zeros((new, self.dimensions), np.int64)])
-        return np.array(owners, np.int32)
 
     def _add_sums(self, codes: Codes, owners: NDArray[np.int32], sign: int) -> None:
+        self._grow()
         self._squares += sign * int((codes.astype(np.int64) ** 2).sum())
         for owner in np.unique(owners):
             self._sums[owner] += sign * codes[owners == owner].sum(axis=0, dtype=np.int64)
@@ -356,7 +336,7 @@ class Statistics:
                 None,
             )
             if place is None:
-                raise HeadError(f"cannot forget a sample of {self._names()[owner]!r} that was never learned")
+                raise HeadError("cannot forget a sample that was never learned; none was forgotten")
             found.append(place)
         return found
 
@@ -369,6 +349,6 @@ class Statistics:
         self._used = len(left)
 
     def _forget_when_empty(self) -> None:
-        if not self._counts.any():
+        if not self.total:
             fresh: dict[str, Any] = vars(type(self)(self.dimensions))
             vars(self).update(fresh)

@@ -1,0 +1,173 @@
+"""The simple baseline: vote of the nearest samples by cosine, over a bounded sample of what was taught."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import pack_texts, unpack_texts
+from ..codes import Codes
+from ..errors import DeviceError, HeadError, LabelError
+from .base import FALSE_REJECTION, Fit, Floats, Head, State, check_codes
+from .calibration import fit_sharpness
+from .nearest import unit
+from .sketch import Sketch, content_keys
+from .vocabulary import Vocabulary
+
+NEIGHBOURS = 3
+CAPACITY = 2000
+_ABSENT = -10.0  # a vote's logarithm where there is none: of 22,000
+_JUDGED = 256  # samples that choose temperature and threshold
+
+
+class KnnHead(Head):
+    """Nearest neighbours by cosine.
+
+    Args:
+        dimensions: D.
+        neighbours: How many vote; the nearer weigh more where votes are even.
+        capacity: Most samples held; beyond it those with the smallest content hash are.
+        false_rejection: Share of what was taught that may be called unknown.
+
+    Example:
+        >>> from device.codes import encode
+        >>> head = KnnHead(2)
+        >>> head.learn_many(encode([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0]]), ["a", "a", "b"])
+        >>> head.predict_one(encode([0.0, 1.0])).label
+        'b'
+    """
+
+    name: ClassVar[str] = "knn"
+
+    def __init__(
+        self,
+        dimensions: int,
+        *,
+        neighbours: int = NEIGHBOURS,
+        capacity: int = CAPACITY,
+        false_rejection: float = FALSE_REJECTION,
+    ) -> None:
+        super().__init__(dimensions, false_rejection=false_rejection)
+        if neighbours < 1 or capacity < neighbours:
+            raise HeadError(f"1 <= neighbours <= capacity is needed, got {neighbours} and {capacity}")
+        self.neighbours, self.capacity = neighbours, capacity
+        self._vocabulary = Vocabulary()
+        self._held = Sketch(dimensions, capacity)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples learned a label, in the order of `labels`."""
+        return self._vocabulary.counts
+
+    def leave_out(
+        self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> Floats:
+        """Give the logits each learned sample would get had it, and its group, never been learned."""
+        codes = check_codes(codes, self.dimensions)
+        if missing := sorted(set(labels) - set(self.counts)):
+            raise LabelError(f"cannot leave out samples of labels never learned: {', '.join(missing)}")
+        groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
+        sharpness = self.fit.figures["sharpness"]
+        return sharpness * self._votes(codes, self._hidden(codes, groups))[0]
+
+    def digest(self) -> str:
+        """Give the sha256 of labels, counts and the samples held."""
+        digest = hashlib.sha256(f"edgetl knn 1, {self.dimensions} dimensions\n".encode())
+        for name, array in sorted(self.state().items()):
+            digest.update(name.encode() + array.tobytes())
+        return digest.hexdigest()
+
+    def state(self) -> State:
+        """Give labels, counts, the samples held and the options."""
+        state: State = {
+            "labels": pack_texts(list(self.counts)),
+            "counts": np.array(list(self.counts.values()), np.int64),
+            "options": np.array([self.neighbours, self.capacity, self.false_rejection]),
+        }
+        return state | self._held.state(self._vocabulary.ranks())
+
+    @classmethod
+    def restore(cls, dimensions: int, state: State) -> Self:
+        """Give the head back that `state` was taken from.
+
+        Raises:
+            HeadError: The state is of other dimensions or damaged.
+        """
+        try:
+            neighbours, capacity, false_rejection = state["options"].tolist()
+            head = cls(
+                dimensions,
+                neighbours=int(neighbours),
+                capacity=int(capacity),
+                false_rejection=false_rejection,
+            )
+            head._vocabulary.add_counts(unpack_texts(state["labels"]), state["counts"])
+            head._held = Sketch.restore(dimensions, state, int(capacity))
+        except (KeyError, IndexError, ValueError, DeviceError) as error:
+            raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
+        return head
+
+    def _logits(self, codes: Codes) -> Floats:
+        votes, _ = self._votes(codes)
+        scaled: Floats = self.fit.figures["sharpness"] * votes
+        return scaled
+
+    def _learn(self, codes: Codes, labels: list[str]) -> None:
+        self._held.add(codes, self._vocabulary.add(labels), content_keys(codes))
+
+    def _forget(self, codes: Codes, labels: list[str]) -> None:
+        owners = self._vocabulary.remove(labels)
+        self._held.remove(codes, owners, content_keys(codes))
+
+    def _merge(self, other: Any) -> None:
+        self._held.merge(other._held, self._vocabulary.merge(other._vocabulary))
+
+    def _rename(self, old: str, new: str) -> None:
+        self._held.rename(*self._vocabulary.rename(old, new))
+
+    def _delete(self, label: str) -> None:
+        self._held.drop(self._vocabulary.delete(label))
+
+    def _compute_fit(self) -> Fit:
+        codes, rows, copies = self._held.smallest(_JUDGED, self._vocabulary.ranks())
+        owners = self._vocabulary.ranks()[rows]
+        sharpness, threshold = 1.0, np.inf
+        fair = np.array(list(self.counts.values()))[owners] > 1
+        if fair.any():
+            votes, nearest = self._votes(codes[fair], self._hidden(codes[fair], np.arange(int(fair.sum()))))
+            sharpness = fit_sharpness(votes, owners[fair], copies[fair]) if len(self.counts) > 1 else 1.0
+            threshold = float(np.quantile(1 - nearest, 1 - self.false_rejection))
+        notes = () if fair.any() else ("too few samples to leave one out: nothing is calibrated yet",)
+        return Fit(None, self._distance, threshold, notes, {"sharpness": sharpness})
+
+    def _distance(self, codes: Codes, logits: Floats) -> Floats:
+        distance: Floats = 1 - self._votes(codes)[1]
+        return distance
+
+    def _hidden(self, codes: Codes, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say which held samples each of `codes` must not see, bool [N, held]: those of its own group."""
+        keys = content_keys(codes)
+        hidden = np.zeros((len(codes), len(self._held.keys)), bool)
+        for group in np.unique(groups):
+            mine = groups == group
+            hidden[mine] = np.isin(self._held.keys, keys[mine])
+        return hidden
+
+    def _votes(self, codes: Codes, hidden: NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
+        """Give the logarithm of each label's votes [N, C] and the cosine of the nearest sample [N]."""
+        cosine = unit(codes) @ unit(self._held.codes).T
+        if hidden is not None:
+            cosine = np.where(hidden, -2.0, cosine)
+        owners = self._vocabulary.ranks()[self._held.owners]
+        near = np.argsort(-cosine, axis=1, kind="stable")[:, : self.neighbours]
+        closeness = np.take_along_axis(cosine, near, axis=1)
+        votes = np.full((len(codes), len(self.counts)), np.exp(_ABSENT))
+        for place in range(near.shape[1]):
+            # a nearer sample wins between labels with as many votes
+            weight = np.where(closeness[:, place] > -2, 1 + 0.01 * closeness[:, place], 0.0)
+            votes[np.arange(len(codes)), owners[near[:, place]]] += weight
+        return np.log(votes), closeness.max(axis=1)

@@ -1,0 +1,45 @@
+"""How far a sample is from the nearest label's mean, by cosine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..codes import Codes, decode
+from .base import Floats
+
+
+def unit(codes: Codes) -> Floats:
+    """Give codes [N, D] scaled to length one; zeros stay zeros."""
+    return directions(decode(codes))
+
+
+def directions(values: Floats) -> Floats:
+    """Give rows [N, D] scaled to length one; zeros stay zeros."""
+    length = np.linalg.norm(values, axis=1, keepdims=True)
+    scaled: Floats = values / np.where(length > 0, length, 1.0)
+    return scaled
+
+
+def nearest_mean(codes: Codes, means: Floats) -> Floats:
+    """Give one minus the cosine to the nearest of `means` [C, D], float64 [N]."""
+    distance: Floats = 1 - (unit(codes) @ means.T).max(axis=1)
+    return distance
+
+
+def mean_directions(codes: Codes, labels: Sequence[str], false_rejection: float) -> tuple[Floats, float]:
+    """Give the direction of each label's mean [C, D], and the distance that few of the samples exceed.
+
+    Each sample's distance is measured to its label's mean without it; infinite when none can be left out.
+    """
+    z = unit(codes)
+    _, owners = np.unique(np.array(labels), return_inverse=True)
+    indicators = np.eye(int(owners.max()) + 1)[owners.ravel()]
+    sums, counts = indicators.T @ z, indicators.sum(axis=0)
+    fair = counts[owners.ravel()] > 1
+    if not fair.any():
+        return directions(sums), np.inf
+    without = directions(sums[owners.ravel()] - z)
+    own = (z * without).sum(axis=1)
+    return directions(sums), float(np.quantile(1 - own[fair], 1 - false_rejection))

@@ -1,0 +1,109 @@
+"""A bounded memory of samples with as much room for one label as for another."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import pack_texts, unpack_texts
+from ..codes import Codes
+from .base import State
+from .sketch import Sketch, content_keys
+
+
+class Replay:
+    """For each label the samples with the smallest content hash: which are kept knows no order.
+
+    Args:
+        dimensions: D.
+        room: Most samples a label.
+    """
+
+    def __init__(self, dimensions: int, room: int) -> None:
+        self.dimensions, self.room = dimensions, room
+        self._shelves: dict[str, Sketch] = {}
+
+    def add(self, codes: Codes, labels: list[str]) -> None:
+        """Take in samples."""
+        self._change(codes, labels, "add")
+
+    def remove(self, codes: Codes, labels: list[str]) -> None:
+        """Take samples out; those that are not held change nothing."""
+        self._change(codes, labels, "remove")
+
+    def merge(self, other: Replay) -> None:
+        """Take in all that `other` holds."""
+        for label, shelf in other._shelves.items():
+            self._shelf(label).merge(shelf, np.zeros(1, np.int32))
+
+    def rename(self, old: str, new: str) -> None:
+        """Move the samples of a label to another."""
+        shelf = self._shelves.pop(old, None)
+        if shelf is not None:
+            self._shelf(new).merge(shelf, np.zeros(1, np.int32))
+
+    def delete(self, label: str) -> None:
+        """Drop a label's samples."""
+        self._shelves.pop(label, None)
+
+    def all(self) -> tuple[Codes, list[str]]:
+        """Give every sample held, sorted by label and key."""
+        codes, labels = [np.zeros((0, self.dimensions), np.int16)], []
+        for label, shelf in sorted(self._shelves.items()):
+            codes.append(shelf.codes)
+            labels += [label] * len(shelf.keys)
+        return np.concatenate(codes), labels
+
+    def draw(self, count: int, random: np.random.Generator) -> tuple[Codes, list[str]]:
+        """Draw samples, each label as likely as another."""
+        shelves = sorted((label, shelf) for label, shelf in self._shelves.items() if len(shelf.keys))
+        chosen = random.integers(0, len(shelves), count)
+        places = random.random(count)
+        drawn = [
+            shelves[which][1].codes[int(place * len(shelves[which][1].keys))]
+            for which, place in zip(chosen.tolist(), places.tolist(), strict=True)
+        ]
+        return np.stack(drawn), [shelves[which][0] for which in chosen.tolist()]
+
+    def state(self) -> State:
+        """Give the arrays to store."""
+        shelves = sorted(self._shelves.items())
+        codes, _ = self.all()
+        return {
+            "replay_labels": pack_texts([label for label, _ in shelves]),
+            "replay_sizes": np.array([len(shelf.keys) for _, shelf in shelves], np.int64),
+            "replay_limits": np.array([shelf.limit for _, shelf in shelves], np.uint64),
+            "replay_copies": np.concatenate([np.zeros(0, np.int64)] + [shelf.copies for _, shelf in shelves]),
+            "replay_codes": codes,
+        }
+
+    @classmethod
+    def restore(cls, dimensions: int, room: int, state: State) -> Replay:
+        """Give back the memory that `state` was taken from."""
+        replay = cls(dimensions, room)
+        ends = np.cumsum(state["replay_sizes"]).tolist()
+        labels = unpack_texts(state["replay_labels"])
+        for label, end, size, limit in zip(
+            labels, ends, state["replay_sizes"].tolist(), state["replay_limits"], strict=True
+        ):
+            part = slice(end - size, end)
+            codes = state["replay_codes"][part].astype(np.int16)
+            shelf = {
+                "sketch_codes": codes,
+                "sketch_owners": np.zeros(size, np.int32),
+                "sketch_keys": content_keys(codes),
+                "sketch_copies": state["replay_copies"][part],
+                "sketch_limit": np.array([limit], np.uint64),
+            }
+            replay._shelves[label] = Sketch.restore(dimensions, shelf, room)
+        return replay
+
+    def _shelf(self, label: str) -> Sketch:
+        return self._shelves.setdefault(label, Sketch(self.dimensions, self.room))
+
+    def _change(self, codes: Codes, labels: list[str], how: str) -> None:
+        names: NDArray[np.str_] = np.array(labels)
+        for label in sorted(set(labels)):
+            mine = codes[names == label]
+            owners = np.zeros(len(mine), np.int32)
+            getattr(self._shelf(label), how)(mine, owners, content_keys(mine))

@@ -1,0 +1,257 @@
+"""Softmax regression by SGD with momentum through the model file's ``train``, with class-balanced replay.
+
+The head for parity with TensorFlow. It depends on the order of samples, and cannot unlearn: forgetting,
+deleting and merging train it anew from the samples it keeps.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import pack_texts, unpack_texts
+from ..codes import Codes, representative
+from ..errors import DeviceError, HeadError, LabelError
+from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
+from .nearest import mean_directions, nearest_mean
+from .replay import Replay
+from .trainer import MASKED, VARIABLES, NumpyTrainer, Trainer, empty_weights
+from .vocabulary import Vocabulary
+
+ROOM = 40  # samples kept a label
+BATCH = 32
+STEPS = 4  # a new batch
+RATE = 1.0  # mapped embeddings have length one, so the loss is smooth: up to 2 would be stable
+_FOLDS = 5
+_EPOCHS = 30  # of training anew
+
+
+class SoftmaxHead(Head):
+    """A softmax layer trained on the device.
+
+    Args:
+        dimensions: D.
+        trainer: What takes the steps; default NumPy.
+        embedding_map: The model file's map, see `device.codes`.
+        learning_rate: Of each step.
+        steps: Steps for each batch of new samples.
+        room: Samples kept a label for replay.
+        seed: Of the draws from replay.
+        false_rejection: Share of what was taught that may be called unknown.
+
+    Example:
+        >>> from device.codes import encode
+        >>> head = SoftmaxHead(2)
+        >>> head.learn_many(encode([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0]]), ["a", "a", "b"])
+        >>> head.predict_one(encode([0.0, 1.0])).label
+        'b'
+    """
+
+    name: ClassVar[str] = "softmax"
+    order_free: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        dimensions: int,
+        *,
+        trainer: Trainer | None = None,
+        embedding_map: str = "signed_sqrt_l2",
+        learning_rate: float = RATE,
+        steps: int = STEPS,
+        room: int = ROOM,
+        seed: int = 0,
+        false_rejection: float = FALSE_REJECTION,
+    ) -> None:
+        super().__init__(dimensions, false_rejection=false_rejection)
+        self.embedding_map, self.learning_rate = embedding_map, learning_rate
+        self.steps, self.room, self.seed = steps, room, seed
+        self._trainer: Trainer = trainer or NumpyTrainer(dimensions, embedding_map=embedding_map)
+        self._trainer.set_weights(empty_weights(dimensions, self._trainer.capacity))
+        self._vocabulary = Vocabulary()
+        self._columns: dict[str, int] = {}
+        self._replay = Replay(dimensions, room)
+        self._taken = 0  # draws from replay so far; with the seed it makes them repeatable
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples learned a label, in the order of `labels`."""
+        return self._vocabulary.counts
+
+    def use(self, trainer: Trainer) -> None:
+        """Go on through another trainer, such as one bound to an interpreter, from the same weights.
+
+        Raises:
+            HeadError: It has another shape.
+        """
+        trainer.set_weights(self._trainer.get_weights())
+        self._trainer = trainer
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """Give W [D, capacity], b and their momenta, as the model file's ``get_weights`` names them."""
+        return self._trainer.get_weights()
+
+    def leave_out(
+        self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> Floats:
+        """Give held-out logits by five-fold cross-validation of the same recipe; groups stay together.
+
+        SGD has no leave-one-out formula; a fold leaves out more than one sample, so this errs on the low side.
+        """
+        codes = check_codes(codes, self.dimensions)
+        if missing := sorted(set(labels) - set(self.counts)):
+            raise LabelError(f"cannot leave out samples of labels never learned: {', '.join(missing)}")
+        columns = {label: column for column, label in enumerate(self.labels)}
+        groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
+        folds = np.unique(groups, return_inverse=True)[1].ravel() * 7919 % _FOLDS
+        logits = np.full((len(codes), len(columns)), MASKED)
+        for fold in range(_FOLDS):
+            out = folds == fold
+            rest = [label for label, gone in zip(labels, out, strict=True) if not gone]
+            if out.any() and rest:
+                head = type(self)(self.dimensions, embedding_map="identity", learning_rate=self.learning_rate)
+                head._embedded(codes[~out], rest)
+                known = [columns[label] for label in head.labels]
+                logits[np.ix_(out, known)] = head._logits(codes[out])
+        return logits
+
+    def digest(self) -> str:
+        """Give the sha256 of the weights, the labels and the samples kept."""
+        digest = hashlib.sha256(f"edgetl softmax 1, {self.dimensions} dimensions\n".encode())
+        for name, array in sorted(self.state().items()):
+            digest.update(name.encode() + array.tobytes())
+        return digest.hexdigest()
+
+    def state(self) -> State:
+        """Give weights, momenta, replay memory, labels and options."""
+        columns = sorted(self._columns, key=self._columns.__getitem__)
+        numbers = [self._vocabulary.counts.get(label, 0) for label in columns]
+        options = [self.learning_rate, self.steps, self.room, self.seed, self.false_rejection, self._taken]
+        return {
+            "labels": pack_texts(columns),
+            "columns": np.array([self._columns[label] for label in columns], np.int64),
+            "counts": np.array(numbers, np.int64),
+            "options": np.array(options, np.float64),
+            "embedding_map": pack_texts([self.embedding_map]),
+            **self._trainer.get_weights(),
+            **self._replay.state(),
+        }
+
+    @classmethod
+    def restore(cls, dimensions: int, state: State) -> Self:
+        """Give the head back that `state` was taken from, on a NumPy trainer; see `use`.
+
+        Raises:
+            HeadError: The state is of other dimensions or damaged.
+        """
+        try:
+            rate, steps, room, seed, rejection, taken = state["options"].tolist()
+            embedding_map = unpack_texts(state["embedding_map"])[0]
+            head = cls(
+                dimensions,
+                trainer=NumpyTrainer(dimensions, len(state["b"]), embedding_map),
+                embedding_map=embedding_map,
+                learning_rate=rate,
+                steps=int(steps),
+                room=int(room),
+                seed=int(seed),
+                false_rejection=rejection,
+            )
+            labels = unpack_texts(state["labels"])
+            head._vocabulary.add_counts(labels, state["counts"])
+            head._columns = dict(zip(labels, state["columns"].tolist(), strict=True))
+            head._taken = int(taken)
+            head._replay = Replay.restore(dimensions, int(room), state)
+            head._trainer.set_weights({name: state[name] for name in VARIABLES})
+        except (KeyError, IndexError, ValueError, DeviceError) as error:
+            raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
+        return head
+
+    def _learn(self, codes: Codes, labels: list[str]) -> None:
+        self._open_columns(labels)
+        self._vocabulary.add(labels)
+        for start in range(0, len(codes), BATCH // 2):
+            part = slice(start, start + BATCH // 2)
+            self._replay.add(codes[part], labels[part])
+            for _ in range(self.steps):
+                old, names = self._replay.draw(BATCH - len(labels[part]), self._random())
+                self._step(np.concatenate([codes[part], old]), labels[part] + names)
+
+    def _forget(self, codes: Codes, labels: list[str]) -> None:
+        self._vocabulary.remove(labels)
+        self._replay.remove(codes, labels)
+        self._train_anew()
+
+    def _merge(self, other: Any) -> None:
+        self._open_columns(list(other.labels))
+        self._vocabulary.merge(other._vocabulary)
+        self._replay.merge(other._replay)
+        self._train_anew()
+
+    def _rename(self, old: str, new: str) -> None:
+        joined = new in self._vocabulary.counts
+        self._vocabulary.rename(old, new)
+        self._replay.rename(old, new)
+        column = self._columns.pop(old)
+        if joined:
+            self._train_anew()
+        else:
+            self._columns[new] = column
+
+    def _delete(self, label: str) -> None:
+        self._vocabulary.delete(label)
+        self._replay.delete(label)
+        self._train_anew()
+
+    def _compute_fit(self) -> Fit:
+        weights = self._trainer.get_weights()
+        used = [self._columns[label] for label in self.labels]
+        linear = Linear(weights["W"][:, used].astype(np.float64), weights["b"][used].astype(np.float64))
+        codes, labels = self._replay.all()
+        means, threshold = mean_directions(codes, labels, self.false_rejection)
+        return Fit(linear, lambda queried, logits: nearest_mean(queried, means), threshold)
+
+    def _open_columns(self, labels: list[str]) -> None:
+        """Give every new label a column of its own and let it take part."""
+        new = [label for label in dict.fromkeys(labels) if label not in self._columns]
+        free = sorted(set(range(self._trainer.capacity)) - set(self._columns.values()))
+        if len(new) > len(free):
+            raise LabelError(
+                f"the model file has room for {self._trainer.capacity} labels; "
+                f"delete one, use --head exact, or convert with a larger capacity to teach {new[len(free)]!r}"
+            )
+        if new:
+            weights = self._trainer.get_weights()
+            for label, column in zip(new, free, strict=False):
+                self._columns[label] = column
+                weights["b"][column] = 0
+            self._trainer.set_weights(weights)
+
+    def _train_anew(self) -> None:
+        codes, labels = self._replay.all()
+        self._embedded(codes, labels)
+
+    def _embedded(self, codes: Codes, labels: list[str]) -> None:
+        """Start from empty weights and train on samples for some epochs."""
+        self._trainer.set_weights(empty_weights(self.dimensions, self._trainer.capacity))
+        if not self._vocabulary.total:
+            self._vocabulary.add(labels)
+        self._columns = {}
+        self._open_columns(labels)
+        for _ in range(_EPOCHS):
+            order = self._random().permutation(len(codes))
+            for start in range(0, len(order), BATCH):
+                batch = order[start : start + BATCH].tolist()
+                self._step(codes[batch], [labels[at] for at in batch])
+
+    def _step(self, codes: Codes, labels: list[str]) -> None:
+        one_hot = np.zeros((len(codes), self._trainer.capacity), np.float32)
+        one_hot[np.arange(len(codes)), [self._columns[label] for label in labels]] = 1
+        self._trainer.train(representative(codes, self.embedding_map), one_hot, self.learning_rate)
+
+    def _random(self) -> np.random.Generator:
+        self._taken += 1
+        return np.random.default_rng([self.seed, self._taken])

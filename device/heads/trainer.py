@@ -1,0 +1,149 @@
+"""One step of softmax regression by SGD with momentum: in NumPy, or through a model file's signatures.
+
+For mapped embeddings z, one-hot labels y and N samples (the same as the model file's ``train``):
+
+    g_W = z^T (softmax(z W + b) - y) / N,   m <- 0.9 m + g,   W <- W - rate m
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..codes import apply_map
+from ..errors import HeadError
+from .base import Floats, softmax
+
+MOMENTUM = 0.9  # as in the model file's signature
+MASKED = -1e9  # bias of a column no label uses: its probability and gradient are exactly zero
+VARIABLES = ("W", "b", "W_momentum", "b_momentum")
+
+Weights = dict[str, NDArray[np.float32]]
+
+
+class Trainer(Protocol):
+    """What the softmax head trains through; all arrays are float32."""
+
+    @property
+    def capacity(self) -> int:
+        """Columns C, used or not."""
+
+    def train(
+        self, embedding: NDArray[np.float32], label: NDArray[np.float32], learning_rate: float
+    ) -> float:
+        """Take one step on embeddings [N, D] and one-hot labels [N, C]; gives the loss before it."""
+
+    def get_weights(self) -> Weights:
+        """Give copies of W [D, C], b [C] and their momenta."""
+
+    def set_weights(self, weights: Weights) -> None:
+        """Set all of them."""
+
+
+def empty_weights(dimensions: int, capacity: int) -> Weights:
+    """Give the weights of a head that knows no label."""
+    return {
+        "W": np.zeros((dimensions, capacity), np.float32),
+        "b": np.full(capacity, MASKED, np.float32),
+        "W_momentum": np.zeros((dimensions, capacity), np.float32),
+        "b_momentum": np.zeros(capacity, np.float32),
+    }
+
+
+class NumpyTrainer:
+    """The step in NumPy, float64 inside.
+
+    Args:
+        dimensions: D.
+        capacity: C.
+        embedding_map: What is applied to embeddings first, see `device.codes`.
+    """
+
+    def __init__(self, dimensions: int, capacity: int = 32, embedding_map: str = "signed_sqrt_l2") -> None:
+        self.capacity = capacity
+        self._map = embedding_map
+        self._weights = empty_weights(dimensions, capacity)
+
+    def train(
+        self, embedding: NDArray[np.float32], label: NDArray[np.float32], learning_rate: float
+    ) -> float:
+        """Take one step; gives the loss before it."""
+        z: Floats = apply_map(embedding, self._map)
+        p = softmax(z @ self._weights["W"] + self._weights["b"])
+        error = (p - label) / len(z)
+        self._step("W", z.T @ error, learning_rate)
+        self._step("b", error.sum(axis=0), learning_rate)
+        own = (p * label).sum(axis=1)
+        return float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).mean())
+
+    def get_weights(self) -> Weights:
+        """Give copies of the weights."""
+        return {name: value.copy() for name, value in self._weights.items()}
+
+    def set_weights(self, weights: Weights) -> None:
+        """Set the weights.
+
+        Raises:
+            HeadError: They have other names or shapes.
+        """
+        check_weights(weights, self._weights)
+        self._weights = {name: np.array(weights[name], np.float32) for name in VARIABLES}
+
+    def _step(self, name: str, gradient: Floats, learning_rate: float) -> None:
+        momentum = MOMENTUM * self._weights[f"{name}_momentum"] + gradient
+        self._weights[f"{name}_momentum"] = momentum.astype(np.float32)
+        self._weights[name] = (self._weights[name] - learning_rate * momentum).astype(np.float32)
+
+
+class SignatureTrainer:
+    """The step through the signatures of a model file.
+
+    Args:
+        interpreter: Of a model file, as `device.runtime.open_interpreter` gives it.
+    """
+
+    def __init__(self, interpreter: Any) -> None:
+        self._train = interpreter.get_signature_runner("train")
+        self._get = interpreter.get_signature_runner("get_weights")
+        self._set = interpreter.get_signature_runner("set_weights")
+        self.capacity = len(self.get_weights()["b"])
+
+    def train(
+        self, embedding: NDArray[np.float32], label: NDArray[np.float32], learning_rate: float
+    ) -> float:
+        """Take one step; gives the loss before it."""
+        rate = np.full(1, learning_rate, np.float32)  # never of rank 0: LiteRT on aarch64 crashes on that
+        given = self._train(
+            embedding=np.asarray(embedding, np.float32),
+            label=np.asarray(label, np.float32),
+            learning_rate=rate,
+        )
+        return float(given["loss"][0])
+
+    def get_weights(self) -> Weights:
+        """Give copies of the weights."""
+        given = self._get(unused=np.zeros(1, np.float32))
+        return {name: np.array(given[name], np.float32) for name in VARIABLES}
+
+    def set_weights(self, weights: Weights) -> None:
+        """Set the weights.
+
+        Raises:
+            HeadError: They have other names or shapes.
+        """
+        check_weights(weights, self.get_weights())
+        self._set(**{name: np.ascontiguousarray(weights[name], np.float32) for name in VARIABLES})
+
+
+def check_weights(weights: Weights, expected: Weights) -> None:
+    """Refuse weights of other names or shapes.
+
+    Raises:
+        HeadError: They differ.
+    """
+    for name in VARIABLES:
+        shape = weights[name].shape if name in weights else None
+        if shape != expected[name].shape:
+            raise HeadError(f"the weight {name} must have shape {expected[name].shape}, got {shape}")
