@@ -20,6 +20,7 @@ from ..heads import Prediction
 _MINIMUM = 0.5  # of doubt; below it a frame is not worth anyone's time
 _UNKNOWN = 0.75  # doubt of a frame that looks like nothing taught, at the least
 _SAME = 0.92  # cosine of two embeddings above which two frames show the same
+_BETTER = 0.1  # of doubt; less does not change a picture under somebody's finger
 _REMEMBERED = 64  # answered or skipped frames that are not asked about again
 
 
@@ -66,6 +67,7 @@ class Doubts:
         self._limit = limit
         self._lock = threading.Lock()
         self._items: dict[int, Doubt] = {}
+        self._left: deque[tuple[int, bytes]] = deque(maxlen=limit)  # pages still ask for these
         self._done: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
         self._next = 1
 
@@ -89,11 +91,12 @@ class Doubts:
         with self._lock:
             if any(float(unit @ done) > _SAME for done in self._done):
                 return False
-            rival = self._most_like(unit) or self._least_doubtful()
+            like = self._most_like(unit)
+            rival = like or self._least_doubtful()
             if rival is not None:
-                if rival.doubt >= doubt:
+                if doubt <= rival.doubt + (_BETTER if like else 0.0):
                     return False
-                del self._items[rival.id]
+                self._leave(rival.id)
             self._items[self._next] = Doubt(self._next, jpeg(), embedding, unit, doubt, prediction)
             self._next += 1
             self.version += 1
@@ -109,11 +112,18 @@ class Doubts:
         with self._lock:
             return self._items.get(number)
 
+    def picture(self, number: int) -> bytes | None:
+        """Give the JPEG of a frame, also of one that has left the queue a moment ago; None when it is gone."""
+        with self._lock:
+            item = self._items.get(number)
+            return item.jpeg if item is not None else dict(self._left).get(number)
+
     def settle(self, number: int) -> None:
         """Take a frame that was answered or skipped out of the queue; its like will not be asked again."""
         with self._lock:
-            item = self._items.pop(number, None)
+            item = self._items.get(number)
             if item is not None:
+                self._leave(number)
                 self._done.append(item.unit)
                 self.version += 1
 
@@ -123,7 +133,7 @@ class Doubts:
         with self._lock:
             like = [item.id for item in self._items.values() if float(unit @ item.unit) > _SAME]
             for number in like:
-                del self._items[number]
+                self._leave(number)
             self.version += bool(like)
 
     def review(self, predict: Callable[[NDArray[np.float32]], Prediction]) -> None:
@@ -139,7 +149,7 @@ class Doubts:
                 if item.id not in self._items:
                     continue
                 if doubt < _MINIMUM:
-                    del self._items[item.id]
+                    self._leave(item.id)
                 else:
                     self._items[item.id] = replace(item, doubt=doubt, prediction=prediction)
                 self.version += 1
@@ -149,6 +159,12 @@ class Doubts:
         with self._lock:
             self._items.clear()
             self.version += 1
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def _leave(self, number: int) -> None:
+        self._left.append((number, self._items.pop(number).jpeg))
 
     def _most_like(self, unit: NDArray[np.float32]) -> Doubt | None:
         near = max(self._items.values(), key=lambda item: float(unit @ item.unit), default=None)

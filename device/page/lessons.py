@@ -43,6 +43,7 @@ class Lessons:
         self._groups: deque[int] = deque(maxlen=_GROUPS)  # changes that one undo takes back, newest last
         self._position = learner.store.position()
         self._report: tuple[int, dict[str, Any]] | None = None
+        self._arrange()
 
     @property
     def version(self) -> int:
@@ -52,9 +53,7 @@ class Lessons:
     def labels(self) -> list[dict[str, Any]]:
         """List the labels with their counts, 0 for those that wait to be taught."""
         with self._lock:
-            counts = dict.fromkeys(sorted(self._drafts), 0) | self._counts()
-            self._order = [label for label in self._order if label in counts]
-            self._order += [label for label in counts if label not in self._order]
+            counts = self._arrange()
             return [{"label": label, "samples": counts[label]} for label in self._order]
 
     def add(self, label: str) -> str:
@@ -132,13 +131,14 @@ class Lessons:
         new = check_label(new)
         with self._lock:
             self._check_known(old)
+            places = [new if label == old else label for label in self._order if label != new]
             if old in self._counts():
                 with self._one_change():
                     self._learner.rename_label(old, new)
             elif new not in self._counts():
                 self._drafts.add(new)
             self._drafts.discard(old)
-            self._order = [new if label == old else label for label in self._order if label != new]
+            self._order = places
             self._edited()
         self.release()
         return new
@@ -221,6 +221,12 @@ class Lessons:
     def _counts(self) -> dict[str, int]:
         return dict(self._learner.head.counts)
 
+    def _arrange(self) -> dict[str, int]:
+        counts = dict.fromkeys(sorted(self._drafts), 0) | self._counts()
+        self._order = [label for label in self._order if label in counts]
+        self._order += [label for label in counts if label not in self._order]
+        return counts
+
     def _check_known(self, label: str) -> None:
         if label not in self._drafts and label not in self._counts():
             raise LabelError(f"there is no label {label!r}; reload the page")
@@ -236,6 +242,7 @@ class Lessons:
             self._groups.append(1)
         self._hold = hold
         self._position = self._learner.store.position()
+        self._arrange()
 
     def _forget_groups_of_others(self) -> None:
         if self._position != self._learner.store.position():  # another process has changed the state file
@@ -243,6 +250,7 @@ class Lessons:
 
     def _edited(self) -> None:
         self._edits += 1
+        self._arrange()
         self._changed()
 
 

@@ -102,8 +102,8 @@ class Loop:
             CameraError: No frame came within `timeout` seconds.
         """
         with self._arrived:
-            self._arrived.wait_for(lambda: self._stop.is_set() or self._number > number, timeout)
-            if self.moment is None or self.moment.number <= number:
+            self._arrived.wait_for(lambda: self._stop.is_set() or self._is_new(number), timeout)
+            if self.moment is None or not self._is_new(number):
                 raise CameraError(f"there is no new frame to teach: {self.message or 'the camera is slow'}")
             return self.moment
 
@@ -165,13 +165,18 @@ class Loop:
         self._publish(Moment(self._number + 1, frame, embedding, prediction, now - began), now)
         if prediction is not None and len(prediction.scores) > 1:
             self._doubts.offer(embedding, prediction, lambda: encode_jpeg(preview(frame.image)))
-        self._tell("live", "")
+        self._changed()
+
+    def _is_new(self, number: int) -> bool:
+        # the last picture of a camera that is lost is old: nobody teaches that
+        return self._number > number and self.condition != "lost"
 
     def _publish(self, moment: Moment, now: float) -> None:
         gap, self._last = max(1e-3, now - self._last), now
         self.rate = 0.9 * self.rate + 0.1 / gap if self.rate else 1 / gap
         with self._arrived:
             self.moment, self._number = moment, moment.number
+            self.condition, self.message = "live", ""
             self._arrived.notify_all()
         if self.pictures.readers:
             self.show()

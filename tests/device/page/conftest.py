@@ -7,17 +7,17 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
-pytest.importorskip("starlette", reason="the page needs the extra: pip install 'edgetl[serve]'")
-pytest.importorskip("uvicorn", reason="the page needs the extra: pip install 'edgetl[serve]'")
-
 from device.cameras import open_camera
 from device.learner import Learner
-from device.page.server import PageServer
 
+if TYPE_CHECKING:
+    from device.page.server import PageServer
+
+WITHOUT_EXTRA = "the page needs its extra: pip install 'edgetl[serve]'"
 MODEL = Path(__file__).parents[2] / "data" / "tiny.tflite"
 PATIENCE = 20.0  # seconds a test waits for what must come; nothing waits that long when all is well
 
@@ -31,9 +31,11 @@ class Scene:
 
     @property
     def source(self) -> str:
+        """What to open the camera with."""
         return f"fake:@{self.path}"
 
     def show(self, name: str) -> None:
+        """Change the scene, all at once."""
         temporary = self.path.with_suffix(".new")
         temporary.write_text(name)
         temporary.replace(self.path)
@@ -49,6 +51,7 @@ class Answer:
 
     @property
     def json(self) -> Any:
+        """The body."""
         return json.loads(self.body)
 
 
@@ -59,40 +62,51 @@ class Client:
         self.port = port
         self.cookie = cookie
 
-    def open(self, path: str, method: str = "GET", body: bytes | None = None, **headers: str) -> http.client.HTTPResponse:
+    def open(
+        self, path: str, method: str = "GET", body: bytes | None = None, **headers: str
+    ) -> http.client.HTTPResponse:
+        """Send a request; underscores in the names of headers stand for hyphens."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        sent.setdefault("Connection", "close")  # one request a connection: nothing is left open
         if self.cookie:
             sent.setdefault("Cookie", self.cookie)
         connection.request(method, path, body, sent)
         return connection.getresponse()
 
     def get(self, path: str, **headers: str) -> Answer:
-        return Answer(self.open(path, **headers))
+        """Ask for something."""
+        return Answer(self.open(path, **headers))  # type: ignore[arg-type]  # headers only
 
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        """Send JSON as the page does, or bytes as they are."""
         raw = body if isinstance(body, bytes) else json.dumps({} if body is None else body).encode()
         given = {"Origin": f"http://127.0.0.1:{self.port}", "Content_Type": "application/json", **headers}
         return Answer(self.open(path, "POST", raw, **given))
 
     def ask(self, path: str) -> Any:
+        """Ask for something that must be there."""
         answer = self.get(path)
         assert answer.status == 200, answer.body
         return answer.json
 
     def do(self, path: str, **fields: Any) -> Any:
+        """Change something, successfully."""
         answer = self.post(path, fields)
         assert answer.status == 200, answer.body
         return answer.json
 
     def teach(self, label: str, count: int = 3, hold: str = "hold") -> None:
+        """Hold a button for `count` samples."""
         for _ in range(count):
             self.do("/api/teach", label=label, hold=f"{hold}-{label}")
 
     def counts(self) -> dict[str, int]:
+        """Labels with their samples, as the page lists them."""
         return {item["label"]: item["samples"] for item in self.ask("/api/state")["labels"]}
 
     def events(self) -> Iterator[dict[str, Any]]:
+        """Read the stream of events."""
         with self.open("/api/events") as response:
             assert response.status == 200
             for line in response:
@@ -106,6 +120,11 @@ class Client:
                 return event
         raise AssertionError("300 events came and none was as wanted")
 
+    def look(self) -> None:
+        """Wait until what the camera sees now has been looked at."""
+        frame = self.until(lambda event: True)["frame"]
+        self.until(lambda event: event["frame"] >= frame + 3)
+
     def sees(self, label: str) -> dict[str, Any]:
         """Wait until it says that it sees `label`."""
         found = self.until(lambda event: bool(event["prediction"]) and event["prediction"]["label"] == label)
@@ -113,23 +132,30 @@ class Client:
         return prediction
 
 
-Serve = Callable[..., tuple[PageServer, Client]]
+Serve: TypeAlias = "Callable[..., tuple[PageServer, Client]]"
 
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
+    """What the camera sees; red at first."""
     return Scene(tmp_path / "scene")
 
 
 @pytest.fixture
 def serve(tmp_path: Path, scene: Scene) -> Iterator[Serve]:
     """Start a server; all stop at the end of the test, and `close` may be called before."""
+    for extra in ("starlette", "uvicorn"):
+        pytest.importorskip(extra, reason=WITHOUT_EXTRA)
+    from device.page.server import PageServer
+
     with ExitStack() as stack:
 
-        def start(source: str | None = None, state: str = "taught.db", **options: Any) -> tuple[PageServer, Client]:
+        def start(
+            source: str | None = None, state: str = "taught.db", **options: Any
+        ) -> tuple[PageServer, Client]:
             learner = stack.enter_context(Learner.open(MODEL, tmp_path / state, threads=1))
             opened = source or scene.source
-            server = PageServer(learner, lambda: open_camera(opened), port=0, **options)
+            server = PageServer(learner, lambda: open_camera(opened), port=0, **{"fps": 60.0, **options})
             stack.enter_context(server)
             return server, Client(server.port)
 

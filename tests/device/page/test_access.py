@@ -9,18 +9,24 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import WITHOUT_EXTRA, Client, Serve
+
+pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
+pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
+
 from device.errors import DeviceError, StateError
 from device.page.guard import MAX_BODY
 from device.page.server import PageServer, is_loopback
 from device.page.sessions import Sessions
 
-from .conftest import Client, Serve
-
 CHANGES = [
     "/api/enter", "/api/teach", "/api/release", "/api/undo", "/api/labels/add", "/api/labels/rename", "/api/labels/delete",
     "/api/samples/relabel", "/api/samples/forget", "/api/doubts/answer", "/api/doubts/skip",
 ]  # fmt: skip
-READS = ["/api/state", "/api/report", "/api/samples", "/api/doubts", "/api/samples/1.jpg", "/api/events", "/api/stream.mjpg", "/api/export"]  # fmt: skip
+READS = [
+    "/api/state", "/api/report", "/api/samples", "/api/doubts",
+    "/api/samples/1.jpg", "/api/events", "/api/stream.mjpg", "/api/export",
+]  # fmt: skip
 
 
 def signed_in(server: PageServer) -> Client:
@@ -41,7 +47,13 @@ def test_nothing_changes_by_get(client: Client) -> None:
 
 def test_a_change_must_come_from_the_page_itself(client: Client) -> None:
     """Cross-site requests are refused by their Origin; so is what has none."""
-    foreign = ["http://evil.example", "null", f"https://127.0.0.1:{client.port + 1}", f"http://localhost:{client.port}", ""]
+    foreign = [
+        "http://evil.example",
+        "null",
+        f"https://127.0.0.1:{client.port + 1}",
+        f"http://localhost:{client.port}",
+        "",
+    ]
     for path in CHANGES:
         for origin in foreign:
             assert client.post(path, {}, Origin=origin).status == 403
@@ -58,9 +70,23 @@ def test_a_form_cannot_post(client: Client) -> None:
 
 def test_a_rebound_name_is_refused(client: Client) -> None:
     """DNS rebinding reaches the port, but with its own name in Host."""
-    for host in ("evil.example", f"evil.example:{client.port}", "127.0.0.1.evil.example", "", "[", "localhost.evil.example"):
+    for host in (
+        "evil.example",
+        f"evil.example:{client.port}",
+        "127.0.0.1.evil.example",
+        "",
+        "[",
+        "localhost.evil.example",
+    ):
         assert client.get("/api/state", Host=host).status == 421
-    for host in ("localhost", f"localhost:{client.port}", "LOCALHOST", "127.0.0.1:9999", "[::1]:80", "192.168.7.5"):
+    for host in (
+        "localhost",
+        f"localhost:{client.port}",
+        "LOCALHOST",
+        "127.0.0.1:9999",
+        "[::1]:80",
+        "192.168.7.5",
+    ):
         assert client.get("/api/state", Host=host).status == 200
 
 
@@ -120,7 +146,8 @@ def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else() -> None:
 
 def test_no_path_reaches_a_file_that_is_not_the_pages(client: Client) -> None:
     """Files are served from a fixed table, never by a path that was sent."""
-    for path in ("/../pyproject.toml", "/static/../server.py", "/%2e%2e/server.py", "/server.py", "//etc/passwd", "/api/samples/..%2f1.jpg"):  # fmt: skip
+    hidden = ["/../pyproject.toml", "/static/../server.py", "/%2e%2e/server.py", "/server.py", "//etc/passwd"]
+    for path in [*hidden, "/api/samples/..%2f1.jpg"]:
         assert client.get(path).status == 404
 
 
@@ -128,7 +155,9 @@ def test_unknown_methods_and_pages_are_refused_politely(client: Client) -> None:
     """As JSON, like everything else."""
     origin = f"http://127.0.0.1:{client.port}"
     for method in ("PUT", "DELETE", "PATCH"):
-        with client.open("/api/state", method, b"{}", Origin=origin, Content_Type="application/json") as response:
+        with client.open(
+            "/api/state", method, b"{}", Origin=origin, Content_Type="application/json"
+        ) as response:
             assert response.status == 405
             assert "error" in json.loads(response.read())
 

@@ -14,9 +14,9 @@ def test_teaching_two_labels_changes_what_it_sees(client: Client, scene: Scene) 
     assert client.until(lambda event: event["frame"] > 0)["prediction"] is None
     client.teach("mug")
     scene.show("blue")
-    client.until(lambda event: event["frame"] > 20)
+    client.look()
     client.teach("plant")
-    assert client.sees("plant")["known"]
+    assert client.sees("plant")["probability"] > 0.5
     scene.show("red")
     assert client.sees("mug")["scores"].keys() == {"mug", "plant"}
 
@@ -48,9 +48,7 @@ def test_undo_takes_back_a_whole_hold(client: Client) -> None:
     assert client.do("/api/undo") == {"undone": 0, "message": ""}
 
 
-def test_undo_leaves_groups_alone_when_another_process_has_taught(
-    serve: Serve, tmp_path: Path
-) -> None:
+def test_undo_leaves_groups_alone_when_another_process_has_taught(serve: Serve, tmp_path: Path) -> None:
     """After `edgetl teach` in another terminal, one undo takes back that one change."""
     server, client = serve()
     client.teach("mug", 3)
@@ -114,7 +112,7 @@ def test_the_report_is_the_learners_own(client: Client, scene: Scene) -> None:
     assert client.ask("/api/report")["report"] is None
     client.teach("mug", 4)
     scene.show("blue")
-    client.until(lambda event: event["frame"] > 30)
+    client.look()
     client.teach("plant", 4)
     report = client.ask("/api/report")["report"]
     assert report["labels"] == ["mug", "plant"]
@@ -127,7 +125,7 @@ def test_the_export_is_a_model_file_that_knows_what_was_taught(
     """What one downloads works without this device's state file."""
     client.teach("mug", 3)
     scene.show("blue")
-    client.until(lambda event: event["frame"] > 30)
+    client.look()
     client.teach("plant", 3)
     answer = client.get("/api/export")
     assert answer.headers["content-disposition"] == 'attachment; filename="tiny-taught.tflite"'
@@ -141,7 +139,7 @@ def test_frames_it_is_unsure_of_are_asked_about_and_answered(client: Client, sce
     """Active learning: an unknown scene lands in the queue once, and an answer teaches it."""
     client.teach("mug", 5)
     scene.show("blue")
-    client.until(lambda event: event["frame"] > 30)
+    client.look()
     client.teach("plant", 5)
     before = client.until(lambda event: True)["queue"]
     scene.show("yellow")
@@ -162,7 +160,7 @@ def test_a_restart_keeps_all_that_was_taught(serve: Serve, scene: Scene) -> None
     first, client = serve()
     client.teach("mug", 3)
     scene.show("blue")
-    client.until(lambda event: event["frame"] > 30)
+    client.look()
     client.teach("plant", 2)
     first.close()
     _, again = serve()
@@ -202,7 +200,7 @@ def test_what_is_wrong_is_said_in_json(client: Client) -> None:
 
 def test_labels_of_any_script_come_back_as_they_were(client: Client) -> None:
     """Markup is text like any other."""
-    for label in ("<img src=x onerror=alert(1)>", "Zoë's \"mug\" & co", "植物", "../../etc/passwd"):
+    for label in ("<img src=x onerror=alert(1)>", 'Zoë\'s "mug" & co', "植物", "../../etc/passwd"):
         client.do("/api/labels/add", label=label)
         assert label in client.counts()
         client.do("/api/labels/delete", label=label)

@@ -15,10 +15,12 @@ from device.page.latest import Closed, Latest
 
 
 def prediction(best: float, *, known: bool = True) -> Prediction:
+    """Say a with probability `best`, else b."""
     return Prediction("a", best, known, {"a": best, "b": 1 - best})
 
 
 def embedding(direction: int, *, dimensions: int = 200) -> NDArray[np.float32]:
+    """Give an embedding unlike those of other directions."""
     values = np.zeros(dimensions, np.float32)
     values[direction] = 1.0
     return values
