@@ -1,0 +1,210 @@
+"""The learning curve as a picture: SVG written by hand, in the colours of the page or on its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from .results import FieldResult
+
+STYLE = """
+.curve text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; font-size: 13px; fill: var(--ink); }
+.curve .soft { fill: var(--soft); }
+.curve .strong { font-weight: 650; }
+.curve .right { text-anchor: end; }
+.curve .middle { text-anchor: middle; }
+.curve .grid { stroke: var(--line); stroke-width: 1; }
+.curve .axis { stroke: var(--soft); stroke-width: 1; }
+.curve .line { fill: none; stroke-width: 2.5; stroke-linejoin: round; stroke-linecap: round; }
+.curve .field { stroke: var(--field); }
+.curve .balanced { stroke: var(--field); stroke-width: 1.6; stroke-dasharray: 2 5; }
+.curve .lab { stroke: var(--lab); }
+.curve .always { stroke: var(--soft); stroke-width: 1.4; stroke-dasharray: 6 4; }
+.curve .band { fill: var(--field); opacity: .14; }
+.curve .dot { stroke: var(--card); stroke-width: 1.5; }
+.curve .dot.field { fill: var(--field); stroke: var(--card); }
+.curve .dot.lab { fill: var(--lab); stroke: var(--card); }
+"""
+LIGHT = "--ink:#1c2430;--soft:#5b6675;--line:#e3e7ec;--card:#ffffff;--field:#0b66c3;--lab:#b4540a;"
+DARK = "--ink:#e8ecf1;--soft:#9aa6b5;--line:#2e3742;--card:#171c23;--field:#62b0ff;--lab:#f2a65a;"
+
+BOTTOM, TOP = 0.2, 1.0  # of the vertical axis; a worse accuracy lowers it
+_ROW = 21  # height of a row of figures below the axis
+
+
+@dataclass(frozen=True)
+class Size:
+    """The picture's measures in pixels.
+
+    Attributes:
+        width: Of the whole.
+        plot: Height of the part above the axis.
+        left: Room for the names of the rows.
+        unit: What follows a figure.
+    """
+
+    width: int
+    plot: int
+    left: int
+    unit: str
+
+
+WIDE = Size(width=860, plot=300, left=182, unit=" %")
+NARROW = Size(width=370, plot=230, left=104, unit="")
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the chart: its CSS class, what it is called, and a share for each number of cells taught."""
+
+    style: str
+    name: str
+    short: str
+    shares: list[float]
+
+
+class Plot:
+    """Places on the paper: cells taught along the square root, so that the first steps have room."""
+
+    right = 20.0
+    top = 16.0
+
+    def __init__(self, size: Size, most: int, lowest: float) -> None:
+        self.size = size
+        self.most = max(1, most)
+        self.bottom = min(BOTTOM, math.floor(lowest * 10) / 10)
+        self.base = self.top + size.plot
+
+    def x(self, taught: int) -> float:
+        """Give the horizontal place of a number of cells."""
+        inner = self.size.width - self.size.left - self.right
+        return round(self.size.left + inner * math.sqrt(taught / self.most), 1)
+
+    def y(self, share: float) -> float:
+        """Give the vertical place of a share between `bottom` and 1."""
+        return round(self.base - self.size.plot * (share - self.bottom) / (TOP - self.bottom), 1)
+
+
+def inline_curve(result: FieldResult, size: Size = WIDE) -> str:
+    """Draw the curve for a page that defines the colours; it has no address in it, not even a namespace."""
+    return _svg(result, size, "", "")
+
+
+def standalone_curve(result: FieldResult) -> str:
+    """Draw the curve as a file of its own, with light and dark colours and a card behind it."""
+    style = f"<style>.curve {{ {LIGHT} }}\n@media (prefers-color-scheme: dark) {{ .curve {{ {DARK} }} }}\n{STYLE}</style>"
+    card = '<rect width="100%" height="100%" rx="10" style="fill: var(--card)"/>'
+    return _svg(result, WIDE, ' xmlns="http://www.w3.org/2000/svg"', style + card) + "\n"
+
+
+def always_share(result: FieldResult) -> tuple[str, float]:
+    """Give the label that always answering would serve best in the field, and how often it is right."""
+    rows = [sum(row) for row in result["confusion_after"]]
+    best = max(range(len(rows)), key=rows.__getitem__)
+    return result["labels"][best], rows[best] / max(1, sum(rows))
+
+
+def percent(share: float, digits: int = 0) -> str:
+    """Write a share as a percentage without its sign."""
+    return f"{100 * share:.{digits}f}"
+
+
+def _svg(result: FieldResult, size: Size, attributes: str, head: str) -> str:
+    taught = [step["taught"] for step in result["steps"]]
+    lines = _lines(result)
+    plot = Plot(size, taught[-1], min(min(line.shares) for line in lines))
+    height = int(plot.base + 34 + len(lines) * _ROW)
+    parts = [
+        f'<svg{attributes} class="curve" viewBox="0 0 {size.width} {height}" role="img" aria-label="{_spoken(result)}">',
+        head,
+        *_grid(plot, taught),
+        _band(plot, result),
+        *_always(plot, result),
+        *(part for line in reversed(lines) for part in _drawn(plot, line, taught)),
+        *_figures(plot, lines, taught),
+        "</svg>",
+    ]
+    return "\n".join(part for part in parts if part)
+
+
+def _lines(result: FieldResult) -> list[Line]:
+    steps = result["steps"]
+    return [
+        Line("field", "in the field", "field", [step["field"]["accuracy"] for step in steps]),
+        Line("balanced", "in the field, balanced", "balanced", [step["field"]["balanced"] for step in steps]),
+        Line("lab", "in the lab", "lab", [step["lab"]["accuracy"] for step in steps]),
+    ]
+
+
+def _grid(plot: Plot, taught: Sequence[int]) -> list[str]:
+    left, right = plot.size.left, plot.size.width - plot.right
+    parts = []
+    for tenth in range(round(plot.bottom * 10), 11, 2):
+        y = plot.y(tenth / 10)
+        style = "axis" if tenth == round(plot.bottom * 10) else "grid"
+        parts.append(f'<path class="{style}" d="M{left} {y}H{right}"/>')
+        unit = " %" if tenth == 10 else ""
+        parts.append(f'<text class="soft right" x="{left - 10}" y="{y + 4.5}">{tenth * 10}{unit}</text>')
+    parts += [f'<path class="axis" d="M{plot.x(count)} {plot.base}v5"/>' for count in taught]
+    return parts
+
+
+def _band(plot: Plot, result: FieldResult) -> str:
+    spread = result["spread"]
+    if not spread:
+        return ""
+    first, last = result["steps"][0], result["steps"][-1]
+    ends = [(step["taught"], step["field"]["accuracy"]) for step in (first, last)]
+    upper = [ends[0], *((row["taught"], row["high"]) for row in spread), ends[1]]
+    lower = [ends[1], *((row["taught"], row["low"]) for row in reversed(spread)), ends[0]]
+    points = " ".join(f"{plot.x(taught)},{plot.y(share)}" for taught, share in [*upper, *lower])
+    return f'<polygon class="band" points="{points}"/>'
+
+
+def _always(plot: Plot, result: FieldResult) -> list[str]:
+    label, share = always_share(result)
+    right, y = plot.size.width - plot.right, plot.y(share)
+    text = f"always answering “{escape(label)}”: {percent(share)} %"
+    return [
+        f'<path class="line always" d="M{plot.size.left} {y}H{right}"/>',
+        f'<text class="soft right" x="{right}" y="{y + 18}">{text}</text>',
+    ]
+
+
+def _drawn(plot: Plot, line: Line, taught: Sequence[int]) -> list[str]:
+    points = [(plot.x(count), plot.y(share)) for count, share in zip(taught, line.shares, strict=True)]
+    path = " ".join(f"{x},{y}" for x, y in points)
+    parts = [f'<polyline class="line {line.style}" points="{path}"/>']
+    if line.style != "balanced":
+        parts += [f'<circle class="dot {line.style}" cx="{x}" cy="{y}" r="4.5"/>' for x, y in points]
+    return parts
+
+
+def _figures(plot: Plot, lines: Sequence[Line], taught: Sequence[int]) -> list[str]:
+    """Write the figures below the axis, each under its mark; the rows' names serve as the legend."""
+    wide = bool(plot.size.unit)
+    y = plot.base + 24
+    parts = [
+        f'<text class="soft" x="0" y="{y}">{"cells taught in the field" if wide else "cells taught"}</text>'
+    ]
+    parts += [f'<text class="soft middle" x="{plot.x(count)}" y="{y}">{count}</text>' for count in taught]
+    for line in lines:
+        y += _ROW
+        weight = " strong" if line.style == "field" else ""
+        parts.append(f'<path class="line {line.style}" d="M0 {y - 4.5}h22"/>')
+        parts.append(
+            f'<text class="{weight.strip()}" x="30" y="{y}">{line.name if wide else line.short}</text>'
+        )
+        parts += [
+            f'<text class="middle{weight}" x="{plot.x(count)}" y="{y}">{percent(share)}{plot.size.unit}</text>'
+            for count, share in zip(taught, line.shares, strict=True)
+        ]
+    return parts
+
+
+def _spoken(result: FieldResult) -> str:
+    steps = result["steps"]
+    told = ", ".join(f"{percent(step['field']['accuracy'])} % after {step['taught']}" for step in steps)
+    return escape(f"Accuracy in the field by cells taught there: {told}.", quote=True)

@@ -1,0 +1,203 @@
+"""The demo's photos: electroluminescence images of solar cells (ELPV), and who sees which.
+
+In the lab only mono-crystalline cells are known, in the field the device meets poly-crystalline ones.
+Only crisp labels are used: cells whose defect probability is 0 (``intact``) or 1 (``defective``).
+
+Rules, applied to the cells in the order of the data set's own list: every fourth mono cell and every
+third poly cell is held out. Neither training, calibration nor teaching ever sees those. The other
+mono cells are the lab's photos, the other poly cells are taught in an order drawn from the seed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import MissingExtraError, PhotosError
+
+LABELS = ("defective", "intact")
+LICENCE = "CC BY-NC-SA 4.0"
+NOTICE = (
+    "Photos: ELPV, electroluminescence images of solar cells (Buerhop-Lutz et al. 2018; Deitsch et al. 2019, 2021), "
+    f"licence {LICENCE}: not for commercial use. They stay on this computer."
+)
+LAB_EVERY = 4  # every fourth mono cell is held out
+FIELD_EVERY = 3  # every third poly cell is held out
+ANSWERS = "answers.json"
+
+_PACKAGE = "elpv_dataset"
+_CRISP = {0.0: "intact", 1.0: "defective"}
+_TYPES = ("mono", "poly")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One photo of a solar cell.
+
+    Attributes:
+        path: The PNG.
+        label: ``intact`` or ``defective``.
+        kind: ``mono`` or ``poly``.
+    """
+
+    path: Path
+    label: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which cells serve for what; no cell is in two of the four.
+
+    Attributes:
+        lab: Mono cells the host trains on.
+        lab_held_out: Mono cells for testing.
+        field: Poly cells the device is taught, in teaching order.
+        field_held_out: Poly cells for testing.
+    """
+
+    lab: tuple[Cell, ...]
+    lab_held_out: tuple[Cell, ...]
+    field: tuple[Cell, ...]
+    field_held_out: tuple[Cell, ...]
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Count the labels of each part."""
+        return {
+            name: {label: sum(cell.label == label for cell in cells) for label in LABELS}
+            for name, cells in vars(self).items()
+        }
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the photos were laid out.
+
+    Attributes:
+        lab: A folder per label, as `edgetl finetune` takes it.
+        lab_held_out: Photos without labels, as a camera sees them.
+        field: Photos without labels; their names sort in teaching order.
+        field_held_out: Photos without labels.
+        answers: What the person beside the device knows: JSON, photo name to label.
+    """
+
+    lab: Path
+    lab_held_out: Path
+    field: Path
+    field_held_out: Path
+    answers: Path
+
+    @classmethod
+    def of(cls, root: Path) -> Layout:
+        """Name the folders below `root`."""
+        return cls(
+            root / "lab", root / "lab-held-out", root / "field", root / "field-held-out", root / ANSWERS
+        )
+
+
+def elpv_folder() -> Path:
+    """Find the installed photos.
+
+    Raises:
+        MissingExtraError: The package is not installed.
+    """
+    found = importlib.util.find_spec(_PACKAGE)
+    places = found.submodule_search_locations if found else None
+    if not places:
+        raise MissingExtraError(
+            "the demo's photos are not installed; install them with: pip install 'edgetl[demo]' "
+            f"(ELPV solar cells, 91 MB, licence {LICENCE})"
+        )
+    return Path(next(iter(places))) / "data"
+
+
+def crisp_cells(folder: Path) -> list[Cell]:
+    """List the cells with a crisp label, in the order of ``labels.csv``.
+
+    Args:
+        folder: Holds ``labels.csv`` (path, defect probability, type; separated by blanks) and the photos.
+
+    Raises:
+        PhotosError: The list is missing or not as expected.
+    """
+    listing = folder / "labels.csv"
+    try:
+        rows = [line.split() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
+        cells = [_cell(folder, *row) for row in rows]
+    except (OSError, TypeError, ValueError) as error:
+        raise PhotosError(
+            f"{listing} is not the list of ELPV cells that was expected ({error}); "
+            "install it again: pip install --force-reinstall elpv-dataset"
+        ) from error
+    return [cell for cell in cells if cell is not None]
+
+
+def split_cells(cells: Iterable[Cell], seed: int) -> Split:
+    """Divide the cells by the rules above; the same seed gives the same teaching order."""
+    cells = list(cells)
+    mono, poly = ([cell for cell in cells if cell.kind == kind] for kind in _TYPES)
+    lab, lab_held_out = _hold_out(mono, LAB_EVERY)
+    pool, field_held_out = _hold_out(poly, FIELD_EVERY)
+    order = np.random.default_rng(seed).permutation(len(pool))
+    return Split(
+        tuple(lab), tuple(lab_held_out), tuple(pool[place] for place in order), tuple(field_held_out)
+    )
+
+
+def lay_out(split: Split, root: Path) -> Layout:
+    """Copy the photos into folders below `root`, which must not be there yet.
+
+    Only the lab's folder tells labels by its subfolders; everything the device sees is a plain row of
+    photos, and `Layout.answers` is what the person beside it would say.
+    """
+    layout = Layout.of(root)
+    for label in LABELS:
+        _copy([cell for cell in split.lab if cell.label == label], layout.lab / label)
+    answers: dict[str, str] = {}
+    for cells, folder, numbered in (
+        (split.lab_held_out, layout.lab_held_out, False),
+        (split.field, layout.field, True),
+        (split.field_held_out, layout.field_held_out, False),
+    ):
+        names = _copy(cells, folder, numbered=numbered)
+        answers |= {f"{folder.name}/{name}": cell.label for name, cell in zip(names, cells, strict=True)}
+    layout.answers.write_text(json.dumps(answers, indent=0), encoding="utf-8")
+    return layout
+
+
+def describe(counts: Mapping[str, Mapping[str, int]]) -> str:
+    """Say in one line who sees how many cells."""
+    sums = {name: sum(labels.values()) for name, labels in counts.items()}
+    return (
+        f"{sums['lab']} mono cells in the lab and {sums['lab_held_out']} held out, "
+        f"{sums['field']} poly cells to teach in the field and {sums['field_held_out']} held out"
+    )
+
+
+def _cell(folder: Path, path: str, probability: str, kind: str) -> Cell | None:
+    if kind not in _TYPES:
+        raise ValueError(f"the type of a cell is mono or poly, got {kind!r}")
+    label = _CRISP.get(float(probability))
+    return Cell(folder / path, label, kind) if label else None
+
+
+def _hold_out(cells: Sequence[Cell], every: int) -> tuple[list[Cell], list[Cell]]:
+    last = every - 1
+    kept = [cell for place, cell in enumerate(cells) if place % every != last]
+    return kept, [cell for place, cell in enumerate(cells) if place % every == last]
+
+
+def _copy(cells: Sequence[Cell], folder: Path, *, numbered: bool = False) -> list[str]:
+    folder.mkdir(parents=True)
+    names = [
+        f"{place:04d}-{cell.path.name}" if numbered else cell.path.name for place, cell in enumerate(cells)
+    ]
+    for cell, name in zip(cells, names, strict=True):
+        shutil.copyfile(cell.path, folder / name)
+    return names

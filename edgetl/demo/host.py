@@ -1,0 +1,111 @@
+"""The laptop's half of the demo: fine-tune on the lab's photos, convert to one model file."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..errors import EdgetlError
+from .cache import versions
+from .data import LABELS
+from .results import HostResult
+
+MODEL, RESULT = "cells.tflite", "host.json"
+PACKAGES = ("edgetl", "tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless")
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the lab trains.
+
+    Attributes:
+        backbone: A name that `edgetl.backbones.load_backbone` knows.
+        blocks: The backbone's last blocks to fine-tune; 0 leaves it frozen.
+        epochs: Passes of fine-tuning them.
+        copies: Augmented copies of each photo to fine-tune with.
+        resize: How frames are cut.
+        seed: Of everything that is drawn.
+    """
+
+    backbone: str = "efficientnet-lite0"
+    blocks: int = 0
+    epochs: int = 6
+    copies: int = 2
+    resize: str = "crop"
+    seed: int = 0
+
+    def slug(self) -> str:
+        """Give a short name for a folder."""
+        return f"{self.backbone}-{self.blocks}-{self.epochs}-{self.copies}-{self.resize}-{self.seed}".replace(
+            ":", "-"
+        )
+
+
+def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Progress) -> HostResult:
+    """Fine-tune on `photos` (a folder per label) and write the model file and figures into `folder`.
+
+    Raises:
+        EdgetlError: The host extra is missing, or training failed.
+        DeviceError: The conversion failed or its verification did.
+    """
+    from converters import convert
+    from converters.tensorflow import import_tensorflow
+
+    progress("wakes TensorFlow", 0, 1)
+    import_tensorflow()  # quietly, before anything else does
+    progress("wakes TensorFlow", 1, 1)
+    start = time.perf_counter()
+    outcome = _finetune(photos, folder / "trained", recipe, progress)
+    trained = time.perf_counter()
+    conversion = convert(
+        outcome.model,
+        folder / MODEL,
+        quantise="int8",
+        progress=lambda _, share: progress("converts to int8", round(100 * share), 100),
+    )
+    done = time.perf_counter()
+    result = HostResult(
+        backbone=recipe.backbone,
+        last_blocks=recipe.blocks,
+        training=_training(outcome.metrics),
+        conversion={**conversion.to_dict(), "path": MODEL},
+        model_bytes=conversion.sizes["total"],
+        memory_bytes=conversion.sizes["memory"],
+        seconds={"finetune": round(trained - start, 1), "convert": round(done - trained, 1)},
+        versions=versions(PACKAGES),
+        when=time.strftime("%Y-%m-%d %H:%M"),
+    )
+    (folder / RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")
+    return result
+
+
+def _finetune(photos: Path, out: Path, recipe: Recipe, progress: Progress) -> Any:
+    from ..training import Augmentation, finetune
+
+    # a solar cell has no upright; colour is kept, since these photos are grey
+    augmentation = Augmentation(copies=recipe.copies if recipe.blocks else 0, vertical_flip=True, crop=0.8)
+    outcome = finetune(
+        photos,
+        out,
+        backbone=recipe.backbone,
+        blocks=recipe.blocks,
+        epochs=recipe.epochs if recipe.blocks else 0,
+        resize=recipe.resize,
+        seed=recipe.seed,
+        augmentation=augmentation,
+        progress=lambda stage, done, total, _: progress(f"trains: {stage}", done, total),
+    )
+    if set(outcome.model.labels) != set(LABELS):
+        raise EdgetlError(f"the lab's photos gave the labels {outcome.model.labels}, expected {LABELS}")
+    return outcome
+
+
+def _training(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {name: metrics[name] for name in ("photos", "validation", "epochs", "seconds", "settings")}
