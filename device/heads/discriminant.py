@@ -48,10 +48,10 @@ class Readout:
 def inverse_gap(P: Floats, n: Floats) -> Floats:
     """Give ``R = (diag(n) - P)^-1`` for P [..., C, C] and n [..., C]; labels without samples get zeros."""
     present = n > 0
-    gap: Floats = np.where(np.eye(P.shape[-1], dtype=bool), np.where(present, n, 1.0)[..., None, :], 0.0) - P
-    inverse: Floats = np.linalg.inv(gap)
-    both: Floats = inverse * (present[..., None, :] & present[..., :, None])
-    return both
+    diagonal: Floats = np.where(present, n, 1.0)[..., None, :] * np.eye(P.shape[-1])
+    inverse: Floats = np.asarray(np.linalg.inv(diagonal - P), np.float64)
+    inverse *= present[..., None, :] & present[..., :, None]
+    return inverse
 
 
 def spread(P: Floats, R: Floats, n: Floats) -> Floats:

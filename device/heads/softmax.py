@@ -115,7 +115,7 @@ class SoftmaxHead(Head):
                 head = type(self)(self.dimensions, embedding_map="identity", learning_rate=self.learning_rate)
                 head._embedded(codes[~out], rest)
                 known = [columns[label] for label in head.labels]
-                logits[np.ix_(out, known)] = head._logits(codes[out])
+                logits[np.ix_(out, known)] = head._weighted().logits(codes[out])
         return logits
 
     def digest(self) -> str:
@@ -207,12 +207,15 @@ class SoftmaxHead(Head):
         self._train_anew()
 
     def _compute_fit(self) -> Fit:
-        weights = self._trainer.get_weights()
-        used = [self._columns[label] for label in self.labels]
-        linear = Linear(weights["W"][:, used].astype(np.float64), weights["b"][used].astype(np.float64))
+        linear = self._weighted()
         codes, labels = self._replay.all()
         means, threshold = mean_directions(codes, labels, self.false_rejection)
         return Fit(linear, lambda queried, logits: nearest_mean(queried, means), threshold)
+
+    def _weighted(self) -> Linear:
+        weights = self._trainer.get_weights()
+        used = [self._columns[label] for label in self.labels]
+        return Linear(weights["W"][:, used].astype(np.float64), weights["b"][used].astype(np.float64))
 
     def _open_columns(self, labels: list[str]) -> None:
         """Give every new label a column of its own and let it take part."""

@@ -1,0 +1,124 @@
+"""Data of the head benchmarks: embeddings of a frozen int8 EfficientNet-Lite0, made once and kept.
+
+The model file is the generic one, ``edgetl convert efficientnet-lite0 --quantize int8``, calibrated on sample
+photos that belong to none of the sets. Sets: ELPV (crisp labels; CC BY-NC-SA 4.0), scikit-learn's digits
+(raw pixels are their embedding), and flower-photos5 and ants-bees where the development data is present
+(``EDGETL_DEV_DATA``, default ``../shared/data``).
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.codes import Codes, apply_map, encode
+from device.embedder import Embedder
+from device.images import Image, list_photos, read_photo
+from device.modelfile import ModelFile
+
+BACKBONE = "efficientnet-lite0"
+PHOTO_SETS = ("elpv", "flower-photos5", "ants-bees")
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Embeddings with labels.
+
+    Attributes:
+        name: Of the set.
+        embeddings: float32 [N, D], as the backbone gives them.
+        labels: N labels.
+    """
+
+    name: str
+    embeddings: NDArray[np.float32]
+    labels: NDArray[np.str_]
+
+    @property
+    def codes(self) -> Codes:
+        """The fixed-point codes a device would learn from, int16 [N, D]."""
+        return encode(self.embeddings)
+
+    @property
+    def mapped(self) -> NDArray[np.float64]:
+        """The mapped embeddings, float64 [N, D]."""
+        return apply_map(self.embeddings)
+
+
+def cache_folder() -> Path:
+    """Give where embeddings are kept: ``EDGETL_CACHE``, else ``edgetl`` in the user's cache folder."""
+    home = os.environ.get("EDGETL_CACHE")
+    if home:
+        return Path(home) / "benchmarks"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "edgetl" / "benchmarks"
+
+
+def development_data() -> Path:
+    """Give the folder of development data; it need not be there."""
+    root = Path(__file__).resolve().parent.parent
+    return Path(os.environ.get("EDGETL_DEV_DATA") or root.parent / "shared" / "data")
+
+
+def model_file() -> Path:
+    """Give the generic int8 model file, converted on first use."""
+    path = cache_folder() / f"{BACKBONE}-int8.tflite"
+    if not path.exists():
+        from converters import TrainedModel, convert
+        from edgetl.backbones import load_backbone
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        print(f"converting {BACKBONE}, once", file=sys.stderr)
+        backbone, preprocessing = load_backbone(BACKBONE)
+        convert(TrainedModel(backbone, BACKBONE, preprocessing), path, quantise="int8")
+    return path
+
+
+def load(name: str) -> Dataset | None:
+    """Load a set by name, or None when its photos are not there."""
+    if name == "digits":
+        from sklearn.datasets import load_digits
+
+        values, labels = load_digits(return_X_y=True)
+        return Dataset(name, values.astype(np.float32), labels.astype(str))
+    path = cache_folder() / f"{name}-{BACKBONE}-int8.npz"
+    if not path.exists():
+        photos = {"elpv": _elpv}.get(name, lambda: _folder(development_data() / name))()
+        if photos is None:
+            return None
+        images, labels = photos
+        print(f"embedding {len(labels)} photos of {name}, once", file=sys.stderr)
+        embedder = Embedder(ModelFile.open(model_file()), threads=2)
+        embeddings = np.stack([embedder.embed_one(image) for image in images])
+        embedder.close()
+        np.savez_compressed(path, embeddings=embeddings, labels=labels)
+    with np.load(path, allow_pickle=False) as kept:
+        return Dataset(name, kept["embeddings"], kept["labels"])
+
+
+def _elpv() -> tuple[Iterator[Image], NDArray[np.str_]] | None:
+    try:
+        from elpv_dataset.utils import load_dataset
+    except ImportError:
+        return None
+    photos, defects, _ = load_dataset()
+    crisp = np.flatnonzero((defects == 0) | (defects == 1))
+    labels = np.where(defects[crisp] == 1, "defect", "sound")
+    return (np.repeat(photos[at][:, :, None], 3, axis=2) for at in crisp), labels
+
+
+def _folder(folder: Path) -> tuple[Iterator[Image], NDArray[np.str_]] | None:
+    if not folder.is_dir():
+        return None
+    photos = [
+        (photo, part.name)
+        for part in sorted(folder.iterdir())
+        if part.is_dir()
+        for photo in list_photos(part)
+    ]
+    return (read_photo(photo) for photo, _ in photos), np.array([label for _, label in photos])

@@ -1,0 +1,212 @@
+"""Imprinting: a label is the mean direction of its samples. The smallest state, and hard to beat on one sample.
+
+Qi, Brown and Lowe 2018, "Low-shot learning with imprinted weights"; Coral's on-device training does the same.
+Cosines are no log-odds. A spherical Gaussian model around the means makes them so: the factor on the cosine is
+``mean length / variance``, with the variance a sample's own direction sees, ``tr(S^2) / (tr(S) N)`` for the
+within-class scatter S. The trace of S^2 needs no D x D matrix: the squared inner products ``r^T S q`` of
+random +-1 vectors r and q have it as their mean, so 16 projections a label are enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arrays import pack_texts, unpack_texts
+from ..codes import SCALE, Codes, decode
+from ..errors import DeviceError, HeadError, LabelError
+from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
+from .integers import pack_integers, unpack_integers
+from .nearest import directions, nearest_mean
+from .vocabulary import Vocabulary
+
+PROJECTIONS = 16
+_UPPER = np.triu_indices(PROJECTIONS)
+_WIDEST = 1e4  # largest factor on the cosine
+
+
+class NcmHead(Head):
+    """Nearest class mean by cosine.
+
+    Args:
+        dimensions: D.
+        false_rejection: Share of what was taught that may be called unknown.
+
+    Example:
+        >>> from device.codes import encode
+        >>> head = NcmHead(2)
+        >>> head.learn_many(encode([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0]]), ["a", "a", "b"])
+        >>> head.predict_one(encode([0.0, 1.0])).label
+        'b'
+    """
+
+    name: ClassVar[str] = "ncm"
+
+    def __init__(self, dimensions: int, *, false_rejection: float = FALSE_REJECTION) -> None:
+        super().__init__(dimensions, false_rejection=false_rejection)
+        self._vocabulary = Vocabulary()
+        self._sums = np.zeros((0, dimensions), np.int64)
+        self._moments = np.zeros((0, len(_UPPER[0])), np.int64)  # of the projections, upper triangles
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Samples learned a label, in the order of `labels`."""
+        return self._vocabulary.counts
+
+    def leave_out(
+        self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
+    ) -> Floats:
+        """Give the logits each learned sample would get had it, and its group, never been learned.
+
+        Raises:
+            LabelError: A label was never learned.
+        """
+        codes = check_codes(codes, self.dimensions)
+        if missing := sorted(set(labels) - set(self.counts)):
+            raise LabelError(f"cannot leave out samples of labels never learned: {', '.join(missing)}")
+        columns = {label: column for column, label in enumerate(self.labels)}
+        owners = np.array([columns[label] for label in labels], np.int64)
+        groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
+        _, sums = self._summed()
+        logits = np.empty((len(codes), len(columns)))
+        for group in np.unique(groups):
+            mine = groups == group
+            left = sums.copy()
+            np.subtract.at(left, owners[mine], codes[mine].astype(np.int64))
+            logits[mine] = decode(codes[mine]) @ directions(left / SCALE).T
+        return self.fit.figures["sharpness"] * logits
+
+    def digest(self) -> str:
+        """Give the sha256 of labels, counts and sums."""
+        counts, sums = self._summed()
+        digest = hashlib.sha256(f"edgetl ncm 1, {self.dimensions} dimensions\n".encode())
+        digest.update("\n".join(self.counts).encode())
+        for array in (counts, sums, self._moments[self._vocabulary.present()]):
+            digest.update(array.astype("<i8").tobytes())
+        return digest.hexdigest()
+
+    def state(self) -> State:
+        """Give labels, counts, sums and the moments of the projections, in as few bytes as they need."""
+        counts, sums = self._summed()
+        return {
+            "labels": pack_texts(list(self.counts)),
+            "counts": counts,
+            "sums": pack_integers(sums),
+            "moments": pack_integers(self._moments[self._vocabulary.present()]),
+            "options": np.array([self.false_rejection]),
+        }
+
+    @classmethod
+    def restore(cls, dimensions: int, state: State) -> Self:
+        """Give the head back that `state` was taken from.
+
+        Raises:
+            HeadError: The state is of other dimensions or damaged.
+        """
+        try:
+            head = cls(dimensions, false_rejection=float(state["options"][0]))
+            sums, moments = unpack_integers(state["sums"]), unpack_integers(state["moments"])
+            if sums.shape[1] != dimensions:
+                raise HeadError(f"the head was of {sums.shape[1]} dimensions, not {dimensions}")
+            head._vocabulary.add_counts(unpack_texts(state["labels"]), state["counts"])
+            head._sums, head._moments = sums.copy(), moments.copy()
+        except HeadError:
+            raise
+        except (KeyError, IndexError, ValueError, DeviceError) as error:
+            raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
+        return head
+
+    def _learn(self, codes: Codes, labels: list[str]) -> None:
+        self._add(codes, self._vocabulary.add(labels), 1)
+
+    def _forget(self, codes: Codes, labels: list[str]) -> None:
+        self._add(codes, self._vocabulary.remove(labels), -1)
+
+    def _merge(self, other: Any) -> None:
+        rows = self._vocabulary.merge(other._vocabulary)
+        self._grow()
+        np.add.at(self._sums, rows, other._sums)
+        np.add.at(self._moments, rows, other._moments)
+
+    def _rename(self, old: str, new: str) -> None:
+        row, target = self._vocabulary.rename(old, new)
+        if row != target:
+            for array in (self._sums, self._moments):
+                array[target] += array[row]
+                array[row] = 0
+
+    def _delete(self, label: str) -> None:
+        row = self._vocabulary.delete(label)
+        self._sums[row], self._moments[row] = 0, 0
+
+    def _compute_fit(self) -> Fit:
+        counts, sums = self._summed()
+        means = directions(sums / SCALE)
+        length = float(np.linalg.norm(sums / SCALE, axis=1).sum() / counts.sum())
+        variance = self._variance()
+        sharpness = min(length / variance, _WIDEST) if variance > 0 else 1.0
+        notes = [] if variance > 0 else ["too few samples: probabilities and 'known' are not calibrated yet"]
+        if len(counts) < 2:
+            notes.append("only one label was taught: every answer will be that label")
+        threshold = np.inf
+        if variance > 0 and self.false_rejection > 0:
+            threshold = 1 - length + _quantile(self.false_rejection) * variance**0.5
+        linear = Linear(sharpness * means.T, np.zeros(len(counts)))
+        figures = {"sharpness": sharpness, "variance": variance}
+        return Fit(linear, lambda codes, logits: nearest_mean(codes, means), threshold, tuple(notes), figures)
+
+    def _summed(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        rows = self._vocabulary.present()
+        return self._vocabulary.numbers[rows], self._sums[rows]
+
+    def _add(self, codes: Codes, rows: NDArray[np.int32], sign: int) -> None:
+        self._grow()
+        projected = codes.astype(np.int64) @ projection(self.dimensions)
+        for row in np.unique(rows):
+            mine = rows == row
+            self._sums[row] += sign * codes[mine].sum(axis=0, dtype=np.int64)
+            self._moments[row] += sign * (projected[mine].T @ projected[mine])[_UPPER]
+
+    def _grow(self) -> None:
+        new = len(self._vocabulary.numbers) - len(self._sums)
+        if new:
+            self._sums = np.concatenate([self._sums, np.zeros((new, self.dimensions), np.int64)])
+            self._moments = np.concatenate([self._moments, np.zeros((new, len(_UPPER[0])), np.int64)])
+
+    def _variance(self) -> float:
+        """Give ``tr(S^2) / (tr(S) f)`` with f the degrees of freedom; 0 when nothing varies."""
+        counts, sums = self._summed()
+        freedom = int(counts.sum()) - len(counts)
+        if freedom < 1:
+            return 0.0
+        projected = sums @ projection(self.dimensions) / SCALE
+        scatter = np.zeros((PROJECTIONS, PROJECTIONS))
+        scatter[_UPPER] = self._moments[self._vocabulary.present()].sum(axis=0) / float(SCALE**2)
+        between = (projected / counts[:, None]).T @ projected
+        scatter[_UPPER] -= between[_UPPER]
+        trace = float(np.trace(scatter)) / PROJECTIONS
+        square = float((scatter[np.triu_indices(PROJECTIONS, 1)] ** 2).mean())
+        # of few samples, tr(S^2) is mostly tr(S)^2 / f, the noise of estimating S at all
+        square = max(square - trace**2 / freedom, square / (freedom + 1))
+        return square / (trace * freedom) if trace > 1e-9 else 0.0
+
+
+def projection(dimensions: int) -> NDArray[np.int64]:
+    """Give the random +-1 vectors, int64 [D, 16]; the same on every machine."""
+    bits = hashlib.shake_256(b"edgetl ncm projection").digest(dimensions * PROJECTIONS // 8)
+    signs = np.unpackbits(np.frombuffer(bits, np.uint8)).astype(np.int64) * 2 - 1
+    return signs.reshape(dimensions, PROJECTIONS)
+
+
+def _quantile(tail: float) -> float:
+    """Give the normal quantile that `tail` lies above (Abramowitz and Stegun 26.2.23, good to 5e-4)."""
+    share = min(tail, 1 - tail)
+    t = (-2 * np.log(share)) ** 0.5
+    value = t - (2.515517 + 0.802853 * t + 0.010328 * t**2) / (
+        1 + 1.432788 * t + 0.189269 * t**2 + 0.001308 * t**3
+    )
+    return float(value if tail < 0.5 else -value)
