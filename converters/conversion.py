@@ -20,6 +20,7 @@ from device.codes import Codes, encode
 from device.files import atomic_output, refuse_existing, storage_error
 from device.images import Image
 from device.manifest import Manifest
+from device.memory import Memory, remember
 from device.modelfile import ModelFile, write_model_file
 from device.runtime import load_runtime, open_interpreter
 from device.taught import Taught
@@ -31,7 +32,7 @@ from .errors import ConversionError
 from .flatbuffer import buffer_places, chain, join, keep_apart, parse, serialise
 from .head import HeadWeights, convert_head, initial_weights
 from .inspection import sizes
-from .memory import Memory, remember, teach_head
+from .memory import teach_head
 from .parity import compare, converted_embeddings, refuse_loss, source_embeddings
 from .projection import Projection, learn_projection
 from .report import ConversionReport
@@ -245,7 +246,8 @@ def _weights(
         linear, origin = model.head, "trained by the source model"
         if features.projection:
             linear = features.projection.of_head(linear)
-    return initial_weights(features.dimensions, capacity, linear), origin
+    origin = origin if linear is not None else "untaught"
+    return initial_weights(features.dimensions, capacity, model.labels, linear), origin
 
 
 def _join(features: _Features, weights: HeadWeights) -> tuple[bytes, dict[str, tuple[int, int]]]:

@@ -57,12 +57,13 @@ def serialise(model: Any) -> bytes:
     import flatbuffers
 
     class Builder(flatbuffers.Builder):  # type: ignore[misc]  # flatbuffers has no types
+        head: int
+
         def CreateNumpyVector(self, values: NDArray[Any]) -> Any:  # noqa: N802  # overrides
             data = np.ascontiguousarray(values).tobytes()
             self.StartVector(values.itemsize, values.size, max(_ALIGNMENT, values.itemsize))
-            head = self.head - len(data)
-            self.head = head
-            self.Bytes[head : head + len(data)] = data
+            self.head -= len(data)
+            self.Bytes[self.head : self.head + len(data)] = data
             return self.EndVector()
 
     room = sum(0 if buffer.data is None else len(buffer.data) for buffer in model.buffers)

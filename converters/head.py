@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from device.heads import Linear
+from device.personal import head_variables
+
+from .source import FloatHead
 from .tensorflow import convert_module, import_tensorflow
 
 MOMENTUM = 0.9
-MASKED = -1e9  # bias of a column that no label uses: its probability and its gradient are exactly zero
 VARIABLES = ("W", "b", "W_momentum", "b_momentum")
 _TINY = 1e-12  # keeps rsqrt finite at zero; far below what an embedding holds
 
@@ -18,29 +21,24 @@ HeadWeights = dict[str, NDArray[np.float32]]
 
 
 def initial_weights(
-    dimensions: int, capacity: int, taught: tuple[NDArray[Any], NDArray[Any]] | None = None
+    dimensions: int, capacity: int, labels: tuple[str, ...] = (), taught: FloatHead | None = None
 ) -> HeadWeights:
     """Give the variables a head starts with.
 
     Args:
         dimensions: D.
         capacity: C, its columns.
+        labels: What the first columns mean.
         taught: W [D, labels] and b [labels] of what is known already, or None.
 
     Returns:
-        W [D, C], b [C] and their momenta, which are zero. Columns without a label are zero with bias `MASKED`.
+        W [D, C], b [C] and their momenta, which are zero. Columns without a label are zero with a bias that
+        makes their probability and their gradient exactly zero.
     """
-    weights = np.zeros((dimensions, capacity), np.float32)
-    bias = np.full(capacity, MASKED, np.float32)
-    if taught is not None:
-        used = taught[0].shape[1]
-        weights[:, :used], bias[:used] = taught
-    return {
-        "W": weights,
-        "b": bias,
-        "W_momentum": np.zeros_like(weights),
-        "b_momentum": np.zeros_like(bias),
-    }
+    if taught is None:
+        labels, taught = (), (np.zeros((dimensions, 0), np.float32), np.zeros(0, np.float32))
+    linear = Linear(*(value.astype(np.float64) for value in taught))
+    return head_variables(dimensions, capacity, linear, labels)
 
 
 def convert_head(dimensions: int, capacity: int, embedding_map: str) -> bytes:
@@ -88,7 +86,7 @@ def _module(dimensions: int, capacity: int, embedding_map: str) -> Any:
     def spec(name: str, *shape: int | None) -> Any:
         return tf.TensorSpec(shape, tf.float32, name=name)
 
-    class Head(tf.Module):  # type: ignore[misc]  # TensorFlow has no types
+    class Head(tf.Module):  # type: ignore[name-defined, misc]  # TensorFlow has no types
         def __init__(self) -> None:
             # distinct values, so that the converter does not store two variables as one
             shapes = {"W": (dimensions, capacity), "b": (capacity,)}

@@ -123,8 +123,8 @@ def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
     shares = dict.fromkeys(counts, 0)
     left = min(limit, sum(counts.values()))
     while left:
-        for label in counts:
-            if left and shares[label] < counts[label]:
+        for label, count in counts.items():
+            if left and shares[label] < count:
                 shares[label] += 1
                 left -= 1
     return shares
