@@ -1,0 +1,189 @@
+"""``edgetl convert``: a trained model or a backbone becomes one .tflite that a device can teach."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import BackboneError, PhotosError
+from .options import emit, force_option, json_option
+
+if TYPE_CHECKING:
+    from converters import ConversionReport, TrainedModel
+
+
+@click.command()
+@click.argument("model")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The model file to make."
+)
+@click.option(
+    "--quantize",
+    type=click.Choice(["int8", "float16", "dynamic", "none"]),
+    default="int8",
+    show_default=True,
+    help="Form of the backbone; the head is float whatever it is.",
+)
+@click.option(
+    "--calibrate",
+    type=click.Path(path_type=Path, exists=True),
+    metavar="PHOTOS",
+    help="Photos that show what the camera will see.  [default: the training photos, else sample photos]",
+)
+@click.option("--no-memory", is_flag=True, help="Leave out what the training photos taught.")
+@click.option(
+    "--capacity",
+    type=click.IntRange(1, 1000),
+    default=32,
+    show_default=True,
+    help="Labels at most in the head.",
+)
+@click.option(
+    "--project", type=click.IntRange(2), metavar="D", help="Shorten embeddings to D numbers, such as 256."
+)
+@click.option(
+    "--photos", type=click.Path(path_type=Path), help="Where the training photos are now, if they moved."
+)
+@click.option(
+    "--edgetpu", is_flag=True, help="Also write the backbone for the Edge TPU compiler, and run it."
+)
+@force_option
+@json_option
+def command(
+    model: str,
+    out: Path,
+    quantize: str,
+    calibrate: Path | None,
+    no_memory: bool,
+    capacity: int,
+    project: int | None,
+    photos: Path | None,
+    edgetpu: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Convert MODEL to one .tflite with a trainable head.
+
+    MODEL is the folder that finetune made, or the name of a backbone such as efficientnet-lite0. A bare
+    backbone gives a file without labels, ready to be taught on a device: the shortest way in. The file is
+    reopened and compared with its source before it appears under its name.
+
+    \b
+    Example:
+      edgetl convert efficientnet-lite0 --quantize int8 --calibrate photos --out base.tflite
+      edgetl convert mugs --out mugs.tflite
+    """
+    from converters import convert
+
+    source = _source(model, photos)
+    with _progress() as progress:
+        report = convert(
+            source,
+            out,
+            quantise=quantize,
+            calibrate=_calibration(calibrate) if calibrate else None,
+            memory=not no_memory,
+            capacity=capacity,
+            project=project,
+            twin=edgetpu,
+            force=force,
+            progress=progress,
+        )
+    emit(report.to_dict(), as_json, lambda: _table(report))
+
+
+def _source(model: str, photos: Path | None) -> TrainedModel:
+    from converters import TrainedModel
+
+    from ..backbones import BACKBONES, load_backbone
+
+    folder = Path(model)
+    if folder.is_dir():
+        return TrainedModel.load(folder, photos_root=photos)
+    if folder.exists():
+        raise BackboneError(
+            f"{model} is a file; expected the folder that 'edgetl finetune' made, or a backbone's name"
+        )
+    if model not in BACKBONES and not model.startswith("keras:"):
+        raise BackboneError(
+            f"there is no folder {model}, and no backbone of that name; backbones are: {', '.join(BACKBONES)}, keras:NAME"
+        )
+    backbone, preprocessing = load_backbone(model)
+    return TrainedModel(backbone, model, preprocessing, (), None, (), {})
+
+
+def _calibration(folder: Path) -> list[Path]:
+    from device.images import PHOTO_SUFFIXES
+
+    if folder.is_file():
+        return [folder]
+    found = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+    if not found:
+        raise PhotosError(f"no photos in {folder} to calibrate with; name a folder with JPEG or PNG photos")
+    return found
+
+
+@contextlib.contextmanager
+def _progress() -> Iterator[Callable[[str, float], None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task("starting TensorFlow", total=1.0)
+        yield lambda doing, share: bars.update(task, description=doing, completed=share)
+
+
+def _table(report: ConversionReport) -> str:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in _rows(report):
+        table.add_row(name, value)
+    console = Console()
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip()
+
+
+def _rows(report: ConversionReport) -> Iterator[tuple[str, str]]:
+    parity, sizes = report.parity, report.sizes
+    yield "Model file", f"{report.path} ({_megabytes(sizes['total'])})"
+    yield "Backbone", f"{report.backbone}, {report.quantisation}, {_megabytes(sizes['backbone'])}"
+    yield (
+        "Head",
+        f"{len(report.labels)} of {report.capacity} labels, float32, {_megabytes(sizes['head'])}; {report.head}",
+    )
+    yield "Memory", _memory(report)
+    yield "Embedding", f"{report.dimensions} numbers"
+    yield "Calibrated on", report.calibration
+    yield (
+        "Cosine",
+        f"{parity.cosine_mean:.4f} mean, {parity.cosine_min:.4f} least, to the source on {parity.photos} photos",
+    )
+    if parity.accuracy_float is not None and parity.accuracy_converted is not None:
+        figures = f"{parity.accuracy_float:.3f} before, {parity.accuracy_converted:.3f} converted"
+        yield "Accuracy", f"{figures} ({parity.classifier})"
+    yield "Verified in", f"{report.runtime}, {report.seconds:.0f} s in all"
+    if report.twin:
+        yield "Edge TPU", str(report.twin)
+    yield "Next", f"edgetl teach {report.path} LABEL --camera 0"
+
+
+def _memory(report: ConversionReport) -> str:
+    if report.memory == "none":
+        return "none"
+    return f"{report.memory_samples} training photos as {report.memory}, {_megabytes(report.sizes['memory'])}"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.2f} MB"
