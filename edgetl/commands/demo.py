@@ -129,7 +129,7 @@ def _table(result: DemoResult) -> Any:
     for name in ("field\naccuracy", "field\nbalanced", "lab\naccuracy", "lab\nbalanced"):
         table.add_column(name, justify="right")
     for step in steps:
-        scores = [step[part][kind] for part in ("field", "lab") for kind in ("accuracy", "balanced")]  # type: ignore[literal-required]
+        scores = [step[part][kind] for part in ("field", "lab") for kind in ("accuracy", "balanced")]
         table.add_row(str(step["taught"] or "none"), *(f"{100 * score:.1f} %" for score in scores))
     return table
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from .results import FieldResult
+from .results import FieldResult, Spread
 
 STYLE = """
 .curve text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; font-size: 13px; fill: var(--ink); }
@@ -51,7 +51,7 @@ class Size:
     unit: str
 
 
-WIDE = Size(width=860, plot=300, left=182, unit=" %")
+WIDE = Size(width=860, plot=300, left=216, unit=" %")
 NARROW = Size(width=370, plot=230, left=104, unit="")
 
 
@@ -115,7 +115,7 @@ def _svg(result: FieldResult, size: Size, attributes: str, head: str) -> str:
     taught = [step["taught"] for step in result["steps"]]
     lines = _lines(result)
     plot = Plot(size, taught[-1], min(min(line.shares) for line in lines))
-    height = int(plot.base + 34 + len(lines) * _ROW)
+    height = int(plot.base + 34 + (len(lines) + bool(result["spread"])) * _ROW)
     parts = [
         f'<svg{attributes} class="curve" viewBox="0 0 {size.width} {height}" role="img" aria-label="{_spoken(result)}">',
         head,
@@ -123,7 +123,7 @@ def _svg(result: FieldResult, size: Size, attributes: str, head: str) -> str:
         _band(plot, result),
         *_always(plot, result),
         *(part for line in reversed(lines) for part in _drawn(plot, line, taught)),
-        *_figures(plot, lines, taught),
+        *_figures(plot, lines, taught, result["spread"]),
         "</svg>",
     ]
     return "\n".join(part for part in parts if part)
@@ -182,26 +182,34 @@ def _drawn(plot: Plot, line: Line, taught: Sequence[int]) -> list[str]:
     return parts
 
 
-def _figures(plot: Plot, lines: Sequence[Line], taught: Sequence[int]) -> list[str]:
+def _figures(plot: Plot, lines: Sequence[Line], taught: Sequence[int], spread: Sequence[Spread]) -> list[str]:
     """Write the figures below the axis, each under its mark; the rows' names serve as the legend."""
     wide = bool(plot.size.unit)
     y = plot.base + 24
-    parts = [
-        f'<text class="soft" x="0" y="{y}">{"cells taught in the field" if wide else "cells taught"}</text>'
-    ]
+    name = "cells taught in the field" if wide else "cells taught"
+    parts = [f'<text class="soft" x="0" y="{y}">{name}</text>']
     parts += [f'<text class="soft middle" x="{plot.x(count)}" y="{y}">{count}</text>' for count in taught]
     for line in lines:
         y += _ROW
-        weight = " strong" if line.style == "field" else ""
-        parts.append(f'<path class="line {line.style}" d="M0 {y - 4.5}h22"/>')
-        parts.append(
-            f'<text class="{weight.strip()}" x="30" y="{y}">{line.name if wide else line.short}</text>'
-        )
-        parts += [
-            f'<text class="middle{weight}" x="{plot.x(count)}" y="{y}">{percent(share)}{plot.size.unit}</text>'
-            for count, share in zip(taught, line.shares, strict=True)
-        ]
+        style = "strong" if line.style == "field" else ""
+        swatch = f'<path class="line {line.style}" d="M0 {y - 4.5}h22"/>'
+        figures = zip(taught, line.shares, strict=True)
+        parts += [swatch, *_row(plot, y, line.name if wide else line.short, figures, style)]
+    if spread:
+        y += _ROW
+        means = [(row["taught"], row["mean"]) for row in spread]
+        swatch = f'<rect class="band" x="0" y="{y - 11}" width="22" height="13"/>'
+        name = "field, mean of other orders" if wide else "mean"
+        parts += [swatch, *_row(plot, y, name, means, "soft")]
     return parts
+
+
+def _row(plot: Plot, y: float, name: str, figures: Iterable[tuple[int, float]], style: str) -> list[str]:
+    unit = plot.size.unit
+    return [f'<text class="{style}" x="30" y="{y}">{name}</text>'] + [
+        f'<text class="middle {style}" x="{plot.x(count)}" y="{y}">{percent(share)}{unit}</text>'
+        for count, share in figures
+    ]
 
 
 def _spoken(result: FieldResult) -> str:

@@ -75,10 +75,9 @@ def _lead(result: DemoResult) -> str:
 def _numbers(result: DemoResult) -> str:
     field, host = result["field"], result["host"]
     first, last = field["steps"][0], field["steps"][-1]
-    soonest = field["steps"][min(1, len(field["steps"]) - 1)]
     tiles = [
         ("field", f"{percent(first['field']['accuracy'])} → {percent(last['field']['accuracy'])} %",
-         f"right in the field, before and after; {percent(soonest['field']['accuracy'])} % after {soonest['taught']} cells"),
+         f"right in the field, before and after{_soonest(field)}"),
         ("lab", f"{percent(first['lab']['accuracy'])} → {percent(last['lab']['accuracy'])} %",
          "right in the lab, before and after: what was known"),
         ("", f"{field['times']['embedding']['p50']:.1f} ms", "to look at a cell (median, one frame)"),
@@ -88,6 +87,16 @@ def _numbers(result: DemoResult) -> str:
         f'<div class="{style}"><b>{value}</b><span>{escape(text)}</span></div>'
         for style, value, text in tiles
     )
+
+
+def _soonest(field: FieldResult) -> str:
+    if len(field["steps"]) < 3:
+        return ""
+    step = field["steps"][1]
+    told = f"; {percent(step['field']['accuracy'])} % after {step['taught']} cells"
+    if not field["spread"]:
+        return told
+    return f"{told} ({percent(field['spread'][0]['mean'])} % in the mean of other orders)"
 
 
 def _curve_intro(result: DemoResult) -> str:
@@ -133,8 +142,8 @@ def _matrix(matrix: Matrix, labels: list[str]) -> str:
             for column, count in enumerate(counts)
         )
         rows.append(f'<tr><th scope="row">is {escape(label)}</th>{cells}</tr>')
-    return f'<table class="matrix"><thead><tr><td hidden></td><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'.replace(
-        "<td hidden></td>", ""
+    return (
+        f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
 
 
@@ -208,8 +217,8 @@ def _taught(result: DemoResult) -> str:
 
 def _taught_note(field: FieldResult) -> str:
     return (
-        f"Head: {escape(field['head']['name'])}. Its state is a sum over cells, so their order does not matter and "
-        f"nothing is forgotten; fingerprint <code>{escape(field['head']['digest'][:16])}</code>. TensorFlow was "
+        f"Head: {escape(field['head']['name'])}. Its state is a sum over cells, so in the end their order does not "
+        f"matter and nothing is forgotten; fingerprint <code>{escape(field['head']['digest'][:16])}</code>. TensorFlow was "
         f"{'imported' if field['tensorflow_imported'] else 'not imported'} in the device’s process."
     )
 
@@ -220,7 +229,7 @@ def _made(result: DemoResult) -> list[tuple[str, str]]:
     tuned = f"its last {blocks} blocks fine-tuned" if blocks else "frozen, a head trained on its embeddings"
     versions = ", ".join(f"{name} {version}" for name, version in host["versions"].items() if version)
     return [
-        ("Photos", f"{describe(result['cells'])}; every {_nth(LAB_EVERY)} mono and every {_nth(FIELD_EVERY)} poly cell is held out"),
+        ("Photos", f"{describe(result['cells'])}: every {_nth(LAB_EVERY)} mono and every {_nth(FIELD_EVERY)} poly cell"),
         ("Backbone", f"{host['backbone']}, ImageNet weights, {tuned}"),
         ("Quantisation", _quantisation(host["conversion"])),
         ("Time", f"training {host['seconds']['finetune']:.0f} s, conversion {host['seconds']['convert']:.0f} s, "

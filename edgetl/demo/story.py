@@ -64,7 +64,10 @@ class Story:
         """
         cells = crisp_cells(self.source or elpv_folder())
         split = split_cells(cells, self.recipe.seed)
-        key = {"photos": digest_files(cell.path for cell in cells), "rules": [LAB_EVERY, FIELD_EVERY]}
+        key: dict[str, Any] = {
+            "photos": digest_files(cell.path for cell in cells),
+            "rules": [LAB_EVERY, FIELD_EVERY],
+        }
         reused = []
         photos = self.cache / f"photos-{self.recipe.seed}"
         if self._kept(photos, key, lambda folder: self._photos(split, folder, progress)):
