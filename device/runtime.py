@@ -96,9 +96,11 @@ def open_interpreter(
     delegates = [delegate] if delegate is not None else None
     try:
         with quiet_stderr():
-            return runtime.interpreter_class(
+            interpreter = runtime.interpreter_class(
                 **source, num_threads=threads or default_threads(), experimental_delegates=delegates
             )
+            interpreter.allocate_tensors()
+            return interpreter
     except (ValueError, RuntimeError, OSError) as error:
         raise explain(error, "the model" if isinstance(model, bytes) else str(model), runtime) from error
 

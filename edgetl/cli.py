@@ -13,6 +13,9 @@ from device.errors import DeviceError
 from . import __version__
 from .errors import EdgetlError
 
+# TensorFlow reads it when it is imported; its start-up notes on CUDA and CPU features help nobody here
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 # where a command is used -> its name; the module is edgetl.commands.NAME
 SECTIONS = {
     "On the laptop": ("finetune", "convert", "evaluate", "inspect", "demo"),
