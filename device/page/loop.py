@@ -73,11 +73,10 @@ class Loop:
         self.pictures: Latest[bytes] = Latest()
         self.moment: Moment | None = None
         self.condition, self.message = "starting", "the camera is being opened"
-        self.rate = 0.0
         self._open_camera, self._learner, self._doubts, self._changed = open_camera, learner, doubts, changed
         self._interval = 1.0 / fps
         self._number = 0
-        self._last = time.monotonic()
+        self._gap, self._last = 0.0, time.monotonic()  # seconds between frames, smoothed
         self._stop = threading.Event()
         self._arrived = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="edgetl-loop", daemon=True)
@@ -119,7 +118,7 @@ class Loop:
         return {
             "condition": self.condition,
             "message": self.message,
-            "fps": round(self.rate, 1),
+            "fps": round(1 / self._gap, 1) if self._gap else 0.0,
             "milliseconds": round(1000 * seconds),
         }
 
@@ -172,8 +171,8 @@ class Loop:
         return self._number > number and self.condition != "lost"
 
     def _publish(self, moment: Moment, now: float) -> None:
-        gap, self._last = max(1e-3, now - self._last), now
-        self.rate = 0.9 * self.rate + 0.1 / gap if self.rate else 1 / gap
+        gap, self._last = now - self._last, now
+        self._gap = 0.9 * self._gap + 0.1 * gap if moment.number > 2 else gap
         with self._arrived:
             self.moment, self._number = moment, moment.number
             self.condition, self.message = "live", ""

@@ -83,8 +83,13 @@ class PageServer:
         """The address that signs a browser in, once; plain `url` where nobody needs to."""
         return self.url if self.sessions is None else f"{self.url}#{self.sessions.key}"
 
+    def listen(self) -> None:
+        """Let connections come; they wait until `run` or `start` answers them."""
+        self._socket.listen(_CONNECTIONS)
+
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
+        self.listen()
         self.page.start()
         try:
             self._server.run(sockets=[self._socket])
@@ -93,7 +98,7 @@ class PageServer:
 
     def start(self) -> None:
         """Serve in a thread; returns at once, connections wait until it is ready."""
-        self._socket.listen(_CONNECTIONS)
+        self.listen()
         self.page.start()
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="edgetl-page", daemon=True

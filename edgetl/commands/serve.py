@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +24,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from device.page.server import PageServer
+
+_EXTRA = ("starlette", "uvicorn", "anyio", "h11")
 
 
 @click.command()
@@ -86,28 +91,31 @@ def command(
             fps=settings["fps"] or 15.0,
             signed_in=_tell_next_link,
         )
-        _announce(server, as_json)
-        try:
+        signal.signal(signal.SIGTERM, _interrupt)  # as systemd stops a service: end as on Ctrl-C
+        with contextlib.suppress(KeyboardInterrupt):
+            server.listen()
+            _announce(server, as_json)
             server.run()
-        except KeyboardInterrupt:
-            click.echo("stopped; everything taught is saved", err=True)
+        click.echo("stopped; everything taught is saved", err=True)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _server_class() -> type[PageServer]:
     try:
         from device.page.server import PageServer
     except ModuleNotFoundError as error:
-        if error.name not in ("starlette", "uvicorn"):
+        if (error.name or "").partition(".")[0] not in _EXTRA:
             raise
         raise MissingExtraError(
-            f"the page needs the package {error.name}; install it with: pip install 'edgetl[serve]'"
+            f"the page needs a package that is not installed: {error.name}; install it with: pip install 'edgetl[serve]'"
         ) from error
     return PageServer
 
 
 def _announce(server: PageServer, as_json: bool) -> None:
-    import json
-
     if as_json:
         click.echo(json.dumps({"url": server.url, "link": server.link}))
         return

@@ -50,7 +50,9 @@ async function load() {
     await gallery.loadDoubts();
     if (taught) {
       await gallery.loadSamples();
-      showReport(await get("/api/report"));
+      const status = await get("/api/report");
+      showReport(status);
+      gallery.markSuspects(status.report?.suspects ?? []);
     } else {
       $("report").hidden = true;
     }
@@ -90,6 +92,7 @@ function showPicture() {
 
 async function lost() {
   setCamera("lost", "no connection");
+  showVerdict(null, "lost", false);
   banner("The device does not answer. Trying again…");
   teach.showScores(null);
   if (events?.readyState !== EventSource.CLOSED) return; // it tries again by itself
@@ -105,19 +108,20 @@ function show(situation) {
   $("picture").classList.toggle("stale", camera.condition === "lost");
   const current = camera.condition === "lost" ? null : prediction;
   teach.showScores(current);
-  showVerdict(current, situation.frame > 0);
+  showVerdict(current, camera.condition, situation.frame > 0);
   if (situation.version !== version && !teach.isTeaching()) later();
   else if (situation.queue !== queue) { queue = situation.queue; gallery.loadDoubts().catch(() => {}); }
 }
 
 const CONDITIONS = { starting: "camera is starting", lost: "no picture", ended: "recording has ended" };
 
-function showVerdict(prediction, seeing) {
+function showVerdict(prediction, condition, seeing) {
   const box = $("verdict");
   if (!prediction) {
+    const first = seeing && !taught && condition !== "lost";
     box.dataset.state = "empty";
-    $("verdict-label").textContent = taught ? "…" : seeing ? "Nothing taught yet" : "";
-    $("verdict-note").textContent = taught || !seeing ? "" : "Add a label and hold its button while the camera sees the thing.";
+    $("verdict-label").textContent = condition === "lost" ? "No picture" : first ? "Nothing taught yet" : "…";
+    $("verdict-note").textContent = first ? "Add a label and hold its button while the camera sees the thing." : "";
   } else if (prediction.known) {
     box.dataset.state = "known";
     $("verdict-label").textContent = prediction.label;

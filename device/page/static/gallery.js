@@ -34,13 +34,18 @@ export async function loadSamples() {
   $("more").hidden = samples.length < limit || limit >= MOST;
 }
 
+export function markSuspects(ids) {
+  const suspects = new Set(ids.map(String));
+  for (const item of $("grid").children) item.classList.toggle("suspect", suspects.has(item.dataset.key.split("/")[0]));
+}
+
 const keyOf = (sample, filter) => `${sample.id}/${sample.label}/${filter ? 1 : 0}`;
 
 function newSample(sample, filter) {
   const picture = sample.thumbnail
     ? make("img", { src: `/api/samples/${sample.id}.jpg`, alt: "", loading: "lazy", decoding: "async" })
     : make("span", { class: "blank" }, "no picture");
-  const when = new Date(1000 * sample.time).toLocaleString();
+  const when = new Date(1000 * sample.time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const button = make("button", { type: "button", "aria-label": `Sample ${sample.id} of ${sample.label}, ${when}`, onclick: () => correct(sample, when) }, picture);
   if (!filter) button.append(make("span", { class: "tag" }, sample.label));
   const item = make("li", {}, button);

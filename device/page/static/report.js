@@ -1,23 +1,22 @@
 // How good it is, told honestly: each sample judged by all the others.
 
-import { $, make, percent, plural } from "./dom.js";
+import { $, make, percent, plural, sentence } from "./dom.js";
 
 export function showReport(status) {
   const report = status.report;
   $("report").hidden = !report;
   if (!report) return;
-  const count = report.confusion.flat().reduce((sum, value) => sum + value, 0);
   const tellable = report.accuracy !== null && report.labels.length > 1;
   $("accuracy").textContent = tellable ? percent(report.accuracy) : "–";
   $("accuracy-note").textContent = tellable
-    ? `right when each of ${plural(count, "sample")} is judged by the others${interval(report)}.`
+    ? `right when each of ${plural(report.samples, "sample")} is judged by the others; likely between ${Math.round(100 * report.interval[0])} and ${percent(report.interval[1])}.`
     : "Teach a second label, and this tells how well the two are told apart.";
-  $("warnings").replaceChildren(...report.warnings.map((text) => make("li", {}, text)));
+  $("warnings").hidden = !tellable;
+  $("warnings").replaceChildren(...report.warnings.map((text) => make("li", {}, `${sentence(text)}.`)));
+  const suspects = report.suspects.length;
+  $("suspects").hidden = !suspects;
+  $("suspects").textContent = suspects ? `${plural(suspects, "sample looks", "samples look")} mislabelled and ${suspects === 1 ? "is" : "are"} marked below.` : "";
   showConfusion(report, tellable);
-}
-
-function interval({ interval: bounds }) {
-  return bounds ? `; ${Math.round(100 * bounds[0])}–${percent(bounds[1])} is likely` : "";
 }
 
 function showConfusion({ labels, confusion }, tellable) {

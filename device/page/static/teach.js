@@ -3,6 +3,7 @@
 import { $, attempt, choose, make, percent, plural, post, toast } from "./dom.js";
 
 const EVERY = 200; // milliseconds between the samples of a held button
+const HOLD = "Hold to teach";
 const rows = new Map(); // label -> row; kept, so that a button being held is never replaced
 let changed = () => {};
 let held = null;
@@ -68,8 +69,8 @@ function newRow(label) {
   row.share = make("span", { class: "share" });
   row.fill = make("span", { class: "fill" });
   row.key = make("kbd", { "aria-hidden": "true" });
-  row.button = make("button", { type: "button", class: "hold", "aria-label": `Hold to teach ${label}` },
-    make("span", { class: "hold-text" }, "Hold to teach"), row.key);
+  row.hold = make("span", {}, HOLD);
+  row.button = make("button", { type: "button", class: "hold", "aria-label": `Hold to teach ${label}` }, row.hold, row.key);
   const menu = make("button", { type: "button", class: "dots", "aria-label": `Rename or delete ${label}`, onclick: () => edit(row) }, "⋯");
   row.element = make("li", { class: "row" },
     make("div", { class: "line" }, make("span", { class: "name", title: label }, label), row.share),
@@ -115,7 +116,7 @@ async function press(label, key = "") {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   const hold = { label, key, taught: 0, down: true, id: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
   held = hold;
-  rows.get(label)?.element.classList.add("held");
+  showHeld(label, true);
   showRecording(hold);
   try {
     do await teachOne(hold); while (hold.down);
@@ -124,10 +125,16 @@ async function press(label, key = "") {
     toast(error.message, { bad: true });
   }
   if (held === hold) held = null;
-  rows.get(label)?.element.classList.remove("held");
+  showHeld(label, false);
   $("recording").hidden = true;
   if (hold.taught) toast(`Taught ${plural(hold.taught, "sample")} of ${label}.`, { action: "Undo", run: undo });
   changed();
+}
+
+function showHeld(label, down) {
+  const row = rows.get(label);
+  row?.element.classList.toggle("held", down);
+  if (row) row.hold.textContent = down ? "Teaching…" : HOLD;
 }
 
 async function teachOne(hold) {

@@ -1,0 +1,106 @@
+"""`edgetl serve` as a user runs it: a process, its output, its end."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from edgetl.cli import main
+
+from .conftest import MODEL, PATIENCE, WITHOUT_EXTRA, Client
+
+pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
+pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Any]:
+    """Start `edgetl serve`; gives the process and the first line that it wrote."""
+    with ExitStack() as stack:
+
+        def start(*options: str) -> tuple[subprocess.Popen[str], str]:
+            state = ["--state", str(tmp_path / "taught.db"), "--camera", "fake:red", "--port", "0"]
+            process = stack.enter_context(
+                subprocess.Popen(
+                    [sys.executable, "-m", "edgetl", "serve", str(MODEL), *state, *options],
+                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                )
+            )  # fmt: skip
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            return process, process.stdout.readline()
+
+        yield start
+
+
+def test_it_serves_until_interrupted_and_keeps_what_was_taught(running: Any) -> None:
+    """Ctrl-C ends it with a friendly word; the next one has the samples."""
+    process, line = running("--json")
+    client = Client(int(json.loads(line)["url"].rstrip("/").rpartition(":")[2]))
+    client.teach("mug", 2)
+    process.send_signal(signal.SIGINT)
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, told
+    assert "everything taught is saved" in told
+    assert "Traceback" not in told
+    _, line = running()
+    assert line.startswith("The page is at http://127.0.0.1:")
+    assert Client(int(line.partition("1:")[2].partition("/")[0])).counts() == {"mug": 2}
+
+
+def test_a_terminated_service_ends_quietly(running: Any) -> None:
+    """As systemd stops it."""
+    process, line = running("--json")
+    assert json.loads(line)["link"] == json.loads(line)["url"]
+    process.send_signal(signal.SIGTERM)
+    _, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0
+    assert "Traceback" not in told
+
+
+def test_it_prints_a_link_and_a_code_to_scan(running: Any, tmp_path: Path) -> None:
+    """The link signs in; who is signed in stands beside the state file, for its owner alone."""
+    pytest.importorskip("segno", reason=WITHOUT_EXTRA)
+    process, line = running("--sign-in")
+    assert line.startswith("Scan this, or open the link")
+    lines = [line]
+    while not lines[-1].startswith("http://"):
+        lines.append(process.stdout.readline())
+    link = lines[-1].strip()
+    assert any("▄" in text or "█" in text for text in lines)
+    client = Client(int(link.partition("1:")[2].partition("/")[0]))
+    assert client.get("/api/state").status == 401
+    assert client.post("/api/enter", {"key": link.partition("#")[2]}).status == 200
+    assert stat.S_IMODE((tmp_path / "taught.db.sessions").stat().st_mode) == 0o600
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=PATIENCE)
+    assert "The link for the next one" in out
+    assert link not in out
+
+
+def test_without_its_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing package is no traceback."""
+    for name in [name for name in sys.modules if name.startswith(("starlette", "device.page"))]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "starlette", None)
+    result = CliRunner().invoke(main, ["serve", str(MODEL)])
+    assert result.exit_code == 1
+    assert "pip install 'edgetl[serve]'" in result.output
+
+
+def test_help_ends_in_an_example() -> None:
+    """Like every command's."""
+    result = CliRunner().invoke(main, ["serve", "--help"])
+    assert result.exit_code == 0
+    assert "edgetl serve mugs.tflite --camera picamera2 --host 0.0.0.0" in result.output
