@@ -65,7 +65,7 @@ def read_out(U: Floats, P: Floats, n: Floats) -> Readout:
     """Give the scores of samples U [..., J, C] under P [..., C, C] and counts n [..., C]."""
     N, present = n.sum(axis=-1)[..., None, None], (n > 0)[..., None, :]
     R = inverse_gap(P, n)
-    shares = n[..., None, :] / N
+    shares = n[..., None, :] / np.maximum(N, 1.0)  # none is left when the only sample is left out
     UR = U @ R
     scores = np.where(present, N * (UR - spread(P, R, n)[..., None, :] / 2), ABSENT)
     square = N[..., 0] * (UR * U).sum(axis=-1)
