@@ -47,6 +47,12 @@ class PicameraDevice(Device):
     def open(self) -> None:
         """Configure and start the camera."""
         picamera2 = load_picamera2()
+        # asked first, because a Picamera2 that fails to be made leaks a pipe: too many for a night of retrying
+        found = picamera2.Picamera2.global_camera_info()
+        if self._number >= len(found):
+            raise CameraError(
+                f"{self.source} is not there: libcamera sees {len(found)} camera{'' if len(found) == 1 else 's'}; {_RIBBON}"
+            )
         try:
             self._camera = picamera2.Picamera2(self._number)
             configuration = self._configuration()

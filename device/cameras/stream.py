@@ -32,7 +32,7 @@ def stream_device(url: str, timeout: float) -> Device:
     """Return the device for a stream's address: FFmpeg for RTSP and containers, else HTTP."""
     parts = urllib.parse.urlsplit(url)
     # a silent server is noticed, and asked again, within the time that `read` waits
-    timeout = max(1.0, timeout / 2)
+    timeout = max(0.25, timeout / 2)
     if not parts.hostname:
         raise CameraError(
             f"the stream's address {redacted(url)!r} names no host; expected rtsp://HOST/PATH or the like"
@@ -230,7 +230,7 @@ class Multipart:
             if len(self._buffer) > _MAX_JPEG:
                 raise CameraError(f"a frame does not end within {_MAX_JPEG} bytes")
             self._fill()
-        return self._take(at if at >= 0 else len(self._buffer))
+        return self._take(at if at >= 0 else len(self._buffer)).removesuffix(b"\r\n")
 
     def _exactly(self, length: int) -> bytes:
         if length > _MAX_JPEG:

@@ -1,0 +1,301 @@
+"""Live cameras on a device that does what the test says: newest frame, loss, recovery, black."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from device.cameras import FrameTimeout
+from device.cameras.base import Image
+from device.cameras.live import Backoff, BlackWatch, Device, LiveCamera
+from device.cameras.options import Options
+from device.errors import CameraError
+
+WAIT = 10.0  # seconds a test waits before it fails; no test waits that long when all is well
+BRIGHT = np.full((16, 16, 3), 200, np.uint8)
+BLACK = np.zeros((16, 16, 3), np.uint8)
+
+
+class ScriptedDevice(Device):
+    """Gives the frames and errors that the test puts into its queue."""
+
+    kind = "scripted"
+
+    def __init__(self) -> None:
+        """Start with an empty queue: a device that is silent."""
+        super().__init__("scripted")
+        self.script: queue.Queue[Any] = queue.Queue()
+        self.asked = threading.Semaphore(0)  # released each time a frame is asked for
+        self.opens = 0
+        self.closes = 0
+        self.refuse: CameraError | None = None
+
+    def open(self) -> None:
+        """Count, or refuse."""
+        self.opens += 1
+        if self.refuse is not None:
+            raise self.refuse
+
+    def grab(self) -> Any:
+        """Take the next item; an exception is raised."""
+        self.asked.release()
+        item = self.script.get(timeout=WAIT)
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    def decode(self, packet: Any) -> Image:
+        """Turn a number into a frame of that grey."""
+        if packet == "broken":
+            raise CameraError("half a frame")
+        return np.full((16, 16, 3), packet, np.uint8)
+
+    def close(self) -> None:
+        """Count."""
+        self.closes += 1
+
+    def film(self, *items: Any) -> None:
+        """Give items, and return when the last was taken and the next asked for."""
+        while self.asked.acquire(blocking=False):
+            pass
+        for item in items:
+            self.script.put(item)
+        for _ in items:
+            assert self.asked.acquire(timeout=WAIT)
+
+
+@pytest.fixture
+def device() -> ScriptedDevice:
+    """A silent device."""
+    return ScriptedDevice()
+
+
+@pytest.fixture
+def live(device: ScriptedDevice, notices: list[str]) -> Iterator[Callable[..., LiveCamera]]:
+    """Open live cameras on the device; they are closed at the end."""
+    cameras: list[LiveCamera] = []
+
+    def start(**options: Any) -> LiveCamera:
+        camera = LiveCamera(
+            device, Options.of(**options), notices.append, timeout=WAIT, backoff=Backoff(0.001, 0.004)
+        )
+        assert device.asked.acquire(timeout=WAIT)  # the reader waits for the first frame
+        cameras.append(camera)
+        return camera
+
+    yield start
+    for camera in cameras:
+        device.script.put(CameraError("the test is over"))
+        camera.close()
+
+
+def test_the_newest_frame_is_delivered_and_the_others_are_counted(
+    device: ScriptedDevice, live: Callable[..., LiveCamera]
+) -> None:
+    """A slow reader gets the present; what it missed is in `dropped`, and the numbers show the gap."""
+    camera = live()
+    device.film(10, 20, 30, 40)
+    frame = camera.read()
+    assert (int(frame.image[0, 0, 0]), frame.index) == (40, 3)
+    assert camera.dropped == 3
+    device.film(50)
+    assert camera.read().index == 4
+    assert camera.describe()["dropped"] == 3
+
+
+def test_no_frame_is_delivered_twice(device: ScriptedDevice, live: Callable[..., LiveCamera]) -> None:
+    """After the newest frame, `read` waits for the next one."""
+    camera = live()
+    device.film(10)
+    camera.read()
+    with pytest.raises(FrameTimeout, match="does not answer"):
+        camera.read(timeout=0.01)
+
+
+def test_a_silent_device_is_told_once(
+    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+) -> None:
+    """However often it is read, a stall is one remark until frames come again."""
+    camera = live()
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            camera.read(timeout=0.001)
+    assert len(notices) == 1
+    assert "no frame" in notices[0]
+    device.film(10)
+    assert camera.read().index == 0
+
+
+def test_a_lost_device_is_opened_again_and_told(
+    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+) -> None:
+    """Unplugged and plugged in again: the loop that reads sees only a pause."""
+    camera = live()
+    device.film(10)
+    camera.read()
+    device.film(CameraError("unplugged"), 20)
+    assert camera.read().image[0, 0, 0] == 20
+    assert (device.opens, camera.reconnects) == (2, 1)
+    assert "is lost: unplugged; trying again in 0.001 s" in notices[0]
+    assert "is back" in notices[1]
+
+
+def test_the_last_frame_before_a_loss_is_not_shown_as_the_present(
+    device: ScriptedDevice, live: Callable[..., LiveCamera]
+) -> None:
+    """A frame nobody read dies with the connection it came from."""
+    camera = live()
+    device.film(10, CameraError("unplugged"))
+    with pytest.raises(FrameTimeout, match="unplugged"):
+        camera.read(timeout=0.01)
+    assert camera.describe()["connected"] is False
+
+
+def test_waiting_for_a_lost_camera_does_not_flood_the_log(
+    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+) -> None:
+    """The growing pauses are told; once they have reached the longest, silence until it is back."""
+    camera = live()
+    device.film(*[CameraError("unplugged")] * 20, 30)
+    assert camera.read().image[0, 0, 0] == 30
+    assert [notice.split("trying again ")[-1] for notice in notices[:-1]] == [
+        "in 0.001 s",
+        "in 0.002 s",
+        "from now on every 0.004 s",
+    ]
+    assert "is back" in notices[-1]
+
+
+def test_whatever_a_driver_throws_the_reader_lives(
+    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+) -> None:
+    """An exception no one foresaw is a lost camera, not a dead thread."""
+    camera = live()
+    device.film(ZeroDivisionError("in the driver"), 30)
+    assert camera.read().image[0, 0, 0] == 30
+    assert "in the driver" in notices[0]
+
+
+def test_damaged_frames_are_dropped_and_told_ever_more_rarely(
+    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+) -> None:
+    """A frame that cannot be decoded costs nothing but itself."""
+    camera = live()
+    for _ in range(9):
+        device.film("broken")
+        with pytest.raises(FrameTimeout):
+            camera.read(timeout=0.001)
+    device.film(30)
+    assert camera.read().image[0, 0, 0] == 30
+    assert camera.damaged == 9
+    assert len([notice for notice in notices if "dropped" in notice]) == 4  # the 1st, 2nd, 4th, 8th
+
+
+def test_fps_limits_what_is_delivered_and_still_gives_the_newest(
+    device: ScriptedDevice, live: Callable[..., LiveCamera]
+) -> None:
+    """Between two deliveries the newest frame waits its turn, and is replaced by newer ones."""
+    camera = live(fps=20)
+    device.film(10)
+    camera.read()
+    device.film(20, 30)
+    assert camera.read(timeout=0).image[0, 0, 0] == 30  # the pause that fps sets is no timeout
+
+
+def test_iteration_outlives_losses(device: ScriptedDevice, live: Callable[..., LiveCamera]) -> None:
+    """`for frame in camera` goes on after a loss."""
+    camera = live()
+    seen = []
+    device.film(10)
+    for frame in camera:
+        seen.append(int(frame.image[0, 0, 0]))
+        if len(seen) == 3:
+            break
+        device.film(CameraError("unplugged"), 10 * len(seen) + 10)
+    assert seen == [10, 20, 30]
+
+
+def test_a_camera_that_cannot_be_opened_fails_at_once(device: ScriptedDevice) -> None:
+    """Back-off is for cameras that worked; a wrong name is an error."""
+    device.refuse = CameraError("no such camera")
+    with pytest.raises(CameraError, match="no such camera"):
+        LiveCamera(device)
+
+
+def test_closing_ends_a_waiting_read_and_closes_the_device(
+    device: ScriptedDevice, live: Callable[..., LiveCamera]
+) -> None:
+    """A thread that waits for a frame is woken with a clear error."""
+    camera = live()
+    answers: queue.Queue[Exception] = queue.Queue()
+
+    def wait() -> None:
+        try:
+            camera.read()
+        except CameraError as error:
+            answers.put(error)
+
+    reader = threading.Thread(target=wait)
+    reader.start()
+    device.script.put(CameraError("the test is over"))
+    camera.close()
+    reader.join(WAIT)
+    assert "is closed" in str(answers.get(timeout=WAIT))
+    assert device.closes >= 1
+
+
+def test_black_frames_reopen_the_device(
+    device: ScriptedDevice,
+    live: Callable[..., LiveCamera],
+    notices: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Frames that stay black are told and the device is opened again; light ends it."""
+    monkeypatch.setattr(BlackWatch, "_SECONDS", 0.0)
+    camera = live()
+    device.film(0)
+    assert camera.read().image.max() == 0
+    device.film(0, 200)
+    camera.read()
+    assert device.opens == 2
+    assert "black" in notices[0]
+    assert "no longer black" in notices[-1]
+
+
+def test_darkness_is_told_once_and_looked_into_ever_more_rarely() -> None:
+    """A night of black frames means few attempts, not one a second."""
+    watch = BlackWatch()
+    events = [(second, *watch.see(BLACK, float(second))) for second in range(4000)]
+    attempts = [second for second, _, reopen in events if reopen]
+    assert attempts[:4] == [3, 6, 12, 24]
+    assert len(attempts) < 20
+    assert len([remark for _, remark, _ in events if remark]) == 1
+    assert watch.see(BRIGHT, 4000.0) == ("no longer black after 4000 s", False)
+    assert watch.see(BLACK, 4001.0) == (None, False)
+
+
+def test_noise_of_a_covered_sensor_is_black_and_one_lamp_is_not() -> None:
+    """Dark is not black."""
+    noise = np.random.default_rng(0).integers(0, 12, (64, 64, 3), dtype=np.uint8)
+    watch = BlackWatch()
+    watch.see(noise, 0.0)
+    assert watch.see(noise, 3.0)[1]
+    lamp = noise.copy()
+    lamp[:9, :9] = 255
+    assert BlackWatch().see(lamp, 0.0) == (None, False)
+
+
+def test_backoff_doubles_and_forgets_only_after_a_steady_run() -> None:
+    """A camera that flaps is not asked every half second for ever."""
+    backoff = Backoff(0.5, 30)
+    assert [backoff.fail() for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
+    backoff.succeed()
+    assert backoff.fail() == 30
+    for _ in range(30):
+        backoff.succeed()
+    assert backoff.fail() == 0.5

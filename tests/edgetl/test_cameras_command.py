@@ -1,0 +1,56 @@
+"""`edgetl cameras` on machines with and without cameras."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from device.cameras import discover
+from device.cameras.discover import Advice, Discovery, FoundCamera
+from edgetl.commands.cameras import command
+
+NONE = Discovery((), (Advice("there is no camera", "plug one in"),), (), "not installed")
+ONE = Discovery((FoundCamera("/dev/video0", "C920", "v4l2", ("MJPG 640x480@30",)),), (), (), "ready")
+
+
+@pytest.fixture
+def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
+    """Run the command on a machine with one camera; a test may put another in its place."""
+    monkeypatch.setattr(discover, "discover", lambda: ONE)
+    return CliRunner()
+
+
+def test_a_camera_is_listed_with_what_to_type(runner: CliRunner) -> None:
+    """Source, name and formats stand together."""
+    result = runner.invoke(command)
+    assert result.exit_code == 0
+    assert "/dev/video0  C920 (v4l2)" in result.output
+    assert "MJPG 640x480@30" in result.output
+
+
+def test_no_camera_comes_with_the_next_step(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finding none is an answer, not an error."""
+    monkeypatch.setattr(discover, "discover", lambda: NONE)
+    result = runner.invoke(command)
+    assert result.exit_code == 0
+    assert "No camera found." in result.output
+    assert "-> plug one in" in result.output
+
+
+def test_json_holds_the_same(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scripts get cameras and advice as data."""
+    assert json.loads(runner.invoke(command, ["--json"]).stdout)["cameras"][0]["source"] == "/dev/video0"
+    monkeypatch.setattr(discover, "discover", lambda: NONE)
+    told = json.loads(runner.invoke(command, ["--json"]).stdout)
+    assert told["advice"] == [{"problem": "there is no camera", "next_step": "plug one in"}]
+    assert told["picamera2"] == "not installed"
+
+
+def test_it_answers_on_this_machine() -> None:
+    """Whatever hardware the tests run on, the real search ends in an answer."""
+    result = CliRunner().invoke(command, ["--json"])
+    assert result.exit_code == 0
+    told = json.loads(result.stdout)
+    assert told["cameras"] or told["advice"]
