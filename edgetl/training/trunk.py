@@ -58,7 +58,6 @@ def _with_tensorflow(model: Any) -> Callable[[Array], Array]:
 
 def _with_litert(model: Any) -> Callable[[Array], Array]:
     interpreter = open_interpreter(_convert(model), threads=os.cpu_count() or 1)
-    interpreter.allocate_tensors()
     entry = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
 
