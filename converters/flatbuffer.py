@@ -7,6 +7,7 @@ int8 backbone together with its head quantises the training away, and Keras 3 mo
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,24 @@ def buffer_places(data: bytes, buffers: dict[str, int]) -> dict[str, tuple[int, 
         field = table.Offset(4)
         places[name] = (int(table.Vector(field)), int(table.VectorLen(field)))
     return places
+
+
+def count_ops(data: bytes) -> dict[str, int]:
+    """Count the ops of a .tflite by name, the most frequent first; custom ones by their own names.
+
+    Raises:
+        ConversionError: The bytes are no .tflite, or the schema's classes are not installed.
+    """
+    model = parse(data)
+    names = {
+        value: name for name, value in vars(schema().BuiltinOperator).items() if not name.startswith("_")
+    }
+    codes = [
+        code.customCode.decode() if code.customCode else names.get(code.builtinCode, f"op {code.builtinCode}")
+        for code in model.operatorCodes
+    ]
+    counted = Counter(codes[op.opcodeIndex] for graph in model.subgraphs for op in graph.operators)
+    return dict(counted.most_common())
 
 
 def _adopt(model: Any, other: Any, shift: int = 0) -> list[Any]:

@@ -1,8 +1,91 @@
-"""What a .tflite is: its signatures, ops and sizes, and whether edgetl can teach it."""
+"""What a .tflite is: signatures, ops, sizes and manifest, and whether edgetl can teach it.
+
+Runs on a device: needs a TFLite runtime, and neither TensorFlow nor the schema's classes.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.errors import DelegateError, DeviceError, ModelFileError
 from device.modelfile import ModelFile
+from device.runtime import Runtime, load_runtime, open_interpreter, quiet_stderr
+from device.taught import Taught
+
+from .errors import ConversionError
+
+SIGNATURES = ("features", "classify", "train", "get_weights", "set_weights")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What was found in a file.
+
+    Attributes:
+        path: The file.
+        teachable: Whether edgetl can teach it.
+        reason: Why not; empty when it can.
+        runtime: That looked into it.
+        signatures: Name -> ``inputs`` and ``outputs``, each name -> ``dtype shape``; an older file without
+            signatures has one with an empty name.
+        ops: Name of each op -> how often it occurs in the file; empty where that cannot be told.
+        sizes: Bytes of ``total`` and, of a model file, ``backbone``, ``head`` and ``memory``.
+        labels: What the head knows.
+        memory: What the host's memory holds, in words.
+        manifest: The manifest's fields, or None.
+    """
+
+    path: Path
+    teachable: bool
+    reason: str
+    runtime: str
+    signatures: dict[str, dict[str, dict[str, str]]]
+    ops: dict[str, int]
+    sizes: dict[str, int]
+    labels: tuple[str, ...] = ()
+    memory: str = "none"
+    manifest: dict[str, Any] | None = field(default=None, repr=False)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the findings as JSON-able values."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**fields, "path": str(self.path), "labels": list(self.labels)}
+
+
+def inspect(path: str | Path) -> Inspection:
+    """Look into a .tflite.
+
+    A foreign one is described as far as possible, with the reason why it cannot be taught.
+
+    Raises:
+        ModelFileError: The file is missing, no .tflite, cut off, or an altered model file.
+    """
+    path = Path(path)
+    runtime = load_runtime()
+    try:
+        model = ModelFile.open(path)
+    except ModelFileError as error:
+        return _foreign(path, runtime, error)
+    signatures = _signatures(_interpreter(path, runtime))
+    missing = [name for name in SIGNATURES if name not in signatures]
+    reason = f"the signatures {', '.join(missing)} are missing; convert the model again" if missing else ""
+    return Inspection(
+        path=path,
+        teachable=not missing,
+        reason=reason,
+        runtime=str(runtime),
+        signatures=signatures,
+        ops=_ops(model.model_part(), path, runtime),
+        sizes=sizes(model),
+        labels=model.labels,
+        memory=_memory(model),
+        manifest=_fields(model),
+    )
 
 
 def sizes(model: ModelFile) -> dict[str, int]:
@@ -14,3 +97,102 @@ def sizes(model: ModelFile) -> dict[str, int]:
         "head": head,
         "memory": model.taught_bytes,
     }
+
+
+def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
+    data = path.read_bytes() if path.is_file() else b""
+    if data[4:8] != b"TFL3" or b"edgetl.json" in data[-(2**16) :]:
+        raise error  # missing, something else, or a model file of ours that was damaged
+    total = {"total": len(data)}
+    try:
+        interpreter = _interpreter(path, runtime)
+    except (DelegateError, ModelFileError) as refused:
+        ops = _ops(data, path, runtime)
+        if not ops:  # cut off: there is nothing to show
+            raise
+        return Inspection(path, False, str(refused), str(runtime), {}, ops, total)
+    signatures = _signatures(interpreter)
+    reason = _why_not(signatures)
+    return Inspection(path, False, reason, str(runtime), signatures, _ops(data, path, runtime), total)
+
+
+def _interpreter(path: Path, runtime: Runtime) -> Any:
+    with quiet_stderr():
+        return open_interpreter(path, runtime=runtime, threads=1)
+
+
+def _why_not(signatures: dict[str, Any]) -> str:
+    missing = [name for name in SIGNATURES if name not in signatures]
+    lacking = (
+        f"it lacks the signatures {', '.join(missing)} and edgetl's manifest"
+        if missing
+        else "it has no manifest"
+    )
+    return f"{lacking}; convert its source model with 'edgetl convert' to get a file that can be taught"
+
+
+def _signatures(interpreter: Any) -> dict[str, dict[str, dict[str, str]]]:
+    listed = interpreter.get_signature_list()
+    if not listed:
+        return {
+            "": {
+                "inputs": {entry["name"]: _described(entry) for entry in interpreter.get_input_details()},
+                "outputs": {entry["name"]: _described(entry) for entry in interpreter.get_output_details()},
+            }
+        }
+    order = [*(name for name in SIGNATURES if name in listed), *sorted(set(listed) - set(SIGNATURES))]
+    found = {}
+    for name in order:
+        try:
+            runner = interpreter.get_signature_runner(name)
+            sides = {"inputs": runner.get_input_details(), "outputs": runner.get_output_details()}
+            found[name] = {
+                side: {entry: _described(details) for entry, details in entries.items()}
+                for side, entries in sides.items()
+            }
+        except (ValueError, RuntimeError, AttributeError):  # such as a signature that needs Flex ops
+            found[name] = {side: dict.fromkeys(listed[name][side], "?") for side in ("inputs", "outputs")}
+    return found
+
+
+def _described(details: dict[str, Any]) -> str:
+    signature = details.get("shape_signature")
+    shape = details["shape"] if signature is None or not len(signature) else signature
+    sides = ", ".join("N" if side < 0 else str(side) for side in shape)
+    return f"{np.dtype(details['dtype']).name} [{sides}]"
+
+
+def _ops(part: bytes, path: Path, runtime: Runtime) -> dict[str, int]:
+    try:
+        from .flatbuffer import count_ops
+
+        return count_ops(part)
+    except (ConversionError, ImportError):
+        return _ops_of_interpreter(path, runtime)
+
+
+def _ops_of_interpreter(path: Path, runtime: Runtime) -> dict[str, int]:
+    # a private method of both runtimes; of the first graph only
+    try:
+        details = _interpreter(path, runtime)._get_ops_details()
+        counted = Counter(str(entry["op_name"]) for entry in details)
+    except (AttributeError, KeyError, ValueError, RuntimeError, DeviceError):
+        return {}
+    counted.pop("DELEGATE", None)
+    return dict(counted.most_common())
+
+
+def _memory(model: ModelFile) -> str:
+    taught = model.taught
+    if taught is None:
+        return "none"
+    if isinstance(taught, Taught):
+        return f"{len(taught.labels)} samples of {len(set(taught.labels))} labels"
+    return f"sums over {int(taught.counts.sum())} samples of {len(taught.labels)} labels"
+
+
+def _fields(model: ModelFile) -> dict[str, Any]:
+    import json
+
+    fields: dict[str, Any] = json.loads(model.manifest.to_json())
+    return fields

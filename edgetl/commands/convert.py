@@ -93,7 +93,18 @@ def command(
             force=force,
             progress=progress,
         )
-    emit(report.to_dict(), as_json, lambda: _table(report))
+    compiled = _compile(report.twin) if report.twin else None
+    result = {**report.to_dict(), "compiled": str(compiled) if compiled else None}
+    emit(result, as_json, lambda: _table(report, compiled))
+
+
+def _compile(twin: Path) -> Path | None:
+    from converters.edgetpu import compile_twin, how_to_compile
+
+    compiled = compile_twin(twin)
+    if compiled is None:
+        click.echo(how_to_compile(twin), err=True)
+    return compiled
 
 
 def _source(model: str, photos: Path | None) -> TrainedModel:
@@ -142,12 +153,12 @@ def _progress() -> Iterator[Callable[[str, float], None]]:
         yield lambda doing, share: bars.update(task, description=doing, completed=share)
 
 
-def _table(report: ConversionReport) -> str:
+def _table(report: ConversionReport, compiled: Path | None) -> str:
     from rich.console import Console
     from rich.table import Table
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
-    for name, value in _rows(report):
+    for name, value in _rows(report, compiled):
         table.add_row(name, value)
     console = Console()
     with console.capture() as capture:
@@ -155,7 +166,7 @@ def _table(report: ConversionReport) -> str:
     return capture.get().rstrip()
 
 
-def _rows(report: ConversionReport) -> Iterator[tuple[str, str]]:
+def _rows(report: ConversionReport, compiled: Path | None) -> Iterator[tuple[str, str]]:
     parity, sizes = report.parity, report.sizes
     yield "Model file", f"{report.path} ({_megabytes(sizes['total'])})"
     yield "Backbone", f"{report.backbone}, {report.quantisation}, {_megabytes(sizes['backbone'])}"
@@ -175,7 +186,7 @@ def _rows(report: ConversionReport) -> Iterator[tuple[str, str]]:
         yield "Accuracy", f"{figures} ({parity.classifier})"
     yield "Verified in", f"{report.runtime}, {report.seconds:.0f} s in all"
     if report.twin:
-        yield "Edge TPU", str(report.twin)
+        yield "Edge TPU", str(compiled or f"{report.twin}, not compiled yet")
     yield "Next", f"edgetl teach {report.path} LABEL --camera 0"
 
 

@@ -1,0 +1,97 @@
+"""``edgetl inspect``: what a .tflite is and whether it can be taught."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import emit, json_option, model_argument
+
+if TYPE_CHECKING:
+    from converters.inspection import Inspection
+
+_OPS_SHOWN = 12
+
+
+@click.command()
+@model_argument
+@json_option
+def command(model: Path, as_json: bool) -> None:
+    """Show what MODEL, any .tflite, holds: signatures, labels, sizes, how it was made.
+
+    The checksum of a model file is checked. Of a foreign file it says why edgetl cannot teach it.
+
+    \b
+    Example:
+      edgetl inspect mugs.tflite
+    """
+    from converters.inspection import inspect
+
+    found = inspect(model)
+    emit(found.to_dict(), as_json, lambda: _text(found))
+
+
+def _text(found: Inspection) -> str:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for name, value in _facts(found):
+        facts.add_row(name, Text(value))
+    table = Table("Signature", "Inputs", "Outputs", show_lines=True)
+    for name, sides in found.signatures.items():
+        table.add_row(name or "(none)", _side(sides["inputs"]), _side(sides["outputs"]))
+    console = Console()
+    with console.capture() as capture:
+        console.print(facts)
+        if found.signatures:
+            console.print(table)
+    return capture.get().rstrip()
+
+
+def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
+    yield "File", f"{found.path} ({_megabytes(found.sizes['total'])})"
+    yield "Can be taught", "yes" if found.teachable else f"no: {found.reason}"
+    if found.manifest:
+        yield from _of_manifest(found, found.manifest)
+    if found.ops:
+        yield "Ops", _ops(found.ops)
+    yield "Runtime", found.runtime
+
+
+def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    size = manifest["preprocessing"]
+    yield (
+        "Backbone",
+        f"{manifest['backbone']}, {manifest['quantisation']}, {_megabytes(found.sizes['backbone'])}",
+    )
+    yield "Image", f"{size['height']} x {size['width']} pixels, {size['resize']}"
+    yield "Embedding", f"{manifest['dimensions']} numbers, {manifest['embedding_map']}"
+    yield "Labels", f"{len(found.labels)} of {manifest['capacity']}: {', '.join(found.labels) or 'none yet'}"
+    yield "Head", f"float32, {_megabytes(found.sizes['head'])}"
+    yield (
+        "Memory",
+        f"{found.memory}, {_megabytes(found.sizes['memory'])}" if found.sizes["memory"] else "none",
+    )
+    if "cosine_mean" in manifest["parity"]:
+        yield "Parity", f"cosine {manifest['parity']['cosine_mean']:.4f} to the source model"
+    yield "Made with", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
+    yield "Checksum", f"matches, sha256 {manifest['model_sha256'][:16]}..."
+
+
+def _side(entries: dict[str, str]) -> str:
+    return "\n".join(f"{name} {described}" for name, described in entries.items())
+
+
+def _ops(ops: dict[str, int]) -> str:
+    shown = [f"{count} {name}" for name, count in list(ops.items())[:_OPS_SHOWN]]
+    more = len(ops) - len(shown)
+    return ", ".join(shown) + (f" and {more} more kinds" if more > 0 else "")
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:.2f} MB"
