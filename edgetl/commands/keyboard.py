@@ -35,7 +35,8 @@ class Keyboard:
             import tty
 
             self._before = termios.tcgetattr(self._handle)
-            tty.setcbreak(self._handle)  # keys at once, and Ctrl-C still interrupts
+            # keys at once, and Ctrl-C still interrupts; NOW, because the default throws away keys pressed before
+            tty.setcbreak(self._handle, termios.TCSANOW)
         return self
 
     def __exit__(

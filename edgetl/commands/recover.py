@@ -31,10 +31,9 @@ def command(state: Path, out: Path, model: Path | None, force: bool, as_json: bo
     Example:
       edgetl recover mugs.db --out mugs-recovered.db
     """
-    from device.store.recovery import recover
-
     from device.learner import identity_of
     from device.modelfile import ModelFile
+    from device.store.recovery import recover
 
     identity = identity_of(ModelFile.open(model)) if model else None
     found = recover(state, out, identity, force=force)

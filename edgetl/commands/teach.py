@@ -137,16 +137,14 @@ def _keys(learner: Learner, options: dict[str, Any], lesson: Lesson) -> None:
     from .keyboard import Keyboard
 
     labels = check_labels(options["keys"].split(","))
-    say(
-        "  ".join(f"[{number}] {label}" for number, label in enumerate(labels, 1))
-        + "  [u] take back  [q] end"
-    )
 
     def show(frame: object, note: str) -> None:
         if note:
             say(note)
 
     with open_source(options) as camera, Keyboard() as keyboard:
+        listed = "  ".join(f"[{number}] {label}" for number, label in enumerate(labels, 1))
+        say(f"{listed}  [u] take back  [q] end")
         teach_keys(learner, camera, labels, keyboard.key, lesson=lesson, show=show)
 
 

@@ -1,0 +1,364 @@
+"""The commands around a learner, as they are typed: results on stdout, the rest on stderr, no tracebacks."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import pty
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("click", reason="the command line needs click")
+from click.testing import CliRunner, Result
+
+from device.cameras.fake import draw
+from device.images import encode_jpeg
+from edgetl.cli import main
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = ROOT / "tests" / "data" / "tiny.tflite"
+TAUGHT = ROOT / "tests" / "data" / "tiny_taught.tflite"
+
+
+def edgetl(*words: object) -> Result:
+    """Run a command and give what came of it."""
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def asked(*words: object) -> Any:
+    """Run a command that must succeed, with --json, and give what it wrote."""
+    done = edgetl(*words, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model file in a folder of its own, so that the default state lies beside it."""
+    return Path(shutil.copy(TINY, tmp_path / "mugs.tflite"))
+
+
+@pytest.fixture
+def taught(model: Path) -> Path:
+    """The same, taught two labels."""
+    for scene in ("red", "blue"):
+        asked("teach", model, scene, "--camera", f"fake:{scene}", "--frames", 5)
+    return model
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of photos, one subfolder a label."""
+    for scene in ("red", "Grün & blau"):
+        folder = tmp_path / "photos" / scene
+        folder.mkdir(parents=True)
+        for number in range(4):
+            (folder / f"{number}.jpg").write_bytes(encode_jpeg(draw(scene, number)))
+    return tmp_path / "photos"
+
+
+def test_a_burst_teaches_frames_and_says_what_was_saved(model: Path) -> None:
+    """Each frame is a sample; the state lies beside the model unless named."""
+    result = asked("teach", model, "mug", "--camera", "fake:red", "--frames", 3)
+    assert (result["taught"], result["ids"], result["samples"]) == ({"mug": 3}, [1, 2, 3], {"mug": 3})
+    assert result["state"] == str(model.with_suffix(".db"))
+    said = edgetl("teach", model, "bowl", "--camera", "fake:blue", "--frames", 2)
+    assert "bowl 2 (samples 4-5)" in said.stdout
+    assert f"edgetl forget {model} --last" in said.stdout
+
+
+def test_a_source_that_ends_ends_the_burst(model: Path) -> None:
+    """What there was is taught."""
+    assert asked("teach", model, "mug", "--camera", "fake:red*4,end")["taught"] == {"mug": 4}
+
+
+def test_a_folder_of_photos_is_taught_by_its_subfolders_and_only_once(model: Path, photos: Path) -> None:
+    """Started again, it leaves out what it knows; a text file named .jpg is told and left out."""
+    (photos / "red" / "notes.jpg").write_text("not a photo")
+    first = edgetl("teach", model, "--photos", photos, "--json")
+    assert json.loads(first.stdout)["taught"] == {"Grün & blau": 4, "red": 4}
+    assert "notes.jpg" in first.stderr
+    again = asked("teach", model, "--photos", photos)
+    assert (again["taught"], again["known_already"]) == ({}, 8)
+    assert asked("teach", model, "--photos", photos, "--again")["samples"] == {"Grün & blau": 8, "red": 8}
+
+
+def test_a_folder_without_subfolders_needs_a_label(model: Path, photos: Path) -> None:
+    """And takes it for all its photos."""
+    done = edgetl("teach", model, "--photos", photos / "red")
+    assert (done.exit_code, "give a LABEL" in done.stderr) == (2, True)
+    assert asked("teach", model, "rot", "--photos", photos / "red")["taught"] == {"rot": 4}
+
+
+def test_keys_teach_several_labels_and_take_back(model: Path) -> None:
+    """Digits teach the frame in view, u takes back, an unknown key is told, q ends."""
+    command = [sys.executable, "-m", "edgetl", "teach", str(model), "--camera", "fake:red", "--json"]
+    command += ["--keys", "mug,bowl"]
+    done = subprocess.run(
+        command, cwd=ROOT, input="112u29q", capture_output=True, text=True, check=True, timeout=60
+    )
+    assert json.loads(done.stdout)["taught"] == {"bowl": 1, "mug": 2}
+    assert "[1] mug  [2] bowl" in done.stderr
+    assert "took back bowl (sample 3)" in done.stderr
+    assert "no label on key '9'" in done.stderr
+
+
+def test_keys_are_read_from_a_terminal_without_enter_and_leave_it_as_it_was(model: Path) -> None:
+    """A pseudo-terminal in the place of a person's."""
+    import termios
+
+    leader, follower = pty.openpty()
+    before = termios.tcgetattr(follower)
+    command = [sys.executable, "-m", "edgetl", "teach", str(model), "--keys", "mug", "--camera", "fake:red"]
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=follower, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    assert b"[1] mug" in process.stderr.readline()
+    os.write(leader, b"1")
+    assert b"taught mug (sample 1)" in process.stderr.readline()
+    os.write(leader, b"q")
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, b"Saved in" in out) == (0, True)
+    assert termios.tcgetattr(follower) == before
+    os.close(leader)
+    os.close(follower)
+
+
+def test_interrupting_a_burst_says_what_was_saved(model: Path) -> None:
+    """Ctrl-C ends with 130; what was acknowledged stays."""
+    command = [sys.executable, "-m", "edgetl", "teach", str(model), "--keys", "mug", "--camera", "fake:red"]
+    leader, follower = pty.openpty()
+    process = subprocess.Popen(command, cwd=ROOT, stdin=follower, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    process.stderr.readline()
+    os.write(leader, b"1")
+    process.stderr.readline()
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    os.close(leader)
+    os.close(follower)
+    assert process.returncode == 130
+    assert "Interrupted. Saved in" in said
+    assert "Traceback" not in said
+    assert asked("status", model)["samples"] == {"mug": 1}
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["teach", "MODEL"], 2, "give one of: a LABEL"),
+        (["teach", "MODEL", "mug", "--keys", "a"], 2, "give one of"),
+        (["teach", "MODEL", " ", "--camera", "fake"], 1, "must not be empty"),
+        (["teach", "MODEL", "mug", "--camera", "nowhere.mp4"], 1, "there is no camera"),
+        (["teach", "nowhere.tflite", "mug"], 1, "cannot be read"),
+        (["run", "MODEL", "--camera", "fake"], 1, "edgetl teach"),
+        (["forget", "MODEL", "--last"], 1, "nothing was taught yet"),
+        (["rollback", "MODEL"], 1, "nothing was taught yet"),
+        (["forget", "MODEL"], 2, "exactly one of"),
+        (["export", "MODEL", "--out", "x.tflite"], 1, "teach something first"),
+        (["backup", "nowhere.db", "--out", "x.db"], 1, "is not there"),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(model: Path, words: list[str], code: int, message: str) -> None:
+    """With the right exit code and without a traceback; no state file is begun by looking."""
+    done = edgetl(*[model if word == "MODEL" else word for word in words])
+    assert (done.exit_code, message in done.stderr) == (code, True), done.output
+    assert "unexpected" not in done.output
+    assert words[0] == "teach" or not model.with_suffix(".db").exists()
+
+
+def test_run_writes_a_line_of_json_a_frame(taught: Path) -> None:
+    """With label, scores and times; the summary goes to stderr."""
+    done = edgetl("run", taught, "--camera", "fake:red*2,blue*2,end", "--json")
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["best"] for line in lines] == ["red", "red", "blue", "blue"]
+    assert [line["changed"] for line in lines] == [True, False, True, False]
+    assert set(lines[0]["scores"]) == {"red", "blue"}
+    assert "4 frames:" in done.stderr
+
+
+def test_run_smooths_over_frames_and_calls_the_improbable_unknown(taught: Path) -> None:
+    """One odd frame changes nothing; a threshold of one leaves nothing known."""
+    done = edgetl("run", taught, "--camera", "fake:red*4,blue,red*2,end", "--smooth", 5, "--json")
+    assert {json.loads(line)["best"] for line in done.stdout.splitlines()} == {"red"}
+    done = edgetl("run", taught, "--camera", "fake:red", "--frames", 3, "--threshold", 1)
+    assert done.stdout.count("unknown (nearest: red)") == 3
+
+
+def test_run_counts_right_answers_on_labelled_folders(model: Path, photos: Path) -> None:
+    """A folder a label is a test set."""
+    asked("teach", model, "--photos", photos)
+    done = edgetl("run", model, "--camera", photos)
+    assert "8 of 8 as their folders say (100.0%)" in done.stderr
+
+
+def test_a_command_runs_when_its_label_comes_into_view(taught: Path, tmp_path: Path) -> None:
+    """Once for a stay in view, with what was seen in its environment, and never through a shell."""
+    script = tmp_path / "ring.sh"
+    script.write_text(f'#!/bin/sh\necho "$1 $EDGETL_LABEL $EDGETL_PROBABILITY" >> "{tmp_path}/rung"\n')
+    script.chmod(0o755)
+    done = edgetl(
+        "run", taught, "--camera", "fake:red*3,blue*3,end", "--on", "blue", f"{script} '$HOME;ls'", "--smooth", 1
+    )  # fmt: skip
+    assert done.exit_code == 0
+    rung = (tmp_path / "rung").read_text().splitlines()
+    assert len(rung) == 1
+    assert rung[0].startswith("$HOME;ls blue 0.")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--on", "red", "no-such-command-here"], "there is no command"),
+        (["--on", "red", "echo 'open"], "not well quoted"),
+        (["--webhook", "ftp://host/x"], "http://host"),
+        (["--mqtt", "mqtt://user:secret@host"], "mqtt://host:1883/shed/camera"),
+    ],
+)
+def test_hooks_that_cannot_work_are_refused_at_once(taught: Path, words: list[str], message: str) -> None:
+    """Before the first frame; a password is not repeated."""
+    done = edgetl("run", taught, "--camera", "fake", "--frames", 1, *words)
+    assert (done.exit_code, message in done.stderr) == (1, True)
+    assert "secret" not in done.output
+
+
+class Receiver(http.server.BaseHTTPRequestHandler):
+    """Keeps what is posted."""
+
+    posted: list[dict[str, Any]]
+
+    def do_POST(self) -> None:
+        """Take one message."""
+        length = int(self.headers["Content-Length"])
+        self.posted.append(json.loads(self.rfile.read(length)))
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Stay quiet."""
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """A web server on loopback."""
+    posted: list[dict[str, Any]] = []
+    handler = type("Handler", (Receiver,), {"posted": posted})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/hook", posted
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_changes_are_posted_to_a_webhook(taught: Path, receiver: tuple[str, list[dict[str, Any]]]) -> None:
+    """Each change once, in order; a receiver that is away is told once and stops nothing."""
+    url, posted = receiver
+    done = edgetl("run", taught, "--camera", "fake:red*3,blue*3,end", "--webhook", url)
+    assert done.exit_code == 0
+    assert [message["best"] for message in posted if message["known"]] == ["red", "blue"]
+    done = edgetl("run", taught, "--camera", "fake:red,blue,end", "--webhook", "http://127.0.0.1:9/x")
+    assert (done.exit_code, done.stderr.count("cannot be reached")) == (0, 1)
+
+
+def test_forgetting_the_last_burst_and_taking_it_back(taught: Path) -> None:
+    """A burst is forgotten as a whole; undo brings it back; purging ends that."""
+    assert asked("forget", taught, "--last")["samples"] == {"red": 5}
+    assert asked("forget", taught, "--undo")["samples"] == {"blue": 5, "red": 5}
+    assert asked("forget", taught, "--id", 1, "--id", 2)["samples"] == {"blue": 5, "red": 3}
+    assert asked("forget", taught, "--newest", 2)["forgotten"] == [9, 10]
+    assert asked("forget", taught, "--label", "red")["samples"] == {"blue": 3}
+    assert asked("forget", taught, "--purge")["purged"] == 7
+    assert asked("forget", taught, "--undo")["undone"] is None
+    done = edgetl("forget", taught, "--id", 1)
+    assert (done.exit_code, "forgotten already" in done.stderr) == (1, True)
+
+
+def test_labels_are_renamed_joined_corrected_and_deleted(taught: Path) -> None:
+    """Each a single change."""
+    assert asked("label", "rename", taught, "red", "rot")["samples"] == {"blue": 5, "rot": 5}
+    assert asked("label", "set", taught, 1, 2, "blue")["samples"] == {"blue": 7, "rot": 3}
+    assert asked("label", "rename", taught, "rot", "blue")["joined"]
+    assert asked("label", "delete", taught, "blue")["samples"] == {}
+    done = edgetl("label", "rename", taught, "mug", "cup")
+    assert (done.exit_code, "nothing was taught as 'mug'" in done.stderr) == (1, True)
+
+
+def test_status_tells_samples_accuracy_sizes_and_checks_the_file(taught: Path) -> None:
+    """In words and as JSON."""
+    status = asked("status", taught, "--verify")
+    assert (status["samples"], status["verified"]) == ({"blue": 5, "red": 5}, 10)
+    assert status["report"]["labels"] == ["blue", "red"]
+    text = edgetl("status", taught).stdout
+    assert "Accuracy" in text
+    assert "tiny, int8, 32 dimensions" in text
+    listed = asked("status", taught, "--samples", 3, "--label", "red")
+    assert [sample["id"] for sample in listed] == [5, 4, 3]
+
+
+def test_status_of_what_the_host_taught_needs_no_state(tmp_path: Path) -> None:
+    """And begins none."""
+    model = Path(shutil.copy(TAUGHT, tmp_path / "lab.tflite"))
+    status = asked("status", model)
+    assert (status["samples"], bool(status["lab"])) == ({}, True)
+    assert not model.with_suffix(".db").exists()
+    assert "On the host" in edgetl("status", model).stdout
+
+
+def test_a_label_that_looks_like_markup_is_shown_as_it_is(model: Path) -> None:
+    """Tables do not read labels as formatting."""
+    asked("teach", model, "[bold]mug[/bold]", "--camera", "fake:red", "--frames", 1)
+    assert "[bold]mug[/bold]" in edgetl("status", model).stdout
+
+
+def test_merging_learns_another_devices_samples_once(taught: Path, tmp_path: Path) -> None:
+    """Merging again is harmless."""
+    other = tmp_path / "other.db"
+    asked("teach", taught, "green", "--camera", "fake:green", "--frames", 2, "--state", other)
+    result = asked("merge", taught, other)
+    assert (result["merged"], result["samples"]) == ({str(other): 2}, {"blue": 5, "green": 2, "red": 5})
+    assert asked("merge", taught, other)["merged"] == {str(other): 0}
+
+
+def test_each_round_of_teaching_is_a_version_to_return_to(taught: Path) -> None:
+    """Listed with its note and accuracy; the way back is undo."""
+    assert [version["note"] for version in asked("rollback", taught)] == ["taught red 5", "taught blue 5"]
+    assert "taught blue 5 (10 samples, accuracy" in edgetl("rollback", taught).stdout
+    assert asked("rollback", taught, "--to", 1)["samples"] == {"red": 5}
+    assert asked("forget", taught, "--undo")["samples"] == {"blue": 5, "red": 5}
+    done = edgetl("rollback", taught, "--to", 7)
+    assert (done.exit_code, "no version 7" in done.stderr) == (1, True)
+
+
+def test_a_backup_is_a_state_file_and_a_damaged_one_is_recovered(taught: Path, tmp_path: Path) -> None:
+    """The error of a damaged file names the very command that helps."""
+    state, copy, new = taught.with_suffix(".db"), tmp_path / "copy.db", tmp_path / "new.db"
+    assert asked("backup", state, "--out", copy)["samples"] == {"blue": 5, "red": 5}
+    assert edgetl("backup", state, "--out", copy).exit_code == 1
+    state.write_bytes(copy.read_bytes()[: copy.stat().st_size - 2048])
+    done = edgetl("status", taught)
+    assert (done.exit_code, f"edgetl recover {state} --out" in done.stderr) == (1, True)
+    found = asked("recover", state, "--out", new, "--model", taught)
+    assert sum(found["samples"].values()) + len(found["lost"]) == 10
+    assert asked("status", taught, "--state", new)["samples"] == found["samples"]
+
+
+def test_every_help_text_ends_in_an_example() -> None:
+    """The last line before the options begins with the command itself."""
+    for words in (
+        *(["teach"], ["run"], ["status"], ["forget"], ["merge"], ["export"], ["backup"], ["rollback"]),
+        *(["recover"], ["label"], ["label", "rename"], ["label", "delete"], ["label", "set"]),
+    ):
+        text = edgetl(*words, "--help").stdout.split("Options:")[0].rstrip()
+        assert text.splitlines()[-1].strip().startswith(f"edgetl {words[0]}"), words
