@@ -177,6 +177,7 @@ def run(plan: Plan) -> FieldResult:
             },
             taught=status.samples,
             lab_memory=status.lab,
+            estimate=round(status.accuracy, 4) if status.accuracy is not None else None,
             examples=_examples(field, before, after),
             state_bytes=int(status.state["bytes"]),
             head={"name": learner.head.name, "digest": learner.head.digest()},

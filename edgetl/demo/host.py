@@ -17,6 +17,14 @@ from .results import HostResult
 MODEL, RESULT = "cells.tflite", "host.json"
 PACKAGES = ("edgetl", "tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless")
 
+_STAGES = {
+    "backbone": "loads the backbone",
+    "features": "looks at the lab's photos",
+    "head": "trains the head",
+    "blocks": "fine-tunes the last blocks",
+    "saving": "saves what it trained",
+}
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
@@ -58,9 +66,9 @@ def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Prog
     from converters import convert
     from converters.tensorflow import import_tensorflow
 
-    progress("wakes TensorFlow", 0, 1)
+    progress("starts TensorFlow", 0, 1)
     import_tensorflow()  # quietly, before anything else does
-    progress("wakes TensorFlow", 1, 1)
+    progress("starts TensorFlow", 1, 1)
     start = time.perf_counter()
     outcome = _finetune(photos, folder / "trained", recipe, progress)
     trained = time.perf_counter()
@@ -100,7 +108,7 @@ def _finetune(photos: Path, out: Path, recipe: Recipe, progress: Progress) -> An
         resize=recipe.resize,
         seed=recipe.seed,
         augmentation=augmentation,
-        progress=lambda stage, done, total, _: progress(f"trains: {stage}", done, total),
+        progress=lambda stage, done, total, _: progress(_STAGES.get(stage, stage), done, total),
     )
     if set(outcome.model.labels) != set(LABELS):
         raise EdgetlError(f"the lab's photos gave the labels {outcome.model.labels}, expected {LABELS}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import sys
 import time
 from collections.abc import Iterator
 
@@ -15,18 +17,21 @@ from .story import Progress as Told
 @contextlib.contextmanager
 def shown_progress() -> Iterator[Told]:
     """Give a function that shows progress as it is told."""
-    console = Console(stderr=True, highlight=False)
-    if not console.is_terminal:
-        yield _Lines(console)
+    if not sys.stderr.isatty():
+        yield _Lines(Console(stderr=True, highlight=False))
         return
-    with Progress(
-        TextColumn("{task.fields[who]:>6}", style="bold"),
-        TextColumn("{task.description:<34}"),
-        BarColumn(bar_width=30),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=console,
-    ) as bars:
+    # a descriptor of its own: while TensorFlow is at work, what goes to stderr is held back
+    with (
+        os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as stream,
+        Progress(
+            TextColumn("{task.fields[who]:>6}", style="bold"),
+            TextColumn("{task.description:<34}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=Console(file=stream, highlight=False),
+        ) as bars,
+    ):
         yield _Bars(bars)
 
 

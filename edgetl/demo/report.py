@@ -216,7 +216,14 @@ def _taught(result: DemoResult) -> str:
 
 
 def _taught_note(field: FieldResult) -> str:
-    return (
+    estimate = field["estimate"]
+    own = (
+        ""
+        if estimate is None
+        else f"Asked how good it is, the device says {percent(estimate)} %: each cell it was taught, in lab and "
+        "field, judged as if it had never seen it. "
+    )
+    return own + (
         f"Head: {escape(field['head']['name'])}. Its state is a sum over cells, so in the end their order does not "
         f"matter and nothing is forgotten; fingerprint <code>{escape(field['head']['digest'][:16])}</code>. TensorFlow was "
         f"{'imported' if field['tensorflow_imported'] else 'not imported'} in the device’s process."

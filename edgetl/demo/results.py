@@ -82,6 +82,7 @@ class FieldResult(TypedDict):
         times: ``embedding``, ``head`` (learn and solve) and ``durable`` (learned and on the disk).
         taught: Cells taught in the field, a label.
         lab_memory: Cells the host taught, a label.
+        estimate: The accuracy the device claims for itself, by leave-one-out over all it was taught.
         examples: Cells spread evenly over the held-out ones.
         state_bytes: Size of the state file.
         head: Name and digest.
@@ -101,6 +102,7 @@ class FieldResult(TypedDict):
     times: dict[str, Times]
     taught: dict[str, int]
     lab_memory: dict[str, int]
+    estimate: float | None
     examples: list[Example]
     state_bytes: int
     head: dict[str, str]

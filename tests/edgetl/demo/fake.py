@@ -82,6 +82,7 @@ def field_result(labels: tuple[str, str] = ("defective", "intact"), photo: str =
         times={name: {"p50": 4.0, "p95": 5.0, "count": 9} for name in ("embedding", "head", "durable")},
         taught={labels[0]: 10, labels[1]: 30},
         lab_memory={labels[0]: 5, labels[1]: 15},
+        estimate=0.87,
         examples=[{"photo": photo, "truth": labels[1], "before": guess, "after": guess}],  # type: ignore[typeddict-item]
         state_bytes=1_000_000,
         head={"name": "exact", "digest": "0123456789abcdef0123"},

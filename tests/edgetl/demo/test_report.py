@@ -80,6 +80,7 @@ def test_the_page_tells_the_figures_and_the_licence(photos: Path) -> None:
         "CC BY-NC-SA 4.0",
         "edgetl demo --seed 4",
         "4.8 MB",
+        "the device says 87 %",
         "p50 4.0 ms, p95 5.0 ms",
         "cosine mean 0.98",
     ):
