@@ -21,6 +21,7 @@ from ..labels import check_label
 Floats = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
 BEST_FEW = 5
+ONE_LABEL = "only one label was taught: every answer will be that label"
 FALSE_REJECTION = 0.05  # share of what was taught that may be called unknown
 
 

@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 
 from ..codes import Codes
 from ..errors import LabelError
-from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
+from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .calibration import fit_sharpness
 from .discriminant import inverse_gap, read_out, spread, without
+from .nearest import conformal_threshold, directions
 from .ridge import Solution, inverse, solve
 from .statistics import Panel, Statistics
+from .unknown import Scale, Unknown, left_out_cosine
 
 PANEL = 256  # samples that choose ridge, temperature and threshold; all of them while there are no more
 DEFAULT_SHARPNESS = 0.3  # where nothing can be left out
@@ -147,15 +149,20 @@ class ExactHead(Head):
         # a label's only sample cannot be left out: nobody would know the label
         fair = taken.counts[panel.owners] > 1
         owners, copies = panel.owners[fair], panel.copies[fair]
-        sharpness, threshold = DEFAULT_SHARPNESS, np.inf
+        sharpness = DEFAULT_SHARPNESS
         if fair.any():
             scores = self._scaled(held_out.scores[fair, 0], solution)
             sharpness = fit_sharpness(scores, owners, copies) if C > 1 else 1.0
-            distances = np.repeat(held_out.distance[fair, 0], copies)
-            threshold = float(np.quantile(distances, 1 - self.false_rejection))
-        figures = {"ridge": solution.lam, "sharpness": sharpness, "condition": solution.condition}
         linear = Linear(sharpness * readout.W, sharpness * readout.b)
-        return Fit(linear, self._novelty(solution), threshold, self._notes(solution, fair), figures)
+        sums = self.statistics.sums()[1].astype(np.float64)
+        relative = held_out.distance[fair, 0]
+        cosine = left_out_cosine(panel.codes[fair], owners, sums)
+        unknown = Unknown(directions(sums), Scale.of(relative), Scale.of(cosine))
+        threshold = conformal_threshold(
+            np.repeat(unknown.combine(relative, cosine), copies), self.false_rejection
+        )
+        figures = {"ridge": solution.lam, "sharpness": sharpness, "condition": solution.condition}
+        return Fit(linear, self._novelty(solution, unknown), threshold, self._notes(solution, fair), figures)
 
     def _solve(self, panel: Panel) -> Solution:
         return solve(self.statistics, panel, self.ridge)
@@ -172,17 +179,18 @@ class ExactHead(Head):
         """Give the scores a subclass makes of discriminant scores; they go with its `_readout`."""
         return scores
 
-    def _novelty(self, solution: Solution) -> Callable[[Codes, Floats], Floats]:
-        def distance(codes: Codes, logits: Floats) -> Floats:
+    def _novelty(self, solution: Solution, unknown: Unknown) -> Callable[[Codes, Floats], Floats]:
+        def score(codes: Codes, logits: Floats) -> Floats:
             U = solution.centred(codes) @ solution.W
-            return read_out(U, solution.P, solution.moments.counts).distance
+            distance = read_out(U, solution.P, solution.moments.counts).distance
+            return unknown.score(codes, distance)
 
-        return distance
+        return score
 
     def _notes(self, solution: Solution, fair: NDArray[np.bool_]) -> tuple[str, ...]:
         notes = []
         if len(solution.moments.counts) < 2:
-            notes.append("only one label was taught: every answer will be that label")
+            notes.append(ONE_LABEL)
         if solution.moments.eigenvalue <= ALIKE:
             notes.append("all samples are alike: check the camera and the light, nothing can be told apart")
         if not fair.any():

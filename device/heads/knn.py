@@ -14,7 +14,7 @@ from ..codes import Codes
 from ..errors import DeviceError, HeadError, LabelError
 from .base import FALSE_REJECTION, Fit, Floats, Head, State, check_codes
 from .calibration import fit_sharpness
-from .nearest import unit
+from .nearest import conformal_threshold, unit
 from .sketch import Sketch, content_keys
 from .vocabulary import Vocabulary
 
@@ -140,7 +140,7 @@ class KnnHead(Head):
         if fair.any():
             votes, nearest = self._votes(codes[fair], self._hidden(codes[fair], np.arange(int(fair.sum()))))
             sharpness = fit_sharpness(votes, owners[fair], copies[fair]) if len(self.counts) > 1 else 1.0
-            threshold = float(np.quantile(1 - nearest, 1 - self.false_rejection))
+            threshold = conformal_threshold(1 - nearest, self.false_rejection)
         notes = () if fair.any() else ("too few samples to leave one out: nothing is calibrated yet",)
         return Fit(None, self._distance, threshold, notes, {"sharpness": sharpness})
 

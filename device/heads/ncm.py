@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from ..arrays import pack_texts, unpack_texts
 from ..codes import SCALE, Codes, decode
 from ..errors import DeviceError, HeadError, LabelError
-from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
+from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .integers import pack_integers, unpack_integers
 from .nearest import directions, nearest_mean
 from .vocabulary import Vocabulary
@@ -151,7 +151,7 @@ class NcmHead(Head):
         sharpness = min(length / variance, _WIDEST) if variance > 0 else 1.0
         notes = [] if variance > 0 else ["too few samples: probabilities and 'known' are not calibrated yet"]
         if len(counts) < 2:
-            notes.append("only one label was taught: every answer will be that label")
+            notes.append(ONE_LABEL)
         threshold = np.inf
         if variance > 0 and self.false_rejection > 0:
             threshold = 1 - length + _quantile(self.false_rejection) * variance**0.5

@@ -1,4 +1,4 @@
-"""How far a sample is from the nearest label's mean, by cosine."""
+"""How far a sample is from the nearest label's mean by cosine, and how far is too far."""
 
 from __future__ import annotations
 
@@ -42,4 +42,15 @@ def mean_directions(codes: Codes, labels: Sequence[str], false_rejection: float)
         return directions(sums), np.inf
     without = directions(sums[owners.ravel()] - z)
     own = (z * without).sum(axis=1)
-    return directions(sums), float(np.quantile(1 - own[fair], 1 - false_rejection))
+    return directions(sums), conformal_threshold(1 - own[fair], false_rejection)
+
+
+def conformal_threshold(scores: Floats, false_rejection: float) -> float:
+    """Give the score that at most a share `false_rejection` of further samples exceed, on average.
+
+    With fewer than ``1 / false_rejection - 1`` samples no score can promise that; then it is the largest.
+    """
+    if not len(scores):
+        return np.inf
+    rank = int(np.ceil((len(scores) + 1) * (1 - false_rejection)))
+    return float(np.sort(scores)[min(rank, len(scores)) - 1])

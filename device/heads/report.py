@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..codes import Codes
 from ..errors import LabelError
-from .base import Floats, Head, check_codes, softmax
+from .base import ONE_LABEL, Floats, Head, check_codes, softmax
 from .calibration import expected_calibration_error
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
@@ -126,7 +126,10 @@ def near_duplicates(codes: Codes, owners: NDArray[np.int64], groups: NDArray[np.
     for owner in np.unique(owners):
         mine = np.flatnonzero(owners == owner)
         values = codes[mine].astype(np.float32)
-        values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+        length = np.linalg.norm(values, axis=1, keepdims=True)
+        values = np.concatenate(
+            [values / np.maximum(length, 1e-9), length == 0], axis=1
+        )  # zeros are alike too
         first, second = np.nonzero(np.triu(values @ values.T > ALIKE, 1))
         for one, other in zip(numbers[mine[first]].tolist(), numbers[mine[second]].tolist(), strict=True):
             parent[root(one)] = root(other)
@@ -166,7 +169,11 @@ def _judge(
         suspects=_suspects(probabilities, owners, ids, judged),
         ece=expected_calibration_error(probabilities[judged], owners[judged]) if count else None,
         sampled=len(owners) < int(taught.sum()),
-        warnings=head.fit.notes + _warnings(labels, taught, number, len(owners), independent, judged),
+        warnings=tuple(
+            dict.fromkeys(
+                head.fit.notes + _warnings(labels, taught, number, len(owners), independent, judged)
+            )
+        ),
     )
 
 
@@ -198,7 +205,7 @@ def _warnings(
     def named(chosen: NDArray[np.bool_]) -> str:
         return ", ".join(label for label, one in zip(labels, chosen, strict=True) if one)
 
-    warnings = []
+    warnings = [ONE_LABEL] if len(labels) < 2 else []
     single, once = taught == 1, (taught > 1) & (number == 1)
     few = (taught > 1) & (number > 1) & (number < FEW)
     if single.any():
