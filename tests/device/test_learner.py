@@ -22,6 +22,8 @@ from device.errors import (
     StorageError,
 )
 from device.learner import Learner
+from device.modelfile import ModelFile, write_model_file
+from device.taught import TaughtStatistics
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 TINY = DATA / "tiny.tflite"
@@ -375,3 +377,73 @@ def test_a_closed_learner_says_so(learner: Learner) -> None:
         learner.learn_one(frames("red", 1)[0], "red")
     with pytest.raises(StateError, match="closed; open it again"):
         learner.samples()
+
+
+def test_an_exported_model_starts_with_what_was_learned(learner: Learner, tmp_path: Path) -> None:
+    """The same labels and the same answers, without a state file; and it can be taught further."""
+    learner.export(tmp_path / "personal.tflite")
+    images = [frames(scene, 1, 60)[0] for scene in SCENES]
+    with Learner.open(tmp_path / "personal.tflite", tmp_path / "new.db", threads=1) as personal:
+        assert personal.head.digest() == learner.head.digest()
+        assert personal.predict_many(images) == learner.predict_many(images)
+        personal.learn_one(frames("yellow", 1)[0], "yellow")
+        assert "yellow" in personal.labels
+    with pytest.raises(StorageError, match="--force"):
+        learner.export(tmp_path / "personal.tflite")
+    with pytest.raises(
+        StateError, match="belongs to"
+    ):  # its samples are in the model now and must not count twice
+        Learner.open(tmp_path / "personal.tflite", tmp_path / "mugs.db")
+
+
+def test_what_was_forgotten_is_not_exported(tmp_path: Path) -> None:
+    """Neither a sample of this device nor a label of the host's."""
+    with opened(tmp_path, model=TAUGHT) as learner:
+        gone = learner.labels[0]
+        learner.delete_label(gone)
+        sample = learner.learn_one(frames("red", 1)[0], "secret")
+        learner.forget(sample.id)
+        learner.export(tmp_path / "personal.tflite")
+    with Learner.open(tmp_path / "personal.tflite", threads=1) as personal:
+        assert set(personal.labels).isdisjoint({gone, "secret"})
+
+
+def test_a_memory_of_sums_is_renamed_joined_and_added_to_but_not_taken_apart(tmp_path: Path) -> None:
+    """A model file of many photos holds sums; the head is the same as from the samples."""
+    source, rng = ModelFile.open(TINY), np.random.default_rng(0)
+    dimensions = source.manifest.dimensions
+    codes, labels = rng.integers(-900, 900, (90, dimensions)).astype(np.int16), ["mug", "bowl", "cup"] * 30
+    model = write_model_file(
+        tmp_path / "sums.tflite",
+        source.model_part(),
+        source.manifest,
+        ("bowl", "cup", "mug"),
+        sums(codes, labels),
+    )
+    with opened(tmp_path, model=model.path) as learner:
+        assert learner.head.counts == {"bowl": 30, "cup": 30, "mug": 30}
+        position = learner.store.position()
+        with pytest.raises(HeadError, match="cannot be taken apart"):
+            learner.delete_label("mug")
+        assert learner.store.position() == position
+        before = learner.head.digest()
+        learner.rename_label("mug", "cup")
+        assert learner.head.counts == {"bowl": 30, "cup": 60}
+        learner.undo()
+        assert learner.head.digest() == before
+        assert learner.status().lab == {"bowl": 30, "cup": 30, "mug": 30}
+    with pytest.raises(HeadError, match="--head exact"):
+        Learner.open(model, tmp_path / "mugs.db", head="knn", threads=1)
+
+
+def sums(codes: np.ndarray, labels: list[str]) -> TaughtStatistics:
+    """Sum samples as the converter does for many photos."""
+    names = sorted(set(labels))
+    own = np.array([names.index(label) for label in labels])
+    wide = codes.astype(np.int64)
+    return TaughtStatistics(
+        tuple(names),
+        np.bincount(own).astype(np.int64),
+        np.stack([wide[own == place].sum(axis=0) for place in range(len(names))]),
+        (wide.T @ wide).astype(np.float64),
+    )
