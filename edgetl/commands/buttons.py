@@ -1,0 +1,80 @@
+"""``edgetl buttons``: teach with buttons and see on LEDs, on a Raspberry Pi's pins."""
+
+from __future__ import annotations
+
+import json
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import camera_options, json_option
+from .session import learner_options, open_learner, open_source, plural, say
+
+if TYPE_CHECKING:
+    from device.gpio import Moment
+
+
+@click.command()
+@learner_options
+@camera_options
+@click.option(
+    "--teach", metavar="LABEL=PIN", multiple=True, help="A button that teaches LABEL while it is held."
+)
+@click.option("--undo", type=int, metavar="PIN", help="A button that takes the last lesson back.")
+@click.option(
+    "--led", "leds", metavar="NAME=PIN", multiple=True, help="An LED for a label, or: known, unknown, taught."
+)
+@click.option(
+    "--every",
+    type=click.FloatRange(0),
+    default=0.2,
+    show_default=True,
+    help="Seconds between two frames taught while a button is held.",
+)
+@click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
+@json_option
+def command(
+    teach: tuple[str, ...],
+    undo: int | None,
+    leds: tuple[str, ...],
+    every: float,
+    frames: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Teach MODEL with buttons and show on LEDs what the camera sees; no screen is needed.
+
+    Pins have BCM numbers. A button goes between its pin and ground, an LED with its resistor between its pin and
+    ground. Each lesson is safe on the disk before the LED tells it. Needs the extra `gpio`. Ctrl-C ends.
+
+    \b
+    Example:
+      edgetl buttons mugs.tflite --teach mug=17 --teach cup=27 --undo 22 --led mug=5 --led cup=6 --led unknown=13
+    """
+    from device.gpio import Panel, Wiring, teach_by_buttons, wiring_text
+
+    if not teach and undo is None and not leds:
+        raise click.UsageError(
+            "name at least one button or LED: --teach LABEL=PIN, --undo PIN, --led NAME=PIN"
+        )
+    wiring = Wiring.of(teach, undo, leds)
+    lessons = 0
+    with Panel(wiring) as panel, open_learner(options) as learner, open_source(options) as camera:
+        say(f"Buttons: {wiring_text(wiring.teach) or 'none'}. LEDs: {wiring_text(wiring.leds) or 'none'}.")
+        try:
+            for moment in islice(teach_by_buttons(learner, camera, panel, every), frames):
+                lessons += len(moment.taught)
+                _write(moment, as_json)
+        except KeyboardInterrupt:
+            pass  # the way to end
+    say(f"{plural(lessons, 'sample')} taught.")
+
+
+def _write(moment: Moment, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(moment.to_dict(), ensure_ascii=False))
+    elif moment.taught:
+        click.echo(f"taught {', '.join(moment.taught)}")
+    elif moment.undone:
+        click.echo(f"undone: {moment.undone}")
