@@ -48,7 +48,7 @@ def parse(data: bytes) -> Any:
         raise ConversionError(f"the .tflite is damaged or cut off: {error!r}") from error
     except Exception as error:  # struct.error and flatbuffers' own, which share no base
         raise ConversionError(f"the .tflite is damaged or cut off: {error!r}") from error
-    if not model.subgraphs or not model.buffers:
+    if not model.subgraphs:
         raise ConversionError("the .tflite holds no graph; it is damaged or cut off")
     return model
 

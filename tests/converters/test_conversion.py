@@ -1,0 +1,334 @@
+"""From a trained model to a model file: what it holds, how it agrees with its source, what is refused."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from converters import ConversionError, TrainedModel, backbone, conversion, convert
+from converters.flatbuffer import count_ops, parse
+from converters.parity import source_embeddings
+from device.codes import apply_map, encode
+from device.embedder import Embedder
+from device.errors import PhotoError, StorageError
+from device.heads import create_head
+from device.images import read_photo
+from device.modelfile import ModelFile
+from device.preprocess import Preprocessing
+from device.runtime import open_interpreter
+from device.taught import Taught
+from tests import tiny
+
+TOLERANCE = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.05}  # of the largest number
+
+
+def test_the_file_holds_what_the_contract_says(converted: Any) -> None:
+    """Signatures, shapes, labels, memory, and builtin ops alone."""
+    opened = ModelFile.open(converted.path)
+    assert opened.labels == tuple(tiny.COLOURS)
+    assert isinstance(opened.taught, Taught)
+    assert len(opened.taught.labels) == 36
+    manifest = opened.manifest
+    assert (manifest.dimensions, manifest.capacity, manifest.quantisation) == (32, 8, converted.quantisation)
+    names = set(open_interpreter(converted.path).get_signature_list())
+    assert names == {"features", "classify", "train", "get_weights", "set_weights"}
+    ops = count_ops(opened.model_part())
+    assert not [name for name in ops if name.startswith(("Flex", "CUSTOM"))]
+    assert parse(opened.model_part()).subgraphs[0].name == b"features"
+
+
+def test_no_signature_input_has_rank_zero(converted: Any) -> None:
+    """LiteRT on aarch64 crashes on those, and x86 hides it."""
+    interpreter = open_interpreter(converted.path)
+    for name in interpreter.get_signature_list():
+        inputs = interpreter.get_signature_runner(name).get_input_details()
+        assert inputs, name
+        assert all(len(details["shape"]) for details in inputs.values()), name
+
+
+def test_embeddings_are_those_of_keras(converted: Any, source: Any, photos: Any) -> None:
+    """Within rounding for float, within the quantisation's steps for the others."""
+    images = [tiny.PREPROCESSING.prepare(read_photo(path)) for path, _ in photos]
+    expected = source_embeddings(source.backbone, images, tiny.PREPROCESSING)
+    embeddings = Embedder(ModelFile.open(converted.path)).embed_many(images)
+    assert np.abs(embeddings - expected).max() <= TOLERANCE[converted.quantisation] * expected.max()
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4])
+def test_any_number_of_images_can_be_embedded_at_once(converted: Any, count: int) -> None:
+    """A signature's batch is free; the answers do not depend on it."""
+    features = open_interpreter(converted.path).get_signature_runner("features")
+    images = np.stack([tiny.photo("red", number) for number in range(count)])
+    together = features(image=images)["embedding"]
+    alone = [features(image=image[np.newaxis])["embedding"][0] for image in images]
+    assert together.shape == (count, 32)
+    assert np.allclose(together, alone, atol=0.02 * np.abs(together).max())
+
+
+def test_an_interpreter_that_knows_no_signatures_runs_the_backbone(converted: Any) -> None:
+    """Features come first in the file, so a bare invoke() gives the embedding."""
+    interpreter = open_interpreter(converted.path)
+    interpreter.allocate_tensors()
+    image = tiny.photo("blue", 1)[np.newaxis]
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], image)
+    interpreter.invoke()
+    bare = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    by_name = open_interpreter(converted.path).get_signature_runner("features")(image=image)["embedding"]
+    assert np.allclose(bare, by_name, atol=1e-5)
+
+
+def test_parity_is_measured_and_kept(converted: Any) -> None:
+    """The report's figures are the manifest's."""
+    assert converted.parity.cosine_mean > 0.999
+    assert converted.parity.accuracy_float is not None
+    assert ModelFile.open(converted.path).manifest.parity == converted.parity.to_dict()
+    assert converted.to_dict()["sizes"]["total"] == converted.path.stat().st_size
+
+
+def test_the_float_head_starts_with_the_knowledge_of_the_memory(converted: Any) -> None:
+    """Its probabilities are those of the exact head taught with the memory."""
+    opened = ModelFile.open(converted.path)
+    head = create_head("exact", 32)
+    assert isinstance(opened.taught, Taught)
+    head.learn_many(opened.taught.codes, list(opened.taught.labels))
+    embedder = Embedder(opened)
+    embeddings = embedder.embed_many(tiny.photo(label, 99) for label in tiny.COLOURS)
+    given = embedder.signature("classify")(embedding=embeddings)["probabilities"]
+    assert np.allclose(given[:, :3], head.probabilities(encode(embeddings)), atol=0.02)  # codes are rounded
+    assert not given[:, 3:].any()
+
+
+def test_normalisation_costs_nothing_when_the_quantisation_can_express_it(photos: Any) -> None:
+    """Scale 1/std and zero point mean: the pixels themselves are the quantised input."""
+    images = [tiny.photo("red", number) // 2 + 40 for number in range(8)]  # no black and no white in them
+    part = backbone.convert_backbone(tiny.backbone(), tiny.PREPROCESSING, "int8", images)
+    graph = parse(part).subgraphs[0]
+    entry = graph.tensors[graph.inputs[0]].quantization
+    assert (entry.scale[0], entry.zeroPoint[0]) == (1 / 128, 127)
+    assert "CAST" not in count_ops(part)
+
+
+def test_other_normalisations_become_float_ops(photos: Any, source: Any, tmp_path: Path) -> None:
+    """ImageNet's mean and deviation differ by channel and cannot be folded."""
+    preprocessing = Preprocessing(
+        32, 32, "squash", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
+    )
+    report = convert(replace(source, preprocessing=preprocessing), tmp_path / "m.tflite", capacity=8)
+    assert report.parity.cosine_mean > 0.999
+    assert "CAST" in count_ops(ModelFile.open(report.path).model_part())
+
+
+def test_a_backbone_without_labels_is_ready_to_be_taught(tmp_path: Path) -> None:
+    """The shortest way in: no photos given, and it says which it used."""
+    report = convert(tiny.trained_model(), tmp_path / "base.tflite")
+    assert report.labels == ()
+    assert "sample photos" in report.calibration
+    assert (report.memory, report.head) == ("none", "untaught")
+    bias = _weights(report.path)["b"]
+    assert (bias == -1e9).all()
+
+
+def test_without_memory_the_trained_head_is_taken(source: Any, tmp_path: Path) -> None:
+    """And the file is smaller."""
+    head = (np.eye(32, 3, dtype=np.float32), np.arange(3, dtype=np.float32))
+    report = convert(replace(source, head=head), tmp_path / "m.tflite", memory=False, capacity=5)
+    assert (report.memory, report.sizes["memory"]) == ("none", 0)
+    assert ModelFile.open(report.path).taught is None
+    weights = _weights(report.path)
+    assert np.array_equal(weights["W"][:, :3], head[0])
+    assert weights["b"].tolist() == [0, 1, 2, np.float32(-1e9), np.float32(-1e9)]
+
+
+def test_many_photos_are_remembered_as_sums() -> None:
+    """Whichever is smaller; the sums are exact."""
+    from device.memory import remember
+
+    codes = np.random.default_rng(0).integers(-4096, 4097, (900, 16)).astype(np.int16)
+    memory = remember(codes, ["a", "b", "c"] * 300)
+    assert not isinstance(memory, Taught)
+    assert np.array_equal(memory.gram, codes.astype(np.int64).T @ codes.astype(np.int64))
+    assert isinstance(remember(codes[:4], list("abca")), Taught)
+
+
+def test_embeddings_can_be_projected_inside_the_file(source: Any, tmp_path: Path) -> None:
+    """Shorter embeddings that keep what tells the classes apart, and fit the fixed point."""
+    report = convert(source, tmp_path / "m.tflite", project=12, capacity=8)
+    opened = ModelFile.open(report.path)
+    assert (opened.manifest.dimensions, opened.manifest.embedding_map) == (12, "identity")
+    embedder = Embedder(opened)
+    raw = source_embeddings(source.backbone, [tiny.photo("red", 3)], tiny.PREPROCESSING)
+    embedding = embedder.embed_one(tiny.photo("red", 3))
+    assert embedding.shape == (12,)
+    assert np.abs(embedding).max() <= 4 < np.abs(apply_map(raw)).max() * 32
+    answers = embedder.signature("classify")(
+        embedding=embedder.embed_many(tiny.photo(label, 77) for label in tiny.COLOURS)
+    )
+    assert answers["probabilities"].argmax(1).tolist() == [0, 1, 2]
+
+
+def test_too_few_photos_for_a_projection_are_refused(source: Any, tmp_path: Path) -> None:
+    """With the numbers, and nothing is left behind."""
+    few = replace(source, photos=source.photos[::3])  # 12 of them
+    with pytest.raises(ConversionError, match="more than 20 photos, got 12"):
+        convert(few, tmp_path / "m.tflite", project=20)
+    with pytest.raises(ConversionError, match="keeps 1 to 31 of them, got 32"):
+        convert(source, tmp_path / "m.tflite", project=32)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_twin_for_the_edge_tpu_is_int8_from_end_to_end(source: Any, tmp_path: Path) -> None:
+    """One static image in, a quantised embedding out, one graph and no float op."""
+    report = convert(source, tmp_path / "m.tflite", twin=True)
+    assert report.twin == tmp_path / "m.backbone.tflite"
+    interpreter = open_interpreter(report.twin)
+    interpreter.allocate_tensors()
+    entry, result = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    assert (entry["dtype"], result["dtype"]) == (np.uint8, np.uint8)
+    assert entry["shape_signature"].tolist() == [1, 32, 32, 3]
+    interpreter.set_tensor(entry["index"], tiny.photo("red", 0)[np.newaxis])
+    interpreter.invoke()
+    scale, zero = result["quantization"]
+    embedding = scale * (interpreter.get_tensor(result["index"])[0].astype(np.float32) - zero)
+    expected = Embedder(ModelFile.open(report.path)).embed_one(tiny.photo("red", 0))
+    assert np.allclose(embedding, expected, atol=3 * scale)
+
+
+# what goes wrong
+
+
+def test_lost_weights_are_noticed(source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Converting Keras 3 models can lose the weights without a word: the file then gives NaN."""
+
+    def forgetful(*arguments: Any, **options: Any) -> bytes:
+        broken = tiny.backbone()
+        broken.set_weights([np.full_like(value, np.nan) for value in broken.get_weights()])
+        return backbone.convert_backbone(broken, tiny.PREPROCESSING, "none")
+
+    monkeypatch.setattr(conversion, "convert_backbone", forgetful)
+    with pytest.raises(ConversionError, match="NaN or infinity"):
+        convert(source, tmp_path / "m.tflite", quantise="none")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_backbone_that_lost_too_much_is_refused(
+    source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other weights than the source's: finite, but not the same network."""
+
+    def mistaken(*arguments: Any, **options: Any) -> bytes:
+        other = tiny.backbone()
+        other.set_weights([-value for value in other.get_weights()])
+        return backbone.convert_backbone(other, tiny.PREPROCESSING, "none")
+
+    monkeypatch.setattr(conversion, "convert_backbone", mistaken)
+    with pytest.raises(ConversionError, match="lost too much.*float16"):
+        convert(source, tmp_path / "m.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_fails_verification_is_not_kept(
+    source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the head starts with is compared when the file is reopened; an older file stays as it was."""
+    (tmp_path / "m.tflite").write_bytes(b"older")
+    untaught = conversion.initial_weights(32, 32)
+    joined = conversion._join
+    monkeypatch.setattr(conversion, "_join", lambda features, _: joined(features, untaught))
+    with pytest.raises(ConversionError, match="W does not start as written"):
+        convert(source, tmp_path / "m.tflite", force=True)
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
+
+
+def test_a_source_that_gives_nan_is_named_as_such(source: Any, tmp_path: Path) -> None:
+    """The fault is the training's, not the conversion's."""
+    broken = tiny.backbone()
+    broken.set_weights([np.full_like(value, np.inf) for value in broken.get_weights()])
+    with pytest.raises(ConversionError, match="NaN or infinity"):
+        convert(replace(source, backbone=broken), tmp_path / "m.tflite", quantise="none")
+
+
+def test_existing_files_are_not_overwritten(source: Any, tmp_path: Path) -> None:
+    """Told before the work begins."""
+    (tmp_path / "m.tflite").write_bytes(b"older")
+    with pytest.raises(StorageError, match="--force"):
+        convert(source, tmp_path / "m.tflite")
+
+
+def test_a_folder_that_is_not_there_is_told_before_the_work_begins(source: Any, tmp_path: Path) -> None:
+    """Converting takes a minute; a wrong path should not."""
+    with pytest.raises(StorageError, match="create the folder"):
+        convert(source, tmp_path / "nowhere" / "m.tflite")
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing stands under the final name and no temporary file stays."""
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match="free some space"):
+        convert(source, tmp_path / "m.tflite", quantise="none")
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_labels_than_columns_are_refused(source: Any, tmp_path: Path) -> None:
+    """With the option that helps."""
+    with pytest.raises(ConversionError, match="3 labels and the head 2 columns.*--capacity"):
+        convert(source, tmp_path / "m.tflite", capacity=2)
+
+
+def test_photos_that_are_gone_or_damaged_are_named(source: Any, tmp_path: Path) -> None:
+    """Moved photos get the option that helps."""
+    shutil.copy(source.photos[0][0], tmp_path / "a.png")
+    gone = replace(source, photos=((tmp_path / "gone.png", "blue"), *source.photos[1:]))
+    with pytest.raises(ConversionError, match=r"gone\.png is not there.*--photos"):
+        convert(gone, tmp_path / "m.tflite")
+    (tmp_path / "text.jpg").write_text("no photo")
+    with pytest.raises(PhotoError, match=r"text\.jpg"):
+        convert(source, tmp_path / "m.tflite", calibrate=[tmp_path / "text.jpg"])
+    with pytest.raises(ConversionError, match="at least one photo"):
+        convert(source, tmp_path / "m.tflite", calibrate=[])
+
+
+def test_grey_photos_of_any_size_calibrate(tmp_path: Path) -> None:
+    """Calibration reads photos with the function the device uses."""
+    cv2.imwrite(str(tmp_path / "grey.png"), np.arange(0, 250, dtype=np.uint8).reshape(10, 25).repeat(4, 0))
+    report = convert(tiny.trained_model(), tmp_path / "m.tflite", calibrate=[tmp_path / "grey.png"])
+    assert report.calibration == "1 of 1 photos given"
+
+
+def test_an_unknown_form_is_refused(source: Any, tmp_path: Path) -> None:
+    """The names that exist are given."""
+    with pytest.raises(ConversionError, match="int8, float16, dynamic, none, got 'int4'"):
+        convert(source, tmp_path / "m.tflite", quantise="int4")
+
+
+def test_a_backbone_with_an_op_that_has_no_builtin_is_refused(tmp_path: Path) -> None:
+    """The converter's complaint is passed on in one sentence."""
+    import keras
+
+    class Odd(keras.layers.Layer):  # type: ignore[misc]
+        def call(self, inputs: Any) -> Any:
+            import tensorflow as tf
+
+            return tf.math.betainc(1.0, 2.0, tf.sigmoid(tf.reduce_mean(inputs, [1, 2])))
+
+    model = TrainedModel(keras.Sequential([keras.Input((8, 8, 3)), Odd()]), "odd", Preprocessing(8, 8))
+    with pytest.raises(ConversionError, match="converter refused the model"):
+        convert(model, tmp_path / "m.tflite", quantise="none")
+
+
+def _weights(path: Path) -> dict[str, Any]:
+    reader = open_interpreter(path).get_signature_runner("get_weights")
+    weights: dict[str, Any] = reader(unused=np.zeros(1, np.float32))
+    return weights

@@ -1,0 +1,153 @@
+"""The trainable head against NumPy: the same losses, gradients, momentum and embedding map."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.head import MOMENTUM, VARIABLES, convert_head, initial_weights
+from device.codes import MAPS, apply_map
+from device.runtime import open_interpreter
+
+D, C, N = 12, 5, 16
+RATE = np.full(1, 0.5, np.float32)
+UNUSED = np.zeros(1, np.float32)
+
+
+@pytest.fixture(scope="module", params=MAPS)
+def head(request: pytest.FixtureRequest) -> tuple[bytes, str]:
+    """A head for each embedding map, alone in its file."""
+    return convert_head(D, C, request.param), request.param
+
+
+@pytest.fixture(scope="module")
+def batch() -> tuple[Any, Any]:
+    """Embeddings with negative numbers and zeros, and one-hot labels."""
+    chooser = np.random.default_rng(1)
+    embeddings = chooser.normal(size=(N, D)).astype(np.float32) * (chooser.random((N, D)) < 0.8)
+    return embeddings, np.eye(C, dtype=np.float32)[np.arange(N) % C]
+
+
+def random_weights(seed: int) -> dict[str, Any]:
+    """Weights and momenta that are not at rest."""
+    chooser = np.random.default_rng(seed)
+    shapes = {"W": (D, C), "b": (C,), "W_momentum": (D, C), "b_momentum": (C,)}
+    return {name: chooser.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+def softmax(logits: Any) -> Any:
+    """Give probabilities in float64."""
+    powers = np.exp(logits - logits.max(1, keepdims=True))
+    return powers / powers.sum(1, keepdims=True)
+
+
+def loss_of(weights: dict[str, Any], mapped: Any, label: Any) -> float:
+    """Give the mean cross-entropy in float64."""
+    chances = softmax(mapped @ weights["W"].astype(np.float64) + weights["b"])
+    return float(-(label * np.log(chances)).sum(1).mean())
+
+
+def test_a_hundred_steps_are_those_of_numpy(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
+    """Stochastic gradient descent with momentum, to 1e-5, loss and every variable."""
+    model, map_name = head
+    embeddings, label = batch
+    interpreter = open_interpreter(model)
+    weights = random_weights(0)
+    interpreter.get_signature_runner("set_weights")(**weights)
+    train = interpreter.get_signature_runner("train")
+    mapped = apply_map(embeddings, map_name)
+    expected = {name: value.astype(np.float64) for name, value in weights.items()}
+    for step in range(100):
+        rows = np.arange(step, step + 8) % N
+        loss = train(embedding=embeddings[rows], label=label[rows], learning_rate=RATE)["loss"]
+        assert loss.shape == (1,)
+        assert abs(loss[0] - loss_of(expected, mapped[rows], label[rows])) < 1e-5
+        error = (softmax(mapped[rows] @ expected["W"] + expected["b"]) - label[rows]) / len(rows)
+        for name, gradient in (("W", mapped[rows].T @ error), ("b", error.sum(0))):
+            expected[f"{name}_momentum"] = MOMENTUM * expected[f"{name}_momentum"] + gradient
+            expected[name] = expected[name] - RATE[0] * expected[f"{name}_momentum"]
+    trained = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+    for name in VARIABLES:
+        assert np.allclose(trained[name], expected[name], rtol=1e-5, atol=1e-5), name
+
+
+def test_gradients_are_those_of_finite_differences(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
+    """From rest, one step's momentum is the gradient of the loss."""
+    model, map_name = head
+    embeddings, label = batch
+    interpreter = open_interpreter(model)
+    start = random_weights(3)
+    start["W_momentum"][:], start["b_momentum"][:] = 0, 0
+    interpreter.get_signature_runner("set_weights")(**start)
+    interpreter.get_signature_runner("train")(embedding=embeddings, label=label, learning_rate=RATE)
+    moved = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+    mapped, width = apply_map(embeddings, map_name), 1e-5
+    for name, place in (("W", (0, 0)), ("W", (7, 2)), ("W", (11, 4)), ("b", (0,)), ("b", (3,))):
+        losses = []
+        for sign in (1, -1):
+            shifted = {key: value.astype(np.float64) for key, value in start.items()}
+            shifted[name][place] += sign * width
+            losses.append(loss_of(shifted, mapped, label))
+        slope = (losses[0] - losses[1]) / (2 * width)
+        assert abs(moved[f"{name}_momentum"][place] - slope) < 1e-5
+
+
+def test_classify_applies_the_map_of_the_codes(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
+    """Logits are phi(e) W + b with the phi of device.codes, probabilities their softmax."""
+    model, map_name = head
+    interpreter, weights = open_interpreter(model), random_weights(4)
+    interpreter.get_signature_runner("set_weights")(**weights)
+    embeddings = batch[0] * np.float32(30)  # the scale of an embedding must not matter to the tolerance
+    given = interpreter.get_signature_runner("classify")(embedding=embeddings)
+    logits = apply_map(embeddings, map_name) @ weights["W"] + weights["b"]
+    scale = max(1.0, np.abs(logits).max())
+    assert np.abs(given["logits"] - logits).max() < 1e-5 * scale
+    assert np.abs(given["probabilities"] - softmax(logits)).max() < 1e-5 * scale
+
+
+def test_a_zero_embedding_gives_finite_results(head: tuple[bytes, str]) -> None:
+    """A black frame through ReLU may embed to zeros; then the bias alone speaks, and training stays finite."""
+    interpreter, weights = open_interpreter(head[0]), random_weights(5)
+    interpreter.get_signature_runner("set_weights")(**weights)
+    zero = np.zeros((1, D), np.float32)
+    given = interpreter.get_signature_runner("classify")(embedding=zero)
+    assert np.allclose(given["logits"], weights["b"], atol=1e-6)
+    label = np.eye(C, dtype=np.float32)[:1]
+    loss = interpreter.get_signature_runner("train")(embedding=zero, label=label, learning_rate=RATE)["loss"]
+    after = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+    assert np.isfinite(loss).all()
+    assert all(np.isfinite(value).all() for value in after.values())
+
+
+def test_weights_make_the_round_trip_with_the_optimizers_state(head: tuple[bytes, str]) -> None:
+    """What get_weights gives, set_weights takes, in an interpreter of its own."""
+    weights = random_weights(6)
+    one, other = open_interpreter(head[0]), open_interpreter(head[0])
+    assert one.get_signature_runner("set_weights")(**weights)["ok"].tolist() == [1.0]
+    read = one.get_signature_runner("get_weights")(unused=UNUSED)
+    other.get_signature_runner("set_weights")(**read)
+    again = other.get_signature_runner("get_weights")(unused=UNUSED)
+    assert set(again) == set(VARIABLES)
+    for name in VARIABLES:
+        assert np.array_equal(again[name], weights[name])
+
+
+def test_columns_without_a_label_have_no_chance_and_never_move(
+    head: tuple[bytes, str], batch: tuple[Any, Any]
+) -> None:
+    """Their bias masks them: probability and gradient are exactly zero."""
+    known = (np.zeros((D, 2), np.float32), np.zeros(2, np.float32))
+    start = initial_weights(D, C, ("a", "b"), known)
+    interpreter = open_interpreter(head[0])
+    interpreter.get_signature_runner("set_weights")(**start)
+    label = np.eye(C, dtype=np.float32)[np.arange(N) % 2]
+    for _ in range(20):
+        interpreter.get_signature_runner("train")(embedding=batch[0], label=label, learning_rate=RATE)
+    trained = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+    assert np.array_equal(trained["W"][:, 2:], start["W"][:, 2:])
+    assert np.array_equal(trained["b"][2:], start["b"][2:])
+    assert np.abs(trained["W"][:, :2]).max() > 0
+    given = interpreter.get_signature_runner("classify")(embedding=batch[0])
+    assert not given["probabilities"][:, 2:].any()

@@ -1,0 +1,102 @@
+"""Looking into any .tflite: ours, foreign, compiled for the Edge TPU, cut off."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+from converters.errors import ConversionError
+from converters.inspection import inspect
+from device.errors import ModelFileError
+from device.modelfile import ModelFile
+from tests.tiny import TINY, TINY_TAUGHT
+
+
+def test_a_model_file_is_described_in_full() -> None:
+    """Signatures with shapes, labels, sizes that add up, memory, ops."""
+    found = inspect(TINY_TAUGHT)
+    assert found.teachable
+    assert found.labels == ("blue", "green", "red")
+    assert found.memory == "36 samples of 3 labels"
+    assert list(found.signatures) == ["features", "classify", "train", "get_weights", "set_weights"]
+    assert found.signatures["features"] == {
+        "inputs": {"image": "uint8 [N, 32, 32, 3]"},
+        "outputs": {"embedding": "float32 [N, 32]"},
+    }
+    assert found.signatures["train"]["inputs"]["learning_rate"] == "float32 [1]"
+    assert found.ops["CONV_2D"] == 2
+    sizes = found.sizes
+    assert sizes["head"] == 2 * 4 * (32 * 8 + 8)
+    assert sizes["backbone"] + sizes["head"] + sizes["memory"] < sizes["total"] == TINY_TAUGHT.stat().st_size
+    assert json.loads(json.dumps(found.to_dict()))["manifest"]["dimensions"] == 32
+
+
+def test_a_device_without_the_schema_counts_ops_by_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """tflite-runtime brings no schema; the first graph is counted then."""
+
+    def missing(_: bytes) -> dict[str, int]:
+        raise ConversionError("no schema here")
+
+    monkeypatch.setattr("converters.flatbuffer.count_ops", missing)
+    assert inspect(TINY).ops["CONV_2D"] == 2
+
+
+def test_a_foreign_file_says_why_it_cannot_be_taught(tmp_path: Path) -> None:
+    """A model part without what edgetl appends."""
+    (tmp_path / "foreign.tflite").write_bytes(ModelFile.open(TINY).model_part())
+    found = inspect(tmp_path / "foreign.tflite")
+    assert not found.teachable
+    assert "no manifest" in found.reason
+    assert "edgetl convert" in found.reason
+    assert found.manifest is None
+    assert list(found.signatures)[0] == "features"
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, 20000, -1])
+def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, cut: int) -> None:
+    """At any place: in the header, in the model, in the archive."""
+    data = TINY.read_bytes()
+    (tmp_path / "cut.tflite").write_bytes(data[:cut])
+    with pytest.raises(ModelFileError):
+        inspect(tmp_path / "cut.tflite")
+
+
+def test_an_altered_model_file_is_refused(tmp_path: Path) -> None:
+    """The checksum is checked, and the message says so."""
+    data = bytearray(TINY.read_bytes())
+    data[3000] ^= 1
+    (tmp_path / "altered.tflite").write_bytes(data)
+    with pytest.raises(ModelFileError, match="altered or damaged"):
+        inspect(tmp_path / "altered.tflite")
+
+
+def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
+    """And one that is not there."""
+    (tmp_path / "text.tflite").write_text("this is no model at all")
+    with pytest.raises(ModelFileError, match="no .tflite"):
+        inspect(tmp_path / "text.tflite")
+    with pytest.raises(ModelFileError, match="cannot be read"):
+        inspect(tmp_path / "nowhere.tflite")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("coral/mobilenet_v2_1.0_224_quant.tflite", "lacks the signatures features"),
+        ("coral/mobilenet_v1_0.25_128_quant_edgetpu.tflite", "compiled for the Edge TPU"),
+        ("coral/model_invoking_error.tflite", "fake-op-double"),
+        ("signatures/training_model.tflite", "lacks the signatures features, classify and"),
+        ("signatures/training_model_flex.tflite", "lacks the signatures features"),
+    ],
+)
+def test_foreign_models_of_others_are_described(dev_data: Path, name: str, reason: str) -> None:
+    """Real files of Coral and of a trainable model with Select TF ops."""
+    found = inspect(dev_data / name)
+    assert not found.teachable
+    assert reason in found.reason
+    assert found.ops
+
+
