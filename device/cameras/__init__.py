@@ -33,8 +33,8 @@ def open_camera(
     """Open a source of frames; every frame is uint8 [H, W, 3] RGB.
 
     >>> with open_camera("fake:red,blue") as camera:
-    ...     camera.read().image.mean(axis=(0, 1)).argmax()  # channel 0 is red
-    np.int64(0)
+    ...     int(camera.read().image.mean(axis=(0, 1)).argmax())  # channel 0 is red
+    0
 
     Args:
         source: ``0`` or ``/dev/video0`` (V4L2), ``picamera2`` or ``picamera2:1``, a video file, a photo or a folder

@@ -236,7 +236,8 @@ def _nothing_there(around: Surroundings) -> Advice:
 
 def _libcamera_cameras(around: Surroundings) -> tuple[tuple[FoundCamera, ...], str]:
     if not around.picamera2:
-        return (), "not installed"
+        hidden = around.picamera2_in_system and around.closed_venv
+        return (), "not seen by this virtual environment" if hidden else "not installed"
     from .picamera import list_cameras
 
     try:

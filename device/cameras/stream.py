@@ -261,7 +261,7 @@ def _prepare(url: str) -> tuple[urllib.request.OpenerDirector, urllib.request.Re
     """Move user and password from the address to where HTTP wants them."""
     parts = urllib.parse.urlsplit(url)
     bare = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
-    passwords = urllib.request.HTTPPasswordMgrWithPriorAuth()
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()  # sends nothing before it is asked
     if parts.username is not None:
         user, password = (urllib.parse.unquote(part or "") for part in (parts.username, parts.password))
         passwords.add_password(None, bare, user, password)
