@@ -15,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..codes import apply_map
-from ..heads import Prediction
+from .verdict import Verdict
 
 _MINIMUM = 0.5  # of doubt; below it a frame is not worth anyone's time
 _UNKNOWN = 0.75  # doubt of a frame that looks like nothing taught, at the least
-_SAME = 0.92  # cosine of two embeddings above which two frames show the same
+# Cosine of two mapped embeddings above which two frames show the same. With EfficientNet-Lite0: a still scene
+# .97 and more, a turned object .34-.94, photos of different things .34-.86.
+_SAME = 0.92
 _BETTER = 0.1  # of doubt; less does not change a picture under somebody's finger
 _REMEMBERED = 64  # answered or skipped frames that are not asked about again
 
@@ -34,7 +36,7 @@ class Doubt:
         embedding: float32 [D], so that what is taught is what was seen.
         unit: The mapped embedding, of length 1.
         doubt: 0 (sure) to 1 (a coin toss).
-        prediction: What the learner thought it was.
+        verdict: What the learner thought it was.
     """
 
     id: int
@@ -42,14 +44,14 @@ class Doubt:
     embedding: NDArray[np.float32]
     unit: NDArray[np.float32]
     doubt: float
-    prediction: Prediction
+    verdict: Verdict
 
 
-def doubt_of(prediction: Prediction) -> float:
-    """Measure how unsure a prediction is: 1 minus the lead of the best label, 0 to 1."""
-    best, second = [*sorted(prediction.scores.values(), reverse=True), 0.0, 0.0][:2]
+def doubt_of(verdict: Verdict) -> float:
+    """Measure how unsure a verdict is: 1 minus the lead of the best label, 0 to 1."""
+    best, second = [*sorted(verdict.scores.values(), reverse=True), 0.0, 0.0][:2]
     doubt = 1.0 - (best - second)
-    return doubt if prediction.known else max(doubt, _UNKNOWN)
+    return doubt if verdict.known else max(doubt, _UNKNOWN)
 
 
 class Doubts:
@@ -71,20 +73,18 @@ class Doubts:
         self._done: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
         self._next = 1
 
-    def offer(
-        self, embedding: NDArray[np.float32], prediction: Prediction, jpeg: Callable[[], bytes]
-    ) -> bool:
+    def offer(self, embedding: NDArray[np.float32], verdict: Verdict, jpeg: Callable[[], bytes]) -> bool:
         """Take a frame into the queue if it is doubtful enough and unlike the others.
 
         Args:
             embedding: float32 [D].
-            prediction: What the head says of it.
+            verdict: What the learner says of it.
             jpeg: Gives the encoded frame; called only when the frame is taken.
 
         Returns:
             Whether the queue changed.
         """
-        doubt = doubt_of(prediction)
+        doubt = doubt_of(verdict)
         if doubt < _MINIMUM:
             return False
         unit = _unit(embedding)
@@ -97,7 +97,7 @@ class Doubts:
                 if doubt <= rival.doubt + (_BETTER if like else 0.0):
                     return False
                 self._leave(rival.id)
-            self._items[self._next] = Doubt(self._next, jpeg(), embedding, unit, doubt, prediction)
+            self._items[self._next] = Doubt(self._next, jpeg(), embedding, unit, doubt, verdict)
             self._next += 1
             self.version += 1
         return True
@@ -136,22 +136,22 @@ class Doubts:
                 self._leave(number)
             self.version += bool(like)
 
-    def review(self, predict: Callable[[NDArray[np.float32]], Prediction]) -> None:
+    def review(self, judge: Callable[[NDArray[np.float32]], Verdict]) -> None:
         """Judge all frames anew after the head has learned; what it is sure of now leaves the queue.
 
         Args:
-            predict: Gives the prediction for an embedding [D].
+            judge: Gives the verdict on an embedding [D].
         """
         for item in self.items():
-            prediction = predict(item.embedding)
-            doubt = doubt_of(prediction)
+            verdict = judge(item.embedding)
+            doubt = doubt_of(verdict)
             with self._lock:
                 if item.id not in self._items:
                     continue
                 if doubt < _MINIMUM:
                     self._leave(item.id)
                 else:
-                    self._items[item.id] = replace(item, doubt=doubt, prediction=prediction)
+                    self._items[item.id] = replace(item, doubt=doubt, verdict=verdict)
                 self.version += 1
 
     def clear(self) -> None:

@@ -16,6 +16,7 @@ from ..learner import Learner
 from ..store import Entry
 from .doubts import Doubts
 from .loop import Loop, Moment
+from .verdict import Verdict
 
 _DRAFTS = 64  # labels that were added and not taught yet
 _GROUPS = 500
@@ -102,7 +103,7 @@ class Lessons:
     def release(self) -> None:
         """Judge the queue anew once a press has ended; it costs a solve, too much for each sample."""
         try:
-            self._doubts.review(self._learner.predict_embedding)
+            self._doubts.review(lambda embedding: Verdict(*self._learner.scores(embedding)))
         except HeadError:  # nothing is taught any more
             self._doubts.clear()
         self._changed()

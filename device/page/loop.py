@@ -15,17 +15,19 @@ from numpy.typing import NDArray
 
 from ..cameras import Camera, EndOfSource, Frame
 from ..errors import CameraError, DeviceError, HeadError
-from ..heads import Prediction
 from ..images import Image, encode_jpeg
 from ..learner import Learner
+from ..watching import Smoother
 from .doubts import Doubts
 from .latest import Latest
+from .verdict import Verdict
 
 _log = logging.getLogger("edgetl.page")
 _READ = 1.0  # seconds to wait for a frame before it is told
 _PATIENCE = (0.5, 8.0)  # seconds before a lost camera is opened again: at first, at most
 _PREVIEW = 640  # pixels of the longer side of what viewers get
 _QUALITY = 80
+_SMOOTH = 5  # frames averaged over, so that one blurred frame does not flicker
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,14 +38,14 @@ class Moment:
         number: Counts frames since the page was started; a folder shown again goes on counting.
         frame: The frame.
         embedding: float32 [D].
-        prediction: None while nothing is taught.
+        verdict: Smoothed over a few frames; None while nothing is taught.
         seconds: From reading the frame to the prediction.
     """
 
     number: int
     frame: Frame
     embedding: NDArray[np.float32]
-    prediction: Prediction | None
+    verdict: Verdict | None
     seconds: float
 
 
@@ -76,6 +78,8 @@ class Loop:
         self._open_camera, self._learner, self._doubts, self._changed = open_camera, learner, doubts, changed
         self._interval = 1.0 / fps
         self._number = 0
+        self._labels: tuple[str, ...] = ()
+        self._smoother = Smoother(_SMOOTH)
         self._gap, self._last = 0.0, time.monotonic()  # seconds between frames, smoothed
         self._stop = threading.Event()
         self._arrived = threading.Condition()
@@ -156,15 +160,24 @@ class Loop:
     def _see(self, frame: Frame) -> None:
         began = time.monotonic()
         embedding = self._learner.embed_one(frame.image)
-        try:
-            prediction = self._learner.predict_embedding(embedding)
-        except HeadError:  # nothing taught yet
-            prediction = None
+        verdict = self._judge(embedding)
         now = time.monotonic()
-        self._publish(Moment(self._number + 1, frame, embedding, prediction, now - began), now)
-        if prediction is not None and len(prediction.scores) > 1:
-            self._doubts.offer(embedding, prediction, lambda: encode_jpeg(preview(frame.image)))
+        self._publish(Moment(self._number + 1, frame, embedding, self._smoothed(verdict), now - began), now)
+        if verdict is not None and len(verdict.scores) > 1:
+            self._doubts.offer(embedding, verdict, lambda: encode_jpeg(preview(frame.image)))
         self._changed()
+
+    def _judge(self, embedding: NDArray[np.float32]) -> Verdict | None:
+        try:
+            return Verdict(*self._learner.scores(embedding))
+        except HeadError:  # nothing taught yet
+            return None
+
+    def _smoothed(self, verdict: Verdict | None) -> Verdict | None:
+        labels = () if verdict is None else tuple(sorted(verdict.scores))
+        if labels != self._labels:  # renamed, deleted or new: nothing old to average with
+            self._labels, self._smoother = labels, Smoother(_SMOOTH)
+        return None if verdict is None else Verdict(*self._smoother.add(verdict.scores, verdict.known))
 
     def _is_new(self, number: int) -> bool:
         # the last picture of a camera that is lost is old: nobody teaches that

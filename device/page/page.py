@@ -8,14 +8,11 @@ from typing import Any
 
 from ..cameras import Camera
 from ..errors import SampleNotFoundError
-from ..heads import Prediction
 from ..learner import Learner
 from .doubts import Doubts
 from .latest import Latest
 from .lessons import Lessons
 from .loop import Loop
-
-_DECIMALS = 4  # decimals of a probability
 
 
 class Page:
@@ -82,32 +79,18 @@ class Page:
 
     def queue(self) -> dict[str, Any]:
         """List the frames to ask about, the most doubtful first."""
-        return {
-            "doubts": [{"id": doubt.id, **_prediction(doubt.prediction)} for doubt in self.doubts.items()]
-        }
+        return {"doubts": [{"id": doubt.id, **doubt.verdict.to_dict()} for doubt in self.doubts.items()]}
 
     def _tell(self) -> None:
         self.events.publish(json.dumps(self._situation(), separators=(",", ":")).encode())
 
     def _situation(self) -> dict[str, Any]:
         moment = self.loop.moment
-        told: dict[str, Any] = {
+        verdict = moment.verdict if moment else None
+        return {
             "version": self.lessons.version,
             "queue": self.doubts.version,
             "camera": self.loop.figures(),
             "frame": moment.number if moment else 0,
-            "prediction": None,
+            "prediction": verdict.to_dict() if verdict else None,
         }
-        if moment is not None and moment.prediction is not None:
-            prediction = moment.prediction
-            told["prediction"] = _prediction(prediction)
-        return told
-
-
-def _prediction(prediction: Prediction) -> dict[str, Any]:
-    return {
-        "label": prediction.label,
-        "probability": round(prediction.probability, _DECIMALS),
-        "known": prediction.known,
-        "scores": {label: round(value, _DECIMALS) for label, value in prediction.scores.items()},
-    }

@@ -129,7 +129,7 @@ function showVerdict(prediction, condition, seeing) {
   } else {
     box.dataset.state = "unknown";
     $("verdict-label").textContent = "Unknown";
-    $("verdict-note").textContent = `Like nothing it was taught; nearest is ${prediction.label}.`;
+    $("verdict-note").textContent = `Nearest is “${prediction.label}”.`;
   }
 }
 

@@ -82,7 +82,8 @@ export async function loadDoubts() {
 }
 
 function newCard(doubt, names) {
-  const likely = Object.keys(doubt.scores).filter((label) => names.includes(label)).slice(0, 3);
+  const ranked = Object.entries(doubt.scores).sort((one, other) => other[1] - one[1]); // JSON sorts keys that are digits
+  const likely = ranked.map(([label]) => label).filter((label) => names.includes(label)).slice(0, 3);
   const guess = doubt.known ? `${doubt.label}, ${percent(doubt.probability)}?` : "Unlike what it was taught";
   const card = make("li", { class: "card" },
     make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: "A frame it was unsure of", onerror: () => card.remove() }),

@@ -82,12 +82,7 @@ class Browser:
 
     def sees(self, label: str) -> None:
         """Wait until its verdict, or when it is unknown the nearest label, is this."""
-        self.wait(
-            lambda: (
-                label
-                in (self.text("#verdict-label"), self.text("#verdict-note").rpartition(" ")[2].rstrip("."))
-            )
-        )
+        self.wait(lambda: self.text("#verdict-label") == label or f"“{label}”" in self.text("#verdict-note"))
 
     def complaints(self) -> list[str]:
         """Give the errors of the browser's console; a policy that was violated would stand there."""

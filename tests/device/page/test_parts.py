@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from device.heads import Prediction
 from device.page.doubts import Doubts, doubt_of
 from device.page.latest import Closed, Latest
+from device.page.verdict import Verdict
 
 
-def prediction(best: float, *, known: bool = True) -> Prediction:
+def verdict(best: float, *, known: bool = True) -> Verdict:
     """Say a with probability `best`, else b."""
-    return Prediction("a", best, known, {"a": best, "b": 1 - best})
+    return Verdict({"a": best, "b": 1 - best}, known)
 
 
 def embedding(direction: int, *, dimensions: int = 200) -> NDArray[np.float32]:
@@ -78,26 +78,26 @@ def test_publishing_after_an_event_loop_has_ended_harms_nobody() -> None:
 
 def test_doubt_grows_as_the_lead_shrinks() -> None:
     """Sure, torn, and unknown."""
-    assert doubt_of(prediction(1.0)) == 0.0
-    assert doubt_of(prediction(0.5)) == 1.0
-    assert doubt_of(prediction(1.0, known=False)) == 0.75
-    assert doubt_of(Prediction("a", 1.0, True, {"a": 1.0})) == 0.0
+    assert doubt_of(verdict(1.0)) == 0.0
+    assert doubt_of(verdict(0.5)) == 1.0
+    assert doubt_of(verdict(1.0, known=False)) == 0.75
+    assert doubt_of(Verdict({"a": 1.0}, True)) == 0.0
 
 
 def test_only_doubtful_frames_are_taken_and_encoded() -> None:
     """A sure frame costs nothing, not even a JPEG."""
     doubts = Doubts()
-    assert not doubts.offer(embedding(0), prediction(0.95), lambda: pytest.fail("encoded"))
-    assert doubts.offer(embedding(0), prediction(0.6), lambda: b"jpeg")
+    assert not doubts.offer(embedding(0), verdict(0.95), lambda: pytest.fail("encoded"))
+    assert doubts.offer(embedding(0), verdict(0.6), lambda: b"jpeg")
     assert len(doubts) == 1
 
 
 def test_of_frames_alike_the_most_doubtful_stays() -> None:
     """A still scene fills one place, not the queue."""
     doubts = Doubts()
-    assert doubts.offer(embedding(0), prediction(0.6), lambda: b"first")
-    assert not doubts.offer(embedding(0), prediction(0.7), lambda: b"less")
-    assert doubts.offer(embedding(0), prediction(0.5), lambda: b"more")
+    assert doubts.offer(embedding(0), verdict(0.6), lambda: b"first")
+    assert not doubts.offer(embedding(0), verdict(0.7), lambda: b"less")
+    assert doubts.offer(embedding(0), verdict(0.5), lambda: b"more")
     assert [item.jpeg for item in doubts.items()] == [b"more"]
 
 
@@ -105,7 +105,7 @@ def test_the_queue_is_bounded_and_keeps_the_most_doubtful() -> None:
     """However long nobody looks."""
     doubts = Doubts(limit=10)
     for place in range(150):
-        doubts.offer(embedding(place), prediction(0.7 - place / 1000), lambda: b"jpeg")
+        doubts.offer(embedding(place), verdict(0.7 - place / 1000), lambda: b"jpeg")
     kept = doubts.items()
     assert len(kept) == 10
     assert [item.id for item in kept] == list(range(150, 140, -1))
@@ -114,28 +114,28 @@ def test_the_queue_is_bounded_and_keeps_the_most_doubtful() -> None:
 def test_what_was_answered_is_not_asked_again() -> None:
     """Nor what was skipped."""
     doubts = Doubts()
-    doubts.offer(embedding(3), prediction(0.5), lambda: b"jpeg")
+    doubts.offer(embedding(3), verdict(0.5), lambda: b"jpeg")
     doubts.settle(doubts.items()[0].id)
-    assert not doubts.offer(embedding(3), prediction(0.5), lambda: b"jpeg")
+    assert not doubts.offer(embedding(3), verdict(0.5), lambda: b"jpeg")
     doubts.settle(12345)
 
 
 def test_what_the_head_is_sure_of_now_leaves_the_queue() -> None:
     """Teaching elsewhere answers questions here."""
     doubts = Doubts()
-    doubts.offer(embedding(0), prediction(0.5), lambda: b"now known")
-    doubts.offer(embedding(1), prediction(0.5), lambda: b"still not")
+    doubts.offer(embedding(0), verdict(0.5), lambda: b"now known")
+    doubts.offer(embedding(1), verdict(0.5), lambda: b"still not")
     before = doubts.version
-    doubts.review(lambda values: prediction(0.99 if values[0] else 0.6))
+    doubts.review(lambda values: verdict(0.99 if values[0] else 0.6))
     assert [item.jpeg for item in doubts.items()] == [b"still not"]
-    assert doubts.items()[0].prediction.probability == 0.6
+    assert doubts.items()[0].verdict.probability == 0.6
     assert doubts.version > before
 
 
 def test_frames_like_one_just_taught_leave_the_queue() -> None:
     """What is being taught need not be asked."""
     doubts = Doubts()
-    doubts.offer(embedding(0), prediction(0.5), lambda: b"taught")
-    doubts.offer(embedding(1), prediction(0.5), lambda: b"other")
+    doubts.offer(embedding(0), verdict(0.5), lambda: b"taught")
+    doubts.offer(embedding(1), verdict(0.5), lambda: b"other")
     doubts.drop_like(embedding(0))
     assert [item.jpeg for item in doubts.items()] == [b"other"]
