@@ -228,7 +228,7 @@ def test_a_backbone_that_lost_too_much_is_refused(
         return backbone.convert_backbone(other, tiny.PREPROCESSING, "none")
 
     monkeypatch.setattr(conversion, "convert_backbone", mistaken)
-    with pytest.raises(ConversionError, match="lost too much.*float16"):
+    with pytest.raises(ConversionError, match=r"lost too much.*float16"):
         convert(source, tmp_path / "m.tflite")
     assert not list(tmp_path.iterdir())
 
@@ -283,7 +283,7 @@ def test_a_full_disk_leaves_nothing_behind(
 
 def test_more_labels_than_columns_are_refused(source: Any, tmp_path: Path) -> None:
     """With the option that helps."""
-    with pytest.raises(ConversionError, match="3 labels and the head 2 columns.*--capacity"):
+    with pytest.raises(ConversionError, match=r"3 labels and the head 2 columns.*--capacity"):
         convert(source, tmp_path / "m.tflite", capacity=2)
 
 

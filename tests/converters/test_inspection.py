@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-
 from converters.errors import ConversionError
 from converters.inspection import inspect
 from device.errors import ModelFileError
@@ -52,7 +51,7 @@ def test_a_foreign_file_says_why_it_cannot_be_taught(tmp_path: Path) -> None:
     assert "no manifest" in found.reason
     assert "edgetl convert" in found.reason
     assert found.manifest is None
-    assert list(found.signatures)[0] == "features"
+    assert next(iter(found.signatures)) == "features"
 
 
 @pytest.mark.parametrize("cut", [0, 7, 100, 20000, -1])
@@ -76,7 +75,7 @@ def test_an_altered_model_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     """And one that is not there."""
     (tmp_path / "text.tflite").write_text("this is no model at all")
-    with pytest.raises(ModelFileError, match="no .tflite"):
+    with pytest.raises(ModelFileError, match=r"no \.tflite"):
         inspect(tmp_path / "text.tflite")
     with pytest.raises(ModelFileError, match="cannot be read"):
         inspect(tmp_path / "nowhere.tflite")
@@ -98,5 +97,3 @@ def test_foreign_models_of_others_are_described(dev_data: Path, name: str, reaso
     assert not found.teachable
     assert reason in found.reason
     assert found.ops
-
-

@@ -1,0 +1,36 @@
+"""The tiny models that tests without TensorFlow use are what their script makes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from device.embedder import Embedder
+from device.modelfile import ModelFile
+from device.taught import Taught
+from tests import tiny
+from tests.make_tiny_model import make
+
+
+def test_the_script_makes_equivalent_files(tmp_path: Path) -> None:
+    """Same embeddings, labels and memory, within what another converter version may round."""
+    make(tmp_path)
+    images = [tiny.photo(label, 5) for label in tiny.COLOURS]
+    for path in (tiny.TINY, tiny.TINY_TAUGHT):
+        kept, made = ModelFile.open(path), ModelFile.open(tmp_path / path.name)
+        assert path.stat().st_size < 100_000
+        assert (kept.labels, kept.manifest.dimensions) == (made.labels, made.manifest.dimensions)
+        one, other = (Embedder(model, threads=1).embed_many(images) for model in (kept, made))
+        assert np.allclose(one, other, atol=0.02 * one.max())
+        if isinstance(kept.taught, Taught):
+            assert isinstance(made.taught, Taught)
+            assert kept.taught.labels == made.taught.labels
+            assert np.abs(kept.taught.codes.astype(int) - made.taught.codes).max() < 200
+
+
+def test_the_tiny_models_hold_no_name_of_the_machine_they_were_made_on() -> None:
+    """Nothing but figures and versions goes into a manifest."""
+    for path in (tiny.TINY, tiny.TINY_TAUGHT):
+        assert b"/tmp" not in path.read_bytes()
+        assert b"/home" not in path.read_bytes()
