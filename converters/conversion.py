@@ -27,7 +27,7 @@ from device.taught import Taught
 
 from . import photos
 from .backbone import QUANTISATIONS, convert_backbone
-from .edgetpu import write_twin
+from .edgetpu import twin_path, write_twin
 from .errors import ConversionError
 from .flatbuffer import buffer_places, chain, join, keep_apart, parse, serialise
 from .head import HeadWeights, convert_head, initial_weights
@@ -94,7 +94,7 @@ def convert(
     started = time.monotonic()
     tell = progress or (lambda _doing, _share: None)
     out = Path(out)
-    _check(model, out, quantise, capacity, force)
+    _check(model, out, quantise, capacity, twin, force)
     tell("reading photos", 0.0)
     calibration = _calibration(model, calibrate)
     tell(f"converting the backbone to {quantise}", 0.05)
@@ -130,7 +130,7 @@ def convert(
         )
         expected = features.after(seen[:_VERIFIED])
         verify(temporary, calibration.images[:_VERIFIED], expected, weights, model.labels)
-    twin_path = write_twin(model, out, calibration.images, force=force) if twin else None
+    coral = write_twin(model, out, calibration.images, force=force) if twin else None
     tell("done", 1.0)
     return ConversionReport(
         path=out,
@@ -147,7 +147,7 @@ def convert(
         head=origin,
         runtime=str(load_runtime()),
         seconds=time.monotonic() - started,
-        twin=twin_path,
+        twin=coral,
     )
 
 
@@ -194,7 +194,7 @@ class _Taught:
         return "samples" if isinstance(self.memory, Taught) else "statistics"
 
 
-def _check(model: TrainedModel, out: Path, quantise: str, capacity: int, force: bool) -> None:
+def _check(model: TrainedModel, out: Path, quantise: str, capacity: int, twin: bool, force: bool) -> None:
     if quantise not in QUANTISATIONS:
         raise ConversionError(f"quantise must be one of {', '.join(QUANTISATIONS)}, got {quantise!r}")
     if len(model.labels) > capacity:
@@ -202,6 +202,8 @@ def _check(model: TrainedModel, out: Path, quantise: str, capacity: int, force: 
             f"the model has {len(model.labels)} labels and the head {capacity} columns; raise it with --capacity"
         )
     refuse_existing(out, force)
+    if twin:
+        refuse_existing(twin_path(out), force)
     if not out.parent.is_dir():
         raise storage_error(FileNotFoundError(errno.ENOENT, "no such folder"), out)
 
