@@ -8,6 +8,7 @@ frames only.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -144,7 +145,11 @@ class LiveCamera(Camera):
         wait = self.timeout if timeout is None else timeout
         deadline = time.monotonic() + self._pace.delay() + wait
         while True:
-            packet = self._take(deadline, wait)
+            try:
+                packet = self._take(deadline, wait)
+            except FrameTimeout:
+                self._tell_stall(wait)
+                raise
             try:
                 image = self._device.decode(packet.data)
             except CameraError as error:
@@ -168,10 +173,17 @@ class LiveCamera(Camera):
                     raise self._timed_out(wait)
                 self._arrived.wait(due or deadline - now)
 
-    def _timed_out(self, wait: float) -> FrameTimeout:
+    def tell(self, message: str) -> None:
+        """Pass a remark on; one that cannot be written must not end the filming."""
+        with contextlib.suppress(Exception):
+            super().tell(message)
+
+    def _tell_stall(self, wait: float) -> None:
         if self._trouble is None and not self._stall_told:
             self._stall_told = True
             self.tell(f"{self.source} has given no frame for {wait:g} s; still waiting")
+
+    def _timed_out(self, wait: float) -> FrameTimeout:
         reason = self._trouble or "it is connected but does not answer"
         return FrameTimeout(
             f"{self.source} gave no frame within {wait:g} s: {reason}; reading goes on trying"

@@ -181,6 +181,19 @@ def test_whatever_a_driver_throws_the_reader_lives(
     assert "in the driver" in notices[0]
 
 
+def test_a_remark_that_cannot_be_written_does_not_end_the_filming(device: ScriptedDevice) -> None:
+    """Stderr may be a closed pipe."""
+
+    def broken(_: str) -> None:
+        raise BrokenPipeError
+
+    with LiveCamera(device, notice=broken, timeout=WAIT, backoff=Backoff(0.001, 0.004)) as camera:
+        assert device.asked.acquire(timeout=WAIT)
+        device.film(CameraError("unplugged"), 30)
+        assert camera.read().image[0, 0, 0] == 30
+        device.script.put(CameraError("the test is over"))
+
+
 def test_damaged_frames_are_dropped_and_told_ever_more_rarely(
     device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
