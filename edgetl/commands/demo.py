@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     "--blocks",
     type=click.IntRange(0, 16),
     default=None,
-    help="Fine-tune this many of the backbone's last blocks; 0 keeps it frozen.  [default: 0, better in the field]",
+    help="Fine-tune this many of the backbone's last blocks; 0 keeps it frozen.  [default: 2]",
 )
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of training and teaching order."
@@ -59,7 +59,7 @@ def command(
     Example:
       pip install 'edgetl[host,device,demo]'
       edgetl demo
-      edgetl demo --blocks 2 --report fine-tuned.html
+      edgetl demo --blocks 0 --report frozen.html
     """
     from device.files import atomic_output, refuse_existing
 

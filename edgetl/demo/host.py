@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import EdgetlError
 from .cache import versions
 from .data import LABELS
@@ -43,7 +45,7 @@ class Recipe:
     """
 
     backbone: str = "efficientnet-lite0"
-    blocks: int = 0
+    blocks: int = 2
     epochs: int = 6
     copies: int = 2
     resize: str = "crop"
@@ -82,6 +84,7 @@ def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Prog
     result = HostResult(
         backbone=recipe.backbone,
         last_blocks=recipe.blocks,
+        fine_tuned=bool(recipe.blocks) and _differs(outcome.model.backbone, recipe.backbone),
         training=_training(outcome.metrics),
         conversion={**conversion.to_dict(), "path": MODEL},
         model_bytes=conversion.sizes["total"],
@@ -113,6 +116,15 @@ def _finetune(photos: Path, out: Path, recipe: Recipe, progress: Progress) -> An
     if set(outcome.model.labels) != set(LABELS):
         raise EdgetlError(f"the lab's photos gave the labels {outcome.model.labels}, expected {LABELS}")
     return outcome
+
+
+def _differs(backbone: Any, name: str) -> bool:
+    """Tell whether fine-tuning changed the backbone; it keeps the start when no epoch was better."""
+    from ..backbones import load_backbone
+
+    original, _ = load_backbone(name)
+    pairs = zip(backbone.get_weights(), original.get_weights(), strict=True)
+    return not all(np.array_equal(now, then) for now, then in pairs)
 
 
 def _training(metrics: dict[str, Any]) -> dict[str, Any]:

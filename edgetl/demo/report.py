@@ -14,7 +14,7 @@ from device.images import read_photo, thumbnail
 
 from .curve import DARK, LIGHT, NARROW, STYLE, WIDE, always_share, inline_curve, percent
 from .data import FIELD_EVERY, LAB_EVERY, LICENCE, describe
-from .results import DemoResult, Example, FieldResult, Guess, Matrix, Times
+from .results import DemoResult, Example, FieldResult, Guess, HostResult, Matrix, Times
 
 TITLE = "Trained in the lab, taught in the field"
 _SIDE = 192  # pixels of an example's picture
@@ -232,18 +232,25 @@ def _taught_note(field: FieldResult) -> str:
 
 def _made(result: DemoResult) -> list[tuple[str, str]]:
     host, field = result["host"], result["field"]
-    blocks = host["last_blocks"]
-    tuned = f"its last {blocks} blocks fine-tuned" if blocks else "frozen, a head trained on its embeddings"
     versions = ", ".join(f"{name} {version}" for name, version in host["versions"].items() if version)
     return [
         ("Photos", f"{describe(result['cells'])}: every {_nth(LAB_EVERY)} mono and every {_nth(FIELD_EVERY)} poly cell"),
-        ("Backbone", f"{host['backbone']}, ImageNet weights, {tuned}"),
+        ("Backbone", f"{host['backbone']}, ImageNet weights, {_tuned(host)}"),
         ("Quantisation", _quantisation(host["conversion"])),
         ("Time", f"training {host['seconds']['finetune']:.0f} s, conversion {host['seconds']['convert']:.0f} s, "
                  f"field {field['seconds']:.0f} s"),
         ("Versions", versions),
         ("Seed", str(result["seed"])),
     ]  # fmt: skip
+
+
+def _tuned(host: HostResult) -> str:
+    blocks = host["last_blocks"]
+    if not blocks:
+        return "frozen; a head trained on its embeddings"
+    if host["fine_tuned"]:
+        return f"its last {blocks} blocks fine-tuned on the lab's cells"
+    return f"frozen: fine-tuning its last {blocks} blocks did not help on the lab's validation cells"
 
 
 def _quantisation(conversion: Mapping[str, Any]) -> str:

@@ -115,7 +115,8 @@ class HostResult(TypedDict):
 
     Attributes:
         backbone: Its name.
-        last_blocks: How many of its last blocks were fine-tuned; 0 is none.
+        last_blocks: How many of its last blocks were to be fine-tuned; 0 is none.
+        fine_tuned: Whether an epoch of that was better on the lab's validation cells than none, and was kept.
         training: What fine-tuning reports.
         conversion: What the conversion reports, parity included.
         model_bytes: Size of the model file.
@@ -127,6 +128,7 @@ class HostResult(TypedDict):
 
     backbone: str
     last_blocks: int
+    fine_tuned: bool
     training: dict[str, Any]
     conversion: dict[str, Any]
     model_bytes: int

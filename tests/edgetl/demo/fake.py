@@ -48,6 +48,7 @@ def host_result(recipe: Recipe | None = None) -> HostResult:
     return HostResult(
         backbone=recipe.backbone,
         last_blocks=recipe.blocks,
+        fine_tuned=bool(recipe.blocks),
         training={},
         conversion={"quantisation": "int8", "parity": {"cosine_mean": 0.98, "photos": 64, "classifier": ""}},
         model_bytes=4_800_000,

@@ -87,6 +87,18 @@ def test_the_page_tells_the_figures_and_the_licence(photos: Path) -> None:
         assert told in text
 
 
+def test_the_page_says_what_became_of_fine_tuning(photos: Path) -> None:
+    """Fine-tuned, tried in vain, or never asked for: each is told."""
+    told = []
+    for blocks, kept in ((2, True), (2, False), (0, False)):
+        result = demo_result()
+        result["host"]["last_blocks"], result["host"]["fine_tuned"] = blocks, kept
+        told.append(_parsed(render(result, photos)).text)
+    assert "its last 2 blocks fine-tuned" in told[0]
+    assert "fine-tuning its last 2 blocks did not help" in told[1]
+    assert "frozen; a head trained" in told[2]
+
+
 def test_names_are_escaped(photos: Path) -> None:
     """A label or a processor with markup in its name is shown, not obeyed."""
     field = field_result(labels=('<b onload="x">', "b & c"))

@@ -136,4 +136,4 @@ def test_help_tells_the_licence_and_ends_in_an_example() -> None:
 
     text = CliRunner().invoke(main, ["demo", "--help"]).output
     assert "CC BY-NC-SA 4.0" in text
-    assert "edgetl demo --blocks 2" in text
+    assert "edgetl demo --blocks 0" in text
