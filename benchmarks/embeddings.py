@@ -2,7 +2,8 @@
 
 The model file is the generic one, ``edgetl convert efficientnet-lite0 --quantize int8``, calibrated on sample
 photos that belong to none of the sets. Sets: ELPV (crisp labels; CC BY-NC-SA 4.0), scikit-learn's digits
-(raw pixels are their embedding), and flower-photos5 and ants-bees where the development data is present
+(``digits``: raw pixels are the embedding; ``digits-products``: and their pairwise products;
+``digits-photos``: enlarged and through the backbone), and flower-photos5 and ants-bees where the development data is present
 (``EDGETL_DEV_DATA``, default ``../shared/data``).
 """
 
@@ -23,7 +24,6 @@ from device.images import Image, list_photos, read_photo
 from device.modelfile import ModelFile
 
 BACKBONE = "efficientnet-lite0"
-PHOTO_SETS = ("elpv", "flower-photos5", "ants-bees")
 
 
 @dataclass(frozen=True)
@@ -81,14 +81,14 @@ def model_file() -> Path:
 
 def load(name: str) -> Dataset | None:
     """Load a set by name, or None when its photos are not there."""
-    if name == "digits":
-        from sklearn.datasets import load_digits
-
-        values, labels = load_digits(return_X_y=True)
-        return Dataset(name, values.astype(np.float32), labels.astype(str))
+    if name in ("digits", "digits-products"):
+        values, labels = _pixels()
+        return Dataset(name, values if name == "digits" else with_products(values), labels)
     path = cache_folder() / f"{name}-{BACKBONE}-int8.npz"
     if not path.exists():
-        photos = {"elpv": _elpv}.get(name, lambda: _folder(development_data() / name))()
+        photos = {"elpv": _elpv, "digits-photos": _digits}.get(
+            name, lambda: _folder(development_data() / name)
+        )()
         if photos is None:
             return None
         images, labels = photos
@@ -99,6 +99,32 @@ def load(name: str) -> Dataset | None:
         np.savez_compressed(path, embeddings=embeddings, labels=labels)
     with np.load(path, allow_pickle=False) as kept:
         return Dataset(name, kept["embeddings"], kept["labels"])
+
+
+def with_products(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Put the products of all pairs of mapped numbers beside them: [N, D] -> [N, D + D (D + 1) / 2].
+
+    Signed squares of what they should be, so that the map's square root gives the products.
+    """
+    mapped = apply_map(values)
+    rows, columns = np.triu_indices(mapped.shape[1])
+    products = mapped[:, rows] * mapped[:, columns] * np.where(rows == columns, 1, 2**0.5)
+    both = np.concatenate([mapped, products], axis=1)
+    squared: NDArray[np.float32] = (np.sign(both) * both**2).astype(np.float32)
+    return squared
+
+
+def _pixels() -> tuple[NDArray[np.float32], NDArray[np.str_]]:
+    from sklearn.datasets import load_digits
+
+    values, labels = load_digits(return_X_y=True)
+    return values.astype(np.float32), labels.astype(str)
+
+
+def _digits() -> tuple[Iterator[Image], NDArray[np.str_]]:
+    values, labels = _pixels()
+    small = (values.reshape(-1, 8, 8) * 15.9).astype(np.uint8)
+    return (np.repeat(image.repeat(28, 0).repeat(28, 1)[:, :, None], 3, axis=2) for image in small), labels
 
 
 def _elpv() -> tuple[Iterator[Image], NDArray[np.str_]] | None:

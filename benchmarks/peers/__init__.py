@@ -1,0 +1,66 @@
+"""Other ways to learn a head on a device, made from their published descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Features = NDArray[np.float64]
+Owners = NDArray[np.int64]
+
+
+class Peer(Protocol):
+    """A learner over features."""
+
+    def learn(self, features: Features, owners: Owners) -> None:
+        """Learn samples [N, D] of classes [N], in their order."""
+
+    def predict(self, features: Features) -> Owners:
+        """Give the class of each sample."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A way to learn, and how it takes part.
+
+    Attributes:
+        name: In the tables.
+        make: (dimensions, classes) -> a fresh peer.
+        features: ``raw`` embeddings, their direction (``l2``), or ``mapped`` as our heads see them.
+        streaming: Whether it learns as samples come, one pass.
+        ours: Whether it is one of our heads.
+        slow: Whether one draw must do.
+    """
+
+    name: str
+    make: Callable[[int, int], Peer]
+    features: str = "mapped"
+    streaming: bool = True
+    ours: bool = False
+    slow: bool = False
+
+
+def contestants(river: bool = True) -> list[Contestant]:
+    """Give everybody, ours first."""
+    from . import coral, offline, ours, streaming
+
+    everybody = [
+        *(
+            Contestant(name, ours.maker(name), ours=True)
+            for name in ("exact", "lda", "ncm", "softmax", "knn")
+        ),
+        Contestant("Coral imprinting", coral.Imprinting, "l2"),
+        Contestant("Coral SGD head", coral.SoftmaxRegression, "raw", streaming=False),
+        Contestant("kNN-3", streaming.NearestNeighbours),
+        Contestant("one-pass SGD", streaming.OnePassSgd),
+        Contestant("SGD + replay", streaming.ReplaySgd),
+        Contestant("Deep SLDA", streaming.DeepSlda),
+        Contestant("logistic regression (offline)", offline.LogisticRegression, streaming=False),
+    ]
+    if river and streaming.has_river():
+        everybody.insert(-1, Contestant("River softmax", streaming.RiverSoftmax, slow=True))
+    return everybody

@@ -1,0 +1,48 @@
+"""Our heads as contestants: they learn codes made of the mapped embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from device.codes import Codes, encode
+from device.heads import Head, create_head
+
+from . import Features, Owners
+
+
+class Ours:
+    """A head of `device.heads`.
+
+    Args:
+        name: Of the head.
+        dimensions: D.
+        classes: C.
+    """
+
+    def __init__(self, name: str, dimensions: int, classes: int) -> None:
+        options = {"embedding_map": "identity"} if name == "softmax" else {}
+        self.head: Head = create_head(name, dimensions, **options)
+        self.names = [f"{owner:03d}" for owner in range(classes)]
+
+    def learn(self, features: Features, owners: Owners) -> None:
+        """Learn in the order given."""
+        self.head.learn_many(codes_of(features), [self.names[owner] for owner in owners])
+
+    def predict(self, features: Features) -> Owners:
+        """Give the most probable class."""
+        best = self.head.probabilities(codes_of(features)).argmax(axis=1)
+        columns = np.array([self.names.index(label) for label in self.head.labels], np.int64)
+        answers: Owners = columns[best]
+        return answers
+
+
+def codes_of(features: Features) -> Codes:
+    """Give the codes of mapped embeddings."""
+    return encode(features, "identity")
+
+
+def maker(name: str) -> Callable[[int, int], Ours]:
+    """Give a maker of one kind of head."""
+    return lambda dimensions, classes: Ours(name, dimensions, classes)
