@@ -18,6 +18,7 @@ from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -85,8 +86,11 @@ class Guard:
         try:
             self._check(scope)
             await self._app(scope, _limited(receive), answer)
+        except ClientDisconnect:
+            pass
         except Refusal as refusal:
-            await _refuse(refusal, scope, receive, answer)
+            if not started:  # else the viewer of a stream sent too much: it ends here
+                await _refuse(refusal, scope, receive, answer)
         except Exception as error:
             # a traceback is for a bug report, not for a terminal in a shed: --verbose shows it
             _log.error("%s %s failed: %s: %s", scope["method"], scope["path"], type(error).__name__, error)

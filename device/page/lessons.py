@@ -36,6 +36,7 @@ class Lessons:
         self._learner, self._loop, self._doubts, self._changed = learner, loop, doubts, changed
         self._lock = threading.RLock()
         self._exporting = threading.Lock()
+        self._reporting = threading.Lock()
         self._order: list[str] = []  # labels stay where they are on the page, new ones come last
         self._drafts: set[str] = set()
         self._edits = 1  # changes of what is not in the state file
@@ -207,9 +208,10 @@ class Lessons:
 
     def report(self) -> dict[str, Any]:
         """Give the learner's status; computed once after each change, however many ask."""
-        with self._lock:
-            if self._report is None or self._report[0] != self.version:
-                self._report = (self.version, self._learner.status().to_dict())
+        with self._reporting:  # not the lock of changes: judging thousands of samples takes seconds
+            version = self.version
+            if self._report is None or self._report[0] != version:
+                self._report = (version, self._learner.status().to_dict())
             return self._report[1]
 
     def export(self, folder: Path) -> Path:

@@ -27,6 +27,8 @@ _READ = 1.0  # seconds to wait for a frame before it is told
 _PATIENCE = (0.5, 8.0)  # seconds before a lost camera is opened again: at first, at most
 _PREVIEW = 640  # pixels of the longer side of what viewers get
 _QUALITY = 80
+_SLOW = 0.1  # seconds
+_REST = 3  # times what a slow solve took
 _SMOOTH = 5  # frames averaged over, so that one blurred frame does not flicker
 
 
@@ -61,6 +63,7 @@ class Loop:
         doubts: Gets every frame to choose from.
         changed: Called after each frame and each change of condition.
         fps: Frames a second at most.
+        clock: Gives seconds.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Loop:
         changed: Callable[[], None],
         *,
         fps: float = 15.0,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pictures: Latest[bytes] = Latest()
         self.moment: Moment | None = None
@@ -80,7 +84,8 @@ class Loop:
         self._number = 0
         self._labels: tuple[str, ...] = ()
         self._smoother = Smoother(_SMOOTH)
-        self._gap, self._last = 0.0, time.monotonic()  # seconds between frames, smoothed
+        self._clock, self._rest = clock, 0.0
+        self._gap, self._last = 0.0, clock()  # seconds between frames, smoothed
         self._stop = threading.Event()
         self._arrived = threading.Condition()
         self._thread = threading.Thread(target=self._run, name="edgetl-loop", daemon=True)
@@ -147,9 +152,9 @@ class Loop:
             self._stop.wait(patience)
 
     def _watch(self, camera: Camera) -> None:
-        due = time.monotonic()
-        while not self._stop.wait(max(0.0, due - time.monotonic())):
-            due = max(due, time.monotonic() - self._interval) + self._interval
+        due = self._clock()
+        while not self._stop.wait(max(0.0, due - self._clock())):
+            due = max(due, self._clock() - self._interval) + self._interval
             try:
                 frame = camera.read(_READ)
             except TimeoutError as error:  # it may come back by itself
@@ -158,14 +163,25 @@ class Loop:
             self._see(frame)
 
     def _see(self, frame: Frame) -> None:
-        began = time.monotonic()
+        began = self._clock()
         embedding = self._learner.embed_one(frame.image)
+        verdict = self.moment.verdict if self.moment else None
+        if self._clock() >= self._rest:
+            verdict = self._judged(frame, embedding)
+        now = self._clock()
+        self._publish(Moment(self._number + 1, frame, embedding, verdict, now - began), now)
+        self._changed()
+
+    def _judged(self, frame: Frame, embedding: NDArray[np.float32]) -> Verdict | None:
+        began = self._clock()
         verdict = self._judge(embedding)
-        now = time.monotonic()
-        self._publish(Moment(self._number + 1, frame, embedding, self._smoothed(verdict), now - began), now)
         if verdict is not None and len(verdict.scores) > 1:
             self._doubts.offer(embedding, verdict, lambda: encode_jpeg(preview(frame.image)))
-        self._changed()
+        # After a sample is taught the head is solved anew. While a button is held that would be all a small
+        # board does, and teaching would crawl: a slow solve buys a rest, in which the last verdict stays.
+        cost = self._clock() - began
+        self._rest = began + (_REST + 1) * cost if cost > _SLOW else 0.0
+        return self._smoothed(verdict)
 
     def _judge(self, embedding: NDArray[np.float32]) -> Verdict | None:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import ipaddress
@@ -136,6 +137,11 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._before_shutdown()
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            transport = connection.transport
+            if transport is not None:  # its viewer does not read, so it would never get rid of what it holds
+                transport.abort()
+        await asyncio.sleep(0)  # lets them close
 
 
 def is_loopback(host: str) -> bool:

@@ -6,6 +6,7 @@ import { showReport } from "./report.js";
 import * as teach from "./teach.js";
 
 const CALM = 1200; // milliseconds between refreshes of what was taught, while others teach
+const REST = 2000; // milliseconds without a change before the report is asked for again
 let events = null;
 let version = 0; // of what was taught, as shown
 let queue = -1; // of the queue, as shown
@@ -50,9 +51,7 @@ async function load() {
     await gallery.loadDoubts();
     if (taught) {
       await gallery.loadSamples();
-      const status = await get("/api/report");
-      showReport(status);
-      gallery.markSuspects(status.report?.suspects ?? []);
+      reportLater($("report").hidden ? 0 : REST);
     } else {
       $("report").hidden = true;
     }
@@ -62,6 +61,21 @@ async function load() {
     else banner(error.message);
     return false;
   }
+}
+
+// The report judges every sample by all the others, which takes a small board seconds: it waits for a pause.
+let reportTimer = 0;
+function reportLater(delay) {
+  clearTimeout(reportTimer);
+  reportTimer = setTimeout(loadReport, delay);
+}
+
+async function loadReport() {
+  if (teach.isTeaching()) return reportLater(REST);
+  const status = await get("/api/report").catch(() => null);
+  if (!status) return undefined;
+  showReport(status);
+  return gallery.markSuspects(status.report?.suspects ?? []);
 }
 
 function showGate() {

@@ -40,6 +40,11 @@ class Browser:
         self.driver.get(url)
         self.wait(lambda: self.one("#main").is_displayed())
 
+    def narrow(self) -> None:
+        """Take the size of a phone."""
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
     def one(self, selector: str) -> Any:
         """Find an element."""
         return self.driver.find_element("css selector", selector)
@@ -112,6 +117,7 @@ def browser(chromium: Any) -> Iterator[Browser]:
     yield Browser(chromium)
     chromium.get("about:blank")
     chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chromium.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
 
 
 def teach_two(browser: Browser, scene: Scene) -> None:
@@ -234,6 +240,28 @@ def test_it_works_by_keyboard_alone(browser: Browser, serve: Serve, scene: Scene
     browser.wait(lambda: client.counts()["mug"] == taught)
 
 
+def test_a_finger_that_holds_teaches_until_it_lifts(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """On a phone: no menu, no scrolling, and it stops when the finger leaves."""
+    server, client = serve()
+    client.do("/api/labels/add", label="mug")
+    client.look()
+    browser.narrow()
+    browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    browser.visit(server.url)
+    browser.wait(lambda: browser.row("mug"))
+    place = browser.driver.execute_script(
+        "const b = document.querySelector('.hold').getBoundingClientRect();"
+        "return {x: b.x + b.width / 2, y: b.y + b.height / 2}"
+    )
+    browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [place]})
+    browser.wait(lambda: client.counts()["mug"] >= 3)
+    browser.driver.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    browser.wait(lambda: not browser.one("#recording").is_displayed())
+    taught = client.counts()["mug"]
+    client.look()
+    assert client.counts()["mug"] == taught
+
+
 def test_the_link_signs_a_browser_in(browser: Browser, serve: Serve, scene: Scene) -> None:
     """Without it there is a gate and nothing else; with it the key leaves the address bar at once."""
     server, _ = serve(sign_in=True)
@@ -265,10 +293,7 @@ def test_every_control_is_large_enough_for_a_thumb(browser: Browser, serve: Serv
     server, client = serve()
     client.teach("mug", 2)
     client.do("/api/labels/add", label="a label with a name that is much too long for a phone")
-    browser.driver.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True},
-    )
+    browser.narrow()
     browser.visit(server.url)
     browser.wait(lambda: browser.one("#grid li").is_displayed())
     small = browser.driver.execute_script(

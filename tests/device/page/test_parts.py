@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from device.cameras import Frame
 from device.page.doubts import Doubts, doubt_of
 from device.page.latest import Closed, Latest
+from device.page.loop import Loop
 from device.page.verdict import Verdict
 
 
@@ -139,3 +141,33 @@ def test_frames_like_one_just_taught_leave_the_queue() -> None:
     doubts.offer(embedding(1), verdict(0.5), lambda: b"other")
     doubts.drop_like(embedding(0))
     assert [item.jpeg for item in doubts.items()] == [b"other"]
+
+
+class Slow:
+    """A learner whose every prediction takes a second of the test's own clock."""
+
+    def __init__(self) -> None:
+        self.now, self.judged = 100.0, 0
+
+    def embed_one(self, image: object) -> NDArray[np.float32]:
+        """Embed in no time."""
+        return embedding(0)
+
+    def scores(self, _: object) -> tuple[dict[str, float], bool]:
+        """Predict slowly."""
+        self.now += 1.0
+        self.judged += 1
+        return {"a": 1.0, "b": 0.0}, True
+
+
+def test_slow_solves_do_not_keep_frames_from_being_taught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a button is held on a small board, three quarters of the time are the frames'."""
+    learner = Slow()
+    loop = Loop(lambda: pytest.fail("opened"), learner, Doubts(), lambda: None, clock=lambda: learner.now)  # type: ignore[arg-type]
+    for number in range(40):
+        learner.now += 0.1
+        loop._see(Frame(np.zeros((8, 8, 3), np.uint8), 0.0, number, "test"))
+        assert loop.moment is not None
+        assert loop.moment.number == number + 1
+        assert loop.moment.verdict is not None
+    assert learner.judged == 2
