@@ -109,11 +109,15 @@ def _compile(twin: Path) -> Path | None:
 
 def _source(model: str, photos: Path | None) -> TrainedModel:
     from converters import TrainedModel
+    from converters.source import is_trained_model
+    from converters.tensorflow import import_tensorflow
 
     from ..backbones import BACKBONES, load_backbone
 
     folder = Path(model)
     if folder.is_dir():
+        if is_trained_model(folder):
+            import_tensorflow()  # quietly, before Keras does it aloud
         return TrainedModel.load(folder, photos_root=photos)
     if folder.exists():
         raise BackboneError(
@@ -123,6 +127,7 @@ def _source(model: str, photos: Path | None) -> TrainedModel:
         raise BackboneError(
             f"there is no folder {model}, and no backbone of that name; backbones are: {', '.join(BACKBONES)}, keras:NAME"
         )
+    import_tensorflow()
     backbone, preprocessing = load_backbone(model)
     return TrainedModel(backbone, model, preprocessing, (), None, (), {})
 
@@ -163,7 +168,7 @@ def _table(report: ConversionReport, compiled: Path | None) -> str:
     console = Console()
     with console.capture() as capture:
         console.print(table)
-    return capture.get().rstrip()
+    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
 
 
 def _rows(report: ConversionReport, compiled: Path | None) -> Iterator[tuple[str, str]]:

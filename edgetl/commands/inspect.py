@@ -50,7 +50,7 @@ def _text(found: Inspection) -> str:
         console.print(facts)
         if found.signatures:
             console.print(table)
-    return capture.get().rstrip()
+    return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())
 
 
 def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
