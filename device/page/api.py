@@ -137,10 +137,10 @@ class _Api:
         return await _answer(self._page.queue)
 
     async def doubt(self, request: Request) -> Response:
-        picture = self._page.doubts.picture(request.path_params["id"])
-        if picture is None:
+        doubt = self._page.doubts.get(request.path_params["id"])
+        if doubt is None:
             raise Refusal(404, "this frame has left the queue")
-        return _jpeg(picture)
+        return _jpeg(doubt.jpeg)
 
     async def export(self, request: Request) -> Response:
         folder = tempfile.TemporaryDirectory(prefix="edgetl-")

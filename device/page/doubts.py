@@ -69,7 +69,7 @@ class Doubts:
         self._limit = limit
         self._lock = threading.Lock()
         self._items: dict[int, Doubt] = {}
-        self._left: deque[tuple[int, bytes]] = deque(maxlen=limit)  # pages still ask for these
+        self._left: dict[int, Doubt] = {}
         self._done: deque[NDArray[np.float32]] = deque(maxlen=_REMEMBERED)
         self._next = 1
 
@@ -108,22 +108,15 @@ class Doubts:
             return sorted(self._items.values(), key=lambda item: (-item.doubt, item.id))
 
     def get(self, number: int) -> Doubt | None:
-        """Give one frame, or None when it has left the queue."""
+        """Give a frame that can be answered, also one that left for a better one a moment ago; else None."""
         with self._lock:
-            return self._items.get(number)
-
-    def picture(self, number: int) -> bytes | None:
-        """Give the JPEG of a frame, also of one that has left the queue a moment ago; None when it is gone."""
-        with self._lock:
-            item = self._items.get(number)
-            return item.jpeg if item is not None else dict(self._left).get(number)
+            return self._items.get(number) or self._left.get(number)
 
     def settle(self, number: int) -> None:
         """Take a frame that was answered or skipped out of the queue; its like will not be asked again."""
         with self._lock:
-            item = self._items.get(number)
+            item = self._items.pop(number, None) or self._left.pop(number, None)
             if item is not None:
-                self._leave(number)
                 self._done.append(item.unit)
                 self.version += 1
 
@@ -158,13 +151,17 @@ class Doubts:
         """Empty the queue."""
         with self._lock:
             self._items.clear()
+            self._left.clear()
             self.version += 1
 
     def __len__(self) -> int:
         return len(self._items)
 
     def _leave(self, number: int) -> None:
-        self._left.append((number, self._items.pop(number).jpeg))
+        # pages still show it: it can be seen and answered until as many others have left
+        self._left[number] = self._items.pop(number)
+        while len(self._left) > self._limit:
+            del self._left[min(self._left)]
 
     def _most_like(self, unit: NDArray[np.float32]) -> Doubt | None:
         near = max(self._items.values(), key=lambda item: float(unit @ item.unit), default=None)

@@ -198,6 +198,7 @@ class Lessons:
                 image = read_photo(doubt.jpeg)  # for the thumbnail
                 self._learner.learn_one(image, label, "page: was unsure", embedding=doubt.embedding)
             self._doubts.settle(number)
+            self._doubts.drop_like(doubt.embedding)
             self._drafts.discard(label)
         self.release()
 

@@ -103,6 +103,21 @@ def test_of_frames_alike_the_most_doubtful_stays() -> None:
     assert [item.jpeg for item in doubts.items()] == [b"more"]
 
 
+def test_a_frame_that_left_for_a_better_one_can_still_be_answered() -> None:
+    """The page that shows it may be a moment behind; once answered, it and its like are gone."""
+    doubts = Doubts(limit=2)
+    doubts.offer(embedding(0), verdict(0.7), lambda: b"first")
+    doubts.offer(embedding(0), verdict(0.5), lambda: b"better")
+    left = doubts.get(1)
+    assert left is not None
+    assert left.jpeg == b"first"
+    doubts.settle(1)
+    assert doubts.get(1) is None
+    for place in range(1, 9):
+        doubts.offer(embedding(place), verdict(0.5 + 0.001 * (9 - place)), lambda: b"more")
+    assert sum(doubts.get(number) is not None for number in range(50)) <= 4
+
+
 def test_the_queue_is_bounded_and_keeps_the_most_doubtful() -> None:
     """However long nobody looks."""
     doubts = Doubts(limit=10)
