@@ -93,10 +93,18 @@ def inline_curve(result: FieldResult, size: Size = WIDE) -> str:
 
 
 def standalone_curve(result: FieldResult) -> str:
-    """Draw the curve as a file of its own, with light and dark colours and a card behind it."""
-    style = f"<style>.curve {{ {LIGHT} }}\n@media (prefers-color-scheme: dark) {{ .curve {{ {DARK} }} }}\n{STYLE}</style>"
-    card = '<rect width="100%" height="100%" rx="10" style="fill: var(--card)"/>'
-    return _svg(result, WIDE, ' xmlns="http://www.w3.org/2000/svg"', style + card) + "\n"
+    """Draw the curve as a file of its own, with a title, light and dark colours and a card behind it."""
+    style = (
+        f"<style>.curve {{ {LIGHT} }}\n"
+        f"@media (prefers-color-scheme: dark) {{ .curve {{ {DARK} }} }}\n{STYLE}"
+        ".curve .card { fill: var(--card); stroke: var(--line); }\n"
+        ".curve .title { font-size: 17px; font-weight: 650; }</style>"
+    )
+    counts = sum(sum(row) for row in result["confusion_after"])
+    title = f"Right answers in the field, on {counts} solar cells that were never taught"
+    card = '<rect class="card" x="-27.5" y="-55.5" rx="12" width="{}" height="{}"/>'
+    head = f'{style}{card}<text class="title" x="0" y="-20">{title}</text>'
+    return _svg(result, WIDE, ' xmlns="http://www.w3.org/2000/svg"', head, (28, 56, 28, 16)) + "\n"
 
 
 def always_share(result: FieldResult) -> tuple[str, float]:
@@ -111,14 +119,23 @@ def percent(share: float, digits: int = 0) -> str:
     return f"{100 * share:.{digits}f}"
 
 
-def _svg(result: FieldResult, size: Size, attributes: str, head: str) -> str:
+def _svg(
+    result: FieldResult,
+    size: Size,
+    attributes: str,
+    head: str,
+    margin: tuple[int, int, int, int] = (0, 0, 0, 0),
+) -> str:
     taught = [step["taught"] for step in result["steps"]]
     lines = _lines(result)
     plot = Plot(size, taught[-1], min(min(line.shares) for line in lines))
-    height = int(plot.base + 34 + (len(lines) + bool(result["spread"])) * _ROW)
+    left, above, right, below = margin
+    width = size.width + left + right
+    height = int(plot.base + 34 + (len(lines) + bool(result["spread"])) * _ROW) + above + below
+    box = f"{-left} {-above} {width} {height}"
     parts = [
-        f'<svg{attributes} class="curve" viewBox="0 0 {size.width} {height}" role="img" aria-label="{_spoken(result)}">',
-        head,
+        f'<svg{attributes} class="curve" viewBox="{box}" role="img" aria-label="{_spoken(result)}">',
+        head.replace('width="{}" height="{}"', f'width="{width - 1}" height="{height - 1}"'),
         *_grid(plot, taught),
         _band(plot, result),
         *_always(plot, result),

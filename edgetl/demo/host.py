@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..errors import EdgetlError
 from .cache import versions
 from .data import LABELS
@@ -90,7 +91,7 @@ def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Prog
         model_bytes=conversion.sizes["total"],
         memory_bytes=conversion.sizes["memory"],
         seconds={"finetune": round(trained - start, 1), "convert": round(done - trained, 1)},
-        versions=versions(PACKAGES),
+        versions=versions(PACKAGES) | {"edgetl": __version__},
         when=time.strftime("%Y-%m-%d %H:%M"),
     )
     (folder / RESULT).write_text(json.dumps(result, indent=1), encoding="utf-8")

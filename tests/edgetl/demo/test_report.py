@@ -135,7 +135,7 @@ def test_every_point_of_the_curve_lies_on_the_paper(worst: float) -> None:
     box = [float(part) for part in re.search(r'viewBox="([^"]+)"', picture)[1].split()]  # type: ignore[index]
     centres = re.findall(r'<circle [^>]*cx="([\d.-]+)" cy="([\d.-]+)"', picture)
     assert len(centres) == 4
-    assert all(0 <= float(x) <= box[2] and 0 <= float(y) <= box[3] for x, y in centres)
+    assert all(0 <= float(x) <= box[0] + box[2] and 0 <= float(y) <= box[1] + box[3] for x, y in centres)
 
 
 def test_the_reference_line_is_the_commonest_label_of_the_field() -> None:
