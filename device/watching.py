@@ -1,4 +1,4 @@
-"""Watching a camera: a prediction a frame, smoothed over a few, with an eye on whether the scene still fits."""
+"""Watching a camera: a prediction a frame, smoothed over a few."""
 
 from __future__ import annotations
 
@@ -12,8 +12,6 @@ from .cameras import Frame
 from .learner import Learner
 
 UNKNOWN = "unknown"
-DRIFT_FRAMES = 100  # looked back upon
-DRIFT_SHARE = 0.6  # of them unlike anything taught, where 0.05 is expected of what was taught
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,7 @@ class Sighting:
         best: The most probable label in any case.
         probability: Of `best`.
         known: Whether `label` is `best`.
+        familiar: Whether the frame is like what was taught, whatever the threshold.
         scores: The best few labels with their probabilities, descending.
         truth: The photo's folder, where the source has labelled folders.
         embed_ms: Time preprocessing and backbone took.
@@ -43,6 +42,7 @@ class Sighting:
     best: str
     probability: float
     known: bool
+    familiar: bool
     scores: dict[str, float]
     truth: str | None
     embed_ms: float
@@ -83,30 +83,6 @@ class Smoother:
         return averages, 2 * sum(self._known) >= count
 
 
-class Drift:
-    """Notice when most frames have become unlike what was taught: other light, a moved or dirty camera.
-
-    Example:
-        >>> drift = Drift(frames=4)
-        >>> [drift.add(known) for known in (True, False, False, False, False)]
-        [False, False, False, True, False]
-    """
-
-    def __init__(self, frames: int = DRIFT_FRAMES, share: float = DRIFT_SHARE) -> None:
-        self._known: deque[bool] = deque(maxlen=frames)
-        self._share = share
-        self._told = False
-
-    def add(self, known: bool) -> bool:
-        """Take in a frame; give True once each time most of the last frames have become unknown."""
-        self._known.append(known)
-        if len(self._known) < (self._known.maxlen or 0):
-            return False
-        unknown = self._known.count(False) / len(self._known)
-        told, self._told = self._told, unknown >= self._share
-        return self._told and not told
-
-
 def watch(
     learner: Learner, frames: Iterable[Frame], *, smooth: int = 1, threshold: float = 0.0, best_few: int = 5
 ) -> Iterator[Sighting]:
@@ -125,14 +101,14 @@ def watch(
         embedding = learner.embed_one(frame.image)
         middle = time.perf_counter()
         scores, known = learner.scores(embedding)
-        averages, known = smoother.add(scores, known)
+        averages, familiar = smoother.add(scores, known)
         best, probability = max(averages.items(), key=lambda item: item[1])
-        known = known and probability >= threshold
+        known = familiar and probability >= threshold
         label = best if known else UNKNOWN
         listed = sorted(averages.items(), key=lambda item: -item[1])[:best_few]
         done = time.perf_counter()
         yield Sighting(
-            frame.index, frame.time, frame.source, label, best, probability, known, dict(listed), frame.label,
+            frame.index, frame.time, frame.source, label, best, probability, known, familiar, dict(listed), frame.label,
             1e3 * (middle - start), 1e3 * (done - middle), label != before,
         )  # fmt: skip
         before = label

@@ -239,7 +239,10 @@ def _writable(path: Path) -> bool:
 
 
 def _uri(path: Path, mode: str) -> str:
-    return f"{path.absolute().as_uri()}?mode={mode}"
+    quoted = str(path.absolute())  # Path.as_uri would import urllib for these three characters
+    for character in "%?#":
+        quoted = quoted.replace(character, f"%{ord(character):02x}")
+    return f"file:{quoted}?mode={mode}"
 
 
 def _connect(uri: str) -> sqlite3.Connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -14,6 +15,7 @@ from .options import camera_options, json_option
 from .session import learner_options, open_learner, open_source, plural, say
 
 if TYPE_CHECKING:
+    from device.heads.drift import Drift
     from device.hooks import Hook
     from device.watching import Sighting
 
@@ -68,7 +70,11 @@ def command(as_json: bool, **options: Any) -> None:
       edgetl run mugs.tflite --camera rtsp://door/stream --on visitor ./ring.sh
       edgetl run mugs.tflite --camera photos/ --json
     """
-    from device.watching import Drift, watch
+    # A head as small as a device's is solved in no time by one thread; BLAS's idle ones would only spin beside the
+    # backbone's. It counts only while NumPy is not imported yet.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from device.heads.drift import Drift
+    from device.watching import watch
 
     with ExitStack() as stack:
         hooks = _hooks(stack, options)
@@ -87,11 +93,19 @@ def command(as_json: bool, **options: Any) -> None:
                 summary.add(sighting)
                 for hook in hooks:
                     hook.seen(sighting)
-                if drift.add(sighting.known):
+                if _begins_to_drift(drift, sighting):
                     say(DRIFT)
         except KeyboardInterrupt:
             pass  # the way to end watching
     say(summary.text())
+
+
+def _begins_to_drift(drift: Drift, sighting: Sighting) -> bool:
+    from device.heads import Prediction
+
+    before = drift.state.drifted
+    seen = Prediction(sighting.best, sighting.probability, sighting.familiar, sighting.scores)
+    return drift.update(seen).drifted and not before
 
 
 class Summary:

@@ -311,6 +311,14 @@ def test_a_newer_file_is_refused_politely_and_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
+    """What means something in an address is taken as it is."""
+    for name in ("50%.db", "why?.db", "#1.db", "my mugs ☕.db", "a%3fb.db", "x?mode=memory"):
+        with Store.open(tmp_path / name, IDENTITY) as store:
+            store.learn([new("mug")])
+        assert (tmp_path / name).stat().st_size > 0
+
+
 def test_an_empty_file_becomes_a_state_and_a_crash_while_creating_is_survived(path: Path) -> None:
     """What a kill between making the file and its tables leaves is taken as new."""
     path.touch()

@@ -195,6 +195,15 @@ def test_run_smooths_over_frames_and_calls_the_improbable_unknown(taught: Path) 
     assert done.stdout.count("unknown (nearest: red)") == 3
 
 
+def test_run_says_once_when_the_scene_is_no_longer_what_was_taught(model: Path) -> None:
+    """Most frames unlike anything taught: other light, a moved camera."""
+    for scene in ("red", "orange"):
+        asked("teach", model, scene, "--camera", f"fake:{scene}", "--frames", 20)
+    done = edgetl("run", model, "--camera", "fake:red*60,black*300,end")
+    assert done.stderr.count("unlike anything that was taught") == 1
+    assert edgetl("run", model, "--camera", "fake:red*60,end").stderr.count("unlike anything") == 0
+
+
 def test_run_counts_right_answers_on_labelled_folders(model: Path, photos: Path) -> None:
     """A folder a label is a test set."""
     asked("teach", model, "--photos", photos)
