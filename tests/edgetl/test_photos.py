@@ -1,0 +1,141 @@
+"""Folders of photos: what is found, how it is cut, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgetl.errors import PhotosError
+from edgetl.photos import TEST, TRAINING, VALIDATION, find_photos, split_photos
+
+
+def fill(root: Path, counts: dict[str, int], start: int = 0) -> Path:
+    """Write files with distinct content that look like photos by their names."""
+    for label, count in counts.items():
+        (root / label).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            (root / label / f"{start + number:03d}.jpg").write_text(f"{label} {start + number}")
+    return root
+
+
+def test_labels_are_sorted_and_may_have_spaces_and_any_script(tmp_path: Path) -> None:
+    """Folder names are labels, never in directory order."""
+    fill(tmp_path, {"茶碗": 1, "rosa canina": 2, "Löwe": 3})
+    assert find_photos(tmp_path).counts() == {"Löwe": 3, "rosa canina": 2, "茶碗": 1}
+
+
+def test_a_decomposed_umlaut_is_the_composed_label(tmp_path: Path) -> None:
+    """MacOS writes folder names in the former form."""
+    fill(tmp_path, {"Lo\u0308we": 1, "b": 1})
+    assert find_photos(tmp_path).labels == ("Löwe", "b")
+
+
+def test_what_is_no_photo_is_ignored_and_counted(tmp_path: Path) -> None:
+    """Hidden files, other suffixes, nested and empty folders are told of."""
+    fill(tmp_path, {"a": 2, "b": 2, "empty": 0, "a/nested": 1})
+    (tmp_path / "a" / ".hidden.jpg").touch()
+    (tmp_path / "a" / "notes.txt").touch()
+    (tmp_path / "loose.jpg").touch()
+    found = find_photos(tmp_path)
+    assert found.counts() == {"a": 2, "b": 2}
+    assert found.ignored == 2
+    told = " ".join(found.warnings)
+    assert all(word in told for word in ("2 files", "outside", "nested", "empty"))
+
+
+def test_an_empty_folder_is_refused_with_what_was_expected(tmp_path: Path) -> None:
+    """A folder for each class is expected."""
+    with pytest.raises(PhotosError, match="folder for each class"):
+        find_photos(tmp_path)
+
+
+def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
+    """Both by name."""
+    (tmp_path / "file").touch()
+    for name in ("none", "file"):
+        with pytest.raises(PhotosError, match=name):
+            find_photos(tmp_path / name)
+
+
+def test_one_class_only_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    """There is nothing to tell apart."""
+    with pytest.raises(PhotosError, match="background"):
+        split_photos(find_photos(fill(tmp_path, {"mug": 5})))
+
+
+def test_a_class_of_one_photo_stays_in_training_and_is_told_of(tmp_path: Path) -> None:
+    """It can be learned from but not judged."""
+    cut = split_photos(find_photos(fill(tmp_path, {"mug": 10, "rare": 1})))
+    assert cut.counts(TRAINING) == {"mug": 8, "rare": 1}
+    assert any("rare" in warning for warning in cut.warnings)
+
+
+def test_the_cut_is_stratified_seeded_and_independent_of_other_classes(tmp_path: Path) -> None:
+    """Another class more changes nothing for the others."""
+    fill(tmp_path, {"a": 20, "b": 10})
+    before = split_photos(find_photos(tmp_path), 0.2, seed=3)
+    assert before.counts(VALIDATION) == {"a": 4, "b": 2}
+    fill(tmp_path, {"c": 10})
+    after = split_photos(find_photos(tmp_path), 0.2, seed=3)
+    assert set(before.part(VALIDATION)) <= set(after.part(VALIDATION))
+    assert split_photos(find_photos(tmp_path), 0.2, seed=4).part(VALIDATION) != after.part(VALIDATION)
+
+
+def test_train_val_and_test_folders_give_the_parts(tmp_path: Path) -> None:
+    """No cut is made then."""
+    for start, part in enumerate(("train", "val", "test")):
+        fill(tmp_path / part, {"a": 3, "b": 2}, start=10 * start)
+    cut = split_photos(find_photos(tmp_path))
+    assert [cut.counts(part) for part in (TRAINING, VALIDATION, TEST)] == [{"a": 3, "b": 2}] * 3
+
+
+def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
+    """Folders that hold photos are classes whatever their names."""
+    assert find_photos(fill(tmp_path, {"train": 3, "test": 2})).labels == ("test", "train")
+
+
+def test_a_split_file_gives_the_parts(tmp_path: Path) -> None:
+    """Photos it does not name are left out, and told of."""
+    fill(tmp_path / "photos", {"a": 3, "b": 3})
+    rows = ["path,part", "a/000.jpg,train", "b/000.jpg,train", "a/001.jpg,val"]
+    (tmp_path / "split.csv").write_text("\n".join(rows))
+    cut = split_photos(find_photos(tmp_path / "photos", tmp_path / "split.csv"))
+    assert cut.counts(TRAINING) == {"a": 1, "b": 1}
+    assert cut.counts(VALIDATION) == {"a": 1, "b": 0}
+    assert any("3 photos" in warning for warning in cut.warnings)
+
+
+@pytest.mark.parametrize("row", ["a/000.jpg,later", "a/000.jpg", "a/999.jpg,train", "../secret.jpg,train"])
+def test_a_wrong_split_file_is_refused(tmp_path: Path, row: str) -> None:
+    """Unknown parts, missing columns, and photos that are not in the folder."""
+    fill(tmp_path / "photos", {"a": 3, "b": 3})
+    (tmp_path / "split.csv").write_text(row)
+    with pytest.raises(PhotosError):
+        find_photos(tmp_path / "photos", tmp_path / "split.csv")
+
+
+def test_copies_do_not_judge_what_they_taught(tmp_path: Path) -> None:
+    """A photo that stands in training and validation is taken out of validation."""
+    fill(tmp_path / "train", {"a": 3, "b": 3})
+    fill(tmp_path / "val", {"a": 3, "b": 1}, start=2)
+    cut = split_photos(find_photos(tmp_path))
+    assert cut.counts(TRAINING) == {"a": 3, "b": 3}
+    assert cut.counts(VALIDATION) == {"a": 2, "b": 0}
+
+
+def test_the_same_photo_in_two_classes_is_left_out_of_both(tmp_path: Path) -> None:
+    """Its label is unknown."""
+    fill(tmp_path, {"a": 3, "b": 3})
+    (tmp_path / "b" / "copy.jpg").write_bytes((tmp_path / "a" / "000.jpg").read_bytes())
+    found = find_photos(tmp_path)
+    assert found.counts() == {"a": 2, "b": 3}
+    assert any("two classes" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize("part", [-0.1, 1.0, float("nan")])
+def test_an_impossible_validation_part_is_refused(tmp_path: Path, part: float) -> None:
+    """It lies between 0 and 0.9."""
+    found = find_photos(fill(tmp_path, {"a": 3, "b": 3}))
+    with pytest.raises(PhotosError, match="validation"):
+        split_photos(found, part)

@@ -1,0 +1,209 @@
+"""Fine-tuning from end to end, on a tiny backbone and synthetic photos."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("tensorflow", reason="fine-tuning needs TensorFlow")
+
+from converters.source import TrainedModel
+from device.errors import StorageError
+from edgetl import finetune
+from edgetl.cli import main
+from edgetl.errors import OutputExistsError, PhotosError, TrainingError
+from edgetl.evaluate import evaluate, tabulate
+from edgetl.training import Augmentation, Settings
+from edgetl.training import features as features_module
+from edgetl.training.head import balance
+from tests import tiny
+
+SETTINGS = Settings(
+    backbone="tiny",
+    resize="squash",
+    head_epochs=100,
+    epochs=3,
+    blocks=1,
+    batch=8,
+    augmentation=Augmentation(copies=1),
+)
+
+
+@pytest.fixture(autouse=True)
+def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import keras
+
+    from edgetl.training import run
+
+    def load(_name: str, resize: str) -> tuple[Any, Any]:
+        layers = tiny.backbone()
+        return keras.Model(layers.inputs[0], layers.outputs[0]), tiny.PREPROCESSING
+
+    monkeypatch.setattr(run, "load_backbone", load)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Twelve photos of each of three colours, one label with a space and an umlaut."""
+    tiny.write_photos(tmp_path / "photos")
+    (tmp_path / "photos" / "red").rename(tmp_path / "photos" / "rötlich rund")
+    return tmp_path / "photos"
+
+
+def test_a_folder_of_photos_becomes_a_trained_model(photos: Path, tmp_path: Path) -> None:
+    """Labels sorted, metrics and curve beside it, and it is right about the photos."""
+    outcome = finetune(photos, tmp_path / "out", SETTINGS)
+    model = TrainedModel.load(tmp_path / "out")
+    assert model.labels == ("blue", "green", "rötlich rund")
+    assert json.loads((tmp_path / "out" / "metrics.json").read_text())["labels"] == list(model.labels)
+    assert (tmp_path / "out" / "curve.png").read_bytes().startswith(b"\x89PNG")
+    assert outcome.metrics["epochs"]["blocks"] >= 1
+    assert evaluate(tmp_path / "out", photos).accuracy >= 0.9
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "photos"]
+
+
+def test_the_same_seed_gives_the_same_model(photos: Path, tmp_path: Path) -> None:
+    """Head and last blocks, to the last bits of float32."""
+    one, two = (finetune(photos, tmp_path / name, SETTINGS).model for name in ("one", "two"))
+    for first, second in zip(_weights(one), _weights(two), strict=True):
+        assert np.allclose(first, second, atol=1e-6)
+
+
+@pytest.mark.parametrize("stage", ["features", "blocks"])
+def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
+    photos: Path, tmp_path: Path, stage: str
+) -> None:
+    """Interrupted in the features or in the second epoch of the blocks."""
+    whole = finetune(photos, tmp_path / "whole", SETTINGS).model
+
+    def interrupt(at: str, done: int, total: int, note: str) -> None:
+        if at == stage and done > total // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(photos, tmp_path / "out", SETTINGS, progress=interrupt)
+    assert not (tmp_path / "out").exists()
+    outcome = finetune(photos, tmp_path / "out", SETTINGS)
+    assert outcome.metrics["resumed"]
+    for first, second in zip(_weights(whole), _weights(outcome.model), strict=True):
+        assert np.allclose(first, second, atol=1e-5)
+
+
+def test_an_interrupted_run_is_not_continued_with_other_settings(photos: Path, tmp_path: Path) -> None:
+    """It says what differs; --restart begins anew."""
+
+    def interrupt(at: str, done: int, total: int, note: str) -> None:
+        if at == "blocks":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        finetune(photos, tmp_path / "out", SETTINGS, progress=interrupt)
+    with pytest.raises(TrainingError, match=r"rate was .* --restart"):
+        finetune(photos, tmp_path / "out", SETTINGS, rate=1e-3)
+    assert not finetune(photos, tmp_path / "out", SETTINGS, rate=1e-3, restart=True).metrics["resumed"]
+
+
+def test_photos_that_cannot_be_read_are_left_out_by_name(photos: Path, tmp_path: Path) -> None:
+    """A text named .jpg and a photo that was cut off."""
+    (photos / "blue" / "text.jpg").write_text("not a photo")
+    cut = next((photos / "green").iterdir())
+    cut.write_bytes(cut.read_bytes()[:100])
+    outcome = finetune(photos, tmp_path / "out", SETTINGS, blocks=0)
+    assert len(outcome.metrics["skipped"]) == 2
+    assert "text.jpg" in " ".join(outcome.warnings)
+
+
+def test_a_folder_of_damaged_photos_is_refused(photos: Path, tmp_path: Path) -> None:
+    """Something else is wrong then."""
+    for path in photos.rglob("*.png"):
+        path.write_text(f"damaged {path}")
+    with pytest.raises(PhotosError, match="cannot be read"):
+        finetune(photos, tmp_path / "out", SETTINGS)
+
+
+def test_nothing_is_overwritten_without_force_and_foreign_folders_never(photos: Path, tmp_path: Path) -> None:
+    """--force replaces a trained model, and only that."""
+    finetune(photos, tmp_path / "out", SETTINGS, blocks=0)
+    with pytest.raises(OutputExistsError, match="--force"):
+        finetune(photos, tmp_path / "out", SETTINGS, blocks=0)
+    finetune(photos, tmp_path / "out", SETTINGS, blocks=0, force=True)
+    with pytest.raises(OutputExistsError, match="no trained model"):
+        finetune(photos, photos, SETTINGS, blocks=0, force=True)
+
+
+def test_class_weights_help_the_rare_class() -> None:
+    """Uneven classes count alike in the loss."""
+    assert balance(np.array([0] * 9 + [1]), 2, True).tolist() == [10 / 18, 5.0]
+    assert balance(np.array([0] * 9 + [1]), 2, False).tolist() == [1.0, 1.0]
+
+
+def test_a_full_disk_is_said_while_features_are_written(tmp_path: Path) -> None:
+    """/dev/full refuses every byte, as a full disk does."""
+    (tmp_path / "features.bin").symlink_to("/dev/full")
+    with pytest.raises(StorageError, match="free some space"):
+        features_module._append(tmp_path, features_module._State(), np.ones((2, 3), np.float32))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"rate": float("nan")}, {"batch": 0}, {"blocks": -1}, {"resize": "stretch"}, {"validation": 1.5}],
+)
+def test_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
+    """Each names the range."""
+    with pytest.raises(TrainingError, match="must be"):
+        Settings(**change)
+
+
+def test_the_command_tells_what_it_made_and_the_next_step(photos: Path, tmp_path: Path) -> None:
+    """On stdout, for people and as JSON."""
+    out = str(tmp_path / "out")
+    arguments = [
+        "finetune",
+        str(photos),
+        "--out",
+        out,
+        "--head-only",
+        "--head-epochs",
+        "100",
+        "--resize",
+        "squash",
+    ]
+    told = CliRunner().invoke(main, arguments)
+    assert told.exit_code == 0, told.output
+    assert "edgetl convert" in told.stdout
+    read = CliRunner().invoke(main, [*arguments, "--force", "--json"])
+    assert json.loads(read.stdout)["out"] == out
+    judged = CliRunner().invoke(main, ["evaluate", out, str(photos), "--json"])
+    assert json.loads(judged.stdout)["accuracy"] > 0.5  # a third is chance
+
+
+def test_the_command_refuses_one_class_without_a_traceback(photos: Path, tmp_path: Path) -> None:
+    """Exit code 1 and the next step."""
+    for label in ("blue", "green"):
+        for path in (photos / label).iterdir():
+            path.unlink()
+    told = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(tmp_path / "out")])
+    assert told.exit_code == 1
+    assert "background" in told.stderr
+    assert "Traceback" not in told.stderr
+
+
+def test_tabulate_equals_scikit_learn() -> None:
+    """Accuracy, balanced accuracy and confusion."""
+    metrics = pytest.importorskip("sklearn.metrics")
+    chooser = np.random.default_rng(0)
+    given, said = chooser.choice(list("abc"), (2, 200)).tolist()
+    ours = tabulate(given, said)
+    assert ours.accuracy == pytest.approx(metrics.accuracy_score(given, said))
+    assert ours.balanced_accuracy == pytest.approx(metrics.balanced_accuracy_score(given, said))
+    assert (ours.confusion == metrics.confusion_matrix(given, said)).all()
+
+
+def _weights(model: TrainedModel) -> list[np.ndarray]:
+    assert model.head is not None
+    return [*model.backbone.get_weights(), *model.head]
