@@ -119,19 +119,21 @@ test_tools=(pytest hypothesis)
 fetch litert device,serve,gpio,mqtt "${test_tools[@]}"
 fetch tflite-runtime tflite-runtime,serve,gpio,mqtt "tflite-runtime>=2.14,<3" "${test_tools[@]}"
 make_model
-"$python" "$here/make_photos.py" "$cache/photos"
+
+(cd "$repository" && "$python" -m scripts.pi.make_photos "$cache/photos")
 cp "$model" "$cache/model.tflite"
+say "the whole round on the host, to compare with"
+(cd "$repository" && EDGETL_RUNTIME=litert "$python" "$here/round.py" "$cache/photos" "$cache/model.tflite" "$cache/expected.json") \
+    > "$cache/host.log" 2>&1 || { cat "$cache/host.log" >&2; exit 1; }
 
-say "installing the wheel in the Pi, from aarch64 wheels, offline"
-enter litert /pi/install.sh litert device,serve,gpio,mqtt "${test_tools[@]}"
-enter tflite-runtime /pi/install.sh tflite-runtime tflite-runtime,serve,gpio,mqtt "${test_tools[@]}"
-
-say "a whole round, then the device tests, on both runtimes at once"
-status=0
+say "in the Pi, on both runtimes at once: install the wheel offline, a whole round, the device tests"
+status=0 jobs=()
 for name in litert tflite-runtime; do
-    (enter "$name" /pi/round.sh "$name" && enter "$name" /pi/tests.sh "$name") &
-    jobs_started+=("$!")
+    extras=$([ "$name" = litert ] && echo device || echo tflite-runtime),serve,gpio,mqtt
+    (enter "$name" /pi/install.sh "$name" "$extras" "${test_tools[@]}" && enter "$name" /pi/round.sh "$name" \
+        && enter "$name" /pi/tests.sh "$name") &
+    jobs+=("$!")
 done
-for job in "${jobs_started[@]}"; do wait "$job" || status=1; done
+for job in "${jobs[@]}"; do wait "$job" || status=1; done
 say "$([ "$status" = 0 ] && echo passed || echo FAILED) in $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s, under emulation"
 exit "$status"

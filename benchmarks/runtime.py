@@ -1,0 +1,94 @@
+"""What does our embedding cost above the bare interpreter? At most 3 %, preprocessing apart.
+
+``python -m benchmarks.runtime MODEL [--pairs 400] [--threads N ...] [--out FILE]``
+
+Bare and ours run in turn in one process, on interpreters of their own, so that what else the machine does
+falls on both alike. The figure is the median of the ratios of neighbours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.embedder import Embedder
+from device.modelfile import ModelFile
+from device.runtime import open_interpreter
+
+from .machine import machine_info, percentiles, warn_of_noise, write_result
+
+LIMIT = 1.03
+
+
+def measure(path: Path, threads: int, pairs: int, warm_up: int = 20, seed: int = 0) -> dict[str, Any]:
+    """Time `pairs` of bare and our passes of the model file at `path`."""
+    model = ModelFile.open(path)
+    sides = model.manifest.preprocessing
+    image = np.random.default_rng(seed).integers(0, 256, (sides.height, sides.width, 3), np.uint8)
+    bare, ours = _bare(path, image, threads), _ours(model, image, threads)
+    if not np.array_equal(bare(), ours()):
+        raise SystemExit("bare and ours give different embeddings: the comparison would be of different work")
+    for _ in range(warm_up):
+        bare(), ours()
+    times: dict[str, list[float]] = {"bare": [], "ours": []}
+    for number in range(pairs):
+        order = [("bare", bare), ("ours", ours)]
+        for name, action in order if number % 2 else reversed(order):
+            start = time.perf_counter()
+            action()
+            times[name].append(time.perf_counter() - start)
+    ratios = [mine / plain for mine, plain in zip(times["ours"], times["bare"], strict=True)]
+    return {
+        "threads": threads,
+        "pairs": pairs,
+        "bare": percentiles(times["bare"]),
+        "ours": percentiles(times["ours"]),
+        "ratio": round(statistics.median(ratios), 4),
+        "limit": LIMIT,
+    }
+
+
+def _bare(path: Path, image: Any, threads: int) -> Callable[[], Any]:
+    # what a hand-written program does: the first subgraph is the backbone
+    interpreter = open_interpreter(path, threads=threads)
+    source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    interpreter.resize_tensor_input(source["index"], (1, *image.shape))
+    interpreter.allocate_tensors()
+
+    def run() -> Any:
+        interpreter.set_tensor(source["index"], image[np.newaxis])
+        interpreter.invoke()
+        return interpreter.get_tensor(target["index"])[0]
+
+    return run
+
+
+def _ours(model: ModelFile, image: Any, threads: int) -> Callable[[], Any]:
+    embedder = Embedder(model, threads=threads)
+    embedder._prepare = lambda image: image  # type: ignore[assignment]  # `edgetl bench` times preprocessing
+    return lambda: embedder.embed_one(image)
+
+
+def main() -> None:
+    """Measure and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--pairs", type=int, default=400)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    warn_of_noise()
+    results = [measure(options.model, threads, options.pairs) for threads in options.threads]
+    passed = all(result["ratio"] <= LIMIT for result in results)
+    write_result({"machine": machine_info(0), "results": results, "passed": passed}, options.out)
+    raise SystemExit(0 if passed else 1)
+
+
+if __name__ == "__main__":
+    main()

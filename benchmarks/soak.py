@@ -1,0 +1,113 @@
+"""Endurance: 100,000 frames through capture, embedding and prediction, with teaching in between.
+
+``python -m benchmarks.soak MODEL [--frames 100000] [--teach-every 500] [--out FILE]``
+
+Memory may grow by less than 5 % after the first 1,000 frames, no file descriptor may leak, and the p99 latency
+of the last tenth may be at most 1.5 times that of the first tenth. The last figure needs a quiet machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from device.cameras import open_camera
+from device.learner import Learner
+
+from .machine import machine_info, percentiles, warn_of_noise, write_result
+
+SETTLED = 1_000  # frames before the memory is taken as the ground
+GROWTH_LIMIT, LATENCY_LIMIT = 1.05, 1.5
+KEPT = 400  # samples held at most: what is taught is kept for ever, so an endless lesson would grow by design
+LABELS = ("first", "second", "third")
+
+
+def memory_kb() -> int:
+    """Give this process's resident memory."""
+    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
+    return int(fields["VmRSS"].split()[0])
+
+
+def descriptors() -> int:
+    """Count the open file descriptors."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str, Any]:
+    """Run `frames` frames of the fake camera through a learner with a state file."""
+    trace: list[dict[str, int]] = []
+    seconds: list[float] = []
+    taught: list[int] = []
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Learner.open(model, Path(folder) / "soak.db") as learner,
+        open_camera("fake") as camera,
+    ):
+        for label in LABELS:
+            taught.append(learner.learn_one(camera.read().image, label).id)
+        for number in range(frames):
+            start = time.perf_counter()
+            frame = camera.read()
+            learner.predict_one(frame.image)
+            seconds.append(time.perf_counter() - start)
+            if number % teach_every == 0:
+                _teach(learner, frame.image, number // teach_every, taught)
+            if number == SETTLED or number % max(1, frames // 50) == 0:
+                gc.collect()
+                trace.append({"frame": number, "memory_kb": memory_kb(), "descriptors": descriptors()})
+        state_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())  # with its journal
+    return {
+        **_judged(trace, seconds),
+        "machine": machine_info(seed),
+        "state_bytes": state_bytes,
+        "trace": trace,
+    }
+
+
+def _teach(learner: Learner, image: Any, number: int, taught: list[int]) -> None:
+    taught.append(learner.learn_one(image, LABELS[number % len(LABELS)]).id)
+    if len(taught) > KEPT:
+        learner.forget(taught.pop(0))
+
+
+def _judged(trace: list[dict[str, int]], seconds: list[float]) -> dict[str, Any]:
+    settled = next((row for row in trace if row["frame"] >= SETTLED), trace[0])
+    tenth = max(1, len(seconds) // 10)
+    # the first frames warm up: the first tenth begins after them
+    first, last = percentiles(seconds[min(SETTLED, tenth) :][:tenth]), percentiles(seconds[-tenth:])
+    growth = max(row["memory_kb"] for row in trace if row["frame"] >= settled["frame"]) / settled["memory_kb"]
+    leaked = trace[-1]["descriptors"] - settled["descriptors"]
+    steady = last["p99_ms"] / first["p99_ms"]
+    return {
+        "frames": len(seconds),
+        "memory_growth": round(growth, 4),
+        "descriptors_leaked": leaked,
+        "latency": {"first_tenth": first, "last_tenth": last, "p99_ratio": round(steady, 3)},
+        "limits": {"memory_growth": GROWTH_LIMIT, "descriptors": 0, "p99_ratio": LATENCY_LIMIT},
+        "passed": growth < GROWTH_LIMIT and leaked <= 0 and steady <= LATENCY_LIMIT,
+    }
+
+
+def main() -> None:
+    """Soak and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--frames", type=int, default=100_000)
+    parser.add_argument("--teach-every", type=int, default=500)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    warn_of_noise()
+    started = time.monotonic()
+    result = soak(options.model, options.frames, options.teach_every)
+    print(f"{options.frames} frames in {time.monotonic() - started:.0f} s", file=sys.stderr)
+    write_result(result, options.out)
+    raise SystemExit(0 if result["passed"] else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,139 @@
+"""From the command line to the first prediction: how much above a bare process, in time and memory?
+
+``python -m benchmarks.startup MODEL [--rounds 7] [--samples 200] [--out FILE]``
+
+Bare: imports OpenCV, NumPy and the runtime, loads the backbone and invokes it once. Ours: ``edgetl run --frames 1``
+with a state of 200 samples. Both are new processes, in turn; the figures are ratios of medians.
+What costs most is named from ``python -X importtime``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.images import encode_jpeg
+from device.learner import Learner
+
+from .machine import machine_info, warn_of_noise, write_result
+
+TIME_LIMIT, MEMORY_LIMIT = 2.5, 1.5
+SIDE = 256
+
+_BARE = """
+import sys, cv2, numpy
+from {module} import Interpreter
+interpreter = Interpreter(model_path=sys.argv[1], num_threads=2)
+interpreter.allocate_tensors()
+given = interpreter.get_input_details()[0]
+interpreter.resize_tensor_input(given["index"], [1, *given["shape"][1:]])
+interpreter.allocate_tensors()
+interpreter.set_tensor(given["index"], numpy.zeros([1, *given["shape"][1:]], given["dtype"]))
+interpreter.invoke()
+"""
+
+
+def start(command: list[str]) -> tuple[float, float]:
+    """Run a command; give its seconds and its peak memory in MB."""
+    before = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")
+    return time.perf_counter() - before, usage.ru_maxrss / 1024
+
+
+def prepare(model: Path, folder: Path, samples: int, labels: int = 5) -> tuple[Path, Path]:
+    """Make a photo and a state file of `samples` taught noisy pictures."""
+    chooser = np.random.default_rng(0)
+    photo, state = folder / "photo.jpg", folder / "taught.db"
+    photo.write_bytes(encode_jpeg(chooser.integers(0, 256, (SIDE, SIDE, 3), np.uint8)))
+    tints = chooser.integers(0, 200, (labels, 3))
+    with Learner.open(model, state) as learner:
+        images = [_picture(chooser, tints[number % labels]) for number in range(samples)]
+        learner.learn_many(images, [f"label {number % labels}" for number in range(samples)])
+    return photo, state
+
+
+def costly_imports(command: list[str], count: int = 8) -> list[dict[str, Any]]:
+    """Name the modules whose own import takes longest, in milliseconds."""
+    done = subprocess.run(
+        [command[0], "-X", "importtime", *command[1:]], capture_output=True, text=True, check=True
+    )
+    rows: list[dict[str, Any]] = []
+    for line in done.stderr.splitlines():
+        parts = line.removeprefix("import time:").split("|")
+        if line.startswith("import time:") and parts[0].strip().isdigit():
+            rows.append({"module": parts[2].strip(), "own_ms": int(parts[0]) / 1000})
+    return sorted(rows, key=lambda row: -row["own_ms"])[:count]
+
+
+def measure(model: Path, rounds: int, samples: int) -> dict[str, Any]:
+    """Start both in turn `rounds` times, after one start each that warms the disk cache."""
+    info = machine_info(0)
+    module = (
+        "tflite_runtime.interpreter" if "tflite" in str(info["runtime"]) else "ai_edge_litert.interpreter"
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        photo, state = prepare(model, Path(scratch), samples)
+        commands = {
+            "bare": [sys.executable, "-c", _BARE.format(module=module), str(model)],
+            "ours": [
+                *(sys.executable, "-m", "edgetl", "run", str(model), "--state", str(state)),
+                *("--camera", str(photo), "--frames", "1", "--threads", "2"),
+            ],
+        }
+        figures: dict[str, list[tuple[float, float]]] = {"bare": [], "ours": []}
+        for number in range(rounds + 1):
+            for name, command in commands.items():
+                figure = start(command)
+                if number:
+                    figures[name].append(figure)
+        imports = costly_imports(commands["ours"])
+    seconds = {name: statistics.median(pair[0] for pair in pairs) for name, pairs in figures.items()}
+    memory = {name: statistics.median(pair[1] for pair in pairs) for name, pairs in figures.items()}
+    return {
+        "machine": info,
+        "samples": samples,
+        "rounds": rounds,
+        "seconds": {name: round(value, 3) for name, value in seconds.items()},
+        "memory_mb": {name: round(value, 1) for name, value in memory.items()},
+        "time_ratio": round(seconds["ours"] / seconds["bare"], 3),
+        "memory_ratio": round(memory["ours"] / memory["bare"], 3),
+        "limits": {"time": TIME_LIMIT, "memory": MEMORY_LIMIT},
+        "costliest_imports": imports,
+    }
+
+
+def _picture(chooser: np.random.Generator, tint: Any) -> Any:
+    noise = chooser.integers(0, 56, (SIDE, SIDE, 3))
+    return (noise + tint).astype(np.uint8)
+
+
+def main() -> None:
+    """Measure and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("model", type=Path)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--samples", type=int, default=200)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    warn_of_noise()
+    result = measure(options.model, options.rounds, options.samples)
+    result["passed"] = result["time_ratio"] <= TIME_LIMIT and result["memory_ratio"] <= MEMORY_LIMIT
+    write_result(result, options.out)
+    raise SystemExit(0 if result["passed"] else 1)
+
+
+if __name__ == "__main__":
+    main()

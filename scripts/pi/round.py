@@ -1,0 +1,87 @@
+"""One whole round with the edgetl command: check, teach, status, run, export, run again.
+
+Usage: python round.py PHOTOS MODEL RESULT.json [EXPECTED.json]
+
+With EXPECTED, made by the same round on the host, the head and the predictions must be the same: LiteRT's
+int8 arithmetic does not depend on the machine. Needs nothing but the standard library and the command.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+PREDICTION = ("best", "known", "truth")
+
+
+def edgetl(*arguments: object) -> str:
+    """Run a command line; give its stdout."""
+    command = [sys.executable, "-m", "edgetl", *map(str, arguments)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
+    return done.stdout
+
+
+def predictions(model: Path, photos: Path) -> list[dict[str, Any]]:
+    """Run the photos through a model file; one dict a photo."""
+    lines = edgetl("run", model, "--camera", photos, "--json").splitlines()
+    return [{name: sighting.get(name) for name in PREDICTION} for sighting in map(json.loads, lines)]
+
+
+def whole_round(photos: Path, model: Path) -> dict[str, Any]:
+    """Do it all in a folder of its own."""
+    with tempfile.TemporaryDirectory() as scratch:
+        mine = Path(shutil.copy(model, Path(scratch) / "base.tflite"))
+        print(edgetl("check", mine, "--camera", "fake"))
+        edgetl("teach", mine, "--photos", photos / "teach")
+        status = json.loads(edgetl("status", mine, "--json"))
+        seen = predictions(mine, photos / "ask")
+        personal = Path(scratch) / "personal.tflite"
+        edgetl("export", mine, "--out", personal)
+        return {
+            "runtime": status["runtime"],
+            "head": status["head"],
+            "samples": status["samples"],
+            "seen": seen,
+            "exported": predictions(personal, photos / "ask"),
+        }
+
+
+def verdict(result: dict[str, Any], expected: dict[str, Any] | None) -> list[str]:
+    """Say what is wrong with a result; nothing when all is well."""
+    wrong = [
+        f"{name}: {sighting} is not what the photo shows"
+        for name in ("seen", "exported")
+        for sighting in result[name]
+        if sighting["best"] != sighting["truth"]
+    ]
+    if not result["seen"] or not result["samples"]:
+        wrong.append("nothing was taught or seen")
+    for name in ("head", "seen", "exported") if expected else ():
+        if expected is not None and result[name] != expected[name]:
+            wrong.append(f"{name} differs from the host's: {result[name]} against {expected[name]}")
+    return wrong
+
+
+def main(photos: str, model: str, out: str, expected: str | None = None) -> None:
+    """Do the round, write its result and end with 1 when something is wrong."""
+    result = whole_round(Path(photos), Path(model))
+    Path(out).write_text(json.dumps(result, indent=2), encoding="utf-8")
+    wrong = verdict(result, json.loads(Path(expected).read_text(encoding="utf-8")) if expected else None)
+    if wrong:
+        sys.exit("\n".join(wrong))
+    same = ", the same to the bit as on the host" if expected else ""
+    print(
+        f"taught {result['samples']}, recognised {len(result['seen'])} of {len(result['seen'])} photos, "
+        f"exported, and again: head {str(result['head'].get('digest'))[:12]}{same}"
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
