@@ -59,7 +59,7 @@ def camera_options(function: Decorated) -> Decorated:
             "--camera",
             metavar="SOURCE",
             help="0 or /dev/video0, picamera2, a video, a folder of photos, rtsp:// or http://, fake.  "
-            "[default: $EDGETL_CAMERA, else 0]",
+            "[default: $EDGETL_CAMERA, else the first found]",
         ),
         click.option("--fps", type=click.FloatRange(0.1, 240), help="Frames a second at most."),
         click.option(
