@@ -71,7 +71,7 @@ def _bare(path: Path, image: Any, threads: int) -> Callable[[], Any]:
 
 def _ours(model: ModelFile, image: Any, threads: int) -> Callable[[], Any]:
     embedder = Embedder(model, threads=threads)
-    embedder._prepare = lambda image: image  # type: ignore[assignment]  # `edgetl bench` times preprocessing
+    embedder._prepare = lambda image: image  # `edgetl bench` times preprocessing
     return lambda: embedder.embed_one(image)
 
 

@@ -1,0 +1,114 @@
+"""How much does a device install take on the disk, and is there a wheel for every board?
+
+``python -m benchmarks.size [--wheel FILE] [--no-aarch64] [--out FILE]``  (needs the package registry)
+
+Installs the wheel with ``[device]`` into a fresh virtual environment and weighs it: under 330 MB, no TensorFlow.
+Then asks for aarch64 wheels of every dependency, for each Python that is supported.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+import venv
+from pathlib import Path
+from typing import Any
+
+from .machine import machine_info, write_result
+
+REPOSITORY = Path(__file__).parents[1]
+LIMIT_MB = 330.0
+PYTHONS = ("311", "312", "313")
+PLATFORMS = (
+    "manylinux_2_28_aarch64",
+    "manylinux_2_27_aarch64",
+    "manylinux_2_17_aarch64",
+    "manylinux2014_aarch64",
+)
+FORBIDDEN = {"tensorflow", "keras", "scipy", "pandas", "matplotlib", "torch"}
+
+
+def pip(python: Path | str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run pip of `python`, quietly."""
+    command = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def build_wheel(folder: Path) -> Path:
+    """Build our wheel."""
+    done = pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(folder), str(REPOSITORY))
+    if done.returncode:
+        raise SystemExit(f"the wheel cannot be built:\n{done.stderr}")
+    return next(folder.glob("edgetl-*.whl"))
+
+
+def installed(wheel: Path, folder: Path) -> dict[str, Any]:
+    """Install into a fresh environment and weigh what pip brought, byte code left out."""
+    venv.create(folder / "venv", with_pip=True)
+    python = folder / "venv" / "bin" / "python"
+    packages = next((folder / "venv" / "lib").glob("python3*/site-packages"))
+    own = {path.name for path in packages.iterdir()}
+    done = pip(python, "install", "--no-compile", f"{wheel}[device]")
+    if done.returncode:
+        raise SystemExit(f"the wheel cannot be installed:\n{done.stderr}")
+    sizes = {path.name: weigh(path) for path in packages.iterdir() if path.name not in own}
+    present = {name for name in FORBIDDEN if name in sizes}
+    largest = sorted(sizes.items(), key=lambda item: -item[1])[:8]
+    return {
+        "total_mb": round(sum(sizes.values()), 1),
+        "limit_mb": LIMIT_MB,
+        "largest_mb": {name: round(size, 1) for name, size in largest},
+        "host_packages": sorted(present),
+        "help_works": subprocess.run(
+            [python, "-m", "edgetl", "--help"], capture_output=True, cwd=folder, check=False
+        ).returncode
+        == 0,
+    }
+
+
+def weigh(path: Path) -> float:
+    """Give the size of a file or folder in MB (10^6 bytes)."""
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.lstat().st_size for file in files if file.is_file()) / 1e6
+
+
+def aarch64(wheel: Path, folder: Path) -> dict[str, str]:
+    """Ask for wheels of all dependencies for each Python on aarch64; what is missing is quoted."""
+    answers = {}
+    for version in PYTHONS:
+        options = [part for platform in PLATFORMS for part in ("--platform", platform)]
+        done = pip(
+            sys.executable,
+            *("download", "--only-binary=:all:", "--python-version", version, *options),
+            *("--dest", str(folder / version), f"{wheel}[device]"),
+        )
+        answers[version] = "complete" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
+    return answers
+
+
+def main() -> None:
+    """Measure and write the result."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--wheel", type=Path, help="Instead of building it.")
+    parser.add_argument("--no-aarch64", action="store_true", help="Only weigh.")
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        wheel = options.wheel or build_wheel(folder)
+        result = {"machine": machine_info(), **installed(wheel, folder)}
+        result["aarch64"] = {} if options.no_aarch64 else aarch64(wheel, folder)
+    result["passed"] = (
+        result["total_mb"] < LIMIT_MB
+        and not result["host_packages"]
+        and result["help_works"]
+        and all(answer == "complete" for answer in result["aarch64"].values())
+    )
+    write_result(result, options.out)
+    raise SystemExit(0 if result["passed"] else 1)
+
+
+if __name__ == "__main__":
+    main()
