@@ -1,0 +1,102 @@
+"""The benchmarks of runtime, start-up, endurance and size, on tiny work: that they run and judge rightly."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import runtime, size, soak, startup
+from benchmarks.machine import machine_info, percentiles, warn_of_noise, write_result
+from tests.tiny import TINY
+
+
+def test_the_machine_is_described_as_json() -> None:
+    """Board, governor, runtime and versions: without them a time means nothing."""
+    info = json.loads(json.dumps(machine_info(7)))
+    assert info["seed"] == 7
+    assert {"board", "governor", "cores", "runtime", "python", "load"} <= set(info)
+    assert info["versions"]["numpy"]
+
+
+def test_a_result_is_written_where_it_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file, else stdout."""
+    write_result({"a": 1}, tmp_path / "new" / "r.json")
+    assert json.loads((tmp_path / "new" / "r.json").read_text()) == {"a": 1}
+    capsys.readouterr()
+    write_result({"a": 1}, None)
+    assert json.loads(capsys.readouterr().out) == {"a": 1}
+
+
+def test_noise_is_told_on_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stdout belongs to the result."""
+    warn_of_noise()
+    assert capsys.readouterr().out == ""
+    assert percentiles([0.002]) == {"p50_ms": 2.0, "p95_ms": 2.0, "p99_ms": 2.0}
+
+
+def test_bare_and_ours_do_the_same_work() -> None:
+    """Equal embeddings are a condition of the comparison."""
+    result = runtime.measure(TINY, threads=1, pairs=4, warm_up=1)
+    assert result["ratio"] > 0
+    assert result["pairs"] == 4
+
+
+def test_start_up_compares_two_new_processes() -> None:
+    """One that only runs the backbone, and the command with a state."""
+    result = startup.measure(TINY, rounds=1, samples=10)
+    assert result["time_ratio"] > 0
+    assert result["memory_mb"]["bare"] > 0
+    assert result["costliest_imports"]
+
+
+def test_a_process_that_fails_is_no_measurement() -> None:
+    """It would be fast."""
+    with pytest.raises(SystemExit, match="ended with"):
+        startup.start([sys.executable, "-c", "raise SystemExit(3)"])
+
+
+def test_the_memory_of_a_process_is_its_own() -> None:
+    """Not that of the process which started it, which holds NumPy and more."""
+    _, small = startup.start([sys.executable, "-I", "-S", "-c", "pass"])
+    _, large = startup.start([sys.executable, "-I", "-S", "-c", "held = bytearray(b'x' * 100_000_000)"])
+    assert small < 50
+    assert large > 95
+
+
+def test_a_soak_teaches_and_predicts_and_judges() -> None:
+    """A short one; its latency is not judged here."""
+    result = soak.soak(TINY, frames=60, teach_every=20)
+    assert result["frames"] == 60
+    assert result["descriptors_leaked"] == 0
+    assert result["state_bytes"] > 0
+
+
+@pytest.mark.parametrize(
+    ("memory", "descriptors", "slow", "passed"),
+    [(1000, 9, 1, True), (1100, 9, 1, False), (1000, 12, 1, False), (1000, 9, 2, False)],
+)
+def test_growth_leaks_and_slowing_down_fail_a_soak(
+    memory: int, descriptors: int, slow: int, passed: bool
+) -> None:
+    """Each alone is enough."""
+    trace = [
+        {"frame": 0, "memory_kb": 500, "descriptors": 9},
+        {"frame": 1000, "memory_kb": 1000, "descriptors": 9},
+        {"frame": 5000, "memory_kb": memory, "descriptors": descriptors},
+    ]
+    seconds = [0.001] * 9000 + [0.001 * slow] * 1000
+    assert soak._judged(trace, seconds)["passed"] is passed
+
+
+def test_weighing_counts_every_file_once(tmp_path: Path) -> None:
+    """Folders and single modules alike."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_bytes(bytes(500_000))
+    (tmp_path / "a" / "y").write_bytes(bytes(500_000))
+    assert size.weigh(tmp_path / "a") == 1.0
+    assert size.weigh(tmp_path / "a" / "x") == 0.5
