@@ -9,6 +9,7 @@ of the last tenth may be at most 1.5 times that of the first tenth. The last fig
 from __future__ import annotations
 
 import argparse
+import contextlib
 import gc
 import sys
 import tempfile
@@ -50,16 +51,17 @@ def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str,
     ):
         for label in LABELS:
             taught.append(learner.learn_one(camera.read().image, label).id)
-        for number in range(frames):
-            start = time.perf_counter()
-            frame = camera.read()
-            learner.predict_one(frame.image)
-            seconds.append(time.perf_counter() - start)
-            if number % teach_every == 0:
-                _teach(learner, frame.image, number // teach_every, taught)
-            if number == SETTLED or number % max(1, frames // 50) == 0:
-                gc.collect()
-                trace.append({"frame": number, "memory_kb": memory_kb(), "descriptors": descriptors()})
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends it early, with a result
+            for number in range(frames):
+                start = time.perf_counter()
+                frame = camera.read()
+                learner.predict_one(frame.image)
+                seconds.append(time.perf_counter() - start)
+                if number % teach_every == 0:
+                    _teach(learner, frame.image, number // teach_every, taught)
+                if number == SETTLED or number % max(1, frames // 50) == 0:
+                    gc.collect()
+                    trace.append({"frame": number, "memory_kb": memory_kb(), "descriptors": descriptors()})
         state_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())  # with its journal
     return {
         **_judged(trace, seconds),
