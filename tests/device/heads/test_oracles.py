@@ -1,0 +1,203 @@
+"""The heads' mathematics against other implementations and brute force."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from device.codes import decode
+from device.heads.discriminant import inverse_gap, read_out
+from device.heads.exact import ExactHead
+from device.heads.lda import LdaHead, within_scatter
+from device.heads.ncm import NcmHead
+
+from .conftest import D, samples, taught
+
+sklearn = pytest.importorskip("sklearn", reason="scikit-learn is the oracle")
+
+
+def owners_of(labels: list[str]) -> np.ndarray:
+    """Give the columns of sorted labels."""
+    return np.unique(labels, return_inverse=True)[1]
+
+
+@pytest.mark.parametrize("ridge", [0.01, 1.0, 100.0])
+def test_ridge_is_scikit_learns(count: int, ridge: float) -> None:
+    """The dual and the primal solution both equal Ridge with intercept, to 1e-8."""
+    from sklearn.linear_model import Ridge
+
+    codes, labels = samples(count)
+    head = ExactHead(D, ridge=ridge)
+    head.learn_many(codes, labels)
+    oracle = Ridge(alpha=ridge).fit(decode(codes), np.eye(4)[owners_of(labels)])
+    np.testing.assert_allclose(head.solution().W, oracle.coef_.T, atol=1e-8)
+    np.testing.assert_allclose(head.solution().b, oracle.intercept_, atol=1e-8)
+
+
+def test_dual_and_primal_agree() -> None:
+    """The same samples solved from codes and from sums give the same map."""
+    codes, labels = samples(20)
+    dual, primal = ExactHead(D, ridge=0.3), ExactHead(D, ridge=0.3)
+    dual.learn_many(codes, labels)
+    more, names = samples(30, seed=4)
+    primal.learn_many(np.concatenate([codes, more]), labels + names)
+    primal.forget(more, names)
+    assert dual.statistics.complete
+    assert not primal.statistics.complete
+    assert dual.digest() == primal.digest()
+    np.testing.assert_allclose(dual.solution().W, primal.solution().W, atol=1e-10)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_leaving_out_is_brute_force(count: int, size: int) -> None:
+    """The formula's scores, for single samples and for blocks, are those of heads fitted without them."""
+    codes, labels = samples(count * 2)
+    head = ExactHead(D, ridge=0.7)
+    head.learn_many(codes, labels)
+    groups = np.arange(len(codes)) // size
+    given = head.leave_out(codes, labels, groups) / head.fit.figures["sharpness"]
+    for group in np.unique(groups):
+        out = groups == group
+        brute = ExactHead(D, ridge=0.7)
+        brute.learn_many(codes[~out], [label for label, gone in zip(labels, out, strict=True) if not gone])
+        expected = brute.fit.linear.logits(codes[out]) / brute.fit.figures["sharpness"]  # type: ignore[union-attr]
+        np.testing.assert_allclose(given[out], expected, atol=1e-8, rtol=1e-8)
+
+
+def test_press_is_the_squared_residual_of_refitting(count: int) -> None:
+    """PRESS from one eigendecomposition is the sum over fits without each sample."""
+    from sklearn.linear_model import Ridge
+
+    from device.heads.ridge import Spectrum, centred_products
+
+    codes, labels = samples(count)
+    owners = owners_of(labels)
+    z, Y = decode(codes), np.eye(4)[owners]
+    values = codes.astype(np.float64)
+    spectrum = Spectrum(centred_products(values @ values.T), owners)
+    brute = 0.0
+    for out in range(count):
+        rest = np.arange(count) != out
+        model = Ridge(alpha=0.4).fit(z[rest], Y[rest])
+        brute += float(((model.predict(z[[out]]) - Y[out]) ** 2).sum())
+    assert spectrum.press(0.4, np.ones(count, np.int64)) == pytest.approx(brute, rel=1e-9)
+
+
+def test_the_ridge_chosen_has_the_least_press(count: int) -> None:
+    """No other ridge of the grid leaves a smaller residual when samples are left out."""
+    from device.heads.ridge import GRID, Spectrum, centred_products
+
+    codes, labels = samples(count)
+    head = ExactHead(D)
+    head.learn_many(codes, labels)
+    values = codes.astype(np.float64)
+    spectrum = Spectrum(centred_products(values @ values.T), owners_of(labels))
+    eigenvalue = float(spectrum.values.sum()) / D
+    once = np.ones(count, np.int64)
+    best = min(GRID, key=lambda relative: spectrum.press(relative * eigenvalue, once))
+    assert head.fit.figures["ridge"] == pytest.approx(best * eigenvalue)
+
+
+def test_lda_is_scikit_learns(count: int) -> None:
+    """Discriminants equal LinearDiscriminantAnalysis with the same shrinkage, to 1e-8."""
+    from sklearn.covariance import oas
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+
+    codes, labels = samples(count)
+    head = LdaHead(D)
+    head.learn_many(codes, labels)
+    z, owners = decode(codes), owners_of(labels)
+    means = np.stack([z[owners == owner].mean(axis=0) for owner in range(4)])
+    shrinkage = float(oas(z - means[owners], assume_centered=True)[1])
+    assert within_scatter(head.statistics)[1] == pytest.approx(shrinkage, abs=1e-10)
+    oracle = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(z, owners)
+    ours, theirs = head.discriminant().logits(codes), oracle.decision_function(z)
+    centre = lambda scores: scores - scores.mean(axis=1, keepdims=True)  # noqa: E731 - only differences count
+    np.testing.assert_allclose(centre(ours), centre(theirs), atol=1e-8)
+
+
+def test_exact_scores_are_gaussian_discriminants(count: int) -> None:
+    """The read-out of the ridge solution is discriminant analysis with the ridge in its covariance."""
+    codes, labels = samples(count)
+    head = ExactHead(D, ridge=0.5)
+    head.learn_many(codes, labels)
+    z, owners = decode(codes), owners_of(labels)
+    means = np.stack([z[owners == owner].mean(axis=0) for owner in range(4)])
+    scatter = (z - means[owners]).T @ (z - means[owners]) + 0.5 * np.eye(D)
+    distance = np.stack(
+        [np.einsum("nd,nd->n", z - mean, np.linalg.solve(scatter, (z - mean).T).T) for mean in means], axis=1
+    )
+    ours = head.fit.linear.logits(codes) / head.fit.figures["sharpness"]  # type: ignore[union-attr]
+    expected = -count * distance / 2
+    np.testing.assert_allclose(ours - ours[:, :1], expected - expected[:, :1], atol=1e-8)
+
+
+def test_relative_mahalanobis_is_what_it_says(count: int) -> None:
+    """The distance of the read-out is Mahalanobis to the nearest class minus Mahalanobis to all."""
+    codes, labels = samples(count)
+    head = ExactHead(D, ridge=0.5)
+    head.learn_many(codes, labels)
+    solution = head.solution()
+    z, owners = decode(codes), owners_of(labels)
+    means = np.stack([z[owners == owner].mean(axis=0) for owner in range(4)])
+    within = (z - means[owners]).T @ (z - means[owners]) + 0.5 * np.eye(D)
+    total = (z - z.mean(axis=0)).T @ (z - z.mean(axis=0)) + 0.5 * np.eye(D)
+
+    def squared(centre: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+        return np.einsum("nd,nd->n", z - centre, np.linalg.solve(scatter, (z - centre).T).T)
+
+    nearest = np.min([squared(mean, within) for mean in means], axis=0)
+    ours = read_out(solution.centred(codes) @ solution.W, solution.P, solution.moments.counts).distance
+    np.testing.assert_allclose(ours, count * (nearest - squared(z.mean(axis=0), total)), atol=1e-8)
+
+
+def test_a_huge_ridge_is_nearest_mean() -> None:
+    """In the limit the discriminant is the distance to the class means, without losing digits."""
+    codes, labels = samples(60)
+    head = ExactHead(D, ridge=1e12)
+    head.learn_many(codes, labels)
+    z, owners = decode(codes), owners_of(labels)
+    means = np.stack([z[owners == owner].mean(axis=0) for owner in range(4)])
+    nearest = ((z[:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+    np.testing.assert_array_equal(head.probabilities(codes).argmax(axis=1), nearest)
+
+
+def test_labels_without_samples_take_no_part() -> None:
+    """inverse_gap leaves rows and columns of absent labels zero."""
+    R = inverse_gap(np.zeros((3, 3)), np.array([2.0, 0.0, 4.0]))
+    np.testing.assert_allclose(R, np.diag([0.5, 0, 0.25]))
+
+
+def test_imprinting_is_the_nearest_mean_by_cosine() -> None:
+    """Ncm answers with the largest cosine to the sum of a label's samples."""
+    codes, labels = samples(60)
+    head = NcmHead(D)
+    head.learn_many(codes, labels)
+    sums = np.stack([codes[owners_of(labels) == owner].sum(axis=0, dtype=np.int64) for owner in range(4)])
+    cosine = codes @ (sums / np.linalg.norm(sums, axis=1, keepdims=True)).T
+    np.testing.assert_array_equal(head.probabilities(codes).argmax(axis=1), cosine.argmax(axis=1))
+
+
+def test_imprinting_leaves_out_by_subtraction() -> None:
+    """Ncm without a sample is ncm that never saw it."""
+    codes, labels = samples(12)
+    head = NcmHead(D)
+    head.learn_many(codes, labels)
+    given = head.leave_out(codes, labels) / head.fit.figures["sharpness"]
+    for out in range(12):
+        brute = NcmHead(D)
+        rest = [at for at in range(12) if at != out]
+        brute.learn_many(codes[rest], [labels[at] for at in rest])
+        expected = brute.fit.linear.logits(codes[[out]]) / brute.fit.figures["sharpness"]  # type: ignore[union-attr]
+        np.testing.assert_allclose(given[[out]], expected, atol=1e-10)
+
+
+def test_nearest_neighbours_leave_out_as_if_never_learned() -> None:
+    """Knn without a sample votes as knn that never saw it."""
+    codes, labels = samples(20)
+    head = taught("knn", 20)
+    given = head.leave_out(codes, labels).argmax(axis=1)
+    for out in range(20):
+        brute = taught("knn", 20)
+        brute.forget(codes[[out]], [labels[out]])
+        assert brute.probabilities(codes[[out]]).argmax() == given[out]

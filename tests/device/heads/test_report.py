@@ -1,0 +1,182 @@
+"""The head's account of itself: honest about bursts, mislabelled samples and too few of them."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from device.codes import encode
+from device.errors import HeadError, LabelError
+from device.heads import HEADS, create_head
+from device.heads.drift import Drift
+from device.heads.report import near_duplicates, self_report, wilson
+
+from .conftest import D, samples, taught
+
+
+@pytest.mark.parametrize("name", HEADS)
+def test_the_estimate_is_near_held_out_accuracy(name: str) -> None:
+    """What a head says of itself is what fresh samples say, within the interval and a little."""
+    codes, labels = samples(160)
+    head = taught(name, 160)
+    report = self_report(head, codes, labels)
+    fresh, names = samples(1000, seed=7)
+    right = [answer.label == label for answer, label in zip(head.predict_many(fresh), names, strict=True)]
+    assert report.accuracy is not None
+    low, high = report.interval
+    assert low - 0.05 <= np.mean(right) <= high + 0.05
+    assert report.samples == 160
+    assert report.confusion.sum() == 160
+    assert report.confusion.trace() / 160 == pytest.approx(report.accuracy)
+    assert set(report.recall) == set(head.labels)
+
+
+def test_wilsons_interval_is_wilsons() -> None:
+    """Known values, and sense at the borders."""
+    assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
+    assert wilson(0, 10)[0] == 0.0
+    assert wilson(10, 10)[1] == pytest.approx(1.0)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_bursts_do_not_flatter() -> None:
+    """Five near-duplicates of each sample raise the naive estimate, not the burst-aware one."""
+    random = np.random.default_rng(0)
+    values = random.normal(size=(24, 200))  # pure noise: nothing can be learned
+    codes = encode(np.repeat(values, 5, axis=0) + random.normal(0, 0.02, (120, 200)))
+    labels = [f"label {at // 5 % 2}" for at in range(120)]
+    head = create_head("exact", 200)
+    head.learn_many(codes, labels)
+    naive = head.leave_out(codes, labels).argmax(axis=1) == np.arange(120) // 5 % 2
+    report = self_report(head, codes, labels, bursts=np.arange(120) // 5)
+    assert naive.mean() > 0.9
+    assert report.accuracy is not None
+    assert report.accuracy < 0.75
+    assert report.groups == 24
+    assert any("separate views" in warning for warning in report.warnings)
+    assert report.interval[1] - report.interval[0] > 0.3  # 24 views, not 120 samples
+
+
+def test_near_duplicates_are_found_without_being_told() -> None:
+    """The same frames without burst numbers are grouped by what they look like."""
+    random = np.random.default_rng(0)
+    codes = encode(np.repeat(random.normal(size=(6, 200)), 4, axis=0) + random.normal(0, 0.01, (24, 200)))
+    owners = np.arange(24) // 12
+    groups = near_duplicates(codes, owners, np.arange(24))
+    assert len(np.unique(groups)) == 6
+    assert all(len(np.unique(groups[at : at + 4])) == 1 for at in range(0, 24, 4))
+
+
+def test_two_labels_are_never_one_view() -> None:
+    """Alike samples of different labels stay apart: that is confusion, not repetition."""
+    codes = encode(np.ones((4, D)))
+    groups = near_duplicates(codes, np.array([0, 0, 1, 1]), np.arange(4))
+    assert groups[0] == groups[1] != groups[2] == groups[3]
+
+
+def test_mislabelled_samples_are_suspected_first() -> None:
+    """Samples taught under a wrong label lead the list, by their own ids."""
+    codes, labels = samples(120)
+    values = np.eye(4, D)[np.arange(120) % 4] * 3 + np.random.default_rng(1).normal(0, 0.5, (120, D))
+    codes = encode(values)
+    wrong = [7, 40, 93]
+    for at in wrong:
+        labels[at] = f"label {(at + 1) % 4}"
+    head = create_head("exact", D)
+    head.learn_many(codes, labels)
+    report = self_report(head, codes, labels, ids=np.arange(120) + 1000)
+    assert {1000 + at for at in wrong} <= set(report.suspects)
+    assert len(report.suspects) <= 5
+
+
+def test_the_hosts_samples_are_never_suspects() -> None:
+    """Negative ids cannot be looked at on the device and are left out of the list."""
+    codes, labels = samples(60)
+    labels[3] = "label 0"
+    head = create_head("exact", D)
+    head.learn_many(codes, labels)
+    assert not self_report(head, codes, labels, ids=-1 - np.arange(60)).suspects
+
+
+def test_one_go_a_label_is_said_to_flatter() -> None:
+    """When every label was taught in a single burst, the estimate stands and is doubted aloud."""
+    codes, labels = samples(40)
+    head = taught("exact", 40)
+    bursts = np.unique(labels, return_inverse=True)[1]
+    report = self_report(head, codes, labels, bursts=bursts)
+    assert report.accuracy is not None
+    assert report.accuracy > 0.3
+    assert any("from one go" in warning and "label 2" in warning for warning in report.warnings)
+
+
+def test_a_single_sample_is_not_judged() -> None:
+    """A label's only sample counts neither right nor wrong, and is named."""
+    codes, labels = samples(41)
+    labels[40] = "lonely"
+    head = create_head("exact", D)
+    head.learn_many(codes, labels)
+    report = self_report(head, codes, labels)
+    assert report.samples == 40
+    assert "lonely" not in report.recall
+    assert any("lonely" in warning for warning in report.warnings)
+
+
+def test_few_views_are_a_guess() -> None:
+    """Below five views a label's recall is called a guess."""
+    report = self_report(taught("exact", 12), *samples(12))
+    assert any("a guess" in warning for warning in report.warnings)
+
+
+def test_one_label_has_no_accuracy() -> None:
+    """With one label there is nothing to tell apart: no figure rather than 100 %."""
+    report = self_report(taught("exact", 10, 1), *samples(10, 1))
+    assert report.accuracy is None
+    assert report.interval == (0.0, 1.0)
+    assert any("only one label" in warning for warning in report.warnings)
+
+
+def test_a_part_of_many_samples_is_judged_and_said_so() -> None:
+    """Beyond the limit an even choice is judged."""
+    codes, labels = samples(600)
+    report = self_report(taught("exact", 600), codes, labels, limit=100)
+    assert report.samples == 100
+    assert report.sampled
+    assert any("100 of 600" in warning for warning in report.warnings)
+
+
+def test_what_is_asked_must_fit() -> None:
+    """Labels, ids and bursts number as the codes do, and are known; an empty head says what to do."""
+    codes, labels = samples(12)
+    head = taught("exact", 12)
+    for wrong in ({"ids": [1]}, {"bursts": [1]}):
+        with pytest.raises(LabelError, match="12 codes"):
+            self_report(head, codes, labels, **wrong)
+    with pytest.raises(LabelError, match="never learned"):
+        self_report(head, codes, ["nothing"] * 12)
+    with pytest.raises((HeadError, LabelError)):
+        self_report(create_head("exact", D), codes, labels)
+
+
+def test_the_report_is_json() -> None:
+    """to_dict holds plain values only."""
+    text = json.dumps(self_report(taught("exact"), *samples(60)).to_dict(), allow_nan=False)
+    assert json.loads(text)["labels"][0] == "label 0"
+
+
+def test_drift_is_told_once_the_world_has_changed_and_ends_when_it_is_back() -> None:
+    """Fresh samples raise no alarm, other ones do, and it ends."""
+    head = taught("exact", 200)
+    same = samples(60, seed=5)[0]
+    other = encode(np.random.default_rng(6).normal(size=(60, D)) - 3)
+    drift = Drift(window=20)
+    assert not any(drift.update(answer).drifted for answer in head.predict_many(same))
+    states = [drift.update(answer) for answer in head.predict_many(other)]
+    assert states[-1].drifted
+    assert not states[0].drifted
+    assert states[-1].to_dict()["predictions"] == 120
+    again = [drift.update(answer) for answer in head.predict_many(samples(80, seed=8)[0])]
+    assert not again[-1].drifted
+    drift.reset()
+    assert drift.state.predictions == 0

@@ -1,0 +1,152 @@
+"""The softmax head: its step is the model file's, its memory is balanced, its optimizer goes on."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from device.codes import apply_map
+from device.errors import HeadError, LabelError
+from device.heads.replay import Replay
+from device.heads.softmax import SoftmaxHead
+from device.heads.trainer import MASKED, NumpyTrainer, SignatureTrainer, Weights, empty_weights
+
+from .conftest import D, samples, taught
+
+
+class FakeInterpreter:
+    """The signatures of a model file, taken by a NumPy trainer: names and shapes are what is tested."""
+
+    def __init__(self, dimensions: int, capacity: int) -> None:
+        self.trainer = NumpyTrainer(dimensions, capacity)
+
+    def get_signature_runner(self, name: str):
+        """Give a signature by name."""
+        return getattr(self, f"_{name}")
+
+    def _train(self, embedding: np.ndarray, label: np.ndarray, learning_rate: np.ndarray) -> Weights:
+        assert learning_rate.shape == (1,)
+        assert embedding.dtype == label.dtype == learning_rate.dtype == np.float32
+        return {"loss": np.array([self.trainer.train(embedding, label, float(learning_rate[0]))], np.float32)}
+
+    def _get_weights(self, unused: np.ndarray) -> Weights:
+        assert unused.shape == (1,)
+        return self.trainer.get_weights()
+
+    def _set_weights(self, **weights: np.ndarray) -> dict[str, np.ndarray]:
+        self.trainer.set_weights(weights)
+        return {"ok": np.ones(1, np.float32)}
+
+
+def test_the_gradient_is_that_of_the_loss() -> None:
+    """Finite differences of the mean cross-entropy give the step of the trainer."""
+    random = np.random.default_rng(0)
+    embedding = np.abs(random.normal(size=(6, D))).astype(np.float32)
+    label = np.eye(4, dtype=np.float32)[random.integers(0, 4, 6)]
+    start = empty_weights(D, 4) | {
+        "W": random.normal(size=(D, 4)).astype(np.float32),
+        "b": np.zeros(4, np.float32),
+    }
+    z = apply_map(embedding)
+
+    def loss(W: np.ndarray) -> float:  # noqa: N803  # as in the equations
+        logits = z @ W
+        logits = logits - logits.max(axis=1, keepdims=True)
+        return float(np.mean(np.log(np.exp(logits).sum(axis=1)) - (logits * label).sum(axis=1)))
+
+    trainer = NumpyTrainer(D, 4)
+    trainer.set_weights(start)
+    assert trainer.train(embedding, label, 1.0) == pytest.approx(
+        loss(start["W"].astype(np.float64)), abs=1e-6
+    )
+    step = start["W"] - trainer.get_weights()["W"]
+    for row, column in ((0, 0), (5, 2), (20, 3)):
+        nudged = [start["W"].astype(np.float64).copy() for _ in range(2)]
+        nudged[0][row, column] += 1e-5
+        nudged[1][row, column] -= 1e-5
+        assert step[row, column] == pytest.approx((loss(nudged[0]) - loss(nudged[1])) / 2e-5, abs=1e-5)
+
+
+def test_momentum_is_sgds() -> None:
+    """The second step carries nine tenths of the first."""
+    embedding, label = np.ones((1, D), np.float32), np.eye(1, 4, dtype=np.float32)
+    trainer = NumpyTrainer(D, 4)
+    trainer.set_weights(empty_weights(D, 4) | {"b": np.zeros(4, np.float32)})
+    trainer.train(embedding, label, 0.0)
+    first = trainer.get_weights()["W_momentum"]
+    trainer.train(embedding, label, 0.0)
+    np.testing.assert_allclose(trainer.get_weights()["W_momentum"], 1.9 * first, rtol=1e-6)
+
+
+def test_masked_columns_neither_answer_nor_learn() -> None:
+    """A column without a label has probability and gradient exactly zero."""
+    head = taught("softmax")
+    weights = head.weights()  # type: ignore[attr-defined]
+    assert (weights["b"][4:] == MASKED).all()
+    assert not weights["W"][:, 4:].any()
+    assert not weights["W_momentum"][:, 4:].any()
+
+
+def test_signatures_give_what_numpy_gives() -> None:
+    """Through the signatures of an interpreter the head is the same head."""
+    codes, labels = samples(40)
+    through = SoftmaxHead(D, trainer=SignatureTrainer(FakeInterpreter(D, 32)))
+    through.learn_many(codes, labels)
+    plain = SoftmaxHead(D)
+    plain.learn_many(codes, labels)
+    assert through.digest() == plain.digest()
+    assert SignatureTrainer(FakeInterpreter(D, 7)).capacity == 7
+
+
+def test_another_trainer_goes_on_from_the_same_weights() -> None:
+    """A restored head bound to an interpreter learns as the first would have."""
+    codes, labels = samples(20, seed=3)
+    head = taught("softmax")
+    again = SoftmaxHead.restore(D, head.state())
+    again.use(SignatureTrainer(FakeInterpreter(D, 32)))
+    head.learn_many(codes, labels)
+    again.learn_many(codes, labels)
+    assert again.digest() == head.digest()
+    with pytest.raises(HeadError, match="shape"):
+        again.use(NumpyTrainer(D, 5))
+
+
+def test_a_full_model_file_says_what_to_do() -> None:
+    """One label more than the capacity is refused before anything is learned."""
+    head = SoftmaxHead(D, trainer=NumpyTrainer(D, 3))
+    codes, labels = samples(6, 3)
+    head.learn_many(codes, labels)
+    with pytest.raises(LabelError, match="room for 3 labels"):
+        head.learn_many(codes[:1], ["one more"])
+    assert head.labels == ("label 0", "label 1", "label 2")
+
+
+def test_class_order_does_not_erase_what_was_learned() -> None:
+    """Taught label by label, replay keeps the first labels."""
+    codes, labels = samples(200)
+    order = np.argsort(labels, kind="stable")
+    head = SoftmaxHead(D)
+    for at in order:
+        head.learn_one(codes[at], labels[at])
+    fresh, names = samples(200, seed=1)
+    answers = [answer.label for answer in head.predict_many(fresh)]
+    for label in head.labels:
+        mine = [answer == name for answer, name in zip(answers, names, strict=True) if name == label]
+        assert np.mean(mine) > 0.5
+
+
+def test_replay_is_balanced_and_bounded() -> None:
+    """However uneven the labels, each has as much room and is drawn as often."""
+    replay = Replay(D, 10)
+    codes, _ = samples(300)
+    replay.add(codes, ["often"] * 290 + ["seldom"] * 10)
+    kept = replay.all()[1]
+    assert (kept.count("often"), kept.count("seldom")) == (10, 10)
+    drawn = replay.draw(1000, np.random.default_rng(0))[1]
+    assert drawn.count("seldom") == pytest.approx(500, abs=80)
+
+
+def test_the_same_seed_gives_the_same_head() -> None:
+    """Training is repeatable, and another seed is another training."""
+    assert taught("softmax").digest() == taught("softmax").digest()
+    assert taught("softmax", seed=1).digest() != taught("softmax").digest()
