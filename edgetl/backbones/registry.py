@@ -151,8 +151,11 @@ def weights_path(backbone: Backbone) -> Path:
 
 
 def require_keras() -> None:
-    """Raise `MissingExtraError` where TensorFlow is not installed."""
+    """Raise `MissingExtraError` where TensorFlow is not installed; import it quietly where it is."""
     if importlib.util.find_spec("tensorflow") is None:
         raise MissingExtraError(
             "this needs TensorFlow, which is not installed; run: pip install 'edgetl[host]'"
         )
+    from converters.tensorflow import import_tensorflow
+
+    import_tensorflow()  # it greets on stderr with what it did not find, such as a GPU
