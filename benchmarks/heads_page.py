@@ -1,0 +1,147 @@
+"""Write docs/heads.md and its picture from the result of `benchmarks.heads`: ``python -m benchmarks.heads_page``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .heads import RESULT
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "heads.md"
+PICTURE = ROOT / "docs" / "images" / "heads.svg"
+
+_TOP = """<!-- made by python -m benchmarks.heads_page from benchmarks/results/heads.json; do not edit -->
+# Heads
+
+The part that learns. Embeddings `e` are mapped, `z = phi(e)`, and kept as whole numbers `round(4096 z)`.
+
+**exact** (default) keeps counts `n_c`, sums `S_c` and the second moment `G = sum z z^T`, all in whole numbers,
+so that any order, split, merge or forgetting gives the same state bit for bit. With the mean `m`, centred
+samples `X`, and `Q_c = S_c - n_c m`:
+
+    A = X^T X + lam I,   W = A^-1 Q,   b = n/N - W^T m       ridge (Hoerl and Kennard 1970)
+    e_i / (1 - h_i)                                          left-out residual (Allen 1974), which chooses lam
+    P = Q^T A^-1 Q,   R = (diag(n) - P)^-1,   U = (z - m) W
+    score_k = N ((U R)_k - (R_kk - 1/n_k) / 2)               discriminant (Hastie, Tibshirani and Buja 1994)
+
+A block J of samples (a burst) is left out exactly, without refitting, with `H = X_J A^-1 X_J^T`,
+`F = (I - 11^T/N - H)^-1`, `E = Y_J - 1 n'^T/N'`, `V = U - H E`:
+
+    U' = (I + 11^T/N') (V + H F V),   P' = P - U^T E - E^T U + E^T H E + V^T F V
+
+From left-out scores come the temperature (Guo et al. 2017, targets as Platt 1999) and the unknown threshold
+(conformal quantile, Vovk et al. 2005). The unknown score adds the relative Mahalanobis distance (Ren et al.
+2021) and the cosine to the nearest mean, each standardised by left-out samples. Beyond 256 samples, 256 chosen
+by content hash (bottom-k sampling, Cohen and Kaplan 2007) stand for all. **lda** shrinks the covariance by OAS
+(Chen et al. 2010); **ncm** is imprinting (Qi et al. 2018); **softmax** takes the model file's `train` steps with
+class-balanced replay; **knn** votes.
+"""
+
+_LIMITS = """
+## Where a target is missed, and why
+
+- *Differences of about a point between exact, Deep SLDA, imprinting and offline logistic regression* are
+  within the deviation of the draws (see the tables): the same linear boundary, regularised differently. They
+  are misses all the same.
+- *Ants-bees* favours class means at every k. A likely reason, not tested: the backbone was trained on these
+  very classes, perhaps photos, so that the covariance of few samples adds only noise.
+- *digits*, raw pixels: three neighbours among all samples kept beat every linear map of 64 pixels. With their
+  pairwise products as the embedding (`digits-products`) the exact head is ahead of the neighbours.
+- *ELPV at k = 20*: the estimate is low by nine points. A likely reason, not tested: of two balanced,
+  overlapping classes, the one that gives a sample away becomes the smaller one, which pulls its sample to the
+  other side. The gap closes with k (see the targets).
+- *256 dimensions*: the second moment needs 40-bit whole numbers at these counts, so that the statistics take about
+  163 KiB; in 32 bits they would overflow. The sketch for calibration takes 268 KiB more.
+- *Coral's 500 iterations*: ours is twice as fast, not twenty times. 1,000 samples of 1,280 numbers are a system of
+  1,000 equations, and the 500 steps are small products. Plain SGD on raw embeddings has not converged by then.
+- *A prediction after every single sample* pays for a whole solve each time (`every sample`), which is more than
+  an embedding. The targets are met when 100 samples are taught between predictions.
+- Times were taken on a busy two-core machine: read them as ratios.
+"""
+
+
+def main() -> None:
+    """Write page and picture."""
+    result = json.loads(RESULT.read_text(encoding="utf-8"))
+    _draw(result["k_shot"])
+    PAGE.write_text(_page(result), encoding="utf-8")
+
+
+def _page(result: dict[str, Any]) -> str:
+    parts = [_TOP, "![accuracy over samples a label](images/heads.svg)\n"]
+    parts.append("## Targets\n\n" + _table(["target", "measured", "holds"], _targets(result["targets"])))
+    parts.append("\n## Three quarters learned, one pass; mean and deviation\n\n" + _full(result["full"]))
+    for name, rows in result["k_shot"].items():
+        shots = [[peer, *(_share(row[k]) for k in row)] for peer, row in rows.items()]
+        parts.append(f"\n## k samples a label: {name}\n\n" + _table(["", "1", "2", "5", "10", "20"], shots))
+    parts.append("\n## One class after another: final accuracy / forgetting\n\n" + _incremental(result))
+    unknown = result["unknown"]["auroc"]
+    scores = [[name, *(unknown[where][name] for where in unknown)] for name in next(iter(unknown.values()))]
+    parts.append("\n## Unknown: area under the ROC curve\n\n" + _table(["score", *unknown], scores))
+    costs = [[count, *row.values()] for count, row in result["cost"]["update"].items()]
+    head = ["N", "amortised ms", "of an embedding", "every sample ms", "of an embedding"]
+    parts.append(
+        f"\n## Cost (embedding: {result['cost']['embedding']['p50_ms']} ms)\n\n" + _table(head, costs)
+    )
+    return "\n".join(parts) + _LIMITS
+
+
+def _full(full: dict[str, Any]) -> str:
+    names = list(dict.fromkeys(name for rows in full.values() for name in rows))
+    rows = [[name, *(_share(full[kind].get(name)) for kind in full)] for name in names]
+    return _table(["", *full], rows)
+
+
+def _incremental(result: dict[str, Any]) -> str:
+    found = result["class_incremental"]
+    names = list(dict.fromkeys(name for rows in found.values() for name in rows))
+
+    def cell(row: dict[str, float] | None) -> str:
+        return f"{row['final']:.3f} / {row['forgetting']:.3f}" if row else "-"
+
+    return _table(["", *found], [[name, *(cell(found[kind].get(name)) for kind in found)] for name in names])
+
+
+def _targets(targets: list[dict[str, Any]]) -> list[list[Any]]:
+    def told(value: Any) -> str:
+        return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+    return [[row["target"], told(row["measured"]), "yes" if row["holds"] else "**no**"] for row in targets]
+
+
+def _share(row: dict[str, float] | None) -> str:
+    return f"{row['accuracy']:.3f} ± {row['deviation']:.3f}" if row else "-"
+
+
+def _table(head: list[str], rows: list[list[Any]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
+
+
+def _draw(k_shot: dict[str, Any]) -> None:
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    mpl.rcParams["svg.hashsalt"] = "edgetl"
+    figure, axes = plt.subplots(1, len(k_shot), figsize=(4 * len(k_shot), 3.4), sharey=True, squeeze=False)
+    for axis, (name, rows) in zip(axes[0], k_shot.items(), strict=True):
+        for peer, row in rows.items():
+            axis.plot(
+                [int(k) for k in row],
+                [row[k]["accuracy"] for k in row],
+                lw=3 if peer == "exact" else 1,
+                label=peer,
+            )
+        axis.set(title=name, xlabel="samples a label", xscale="log")
+    axes[0][0].set_ylabel("accuracy")
+    axes[0][-1].legend(fontsize=6)
+    figure.tight_layout()
+    figure.savefig(PICTURE, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    main()
