@@ -81,8 +81,9 @@ def aarch64(wheel: Path, folder: Path) -> dict[str, str]:
         options = [part for platform in PLATFORMS for part in ("--platform", platform)]
         done = pip(
             sys.executable,
-            *("download", "--only-binary=:all:", "--python-version", version, *options),
-            *("--dest", str(folder / version), f"{wheel}[device]"),
+            # a dry run asks for the wheels' metadata alone and downloads nothing
+            *("install", "--dry-run", "--only-binary=:all:", "--python-version", version, *options),
+            *("--target", str(folder / version), f"{wheel}[device]"),
         )
         answers[version] = "complete" if done.returncode == 0 else done.stderr.strip().splitlines()[-1]
     return answers
