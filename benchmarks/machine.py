@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -71,6 +73,19 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """Give p50, p95 and p99 of times, in milliseconds."""
     timing = Timing.of("", seconds)
     return {"p50_ms": timing.p50, "p95_ms": timing.p95, "p99_ms": timing.p99}
+
+
+def model_to_measure(given: Path | None) -> Path:
+    """Give the model file that was named, else int8 EfficientNet-Lite0, converted once into the cache."""
+    if given is not None:
+        return given
+    folder = Path(os.environ.get("EDGETL_CACHE") or Path.home() / ".cache" / "edgetl")
+    made = folder / "base.tflite"
+    if not made.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        convert = ("convert", "efficientnet-lite0", "--quantize", "int8", "--out", str(made))
+        subprocess.run([sys.executable, "-m", "edgetl", *convert], check=True, stdout=sys.stderr)
+    return made
 
 
 def write_result(result: dict[str, Any], out: Path | None) -> None:

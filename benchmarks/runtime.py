@@ -1,6 +1,6 @@
 """What does our embedding cost above the bare interpreter? At most 3 %, preprocessing apart.
 
-``python -m benchmarks.runtime MODEL [--pairs 400] [--threads N ...] [--out FILE]``
+``python -m benchmarks.runtime [MODEL] [--pairs 400] [--threads N ...] [--out FILE]``
 
 Bare and ours run in turn in one process, on interpreters of their own, so that what else the machine does
 falls on both alike. The figure is the median of the ratios of neighbours.
@@ -21,7 +21,7 @@ from device.embedder import Embedder
 from device.modelfile import ModelFile
 from device.runtime import open_interpreter
 
-from .machine import machine_info, percentiles, warn_of_noise, write_result
+from .machine import machine_info, model_to_measure, percentiles, warn_of_noise, write_result
 
 LIMIT = 1.03
 
@@ -78,13 +78,14 @@ def _ours(model: ModelFile, image: Any, threads: int) -> Callable[[], Any]:
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    model = model_to_measure(options.model)
     warn_of_noise()
-    results = [measure(options.model, threads, options.pairs) for threads in options.threads]
+    results = [measure(model, threads, options.pairs) for threads in options.threads]
     passed = all(result["ratio"] <= LIMIT for result in results)
     write_result({"machine": machine_info(0), "results": results, "passed": passed}, options.out)
     raise SystemExit(0 if passed else 1)

@@ -1,6 +1,6 @@
 """Endurance: 100,000 frames through capture, embedding and prediction, with teaching in between.
 
-``python -m benchmarks.soak MODEL [--frames 100000] [--teach-every 500] [--out FILE]``
+``python -m benchmarks.soak [MODEL] [--frames 100000] [--teach-every 500] [--out FILE]``
 
 Memory may grow by less than 5 % after the first 1,000 frames, no file descriptor may leak, and the p99 latency
 of the last tenth may be at most 1.5 times that of the first tenth. The last figure needs a quiet machine.
@@ -20,7 +20,7 @@ from typing import Any
 from device.cameras import open_camera
 from device.learner import Learner
 
-from .machine import machine_info, percentiles, warn_of_noise, write_result
+from .machine import machine_info, model_to_measure, percentiles, warn_of_noise, write_result
 
 SETTLED = 1_000  # frames before the memory is taken as the ground
 GROWTH_LIMIT, LATENCY_LIMIT = 1.05, 1.5
@@ -98,14 +98,15 @@ def _judged(trace: list[dict[str, int]], seconds: list[float]) -> dict[str, Any]
 def main() -> None:
     """Soak and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--teach-every", type=int, default=500)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    model = model_to_measure(options.model)
     warn_of_noise()
     started = time.monotonic()
-    result = soak(options.model, options.frames, options.teach_every)
+    result = soak(model, options.frames, options.teach_every)
     print(f"{options.frames} frames in {time.monotonic() - started:.0f} s", file=sys.stderr)
     write_result(result, options.out)
     raise SystemExit(0 if result["passed"] else 1)

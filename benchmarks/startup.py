@@ -1,6 +1,6 @@
 """From the command line to the first prediction: how much above a bare process, in time and memory?
 
-``python -m benchmarks.startup MODEL [--rounds 7] [--samples 200] [--out FILE]``
+``python -m benchmarks.startup [MODEL] [--rounds 7] [--samples 200] [--out FILE]``
 
 Bare: imports OpenCV, NumPy and the runtime, loads the backbone and invokes it once. Ours: ``edgetl run --frames 1``
 with a state of 200 samples. Both are new processes, in turn; the figures are ratios of medians.
@@ -22,7 +22,7 @@ import numpy as np
 from device.images import encode_jpeg
 from device.learner import Learner
 
-from .machine import machine_info, warn_of_noise, write_result
+from .machine import machine_info, model_to_measure, warn_of_noise, write_result
 
 TIME_LIMIT, MEMORY_LIMIT = 2.5, 1.5
 SIDE = 256
@@ -132,13 +132,14 @@ def _picture(chooser: np.random.Generator, tint: Any) -> Any:
 def main() -> None:
     """Measure and write the result."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path)
+    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--samples", type=int, default=200)
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
+    model = model_to_measure(options.model)
     warn_of_noise()
-    result = measure(options.model, options.rounds, options.samples)
+    result = measure(model, options.rounds, options.samples)
     result["passed"] = result["time_ratio"] <= TIME_LIMIT and result["memory_ratio"] <= MEMORY_LIMIT
     write_result(result, options.out)
     raise SystemExit(0 if result["passed"] else 1)
