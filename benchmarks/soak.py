@@ -67,7 +67,7 @@ def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str,
                     trace.append({"frame": number, "memory_kb": memory_kb(), "descriptors": descriptors()})
         state_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())  # with its journal
     return {
-        **_judged(trace, seconds),
+        **_judged(trace, list(seconds[:done])),
         "machine": machine_info(seed),
         "state_bytes": state_bytes,
         "trace": trace,
