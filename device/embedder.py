@@ -131,7 +131,6 @@ class Embedder:
             None,
             "edgetpu",
         )
-        interpreter.allocate_tensors()
 
     def _run(self, prepared: Image) -> NDArray[np.float32]:
         if self._interpreter is None:

@@ -58,7 +58,7 @@ class ModelFile:
         data = _read(path)
         members = _members(path, data)
         manifest = Manifest.from_json(members["edgetl.json"])
-        if hashlib.sha256(data[: manifest.model_bytes]).hexdigest() != manifest.model_sha256:
+        if hashlib.sha256(memoryview(data)[: manifest.model_bytes]).hexdigest() != manifest.model_sha256:
             raise ModelFileError(
                 f"{path} was altered or damaged: its model part does not match the checksum in its manifest; "
                 "copy or convert it again"
