@@ -139,12 +139,20 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
                 f"{part}: accuracy {judged['accuracy']:.3f}, balanced {judged['balanced_accuracy']:.3f} "
                 f"on {judged['photos']} photos"
             )
-    epochs = metrics["epochs"]
-    lines.append(
-        f"{epochs['head']} epochs of the head, {epochs['blocks']} of the last blocks, "
-        f"{sum(metrics['seconds'].values()):.0f} s"
-    )
+    lines.append(f"{_epochs(metrics['epochs'])}, {sum(metrics['seconds'].values()):.0f} s")
     lines.append(
         f"Written to {folder}. Next: edgetl convert {folder} --quantize int8 --out {folder.name}.tflite"
     )
     return "\n".join(lines)
+
+
+def _epochs(epochs: dict[str, int]) -> str:
+    head, blocks, kept = epochs["head"], epochs["blocks"], epochs["blocks_kept"]
+    if not blocks:
+        return f"{head} epochs of the head, the backbone as it was"
+    ending = (
+        f"kept as it was after epoch {kept}"
+        if kept
+        else "none better than the head alone: backbone unchanged"
+    )
+    return f"{head} epochs of the head, {blocks} of the last blocks ({ending})"

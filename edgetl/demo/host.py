@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import __version__
 from ..errors import EdgetlError
 from .cache import versions
@@ -85,7 +83,7 @@ def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Prog
     result = HostResult(
         backbone=recipe.backbone,
         last_blocks=recipe.blocks,
-        fine_tuned=bool(recipe.blocks) and _differs(outcome.model.backbone, recipe.backbone),
+        fine_tuned=outcome.metrics["epochs"]["blocks_kept"] > 0,
         training=_training(outcome.metrics),
         conversion={**conversion.to_dict(), "path": MODEL},
         model_bytes=conversion.sizes["total"],
@@ -117,15 +115,6 @@ def _finetune(photos: Path, out: Path, recipe: Recipe, progress: Progress) -> An
     if set(outcome.model.labels) != set(LABELS):
         raise EdgetlError(f"the lab's photos gave the labels {outcome.model.labels}, expected {LABELS}")
     return outcome
-
-
-def _differs(backbone: Any, name: str) -> bool:
-    """Tell whether fine-tuning changed the backbone; it keeps the start when no epoch was better."""
-    from ..backbones import load_backbone
-
-    original, _ = load_backbone(name)
-    pairs = zip(backbone.get_weights(), original.get_weights(), strict=True)
-    return not all(np.array_equal(now, then) for now, then in pairs)
 
 
 def _training(metrics: dict[str, Any]) -> dict[str, Any]:

@@ -119,6 +119,7 @@ class _Run:
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    kept: int = 0  # the epoch of the last blocks that is kept; 0 is the start
 
     def run(self) -> Outcome:
         import keras
@@ -204,6 +205,7 @@ class _Run:
             progress=lambda done, total, note: self.progress("blocks", done, total, note),
         )
         self.seconds["blocks"] = time.perf_counter() - started
+        self.kept = phase.best_epoch
         return phase.head, phase.history
 
     def _rows(self, features: Features, part: str) -> Rows:
@@ -269,7 +271,7 @@ class _Run:
             "warnings": list(self.warnings),
             **{part: evaluation.to_dict() if evaluation else None for part, evaluation in judged.items()},
             "history": history,
-            "epochs": {"head": len(history) - len(blocks), "blocks": len(blocks)},
+            "epochs": {"head": len(history) - len(blocks), "blocks": len(blocks), "blocks_kept": self.kept},
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
             "resumed": self.work.resumed,
             "settings": self.settings.to_dict(),
@@ -284,7 +286,7 @@ class _Run:
         model = dataclasses.replace(model, info=info)
         model.save(built, force=True)
         (built / METRICS_FILE).write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False))
-        draw_curve(metrics["history"], built / CURVE_FILE)
+        draw_curve(metrics["history"], built / CURVE_FILE, metrics["epochs"]["blocks_kept"])
         self.work.finish(built)
         self.progress("saving", 1, 1, str(self.work.out))
         return Outcome(self.work.out, model, metrics, tuple(self.warnings))

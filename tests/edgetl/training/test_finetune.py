@@ -182,6 +182,23 @@ def test_the_command_tells_what_it_made_and_the_next_step(photos: Path, tmp_path
     assert json.loads(judged.stdout)["accuracy"] > 0.5  # a third is chance
 
 
+@pytest.mark.parametrize(
+    ("rate", "told"), [("1e-4", "kept as it was after epoch"), ("1", "backbone unchanged")]
+)
+def test_epochs_of_the_last_blocks_count_only_when_validation_is_better(
+    photos: Path, tmp_path: Path, rate: str, told: str
+) -> None:
+    """A rate far too high ruins the blocks: the backbone stays what it was, and the command says so."""
+    options = ["--resize", "squash", "--blocks", "1", "--epochs", "2", "--head-epochs", "10", "--rate", rate]
+    out = tmp_path / "out"
+    said = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(out), *options])
+    assert said.exit_code == 0, said.output
+    assert told in said.stdout
+    kept = json.loads((out / "metrics.json").read_text())["epochs"]["blocks_kept"]
+    pairs = zip(TrainedModel.load(out).backbone.get_weights(), tiny.backbone().get_weights(), strict=True)
+    assert (kept == 0) == all(np.array_equal(now, then) for now, then in pairs)
+
+
 def test_the_command_refuses_one_class_without_a_traceback(photos: Path, tmp_path: Path) -> None:
     """Exit code 1 and the next step."""
     for label in ("blue", "green"):
