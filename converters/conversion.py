@@ -6,7 +6,6 @@ backbone -> head -> memory -> parity -> flatbuffer (one file of both) -> verify
 from __future__ import annotations
 
 import contextlib
-import errno
 import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.codes import Codes, encode
-from device.files import atomic_output, refuse_existing, storage_error
+from device.files import atomic_output, refuse_existing, require_writable
 from device.images import Image
 from device.manifest import Manifest
 from device.memory import Memory, remember
@@ -204,8 +203,7 @@ def _check(model: TrainedModel, out: Path, quantise: str, capacity: int, twin: b
     refuse_existing(out, force)
     if twin:
         refuse_existing(twin_path(out), force)
-    if not out.parent.is_dir():
-        raise storage_error(FileNotFoundError(errno.ENOENT, "no such folder"), out)
+    require_writable(out)
 
 
 def _calibration(model: TrainedModel, calibrate: Sequence[Path] | None) -> photos.Calibration:

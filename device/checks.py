@@ -16,6 +16,7 @@ import numpy as np
 
 from . import health
 from .errors import CameraError, DelegateError, DeviceError, RuntimeMissingError
+from .files import may_write
 
 Verdict = Literal["good", "note", "warning", "failed"]
 HOT, VERY_HOT = 70.0, 80.0  # degrees Celsius; a Raspberry Pi slows down from 80
@@ -199,7 +200,7 @@ def _disk(subject: Subject) -> Check:
     free = health.disk_free(folder)
     if not folder.is_dir():
         return Check("disk", "failed", f"the folder {folder} is not there", f"mkdir -p {folder}")
-    if not health.disk_writable(folder):
+    if not may_write(folder):
         return Check(
             "disk",
             "failed",

@@ -38,6 +38,20 @@ def refuse_existing(path: Path, force: bool = False) -> None:
         )
 
 
+def may_write(path: Path) -> bool:
+    """Say whether this process, as whom it acts, may write the file or the folder `path` that is there."""
+    return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+
+
+def require_writable(path: Path) -> None:
+    """Raise `StorageError` before long work for a `path` that could not be written after it."""
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
 @contextlib.contextmanager
 def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the final name, durably.

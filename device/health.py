@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import platform
 import shutil
 import subprocess
@@ -131,11 +130,6 @@ def disk_free(folder: Path) -> int | None:
         return shutil.disk_usage(existing).free if existing else None
     except OSError:
         return None
-
-
-def disk_writable(folder: Path) -> bool:
-    """Say whether files can be made in `folder`; False also on a file system mounted read-only."""
-    return os.access(folder, os.W_OK | os.X_OK)
 
 
 def clock_is_plausible(now: float | None = None) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .files import may_write
 from .heads.report import Report, self_report
 from .taught import Taught
 
@@ -77,7 +77,7 @@ def status_of(learner: Learner) -> Status:
             "bytes": store.size(),
             "position": store.position(),
             "versions": len(store.versions()),
-            "writable": store.path is None or os.access(store.path, os.W_OK),
+            "writable": store.path is None or may_write(store.path),
         },
         head={"name": learner.head.name, "digest": learner.head.digest()},
         runtime={

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from .permissions import bound_by_permissions
 
 with contextlib.suppress(ImportError):  # the virtual Pi has none
     from hypothesis import HealthCheck, settings
@@ -34,3 +37,12 @@ def dev_data() -> Path:
     if not DEV_DATA.is_dir():
         pytest.skip(f"the development data is not at {DEV_DATA} (set EDGETL_DEV_DATA)")
     return DEV_DATA
+
+
+@pytest.fixture
+def forbidden(tmp_path: Path) -> Iterator[Path]:
+    """A folder that may be read and not written, even by root."""
+    folder = tmp_path / "forbidden"
+    folder.mkdir(mode=0o555)
+    with bound_by_permissions():
+        yield folder

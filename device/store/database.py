@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeviceError, StateBusyError, StateError, StorageError
+from ..files import may_write
 from . import schema
 
 BUSY_SECONDS = 10.0
@@ -235,7 +236,7 @@ def _refuse_truncated(path: Path, header: bytes) -> None:
 
 def _writable(path: Path) -> bool:
     # SQLite needs the folder too, for the write-ahead log
-    return os.access(path.parent, os.W_OK) and (not path.exists() or os.access(path, os.W_OK))
+    return may_write(path.parent) and (not path.exists() or may_write(path))
 
 
 def _uri(path: Path, mode: str) -> str:

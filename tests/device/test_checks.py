@@ -126,11 +126,10 @@ def test_the_disk_is_judged_by_what_is_free(
     assert verdicts(state=tmp_path / "x.db")["disk"].verdict == verdict
 
 
-def test_a_folder_that_is_missing_or_read_only_fails(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_folder_that_is_missing_or_read_only_fails(forbidden: Path, tmp_path: Path) -> None:
     """Nothing taught could be kept."""
     assert verdicts(state=tmp_path / "no" / "x.db")["disk"].verdict == "failed"
-    monkeypatch.setattr(health, "disk_writable", lambda folder: False)
-    assert verdicts(state=tmp_path / "x.db")["disk"].verdict == "failed"
+    assert verdicts(state=forbidden / "x.db")["disk"].verdict == "failed"
 
 
 @pytest.mark.parametrize(

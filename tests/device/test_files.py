@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from device.errors import StorageError
-from device.files import atomic_output
+from device.files import atomic_output, require_writable
 
 
 def test_a_written_file_takes_its_name_and_leaves_nothing_beside_it(tmp_path: Path) -> None:
@@ -53,12 +53,20 @@ def test_a_missing_folder_is_said_with_the_next_step(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_forbidden_folder_is_said_with_the_next_step(tmp_path: Path) -> None:
-    """The message tells to choose another folder."""
-    tmp_path.chmod(stat.S_IRUSR | stat.S_IXUSR)
-    with pytest.raises(StorageError, match="may write"), atomic_output(tmp_path / "out.bin"):
+def test_a_forbidden_folder_is_said_with_the_next_step(forbidden: Path) -> None:
+    """The message tells to choose another folder, and nothing is left there."""
+    with pytest.raises(StorageError, match="may write"), atomic_output(forbidden / "out.bin"):
         pass
+    assert list(forbidden.iterdir()) == []
+
+
+def test_what_cannot_be_written_is_told_before_the_work(forbidden: Path, tmp_path: Path) -> None:
+    """A forbidden folder and a missing one; where writing is possible nothing is left by the question."""
+    for path in (forbidden / "out.bin", tmp_path / "no" / "out.bin"):
+        with pytest.raises(StorageError, match="cannot write"):
+            require_writable(path)
+    require_writable(tmp_path / "out.bin")
+    assert [path.name for path in tmp_path.iterdir()] == ["forbidden"]
 
 
 def test_the_mode_follows_the_umask(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from device.store import (
     schema,
 )
 from device.store.merge import merge
+from tests.permissions import bound_by_permissions
 
 IDENTITY = ModelIdentity("a" * 64, 8, "signed_sqrt_l2", "tiny", "tiny.tflite")
 ROOT = Path(__file__).resolve().parents[2]
@@ -397,14 +397,15 @@ def test_a_renamed_host_label_keeps_its_story(path: Path) -> None:
         assert store.lab() == {}
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="permissions do not bind root; see test_store_disks")
 def test_a_file_without_write_permission_can_still_be_read(path: Path) -> None:
     """Predicting goes on where teaching cannot."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
     path.chmod(0o400)
     path.parent.chmod(0o500)
-    with Store.open(path, IDENTITY) as store:
+    with bound_by_permissions(), Store.open(path, IDENTITY) as store:
         assert store.read_only
         assert store.counts() == {"mug": 1}
+        with pytest.raises(StorageError, match="read-only"):
+            store.learn([new("mug")])
     path.parent.chmod(0o700)

@@ -371,3 +371,28 @@ def test_every_help_text_ends_in_an_example() -> None:
     ):
         text = edgetl(*words, "--help").stdout.split("Options:")[0].rstrip()
         assert text.splitlines()[-1].strip().startswith(f"edgetl {words[0]}"), words
+
+
+def test_export_and_backup_into_a_forbidden_folder_say_so_and_leave_nothing(
+    taught: Path, forbidden: Path
+) -> None:
+    """Exit code 1 and the next step."""
+    state = taught.with_suffix(".db")
+    for words in (
+        ("export", taught, "--out", forbidden / "mine.tflite"),
+        ("backup", state, "--out", forbidden / "copy.db"),
+    ):
+        done = edgetl(*words)
+        assert (done.exit_code, "may write" in done.stderr) == (1, True), done.output
+    assert list(forbidden.iterdir()) == []
+
+
+def test_teaching_into_a_forbidden_folder_says_so(forbidden: Path) -> None:
+    """The state file cannot be made; the error names it and the next step."""
+    done = edgetl(
+        "teach", TINY, "red", "--camera", "fake:red", "--state", forbidden / "mugs.db", "--frames", 2
+    )
+    assert done.exit_code == 1
+    assert "forbidden/mugs.db" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert list(forbidden.iterdir()) == []

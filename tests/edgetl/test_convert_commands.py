@@ -42,6 +42,14 @@ def test_a_trained_folder_is_converted_and_reported(trained: Path, tmp_path: Pat
     assert ModelFile.open(tmp_path / "m.tflite").labels == ("blue", "green", "red")
 
 
+def test_a_folder_that_may_not_be_written_is_told_before_the_work(trained: Path, forbidden: Path) -> None:
+    """Exit code 1, the next step, nothing left there, and no minute spent on converting."""
+    done = run("convert", trained, "--out", forbidden / "m.tflite")
+    assert done.exit_code == 1
+    assert "choose a folder you may write to" in done.stderr
+    assert list(forbidden.iterdir()) == []
+
+
 def test_the_report_as_json_has_every_figure(trained: Path, tmp_path: Path) -> None:
     """Also with the memory left out and photos of another folder."""
     done = run(

@@ -210,6 +210,14 @@ def test_the_command_refuses_one_class_without_a_traceback(photos: Path, tmp_pat
     assert "Traceback" not in told.stderr
 
 
+def test_a_folder_that_may_not_be_written_is_told(photos: Path, forbidden: Path) -> None:
+    """Before anything is trained; nothing is left there."""
+    told = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(forbidden / "out")])
+    assert told.exit_code == 1
+    assert "choose a folder you may write to" in told.stderr
+    assert list(forbidden.iterdir()) == []
+
+
 def test_tabulate_equals_scikit_learn() -> None:
     """Accuracy, balanced accuracy and confusion."""
     metrics = pytest.importorskip("sklearn.metrics")
