@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -214,5 +215,13 @@ def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: di
     if figures.get("accuracy") is not None:
         lines.append(f"Accuracy, each sample left out in turn: {figures['accuracy']:.1%}.")
     if lesson.samples:
-        lines.append(f"Not what you meant? edgetl forget {options['model']} --last")
+        lines.append(f"Not what you meant? {_way_back(lesson, options)}")
     return "\n".join(lines)
+
+
+def _way_back(lesson: Lesson, options: dict[str, Any]) -> str:
+    """Give the command that takes back all of this lesson; photos of a folder are a burst each."""
+    one_burst = len({sample.burst for sample in lesson.samples}) == 1
+    words = ["edgetl", "forget", str(options["model"])]
+    words += ["--state", str(options["state"])] if options["state"] else []
+    return shlex.join([*words, *(["--last"] if one_burst else ["--newest", str(len(lesson.samples))])])

@@ -6,6 +6,8 @@ import http.server
 import json
 import os
 import pty
+import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -74,6 +76,16 @@ def test_a_burst_teaches_frames_and_says_what_was_saved(model: Path) -> None:
     said = edgetl("teach", model, "bowl", "--camera", "fake:blue", "--frames", 2)
     assert "bowl 2 (samples 4-5)" in said.stdout
     assert f"edgetl forget {model} --last" in said.stdout
+
+
+def test_what_teaching_tells_to_type_takes_all_of_it_back(model: Path, photos: Path, tmp_path: Path) -> None:
+    """Photos of a folder are no burst; a state of another name is named."""
+    state = tmp_path / "my state.db"
+    said = edgetl("teach", model, "--photos", photos, "--state", state)
+    told = re.search(r"Not what you meant\? edgetl (.*)", said.stdout)
+    assert told is not None
+    assert edgetl(*shlex.split(told[1])).exit_code == 0
+    assert asked("status", model, "--state", state)["samples"] == {}
 
 
 def test_a_source_that_ends_ends_the_burst(model: Path) -> None:
