@@ -30,6 +30,7 @@ from .edgetpu import twin_path, write_twin
 from .errors import ConversionError
 from .flatbuffer import buffer_places, chain, join, keep_apart, parse, serialise
 from .head import HeadWeights, convert_head, initial_weights
+from .infer import add_infer
 from .inspection import sizes
 from .memory import teach_head
 from .parity import compare, converted_embeddings, refuse_loss, source_embeddings
@@ -54,6 +55,7 @@ def convert(
     memory: bool = True,
     capacity: int = CAPACITY,
     project: int | None = None,
+    infer: bool = False,
     twin: bool = False,
     force: bool = False,
     progress: Progress | None = None,
@@ -72,6 +74,7 @@ def convert(
         memory: Carry the embeddings of the training photos in the file.
         capacity: Columns of the head.
         project: Shorten embeddings to this many principal components.
+        infer: Add the signature ``infer``, image -> probabilities.
         twin: Also write the backbone in the form the Edge TPU compiler takes.
         force: Overwrite `out`.
         progress: Called as the work goes on.
@@ -109,7 +112,7 @@ def convert(
     features = _features(model, backbone, projection)
     taught = _Taught.of(features, lesson) if memory and lesson else None
     weights, origin = _weights(model, features, taught, capacity)
-    joined, places = _join(features, weights)
+    joined, places = _join(features, weights, infer)
     manifest = Manifest(
         backbone=model.backbone_name,
         preprocessing=model.preprocessing,
@@ -128,7 +131,7 @@ def convert(
             temporary, joined, manifest, model.labels, taught.memory if taught else None, force=True
         )
         expected = features.after(seen[:_VERIFIED])
-        verify(temporary, calibration.images[:_VERIFIED], expected, weights, model.labels)
+        verify(temporary, calibration.images[:_VERIFIED], expected, weights, model.labels, infer=infer)
     coral = write_twin(model, out, calibration.images, force=force) if twin else None
     tell("done", 1.0)
     return ConversionReport(
@@ -250,10 +253,12 @@ def _weights(
     return initial_weights(features.dimensions, capacity, model.labels, linear), origin
 
 
-def _join(features: _Features, weights: HeadWeights) -> tuple[bytes, dict[str, tuple[int, int]]]:
+def _join(features: _Features, weights: HeadWeights, infer: bool) -> tuple[bytes, dict[str, tuple[int, int]]]:
     head = convert_head(features.dimensions, len(weights["b"]), features.map_name)
     joined = join(parse(features.graph), parse(head))
     buffers = keep_apart(joined, weights)
+    if infer:
+        add_infer(joined)
     data = serialise(joined)
     return data, buffer_places(data, buffers)
 

@@ -6,8 +6,11 @@ int8 backbone together with its head quantises the training away, and Keras 3 mo
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import functools
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -69,8 +72,26 @@ def serialise(model: Any) -> bytes:
 
     room = sum(0 if buffer.data is None else len(buffer.data) for buffer in model.buffers)
     builder = Builder(room + 2**16)
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
+    with _shared_written_once(model):
+        builder.Finish(model.Pack(builder), _IDENTIFIER)
     return bytes(builder.Output())
+
+
+@contextlib.contextmanager
+def _shared_written_once(model: Any) -> Iterator[None]:
+    """Let tensors and ops that several graphs hold in common take their room in the file once."""
+    seen, shared = set(), {}
+    for entry in (entry for graph in model.subgraphs for entry in (*graph.tensors, *graph.operators)):
+        if id(entry) in seen:
+            shared[id(entry)] = entry
+        seen.add(id(entry))
+    for entry in shared.values():
+        entry.Pack = functools.cache(entry.Pack)  # an offset in the builder, good for every reference
+    try:
+        yield
+    finally:
+        for entry in shared.values():
+            del entry.Pack
 
 
 def chain(first: Any, second: Any) -> Any:
@@ -127,10 +148,8 @@ def join(features: Any, head: Any) -> Any:
     for signature in head.signatureDefs:
         signature.subgraphIndex += shift
     graph = model.subgraphs[0]
-    model.signatureDefs = [
-        _signature("features", 0, {"image": graph.inputs[0]}, {"embedding": graph.outputs[0]}),
-        *head.signatureDefs,
-    ]
+    model.signatureDefs = head.signatureDefs
+    add_signature(model, "features", 0, {"image": graph.inputs[0]}, {"embedding": graph.outputs[0]})
     _drop_metadata(model)
     model.description = b"edgetl model file"
     return model
@@ -225,13 +244,21 @@ def _code(model: Any, code: Any) -> int:
     return len(model.operatorCodes) - 1
 
 
-def _signature(name: str, subgraph: int, inputs: dict[str, int], outputs: dict[str, int]) -> Any:
+def add_signature(
+    model: Any, name: str, subgraph: int, inputs: dict[str, int], outputs: dict[str, int]
+) -> None:
+    """Give a subgraph a name that callers know, and its tensors theirs (name -> index)."""
     signature = schema().SignatureDefT()
     signature.signatureKey = name.encode()
     signature.subgraphIndex = subgraph
     signature.inputs = [_tensor_map(*item) for item in inputs.items()]
     signature.outputs = [_tensor_map(*item) for item in outputs.items()]
-    return signature
+    model.signatureDefs = [*model.signatureDefs, signature]
+
+
+def signature_of(model: Any, name: str) -> Any:
+    """Give the signature called `name`."""
+    return next(entry for entry in model.signatureDefs if entry.signatureKey == name.encode())
 
 
 def _tensor_map(name: str, index: int) -> Any:
@@ -267,7 +294,7 @@ def _handles(model: Any, graph: Any) -> dict[int, bytes]:
 
 
 def _variables(model: Any) -> dict[str, bytes]:
-    signature = next(entry for entry in model.signatureDefs if entry.signatureKey == b"get_weights")
+    signature = signature_of(model, "get_weights")
     graph = model.subgraphs[signature.subgraphIndex]
     handles = _handles(model, graph)
     read = {

@@ -17,8 +17,9 @@ from device.runtime import open_interpreter, quiet_stderr
 
 from .errors import ConversionError
 from .head import MOMENTUM, HeadWeights
+from .infer import NAME as INFER
+from .inspection import SIGNATURES
 
-SIGNATURES = ("classify", "features", "get_weights", "set_weights", "train")
 _RATE = 0.1
 _TOLERANCE = 1e-4
 
@@ -29,6 +30,7 @@ def verify(
     expected: NDArray[np.float32],
     weights: HeadWeights,
     labels: tuple[str, ...],
+    infer: bool = False,
 ) -> None:
     """Reopen a model file and check every signature.
 
@@ -38,6 +40,7 @@ def verify(
         expected: Their embeddings as they were before the head was joined, [N, D].
         weights: What the head must start with.
         labels: What the file must say.
+        infer: Whether it must have the signature ``infer``.
 
     Raises:
         ConversionError: Anything differs.
@@ -46,10 +49,12 @@ def verify(
         opened = ModelFile.open(path)
         with quiet_stderr():
             interpreter = open_interpreter(path)
-            found = tuple(sorted(interpreter.get_signature_list()))
-            _expect(found == SIGNATURES, f"it has the signatures {found}, expected {SIGNATURES}")
+            found, wanted = set(interpreter.get_signature_list()), {*SIGNATURES, *([INFER] if infer else [])}
+            _expect(found == wanted, f"it has the signatures {sorted(found)}, expected {sorted(wanted)}")
             _expect(opened.labels == labels, f"it has the labels {opened.labels}, expected {labels}")
             _check_features(interpreter, images, expected)
+            if infer:
+                _check_infer(interpreter, images)
             _check_head(interpreter, expected, weights, opened.manifest.embedding_map)
     except (ValueError, RuntimeError) as error:
         if isinstance(error, DeviceError):
@@ -66,6 +71,14 @@ def _check_features(interpreter: Any, images: Sequence[Image], expected: NDArray
         gap = float(np.abs(embeddings - expected[:count]).max()) / scale
         # int8 may round otherwise for another batch size; lost weights give NaN or something quite different
         _expect(bool(gap < 0.1), f"features differs from the backbone alone by {gap:.3g} with {count} photos")
+
+
+def _check_infer(interpreter: Any, images: Sequence[Image]) -> None:
+    image = np.stack(images)
+    embedding = interpreter.get_signature_runner("features")(image=image)["embedding"]
+    apart = interpreter.get_signature_runner("classify")(embedding=embedding)["probabilities"]
+    at_once = interpreter.get_signature_runner(INFER)(image=image)["probabilities"]
+    _expect(_near(at_once, apart), "infer gives other probabilities than features and classify")
 
 
 def _check_head(

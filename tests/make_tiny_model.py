@@ -1,18 +1,22 @@
-"""Make tests/data/tiny.tflite and tiny_taught.tflite again: python -m tests.make_tiny_model."""
+"""Make tests/data/the model files in tests/data again: python -m tests.make_tiny_model."""
 
 from __future__ import annotations
 
 import tempfile
 from pathlib import Path
 
-from tests.tiny import TINY, TINY_TAUGHT, tiny_model_file
+from tests.tiny import TINY, TINY_INFER, TINY_TAUGHT, tiny_model_file
 
 
 def make(folder: Path) -> None:
-    """Write both files into `folder`."""
+    """Write them into `folder`."""
     with tempfile.TemporaryDirectory() as scratch:
-        for path, taught in ((TINY, False), (TINY_TAUGHT, True)):
-            made = tiny_model_file(Path(scratch), path.name, taught)
+        for path, options in (
+            (TINY, {}),
+            (TINY_TAUGHT, {"taught": True}),
+            (TINY_INFER, {"taught": True, "infer": True}),
+        ):
+            made = tiny_model_file(Path(scratch), path.name, **options)
             (folder / path.name).write_bytes(made.read_bytes())
 
 

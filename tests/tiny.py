@@ -16,6 +16,8 @@ TINY = DATA / "tiny.tflite"
 """int8, 32x32 pixels, 32 dimensions, capacity 8, no labels; runs without TensorFlow."""
 TINY_TAUGHT = DATA / "tiny_taught.tflite"
 """The same, taught `COLOURS` with 12 photos each, kept as memory."""
+TINY_INFER = DATA / "tiny_infer.tflite"
+"""The same, with the signature infer."""
 
 SIDE, DIMENSIONS, CAPACITY = 32, 32, 8
 PREPROCESSING = Preprocessing(SIDE, SIDE, resize="squash")

@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     "--project", type=click.IntRange(2), metavar="D", help="Shorten embeddings to D numbers, such as 256."
 )
 @click.option(
+    "--infer",
+    is_flag=True,
+    help="Also give the file the signature infer, image to probabilities in one call, for other programs.",
+)
+@click.option(
     "--photos", type=click.Path(path_type=Path), help="Where the training photos are now, if they moved."
 )
 @click.option(
@@ -61,6 +66,7 @@ def command(
     no_memory: bool,
     capacity: int,
     project: int | None,
+    infer: bool,
     photos: Path | None,
     edgetpu: bool,
     force: bool,
@@ -89,6 +95,7 @@ def command(
             memory=not no_memory,
             capacity=capacity,
             project=project,
+            infer=infer,
             twin=edgetpu,
             force=force,
             progress=progress,

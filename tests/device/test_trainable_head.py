@@ -90,3 +90,20 @@ def test_a_bare_interpreter_runs_the_backbone(embeddings: Any) -> None:
     interpreter.invoke()
     bare = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])[0]
     assert np.allclose(bare, embeddings[0], atol=0.02 * np.abs(bare).max())
+
+
+def test_infer_is_features_and_classify_in_one_call_and_sees_what_was_trained() -> None:
+    """One image or several; its variables are those that training changes."""
+    interpreter = open_interpreter(tiny.TINY_INFER, threads=1)
+    features, classify, infer = map(interpreter.get_signature_runner, ("features", "classify", "infer"))
+    before = None
+    for count in (1, 5):
+        image = np.stack([tiny.photo(label, 50) for label in ("red", "blue", "green", "red", "blue")[:count]])
+        embedding = features(image=image)["embedding"]
+        before = infer(image=image)["probabilities"]
+        assert np.array_equal(before, classify(embedding=embedding)["probabilities"])
+    label = np.eye(tiny.CAPACITY, dtype=np.float32)[[1] * 5]
+    interpreter.get_signature_runner("train")(embedding=embedding, label=label, learning_rate=RATE)
+    after = infer(image=image)["probabilities"]
+    assert np.array_equal(after, classify(embedding=embedding)["probabilities"])
+    assert (after[:, 1] > before[:, 1]).all()

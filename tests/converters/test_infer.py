@@ -1,0 +1,39 @@
+"""The signature infer: it shares the backbone and costs next to nothing in the file."""
+
+from __future__ import annotations
+
+from converters.flatbuffer import parse, serialise
+from converters.infer import add_infer
+from device.modelfile import ModelFile
+from device.runtime import open_interpreter
+from tests.tiny import TINY, TINY_INFER, TINY_TAUGHT
+
+
+def test_constants_and_the_description_of_the_backbone_are_in_the_file_once() -> None:
+    """Every buffer is as it was, and nothing of the backbone is written twice."""
+    part = ModelFile.open(TINY).model_part()
+    plain, model = parse(part), parse(part)
+    add_infer(model)
+    assert len(model.buffers) == len(plain.buffers)
+    grown = len(serialise(model)) - len(part)
+    classify = next(entry for entry in plain.signatureDefs if entry.signatureKey == b"classify")
+    alone = parse(part)
+    alone.subgraphs = [alone.subgraphs[classify.subgraphIndex]]
+    for buffer in alone.buffers:
+        buffer.data = None
+    assert grown < len(serialise(alone)) + 2048
+
+
+def test_serialising_leaves_the_tree_as_it_was() -> None:
+    """So that it can be changed and written again."""
+    model = parse(ModelFile.open(TINY).model_part())
+    add_infer(model)
+    once = serialise(model)
+    assert serialise(model) == once
+    assert list(open_interpreter(once).get_signature_list())[-1] == "infer"
+
+
+def test_a_file_has_it_only_when_asked_for() -> None:
+    """It costs memory when the file is opened."""
+    assert "infer" not in open_interpreter(TINY_TAUGHT).get_signature_list()
+    assert "infer" in open_interpreter(TINY_INFER).get_signature_list()
