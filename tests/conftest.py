@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,3 +47,17 @@ def forbidden(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o555)
     with bound_by_permissions():
         yield folder
+
+
+@pytest.fixture
+def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Gpiozero's own mock factory, in place of a Pi's pins; its buttons do not wait for a bounce to settle."""
+    pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install 'edgetl[gpio]'")
+    from gpiozero import Device
+    from gpiozero.pins.mock import MockFactory
+
+    monkeypatch.setattr("device.gpio.BOUNCE_SECONDS", None)
+    factory = MockFactory()
+    monkeypatch.setattr(Device, "pin_factory", factory)
+    yield factory
+    factory.close()

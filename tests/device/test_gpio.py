@@ -20,19 +20,6 @@ MUG, CUP, UNDO, MUG_LED, UNKNOWN_LED, TAUGHT_LED = 17, 27, 22, 5, 6, 13
 
 
 @pytest.fixture
-def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Gpiozero's own mock factory, in place of a Pi's pins."""
-    from gpiozero import Device
-    from gpiozero.pins.mock import MockFactory
-
-    monkeypatch.setattr("device.gpio.BOUNCE_SECONDS", None)
-    factory = MockFactory()
-    monkeypatch.setattr(Device, "pin_factory", factory)
-    yield factory
-    factory.close()
-
-
-@pytest.fixture
 def panel(pins: Any) -> Iterator[Panel]:
     """Two teaching buttons, undo, three LEDs."""
     wiring = Wiring.of(

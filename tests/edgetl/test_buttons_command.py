@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,6 @@ from edgetl.commands.buttons import command
 from tests.tiny import TINY
 
 pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install 'edgetl[gpio]'")
-
-
-@pytest.fixture
-def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Gpiozero's own mock factory."""
-    from gpiozero import Device
-    from gpiozero.pins.mock import MockFactory
-
-    monkeypatch.setattr("device.gpio.BOUNCE_SECONDS", None)
-    factory = MockFactory()
-    monkeypatch.setattr(Device, "pin_factory", factory)
-    yield factory
-    factory.close()
 
 
 @pytest.fixture

@@ -115,18 +115,22 @@ def open_v4l2(folder: Path, capture: Any, monkeypatch: pytest.MonkeyPatch, **opt
 
 
 def install_picamera2(sensor: fake_libcamera.Sensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make the real picamera2 importable on a fake libcamera, DMA heap and display library."""
+    """Make the real picamera2 importable on a fake libcamera, DMA heap and display library.
+
+    What it imports for raw files and process names alone (pidng, prctl) has no wheels, and is an empty name here.
+    """
     if importlib.util.find_spec("picamera2") is None:
-        pytest.skip(
-            "picamera2 is not installed: pip install --no-deps picamera2 videodev2 piexif pidng simplejpeg pillow"
-        )
+        pytest.skip("picamera2 is not installed: pip install --no-deps --group picamera2")
     for name in [name for name in sys.modules if name.split(".")[0] == "picamera2"]:
         monkeypatch.delitem(sys.modules, name)  # its class attributes keep the libcamera of the last test
     display = types.ModuleType("pykms")
     display.PixelFormat = types.SimpleNamespace(  # type: ignore[attr-defined]
         **dict.fromkeys(("RGB888", "BGR888", "XRGB8888", "XBGR8888", "YUV420", "YVU420", "NV12"))
     )
-    replaced = {**fake_libcamera.modules(sensor), "prctl": types.ModuleType("prctl"), "pykms": display}
+    unused = {name: types.ModuleType(name) for name in ("pidng", "pidng.camdefs", "pidng.core", "prctl")}
+    unused["pidng.camdefs"].Picamera2Camera = None  # type: ignore[attr-defined]
+    unused["pidng.core"].PICAM2DNG = None  # type: ignore[attr-defined]
+    replaced = {**fake_libcamera.modules(sensor), **unused, "pykms": display}
     for name, module in replaced.items():
         monkeypatch.setitem(sys.modules, name, module)
     from picamera2 import dma_heap
