@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Runs a command in the emulated Raspberry Pi. Only pi_test.sh calls it, inside a mount and PID namespace of
-# its own: everything mounted here vanishes with the last process, also when that is killed.
+# Runs a command in the emulated Raspberry Pi. Only run.sh calls it, inside a mount and PID namespace of its
+# own: everything mounted here vanishes with the last process, also when that is killed.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$EDGETL_PI_ROOT
 
-mkdir -p "$root"/{pi,cache,repository}
+mkdir -p "$root"/{pi,cache}
 mount -t proc proc "$root/proc"
 # with the host's x86 cpuinfo LiteRT takes the wrong kernels and crashes
 mount --bind "$here/cpuinfo" "$root/proc/cpuinfo"
@@ -13,7 +13,6 @@ for folder in dev sys tmp run; do mount -t tmpfs -o mode=0755 tmpfs "$root/$fold
 chmod 1777 "$root/tmp"
 mount --bind -o ro "$here" "$root/pi"
 mount --bind -o ro "$EDGETL_PI_CACHE" "$root/cache"
-mount --bind -o ro "$EDGETL_PI_REPOSITORY" "$root/repository"
 
 mkdir -p "$root"/dev/shm
 mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"

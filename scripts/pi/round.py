@@ -38,7 +38,7 @@ def whole_round(photos: Path, model: Path) -> dict[str, Any]:
     """Do it all in a folder of its own."""
     with tempfile.TemporaryDirectory() as scratch:
         mine = Path(shutil.copy(model, Path(scratch) / "base.tflite"))
-        print(edgetl("check", mine, "--camera", "fake"))
+        print("edgetl check:", edgetl("check", mine, "--camera", "fake").strip().splitlines()[-1])
         edgetl("teach", mine, "--photos", photos / "teach")
         status = json.loads(edgetl("status", mine, "--json"))
         seen = predictions(mine, photos / "ask")

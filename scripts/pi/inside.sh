@@ -1,0 +1,34 @@
+#!/bin/bash
+# Inside the Pi: installs the wheel offline into /opt/NAME, does the whole round with the edgetl command, and runs the
+# device tests against what was installed.
+# Usage: inside.sh NAME EXTRAS TEST_TOOL...
+set -euo pipefail
+name=$1 extras=$2
+shift 2
+export EDGETL_RUNTIME=$name PIP_ROOT_USER_ACTION=ignore
+payload=/cache/payload wheels=/cache/wheels/$name python=/opt/$name/bin/python
+wheel=$(ls "$payload"/edgetl-*.whl)
+
+install() { "$python" -m pip --disable-pip-version-check --no-cache-dir --quiet install --no-index --find-links "$wheels" "$@"; }
+
+# only another set of dependencies is worth a new environment: under emulation that takes minutes
+dependencies=$(cd "$wheels" && printf '%s\n' *.whl | grep -v '^edgetl-' | sha256sum)
+if [ "$(cat "/opt/$name/.dependencies" 2>/dev/null)" = "$dependencies" ]; then
+    install --force-reinstall --no-deps "$wheel"
+else
+    echo "installing the wheel and what it needs (once, some minutes)"
+    rm -rf "/opt/$name"
+    python3 -m venv "/opt/$name"
+    install "${wheel}[$extras]" "$@"
+    printf '%s\n' "$dependencies" > "/opt/$name/.dependencies"
+fi
+"$python" -c 'import platform, device.runtime as r; print(r.load_runtime(), "on", platform.machine(), "Python", platform.python_version())'
+
+# LiteRT's integer arithmetic is the same everywhere; tflite-runtime rounds in its own way
+cd /tmp
+if [ "$name" = litert ]; then expected=$payload/expected.json; else expected=; fi
+"$python" /pi/round.py "$payload/photos" "$payload/model.tflite" round.json $expected
+
+cp -r "$payload/tests" /tmp/tests
+cd /tmp/tests
+EDGETL_EMULATED=1 "$python" -m pytest -q -p no:cacheprovider -m "not hardware and not browser" tests/device

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# Builds what the emulated Raspberry Pi needs and runs it, on both runtimes at once. Only pi_test.sh calls it,
+# inside a mount and PID namespace of its own.
+set -euo pipefail
+
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+repository=$(cd "$here/../.." && pwd)
+cache=$EDGETL_PI_CACHE
+root=$cache/bookworm
+payload=$cache/payload # what the Pi is given: wheel, tests, photos, model; taken in one moment
+python=$(command -v "$PYTHON" || true)
+[[ $python = /* ]] || python=$PWD/$python
+minutes=${EDGETL_PI_MINUTES:-45}
+extras=serve,gpio,mqtt
+test_tools=(pytest hypothesis)
+
+say() { printf '%(%H:%M:%S)T  %s\n' -1 "$*"; }
+skip() { say "pi-test skipped: $*"; exit 77; }
+fail() { say "pi-test FAILED: $*"; exit 1; }
+pip() { "$python" -m pip --disable-pip-version-check --quiet "$@"; }
+
+build_root() {
+    [ ! -e "$root/.complete" ] || return 0
+    say "building the arm64 root in $root (once, about 5 minutes)"
+    rm -rf --one-file-system "$root"
+    nice debootstrap --arch=arm64 --variant=minbase --include=python3,python3-venv bookworm "$root" > "$cache/debootstrap.log" 2>&1 \
+        || { tail -5 "$cache/debootstrap.log"; skip "debootstrap failed; see $cache/debootstrap.log"; }
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
+    touch "$root/.complete"
+}
+
+# Wheel and tests are taken together, before anything slow: a checkout that is worked on meanwhile must not give the
+# tests of one state and the code of another.
+build_payload() {
+    rm -rf "$payload"
+    mkdir -p "$payload/tests"
+    pip wheel --no-deps --no-build-isolation --wheel-dir "$payload" "$repository"
+    cp -r "$repository/tests" "$repository/pyproject.toml" "$payload/tests/"
+    find "$payload/tests" -name __pycache__ -prune -exec rm -rf {} +
+    wheel=$(ls "$payload"/edgetl-*.whl)
+}
+
+# fetch NAME REQUIREMENT...: the wheels a Pi would install, none of them built here
+fetch() {
+    local name=$1 log=$cache/fetch-$1.log
+    shift
+    local options=(--only-binary=:all: --python-version 311 --dest "$cache/wheels/$name"
+        --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64
+        --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64)
+    mkdir -p "$cache/wheels/$name"
+    rm -f "$cache/wheels/$name"/edgetl-*.whl
+    pip download "${options[@]}" --no-index --find-links "$cache/wheels/$name" "$@" > "$log" 2>&1 && return
+    say "fetching the aarch64 wheels of $name (once)"
+    pip download "${options[@]}" "$@" > "$log" 2>&1 && return
+    tail -3 "$log"
+    ! grep -qE 'connection|timed out|name resolution' "$log" || skip "the wheels cannot be fetched; see $log"
+    fail "the wheels of $name cannot be had for aarch64; see $log"
+}
+
+# The model the round starts from, made once per state of the code that makes it.
+make_model() {
+    local key
+    key=$(cd "$repository" && find converters edgetl/backbones device -name '*.py' | sort | xargs cat | sha256sum)
+    local model=${EDGETL_PI_MODEL:-$cache/base-${key:0:12}.tflite}
+    if [ ! -e "$model" ]; then
+        rm -f "$cache"/base*.tflite
+        say "converting EfficientNet-Lite0 for the whole round"
+        (cd "$repository" && TF_CPP_MIN_LOG_LEVEL=3 "$python" -m edgetl convert efficientnet-lite0 --quantize int8 --out "$model") \
+            > "$cache/convert.log" 2>&1 || { tail -20 "$cache/convert.log"; fail "edgetl convert ended with an error"; }
+    fi
+    cp "$model" "$payload/model.tflite"
+}
+
+# The same wheel on the host, for an answer to compare with.
+ask_host() {
+    say "the whole round on the host, to compare with"
+    "$python" -m zipfile -e "$wheel" "$payload/host"
+    (cd "$repository" && "$python" -m scripts.pi.make_photos "$payload/photos")
+    (cd "$payload" && PYTHONPATH=$payload/host EDGETL_RUNTIME=litert \
+        "$python" "$here/round.py" photos model.tflite expected.json) > "$cache/host.log" 2>&1 \
+        || { cat "$cache/host.log"; fail "the round on the host"; }
+}
+
+# enter NAME COMMAND...: run inside the Pi, in namespaces of its own: the two runtimes share nothing but the root
+enter() {
+    local name=$1
+    shift
+    EDGETL_PI_ROOT=$root timeout --signal=KILL "$((minutes * 60))" \
+        unshare --mount --propagation private --pid --fork --kill-child bash "$here/enter.sh" "$@" 2>&1 \
+        | tee "$cache/$name.log" | while IFS= read -r line; do say "[$name] $line"; done
+}
+
+[ -f "$python" ] || fail "PYTHON=$PYTHON is no command"
+"$python" -c 'import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ["hatchling", "tensorflow"])))' \
+    || fail "$python has no TensorFlow or no hatchling: leave PYTHON out, and .venv is made"
+build_root
+start=$SECONDS
+build_payload
+fetch litert "${wheel}[device,$extras]" "${test_tools[@]}"
+fetch tflite-runtime "${wheel}[tflite-runtime,$extras]" "tflite-runtime>=2.14,<3" "${test_tools[@]}"
+make_model
+ask_host
+
+say "in the Pi, on both runtimes at once: install the wheel offline, a whole round, the device tests"
+enter litert /pi/inside.sh litert "device,$extras" "${test_tools[@]}" & litert=$!
+enter tflite-runtime /pi/inside.sh tflite-runtime "tflite-runtime,$extras" "${test_tools[@]}" & tflite=$!
+status=0
+wait "$litert" || status=1
+wait "$tflite" || status=1
+
+say "kept in $cache for the next run: $(du -sh "$cache" | cut -f1)"
+say "pi-test $([ "$status" = 0 ] && echo passed || echo FAILED) in $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s, under emulation:"
+for name in litert tflite-runtime; do
+    printf '%-15s %s\n' "$name" "$(grep -E '^[0-9]+ (passed|failed|skipped|error)' "$cache/$name.log" || echo "did not finish; see $cache/$name.log")"
+done
+exit "$status"
