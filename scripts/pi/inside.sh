@@ -6,13 +6,13 @@ set -euo pipefail
 name=$1 extras=$2
 shift 2
 export EDGETL_RUNTIME=$name PIP_ROOT_USER_ACTION=ignore
-payload=/cache/payload wheels=/cache/wheels/$name python=/opt/$name/bin/python
+payload=/cache/payload wheels=/cache/wheels/$name films=/cache/wheels/picamera2 python=/opt/$name/bin/python
 wheel=$(ls "$payload"/edgetl-*.whl)
 
 install() { "$python" -m pip --disable-pip-version-check --no-cache-dir --quiet install --no-index --find-links "$wheels" "$@"; }
 
 # only another set of dependencies is worth a new environment: under emulation that takes minutes
-dependencies=$(cd "$wheels" && printf '%s\n' *.whl | grep -v '^edgetl-' | sha256sum)
+dependencies=$(printf '%s\n' "$wheels"/*.whl "$films"/*.whl | grep -v '/edgetl-' | sha256sum)
 if [ "$(cat "/opt/$name/.dependencies" 2>/dev/null)" = "$dependencies" ]; then
     install --force-reinstall --no-deps "$wheel"
 else
@@ -20,6 +20,7 @@ else
     rm -rf "/opt/$name"
     python3 -m venv "/opt/$name"
     install "${wheel}[$extras]" "$@"
+    install --no-deps "$films"/*.whl
     printf '%s\n' "$dependencies" > "/opt/$name/.dependencies"
 fi
 "$python" -c 'import platform, device.runtime as r; print(r.load_runtime(), "on", platform.machine(), "Python", platform.python_version())'

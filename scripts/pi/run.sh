@@ -51,6 +51,7 @@ fetch() {
     rm -f "$cache/wheels/$name"/edgetl-*.whl
     pip download "${options[@]}" --no-index --find-links "$cache/wheels/$name" "$@" > "$log" 2>&1 && return
     say "fetching the aarch64 wheels of $name (once)"
+    rm -f "$cache/wheels/$name"/*.whl
     pip download "${options[@]}" "$@" > "$log" 2>&1 && return
     tail -3 "$log"
     ! grep -qE 'connection|timed out|name resolution' "$log" || skip "the wheels cannot be fetched; see $log"
@@ -97,6 +98,7 @@ build_root
 start=$SECONDS
 build_payload
 fetch litert "${wheel}[device,$extras]" "${test_tools[@]}"
+fetch picamera2 --no-deps --group "$repository/pyproject.toml:picamera2"
 fetch tflite-runtime "${wheel}[tflite-runtime,$extras]" "tflite-runtime>=2.14,<3" "${test_tools[@]}"
 make_model
 ask_host
