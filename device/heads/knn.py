@@ -133,7 +133,7 @@ class KnnHead(Head):
         self._held.drop(self._vocabulary.delete(label))
 
     def _compute_fit(self) -> Fit:
-        codes, rows, copies = self._held.smallest(_JUDGED, self._vocabulary.ranks())
+        codes, rows, copies, _ = self._held.smallest(_JUDGED, self._vocabulary.ranks())
         owners = self._vocabulary.ranks()[rows]
         sharpness, threshold = 1.0, np.inf
         fair = np.array(list(self.counts.values()))[owners] > 1

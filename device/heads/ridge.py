@@ -20,8 +20,11 @@ from numpy.typing import NDArray
 
 from ..codes import SCALE, Codes
 from .base import Floats
+from .products import inner
 from .statistics import Panel, Statistics
+from .triangular import Factor
 
+Places = NDArray[np.intp]
 GRID = tuple(float(value) for value in 10.0 ** np.arange(-2.5, 2.01, 0.5))
 DEFAULT_RELATIVE = 1.0  # of the mean eigenvalue, where nothing can be left out
 # a panel of s samples stands for N: on four data sets the best ridge grew as (N/s) to the power 0 to 0.45
@@ -137,9 +140,10 @@ def moments(statistics: Statistics) -> Moments:
 
 def centred_products(products: Floats) -> Floats:
     """Give the inner products of centred samples [N, N] from those of codes, in units of the embedding."""
-    products = products / SCALE**2
-    rows = products.mean(axis=1)
-    centred: Floats = products - rows[:, None] - rows[None, :] + rows.mean()
+    centred: Floats = products / SCALE**2
+    rows = centred.mean(axis=1)
+    centred -= rows[:, None]
+    centred -= rows - rows.mean()
     return centred
 
 
@@ -159,7 +163,8 @@ def solve(statistics: Statistics, panel: Panel, ridge: float | None = None) -> S
     if ridge is None:
         ridge = _chosen(taken, panel, _panel_spectrum(statistics, panel))
     if panel.places is not None:
-        return _from_kept(statistics, taken, ridge, panel)
+        others = np.setdiff1d(np.arange(statistics.total), panel.places)
+        return _from_kept(statistics, taken, ridge, panel, np.concatenate([others, panel.places]))
     return _from_sums(statistics, taken, ridge, panel)
 
 
@@ -194,22 +199,21 @@ def _panel_spectrum(statistics: Statistics, panel: Panel) -> Spectrum | None:
         return None
     if panel.places is not None:
         return Spectrum(
-            centred_products(statistics.products()[np.ix_(panel.places, panel.places)]), panel.owners
+            centred_products(statistics.products(panel.places)), panel.owners
         )
-    values = panel.codes.astype(np.float64)
-    return Spectrum(centred_products(values @ values.T), panel.owners)
+    return Spectrum(centred_products(inner(panel.codes, panel.codes)), panel.owners)
 
 
-def _from_kept(statistics: Statistics, taken: Moments, lam: float, panel: Panel) -> Solution:
-    kernel = centred_products(statistics.products())
+def _from_kept(statistics: Statistics, taken: Moments, lam: float, panel: Panel, places: Places) -> Solution:
+    """Solve from inner products, the panel last: its leverages then need the last corner of the factor alone."""
+    kernel = centred_products(statistics.products(places))
     kernel[np.diag_indices_from(kernel)] += lam
-    Y = np.eye(len(taken.counts))[statistics.owners()]
-    probes = np.zeros((len(kernel), len(panel.owners)))
-    probes[panel.places, np.arange(len(panel.owners))] = 1
-    solved = np.linalg.solve(kernel, np.concatenate([Y - Y.mean(axis=0), probes], axis=1))
-    weights, inverse = solved[:, : len(taken.counts)], solved[:, len(taken.counts) :]
+    factor = Factor(kernel)
+    Y = np.eye(len(taken.counts))[statistics.owners()[places]]
+    weights = np.empty_like(Y)
+    weights[places] = factor.solve(Y - Y.mean(axis=0))
     # K (K + lam I)^-1 = I - lam (K + lam I)^-1
-    leverage = 1 - lam * inverse[panel.places, np.arange(len(panel.owners))]
+    leverage = 1 - lam * factor.last_diagonal(len(panel.owners))
     return _from_weights(statistics, taken, lam, panel, weights, leverage)
 
 
@@ -218,21 +222,23 @@ def _from_weights(
 ) -> Solution:
     Y = np.eye(len(taken.counts))[statistics.owners()]
     U = Y - Y.mean(axis=0) - lam * weights  # K weights
-    W = (statistics.codes / SCALE).T @ weights  # the weights of a column sum to 0: centring is done by them
+    # the weights of a column sum to 0: centring is done by them
+    W = statistics.codes.T.astype(np.float64) @ (weights / SCALE)
     return Solution(taken, lam, W, _symmetric(Y.T @ U), U[panel.places], leverage)
 
 
 def _from_sums(statistics: Statistics, taken: Moments, lam: float, panel: Panel) -> Solution:
     X: Floats = panel.codes / SCALE - taken.mean
-    right = np.concatenate([taken.Q, X.T], axis=1)
-    solved = np.linalg.solve(_scatter(statistics, taken, lam), right)
-    W, inverse = solved[:, : len(taken.counts)], solved[:, len(taken.counts) :]
-    return Solution(taken, lam, W, _symmetric(taken.Q.T @ W), X @ W, np.einsum("nd,dn->n", X, inverse))
+    factor = Factor(_scatter(statistics, taken, lam))
+    half = factor.forward(np.concatenate([taken.Q, X.T], axis=1))
+    half, probes = half[:, : len(taken.counts)], half[:, len(taken.counts) :]
+    W = factor.backward(half)
+    return Solution(taken, lam, W, half.T @ half, X @ W, np.einsum("dn,dn->n", probes, probes))
 
 
 def _scatter(statistics: Statistics, taken: Moments, lam: float) -> Floats:
     """Give A, float64 [D, D]."""
-    scatter: Floats = np.divide(statistics.gram(), SCALE**2, dtype=np.float64)
+    scatter: Floats = statistics.gram() / SCALE**2
     scatter -= np.outer(taken.total * taken.mean, taken.mean)
     scatter[np.diag_indices_from(scatter)] += lam
     return scatter

@@ -75,10 +75,10 @@ class Sketch:
 
     def smallest(
         self, size: int, ranks: NDArray[np.int64]
-    ) -> tuple[Codes, NDArray[np.int32], NDArray[np.int64]]:
-        """Give the `size` samples of smallest keys: codes, owners, copies; ties in the order of `ranks`."""
+    ) -> tuple[Codes, NDArray[np.int32], NDArray[np.int64], NDArray[np.uint64]]:
+        """Give the `size` samples of smallest keys: codes, owners, copies, keys; ties in the order of `ranks`."""
         order = np.lexsort((ranks[self.owners], self.keys))[:size]
-        return self.codes[order], self.owners[order], self.copies[order]
+        return self.codes[order], self.owners[order], self.copies[order], self.keys[order]
 
     def state(self, ranks: NDArray[np.int64]) -> State:
         """Give the arrays to store; owners become `ranks`."""

@@ -21,6 +21,7 @@ from ..codes import Codes
 from ..errors import DeviceError, HeadError
 from .base import Floats, State
 from .integers import pack_integers, unpack_integers
+from .products import inner, second_moment
 from .sketch import Sketch, content_keys
 from .vocabulary import Vocabulary
 
@@ -37,12 +38,18 @@ class Panel:
         owners: int64 [n], columns of the counts.
         copies: int64 [n], how many times each was learned.
         places: int64 [n], where they stand among the kept codes; None when codes are no longer kept.
+        keys: uint64 [n], hashes of their content.
     """
 
     codes: Codes
     owners: NDArray[np.int64]
     copies: NDArray[np.int64]
     places: NDArray[np.intp] | None
+    keys: NDArray[np.uint64]
+
+    def fingerprint(self) -> bytes:
+        """Give what is the same for the same panel, and for no other."""
+        return b"".join(array.tobytes() for array in (self.keys, self.owners, self.copies))
 
 
 class Statistics:
@@ -62,7 +69,8 @@ class Statistics:
         self._keys = np.zeros(0, np.uint64)
         self._used = 0
         self._squares = 0
-        self._products: Floats | None = None  # inner products of the first codes, while all are kept
+        self._products: Floats = np.zeros((0, 0))  # inner products of the first codes, while all are kept
+        self._multiplied = 0  # how many of them are in it
         self._sketch = Sketch(dimensions)
 
     @property
@@ -99,19 +107,27 @@ class Statistics:
         rows = self._vocabulary.present()
         return self._vocabulary.numbers[rows], self._sums[rows]
 
-    def products(self) -> Floats:
-        """Give the inner products of the kept codes, whole numbers, float64 [n, n], canonical order."""
-        done = 0 if self._products is None else len(self._products)
-        if self._products is None or done < self._used:
-            codes = self._codes[: self._used].astype(np.float64)
-            grown = np.empty((self._used, self._used))
-            if self._products is not None:
-                grown[:done, :done] = self._products
-            grown[done:] = codes[done:] @ codes.T
-            grown[:done, done:] = grown[done:, :done].T
+    def products(self, chosen: NDArray[np.intp] | None = None) -> Floats:
+        """Give the inner products of the kept codes, whole numbers, float64 [n, n].
+
+        Args:
+            chosen: Places in the canonical order, in the order wanted; default all of them.
+        """
+        done, used = self._multiplied, self._used
+        if len(self._products) < used:
+            room = max(used, min(3 * len(self._products) // 2, self.dimensions))
+            grown = np.empty((room, room))
+            grown[:done, :done] = self._products[:done, :done]
             self._products = grown
+        if done < used:
+            codes = self._codes[:used]
+            new = inner(codes if done == 0 else codes[done:], codes)
+            self._products[done:used, :used] = new
+            self._products[:done, done:used] = new[:, :done].T
+            self._multiplied = used
         order = self.kept_order()
-        return self._products[np.ix_(order, order)]
+        order = order if chosen is None else order[chosen]
+        return self._products[order[:, None], order]
 
     def squares(self) -> int:
         """Give the trace of G, the sum of all squared codes."""
@@ -122,15 +138,16 @@ class Statistics:
         if self._gram is not None:
             self._flush()
             return self._gram
-        codes = self._codes[: self._used].astype(np.float64)
-        gram: Floats = codes.T @ codes
+        gram: Floats = np.zeros((self.dimensions, self.dimensions))
+        for start in range(0, self._used, _PENDING):
+            gram += second_moment(self._codes[start : min(start + _PENDING, self._used)])
         return gram
 
     def panel(self, size: int) -> Panel:
         """Give a sample of the samples that depends on what was learned and on nothing else."""
         if self._gram is not None:
-            codes, rows, copies = self._sketch.smallest(size, self._vocabulary.ranks())
-            return Panel(codes, self._vocabulary.ranks()[rows], copies, None)
+            codes, rows, copies, keys = self._sketch.smallest(size, self._vocabulary.ranks())
+            return Panel(codes, self._vocabulary.ranks()[rows], copies, None, keys)
         order, owners = self.kept_order(), self.owners()
         keys = self._keys[order]
         fresh = np.ones(len(order), bool)
@@ -138,7 +155,7 @@ class Statistics:
         starts = np.flatnonzero(fresh)
         times = np.diff(np.append(starts, len(order))).astype(np.int64)
         places = starts[:size]
-        return Panel(self._codes[order[places]], owners[places], times[:size], places)
+        return Panel(self._codes[order[places]], owners[places], times[:size], places, keys[places])
 
     def add(self, codes: Codes, labels: Sequence[str]) -> None:
         """Add samples, codes int16 [N, D].
@@ -315,15 +332,15 @@ class Statistics:
         if self._gram is None:
             kept = slice(0, self._used)
             self._sketch.add(self._codes[kept], self._owners[kept], self._keys[kept])
-            self._gram = np.zeros((self.dimensions, self.dimensions))
-            self._flush()
+            self._gram = self.gram()
+            self._used, self._multiplied, self._products = 0, 0, np.zeros((0, 0))
+            self._codes = self._codes[:_PENDING].copy()
 
     def _flush(self) -> None:
         """Add the waiting codes to G in one matrix product."""
         if self._gram is not None and self._used:
-            codes = self._codes[: self._used].astype(np.float64)
-            self._gram += codes.T @ codes
-            self._used, self._products = 0, None
+            self._gram += second_moment(self._codes[: self._used])
+            self._used, self._multiplied, self._products = 0, 0, np.zeros((0, 0))
             self._codes = self._codes[:_PENDING].copy()
 
     def _find(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> list[int]:
@@ -342,9 +359,8 @@ class Statistics:
 
     def _drop(self, places: list[int]) -> None:
         left = np.setdiff1d(np.arange(self._used), places)
-        if self._products is not None:
-            inside = left[left < len(self._products)]
-            self._products = self._products[np.ix_(inside, inside)]
+        inside = left[left < self._multiplied]
+        self._products, self._multiplied = self._products[np.ix_(inside, inside)], len(inside)
         self._codes, self._owners, self._keys = self._codes[left], self._owners[left], self._keys[left]
         self._used = len(left)
 
