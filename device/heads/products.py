@@ -7,6 +7,8 @@ embeddings have length one, 4096 in fixed point, and 4096**2 is 2**24: cut in tw
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +25,7 @@ def inner(left: Codes, right: Codes) -> Floats:
     width = right.shape[1]
     for parts in _PARTS if len(left) >= _FEW else ():
         cuts = np.linspace(0, width, parts + 1).astype(int).tolist()
-        spans = [slice(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+        spans = [slice(a, b) for a, b in itertools.pairwise(cuts)]
         if all(_short(right[:, span]) and (left is right or _short(left[:, span])) for span in spans):
             return _summed(left, right, spans)
     values = right.astype(np.float64)

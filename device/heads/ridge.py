@@ -198,9 +198,7 @@ def _panel_spectrum(statistics: Statistics, panel: Panel) -> Spectrum | None:
     if not len(panel.owners):
         return None
     if panel.places is not None:
-        return Spectrum(
-            centred_products(statistics.products(panel.places)), panel.owners
-        )
+        return Spectrum(centred_products(statistics.products(panel.places)), panel.owners)
     return Spectrum(centred_products(inner(panel.codes, panel.codes)), panel.owners)
 
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from ..codes import Codes
 from .base import State
+from .integers import pack_rows, unpack_rows
 
 HELD = 512
 _ALL = np.uint64(2**64 - 1)
@@ -83,8 +84,10 @@ class Sketch:
     def state(self, ranks: NDArray[np.int64]) -> State:
         """Give the arrays to store; owners become `ranks`."""
         order = np.lexsort((ranks[self.owners], self.keys))
+        widths, bits = pack_rows(list(self.codes[order].T.astype(np.int64)))
         return {
-            "sketch_codes": self.codes[order],
+            "sketch_widths": widths,
+            "sketch_bits": bits,
             "sketch_owners": ranks[self.owners[order]],
             "sketch_keys": self.keys[order],
             "sketch_copies": self.copies[order],
@@ -97,7 +100,7 @@ class Sketch:
         sketch = cls(dimensions, held)
         sketch.limit = np.uint64(state["sketch_limit"][0])
         sketch._insert(
-            state["sketch_codes"].astype(np.int16).reshape(-1, dimensions),
+            _restored_codes(dimensions, state),
             state["sketch_owners"].astype(np.int32),
             state["sketch_keys"].astype(np.uint64),
             state["sketch_copies"].astype(np.int64),
@@ -125,3 +128,11 @@ class Sketch:
     def _keep(self, chosen: NDArray[np.bool_]) -> None:
         self.codes, self.owners = self.codes[chosen], self.owners[chosen]
         self.keys, self.copies = self.keys[chosen], self.copies[chosen]
+
+
+def _restored_codes(dimensions: int, state: State) -> Codes:
+    if "sketch_codes" in state:  # as they were kept before columns were packed by their bits
+        return state["sketch_codes"].astype(np.int16).reshape(-1, dimensions)
+    count = len(state["sketch_keys"])
+    columns = unpack_rows(state["sketch_widths"], state["sketch_bits"], [count] * dimensions)
+    return np.stack(columns, axis=1).astype(np.int16)

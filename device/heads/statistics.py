@@ -20,7 +20,7 @@ from ..arrays import pack_texts, unpack_texts
 from ..codes import Codes
 from ..errors import DeviceError, HeadError
 from .base import Floats, State
-from .integers import pack_integers, unpack_integers
+from .integers import pack_integers, pack_symmetric, unpack_integers, unpack_symmetric
 from .products import inner, second_moment
 from .sketch import Sketch, content_keys
 from .vocabulary import Vocabulary
@@ -253,14 +253,14 @@ class Statistics:
         return digest.hexdigest()
 
     def state(self) -> State:
-        """Give the arrays to store: codes while they are kept, the packed upper triangle of G after."""
+        """Give the arrays to store: codes while they are kept, the packed triangle of G after."""
         counts, sums = self.sums()
         state: State = {"labels": pack_texts(list(self.counts)), "dimensions": np.array([self.dimensions])}
         if self._gram is None:
             return state | {"codes": self.codes, "owners": self.owners()}
-        upper = self.gram()[np.triu_indices(self.dimensions)].astype(np.int64)
-        summed: State = {"counts": counts, "sums": pack_integers(sums), "gram": pack_integers(upper)}
-        return state | summed | self._sketch.state(self._vocabulary.ranks())
+        summed: State = {"counts": counts, "sums": pack_integers(sums)}
+        moment = pack_symmetric(self.gram().astype(np.int64))
+        return state | summed | moment | self._sketch.state(self._vocabulary.ranks())
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
@@ -288,10 +288,7 @@ class Statistics:
                 state["codes"].astype(np.int16), [labels[owner] for owner in state["owners"].tolist()]
             )
             return statistics
-        gram = np.zeros((dimensions, dimensions))
-        upper = np.triu_indices(dimensions)
-        gram[upper] = unpack_integers(state["gram"])
-        gram.T[upper] = gram[upper]
+        gram = _restored_gram(dimensions, state)
         statistics.add_statistics(labels, state["counts"], unpack_integers(state["sums"]), gram)
         statistics._sketch = Sketch.restore(dimensions, state)
         return statistics
@@ -368,3 +365,13 @@ class Statistics:
         if not self.total:
             fresh: dict[str, Any] = vars(type(self)(self.dimensions))
             vars(self).update(fresh)
+
+
+def _restored_gram(dimensions: int, state: State) -> Floats:
+    if "gram" not in state:
+        return unpack_symmetric(state, dimensions)
+    gram = np.zeros((dimensions, dimensions))  # as it was kept before rows were packed by their bits
+    upper = np.triu_indices(dimensions)
+    gram[upper] = unpack_integers(state["gram"])
+    gram.T[upper] = gram[upper]
+    return gram
