@@ -18,12 +18,14 @@ from ..errors import LabelError
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .calibration import fit_sharpness
 from .discriminant import inverse_gap, read_out, spread, without
+from .folds import balanced, stacked
 from .nearest import conformal_threshold, directions
 from .ridge import Solution, inverse, solve
 from .statistics import Panel, Statistics
 from .unknown import Scale, Unknown, left_out_cosine
 
 PANEL = 256  # samples that choose ridge, temperature and threshold; all of them while there are no more
+TURNED = 128  # few samples are left out several times over, each time with others
 DEFAULT_SHARPNESS = 0.3  # where nothing can be left out
 ILL = 1e12  # condition number beyond which float64 leaves fewer than four digits
 ALIKE = 1e-9  # mean eigenvalue of samples that differ by less than the fixed point shows
@@ -93,7 +95,7 @@ class ExactHead(Head):
         solution = self.solution()
         times_inverse = inverse(self.statistics, solution)
         logits = np.empty((len(codes), len(columns)))
-        for members in blocks(groups):
+        for members in stacked(groups):
             X = solution.centred(codes[members])
             H = times_inverse(X.reshape(-1, self.dimensions)).reshape(X.shape) @ X.swapaxes(1, 2)
             Y = np.eye(len(columns))[owners[members]]
@@ -143,26 +145,40 @@ class ExactHead(Head):
         solution = self._solution = self._solve(panel)
         readout = self._readout(solution)
         taken, C = solution.moments, len(solution.moments.counts)
-        Y = np.eye(C)[panel.owners][:, None]
-        left = without(solution.h[:, None, None], solution.U[:, None], solution.P, taken.counts, Y)
-        held_out = read_out(*left)
         # a label's only sample cannot be left out: nobody would know the label
         fair = taken.counts[panel.owners] > 1
         owners, copies = panel.owners[fair], panel.copies[fair]
+        turns = max(1, TURNED // len(owners)) if fair.any() else 1
+        left_out = [self._left_out(solution, panel, fair, turn) for turn in range(turns)]
+        held_out, relative = (np.concatenate(parts) for parts in zip(*left_out, strict=True))
         sharpness = DEFAULT_SHARPNESS
         if fair.any():
-            scores = self._scaled(held_out.scores[fair, 0], solution)
-            sharpness = fit_sharpness(scores, owners, copies) if C > 1 else 1.0
+            scores = self._scaled(held_out, solution)
+            sharpness = (
+                fit_sharpness(scores, np.tile(owners, turns), np.tile(copies, turns)) if C > 1 else 1.0
+            )
         linear = Linear(sharpness * readout.W, sharpness * readout.b)
         sums = self.statistics.sums()[1].astype(np.float64)
-        relative = held_out.distance[fair, 0]
         cosine = left_out_cosine(panel.codes[fair], owners, sums)
         unknown = Unknown(directions(sums), Scale.of(relative), Scale.of(cosine))
         threshold = conformal_threshold(
-            np.repeat(unknown.combine(relative, cosine), copies), self.false_rejection
+            np.repeat(unknown.combine(relative[: len(owners)], cosine), copies), self.false_rejection
         )
         figures = {"ridge": solution.lam, "sharpness": sharpness, "condition": solution.condition}
         return Fit(linear, self._novelty(solution, unknown), threshold, self._notes(solution, fair), figures)
+
+    def _left_out(
+        self, solution: Solution, panel: Panel, fair: NDArray[np.bool_], turn: int
+    ) -> tuple[Floats, Floats]:
+        """Give scores [n, C] and distances [n] of the fair samples of the panel, left out in balanced blocks."""
+        taken, owners = solution.moments, panel.owners[fair]
+        H, U, Y = solution.H[np.ix_(fair, fair)], solution.U[fair], np.eye(len(taken.counts))[owners]
+        scores, distance = np.empty_like(Y), np.empty(len(owners))
+        for members in stacked(balanced(owners, np.arange(len(owners)), turn)):
+            corner = H[members[:, :, None], members[:, None, :]]
+            readout = read_out(*without(corner, U[members], solution.P, taken.counts, Y[members]))
+            scores[members], distance[members] = readout.scores, readout.distance
+        return scores, distance
 
     def _solve(self, panel: Panel) -> Solution:
         return solve(self.statistics, panel, self.ridge)
@@ -200,15 +216,3 @@ class ExactHead(Head):
                 f"the ridge regression is ill-conditioned ({solution.condition:.0e}): raise the ridge"
             )
         return tuple(notes)
-
-
-def blocks(groups: NDArray[np.int64], at_once: int = 256) -> list[NDArray[np.intp]]:
-    """Sort samples into blocks of one group each and stack blocks of one size: index arrays [B, J]."""
-    order = np.argsort(groups, kind="stable")
-    _, starts = np.unique(groups[order], return_index=True)
-    members = np.split(order, starts[1:])
-    stacks = []
-    for size in sorted({len(block) for block in members}):
-        alike = [block for block in members if len(block) == size]
-        stacks += [np.stack(alike[at : at + at_once]) for at in range(0, len(alike), at_once)]
-    return stacks

@@ -36,7 +36,7 @@ class KnnHead(Head):
     Example:
         >>> from device.codes import encode
         >>> head = KnnHead(2)
-        >>> head.learn_many(encode([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0]]), ["a", "a", "b"])
+        >>> head.learn_many(encode([[1.0, 0.1], [0.1, 1.0], [0.2, 1.0]]), ["a", "b", "b"])
         >>> head.predict_one(encode([0.0, 1.0])).label
         'b'
     """

@@ -17,6 +17,7 @@ from ..codes import Codes
 from ..errors import LabelError
 from .base import ONE_LABEL, Floats, Head, check_codes, softmax
 from .calibration import expected_calibration_error
+from .folds import balanced
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
 FEW = 5  # groups a label below which its recall is a guess
@@ -147,7 +148,10 @@ def _judge(
     alone = (number == 1)[owners] & (taught[owners] == np.bincount(owners, minlength=C)[owners])
     apart = np.where(alone, groups.max(initial=0) + 1 + np.arange(len(owners)), groups)
     judged = (taught[owners] > 1) & (C > 1)
-    probabilities = softmax(head.leave_out(codes, [labels[owner] for owner in owners], apart))
+    # one of every label at a time; those that cannot be judged must not take their label away from the rest
+    together = balanced(owners, apart)
+    together[~judged] = together.max(initial=0) + 1 + np.arange(int((~judged).sum()))
+    probabilities = softmax(head.leave_out(codes, [labels[owner] for owner in owners], together))
     answers = probabilities.argmax(axis=1)
     confusion = np.zeros((C, C), np.int64)
     np.add.at(confusion, (owners[judged], answers[judged]), 1)

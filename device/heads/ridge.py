@@ -27,8 +27,6 @@ from .triangular import Factor
 Places = NDArray[np.intp]
 GRID = tuple(float(value) for value in 10.0 ** np.arange(-2.5, 2.01, 0.5))
 DEFAULT_RELATIVE = 1.0  # of the mean eigenvalue, where nothing can be left out
-# a panel of s samples stands for N: on four data sets the best ridge grew as (N/s) to the power 0 to 0.45
-GROWTH = 0.25
 _TINY = 1e-12  # of what is exactly zero but for rounding
 _LEAST = 1e-6  # ridge of samples that are all alike
 
@@ -70,7 +68,7 @@ class Solution:
         W: float64 [D, C], ``A^-1 Q``.
         P: float64 [C, C], ``Q^T A^-1 Q``.
         U: float64 [n, C], ``x A^-1 Q`` of the panel.
-        h: float64 [n], ``x A^-1 x`` of the panel.
+        H: float64 [n, n], ``X A^-1 X^T`` of the panel; its diagonal are the leverages.
     """
 
     moments: Moments
@@ -78,7 +76,7 @@ class Solution:
     W: Floats
     P: Floats
     U: Floats
-    h: Floats
+    H: Floats
 
     @property
     def b(self) -> Floats:
@@ -122,6 +120,11 @@ class Spectrum:
         leverage: Floats = self.vectors**2 @ (self.values / (self.values + lam))
         return leverage
 
+    def hat(self, lam: float) -> Floats:
+        """Give ``K (K + lam I)^-1``, float64 [N, N]."""
+        hat: Floats = (self.vectors * (self.values / (self.values + lam))) @ self.vectors.T
+        return hat
+
     def press(self, lam: float, copies: NDArray[np.int64]) -> float:
         """Give the squared leave-one-out residual, each sample counted `copies` times."""
         residual = lam * self.weights(lam)  # Y - mean - K (K + lam I)^-1 (Y - mean)
@@ -159,7 +162,7 @@ def solve(statistics: Statistics, panel: Panel, ridge: float | None = None) -> S
     if panel.places is not None and len(panel.places) == statistics.total:
         spectrum = Spectrum(centred_products(statistics.products()), panel.owners)
         lam = _chosen(taken, panel, spectrum) if ridge is None else ridge
-        return _from_weights(statistics, taken, lam, panel, spectrum.weights(lam), spectrum.leverage(lam))
+        return _from_weights(statistics, taken, lam, panel, spectrum.weights(lam), spectrum.hat(lam))
     if ridge is None:
         ridge = _chosen(taken, panel, _panel_spectrum(statistics, panel))
     if panel.places is not None:
@@ -190,8 +193,9 @@ def _chosen(taken: Moments, panel: Panel, spectrum: Spectrum | None) -> float:
     if eigenvalue <= _TINY:
         return fallback
     losses: list[float] = [spectrum.press(relative * eigenvalue, panel.copies) for relative in GRID]
-    growth = (taken.total / float(panel.copies.sum())) ** GROWTH
-    return float(GRID[int(np.argmin(losses))] * eigenvalue * growth)
+    # as a prior on W the ridge is noise over signal, which more samples do not change: what is best for the
+    # panel stands for all
+    return float(GRID[int(np.argmin(losses))] * eigenvalue)
 
 
 def _panel_spectrum(statistics: Statistics, panel: Panel) -> Spectrum | None:
@@ -203,7 +207,7 @@ def _panel_spectrum(statistics: Statistics, panel: Panel) -> Spectrum | None:
 
 
 def _from_kept(statistics: Statistics, taken: Moments, lam: float, panel: Panel, places: Places) -> Solution:
-    """Solve from inner products, the panel last: its leverages then need the last corner of the factor alone."""
+    """Solve from inner products, the panel last: what is asked of it then needs the last corner of the factor alone."""
     kernel = centred_products(statistics.products(places))
     kernel[np.diag_indices_from(kernel)] += lam
     factor = Factor(kernel)
@@ -211,18 +215,18 @@ def _from_kept(statistics: Statistics, taken: Moments, lam: float, panel: Panel,
     weights = np.empty_like(Y)
     weights[places] = factor.solve(Y - Y.mean(axis=0))
     # K (K + lam I)^-1 = I - lam (K + lam I)^-1
-    leverage = 1 - lam * factor.last_diagonal(len(panel.owners))
-    return _from_weights(statistics, taken, lam, panel, weights, leverage)
+    hat = np.eye(len(panel.owners)) - lam * factor.last_corner(len(panel.owners))
+    return _from_weights(statistics, taken, lam, panel, weights, hat)
 
 
 def _from_weights(
-    statistics: Statistics, taken: Moments, lam: float, panel: Panel, weights: Floats, leverage: Floats
+    statistics: Statistics, taken: Moments, lam: float, panel: Panel, weights: Floats, hat: Floats
 ) -> Solution:
     Y = np.eye(len(taken.counts))[statistics.owners()]
     U = Y - Y.mean(axis=0) - lam * weights  # K weights
     # the weights of a column sum to 0: centring is done by them
     W = statistics.codes.T.astype(np.float64) @ (weights / SCALE)
-    return Solution(taken, lam, W, _symmetric(Y.T @ U), U[panel.places], leverage)
+    return Solution(taken, lam, W, _symmetric(Y.T @ U), U[panel.places], hat)
 
 
 def _from_sums(statistics: Statistics, taken: Moments, lam: float, panel: Panel) -> Solution:
@@ -231,7 +235,7 @@ def _from_sums(statistics: Statistics, taken: Moments, lam: float, panel: Panel)
     half = factor.forward(np.concatenate([taken.Q, X.T], axis=1))
     half, probes = half[:, : len(taken.counts)], half[:, len(taken.counts) :]
     W = factor.backward(half)
-    return Solution(taken, lam, W, half.T @ half, X @ W, np.einsum("dn,dn->n", probes, probes))
+    return Solution(taken, lam, W, half.T @ half, X @ W, probes.T @ probes)
 
 
 def _scatter(statistics: Statistics, taken: Moments, lam: float) -> Floats:

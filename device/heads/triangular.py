@@ -36,14 +36,14 @@ class Factor:
         for block, start in zip(blocks, self._starts, strict=True):
             part = self.L[start : start + BLOCK, start : start + BLOCK]
             block[: len(part), : len(part)] = part
-        self._inverses: Floats = np.linalg.inv(blocks)
+        self._inverses: Floats = np.asarray(np.linalg.inv(blocks), np.float64)
 
     def forward(self, right: Floats) -> Floats:
         """Give ``L^-1 B`` for B [N, R]."""
-        solved = np.array(right, np.float64)
+        solved: Floats = np.array(right, np.float64)
         for number, start in enumerate(self._starts):
             rows = slice(start, start + BLOCK)
-            here = solved[rows] - self.L[rows, :start] @ solved[:start] if start else solved[rows]
+            here: Floats = solved[rows] - self.L[rows, :start] @ solved[:start]
             solved[rows] = self._inverses[number, : len(here), : len(here)] @ here
         return solved
 
@@ -60,26 +60,35 @@ class Factor:
         """Give ``A^-1 B`` for B [N, R]."""
         return self.backward(self.forward(right))
 
-    def last_diagonal(self, count: int) -> Floats:
-        """Give the last `count` diagonal entries of ``A^-1``, float64 [count].
+    def last_corner(self, count: int) -> Floats:
+        """Give the last `count` rows and columns of ``A^-1``, float64 [count, count].
 
         Only the last corner of L has a part in them.
         """
-        start = max(len(self.L) - count, 0) // BLOCK * BLOCK
-        corner = Factor.__new__(Factor)
-        corner.L = self.L[start:, start:]
-        corner._starts = range(0, len(corner.L), BLOCK)
-        corner._inverses = self._inverses[start // BLOCK :]
-        inverse = corner.forward(np.eye(len(corner.L)))
-        diagonal: Floats = np.einsum("ij,ij->j", inverse, inverse)
-        return diagonal[len(diagonal) - count :]
+        corner = self.L[len(self.L) - count :, len(self.L) - count :]
+        inverse = lower_inverse(corner)
+        product: Floats = inverse.T @ inverse
+        return product
+
+
+def lower_inverse(L: Floats) -> Floats:
+    """Invert a lower triangular matrix by halves."""
+    if len(L) <= BLOCK:
+        small: Floats = np.asarray(np.linalg.inv(L), np.float64)
+        return small
+    half = len(L) // 2
+    first, last = lower_inverse(L[:half, :half]), lower_inverse(L[half:, half:])
+    inverse = np.zeros((len(L), len(L)))
+    inverse[:half, :half], inverse[half:, half:] = first, last
+    inverse[half:, :half] = -last @ (L[half:, :half] @ first)
+    return inverse
 
 
 def _cholesky(matrix: Floats) -> Floats:
     jitter = _JITTER * float(np.trace(matrix)) / max(len(matrix), 1)
     while True:
         try:
-            factor: Floats = np.linalg.cholesky(matrix)
+            factor: Floats = np.asarray(np.linalg.cholesky(matrix), np.float64)
             return factor
         except np.linalg.LinAlgError:
             matrix = matrix + jitter * np.eye(len(matrix))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from ..codes import Codes
 from .base import Floats
-from .nearest import directions, unit
+from .nearest import unit
 
 _FLAT = 1e-9  # spread of a distance that tells nothing
 
@@ -85,8 +85,17 @@ def left_out_cosine(codes: Codes, owners: NDArray[np.int64], sums: Floats) -> Fl
         owners: int64 [N], rows of `sums`.
         sums: float64 [C, D], of codes.
     """
-    samples = unit(codes)
-    cosine = samples @ directions(sums).T
-    cosine[np.arange(len(owners)), owners] = (samples * directions(sums[owners] - codes)).sum(axis=1)
-    distance: Floats = 1 - cosine.max(axis=1)
+    values = codes.astype(np.float64)
+    products = values @ sums.T  # whole numbers, exact: what is left of them without the sample is too
+    own = np.arange(len(owners)), owners
+    squares, square_sums = (values**2).sum(axis=1), (sums**2).sum(axis=1)
+    cosine = products / _root(square_sums)
+    cosine[own] = (products[own] - squares) / _root(square_sums[owners] - 2 * products[own] + squares)
+    distance: Floats = 1 - (cosine / _root(squares)[:, None]).max(axis=1)
     return distance
+
+
+def _root(squares: Floats) -> Floats:
+    """Give lengths to divide by; of nothing, one."""
+    length: Floats = np.sqrt(np.where(squares > 0, squares, 1.0))
+    return length

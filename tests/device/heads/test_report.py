@@ -11,6 +11,7 @@ from device.codes import encode
 from device.errors import HeadError, LabelError
 from device.heads import HEADS, create_head
 from device.heads.drift import Drift
+from device.heads.folds import balanced
 from device.heads.report import near_duplicates, self_report, wilson
 
 from .conftest import D, samples, taught
@@ -180,3 +181,46 @@ def test_drift_is_told_once_the_world_has_changed_and_ends_when_it_is_back() -> 
     assert not again[-1].drifted
     drift.reset()
     assert drift.state.predictions == 0
+
+
+def test_blocks_hold_one_group_of_each_label_and_keep_groups_whole() -> None:
+    """Every sample is in one block; a block has at most one group of a label, and groups are never torn."""
+    random = np.random.default_rng(4)
+    owners = random.integers(0, 3, 60)
+    groups = owners * 100 + random.integers(0, 12, 60)
+    for turn in (0, 1, 5):
+        blocks = balanced(owners, groups, turn)
+        for group in np.unique(groups):
+            assert len(np.unique(blocks[groups == group])) == 1
+        for block in np.unique(blocks):
+            inside = blocks == block
+            for owner in np.unique(owners[inside]):
+                assert len(np.unique(groups[inside & (owners == owner)])) == 1
+
+
+def test_balanced_labels_are_left_out_in_equal_numbers() -> None:
+    """With as many samples of each label, every block holds one of each, whichever turn."""
+    owners = np.repeat(np.arange(4), 5)
+    for turn in range(5):
+        blocks = balanced(owners, np.arange(20), turn)
+        assert all(sorted(owners[blocks == block]) == [0, 1, 2, 3] for block in range(5))
+    assert (balanced(owners, np.arange(20), 1) != balanced(owners, np.arange(20), 0)).any()
+
+
+def test_few_samples_of_many_numbers_are_not_judged_too_harshly() -> None:
+    """Leaving one out makes its label's mean the noisier one; leaving out one of each does not.
+
+    With classes that overlap fully, what is right half of the time is said to be so.
+    """
+    harsh, fair = [], []
+    for seed in range(40):
+        values = np.random.default_rng(seed).normal(size=(12, 300))
+        labels = ["a", "b"] * 6
+        head = create_head("exact", 300, ridge=5.0)
+        codes = encode(values)
+        head.learn_many(codes, labels)
+        owners = np.arange(12) % 2
+        harsh.append(float((head.leave_out(codes, labels).argmax(axis=1) == owners).mean()))
+        fair.append(self_report(head, codes, labels).accuracy or 0.0)
+    assert np.mean(harsh) < 0.4
+    assert np.mean(fair) == pytest.approx(0.5, abs=0.08)
