@@ -316,7 +316,8 @@ class Head(ABC):
         codes = check_codes(codes, self.dimensions)
         if isinstance(labels, str) or len(labels) != len(codes):
             raise LabelError(f"{len(codes)} codes need as many labels, got {len(labels)}")
-        return codes, [check_label(label) for label in labels]
+        checked = {label: check_label(label) for label in dict.fromkeys(labels)}
+        return codes, [checked[label] for label in labels]
 
     def _require_label(self, label: str) -> None:
         if label not in self.counts:

@@ -20,7 +20,7 @@ from .calibration import fit_sharpness
 from .discriminant import inverse_gap, read_out, spread, without
 from .folds import balanced, stacked
 from .nearest import conformal_threshold, directions
-from .ridge import Solution, inverse, solve
+from .ridge import Chosen, Solution, inverse, solve
 from .statistics import Panel, Statistics
 from .unknown import Scale, Unknown, left_out_cosine
 
@@ -58,6 +58,7 @@ class ExactHead(Head):
         self.ridge = ridge
         self.statistics = Statistics(self.dimensions)
         self._solution: Solution | None = None
+        self._chosen = Chosen()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -181,7 +182,7 @@ class ExactHead(Head):
         return scores, distance
 
     def _solve(self, panel: Panel) -> Solution:
-        return solve(self.statistics, panel, self.ridge)
+        return solve(self.statistics, panel, self.ridge, self._chosen)
 
     def _readout(self, solution: Solution) -> Linear:
         """Give the discriminant scores as a map of the embedding, before the temperature."""

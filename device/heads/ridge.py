@@ -12,7 +12,7 @@ the whole fit; nothing is fitted again.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,10 +22,12 @@ from ..codes import SCALE, Codes
 from .base import Floats
 from .products import inner
 from .statistics import Panel, Statistics
-from .triangular import Factor
+from .triangular import Factor, cholesky, lower_inverse
 
 Places = NDArray[np.intp]
 GRID = tuple(float(value) for value in 10.0 ** np.arange(-2.5, 2.01, 0.5))
+START = 4  # 0.3 of the mean eigenvalue: the best ridge mostly lies between 0.1 and 1
+_FEW = 64
 DEFAULT_RELATIVE = 1.0  # of the mean eigenvalue, where nothing can be left out
 _TINY = 1e-12  # of what is exactly zero but for rounding
 _LEAST = 1e-6  # ridge of samples that are all alike
@@ -95,41 +97,63 @@ class Solution:
         return X
 
 
-class Spectrum:
-    """The eigenvalues of inner products: every ridge at once.
+class Kernel:
+    """Ridge regression on inner products, and what it leaves when a sample is left out, for any ridge.
 
     Args:
-        kernel: float64 [N, N], inner products of centred samples.
+        products: float64 [N, N], inner products of centred samples.
         owners: int64 [N], columns of the indicators.
     """
 
-    def __init__(self, kernel: Floats, owners: NDArray[np.int64]) -> None:
-        values, self.vectors = np.linalg.eigh(kernel)
-        self.values: Floats = np.maximum(values, 0.0)  # rounding makes the last ones negative
+    def __init__(self, products: Floats, owners: NDArray[np.int64]) -> None:
+        self.products = products
         Y = np.eye(int(owners.max()) + 1)[owners]
         self.targets: Floats = Y - Y.mean(axis=0)
-        self._projected: Floats = self.vectors.T @ self.targets
+        self._last: tuple[float, Floats] | None = None
 
     def weights(self, lam: float) -> Floats:
         """Give ``(K + lam I)^-1 (Y - mean)``, float64 [N, C]."""
-        weights: Floats = self.vectors @ (self._projected / (self.values + lam)[:, None])
+        root = self._root(lam)
+        weights: Floats = root.T @ (root @ self.targets)
         return weights
-
-    def leverage(self, lam: float) -> Floats:
-        """Give the diagonal of ``K (K + lam I)^-1``, float64 [N]."""
-        leverage: Floats = self.vectors**2 @ (self.values / (self.values + lam))
-        return leverage
 
     def hat(self, lam: float) -> Floats:
         """Give ``K (K + lam I)^-1``, float64 [N, N]."""
-        hat: Floats = (self.vectors * (self.values / (self.values + lam))) @ self.vectors.T
+        root = self._root(lam)
+        hat: Floats = np.eye(len(root)) - lam * (root.T @ root)
         return hat
 
     def press(self, lam: float, copies: NDArray[np.int64]) -> float:
         """Give the squared leave-one-out residual, each sample counted `copies` times."""
+        root = self._root(lam)
         residual = lam * self.weights(lam)  # Y - mean - K (K + lam I)^-1 (Y - mean)
-        left = np.maximum(1 - 1 / len(self.values) - self.leverage(lam), _TINY)
+        # one minus the leverage is lam times the diagonal of (K + lam I)^-1
+        left = np.maximum(lam * np.einsum("ij,ij->j", root, root) - 1 / len(root), _TINY)
         return float(copies @ ((residual / left[:, None]) ** 2).sum(axis=1))
+
+    def best(self, grid: Sequence[float], copies: NDArray[np.int64]) -> float:
+        """Give the ridge of least PRESS: of the whole grid for few samples, else downhill from its middle."""
+        losses: dict[int, float] = {}
+
+        def loss(at: int) -> float:
+            if at not in losses:
+                losses[at] = self.press(grid[at], copies) if 0 <= at < len(grid) else np.inf
+            return losses[at]
+
+        if len(self.products) <= _FEW:
+            return grid[min(range(len(grid)), key=loss)]
+        at = START
+        while (step := min((0, -1, 1), key=lambda step: loss(at + step))) != 0:
+            at += step
+        return grid[at]
+
+    def _root(self, lam: float) -> Floats:
+        """Give the inverse of the Cholesky factor of ``K + lam I``."""
+        if self._last is None or self._last[0] != lam:
+            shifted = self.products.copy()
+            shifted[np.diag_indices_from(shifted)] += lam
+            self._last = lam, lower_inverse(cholesky(shifted))
+        return self._last[1]
 
 
 def moments(statistics: Statistics) -> Moments:
@@ -150,21 +174,41 @@ def centred_products(products: Floats) -> Floats:
     return centred
 
 
-def solve(statistics: Statistics, panel: Panel, ridge: float | None = None) -> Solution:
+class Chosen:
+    """The ridge of the last panel: a new sample that is not of the panel chooses no other."""
+
+    def __init__(self) -> None:
+        self._last: tuple[bytes, float] | None = None
+
+    def of(self, panel: Panel, choose: Callable[[], float]) -> float:
+        """Give the ridge chosen for this very panel, choosing it when it is another than the last."""
+        mark = panel.fingerprint()
+        if not mark:
+            return choose()
+        if self._last is None or self._last[0] != mark:
+            self._last = mark, choose()
+        return self._last[1]
+
+
+def solve(
+    statistics: Statistics, panel: Panel, ridge: float | None = None, chosen: Chosen | None = None
+) -> Solution:
     """Solve the ridge regression.
 
     Args:
         statistics: Of at least one sample.
         panel: Samples that choose the ridge, and whose leverages are wanted.
         ridge: The ridge, absolute; None chooses it by PRESS on the panel.
+        chosen: Where the choice is remembered.
     """
+    chosen = chosen or Chosen()
     taken = moments(statistics)
     if panel.places is not None and len(panel.places) == statistics.total:
-        spectrum = Spectrum(centred_products(statistics.products()), panel.owners)
-        lam = _chosen(taken, panel, spectrum) if ridge is None else ridge
-        return _from_weights(statistics, taken, lam, panel, spectrum.weights(lam), spectrum.hat(lam))
+        kernel = Kernel(centred_products(statistics.products()), panel.owners)
+        lam = _chosen(taken, panel, kernel) if ridge is None else ridge
+        return _from_weights(statistics, taken, lam, panel, kernel.weights(lam), kernel.hat(lam))
     if ridge is None:
-        ridge = _chosen(taken, panel, _panel_spectrum(statistics, panel))
+        ridge = chosen.of(panel, lambda: _chosen(taken, panel, _panel_kernel(statistics, panel)))
     if panel.places is not None:
         others = np.setdiff1d(np.arange(statistics.total), panel.places)
         return _from_kept(statistics, taken, ridge, panel, np.concatenate([others, panel.places]))
@@ -184,26 +228,25 @@ def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Fl
     return lambda X: (X - ((X @ kept.T) @ small) @ kept) / lam
 
 
-def _chosen(taken: Moments, panel: Panel, spectrum: Spectrum | None) -> float:
+def _chosen(taken: Moments, panel: Panel, kernel: Kernel | None) -> float:
     """Choose the ridge by PRESS on the panel; the default where nothing can be learned from it."""
     fallback = max(DEFAULT_RELATIVE * taken.eigenvalue, _LEAST)
-    if spectrum is None or len(np.unique(panel.owners)) < 2:
+    if kernel is None or len(np.unique(panel.owners)) < 2:
         return fallback
-    eigenvalue = float(spectrum.values.sum()) / len(taken.mean)
+    eigenvalue = float(np.trace(kernel.products)) / len(taken.mean)
     if eigenvalue <= _TINY:
         return fallback
-    losses: list[float] = [spectrum.press(relative * eigenvalue, panel.copies) for relative in GRID]
     # as a prior on W the ridge is noise over signal, which more samples do not change: what is best for the
     # panel stands for all
-    return float(GRID[int(np.argmin(losses))] * eigenvalue)
+    return kernel.best([relative * eigenvalue for relative in GRID], panel.copies)
 
 
-def _panel_spectrum(statistics: Statistics, panel: Panel) -> Spectrum | None:
+def _panel_kernel(statistics: Statistics, panel: Panel) -> Kernel | None:
     if not len(panel.owners):
         return None
     if panel.places is not None:
-        return Spectrum(centred_products(statistics.products(panel.places)), panel.owners)
-    return Spectrum(centred_products(inner(panel.codes, panel.codes)), panel.owners)
+        return Kernel(centred_products(statistics.products(panel.places)), panel.owners)
+    return Kernel(centred_products(inner(panel.codes, panel.codes)), panel.owners)
 
 
 def _from_kept(statistics: Statistics, taken: Moments, lam: float, panel: Panel, places: Places) -> Solution:

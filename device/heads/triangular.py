@@ -29,7 +29,7 @@ class Factor:
     """
 
     def __init__(self, matrix: Floats) -> None:
-        self.L = _cholesky(matrix)
+        self.L = cholesky(matrix)
         size = len(self.L)
         self._starts = range(0, size, BLOCK)
         blocks = np.tile(np.eye(min(BLOCK, size)), (len(self._starts), 1, 1))
@@ -84,7 +84,8 @@ def lower_inverse(L: Floats) -> Floats:
     return inverse
 
 
-def _cholesky(matrix: Floats) -> Floats:
+def cholesky(matrix: Floats) -> Floats:
+    """Give the lower factor of a matrix [N, N]; rounding that made it indefinite is mended on its diagonal."""
     jitter = _JITTER * float(np.trace(matrix)) / max(len(matrix), 1)
     while True:
         try:

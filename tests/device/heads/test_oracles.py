@@ -65,36 +65,36 @@ def test_leaving_out_is_brute_force(count: int, size: int) -> None:
 
 
 def test_press_is_the_squared_residual_of_refitting(count: int) -> None:
-    """PRESS from one eigendecomposition is the sum over fits without each sample."""
+    """PRESS from one factor is the sum over fits without each sample."""
     from sklearn.linear_model import Ridge
 
-    from device.heads.ridge import Spectrum, centred_products
+    from device.heads.ridge import Kernel, centred_products
 
     codes, labels = samples(count)
     owners = owners_of(labels)
     z, Y = decode(codes), np.eye(4)[owners]
     values = codes.astype(np.float64)
-    spectrum = Spectrum(centred_products(values @ values.T), owners)
+    kernel = Kernel(centred_products(values @ values.T), owners)
     brute = 0.0
     for out in range(count):
         rest = np.arange(count) != out
         model = Ridge(alpha=0.4).fit(z[rest], Y[rest])
         brute += float(((model.predict(z[[out]]) - Y[out]) ** 2).sum())
-    assert spectrum.press(0.4, np.ones(count, np.int64)) == pytest.approx(brute, rel=1e-9)
+    assert kernel.press(0.4, np.ones(count, np.int64)) == pytest.approx(brute, rel=1e-9)
 
 
 def test_the_ridge_chosen_has_the_least_press(count: int) -> None:
     """No other ridge of the grid leaves a smaller residual when samples are left out."""
-    from device.heads.ridge import GRID, Spectrum, centred_products
+    from device.heads.ridge import GRID, Kernel, centred_products
 
     codes, labels = samples(count)
     head = ExactHead(D)
     head.learn_many(codes, labels)
     values = codes.astype(np.float64)
-    spectrum = Spectrum(centred_products(values @ values.T), owners_of(labels))
-    eigenvalue = float(spectrum.values.sum()) / D
+    kernel = Kernel(centred_products(values @ values.T), owners_of(labels))
+    eigenvalue = float(np.trace(kernel.products)) / D
     once = np.ones(count, np.int64)
-    best = min(GRID, key=lambda relative: spectrum.press(relative * eigenvalue, once))
+    best = min(GRID, key=lambda relative: kernel.press(relative * eigenvalue, once))
     assert head.fit.figures["ridge"] == pytest.approx(best * eigenvalue)
 
 
