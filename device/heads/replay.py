@@ -54,16 +54,21 @@ class Replay:
             labels += [label] * len(shelf.keys)
         return np.concatenate(codes), labels
 
-    def draw(self, count: int, random: np.random.Generator) -> tuple[Codes, list[str]]:
-        """Draw samples, each label as likely as another."""
-        shelves = sorted((label, shelf) for label, shelf in self._shelves.items() if len(shelf.keys))
-        chosen = random.integers(0, len(shelves), count)
-        places = random.random(count)
+    def fill(self, labels: list[str], count: int, random: np.random.Generator) -> tuple[Codes, list[str]]:
+        """Draw `count` samples such that, with those of `labels`, every label is there as often as another."""
+        shelves = {label: shelf for label, shelf in sorted(self._shelves.items()) if len(shelf.keys)}
+        names = list(shelves)
+        there = np.array([labels.count(name) for name in names], np.float64)
+        chosen = []
+        for tie in random.random((count, len(names))):
+            at = int(np.argmin(there + tie / 2))  # of the labels seen least, any
+            there[at] += 1
+            chosen.append(names[at])
         drawn = [
-            shelves[which][1].codes[int(place * len(shelves[which][1].keys))]
-            for which, place in zip(chosen.tolist(), places.tolist(), strict=True)
+            shelves[name].codes[int(place * len(shelves[name].keys))]
+            for name, place in zip(chosen, random.random(count).tolist(), strict=True)
         ]
-        return np.stack(drawn), [shelves[which][0] for which in chosen.tolist()]
+        return np.stack(drawn) if drawn else np.zeros((0, self.dimensions), np.int16), chosen
 
     def state(self) -> State:
         """Give the arrays to store."""

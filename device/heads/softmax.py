@@ -25,6 +25,7 @@ from .vocabulary import Vocabulary
 ROOM = 40  # samples kept a label
 BATCH = 32
 STEPS = 4  # a new batch
+SETTLED = 16  # steps after which a new label's first pushes, carried on by the momentum, have evened out
 RATE = 1.0  # mapped embeddings have length one, so the loss is smooth: up to 2 would be stable
 _FOLDS = 5
 _EPOCHS = 30  # of training anew
@@ -171,14 +172,20 @@ class SoftmaxHead(Head):
         return head
 
     def _learn(self, codes: Codes, labels: list[str]) -> None:
-        self._open_columns(labels)
+        new = self._open_columns(labels)
         self._vocabulary.add(labels)
-        for start in range(0, len(codes), BATCH // 2):
-            part = slice(start, start + BATCH // 2)
-            self._replay.add(codes[part], labels[part])
-            for _ in range(self.steps):
-                old, names = self._replay.draw(BATCH - len(labels[part]), self._random())
-                self._step(np.concatenate([codes[part], old]), labels[part] + names)
+        self._replay.add(codes, labels)
+        order = self._random().permutation(len(codes)).tolist()  # samples given at once come in no order
+        # with a larger share of a step than their label's fair one, new samples would drown the old labels
+        share = max(1, BATCH // max(len(self.counts), 2))
+        parts = -(-len(order) // share)
+        steps = max(self.steps, -(-SETTLED // parts)) if new else self.steps
+        for start in range(0, len(order), share):
+            part = order[start : start + share]
+            names = [labels[at] for at in part]
+            for _ in range(steps):
+                old, drawn = self._replay.fill(names, BATCH - len(part), self._random())
+                self._step(np.concatenate([codes[part], old]), names + drawn)
 
     def _forget(self, codes: Codes, labels: list[str]) -> None:
         self._vocabulary.remove(labels)
@@ -217,8 +224,8 @@ class SoftmaxHead(Head):
         used = [self._columns[label] for label in self.labels]
         return Linear(weights["W"][:, used].astype(np.float64), weights["b"][used].astype(np.float64))
 
-    def _open_columns(self, labels: list[str]) -> None:
-        """Give every new label a column of its own and let it take part."""
+    def _open_columns(self, labels: list[str]) -> bool:
+        """Give every new label a column of its own and let it take part; says whether there was one."""
         new = [label for label in dict.fromkeys(labels) if label not in self._columns]
         free = sorted(set(range(self._trainer.capacity)) - set(self._columns.values()))
         if len(new) > len(free):
@@ -232,6 +239,7 @@ class SoftmaxHead(Head):
                 self._columns[label] = column
                 weights["b"][column] = 0
             self._trainer.set_weights(weights)
+        return bool(new)
 
     def _train_anew(self) -> None:
         codes, labels = self._replay.all()

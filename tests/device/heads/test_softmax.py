@@ -142,11 +142,40 @@ def test_replay_is_balanced_and_bounded() -> None:
     replay.add(codes, ["often"] * 290 + ["seldom"] * 10)
     kept = replay.all()[1]
     assert (kept.count("often"), kept.count("seldom")) == (10, 10)
-    drawn = replay.draw(1000, np.random.default_rng(0))[1]
-    assert drawn.count("seldom") == pytest.approx(500, abs=80)
+    drawn = replay.fill([], 1000, np.random.default_rng(0))[1]
+    assert drawn.count("seldom") == 500
 
 
 def test_the_same_seed_gives_the_same_head() -> None:
     """Training is repeatable, and another seed is another training."""
     assert taught("softmax").digest() == taught("softmax").digest()
     assert taught("softmax", seed=1).digest() != taught("softmax").digest()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_new_label_does_not_drown_the_old_ones(at_once: bool) -> None:
+    """After 36 samples taught label by label, six of a new label are learned and take no other label's answers."""
+    codes, labels = samples(400, seed=5)
+    owners = np.unique(labels, return_inverse=True)[1]
+    old = np.concatenate([np.flatnonzero(owners == owner)[:12] for owner in range(3)])
+    new = np.flatnonzero(owners == 3)[:6]
+    head = SoftmaxHead(D)
+    head.learn_many(codes[old], [labels[at] for at in old])
+    for part in [new] if at_once else new[:, None]:
+        head.learn_many(codes[part], [labels[at] for at in part])
+    fresh, names = samples(400, seed=6)
+    answers = np.array([answer.label for answer in head.predict_many(fresh)])
+    assert 0.1 < (answers == "label 3").mean() < 0.4  # a quarter are
+    assert (answers == np.array(names)).mean() > 0.6
+
+
+def test_batches_are_filled_up_to_equal_shares() -> None:
+    """With six of one label in the batch, the rest of it evens the labels out."""
+    replay = Replay(D, 10)
+    codes, labels = samples(40)
+    replay.add(codes, labels)
+    _, drawn = replay.fill(["label 0"] * 6, 26, np.random.default_rng(0))
+    assert {label: (["label 0"] * 6 + drawn).count(label) for label in set(labels)} == dict.fromkeys(
+        labels, 8
+    )
+    assert replay.fill([], 0, np.random.default_rng(0))[1] == []
