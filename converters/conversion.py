@@ -34,6 +34,7 @@ from .infer import add_infer
 from .inspection import sizes
 from .memory import teach_head
 from .parity import compare, converted_embeddings, refuse_loss, source_embeddings
+from .products import Products, products_of
 from .projection import Projection, learn_projection
 from .report import ConversionReport
 from .source import FloatHead, TrainedModel
@@ -42,6 +43,7 @@ from .verify import verify
 CAPACITY = 32
 _VERIFIED = 4  # photos the finished file is tried with, one at a time and together
 
+_Stage = Projection | Products  # what stands between the backbone and the head
 Progress = Callable[[str, float], None]
 """Called with what is being done and how far the whole is, 0 to 1."""
 
@@ -55,6 +57,7 @@ def convert(
     memory: bool = True,
     capacity: int = CAPACITY,
     project: int | None = None,
+    products: bool = False,
     infer: bool = False,
     twin: bool = False,
     force: bool = False,
@@ -74,6 +77,7 @@ def convert(
         memory: Carry the embeddings of the training photos in the file.
         capacity: Columns of the head.
         project: Shorten embeddings to this many principal components.
+        products: Lengthen embeddings of at most 128 numbers by the products of all pairs.
         infer: Add the signature ``infer``, image -> probabilities.
         twin: Also write the backbone in the form the Edge TPU compiler takes.
         force: Overwrite `out`.
@@ -97,6 +101,7 @@ def convert(
     tell = progress or (lambda _doing, _share: None)
     out = Path(out)
     _check(model, out, quantise, capacity, twin, force)
+    stage: _Stage | None = products_of(model.dimensions, project) if products else None
     tell("reading photos", 0.0)
     calibration = _calibration(model, calibrate)
     tell(f"converting the backbone to {quantise}", 0.05)
@@ -108,8 +113,9 @@ def convert(
     refuse_loss(parity, quantise)
     lesson = _lesson(model, backbone, tell) if memory or project else None
     tell("adding the head", 0.85)
-    projection = learn_projection(lesson.embeddings if lesson else seen, project) if project else None
-    features = _features(model, backbone, projection)
+    if project:
+        stage = learn_projection(lesson.embeddings if lesson else seen, project)
+    features = _features(model, backbone, stage)
     taught = _Taught.of(features, lesson) if memory and lesson else None
     weights, origin = _weights(model, features, taught, capacity)
     joined, places = _join(features, weights, infer)
@@ -159,15 +165,15 @@ class _Features:
 
     graph: bytes
     dimensions: int
-    projection: Projection | None = None
+    stage: _Stage | None = None
 
     @property
     def map_name(self) -> str:
-        return "identity" if self.projection else "signed_sqrt_l2"
+        return "identity" if self.stage else "signed_sqrt_l2"
 
     def after(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
         """Give what the file's ``features`` makes of the backbone's embeddings."""
-        return self.projection.apply(embeddings).astype(np.float32) if self.projection else embeddings
+        return self.stage.apply(embeddings).astype(np.float32) if self.stage else embeddings
 
 
 @dataclass(frozen=True)
@@ -231,11 +237,11 @@ def _lesson(model: TrainedModel, backbone: bytes, tell: Progress) -> _Lesson | N
     return _Lesson(embeddings, tuple(label for _, label in model.photos))
 
 
-def _features(model: TrainedModel, backbone: bytes, projection: Projection | None) -> _Features:
-    if projection is None:
+def _features(model: TrainedModel, backbone: bytes, stage: _Stage | None) -> _Features:
+    if stage is None:
         return _Features(backbone, model.dimensions)
-    graph = serialise(chain(parse(backbone), parse(projection.convert())))
-    return _Features(graph, projection.matrix.shape[1], projection)
+    graph = serialise(chain(parse(backbone), parse(stage.convert())))
+    return _Features(graph, stage.dimensions, stage)
 
 
 def _weights(
@@ -247,8 +253,8 @@ def _weights(
         linear, origin = teach_head(taught.codes, taught.labels, model.labels), "taught with the memory"
     if linear is None and model.head is not None:
         linear, origin = model.head, "trained by the source model"
-        if features.projection:
-            linear = features.projection.of_head(linear)
+        if features.stage:
+            linear = features.stage.of_head(linear)
     origin = origin if linear is not None else "untaught"
     return initial_weights(features.dimensions, capacity, model.labels, linear), origin
 

@@ -31,6 +31,11 @@ class Projection:
     centre: NDArray[np.float32]
     matrix: NDArray[np.float32]
 
+    @property
+    def dimensions(self) -> int:
+        """P."""
+        return int(self.matrix.shape[1])
+
     def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Project embeddings [N, D] in NumPy: float64 [N, P]."""
         projected: NDArray[np.float64] = (apply_map(embeddings) - self.centre) @ self.matrix.astype(

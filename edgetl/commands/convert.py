@@ -46,6 +46,11 @@ if TYPE_CHECKING:
     "--project", type=click.IntRange(2), metavar="D", help="Shorten embeddings to D numbers, such as 256."
 )
 @click.option(
+    "--products",
+    is_flag=True,
+    help="Lengthen a small embedding (up to 128 numbers) by the products of all its pairs.",
+)
+@click.option(
     "--infer",
     is_flag=True,
     help="Also give the file the signature infer, image to probabilities in one call, for other programs.",
@@ -66,6 +71,7 @@ def command(
     no_memory: bool,
     capacity: int,
     project: int | None,
+    products: bool,
     infer: bool,
     photos: Path | None,
     edgetpu: bool,
@@ -95,6 +101,7 @@ def command(
             memory=not no_memory,
             capacity=capacity,
             project=project,
+            products=products,
             infer=infer,
             twin=edgetpu,
             force=force,
