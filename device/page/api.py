@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from starlette.applications import Starlette
-from starlette.background import BackgroundTask
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
 
 from ..errors import (
     CameraError,
@@ -25,9 +25,9 @@ from ..errors import (
     StateBusyError,
     StorageError,
 )
-from .guard import Refusal
+from .guard import FAILURE, Refusal, refused
 from .page import Page
-from .sessions import Sessions
+from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
 
 _STATIC = Path(__file__).parent / "static"
@@ -47,6 +47,7 @@ _STATUS: tuple[tuple[type[DeviceError], int], ...] = (
 )
 _VIEWERS = 12  # that hold a stream open; a phone or a tab each
 _SAMPLES = 600  # listed at once
+_LARGEST = 2**63 - 1  # number SQLite can hold
 
 T = TypeVar("T", str, int)
 
@@ -66,6 +67,7 @@ def build(
         DeviceError: _device_error,
         Refusal: _refusal,
         HTTPException: _http_error,
+        Exception: _failure,
     }
     return Starlette(routes=api.routes(), exception_handlers=handlers)
 
@@ -73,6 +75,7 @@ def build(
 class _Api:
     def __init__(self, page: Page, sessions: Sessions | None, signed_in: Callable[[], None]) -> None:
         self._page, self._sessions, self._signed_in = page, sessions, signed_in
+        self._guesses = Guesses()
 
     def routes(self) -> list[BaseRoute]:
         get = {
@@ -81,9 +84,9 @@ class _Api:
             "/api/events": self.events,
             "/api/stream.mjpg": self.pictures,
             "/api/samples": self.samples,
-            "/api/samples/{id:int}.jpg": self.thumbnail,
+            "/api/samples/{id}.jpg": self.thumbnail,
             "/api/doubts": self.doubts,
-            "/api/doubts/{id:int}.jpg": self.doubt,
+            "/api/doubts/{id}.jpg": self.doubt,
             "/api/export": self.export,
         }
         post = {
@@ -101,7 +104,7 @@ class _Api:
         }
         return [
             *(Route(path, partial(_file, *file), methods=["GET"]) for path, file in _FILES.items()),
-            *(Route(path, endpoint, methods=["GET"]) for path, endpoint in get.items()),
+            *(_only_get(path, endpoint) for path, endpoint in get.items()),
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()),
         ]
 
@@ -125,19 +128,19 @@ class _Api:
     async def samples(self, request: Request) -> Response:
         query = request.query_params
         limit = query.get("limit", "60")
-        if not limit.isdecimal() or not 0 < int(limit) <= _SAMPLES:
+        if not 0 < _number(limit) <= _SAMPLES:
             raise Refusal(400, f"limit must be a number from 1 to {_SAMPLES}, got {limit[:20]!r}")
-        return await _answer(self._page.samples, query.get("label"), int(limit))
+        return await _answer(self._page.samples, query.get("label"), _number(limit))
 
     async def thumbnail(self, request: Request) -> Response:
-        jpeg = await run_in_threadpool(self._page.thumbnail, request.path_params["id"])
+        jpeg = await run_in_threadpool(self._page.thumbnail, _number(request.path_params["id"]))
         return _jpeg(jpeg)
 
     async def doubts(self, request: Request) -> Response:
         return await _answer(self._page.queue)
 
     async def doubt(self, request: Request) -> Response:
-        doubt = self._page.doubts.get(request.path_params["id"])
+        doubt = self._page.doubts.get(_number(request.path_params["id"]))
         if doubt is None:
             raise Refusal(404, "this frame has left the queue")
         return _jpeg(doubt.jpeg)
@@ -149,7 +152,7 @@ class _Api:
         except BaseException:
             folder.cleanup()
             raise
-        return FileResponse(path, filename=path.name, background=BackgroundTask(folder.cleanup))
+        return _Download(path, folder)
 
     def _refuse_crowd(self, viewers: int) -> None:
         if viewers >= _VIEWERS:
@@ -161,15 +164,21 @@ class _Api:
         key = (await _fields(request, key=str))["key"]
         if self._sessions is None:
             return JSONResponse({})
+        visitor = request.client.host if request.client else ""
+        if not self._guesses.allowed(visitor):
+            raise Refusal(
+                429, "too many wrong links came from this device; wait a minute, then open the right one"
+            )
         token = await run_in_threadpool(self._sessions.redeem, key)
         if token is None:
+            self._guesses.count(visitor)
             raise Refusal(403, "this link was used already or is old; the terminal shows the one that works")
         self._signed_in()
         response = JSONResponse({})
         response.set_cookie(
             self._sessions.cookie,
             token,
-            max_age=365 * 24 * 3600,
+            max_age=COOKIE_SECONDS,
             httponly=True,
             samesite="strict",
             secure=request.url.scheme == "https",
@@ -232,7 +241,37 @@ async def _fields(request: Request, **wanted: type) -> dict[str, Any]:
     for name, kind in wanted.items():
         if type(body[name]) is not kind:  # bool is an int to isinstance
             raise Refusal(400, f"{name} must be {'a number' if kind is int else 'text'}")
+        if kind is int and not 0 <= body[name] <= _LARGEST:
+            raise Refusal(404, f"there is no {name} {str(body[name])[:20]}")
     return body
+
+
+def _number(text: str) -> int:
+    """Read digits as a number that SQLite can hold; -1 for all else, which is the number of nothing."""
+    short = 0 < len(text) <= len(str(_LARGEST))
+    number = int(text) if short and text.isascii() and text.isdecimal() else -1
+    return number if number <= _LARGEST else -1
+
+
+def _only_get(path: str, endpoint: Callable[..., Any]) -> Route:
+    route = Route(path, endpoint, methods=["GET"])
+    # Starlette adds HEAD: an export nobody receives, or a stream whose viewer is told nothing and never leaves
+    route.methods = {"GET"}
+    return route
+
+
+class _Download(FileResponse):
+    """A file that goes with its folder once it was sent, or was not."""
+
+    def __init__(self, path: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
+        super().__init__(path, filename=path.name)
+        self._folder = folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._folder.cleanup()
 
 
 async def _file(name: str, kind: str, request: Request) -> Response:
@@ -252,7 +291,12 @@ async def _device_error(request: Request, error: Exception) -> Response:
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
-    return JSONResponse({"error": str(error)}, error.status if isinstance(error, Refusal) else 400)
+    return refused(error if isinstance(error, Refusal) else Refusal(400, str(error)))
+
+
+async def _failure(request: Request, error: Exception) -> Response:
+    # a fault of ours; Starlette raises it again for the guard to tell
+    return refused(Refusal(500, FAILURE))
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

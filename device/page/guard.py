@@ -2,7 +2,7 @@
 
 - Host: only names that can be ours, so that a foreign DNS name rebound to this address is refused.
 - Origin: a request that changes something must come from the page itself.
-- Size: bodies are small, and read no further than that.
+- Size: bodies are small, and read no further than that, nor waited for long.
 - Session: with `--host`, a cookie.
 
 And every answer leaves with strict headers. Plain ASGI: Starlette's BaseHTTPMiddleware would buffer streams.
@@ -10,22 +10,27 @@ And every answer leaves with strict headers. Plain ASGI: Starlette's BaseHTTPMid
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .sessions import Sessions
 
 MAX_BODY = 16 * 1024
-"""Bytes a request's body may have; the largest is a list of sample ids."""
+"""Bytes a request's body may have; the largest is two labels of 100 characters, escaped."""
+
+FAILURE = "the device could not do this; its terminal says why"
+"""What a viewer is told of a fault of ours."""
+
+_BODY_WAIT = 10.0  # seconds for all of a body to come
 
 API = "/api/"
 ENTRANCE = "/api/enter"
@@ -45,6 +50,7 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+_SHOWN = 200  # characters of what somebody sent that are repeated
 _log = logging.getLogger("edgetl.page")
 
 
@@ -67,7 +73,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), sessions: Sessions | None = None) -> None:
         self._app = app
-        self._hosts = own_names() | {host.lower() for host in hosts}
+        self._hosts = (own_names() | {_name_of(host) for host in hosts}) - {""}
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,14 +96,15 @@ class Guard:
             pass
         except Refusal as refusal:
             if not started:  # else the viewer of a stream sent too much: it ends here
-                await _refuse(refusal, scope, receive, answer)
+                await refused(refusal)(scope, receive, answer)
         except Exception as error:
-            # a traceback is for a bug report, not for a terminal in a shed: --verbose shows it
-            _log.error("%s %s failed: %s: %s", scope["method"], scope["path"], type(error).__name__, error)
+            # A traceback is for a bug report, not for a terminal in a shed. The path is anyone's: as it stands it
+            # could forge lines or send the terminal commands, and it may stand in the error as well.
+            where = f"{scope['method']} {scope['path'][:_SHOWN]!r}"
+            _log.error("%s failed: %s", where, repr(error)[:_SHOWN])
             _log.debug("the traceback", exc_info=True)
             if not started:
-                message = "the device could not do this; its terminal says why"
-                await _refuse(Refusal(500, message), scope, receive, answer)
+                await refused(Refusal(500, FAILURE))(scope, receive, answer)
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
@@ -131,6 +138,7 @@ def own_names() -> set[str]:
 
 
 def _name_of(host: str) -> str:
+    """Give the name in ``NAME``, ``NAME:PORT`` or ``[ADDRESS]:PORT``, in lower case; "" where there is none."""
     try:
         return (urlsplit(f"//{host}").hostname or "").rstrip(".")
     except ValueError:
@@ -150,8 +158,8 @@ def _check_origin(headers: Headers) -> None:
     origin = headers.get("origin")
     if origin is None:
         raise Refusal(403, "a request that changes something must carry the page's Origin header, got none")
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or parts.netloc.lower() != headers["host"].lower():
+    scheme, _, name = origin.lower().partition("://")
+    if scheme not in ("http", "https") or name != headers["host"].lower():
         raise Refusal(403, f"this came from {origin[:80]!r}, not from the page itself")
 
 
@@ -169,20 +177,24 @@ def _is_visit(headers: Headers, scope: Scope) -> bool:
 
 
 def _cookie(headers: Headers, name: str) -> str:
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(name)
-    except CookieError:
-        return ""
-    return morsel.value if morsel is not None else ""
+    # as browsers read it: one odd cookie of another program on this host must not hide ours
+    return cookie_parser(headers.get("cookie", "")).get(name, "")
 
 
 def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
     # a chunked body has no length in its headers
-    size = 0
+    size, whole = 0, False
+    due = asyncio.get_running_loop().time() + _BODY_WAIT
 
     async def counted() -> Message:
-        nonlocal size
-        message = await receive()
+        nonlocal size, whole
+        try:
+            # after the body comes the end of the connection, which may take as long as it likes
+            async with asyncio.timeout_at(None if whole else due):
+                message = await receive()
+        except TimeoutError as error:
+            raise Refusal(408, f"the body did not come within {_BODY_WAIT:.0f} seconds") from error
+        whole = whole or not message.get("more_body", False)
         size += len(message.get("body", b""))
         if size > MAX_BODY:
             raise Refusal(413, f"the body must have at most {MAX_BODY} bytes")
@@ -198,8 +210,9 @@ def _protect(message: Message) -> None:
     headers.setdefault("cache-control", "no-store")
 
 
-async def _refuse(refusal: Refusal, scope: Scope, receive: Receive, send: Send) -> None:
+def refused(refusal: Refusal) -> JSONResponse:
+    """Say why a request is not let in."""
     response = JSONResponse({"error": str(refusal)}, refusal.status)
-    if refusal.status == 413:
+    if refusal.status in (408, 413):
         response.headers["connection"] = "close"  # what is left of the body is not read
-    await response(scope, receive, send)
+    return response

@@ -20,6 +20,8 @@ from .verdict import Verdict
 
 _DRAFTS = 64  # labels that were added and not taught yet
 _GROUPS = 500
+_HOLDS = 32  # presses remembered
+_TEACHING = ("learn", "forget", "relabel")  # changes that leave the labels as they are
 
 
 class Lessons:
@@ -42,6 +44,7 @@ class Lessons:
         self._edits = 1  # changes of what is not in the state file
         self._taught_frame = 0
         self._hold = ""
+        self._holds: deque[str] = deque(maxlen=_HOLDS)  # presses that have taught something
         self._groups: deque[int] = deque(maxlen=_GROUPS)  # changes that one undo takes back, newest last
         self._position = learner.store.position()
         self._report: tuple[int, dict[str, Any]] | None = None
@@ -83,6 +86,7 @@ class Lessons:
 
         Raises:
             CameraError: No new frame came.
+            LabelError: The label was renamed or deleted while the button was held.
         """
         label = check_label(label)
         while True:
@@ -93,6 +97,7 @@ class Lessons:
 
     def _teach(self, moment: Moment, label: str, hold: str) -> dict[str, Any]:
         frame = moment.frame
+        self._check_still_there(label, hold)
         with self._one_change(hold):
             sample = self._learner.learn_one(frame.image, label, frame.source, embedding=moment.embedding)
         self._taught_frame = moment.number
@@ -115,12 +120,14 @@ class Lessons:
         Returns:
             ``undone``, how many changes, 0 when nothing was left; ``message``, what they were.
         """
-        with self._lock:
+        with self._lock, self._keeping_labels() as emptied:
             self._hold = ""
             self._forget_groups_of_others()
             wanted = self._groups.pop() if self._groups else 1
             undone = [entry for entry in (self._learner.undo() for _ in range(wanted)) if entry is not None]
             self._position = self._learner.store.position()
+            if any(entry.action not in _TEACHING for entry in undone):
+                emptied.clear()  # a name that was given, or came with a merge, goes with it
         self.release()
         return {"undone": len(undone), "message": describe(undone)}
 
@@ -167,7 +174,7 @@ class Lessons:
             SampleNotFoundError: There is no such sample.
         """
         label = check_label(label)
-        with self._lock:
+        with self._lock, self._keeping_labels():
             with self._one_change():
                 self._learner.relabel(number, label)
             self._drafts.discard(label)
@@ -179,7 +186,7 @@ class Lessons:
         Raises:
             SampleNotFoundError: There is no such sample.
         """
-        with self._lock, self._one_change():
+        with self._lock, self._keeping_labels(), self._one_change():
             self._learner.forget(number)
         self.release()
 
@@ -234,6 +241,26 @@ class Lessons:
     def _check_known(self, label: str) -> None:
         if label not in self._drafts and label not in self._counts():
             raise LabelError(f"there is no label {label!r}; reload the page")
+
+    def _check_still_there(self, label: str, hold: str) -> None:
+        if hold in self._holds:
+            if label not in self._drafts and label not in self._counts():
+                raise LabelError(f"somebody renamed or deleted {label!r} meanwhile; let go and press again")
+        elif hold:
+            self._holds.append(hold)
+
+    @contextlib.contextmanager
+    def _keeping_labels(self) -> Iterator[set[str]]:
+        """Let labels wait to be taught again when what is done within takes their last samples.
+
+        Yields:
+            Labels known before; those taken out of it are let go.
+        """
+        known, places = set(self._counts()), list(self._order)
+        yield known
+        self._order = places
+        self._drafts |= set(sorted(known - self._counts().keys())[: _DRAFTS - len(self._drafts)])
+        self._arrange()
 
     @contextlib.contextmanager
     def _one_change(self, hold: str = "") -> Iterator[None]:

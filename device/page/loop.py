@@ -25,6 +25,7 @@ from .verdict import Verdict
 _log = logging.getLogger("edgetl.page")
 _READ = 1.0  # seconds to wait for a frame before it is told
 _PATIENCE = (0.5, 8.0)  # seconds before a lost camera is opened again: at first, at most
+_FRAME_WAIT = 3.0  # seconds that teaching waits for a frame: a camera that was lost may come back
 _PREVIEW = 640  # pixels of the longer side of what viewers get
 _QUALITY = 80
 _SLOW = 0.1  # seconds
@@ -61,7 +62,7 @@ class Loop:
         open_camera: Opens the camera; called again when it was lost.
         learner: Embeds and predicts.
         doubts: Gets every frame to choose from.
-        changed: Called after each frame and each change of condition.
+        changed: Called after each frame and each change of condition; must not fail.
         fps: Frames a second at most.
         clock: Gives seconds.
     """
@@ -88,6 +89,7 @@ class Loop:
         self._gap, self._last = 0.0, clock()  # seconds between frames, smoothed
         self._stop = threading.Event()
         self._arrived = threading.Condition()
+        self._showing, self._shown = threading.Lock(), 0
         self._thread = threading.Thread(target=self._run, name="edgetl-loop", daemon=True)
 
     def start(self) -> None:
@@ -103,23 +105,25 @@ class Loop:
         if self._thread.is_alive():
             self._thread.join(timeout=15.0)
 
-    def newer(self, number: int, timeout: float = 3.0) -> Moment:
+    def newer(self, number: int) -> Moment:
         """Wait for a moment after `number`, so that no frame is taught twice.
 
         Raises:
-            CameraError: No frame came within `timeout` seconds.
+            CameraError: No frame came within a few seconds, or none will.
         """
         with self._arrived:
-            self._arrived.wait_for(lambda: self._stop.is_set() or self._is_new(number), timeout)
+            self._arrived.wait_for(lambda: self._is_over() or self._is_new(number), _FRAME_WAIT)
             if self.moment is None or not self._is_new(number):
                 raise CameraError(f"there is no new frame to teach: {self.message or 'the camera is slow'}")
             return self.moment
 
     def show(self) -> None:
-        """Encode the newest frame, once for all viewers."""
-        moment = self.moment
-        if moment is not None:
-            self.pictures.publish(encode_jpeg(preview(moment.frame.image), _QUALITY))
+        """Encode the newest frame, once for all viewers; from the loop's thread and from those of viewers that come."""
+        with self._showing:
+            moment = self.moment
+            if moment is not None and moment.number > self._shown:
+                self.pictures.publish(encode_jpeg(preview(moment.frame.image), _QUALITY))
+                self._shown = moment.number
 
     def figures(self) -> dict[str, Any]:
         """Tell how the camera is, JSON-able."""
@@ -195,6 +199,9 @@ class Loop:
             self._labels, self._smoother = labels, Smoother(_SMOOTH)
         return None if verdict is None else Verdict(*self._smoother.add(verdict.scores, verdict.known))
 
+    def _is_over(self) -> bool:
+        return self._stop.is_set() or self.condition == "ended"
+
     def _is_new(self, number: int) -> bool:
         # the last picture of a camera that is lost is old: nobody teaches that
         return self._number > number and self.condition != "lost"
@@ -210,7 +217,9 @@ class Loop:
             self.show()
 
     def _tell(self, condition: str, message: str) -> None:
-        self.condition, self.message = condition, message
+        with self._arrived:
+            self.condition, self.message = condition, message
+            self._arrived.notify_all()
         self._changed()
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable
 from typing import Any
 
 from ..cameras import Camera
-from ..errors import SampleNotFoundError
+from ..errors import DeviceError, SampleNotFoundError
 from ..learner import Learner
 from .doubts import Doubts
 from .latest import Latest
@@ -30,6 +31,7 @@ class Page:
         self.doubts = Doubts()
         self.loop = Loop(open_camera, learner, self.doubts, self._tell, fps=fps)
         self.lessons = Lessons(learner, self.loop, self.doubts, self._tell)
+        self._version = 0
 
     def start(self) -> None:
         """Start the loop."""
@@ -87,8 +89,11 @@ class Page:
     def _situation(self) -> dict[str, Any]:
         moment = self.loop.moment
         verdict = moment.verdict if moment else None
+        # a state file that cannot be read just now must not silence what else there is to tell, that least of all
+        with contextlib.suppress(DeviceError):
+            self._version = self.lessons.version
         return {
-            "version": self.lessons.version,
+            "version": self._version,
             "queue": self.doubts.version,
             "camera": self.loop.figures(),
             "frame": moment.number if moment else 0,

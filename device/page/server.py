@@ -20,6 +20,7 @@ from ..cameras import Camera
 from ..errors import DeviceError
 from ..learner import Learner
 from .api import build
+from .connections import Connection
 from .guard import Guard
 from .page import Page
 from .sessions import Sessions
@@ -67,7 +68,11 @@ class PageServer:
         self._socket = _listen(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         free = is_loopback(host) and not sign_in
-        self.sessions = None if free else Sessions(sessions_file, f"edgetl-{self.port}")
+        try:
+            self.sessions = None if free else Sessions(sessions_file, f"edgetl-{self.port}")
+        except DeviceError:
+            self._socket.close()
+            raise
         self.page = Page(learner, open_camera, fps=fps)
         app = build(self.page, self.sessions, lambda: signed_in(self) if signed_in else None)
         guard = Guard(app, hosts=allow_hosts, sessions=self.sessions)
@@ -168,7 +173,7 @@ def _config(app: Guard) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         ws="none",
-        http="h11",
+        http=Connection,
         loop="asyncio",
         proxy_headers=False,
         server_header=False,

@@ -6,6 +6,7 @@ import { showReport } from "./report.js";
 import * as teach from "./teach.js";
 
 const CALM = 1200; // milliseconds between refreshes of what was taught, while others teach
+const SETTLE = 1500; // milliseconds without another answer before it is spoken
 const REST = 2000; // milliseconds without a change before the report is asked for again
 let events = null;
 let version = 0; // of what was taught, as shown
@@ -145,6 +146,17 @@ function showVerdict(prediction, condition, seeing) {
     $("verdict-label").textContent = "Unknown";
     $("verdict-note").textContent = `Nearest is “${prediction.label}”.`;
   }
+  speak(prediction ? (prediction.known ? `It sees ${prediction.label}.` : "It sees nothing it was taught.") : "");
+}
+
+// For who listens instead of looking: what it sees, once that has settled.
+let speaking = 0;
+let settled = "";
+function speak(text) {
+  if (text === settled) return;
+  settled = text;
+  clearTimeout(speaking);
+  speaking = setTimeout(() => { $("spoken").textContent = text; }, SETTLE);
 }
 
 function setCamera(condition, text) {

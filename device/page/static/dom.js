@@ -51,6 +51,8 @@ export function toast(message, { action, run, bad = false } = {}) {
   setTimeout(() => box.remove(), bad ? 8000 : 6000);
 }
 
+export const hush = () => $("toasts").replaceChildren();
+
 // Runs what a person asked for; what goes wrong is said, once.
 export async function attempt(work) {
   try {

@@ -78,22 +78,28 @@ export async function loadDoubts() {
   $("doubts").hidden = doubts.length === 0;
   if (now === asked) return;
   asked = now;
-  $("cards").replaceChildren(...doubts.map((doubt) => newCard(doubt, names)));
+  // cards that stay are kept: they have the focus, the scroll position, the picture
+  const old = new Map([...$("cards").children].map((card) => [card.dataset.key, card]));
+  const wanted = doubts.map((doubt) => [JSON.stringify([doubt.id, doubt.label, doubt.known, names]), doubt]);
+  $("cards").replaceChildren(...wanted.map(([key, doubt]) => reusable(old.get(key)) ?? newCard(doubt, names, key)));
 }
 
-function newCard(doubt, names) {
+const reusable = (card) => (card && !card.inert ? card : undefined);
+
+function newCard(doubt, names, key) {
   const ranked = Object.entries(doubt.scores).sort((one, other) => other[1] - one[1]); // JSON sorts keys that are digits
   const likely = ranked.map(([label]) => label).filter((label) => names.includes(label)).slice(0, 3);
   const guess = doubt.known ? `${doubt.label}, ${percent(doubt.probability)}?` : "Unlike what it was taught";
   const card = make("li", { class: "card" },
-    make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: "A frame it was unsure of", onerror: () => card.remove() }),
+    make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: `Frame ${doubt.id}, it was unsure of`, onerror: () => card.remove() }),
     make("p", { class: "guess" }, guess));
   const answer = (label) => settle(card, () => post("/api/doubts/answer", { id: doubt.id, label }), `Taught as ${label}.`);
-  const chips = likely.map((label) => make("button", { type: "button", class: "chip", onclick: () => answer(label) }, label));
+  const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));
   chips.push(
     make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, "Other…"),
     make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/doubts/skip", { id: doubt.id })) }, "Skip"));
   card.append(make("div", { class: "chips" }, ...chips));
+  card.dataset.key = key;
   return card;
 }
 

@@ -2,6 +2,9 @@
 
 import { $, make, percent, plural, sentence } from "./dom.js";
 
+const FEW = 6; // labels whose table is read at a glance
+const WORST = 8; // confusions listed where there are more labels
+
 export function showReport(status) {
   const report = status.report;
   $("report").hidden = !report;
@@ -19,10 +22,20 @@ export function showReport(status) {
   showConfusion(report, tellable);
 }
 
-function showConfusion({ labels, confusion }, tellable) {
+function showConfusion({ labels, confusion, confused }, tellable) {
   const table = $("confusion");
-  table.hidden = !tellable;
+  const many = labels.length > FEW;
+  $("confusions").hidden = !tellable;
+  $("confused").hidden = !tellable || !many;
   if (!tellable) return;
+  if (!many) $("confusions").open = true; // its summary is not shown, so it cannot be closed
+  $("confusions").classList.toggle("few", !many);
+  $("confusions-title").textContent = `All ${labels.length} labels against each other`;
+  const totals = new Map(labels.map((label, taught) => [label, confusion[taught].reduce((sum, value) => sum + value, 0)]));
+  $("confused").replaceChildren(...confused.slice(0, WORST).map(([taught, said, count]) => make("li", {},
+    make("span", {}, make("b", {}, taught), " taken for ", make("b", {}, said)),
+    make("span", { class: "often" }, `${count} of ${totals.get(taught)}`))));
+  if (!confused.length) $("confused").append(make("li", {}, "No label was taken for another."));
   const head = make("tr", {}, make("th", { class: "corner", scope: "col" }, "taught ↓ said →"),
     ...labels.map((label) => make("th", { scope: "col", title: label }, make("span", {}, label))));
   const body = confusion.map((row, taught) => {

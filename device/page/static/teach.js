@@ -1,6 +1,6 @@
 // Labels: a row each, with its live bar and the button that teaches while it is held.
 
-import { $, attempt, choose, make, percent, plural, post, toast } from "./dom.js";
+import { $, attempt, choose, hush, make, percent, plural, post, toast } from "./dom.js";
 
 const EVERY = 200; // milliseconds between the samples of a held button
 const HOLD = "Hold to teach";
@@ -46,7 +46,8 @@ export function showLabels(list) {
 
 export function showScores(prediction) {
   for (const [label, row] of rows) {
-    const share = prediction?.scores[label] ?? 0;
+    // a label may be called "constructor": only what the device sent counts
+    const share = prediction && Object.hasOwn(prediction.scores, label) ? prediction.scores[label] : 0;
     row.fill.style.transform = `scaleX(${share})`;
     row.share.textContent = prediction && row.samples ? percent(share) : "";
     row.element.classList.toggle("best", Boolean(prediction?.known) && prediction.label === label);
@@ -100,6 +101,12 @@ function listen({ label, button }) {
     event.preventDefault();
     if (!event.repeat) press(label, event.key);
   });
+  // a screen reader or a voice clicks without a pointer and without keys: that is one sample
+  button.addEventListener("click", (event) => {
+    if (event.detail !== 0 || held) return;
+    press(label);
+    release();
+  });
   button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press on a phone
 }
 
@@ -116,6 +123,7 @@ async function press(label, key = "") {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   const hold = { label, key, taught: 0, down: true, id: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
   held = hold;
+  hush(); // what was said of the last press
   showHeld(label, true);
   showRecording(hold);
   try {

@@ -151,9 +151,9 @@ def serve(tmp_path: Path, scene: Scene) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(
-            source: str | None = None, state: str = "taught.db", **options: Any
+            source: str | None = None, state: str = "taught.db", model: Path = MODEL, **options: Any
         ) -> tuple[PageServer, Client]:
-            learner = stack.enter_context(Learner.open(MODEL, tmp_path / state, threads=1))
+            learner = stack.enter_context(Learner.open(model, tmp_path / state, threads=1))
             opened = source or scene.source
             server = PageServer(learner, lambda: open_camera(opened), port=0, **{"fps": 60.0, **options})
             stack.enter_context(server)

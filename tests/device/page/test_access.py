@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import socket
 import stat
 from pathlib import Path
 
 import pytest
 
-from .conftest import WITHOUT_EXTRA, Client, Serve
+from .conftest import PATIENCE, WITHOUT_EXTRA, Client, Serve
 
 pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
 pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
@@ -17,7 +19,7 @@ pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
 from device.errors import DeviceError, StateError
 from device.page.guard import MAX_BODY
 from device.page.server import PageServer, is_loopback
-from device.page.sessions import Sessions
+from device.page.sessions import Guesses, Sessions
 
 CHANGES = [
     "/api/enter", "/api/teach", "/api/release", "/api/undo", "/api/labels/add", "/api/labels/rename", "/api/labels/delete",
@@ -52,6 +54,8 @@ def test_a_change_must_come_from_the_page_itself(client: Client) -> None:
         "null",
         f"https://127.0.0.1:{client.port + 1}",
         f"http://localhost:{client.port}",
+        "http://[",
+        f"http://127.0.0.1:{client.port}/",
         "",
     ]
     for path in CHANGES:
@@ -119,6 +123,89 @@ def test_large_bodies_are_refused_unread(client: Client) -> None:
     )  # fmt: skip
     assert answer.status == 413
     assert "16384 bytes" in json.loads(answer.read())["error"]
+
+
+def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Announced and never sent: the place goes to somebody else."""
+    monkeypatch.setattr("device.page.guard._BODY_WAIT", 0.05)
+    with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) as connection:
+        head = [
+            "POST /api/undo HTTP/1.1", f"Host: 127.0.0.1:{client.port}", f"Origin: http://127.0.0.1:{client.port}",
+            "Content-Type: application/json", "Content-Length: 9", "", "{",
+        ]  # fmt: skip
+        connection.sendall("\r\n".join(head).encode())
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"did not come within" in answer
+
+
+def test_connections_that_ask_for_nothing_are_let_go(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All places taken by silence, half a request or a finished one: a moment later the page is there again."""
+    monkeypatch.setattr("device.page.connections._ASK", 0.2)
+    begun = b"GET /icon.svg HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+    with contextlib.ExitStack() as stack:
+
+        def connect() -> socket.socket:
+            return stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE))
+
+        half, finished = [connect() for _ in range(20)], [connect() for _ in range(20)]
+        for connection in half:
+            connection.sendall(begun)
+        for connection in finished:
+            connection.sendall(begun + b"\r\n")
+            answer = b""
+            while b"</svg>" not in answer:
+                more = connection.recv(65536)
+                assert more, answer
+                answer += more
+            connection.sendall(begun)
+        silent = [connect() for _ in range(26)]
+        for connection in (*half, *finished, *silent):
+            with contextlib.suppress(ConnectionResetError):
+                while connection.recv(4096):
+                    pass
+        assert client.get("/api/state").status == 200
+
+
+def test_numbers_no_sample_can_have_are_not_there(client: Client) -> None:
+    """Whatever stands in an address, it is the asker's mistake and not a fault of the device."""
+    client.teach("mug", 1)
+    for number in ("0", "-1", "x", str(2**63), "9" * 5000, "%D9%A1", "1e3", "%00"):
+        for kind in ("samples", "doubts"):
+            assert client.get(f"/api/{kind}/{number}.jpg").status == 404, number
+        assert client.get(f"/api/samples?limit={number}").status == 400, number
+    for number in (-1, 0, 2**63, 10**300):
+        for path, more in (("forget", {}), ("relabel", {"label": "cup"})):
+            assert client.post(f"/api/samples/{path}", {"id": number, **more}).status == 404
+        assert client.post("/api/doubts/answer", {"id": number, "label": "cup"}).status == 404
+    assert client.counts() == {"mug": 1}
+
+
+def test_nothing_is_done_for_a_reader_of_heads(serve: Serve) -> None:
+    """HEAD would export a model, or hold a stream open, for nobody."""
+    server, client = serve()
+    for path in READS:
+        with client.open(path, "HEAD") as response:
+            assert response.status == 405
+    assert server.page.events.readers == server.page.loop.pictures.readers == 0
+
+
+def test_a_fault_is_told_without_its_traceback_and_on_one_line(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What somebody put into an address cannot write to the terminal as it likes."""
+    server, client = serve()
+    monkeypatch.setattr(server.page, "samples", lambda *_: 1 / 0)
+    monkeypatch.setattr(server.page, "thumbnail", lambda *_: 1 / 0)
+    answer = client.get("/api/samples")
+    assert answer.status == 500
+    assert "its terminal says why" in answer.json["error"]
+    assert client.get("/api/samples/%1b%5b2J%0aforged.jpg").status == 500
+    client.ask("/api/state")  # what was told of the requests before stands in the log by now
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 2
+    assert "ZeroDivisionError" in told[0]
+    assert all(line.isprintable() for line in told)
 
 
 def test_every_answer_carries_the_strict_headers(client: Client) -> None:
@@ -204,6 +291,15 @@ def test_wrong_keys_are_refused(serve: Serve) -> None:
     assert client.post("/api/enter", b'{"key": "\\ud800"}').status == 403
 
 
+def test_cookies_of_other_programs_do_not_sign_anybody_out(serve: Serve) -> None:
+    """Cookies know no ports: those of everything else on this host come along."""
+    server, _ = serve(sign_in=True)
+    member = signed_in(server)
+    for other in ('settings={"a": [1, 2]}', 'jupyter="2|1:0|10:1700"', "=", "bare", 'open="', "Zoë=ü"):
+        both = Client(server.port, f"{other}; {member.cookie}; z=1")
+        assert both.get("/api/state").status == 200, other
+
+
 def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(serve: Serve) -> None:
     """HttpOnly, SameSite=Strict, for the whole page, a name of its own for each port."""
     server, client = serve(sign_in=True)
@@ -228,9 +324,79 @@ def test_sessions_survive_a_restart_and_only_hashes_are_kept(serve: Serve, tmp_p
     assert Client(again.port, f"{name}={member.cookie.partition('=')[2]}").get("/api/state").status == 200
 
 
+def test_a_session_ends_ninety_days_after_its_last_visit(tmp_path: Path) -> None:
+    """A phone that is used stays; one that was sold does not; a clock that is behind ends nothing."""
+    now = [1_000_000_000.0]
+    file = tmp_path / "sessions"
+    sessions = Sessions(file, clock=lambda: now[0])
+    used, sold = (sessions.redeem(sessions.key) or "" for _ in range(2))
+    for _ in range(4):
+        now[0] += 30 * 86400
+        assert sessions.valid(used)
+    assert not sessions.valid(sold)
+    now[0] -= 400 * 86400
+    again = Sessions(file, clock=lambda: now[0])
+    assert again.valid(used)
+    now[0] += 400 * 86400
+    assert again.valid(used)  # the visit with the wrong clock did not count as the last
+
+
+def test_a_visit_is_written_once_a_day(tmp_path: Path) -> None:
+    """Memory cards wear: a page that is watched all day writes nothing."""
+    now = [1_000_000_000.0]
+    file = tmp_path / "sessions"
+    sessions = Sessions(file, clock=lambda: now[0])
+    token = sessions.redeem(sessions.key) or ""
+    written = file.stat().st_ino  # a new file each time
+    assert all(sessions.valid(token) for _ in range(100))
+    assert file.stat().st_ino == written
+    now[0] += 86400
+    assert sessions.valid(token)
+    assert "11575" in file.read_text()  # the day of the second visit
+
+
+def test_sessions_of_the_first_version_are_read(tmp_path: Path) -> None:
+    """An update signs nobody out."""
+    sessions = Sessions(tmp_path / "old")
+    token = sessions.redeem(sessions.key) or ""
+    hashes = list(json.loads((tmp_path / "old").read_text())["sessions"])
+    (tmp_path / "old").write_text(json.dumps({"version": 1, "sessions": hashes}))
+    assert Sessions(tmp_path / "old").valid(token)
+
+
+def test_a_full_disk_does_not_keep_anybody_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever comes to clear it gets in; that it will be forgotten is said."""
+    sessions = Sessions(tmp_path / "no such folder" / "sessions")
+    assert sessions.valid(sessions.redeem(sessions.key) or "")
+    assert "will be forgotten when the page stops" in caplog.text
+
+
+def test_guessing_is_slowed_down_where_it_comes_from() -> None:
+    """Ten wrong keys a minute and address; other devices are not kept out."""
+    now = [0.0]
+    guesses = Guesses(lambda: now[0])
+    for _ in range(10):
+        assert guesses.allowed("10.0.0.9")
+        guesses.count("10.0.0.9")
+        now[0] += 1
+    assert not guesses.allowed("10.0.0.9")
+    assert guesses.allowed("10.0.0.8")
+    now[0] += 60
+    assert guesses.allowed("10.0.0.9")
+
+
+def test_after_ten_wrong_links_even_the_right_one_waits(serve: Serve) -> None:
+    """Or a guess could still be lucky."""
+    server, client = serve(sign_in=True)
+    assert [client.post("/api/enter", {"key": "guess"}).status for _ in range(10)] == [403] * 10
+    answer = client.post("/api/enter", {"key": server.link.partition("#")[2]})
+    assert answer.status == 429
+    assert "wait a minute" in answer.json["error"]
+
+
 def test_a_foreign_sessions_file_is_refused_and_left_alone(tmp_path: Path) -> None:
     """With the way out in the message."""
-    for text in ("", "{}", '{"sessions": [1]}', "\x00"):
+    for text in ("", "{}", '{"sessions": [1]}', '{"sessions": {"a": "b"}}', '{"sessions": {"ü": 1}}', "\x00"):
         file = tmp_path / "sessions"
         file.write_text(text)
         with pytest.raises(StateError, match="delete it and sign in again"):

@@ -201,7 +201,7 @@ def test_a_sample_is_corrected_by_tapping_it(browser: Browser, serve: Serve, sce
     browser.wait(lambda: browser.text("#grid li:nth-child(2)") == "plant")
     browser.one("#grid li:nth-child(3) button").click()
     browser.one("#dialog-second").click()
-    browser.wait(lambda: client.counts() == {"plant": 2})
+    browser.wait(lambda: client.counts() == {"mug": 0, "plant": 2})
 
 
 def test_a_frame_it_is_unsure_of_is_labelled_with_one_tap(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import socket
 from collections.abc import Iterator
@@ -10,8 +11,11 @@ from http.client import HTTPResponse
 
 import pytest
 
+from device.cameras.fake import draw
+from device.errors import StorageError
 from device.images import encode_jpeg
 
+from ..cameras.servers import MjpegServer
 from .conftest import PATIENCE, Client, Scene, Serve
 
 
@@ -43,7 +47,7 @@ def test_pictures_arrive_as_mjpeg(client: Client) -> None:
 
 
 def test_a_picture_is_encoded_once_however_many_watch(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight viewers cost the loop what one costs, and see the very same bytes."""
+    """Eight viewers cost the loop what one costs, and see the very same bytes; one that comes costs nothing more."""
     encoded: list[bytes] = []
 
     def counted(*arguments: object) -> bytes:
@@ -60,10 +64,19 @@ def test_a_picture_is_encoded_once_however_many_watch(serve: Serve, monkeypatch:
         seen = [next(viewer) for _ in range(6) for viewer in viewers]
         frames = server.page.loop.newer(0).number - begun
     assert set(seen) <= set(encoded)
-    assert len(encoded) <= frames + 1 + 8 + 1  # one a frame, and one for each viewer that came
+    assert len(encoded) <= frames + 1  # no frame twice: the one that stood when they came, and those since
     assert len(seen) == 48
+    assert len(set(encoded)) == len(encoded)
 
 
+@pytest.fixture
+def gapless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let viewers have pictures as fast as they come, so that buffers are full soon."""
+    monkeypatch.setattr("device.page.streams._PICTURE_GAP", 0.0)
+    monkeypatch.setattr("device.page.loop._QUALITY", 100)
+
+
+@pytest.mark.usefixtures("gapless")
 def test_a_viewer_that_reads_nothing_holds_up_nobody(serve: Serve) -> None:
     """A phone that went to sleep: frames go on, other viewers go on, memory does not grow."""
     server, client = serve()
@@ -84,6 +97,21 @@ def test_a_viewer_that_reads_nothing_holds_up_nobody(serve: Serve) -> None:
     finally:
         for connection in stuck:
             connection.close()
+
+
+@pytest.mark.usefixtures("gapless")
+def test_a_viewer_that_reads_nothing_for_long_loses_its_place(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its system keeps the connection alive for ever; twelve such would shut everybody out."""
+    monkeypatch.setattr("device.page.connections._READ", 0.2)
+    server, client = serve()
+    with socket.socket() as stuck:
+        stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stuck.connect(("127.0.0.1", client.port))
+        stuck.sendall(f"GET /api/stream.mjpg HTTP/1.1\r\nHost: 127.0.0.1:{client.port}\r\n\r\n".encode())
+        client.until(lambda event: server.page.loop.pictures.readers == 1)
+        client.until(lambda event: server.page.loop.pictures.readers == 0)
 
 
 def test_viewers_that_leave_are_forgotten(serve: Serve) -> None:
@@ -117,8 +145,11 @@ def test_events_tell_the_whole_situation_each_time(client: Client) -> None:
     assert 0 <= event["prediction"]["probability"] <= 1
 
 
-def test_a_lost_camera_is_told_and_comes_back(serve: Serve, scene: Scene) -> None:
+def test_a_lost_camera_is_told_and_comes_back(
+    serve: Serve, scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pull the cable, and the page says so; plug it in, and it goes on by itself."""
+    monkeypatch.setattr("device.page.loop._FRAME_WAIT", 0.1)
     _, client = serve()
     client.teach("mug", 1)
     hidden = scene.path.with_suffix(".gone")
@@ -130,6 +161,43 @@ def test_a_lost_camera_is_told_and_comes_back(serve: Serve, scene: Scene) -> Non
     assert client.counts() == {"mug": 1}
     hidden.rename(scene.path)
     client.until(lambda event: event["camera"]["condition"] == "live" and event["frame"] > lost["frame"])
+
+
+def test_a_network_camera_that_is_switched_off_comes_back_when_it_is_on(serve: Serve) -> None:
+    """A real MJPEG stream, cut in the middle and started again on its port, with a viewer watching."""
+    with MjpegServer(lambda number: draw("red", number)) as camera:
+        _, client = serve(camera.url)
+        client.teach("mug", 1)
+        with client.open("/api/stream.mjpg") as response:
+            pictures = jpegs(response)
+            next(pictures)
+            camera.stop()
+            lost = client.until(lambda event: event["camera"]["condition"] == "lost")
+            assert client.counts() == {"mug": 1}
+            camera.start()
+            client.until(
+                lambda event: event["camera"]["condition"] == "live" and event["frame"] > lost["frame"]
+            )
+            assert next(pictures)
+        client.teach("mug", 1)
+        assert client.counts() == {"mug": 2}
+
+
+def test_a_state_file_that_cannot_be_read_does_not_silence_the_page(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stick with the state file was pulled: viewers are told, and the loop goes on when it is back."""
+    server, client = serve()
+    client.teach("mug", 1)
+    with monkeypatch.context() as pulled:
+
+        def fail(*_: object) -> None:
+            raise StorageError(errno.EIO, "cannot use the state file: check the disk")
+
+        pulled.setattr(server.page.learner.store.database, "rows", fail)
+        lost = client.until(lambda event: event["camera"]["condition"] == "lost")
+        assert "check the disk" in lost["camera"]["message"]
+    client.until(lambda event: event["camera"]["condition"] == "live")
 
 
 def test_a_camera_that_is_not_there_does_not_keep_the_page_away(serve: Serve) -> None:

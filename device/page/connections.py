@@ -1,0 +1,67 @@
+"""Connections that neither ask nor read are let go, so that they cannot keep others out.
+
+A phone that went to sleep, a program that opens connections and says nothing: each would hold one of the
+server's places, for ever where its own system keeps the connection alive.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_ASK = 10.0  # seconds to send the head of a request
+_READ = 30.0  # seconds without reading what waits; the slowest useful viewer takes a picture in less
+
+
+class Connection(H11Protocol):
+    """One viewer's connection, with patience that ends."""
+
+    _asking: asyncio.TimerHandle | None = None
+    _reading: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._wait_for_request()
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; part of a request's head does not prolong the wait for the rest."""
+        before = self.cycle
+        super().data_received(data)
+        if self.cycle is not before:
+            self._stop_waiting()
+        elif self._is_idle() and self._asking is None:
+            self._wait_for_request()
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a viewer that does not read."""
+        super().pause_writing()
+        self._reading = self.loop.call_later(_READ, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        if self._reading is not None:
+            self._reading.cancel()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)  # calls resume_writing
+
+    def _wait_for_request(self) -> None:
+        self._asking = self.loop.call_later(_ASK, self._give_up)
+
+    def _stop_waiting(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
+
+    def _give_up(self) -> None:
+        self._asking = None
+        if self._is_idle():
+            self.transport.abort()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
