@@ -62,8 +62,8 @@ def _parts() -> dict[str, Callable[[list[Task]], Any]]:
         "full": _full,
         "k_shot": _k_shot,
         "class_incremental": _incremental,
-        "honesty": lambda tasks: {task.name: honesty(task, 10, SEED) for task in tasks},
-        "bursts": lambda tasks: {task.name: bursts(task, SEED) for task in tasks},
+        "honesty": lambda tasks: {task.name: honesty(task, 12, SEED) for task in tasks},
+        "bursts": lambda tasks: {task.name: bursts(task, 12, SEED) for task in tasks},
         "unknown": lambda tasks: unknown([task for task in tasks if task.name in PHOTOS], SEED),
         "projection": lambda tasks: {
             task.name: costs.projected(task, SEED) for task in tasks if task.name in PHOTOS[:2]
@@ -73,12 +73,12 @@ def _parts() -> dict[str, Callable[[list[Task]], Any]]:
 
 
 def _full(tasks: list[Task]) -> Any:
-    return {task.name: full(task, _allowed(task, contestants()), 5, SEED) for task in tasks}
+    return {task.name: full(task, _allowed(task, contestants()), SEED) for task in tasks}
 
 
 def _k_shot(tasks: list[Task]) -> Any:
     chosen = [one for one in contestants() if not one.slow and not one.name.startswith("softmax")]
-    return {task.name: k_shot(task, chosen, 10, SEED) for task in tasks}
+    return {task.name: k_shot(task, chosen, 20, SEED) for task in tasks}
 
 
 def _incremental(tasks: list[Task]) -> Any:

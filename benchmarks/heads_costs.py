@@ -22,6 +22,7 @@ from .peers import coral
 from .peers.ours import codes_of
 
 _AMORTISED = 100
+_KEPT = (1000, 10_000, 100_000)
 _STREAM = (100, 1000, 10_000, 30_000, 100_000)
 
 
@@ -77,33 +78,67 @@ def update_cost(dataset: Dataset, embedding_ms: float) -> dict[str, Any]:
 
 
 def against_coral(task: Task, seed: int) -> dict[str, Any]:
-    """Train on 1,000 samples of 10 classes: ours against Coral's 500 iterations, one thread each."""
+    """Train on 1,000 samples of 10 classes: ours against Coral's SGD, one thread each.
+
+    Ours on all numbers and on 256 principal components, which a model file may give instead (they are learned at
+    conversion, here from the same 1,000 samples, and are not in the time). Coral's 500 iterations as published, and
+    with more of them and the rate that is best on a quarter of the training part: what it takes to be as accurate.
+    """
     train, test = task.split(np.random.default_rng(seed), held_out=0.4)
     train = train[:1000]
-    codes = codes_of(task.features["mapped"])
-    labels = [task.labels[owner] for owner in task.owners]
-    taught = [labels[at] for at in train]
+    raw = task.features["raw"].astype(np.float32)
+    short = encode(learn_projection(raw[train], 256).apply(raw), "identity")
+    taught = [task.labels[owner] for owner in task.owners[train]]
 
-    def exact() -> float:
-        head = create_head("exact", codes.shape[1])
-        head.learn_many(codes[train], taught)
-        return float((head.probabilities(codes[test]).argmax(axis=1) == task.owners[test]).mean())
+    def exact(codes: Codes) -> Callable[[], Any]:
+        def run() -> Any:
+            head = create_head("exact", codes.shape[1])
+            head.learn_many(codes[train], taught)
+            _ = head.fit
+            return lambda: head.probabilities(codes[test]).argmax(axis=1)
 
-    def sgd() -> float:
-        peer = coral.SoftmaxRegression(codes.shape[1], len(task.labels))
-        peer.learn(task.features["raw"][train], task.owners[train])
-        return float((peer.predict(task.features["raw"][test]) == task.owners[test]).mean())
+        return run
 
+    def sgd(iterations: int, rate: float) -> Callable[[], Any]:
+        def run() -> Any:
+            peer = coral.SoftmaxRegression(raw.shape[1], len(task.labels), iterations, rate)
+            peer.learn(raw[train], task.owners[train])
+            return lambda: peer.predict(raw[test])
+
+        return run
+
+    rate = _best_rate(raw[train], task.owners[train], len(task.labels))
+    runs = {
+        "exact": (exact(codes_of(task.features["mapped"])), 9),
+        "exact, 256 numbers": (exact(short), 9),
+        "coral": (sgd(coral.ITERATIONS, coral.RATE), 5),
+        "coral, rate chosen": (sgd(coral.ITERATIONS, rate), 3),
+        "coral, rate chosen, 5,000 iterations": (sgd(5000, rate), 1),
+        "coral, rate chosen, 50,000 iterations": (sgd(50_000, rate), 1),
+    }
     result: dict[str, Any] = {"samples": len(train), "classes": len(task.labels), "set": task.name}
-    for name, run in (("exact", exact), ("coral", sgd)):
-        seconds, accuracy = [], 0.0
-        for _ in range(3):
+    result["rate_chosen"] = rate
+    for name, (run, repeats) in runs.items():
+        seconds = []
+        for _ in range(repeats):
             began = time.perf_counter()
-            accuracy = run()
+            answer = run()
             seconds.append(time.perf_counter() - began)
+        accuracy = float((answer() == task.owners[test]).mean())
         result[name] = {"seconds": round(min(seconds), 4), "accuracy": round(accuracy, 4)}
-    result["times_faster"] = round(result["coral"]["seconds"] / result["exact"]["seconds"], 1)
+    for name in ("exact", "exact, 256 numbers"):
+        result[name]["times_faster"] = round(result["coral"]["seconds"] / result[name]["seconds"], 1)
     return result
+
+
+def _best_rate(features: Any, owners: Any, classes: int) -> float:
+    held_out = np.arange(len(owners)) % 4 == 0
+    scores = {}
+    for rate in (0.01, 0.03, 0.1, 0.3, 1.0):
+        peer = coral.SoftmaxRegression(features.shape[1], classes, 2000, rate)
+        peer.learn(features[~held_out], owners[~held_out])
+        scores[rate] = float((peer.predict(features[held_out]) == owners[held_out]).mean())
+    return max(scores, key=lambda rate: scores[rate])
 
 
 def stream(dataset: Dataset) -> dict[str, Any]:
@@ -160,18 +195,24 @@ def projected(task: Task, seed: int, draws: int = 3, dimensions: int = 256) -> d
             [_accuracy(task, codes, train, test) for codes in (codes_of(task.features["mapped"]), short)]
         )
     whole, less = np.mean(rows, axis=0)
-    head = create_head("exact", dimensions)
     labels = [task.labels[owner] for owner in task.owners]
-    head.learn_many(short, labels)
-    state = head.state()
-    kept = sum(array.nbytes for name, array in state.items() if not name.startswith("sketch"))
     return {
         "accuracy": round(float(whole), 4),
         "accuracy_projected": round(float(less), 4),
-        "samples": len(labels),
-        "statistics_bytes": kept,
-        "sketch_bytes": sum(array.nbytes for name, array in state.items() if name.startswith("sketch")),
+        "bytes": {str(count): _bytes(short, labels, count) for count in _KEPT},
     }
+
+
+def _bytes(codes: Codes, labels: list[str], count: int) -> dict[str, int]:
+    """Give what the exact head stores after `count` samples: the set over and over, with a little noise."""
+    head, random = create_head("exact", codes.shape[1]), np.random.default_rng(3)
+    for start in range(0, count, 500):
+        places = np.arange(start, min(start + 500, count)) % len(codes)
+        noise = random.integers(-3, 4, (len(places), codes.shape[1]), np.int16)
+        head.learn_many(codes[places] + noise, [labels[at] for at in places])
+    state = head.state()
+    sketch = sum(array.nbytes for name, array in state.items() if name.startswith("sketch"))
+    return {"statistics": sum(array.nbytes for array in state.values()) - sketch, "sketch": sketch}
 
 
 def _accuracy(task: Task, codes: Codes, train: Any, test: Any) -> float:

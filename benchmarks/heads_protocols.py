@@ -74,25 +74,28 @@ class Task:
         return peer.predict(self.features[contestant.features][chosen])
 
 
-def full(task: Task, contestants: Sequence[Contestant], draws: int, seed: int) -> dict[str, Any]:
+def full(task: Task, contestants: Sequence[Contestant], seed: int) -> dict[str, Any]:
     """Learn three quarters in one pass, test on the rest; streaming learners in two orders."""
     results: dict[str, Any] = {}
+    accuracies: dict[str, list[float]] = {}
     for contestant in contestants:
-        accuracies, changed, spread = [], [], []
-        for draw in range(1 if contestant.slow else draws):
+        changed, spread, right = [], [], accuracies.setdefault(contestant.name, [])
+        for draw in range(1 if contestant.slow else contestant.draws):
             random = np.random.default_rng([seed, draw])
             train, test = task.split(random)
             given = task.answers(contestant, task.taught(contestant, train), test)
-            accuracies.append(float((given == task.owners[test]).mean()))
+            right.append(float((given == task.owners[test]).mean()))
             if contestant.streaming and not contestant.slow and draw < 2:
                 again = task.answers(contestant, task.taught(contestant, random.permutation(train)), test)
                 changed.append(float((given != again).mean()))
-                spread.append(abs(float((again == task.owners[test]).mean()) - accuracies[-1]))
+                spread.append(abs(float((again == task.owners[test]).mean()) - right[-1]))
         results[contestant.name] = {
-            **_summary(accuracies),
+            **_summary(right),
             "changed_by_order": _rounded(changed),
             "accuracy_spread_by_order": _rounded(spread),
         }
+    for name, row in results.items():
+        row["exact_ahead"] = _paired(accuracies["exact"], accuracies[name])
     return results
 
 
@@ -107,7 +110,8 @@ def k_shot(task: Task, contestants: Sequence[Contestant], draws: int, seed: int)
                 given = task.answers(contestant, task.taught(contestant, train), test)
                 accuracies[contestant.name].append(float((given == task.owners[test]).mean()))
         for name, values in accuracies.items():
-            results[name][str(k)] = _summary(values)
+            ahead = _paired(accuracies["exact"], values)
+            results[name][str(k)] = {**_summary(values), "exact_ahead": ahead}
     return results
 
 
@@ -143,6 +147,7 @@ def honesty(task: Task, draws: int, seed: int) -> dict[str, Any]:
             "estimate": round(float(loo.mean()), 4),
             "held_out": round(float(held_out.mean()), 4),
             "gap": round(float((loo - held_out).mean()), 4),
+            "gap_error": round(float((loo - held_out).std(ddof=1) / draws**0.5), 4),
             "largest_gap": round(float(np.abs(loo - held_out).max()), 4),
             "interval_covers": round(float(((low <= held_out) & (held_out <= high)).mean()), 2),
             "ece": round(pooled, 4),
@@ -150,12 +155,26 @@ def honesty(task: Task, draws: int, seed: int) -> dict[str, Any]:
     return found
 
 
-def bursts(task: Task, seed: int, k: int = 20, frames: int = 5) -> dict[str, float]:
+def bursts(task: Task, draws: int, seed: int, k: int = 20, frames: int = 5) -> dict[str, float]:
     """Teach each sample as a burst of near-duplicates: what do both estimates say, and what is true?
 
     A frame of a burst is its embedding with noise of a tenth of its length.
     """
-    random = np.random.default_rng([seed, 77])
+    rows = np.array(
+        [_burst(task, np.random.default_rng([seed, 77, draw]), k, frames) for draw in range(draws)]
+    )
+    gaps = rows[:, 1] - rows[:, 2]
+    one_by_one, aware, held_out = rows.mean(axis=0)
+    return {
+        "one_by_one": round(float(one_by_one), 4),
+        "burst_aware": round(float(aware), 4),
+        "held_out": round(float(held_out), 4),
+        "gap": round(float(gaps.mean()), 4),
+        "gap_error": round(float(gaps.std(ddof=1) / draws**0.5), 4),
+    }
+
+
+def _burst(task: Task, random: np.random.Generator, k: int, frames: int) -> tuple[float, float, float]:
     train, test = task.shots(random, k)
     many = np.repeat(train, frames)
     noise = random.normal(size=(len(many), task.features["mapped"].shape[1]))
@@ -167,11 +186,11 @@ def bursts(task: Task, seed: int, k: int = 20, frames: int = 5) -> dict[str, flo
     one_by_one = head.leave_out(codes, labels).argmax(axis=1)
     report = self_report(head, codes, labels, bursts=np.repeat(np.arange(len(train)), frames))
     held_out = head.probabilities(codes_of(task.features["mapped"][test])).argmax(axis=1)
-    return {
-        "one_by_one": round(float((one_by_one == task.owners[many]).mean()), 4),
-        "burst_aware": round(float(report.accuracy or 0), 4),
-        "held_out": round(float((held_out == task.owners[test]).mean()), 4),
-    }
+    return (
+        float((one_by_one == task.owners[many]).mean()),
+        report.accuracy or 0.0,
+        float((held_out == task.owners[test]).mean()),
+    )
 
 
 def _estimate(
@@ -212,6 +231,14 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
         "deviation": round(float(np.std(values)), 4),
         "draws": len(values),
     }
+
+
+def _paired(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
+    """Give how far the exact head is ahead on the draws both have, with the standard error of the mean."""
+    common = min(len(ours), len(theirs))
+    ahead = np.array(ours[:common]) - np.array(theirs[:common])
+    error = float(ahead.std(ddof=1) / common**0.5) if common > 1 else 0.0
+    return {"mean": round(float(ahead.mean()), 4), "error": round(error, 4), "draws": common}
 
 
 def _rounded(values: Sequence[float]) -> float | None:

@@ -34,6 +34,7 @@ class Contestant:
         streaming: Whether it learns as samples come, one pass.
         ours: Whether it is one of our heads.
         slow: Whether one draw must do.
+        draws: Most draws of a full training part: fewer for what takes seconds.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Contestant:
     streaming: bool = True
     ours: bool = False
     slow: bool = False
+    draws: int = 20
 
 
 def contestants(river: bool = True) -> list[Contestant]:
@@ -50,16 +52,16 @@ def contestants(river: bool = True) -> list[Contestant]:
 
     everybody = [
         *(
-            Contestant(name, ours.maker(name), ours=True)
+            Contestant(name, ours.maker(name), ours=True, draws=20 if name in ("exact", "ncm") else 5)
             for name in ("exact", "lda", "ncm", "softmax", "knn")
         ),
         Contestant("Coral imprinting", coral.Imprinting, "l2"),
-        Contestant("Coral SGD head", coral.SoftmaxRegression, "raw", streaming=False),
+        Contestant("Coral SGD head", coral.SoftmaxRegression, "raw", streaming=False, draws=10),
         Contestant("kNN-3", streaming.NearestNeighbours),
-        Contestant("one-pass SGD", streaming.OnePassSgd),
-        Contestant("SGD + replay", streaming.ReplaySgd),
+        Contestant("one-pass SGD", streaming.tuned(streaming.OnePassSgd), draws=10),
+        Contestant("SGD + replay", streaming.tuned(streaming.ReplaySgd), draws=5),
         Contestant("Deep SLDA", streaming.DeepSlda),
-        Contestant("logistic regression (offline)", offline.LogisticRegression, streaming=False),
+        Contestant("logistic regression (offline)", offline.LogisticRegression, streaming=False, draws=10),
     ]
     if river and streaming.has_river():
         everybody.insert(-1, Contestant("River softmax", streaming.RiverSoftmax, slow=True))

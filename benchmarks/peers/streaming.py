@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,9 @@ import numpy as np
 from . import Features, Owners
 from .coral import softmax
 
-_RATE = 0.5  # of the SGD peers on features of length one: picked by hand, not searched, so they may be under-tuned
+_RATE = 0.5  # of the SGD peers on features of length one, where nothing can be held out to choose it by
+_RATES = (0.1, 0.5, 2.0)
+_CHOOSABLE = 4  # samples a class from which a quarter is held out to choose the rate by, as for the ceiling
 _REPLAYED = 20  # samples a class, as in the experiments the field notes cite
 
 
@@ -39,7 +42,8 @@ class NearestNeighbours:
 class OnePassSgd:
     """Softmax regression, one step a sample, in the order they come."""
 
-    def __init__(self, dimensions: int, classes: int) -> None:
+    def __init__(self, dimensions: int, classes: int, rate: float = _RATE) -> None:
+        self.rate = rate
         self.W, self.b = np.zeros((dimensions, classes)), np.zeros(classes)
 
     def learn(self, features: Features, owners: Owners) -> None:
@@ -55,15 +59,15 @@ class OnePassSgd:
     def _step(self, x: Features, owners: Owners) -> None:
         error = softmax(x @ self.W + self.b)
         error[np.arange(len(x)), owners] -= 1
-        self.W -= _RATE * (x.T @ error) / len(x)
-        self.b -= _RATE * error.mean(axis=0)
+        self.W -= self.rate * (x.T @ error) / len(x)
+        self.b -= self.rate * error.mean(axis=0)
 
 
 class ReplaySgd(OnePassSgd):
     """One-pass SGD with a reservoir for each class mixed into every step (experience replay)."""
 
-    def __init__(self, dimensions: int, classes: int) -> None:
-        super().__init__(dimensions, classes)
+    def __init__(self, dimensions: int, classes: int, rate: float = _RATE) -> None:
+        super().__init__(dimensions, classes, rate)
         self._random = np.random.default_rng(0)
         self._kept: dict[int, list[Features]] = {}
         self._seen = np.zeros(classes, np.int64)
@@ -83,6 +87,49 @@ class ReplaySgd(OnePassSgd):
             shelf.append(x)
         elif (place := int(self._random.integers(self._seen[owner]))) < _REPLAYED:
             shelf[place] = x
+
+
+class Tuned:
+    """An SGD peer whose rate is chosen on a quarter of the first samples it is given.
+
+    Args:
+        make: (dimensions, classes, rate) -> the peer.
+        dimensions: D.
+        classes: C.
+    """
+
+    def __init__(self, make: type[OnePassSgd], dimensions: int, classes: int) -> None:
+        self._make, self._shape = make, (dimensions, classes)
+        self._peer: OnePassSgd | None = None
+
+    def learn(self, features: Features, owners: Owners) -> None:
+        """Choose the rate, then learn all samples with it."""
+        if self._peer is None:
+            self._peer = self._make(*self._shape, self._chosen(features, owners))
+        self._peer.learn(features, owners)
+
+    def predict(self, features: Features) -> Owners:
+        """Give the class of the largest logit."""
+        if self._peer is None:
+            return np.zeros(len(features), np.int64)
+        return self._peer.predict(features)
+
+    def _chosen(self, features: Features, owners: Owners) -> float:
+        numbers = np.bincount(owners)
+        if (numbers > 0).sum() < 2 or numbers[numbers > 0].min() < _CHOOSABLE:
+            return _RATE
+        held_out = np.arange(len(owners)) % 4 == 0
+        scores = []
+        for rate in _RATES:
+            peer = self._make(*self._shape, rate)
+            peer.learn(features[~held_out], owners[~held_out])
+            scores.append(float((peer.predict(features[held_out]) == owners[held_out]).mean()))
+        return _RATES[int(np.argmax(scores))]
+
+
+def tuned(make: type[OnePassSgd]) -> Callable[[int, int], Tuned]:
+    """Give a maker of peers that choose their rate."""
+    return lambda dimensions, classes: Tuned(make, dimensions, classes)
 
 
 class DeepSlda:
