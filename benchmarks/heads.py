@@ -62,8 +62,8 @@ def _parts() -> dict[str, Callable[[list[Task]], Any]]:
         "full": _full,
         "k_shot": _k_shot,
         "class_incremental": _incremental,
-        "honesty": lambda tasks: {task.name: honesty(task, 12, SEED) for task in tasks},
-        "bursts": lambda tasks: {task.name: bursts(task, 12, SEED) for task in tasks},
+        "honesty": lambda tasks: {task.name: honesty(task, 10, SEED) for task in tasks},
+        "bursts": lambda tasks: {task.name: bursts(task, 20, SEED) for task in tasks},
         "unknown": lambda tasks: unknown([task for task in tasks if task.name in PHOTOS], SEED),
         "projection": lambda tasks: {
             task.name: costs.projected(task, SEED) for task in tasks if task.name in PHOTOS[:2]

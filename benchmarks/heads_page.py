@@ -89,7 +89,7 @@ def _page(result: dict[str, Any]) -> str:
     told = [[name, *row.values()] for name, row in result["bursts"].items()]
     head = ["", "left out one by one", "burst left out", "held out", "gap", "its standard error"]
     parts.append(
-        "\n## Bursts of five near-duplicates, 20 a label, mean of 12 draws\n\n"
+        "\n## Bursts of five near-duplicates, 20 a label, mean of 20 draws\n\n"
         + _SIMULATED
         + _table(head, told)
     )

@@ -23,16 +23,16 @@ def judged(result: dict[str, Any]) -> list[Target]:
     targets += _lengthened(result)
     for name, rows in result.get("honesty", {}).items():
         for k, row in rows.items():
+            gap = f"{row['gap']:+.4f} ± {row['gap_error']:.4f}"
             targets.append(
-                _target(f"estimate within 3 points, {name}, k = {k}", row["gap"], abs(row["gap"]) <= 0.03)
+                _target(f"estimate within 3 points, {name}, k = {k}", gap, abs(row["gap"]) <= 0.03)
             )
         targets.append(
             _target(f"calibration error <= 3 %, {name}", rows["all"]["ece"], rows["all"]["ece"] <= 0.03)
         )
     for name, row in result.get("bursts", {}).items():
-        targets.append(
-            _target(f"bursts: estimate within 3 points, {name}", row["gap"], abs(row["gap"]) <= 0.03)
-        )
+        gap = f"{row['gap']:+.4f} ± {row['gap_error']:.4f}"
+        targets.append(_target(f"bursts: estimate within 3 points, {name}", gap, abs(row["gap"]) <= 0.03))
     for name, row in result.get("projection", {}).items():
         loss = round(row["accuracy"] - row["accuracy_projected"], 4)
         targets.append(_target(f"256 dimensions lose at most a point, {name}", loss, loss <= 0.01))

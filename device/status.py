@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import DeviceError
 from .files import may_write
+from .heads.drift import DriftState
 from .heads.report import Report, self_report
+from .store import Store
 from .taught import Taught
 
 if TYPE_CHECKING:
     from .learner import Learner
 
+DRIFT = "drift"  # the setting that keeps it
 REPORT_LIMIT = 5_000  # samples the estimate is made from; it is quadratic in their number
 
 
@@ -30,6 +34,8 @@ class Status:
         state: Path, bytes, journal position and versions of the state file.
         head: Name and digest of the head.
         runtime: Name, version, threads and delegate.
+        drift: What the last watching said of the world, see `device.heads.drift`, with ``when`` and the journal's
+            ``position`` then; None when there was none.
     """
 
     samples: dict[str, int]
@@ -39,6 +45,7 @@ class Status:
     state: dict[str, Any] = field(default_factory=dict)
     head: dict[str, Any] = field(default_factory=dict)
     runtime: dict[str, Any] = field(default_factory=dict)
+    drift: dict[str, Any] | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -86,7 +93,25 @@ def status_of(learner: Learner) -> Status:
             "threads": learner.embedder.threads,
             "delegate": learner.embedder.delegate or "cpu",
         },
+        drift=store.setting(DRIFT),
     )
+
+
+def keep_drift(learner: Learner, drift: DriftState) -> bool:
+    """Keep what watching said of the world, so that `status` can tell; whether it could be written.
+
+    Watching itself only reads, so the state file is opened for this alone.
+    """
+    path = learner.store.path
+    if path is None or not path.exists():
+        return False
+    figures = drift.to_dict() | {"when": learner.store.now(), "position": learner.store.position()}
+    try:
+        with Store.open(path) as store:
+            store.set_setting(DRIFT, figures)
+    except DeviceError:  # a read-only disk or a busy file: nothing taught hangs on it
+        return False
+    return True
 
 
 def report_of(learner: Learner) -> Report | None:

@@ -13,6 +13,7 @@ from typing import Any
 from .base import Prediction
 
 WINDOW = 100  # predictions the mean looks back over
+ENOUGH = WINDOW // 4  # predictions before which nothing is said
 ALARM = 0.5  # share of unknown predictions that is called drift
 CALM = 0.3  # share below which it is over
 

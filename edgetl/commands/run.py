@@ -73,7 +73,8 @@ def command(as_json: bool, **options: Any) -> None:
     # A head as small as a device's is solved in no time by one thread; BLAS's idle ones would only spin beside the
     # backbone's. It counts only while NumPy is not imported yet.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from device.heads.drift import Drift
+    from device.heads.drift import ENOUGH, Drift
+    from device.status import keep_drift
     from device.watching import watch
 
     with ExitStack() as stack:
@@ -95,8 +96,11 @@ def command(as_json: bool, **options: Any) -> None:
                     hook.seen(sighting)
                 if _begins_to_drift(drift, sighting):
                     say(DRIFT)
+                    keep_drift(learner, drift.state)
         except KeyboardInterrupt:
             pass  # the way to end watching
+        if drift.state.predictions >= ENOUGH:
+            keep_drift(learner, drift.state)
     say(summary.text())
 
 

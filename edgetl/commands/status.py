@@ -157,6 +157,17 @@ def _plain(status: Status, checked: int | None) -> list[str]:
         f"Head     {status.head['name']} ({status.head['digest'][:12]})",
         f"Runtime  {runtime['name']} {runtime['version']}, {plural(runtime['threads'], 'thread')}, {runtime['delegate']}",
     ]
+    if status.drift is not None:
+        lines.append(f"Drift    {_drift(status)}")
     if checked is not None:
         lines.append(f"Checked  {plural(checked, 'sample')}, every one matches its checksum and the journal")
     return lines
+
+
+def _drift(status: Status) -> str:
+    drift = status.drift or {}
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(drift["when"]))
+    seen = f"{drift['unknown_share']:.0%} of what was seen lately was unlike all that was taught ({when}"
+    if drift["position"] != status.state["position"]:
+        seen += ", before the latest teaching"
+    return f"{seen}){'; the world looks changed' if drift['drifted'] else ''}"

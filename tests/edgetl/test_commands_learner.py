@@ -216,6 +216,21 @@ def test_run_says_once_when_the_scene_is_no_longer_what_was_taught(model: Path) 
     assert edgetl("run", model, "--camera", "fake:red*60,end").stderr.count("unlike anything") == 0
 
 
+def test_status_tells_what_run_saw_of_the_world(taught: Path) -> None:
+    """The share of odd frames is kept at the end of a run, in words and as JSON; teaching ages it."""
+    assert asked("status", taught)["drift"] is None
+    edgetl("run", taught, "--camera", "fake:black*300,end")
+    drift = asked("status", taught)["drift"]
+    assert (drift["predictions"], drift["drifted"]) == (300, True)
+    assert drift["unknown_share"] > 0.5
+    text = edgetl("status", taught).stdout
+    assert f"Drift    {drift['unknown_share']:.0%} of what was seen lately" in text
+    assert "the world looks changed" in text
+    assert "before the latest teaching" not in text
+    asked("teach", taught, "red", "--camera", "fake:red", "--frames", 1)
+    assert "before the latest teaching" in edgetl("status", taught).stdout
+
+
 def test_run_counts_right_answers_on_labelled_folders(model: Path, photos: Path) -> None:
     """A folder a label is a test set."""
     asked("teach", model, "--photos", photos)
