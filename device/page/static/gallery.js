@@ -1,7 +1,7 @@
 // Pictures one can correct: the frames it was unsure of, and the samples it was taught.
 
 import { $, attempt, choose, get, make, percent, post, toast } from "./dom.js";
-import { labels, undo } from "./teach.js";
+import { labels, taughtLabels, undo } from "./teach.js";
 
 const PAGE = 48;
 const MOST = 576;
@@ -75,7 +75,10 @@ export async function loadDoubts() {
   const { doubts } = await get("/api/doubts");
   const names = labels();
   const now = JSON.stringify([doubts.map((doubt) => doubt.id), names]);
-  $("doubts").hidden = doubts.length === 0;
+  // there before the first frame comes: its place must not open under somebody's finger
+  $("doubts").hidden = taughtLabels().length < 2 && doubts.length === 0;
+  $("no-doubts").hidden = doubts.length > 0;
+  $("doubts-note").hidden = doubts.length === 0;
   if (now === asked) return;
   asked = now;
   // cards that stay are kept: they have the focus, the scroll position, the picture

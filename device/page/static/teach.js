@@ -10,6 +10,7 @@ let held = null;
 
 export const isTeaching = () => held !== null;
 export const labels = () => [...rows.keys()];
+export const taughtLabels = () => labels().filter((label) => rows.get(label).samples > 0);
 
 export function setUp(onChange) {
   changed = onChange;

@@ -12,14 +12,16 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pytest
 
 from device.cameras import open_camera
+from device.cameras.fake import draw
 from device.learner import Learner
+
+from .browser import PATIENCE, Browser, start_chromium, why_not
 
 if TYPE_CHECKING:
     from device.page.server import PageServer
 
 WITHOUT_EXTRA = "the page needs its extra: pip install 'edgetl[serve]'"
 MODEL = Path(__file__).parents[2] / "data" / "tiny.tflite"
-PATIENCE = 20.0  # seconds a test waits for what must come; nothing waits that long when all is well
 
 
 class Scene:
@@ -166,3 +168,32 @@ def serve(tmp_path: Path, scene: Scene) -> Iterator[Serve]:
 def client(serve: Serve) -> Client:
     """A client of a server that everyone on this machine may use."""
     return serve()[1]
+
+
+def teach_many(learner: Learner, labels: tuple[str, ...], count: int = 4) -> None:
+    """Teach labels that look different, without the camera."""
+    images = [draw(label, number) for label in labels for number in range(count)]
+    learner.learn_many(images, [label for label in labels for _ in range(count)])
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One headless Chromium for all tests; every test has another origin in it."""
+    if why_not():
+        pytest.skip(why_not())
+    driver = start_chromium(tmp_path_factory.mktemp("profile"))
+    try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Browser]:
+    """A browser without a page, its console empty."""
+    chromium.get_log("browser")
+    yield Browser(chromium)
+    chromium.get("about:blank")
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chromium.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -2,122 +2,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 
-from .conftest import PATIENCE, Scene, Serve
+from device.learner import Learner
 
-WHY = "driving a browser needs: pip install selenium"
-webdriver: Any = pytest.importorskip("selenium.webdriver", reason=WHY)
-waiting: Any = pytest.importorskip("selenium.webdriver.support.ui", reason=WHY)
-errors: Any = pytest.importorskip("selenium.common.exceptions", reason=WHY)
+from .browser import Browser
+from .conftest import Scene, Serve, teach_many
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM or not DRIVER, reason="no chromium: apt install chromium chromium-driver"),
-]  # fmt: skip
-
-FLAGS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,1000",
-)  # fmt: skip
-
-
-class Browser:
-    """A person in front of the page."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
-
-    def visit(self, url: str) -> None:
-        """Open the page and wait until it shows something."""
-        self.driver.get(url)
-        self.wait(lambda: self.one("#main").is_displayed())
-
-    def narrow(self) -> None:
-        """Take the size of a phone."""
-        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
-        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-    def one(self, selector: str) -> Any:
-        """Find an element."""
-        return self.driver.find_element("css selector", selector)
-
-    def text(self, selector: str) -> str:
-        """Read an element's text, as it stands even where it is scrolled out of sight."""
-        return str(
-            self.driver.execute_script(
-                "return document.querySelector(arguments[0])?.textContent ?? ''", selector
-            )
-        )
-
-    def wait(self, wanted: Callable[[], Any]) -> None:
-        """Wait until something is so; what the page replaces meanwhile is looked up again."""
-        ignored = [errors.WebDriverException]
-        waiting.WebDriverWait(self.driver, PATIENCE, 0.05, ignored).until(lambda _: wanted())
-
-    def add(self, label: str) -> None:
-        """Type a label and add it."""
-        self.one("#add-name").send_keys(label, webdriver.Keys.ENTER)
-        self.wait(lambda: self.row(label))
-
-    def row(self, label: str) -> Any:
-        """Find a label's row."""
-        return self.one(f'.row[data-label="{label}"]')
-
-    def count(self, label: str) -> int:
-        """Read how many samples a label has."""
-        text = self.row(label).find_element("css selector", ".count").get_attribute("textContent")
-        return 0 if text == "not taught yet" else int(text.split()[0])
-
-    def hold(self, label: str, samples: int) -> None:
-        """Hold a label's button until so many samples more are taught."""
-        before = self.count(label)
-        button = self.row(label).find_element("css selector", ".hold")
-        webdriver.ActionChains(self.driver).click_and_hold(button).perform()
-        self.wait(lambda: self.count(label) >= before + samples)
-        webdriver.ActionChains(self.driver).release(button).perform()
-        self.wait(lambda: not self.one("#recording").is_displayed())
-
-    def sees(self, label: str) -> None:
-        """Wait until its verdict, or when it is unknown the nearest label, is this."""
-        self.wait(lambda: self.text("#verdict-label") == label or f"“{label}”" in self.text("#verdict-note"))
-
-    def complaints(self) -> list[str]:
-        """Give the errors of the browser's console; a policy that was violated would stand there."""
-        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]
-
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A headless Chromium with a profile of its own; every test has another origin in it."""
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for flag in (*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    service = webdriver.ChromeService(DRIVER, log_output=os.devnull)
-    driver = webdriver.Chrome(options=options, service=service)
-    try:
-        yield driver
-    finally:
-        driver.quit()
-
-
-@pytest.fixture
-def browser(chromium: Any) -> Iterator[Browser]:
-    """A browser without a page, its console empty."""
-    chromium.get_log("browser")
-    yield Browser(chromium)
-    chromium.get("about:blank")
-    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
-    chromium.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+pytestmark = pytest.mark.browser
 
 
 def teach_two(browser: Browser, scene: Scene) -> None:
@@ -175,7 +69,7 @@ def test_labels_are_renamed_and_deleted_in_a_dialog(browser: Browser, serve: Ser
     browser.row("mug").find_element("css selector", ".dots").click()
     field = browser.one("#dialog-input")
     field.clear()
-    field.send_keys("red & <b>mug</b>", webdriver.Keys.ENTER)
+    field.send_keys("red & <b>mug</b>", browser.keys.ENTER)
     browser.wait(lambda: client.counts() == {"red & <b>mug</b>": 2})
     browser.wait(lambda: browser.text(".row .name") == "red & <b>mug</b>")
     browser.one(".row .dots").click()
@@ -233,7 +127,7 @@ def test_it_works_by_keyboard_alone(browser: Browser, serve: Serve, scene: Scene
     browser.wait(lambda: client.counts()["mug"] >= 1)
     browser.wait(lambda: not browser.one("#recording").is_displayed())
     taught = client.counts()["mug"]
-    browser.row("mug").find_element("css selector", ".hold").send_keys(webdriver.Keys.SPACE)
+    browser.row("mug").find_element("css selector", ".hold").send_keys(browser.keys.SPACE)
     browser.wait(lambda: client.counts()["mug"] > taught)
     browser.wait(lambda: not browser.one("#recording").is_displayed())
     browser.one("body").send_keys("z")
@@ -249,7 +143,7 @@ def test_a_finger_that_holds_teaches_until_it_lifts(browser: Browser, serve: Ser
     browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     browser.visit(server.url)
     browser.wait(lambda: browser.row("mug"))
-    place = browser.driver.execute_script(
+    place = browser.run(
         "const b = document.querySelector('.hold').getBoundingClientRect();"
         "return {x: b.x + b.width / 2, y: b.y + b.height / 2}"
     )
@@ -273,7 +167,7 @@ def test_the_link_signs_a_browser_in(browser: Browser, serve: Serve, scene: Scen
     assert browser.driver.current_url == server.url
     browser.driver.refresh()
     browser.wait(lambda: browser.one("#main").is_displayed())
-    assert browser.driver.execute_script("return document.cookie") == ""
+    assert browser.run("return document.cookie") == ""
 
 
 def test_a_lost_camera_is_told_in_a_banner(browser: Browser, serve: Serve, scene: Scene) -> None:
@@ -288,17 +182,42 @@ def test_a_lost_camera_is_told_in_a_banner(browser: Browser, serve: Serve, scene
     browser.wait(lambda: not browser.one("#banner").is_displayed())
 
 
-def test_every_control_is_large_enough_for_a_thumb(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """At the width of a phone nothing to tap is under 44 px high, and nothing runs off the side."""
+def test_two_browsers_show_the_same(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """What one teaches, renames or takes back stands on the other a moment later."""
     server, client = serve()
-    client.teach("mug", 2)
-    client.do("/api/labels/add", label="a label with a name that is much too long for a phone")
-    browser.narrow()
     browser.visit(server.url)
-    browser.wait(lambda: browser.one("#grid li").is_displayed())
-    small = browser.driver.execute_script(
-        "return [...document.querySelectorAll('button, input, select, a.button')]"
-        ".filter((e) => e.offsetParent && e.getBoundingClientRect().height < 44).map((e) => e.outerHTML)"
-    )
-    assert small == []
-    assert browser.driver.execute_script("return document.documentElement.scrollWidth") <= 390
+    browser.driver.switch_to.new_window("window")
+    other = Browser(browser.driver)
+    first, second = browser.driver.window_handles
+    try:
+        other.visit(server.url)
+        other.add("mug")
+        other.hold("mug", 2)
+        taught = client.counts()["mug"]
+        browser.driver.switch_to.window(first)
+        browser.wait(lambda: browser.count("mug") == taught)
+        browser.one("#undo").click()
+        browser.wait(lambda: browser.count("mug") == 0)
+        browser.driver.switch_to.window(second)
+        other.wait(lambda: other.count("mug") == 0)
+    finally:
+        browser.driver.switch_to.window(second)
+        browser.driver.close()
+        browser.driver.switch_to.window(first)
+
+
+def test_the_model_is_downloaded_by_a_click(
+    browser: Browser, serve: Serve, scene: Scene, tmp_path: Path
+) -> None:
+    """The file that lands in the folder is a model that knows what was taught."""
+    server, _ = serve()
+    teach_many(server.page.learner, ("mug", "plant"))
+    where = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    browser.driver.execute_cdp_cmd("Browser.setDownloadBehavior", where)
+    browser.visit(server.url)
+    browser.wait(lambda: browser.one("#export").is_displayed())
+    browser.one("#export").click()
+    file = tmp_path / "tiny-taught.tflite"
+    browser.wait(file.exists)
+    with Learner.open(file, threads=1) as learner:
+        assert learner.labels == ("mug", "plant")

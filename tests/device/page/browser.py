@@ -1,0 +1,122 @@
+"""A headless Chromium with a person's hands: what tests and screenshots of the page do with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 20.0  # seconds to wait for what must come
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--window-size=1280,1000",
+)  # fmt: skip
+
+
+def why_not() -> str:
+    """Say what is missing to drive a browser; "" when nothing is."""
+    try:
+        import selenium.webdriver  # noqa: F401  (asked for, not used)
+    except ModuleNotFoundError:
+        return "driving a browser needs: pip install selenium"
+    return "" if CHROMIUM and DRIVER else "no chromium: apt install chromium chromium-driver"
+
+
+def start_chromium(profile: Path) -> Any:
+    """Start a headless Chromium with a profile of its own; `quit` ends it."""
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM or ""
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    service = webdriver.ChromeService(DRIVER, log_output=os.devnull)
+    return webdriver.Chrome(options=options, service=service)
+
+
+class Browser:
+    """A person in front of the page."""
+
+    def __init__(self, driver: Any) -> None:
+        from selenium.webdriver.common.keys import Keys
+
+        self.driver, self.keys = driver, Keys
+
+    def actions(self) -> Any:
+        """Give the hands: a chain of actions to perform."""
+        from selenium.webdriver import ActionChains
+
+        return ActionChains(self.driver)
+
+    def visit(self, url: str) -> None:
+        """Open the page and wait until it shows something."""
+        self.driver.get(url)
+        self.wait(lambda: self.one("#main").is_displayed())
+
+    def narrow(self) -> None:
+        """Take the size of a phone."""
+        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def prefer(self, **choices: str) -> None:
+        """Set what a system asks of pages, such as ``color_scheme="dark"``."""
+        features = [
+            {"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in choices.items()
+        ]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+
+    def run(self, script: str, *values: Any) -> Any:
+        """Run JavaScript and give what it returns."""
+        return self.driver.execute_script(script, *values)
+
+    def one(self, selector: str) -> Any:
+        """Find an element."""
+        return self.driver.find_element("css selector", selector)
+
+    def text(self, selector: str) -> str:
+        """Read an element's text, as it stands even where it is scrolled out of sight."""
+        return str(self.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
+
+    def wait(self, wanted: Callable[[], Any]) -> None:
+        """Wait until something is so; what the page replaces meanwhile is looked up again."""
+        from selenium.common.exceptions import WebDriverException
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, PATIENCE, 0.05, [WebDriverException]).until(lambda _: wanted())
+
+    def add(self, label: str) -> None:
+        """Type a label and add it."""
+        self.one("#add-name").send_keys(label, self.keys.ENTER)
+        self.wait(lambda: self.row(label))
+
+    def row(self, label: str) -> Any:
+        """Find a label's row."""
+        return self.one(f'.row[data-label="{label}"]')
+
+    def count(self, label: str) -> int:
+        """Read how many samples a label has."""
+        text = self.row(label).find_element("css selector", ".count").get_attribute("textContent")
+        return 0 if text == "not taught yet" else int(text.split()[0])
+
+    def hold(self, label: str, samples: int) -> None:
+        """Hold a label's button until so many samples more are taught."""
+        before = self.count(label)
+        button = self.row(label).find_element("css selector", ".hold")
+        self.actions().click_and_hold(button).perform()
+        self.wait(lambda: self.count(label) >= before + samples)
+        self.actions().release(button).perform()
+        self.wait(lambda: not self.one("#recording").is_displayed())
+
+    def sees(self, label: str) -> None:
+        """Wait until its verdict, or when it is unknown the nearest label, is this."""
+        self.wait(lambda: self.text("#verdict-label") == label or f"“{label}”" in self.text("#verdict-note"))
+
+    def complaints(self) -> list[str]:
+        """Give the errors of the browser's console; a policy that was violated would stand there."""
+        return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]

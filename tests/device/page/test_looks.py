@@ -1,0 +1,176 @@
+"""How the page looks and reads, measured in a real browser: sizes, contrast, movement, names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from device.cameras.fake import draw
+
+from .browser import Browser
+from .conftest import Scene, Serve, teach_many
+
+pytestmark = pytest.mark.browser
+
+ODD = (
+    "a mug", "🌵 cactus", "植物 Zoë", "<b>bold</b> & 'quotes'", "constructor", "__proto__",
+    "a label with a name that is much too long for anything, really, and goes on to a hundred characters!",
+)  # fmt: skip
+
+
+def test_every_control_is_large_enough_for_a_thumb(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """At the width of a phone nothing to tap is under 44 px high or wide, and nothing runs off the side."""
+    server, client = serve()
+    client.teach("mug", 2)
+    client.do("/api/labels/add", label="a label with a name that is much too long for a phone")
+    browser.narrow()
+    browser.visit(server.url)
+    browser.wait(lambda: browser.one("#grid li").is_displayed())
+    small = browser.run(
+        "return [...document.querySelectorAll('button, input, select, summary, a.button')]"
+        ".filter((e) => e.checkVisibility()).map((e) => [e.outerHTML, e.getBoundingClientRect()])"
+        ".filter(([, box]) => box.height < 44 || box.width < 44).map(([html]) => html)"
+    )
+    assert small == []
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+
+
+def test_labels_of_any_kind_fit_and_teach(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """Spaces, emoji, markup, names of JavaScript's own and a hundred characters: text, and nothing else."""
+    server, client = serve()
+    client.teach("mug", 1)
+    browser.narrow()
+    browser.visit(server.url)
+    for label in ODD:
+        client.do("/api/labels/add", label=label)  # chromedriver cannot type emoji
+    browser.wait(lambda: len(browser.run("return [...document.querySelectorAll('.row')]")) == 1 + len(ODD))
+    names = browser.run("return [...document.querySelectorAll('.row .name')].map((e) => e.textContent)")
+    assert sorted(names) == sorted(("mug", *ODD))
+    assert browser.run("return document.querySelectorAll('.row b').length") == 0
+    client.look()
+    filled = (
+        "return [...document.querySelectorAll('.row')]"
+        ".filter((e) => e.querySelector('.share').textContent).map((e) => e.dataset.label)"
+    )
+    assert browser.run(filled) == ["mug"]
+    for label in ODD:
+        client.teach(label, 1)
+    browser.wait(lambda: sorted(browser.run(filled)) == sorted(("mug", *ODD)))
+    assert browser.run("return document.documentElement.scrollWidth") <= 390
+    assert browser.complaints() == []
+
+
+def test_nothing_moves_while_predictions_change(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """Known, another, unknown: what a finger is about to press stays where it is, on a desk and on a phone."""
+    server, client = serve()
+    client.teach("a mug with a long name", 4)
+    scene.show("blue")
+    client.look()
+    client.teach("plant", 4)
+    for narrow in (False, True):
+        if narrow:
+            browser.narrow()
+        browser.visit(server.url)
+        browser.wait(lambda: browser.text("#accuracy") and "fps" in browser.text("#camera-text"))
+        browser.sees("plant")
+        browser.run(
+            "window.shifts = []; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
+            " window.shifts.push(...entry.sources.map((source) => source.node?.id || source.node?.className || '?')); })"
+            ".observe({ type: 'layout-shift' })"
+        )
+        for name, label in (("red", "a mug with a long name"), ("blue", "plant")):
+            scene.show(name)
+            browser.sees(label)
+        scene.show("yellow")
+        browser.wait(lambda: browser.text("#verdict-label") == "Unknown")
+        scene.show("blue")
+        browser.sees("plant")
+        moved = set(browser.run("return window.shifts"))
+        assert moved <= {"verdict-label", "verdict-note"}  # the answer's own words, within their line
+
+
+def test_text_stands_out_in_light_and_in_dark(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """WCAG AA: 4.5 to 1, or 3 to 1 where it is large, for every text that is shown."""
+    server, client = serve()
+    teach_many(server.page.learner, tuple("abcdefgh"), 3)
+    client.do("/api/labels/add", label="not taught")
+    for scheme in ("light", "dark"):
+        browser.prefer(color_scheme=scheme)
+        browser.visit(server.url)
+        browser.wait(lambda: browser.text("#accuracy") and browser.text("#grid li"))
+        browser.one("#confusions-title").click()
+        pale, checked = browser.run(Path(__file__).with_name("contrast.js").read_text())
+        assert pale == []
+        assert checked > 50
+
+
+def test_everything_one_can_use_has_a_name(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """As a screen reader sees it: no button, field, list box, link or picture without a name, in the dialog too."""
+    server, _ = serve()
+    teach_many(server.page.learner, ("mug", "plant"))
+    browser.visit(server.url)
+    browser.wait(lambda: browser.text("#accuracy") and browser.text("#grid li"))
+    roles = {"button", "textbox", "combobox", "link", "image", "table"}
+    for opened in (False, True):
+        if opened:
+            browser.one("#grid button").click()
+            browser.wait(lambda: browser.one("#dialog-title").is_displayed())
+        nodes = browser.driver.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
+        used = [node for node in nodes if not node["ignored"] and node["role"]["value"] in roles]
+        assert len(used) >= (3 if opened else 12)
+        assert [node["role"]["value"] for node in used if not node["name"]["value"].strip()] == []
+
+
+def test_a_click_without_a_pointer_teaches_one_sample(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """As screen readers and voice control press buttons: they cannot hold."""
+    server, client = serve()
+    client.do("/api/labels/add", label="mug")
+    client.look()
+    browser.visit(server.url)
+    browser.wait(lambda: browser.row("mug"))
+    browser.run("document.querySelector('.hold').click()")
+    browser.wait(lambda: "Taught 1 sample of mug" in browser.text("#toasts"))
+    assert client.counts() == {"mug": 1}
+
+
+def test_what_it_sees_is_spoken_once_it_has_settled(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """A status for screen readers, not a word for every frame."""
+    server, _ = serve()
+    teach_many(server.page.learner, ("red", "blue"))
+    browser.visit(server.url)
+    browser.wait(lambda: browser.text("#spoken") == "It sees red.")
+    scene.show("blue")
+    browser.wait(lambda: browser.text("#spoken") == "It sees blue.")
+
+
+def test_who_asks_for_less_motion_gets_none(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """Neither the recording light nor the bars move by themselves."""
+    server, client = serve()
+    client.teach("mug", 1)
+    moving = (
+        "return [...document.querySelectorAll('*')].map((e) => getComputedStyle(e))"
+        ".filter((s) => s.animationName !== 'none' || s.transitionDuration !== '0s').length"
+    )
+    browser.visit(server.url)
+    assert browser.run(moving) > 0
+    browser.prefer(reduced_motion="reduce")
+    assert browser.run(moving) == 0
+
+
+def test_with_many_labels_the_worst_confusions_come_first(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """A table of thirty columns is nothing to read; it folds away, and the list says what is mixed up."""
+    server, _ = serve()
+    learner = server.page.learner
+    teach_many(learner, tuple("abcdefg"))
+    learner.learn_many([draw("a", number) for number in range(20, 24)], ["twin of a"] * 4)
+    browser.visit(server.url)
+    browser.wait(lambda: browser.one("#confused").is_displayed())
+    worst = learner.status().report.confused[0]
+    assert browser.text("#confused li") == f"{worst[0]} taken for {worst[1]}{worst[2]} of 4"
+    assert not browser.one("#confusion").is_displayed()
+    browser.one("#confusions-title").click()
+    browser.wait(lambda: browser.one("#confusion").is_displayed())
+    assert browser.run("return document.querySelectorAll('#confusion tbody tr').length") == 8
