@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
-import importlib.metadata
 import os
 import sys
 import tempfile
-import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,15 +31,23 @@ class Runtime:
 
     Attributes:
         name: ``ai-edge-litert`` or ``tflite-runtime``.
-        version: Of its distribution.
         interpreter_class: Its ``Interpreter``.
         load_delegate: Its ``load_delegate``.
     """
 
     name: str
-    version: str
     interpreter_class: Callable[..., Any]
     load_delegate: Callable[..., Any]
+
+    @functools.cached_property
+    def version(self) -> str:
+        """The version of its distribution; looked up late, because that imports a parser of e-mails."""
+        import importlib.metadata
+
+        try:
+            return importlib.metadata.version(self.name)
+        except importlib.metadata.PackageNotFoundError:
+            return "of unknown version"
 
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
@@ -59,7 +66,7 @@ def load_runtime(prefer: str | None = None) -> Runtime:
     for name in [_SHORT[wanted]] if wanted else _RUNTIMES:
         try:
             module = importlib.import_module(_RUNTIMES[name])
-            return Runtime(name, importlib.metadata.version(name), module.Interpreter, module.load_delegate)
+            return Runtime(name, module.Interpreter, module.load_delegate)
         except ImportError as error:
             problems.append(f"{name}: {error}")
     raise RuntimeMissingError(
@@ -117,10 +124,11 @@ def load_edgetpu(runtime: Runtime | None = None) -> Any:
         try:
             return runtime.load_delegate(library)
         except (OSError, ValueError, RuntimeError) as error:
+            import traceback
+
             reason = str(error).strip() or "no device answered"
-            traceback.clear_frames(
-                error.__traceback__
-            )  # lets the half-made Delegate go while the hook is quiet
+            # lets the half-made Delegate go while the hook is quiet
+            traceback.clear_frames(error.__traceback__)
     raise DelegateError(
         f"the Edge TPU cannot be used: {library} did not load ({reason}); "
         "plug the Coral in and install libedgetpu1-std, or go on without it on the CPU"

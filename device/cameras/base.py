@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from abc import ABC, abstractmethod
@@ -19,8 +18,6 @@ from .options import Options
 
 Image = npt.NDArray[np.uint8]  # [H, W, 3] RGB
 Notice = Callable[[str], None]
-
-_log = logging.getLogger("edgetl.camera")
 
 
 class EndOfSource(CameraError, EOFError):  # noqa: N818  (an end, not a fault)
@@ -124,7 +121,9 @@ class Camera(ABC):
         if self._notice is not None:
             self._notice(message)
         else:
-            _log.warning("%s", message)
+            import logging
+
+            logging.getLogger("edgetl.camera").warning("%s", message)
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield frames to the end of a finite source; a live one is waited for as long as it takes."""

@@ -231,7 +231,7 @@ def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Fl
 def _chosen(taken: Moments, panel: Panel, kernel: Kernel | None) -> float:
     """Choose the ridge by PRESS on the panel; the default where nothing can be learned from it."""
     fallback = max(DEFAULT_RELATIVE * taken.eigenvalue, _LEAST)
-    if kernel is None or len(np.unique(panel.owners)) < 2:
+    if kernel is None or np.count_nonzero(np.bincount(panel.owners)) < 2:
         return fallback
     eigenvalue = float(np.trace(kernel.products)) / len(taken.mean)
     if eigenvalue <= _TINY:
