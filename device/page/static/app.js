@@ -117,7 +117,7 @@ async function lost() {
 
 function show(situation) {
   const { camera, prediction } = situation;
-  setCamera(camera.condition, camera.condition === "live" ? `${camera.fps} fps · ${camera.milliseconds} ms` : CONDITIONS[camera.condition]);
+  setCamera(camera.condition, camera.condition === "live" ? `${camera.fps.toFixed(1)} fps · ${camera.milliseconds} ms` : CONDITIONS[camera.condition]);
   banner(camera.condition === "lost" ? `No picture from the camera: ${camera.message}. Trying again…` : "");
   $("no-picture").hidden = situation.frame > 0;
   $("picture").classList.toggle("stale", camera.condition === "lost");

@@ -14,6 +14,15 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
+// Shows these children in this order; those that stay are not touched, so that they keep the focus.
+export function arrange(parent, wanted) {
+  const kept = new Set(wanted);
+  for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
+  wanted.forEach((child, place) => {
+    if (parent.children[place] !== child) parent.insertBefore(child, parent.children[place] ?? null);
+  });
+}
+
 export class Refused extends Error {
   constructor(message, status) {
     super(message);

@@ -1,6 +1,6 @@
 // Pictures one can correct: the frames it was unsure of, and the samples it was taught.
 
-import { $, attempt, choose, get, make, percent, post, toast } from "./dom.js";
+import { $, arrange, attempt, choose, get, make, percent, post, toast } from "./dom.js";
 import { labels, taughtLabels, undo } from "./teach.js";
 
 const PAGE = 48;
@@ -30,7 +30,7 @@ export async function loadSamples() {
   if (label) query.set("label", label);
   const { samples } = await get(`/api/samples?${query}`);
   const old = new Map([...$("grid").children].map((item) => [item.dataset.key, item]));
-  $("grid").replaceChildren(...samples.map((sample) => old.get(keyOf(sample, label)) ?? newSample(sample, label)));
+  arrange($("grid"), samples.map((sample) => old.get(keyOf(sample, label)) ?? newSample(sample, label)));
   $("more").hidden = samples.length < limit || limit >= MOST;
 }
 
@@ -81,13 +81,18 @@ export async function loadDoubts() {
   $("doubts-note").hidden = doubts.length === 0;
   if (now === asked) return;
   asked = now;
-  // cards that stay are kept: they have the focus, the scroll position, the picture
-  const old = new Map([...$("cards").children].map((card) => [card.dataset.key, card]));
-  const wanted = doubts.map((doubt) => [JSON.stringify([doubt.id, doubt.label, doubt.known, names]), doubt]);
-  $("cards").replaceChildren(...wanted.map(([key, doubt]) => reusable(old.get(key)) ?? newCard(doubt, names, key)));
+  showCards(doubts, names);
 }
 
-const reusable = (card) => (card && !card.inert ? card : undefined);
+// Cards that stay keep their places, new ones take those of cards that left: nothing slides under a finger.
+function showCards(doubts, names) {
+  const wanted = new Map(doubts.map((doubt) => [JSON.stringify([doubt.id, doubt.label, doubt.known, names]), doubt]));
+  const places = [...$("cards").children].map((card) => (!card.inert && wanted.has(card.dataset.key) ? card : null));
+  for (const card of places) wanted.delete(card?.dataset.key);
+  const fresh = [...wanted].map(([key, doubt]) => newCard(doubt, names, key));
+  const filled = places.map((card) => card ?? fresh.shift()).filter(Boolean);
+  arrange($("cards"), [...filled, ...fresh]);
+}
 
 function newCard(doubt, names, key) {
   const ranked = Object.entries(doubt.scores).sort((one, other) => other[1] - one[1]); // JSON sorts keys that are digits

@@ -73,6 +73,9 @@ def test_nothing_moves_while_predictions_change(browser: Browser, serve: Serve, 
             browser.narrow()
         browser.visit(server.url)
         browser.wait(lambda: browser.text("#accuracy") and "fps" in browser.text("#camera-text"))
+        scene.show("yellow")
+        browser.wait(lambda: browser.one(".card .chip").is_displayed())
+        scene.show("blue")
         browser.sees("plant")
         browser.run(
             "window.shifts = []; new PerformanceObserver((list) => { for (const entry of list.getEntries())"
@@ -82,12 +85,28 @@ def test_nothing_moves_while_predictions_change(browser: Browser, serve: Serve, 
         for name, label in (("red", "a mug with a long name"), ("blue", "plant")):
             scene.show(name)
             browser.sees(label)
-        scene.show("yellow")
-        browser.wait(lambda: browser.text("#verdict-label") == "Unknown")
-        scene.show("blue")
-        browser.sees("plant")
+        for unknown in ("yellow", "white"):
+            scene.show(unknown)
+            browser.wait(lambda: browser.text("#verdict-label") == "Unknown")
         moved = set(browser.run("return window.shifts"))
         assert moved <= {"verdict-label", "verdict-note"}  # the answer's own words, within their line
+
+
+def test_the_focus_stays_while_others_teach(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """Who goes through the page by keyboard is not thrown back to its start by every new sample and frame."""
+    server, _ = serve()
+    teach_many(server.page.learner, ("mug", "plant"))
+    scene.show("yellow")
+    browser.visit(server.url)
+    for selector in (".card .chip", "#grid button"):
+        browser.wait(lambda selector=selector: browser.one(selector).is_displayed())
+        browser.run("window.kept = document.querySelector(arguments[0]); window.kept.focus()", selector)
+        shown = len(browser.driver.find_elements("css selector", "#grid li"))
+        teach_many(server.page.learner, ("mug",), 1)
+        browser.wait(
+            lambda shown=shown: len(browser.driver.find_elements("css selector", "#grid li")) > shown
+        )
+        assert browser.run("return document.activeElement === window.kept"), selector
 
 
 def test_text_stands_out_in_light_and_in_dark(browser: Browser, serve: Serve, scene: Scene) -> None:
