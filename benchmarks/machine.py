@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from device import health
 from device.errors import RuntimeMissingError
@@ -97,6 +97,12 @@ def write_result(result: dict[str, Any], out: Path | None) -> None:
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(text + "\n", encoding="utf-8")
         print(f"wrote {out}", file=sys.stderr)
+
+
+def end_judged(result: dict[str, Any], out: Path | None) -> NoReturn:
+    """Write a result that says whether it ``passed``, and leave with 0 when it did, else with 1."""
+    write_result(result, out)
+    raise SystemExit(0 if result["passed"] else 1)
 
 
 def _runtime() -> str | None:

@@ -21,7 +21,7 @@ from device.embedder import Embedder
 from device.modelfile import ModelFile
 from device.runtime import open_interpreter
 
-from .machine import machine_info, model_to_measure, percentiles, warn_of_noise, write_result
+from .machine import end_judged, machine_info, model_to_measure, percentiles, warn_of_noise
 
 LIMIT = 1.03
 
@@ -87,8 +87,7 @@ def main() -> None:
     warn_of_noise()
     results = [measure(model, threads, options.pairs) for threads in options.threads]
     passed = all(result["ratio"] <= LIMIT for result in results)
-    write_result({"machine": machine_info(0), "results": results, "passed": passed}, options.out)
-    raise SystemExit(0 if passed else 1)
+    end_judged({"machine": machine_info(0), "results": results, "passed": passed}, options.out)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from .machine import machine_info, write_result
+from .machine import end_judged, machine_info
 
 REPOSITORY = Path(__file__).parents[1]
 LIMIT_MB = 330.0
@@ -107,8 +107,7 @@ def main() -> None:
         and result["help_works"]
         and all(answer == "complete" for answer in result["aarch64"].values())
     )
-    write_result(result, options.out)
-    raise SystemExit(0 if result["passed"] else 1)
+    end_judged(result, options.out)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 from device.cameras import open_camera
 from device.learner import Learner
 
-from .machine import machine_info, model_to_measure, percentiles, warn_of_noise, write_result
+from .machine import end_judged, machine_info, model_to_measure, percentiles, warn_of_noise
 
 SETTLED = 1_000  # frames before the memory is taken as the ground
 GROWTH_LIMIT, LATENCY_LIMIT = 1.05, 1.5
@@ -124,8 +124,7 @@ def main() -> None:
     started = time.monotonic()
     result = soak(model, options.frames, options.teach_every)
     print(f"{result['frames']} frames in {time.monotonic() - started:.0f} s", file=sys.stderr)
-    write_result(result, options.out)
-    raise SystemExit(0 if result["passed"] else 1)
+    end_judged(result, options.out)
 
 
 if __name__ == "__main__":

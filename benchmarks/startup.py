@@ -23,7 +23,7 @@ import numpy as np
 from device.images import encode_jpeg
 from device.learner import Learner
 
-from .machine import machine_info, model_to_measure, warn_of_noise, write_result
+from .machine import end_judged, machine_info, model_to_measure, warn_of_noise
 
 TIME_LIMIT, MEMORY_LIMIT = 2.5, 1.5
 SIDE = 256
@@ -159,8 +159,7 @@ def main() -> None:
     warn_of_noise()
     result = measure(model, options.rounds, options.samples)
     result["passed"] = result["time_ratio"] <= TIME_LIMIT and result["memory_ratio"] <= MEMORY_LIMIT
-    write_result(result, options.out)
-    raise SystemExit(0 if result["passed"] else 1)
+    end_judged(result, options.out)
 
 
 if __name__ == "__main__":

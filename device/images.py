@@ -60,11 +60,11 @@ def read_photo(source: str | Path | bytes) -> Image:
     return rgb
 
 
-def list_photos(folder: str | Path) -> list[Path]:
-    """List the photo files directly in `folder`, sorted by name; hidden files are left out."""
+def list_photos(folder: str | Path, *, deep: bool = False) -> list[Path]:
+    """List the photo files directly in `folder`, or `deep` at any depth, sorted; hidden files are left out."""
     return sorted(
         path
-        for path in Path(folder).iterdir()
+        for path in (Path(folder).rglob("*") if deep else Path(folder).iterdir())
         if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
     )
 

@@ -13,11 +13,12 @@ if TYPE_CHECKING:
     from device.cameras import Frame, open_camera
     from device.heads import Prediction
     from device.learner import Learner
+    from device.reembedding import reembed
     from edgetl.training import finetune
 
 __version__ = "0.1.0"
 
-__all__ = ["Frame", "Learner", "Prediction", "__version__", "finetune", "open_camera"]
+__all__ = ["Frame", "Learner", "Prediction", "__version__", "finetune", "open_camera", "reembed"]
 
 _HOMES = {
     "Frame": "device.cameras",
@@ -25,6 +26,7 @@ _HOMES = {
     "Prediction": "device.heads",
     "finetune": "edgetl.training",
     "open_camera": "device.cameras",
+    "reembed": "device.reembedding",
 }
 
 

@@ -34,6 +34,7 @@ SECTIONS = {
         "backup",
         "rollback",
         "recover",
+        "reembed",
         "service",
     ),
     "On both": ("bench",),

@@ -16,7 +16,12 @@ from ..errors import SampleNotFoundError, StateError
 from .records import Change, Entry, LabChange, SampleRun, changes_from_json, changes_to_json, checksum, runs
 
 _COLUMNS = "seq, time, action, undoes, changes, crc"
-NOT_UNDOABLE = ("undo", "purge", "recover")
+# what cannot be taken back, nor anything before it
+_FINAL = {
+    "purge": "forgotten samples were purged for good",
+    "reembed": "samples without a picture were left behind, when the state was embedded anew for another model,",
+}
+NOT_UNDOABLE = ("undo", "recover", *_FINAL)
 
 
 def append(
@@ -84,9 +89,9 @@ def changes_back_to(connection: sqlite3.Connection, seq: int) -> tuple[Change, .
     samples: dict[int, tuple[str | None, str | None]] = {}  # id -> (label now, label then)
     lab: dict[str, tuple[str | None, str | None]] = {}
     for entry in read(connection, after=seq, newest_first=True):
-        if entry.action == "purge":
+        if entry.action in _FINAL:
             raise SampleNotFoundError(
-                f"forgotten samples were purged for good after position {seq}; only later versions can be returned to"
+                f"{_FINAL[entry.action]} after position {seq}; only later versions can be returned to"
             )
         for change in reversed(entry.changes):
             if isinstance(change, LabChange):

@@ -41,7 +41,8 @@ def _refuse_other_model(store: Store, source: Store) -> None:
     if mine.sha256 != theirs.sha256 or mine.dimensions != theirs.dimensions:
         raise StateError(
             f"{source.path} was taught to {theirs.name or 'another model'} (sha256 {theirs.sha256[:12]}), this state"
-            f" to {mine.name or 'a model'} (sha256 {mine.sha256[:12]}); only states of one model file can be merged"
+            f" to {mine.name or 'a model'} (sha256 {mine.sha256[:12]}); only states of one model file can be merged:"
+            f" edgetl reembed {mine.name or 'MODEL'} {source.path} --state NEW.db makes one of the pictures in it"
         )
 
 

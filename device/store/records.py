@@ -117,7 +117,7 @@ class Entry:
     Attributes:
         seq: Position; entries are numbered 1, 2, 3 without gaps.
         time: Wall clock, for people.
-        action: learn, forget, relabel, rename, delete, merge, undo, rollback or recover.
+        action: learn, forget, relabel, rename, delete, merge, undo, rollback, purge, recover or reembed.
         changes: What changed, in order.
         undoes: The entry this one took back, if it did.
     """

@@ -30,7 +30,7 @@ def insert(connection: sqlite3.Connection, number: int, sample: NewSample, seq: 
         f"INSERT INTO samples ({SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
         (*values, sample_checksum(*values)),
     )
-    insert_code(connection, number, np.ascontiguousarray(sample.code, CODE_TYPE).tobytes())
+    insert_code(connection, number, code_bytes(sample.code))
     if sample.thumbnail is not None:
         insert_thumbnail(connection, number, sample.thumbnail)
 
@@ -45,6 +45,11 @@ def insert_found(
         f"INSERT INTO samples ({SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
         (*values, sample_checksum(*values)),
     )
+
+
+def code_bytes(code: NDArray[np.int16]) -> bytes:
+    """Give a code [D] as it stands in the file."""
+    return np.ascontiguousarray(code, CODE_TYPE).tobytes()
 
 
 def insert_code(connection: sqlite3.Connection, number: int, code: bytes) -> None:

@@ -425,7 +425,8 @@ def _refuse_other_model(database: Database, found: ModelIdentity, wanted: ModelI
     if found.sha256 != wanted.sha256:
         raise StateError(
             f"{database.name} belongs to {described(found)}, but the model given is {described(wanted)}; what one"
-            " model saw means nothing to another: give that model, or another --state file for this one"
+            " model saw means nothing to another: give that model, or another --state file for this one, or let this"
+            f" one see the pictures that were kept: edgetl reembed {wanted.name or 'MODEL'} {database.name} --state NEW.db"
         )
     if (found.dimensions, found.embedding_map) != (wanted.dimensions, wanted.embedding_map):
         raise damaged(

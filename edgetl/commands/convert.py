@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ import click
 
 from ..errors import BackboneError, PhotosError
 from .options import emit, force_option, json_option
+from .progress import stages
 
 if TYPE_CHECKING:
     from converters import ConversionReport, TrainedModel
@@ -92,7 +92,8 @@ def command(
     from converters import convert
 
     source = _source(model, photos)
-    with _progress() as progress:
+    with stages(transient=True) as progress:
+        progress("Converting", 0, 100, "starting TensorFlow")
         report = convert(
             source,
             out,
@@ -105,7 +106,7 @@ def command(
             infer=infer,
             twin=edgetpu,
             force=force,
-            progress=progress,
+            progress=lambda doing, share: progress("Converting", round(100 * share), 100, doing),
         )
     compiled = _compile(report.twin) if report.twin else None
     result = {**report.to_dict(), "compiled": str(compiled) if compiled else None}
@@ -127,6 +128,7 @@ def _source(model: str, photos: Path | None) -> TrainedModel:
     from converters.tensorflow import import_tensorflow
 
     from ..backbones import BACKBONES, load_backbone
+    from ..backbones.applications import PREFIX
 
     folder = Path(model)
     if folder.is_dir():
@@ -137,9 +139,9 @@ def _source(model: str, photos: Path | None) -> TrainedModel:
         raise BackboneError(
             f"{model} is a file; expected the folder that 'edgetl finetune' made, or a backbone's name"
         )
-    if model not in BACKBONES and not model.startswith("keras:"):
+    if model not in BACKBONES and not model.startswith(PREFIX):
         raise BackboneError(
-            f"there is no folder {model}, and no backbone of that name; backbones are: {', '.join(BACKBONES)}, keras:NAME"
+            f"there is no folder {model}, and no backbone of that name; backbones are: {', '.join(BACKBONES)}, {PREFIX}NAME"
         )
     import_tensorflow()
     backbone, preprocessing = load_backbone(model)
@@ -147,29 +149,12 @@ def _source(model: str, photos: Path | None) -> TrainedModel:
 
 
 def _calibration(folder: Path) -> list[Path]:
-    from device.images import PHOTO_SUFFIXES
+    from device.images import list_photos
 
-    if folder.is_file():
-        return [folder]
-    found = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
+    found = [folder] if folder.is_file() else list_photos(folder, deep=True)
     if not found:
         raise PhotosError(f"no photos in {folder} to calibrate with; name a folder with JPEG or PNG photos")
     return found
-
-
-@contextlib.contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task("starting TensorFlow", total=1.0)
-        yield lambda doing, share: bars.update(task, description=doing, completed=share)
 
 
 def _table(report: ConversionReport, compiled: Path | None) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import emit, force_option, json_option
+from .progress import stages
 
 if TYPE_CHECKING:
     from ..demo.results import DemoResult
@@ -66,7 +67,6 @@ def command(
     from ..demo.curve import standalone_curve
     from ..demo.data import NOTICE
     from ..demo.host import Recipe
-    from ..demo.progress import shown_progress
     from ..demo.story import Story
 
     for path in filter(None, (report, chart)):
@@ -74,8 +74,12 @@ def command(
     click.echo(NOTICE, err=True)
     recipe = Recipe(seed=seed) if blocks is None else Recipe(seed=seed, blocks=blocks)
     story = Story(_folder(cache), recipe, fresh=fresh, command=_typed(blocks, seed))
-    with shown_progress() as progress:
-        result = story.tell(progress, report, force=force)
+    with stages() as progress:
+        result = story.tell(
+            lambda who, stage, done, total: progress(f"{who:>6} {stage:<34}", done, total),
+            report,
+            force=force,
+        )
     if chart:
         with atomic_output(chart, force=force) as temporary:
             temporary.write_text(standalone_curve(result["field"]), encoding="utf-8")

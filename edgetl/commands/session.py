@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
@@ -78,11 +77,6 @@ def counted(counts: Mapping[str, int]) -> str:
 def plural(count: int, noun: str) -> str:
     """Write ``1 sample`` or ``2 samples``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def on_terminal() -> bool:
-    """Whether progress may be drawn."""
-    return sys.stderr.isatty()
 
 
 def leave_interrupted(message: str) -> NoReturn:

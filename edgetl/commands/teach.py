@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 import time
-from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import camera_options, emit, json_option
+from .progress import stages
 from .session import (
     counted,
     ids_text,
     learner_options,
     leave_interrupted,
-    on_terminal,
     open_learner,
     open_source,
     plural,
@@ -102,7 +101,7 @@ def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson
     check_label(label)  # before the countdown, not after it
     with open_source(options) as camera:
         _count_down(options["countdown"] if camera.live else 0, label)
-        with _bar(f"Teaching {label}") as progress:
+        with stages(lines=False, transient=True) as progress:
             teach_burst(
                 learner,
                 camera,
@@ -110,7 +109,7 @@ def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson
                 frames=options["frames"],
                 every=options["every"],
                 lesson=lesson,
-                progress=progress,
+                progress=partial(progress, f"Teaching {label}"),
             )
 
 
@@ -118,10 +117,16 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
     from device.teaching import teach_photos
 
     options = {**options, "camera": str(options["photos"])}
-    with open_source(options) as camera, _bar("Teaching photos") as progress:
+    with open_source(options) as camera, stages(lines=False, transient=True) as progress:
         total = len(camera) if hasattr(camera, "__len__") else None
         teach_photos(
-            learner, camera, label, total=total, again=options["again"], lesson=lesson, progress=progress
+            learner,
+            camera,
+            label,
+            total=total,
+            again=options["again"],
+            lesson=lesson,
+            progress=partial(progress, "Teaching photos"),
         )
     if lesson.unlabelled and not lesson.samples:
         raise click.UsageError(
@@ -153,21 +158,6 @@ def _count_down(seconds: int, label: str) -> None:
     for left in range(seconds, 0, -1):
         say(f"Show me {label}: {left} ...")
         time.sleep(1)
-
-
-@contextlib.contextmanager
-def _bar(title: str) -> Iterator[Callable[[int, int | None], None]]:
-    """Draw a progress bar on stderr, or nothing where that is no terminal."""
-    if not on_terminal():
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(title, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
 
 
 def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from device.errors import StorageError
+from device.learner import Learner
+from device.reembedding import reembed
 from device.store import NewSample, Store
 
+from .test_learner import TINY, teach
+from .test_reembedding import NEW
 from .test_store import IDENTITY, new
 
 Mount = Callable[[str], Path]
@@ -120,3 +124,14 @@ def test_a_log_left_by_a_crash_is_read_even_on_a_read_only_file_system(mount: Mo
     with Store.open(folder / "mugs.db", IDENTITY) as store:
         assert (store.read_only, store.counts()) == (True, {"mug": 1})
     assert sorted(found.name for found in folder.iterdir()) == ["mugs.db", "mugs.db-wal"]
+
+
+def test_a_full_disk_leaves_no_half_state_of_a_new_model(mount: Mount, tmp_path: Path) -> None:
+    """Nothing under the name, nothing beside it, and the old file is whole."""
+    old, folder = tmp_path / "mugs.db", mount("size=64k")
+    with Learner.open(TINY, old, threads=1) as learner:
+        teach(learner, 20)
+    with pytest.raises(StorageError, match="free some space"):
+        reembed(NEW, old, folder / "new.db")
+    assert list(folder.iterdir()) == []
+    assert sum(reembed(NEW, old, tmp_path / "new.db").samples.values()) == 60

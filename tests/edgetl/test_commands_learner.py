@@ -377,6 +377,20 @@ def test_each_round_of_teaching_is_a_version_to_return_to(taught: Path) -> None:
     assert (done.exit_code, "no version 7" in done.stderr) == (1, True)
 
 
+def test_a_new_model_is_taught_what_the_old_one_was(taught: Path, tmp_path: Path) -> None:
+    """Its refusal of the old state names the very command, which can be typed as it stands."""
+    newer = Path(shutil.copy(TAUGHT, tmp_path / "newer.tflite"))
+    state, made = taught.with_suffix(".db"), tmp_path / "NEW.db"
+    done = edgetl("status", newer, "--state", state)
+    typed = re.search(r"edgetl (reembed \S+ \S+ --state) NEW\.db", done.stderr)
+    assert (done.exit_code, typed is not None) == (1, True)
+    assert edgetl("reembed", newer, state, "--state", state).exit_code == 1
+    found = asked("reembed", newer, state, "--state", made)
+    assert (found["samples"], found["left_behind"]) == ({"blue": 5, "red": 5}, {})
+    assert "Next: edgetl status" in edgetl("reembed", newer, state, "--state", made, "--force").stdout
+    assert asked("status", newer, "--state", made)["samples"] == {"blue": 5, "red": 5}
+
+
 def test_a_backup_is_a_state_file_and_a_damaged_one_is_recovered(taught: Path, tmp_path: Path) -> None:
     """The error of a damaged file names the very command that helps."""
     state, copy, new = taught.with_suffix(".db"), tmp_path / "copy.db", tmp_path / "new.db"
@@ -394,7 +408,7 @@ def test_every_help_text_ends_in_an_example() -> None:
     """The last line before the options begins with the command itself."""
     for words in (
         *(["teach"], ["run"], ["status"], ["forget"], ["merge"], ["export"], ["backup"], ["rollback"]),
-        *(["recover"], ["label"], ["label", "rename"], ["label", "delete"], ["label", "set"]),
+        *(["recover"], ["reembed"], ["label"], ["label", "rename"], ["label", "delete"], ["label", "set"]),
     ):
         text = edgetl(*words, "--help").stdout.split("Options:")[0].rstrip()
         assert text.splitlines()[-1].strip().startswith(f"edgetl {words[0]}"), words
