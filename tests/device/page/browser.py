@@ -27,13 +27,13 @@ def why_not() -> str:
     return "" if CHROMIUM and DRIVER else "no chromium: apt install chromium chromium-driver"
 
 
-def start_chromium(profile: Path) -> Any:
+def start_chromium(profile: Path, *flags: str) -> Any:
     """Start a headless Chromium with a profile of its own; `quit` ends it."""
     from selenium import webdriver
 
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM or ""
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, *flags, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     service = webdriver.ChromeService(DRIVER, log_output=os.devnull)

@@ -1,0 +1,106 @@
+"""Make the pictures of the page in docs/images: ``python -m scripts.screenshots MODEL``.
+
+A real server, a real model, a headless Chromium; only what the camera sees is drawn (`scripts.still_life`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import re
+import shutil
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from device.learner import Learner
+from device.page.server import PageServer
+from scripts.still_life import THINGS, Table, draw
+from tests.device.page.browser import Browser, start_chromium, why_not
+
+_IMAGES = Path(__file__).parents[1] / "docs" / "images"
+_TAUGHT = {"mug": 26, "lemon": 24, "leaf": 23, "nut": 25, "nothing": 12}
+_DESK = (1280, 1092, 1.5, False)  # width, height, pixels to a pixel, whether it is a phone
+_PHONE = (390, 844, 2, True)
+
+
+def main() -> None:
+    """Take all pictures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", type=Path, help="model file, from `edgetl convert efficientnet-lite0`")
+    arguments = parser.parse_args()
+    if why_not():
+        parser.error(why_not())
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        model = Path(shutil.copy(arguments.model, folder / "kitchen.tflite"))
+        learner = stack.enter_context(Learner.open(model))
+        _teach(learner)
+        table = Table()
+        server = stack.enter_context(PageServer(learner, lambda: table, port=0))
+        driver = start_chromium(folder / "profile", "--hide-scrollbars")
+        stack.callback(driver.quit)
+        _take(Browser(driver), server, table)
+
+
+def _teach(learner: Learner) -> None:
+    for label, count in _TAUGHT.items():
+        learner.learn_many([draw(label, -number % 997) for number in range(count)], [label] * count)
+
+
+def _take(browser: Browser, server: PageServer, table: Table) -> None:
+    _resize(browser, *_DESK)
+    browser.visit(server.url)
+    _ask_about(browser, table)
+    for scheme, name in (("light", "serve"), ("dark", "serve-dark")):
+        browser.prefer(color_scheme=scheme, reduced_motion="reduce")  # bars stand where they belong
+        _show(browser, table, "mug")
+        _save(browser, name)
+    browser.prefer(color_scheme="light", reduced_motion="reduce")
+    _resize(browser, *_PHONE)
+    _show(browser, table, "lemon")
+    _save(browser, "serve-phone")
+
+
+def _show(browser: Browser, table: Table, thing: str) -> None:
+    """Lay a thing on the table and wait until the page is sure of it and all pictures are there."""
+    table.thing = thing
+    sure = re.compile(r"(9\d|100) %")
+    browser.wait(
+        lambda: (
+            browser.text("#verdict-label") == thing
+            and sure.fullmatch(browser.text("#verdict-note"))
+            and browser.text("#accuracy")
+            and browser.run(_LOADED)
+        )
+    )
+
+
+def _ask_about(browser: Browser, table: Table) -> None:
+    """Show what was not taught until the queue has a few frames of it."""
+    table.thing = next(thing for thing in THINGS if thing not in _TAUGHT)
+    browser.wait(lambda: browser.run("return document.querySelectorAll('.card').length") >= 3)
+
+
+_LOADED = (
+    "return [...document.images].every((image) => image.id === 'picture' || !image.src || image.complete"
+    " || image.getBoundingClientRect().top > innerHeight)"
+)
+
+
+def _resize(browser: Browser, width: int, height: int, scale: float, phone: bool) -> None:
+    size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone}
+    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def _save(browser: Browser, name: str) -> None:
+    taken = browser.driver.execute_cdp_cmd(
+        "Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False}
+    )
+    path = _IMAGES / f"{name}.png"
+    path.write_bytes(base64.b64decode(taken["data"]))
+    print(f"{path}: {path.stat().st_size // 1024} kB")
+
+
+if __name__ == "__main__":
+    main()
