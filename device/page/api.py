@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import tempfile
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -274,8 +276,21 @@ class _Download(FileResponse):
             self._folder.cleanup()
 
 
+@cache
+def _static(name: str) -> tuple[bytes, bytes, str]:
+    """Give a file of the page as it is, compressed, and the tag of this version of it."""
+    data = (_STATIC / name).read_bytes()
+    return data, gzip.compress(data, mtime=0), f'"{hashlib.sha256(data).hexdigest()[:16]}"'
+
+
 async def _file(name: str, kind: str, request: Request) -> Response:
-    return Response((_STATIC / name).read_bytes(), media_type=kind, headers={"cache-control": "no-cache"})
+    data, packed, tag = _static(name)
+    headers = {"cache-control": "no-cache", "etag": tag, "vary": "accept-encoding"}
+    if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
+        return Response(status_code=304, headers=headers)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(packed, media_type=kind, headers={**headers, "content-encoding": "gzip"})
+    return Response(data, media_type=kind, headers=headers)
 
 
 def _jpeg(data: bytes) -> Response:

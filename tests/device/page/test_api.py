@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import socket
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,19 @@ import pytest
 from device.learner import Learner
 
 from .conftest import MODEL, PATIENCE, Client, Scene, Serve
+
+
+def test_the_page_is_sent_small_and_once(client: Client) -> None:
+    """Compressed where that is understood; a second visit gets no more than "it is still the same"."""
+    plain = client.get("/app.js")
+    packed = client.get("/app.js", Accept_Encoding="gzip, br")
+    assert "content-encoding" not in plain.headers
+    assert packed.headers["content-encoding"] == "gzip"
+    assert gzip.decompress(packed.body) == plain.body
+    again = client.get("/app.js", If_None_Match=packed.headers["etag"])
+    assert (again.status, again.body) == (304, b"")
+    assert again.headers["content-security-policy"]
+    assert client.get("/style.css", If_None_Match=packed.headers["etag"]).status == 200
 
 
 def test_teaching_two_labels_changes_what_it_sees(client: Client, scene: Scene) -> None:

@@ -1,0 +1,180 @@
+"""What the page costs: its weight over the wire, and the CPU that viewers take from the loop.
+
+``python -m benchmarks.page [MODEL] [--seconds 8] [--out FILE]``
+
+`edgetl serve` runs as a process of its own on drawn photos of 640x480 at 15 frames a second, with two labels
+taught. Its CPU time is read from /proc while nobody watches and while 1, 4 and 10 viewers read the pictures and
+events; what the viewers themselves take is not counted. The weight is what a browser's first visit transfers,
+headers included, with and without compression; a second visit transfers the headers alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import http.client
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.cameras.fake import draw
+from device.images import encode_jpeg
+
+from .machine import machine_info, model_to_measure, warn_of_noise, write_result
+
+VIEWERS = (0, 1, 4, 10)  # 12 are let in, and frames are counted by reading events
+FPS = 15
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LINKS = re.compile(r'(?:src|href)="(/[^"]+)"|from "\./([^"]+)"')
+
+
+def main() -> None:
+    """Measure and tell."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "model", type=Path, nargs="?", help="model file; EfficientNet-Lite0 int8 when none is given"
+    )
+    parser.add_argument("--seconds", type=float, default=8.0, help="for each number of viewers")
+    parser.add_argument("--out", type=Path, help="write the figures to this file")
+    given = parser.parse_args()
+    warn_of_noise()
+    model = model_to_measure(given.model)
+    with tempfile.TemporaryDirectory() as folder, _serving(model, Path(folder)) as (process, port):
+        result = {
+            "weight": weigh(port),
+            "viewers": [_watched(process, port, n, given.seconds) for n in VIEWERS],
+        }
+    write_result({**result, "fps": FPS, "model": model.name, "machine": machine_info()}, given.out)
+
+
+def weigh(port: int) -> dict[str, int]:
+    """Count the bytes of a first visit's files: those the page names, and those its scripts name."""
+    wanted, seen = ["/"], {}
+    while wanted:
+        path = wanted.pop()
+        body, plain = _transfer(port, path, "identity")
+        seen[path] = (plain, _transfer(port, path, "gzip")[1])
+        if path == "/" or path.endswith(".js"):
+            found = [one or f"/{other}" for one, other in _LINKS.findall(body.decode())]
+            wanted += [link for link in dict.fromkeys(found) if link not in seen and link not in wanted]
+            wanted = [link for link in wanted if not link.startswith("/api/")]
+    plain, packed = (sum(sizes[kind] for sizes in seen.values()) for kind in (0, 1))
+    return {"files": len(seen), "bytes": packed, "bytes_uncompressed": plain}
+
+
+def _transfer(port: int, path: str, encoding: str) -> tuple[bytes, int]:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    with contextlib.closing(connection):
+        connection.request("GET", path, headers={"Accept-Encoding": encoding})
+        answer = connection.getresponse()
+        head = sum(len(name) + len(value) + 4 for name, value in answer.getheaders())
+        body = answer.read()
+    return body, head + len(body)
+
+
+@contextlib.contextmanager
+def _serving(model: Path, folder: Path) -> Iterator[tuple[int, int]]:
+    photos = folder / "photos"
+    photos.mkdir()
+    for number in range(60):
+        picture = np.kron(draw(("red", "blue")[number // 30], number), np.ones((2, 2, 1), np.uint8))
+        (photos / f"{number:03}.jpg").write_bytes(encode_jpeg(picture, 95))
+    command = [sys.executable, "-m", "edgetl", "serve", str(model), "--state", str(folder / "state.db")]
+    options = ["--camera", str(photos), "--loop", "--fps", str(FPS), "--port", "0", "--json"]
+    with subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            port = int(json.loads(process.stdout.readline())["url"].rstrip("/").rpartition(":")[2])
+            _teach(port)
+            yield process.pid, port
+        finally:
+            process.terminate()
+
+
+def _teach(port: int) -> None:
+    """Teach two labels, so that every frame is predicted too."""
+    headers = {"Origin": f"http://127.0.0.1:{port}", "Content-Type": "application/json"}
+    for number in range(20):
+        connection = http.client.HTTPConnection("127.0.0.1", port)
+        with contextlib.closing(connection):
+            body = json.dumps({"label": ("one", "two")[number % 2], "hold": ""})
+            connection.request("POST", "/api/teach", body, headers)
+            answer = connection.getresponse()
+            if answer.status != 200:
+                raise RuntimeError(f"teaching failed: {answer.read().decode()}")
+
+
+def _watched(process: int, port: int, viewers: int, seconds: float) -> dict[str, Any]:
+    """Measure the server's CPU, frames and bytes while so many look on."""
+    received = [0] * viewers
+    done = threading.Event()
+    paths = ("/api/stream.mjpg", "/api/events")
+    threads = [
+        threading.Thread(target=_view, args=(port, path, received, number, done))
+        for number in range(viewers)
+        for path in paths
+    ]
+    for thread in threads:
+        thread.start()
+    time.sleep(1.0)  # until all are there
+    cpu, frame, sent, began = _cpu(process), _frame(port), sum(received), time.perf_counter()
+    time.sleep(seconds)
+    took = time.perf_counter() - began
+    used, frames, sent = _cpu(process) - cpu, _frame(port) - frame, sum(received) - sent
+    done.set()
+    for thread in threads:
+        thread.join()
+    return {
+        "viewers": viewers,
+        "cpu_percent": round(100 * used / took, 1),  # of one core
+        "fps": round(frames / took, 1),
+        "kB_per_second_and_viewer": round(sent / took / 1000 / viewers) if viewers else 0,
+    }
+
+
+def _view(port: int, path: str, received: list[int], number: int, done: threading.Event) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    with contextlib.closing(connection):
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        while not done.is_set():
+            part = answer.read1(65536)
+            if not part:
+                raise RuntimeError(f"{path} ended")
+            received[number] += len(part)
+
+
+def _cpu(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime
+
+
+def _frame(port: int) -> int:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    with contextlib.closing(connection):
+        connection.request("GET", "/api/events")
+        answer = connection.getresponse()
+        while True:
+            line = answer.readline()
+            if line.startswith(b"data: "):
+                return int(json.loads(line[6:])["frame"])
+            if not line:
+                raise RuntimeError(f"the events ended with status {answer.status}")
+
+
+if __name__ == "__main__":
+    main()
