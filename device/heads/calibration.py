@@ -15,13 +15,13 @@ from .base import Floats
 
 BINS = 15
 _LOWEST, _HIGHEST = -12.0, 8.0  # logarithm of the factor on the scores
-_STEPS = 28  # of the golden section: the logarithm is known to 3e-5
-_GOLDEN = (5**0.5 - 1) / 2
+_STEPS = 60  # of Newton's method at most; six or seven are the rule
+_NEAR = 1e-9  # relative step that ends it
 
 
 def loss(scores: Floats, owners: NDArray[np.int64], weights: NDArray[np.int64] | None = None) -> float:
     """Give the mean negative log-likelihood of labels [N] under scores [N, C]."""
-    return _smoothed_loss(scores, owners, weights, 0.0)
+    return smoothed_loss(scores, owners, weights, 0.0)
 
 
 def fit_sharpness(
@@ -29,31 +29,41 @@ def fit_sharpness(
 ) -> float:
     """Give the factor on the scores, one over the temperature, under which the labels are most likely.
 
-    The loss is convex in the factor, so a golden-section search on its logarithm finds it.
+    The loss is convex in the factor: Newton steps find it, halvings of the logarithm where one leads outside.
 
     Args:
         scores: float64 [N, C] of samples that had no part in the fit.
         owners: int64 [N], their columns.
         weights: How often each counts; default once.
     """
-    smoothing = 1 / (float(len(owners) if weights is None else weights.sum()) + 2)
-
-    def at(log_factor: float) -> float:
-        return _smoothed_loss(scores * np.exp(log_factor), owners, weights, smoothing)
-
-    low, high = _LOWEST, _HIGHEST
-    left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    loss_left, loss_right = at(left), at(right)
+    weights = np.ones(len(owners)) if weights is None else weights
+    shares = weights / weights.sum()
+    smoothing = 1 / (float(weights.sum()) + 2)
+    target = (1 - smoothing) * scores[np.arange(len(owners)), owners] + smoothing * scores.mean(axis=1)
+    wanted = float(shares @ target)
+    low, high = np.exp(_LOWEST), np.exp(_HIGHEST)
+    factor = float(np.clip(1 / max(float(scores.std()), 1e-300), low, high))
     for _ in range(_STEPS):
-        if loss_left <= loss_right:
-            high, right, loss_right = right, left, loss_left
-            left = high - _GOLDEN * (high - low)
-            loss_left = at(left)
-        else:
-            low, left, loss_left = left, right, loss_right
-            right = low + _GOLDEN * (high - low)
-            loss_right = at(right)
-    return float(np.exp((low + high) / 2))
+        slope, curve = _slope(scores, shares, factor)
+        slope -= wanted
+        low, high = (factor, high) if slope < 0 else (low, factor)
+        step = factor - slope / curve if curve > 0 else np.inf
+        if not low < step < high:
+            step = (low * high) ** 0.5  # the loss is convex, so what is best lies between
+        if abs(step - factor) <= _NEAR * factor:
+            break
+        factor = float(step)
+    return factor
+
+
+def _slope(scores: Floats, shares: Floats, factor: float) -> tuple[float, float]:
+    """Give the first two derivatives of the mean log-normaliser: the scores' mean and variance under softmax."""
+    scaled = factor * scores
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    powers /= powers.sum(axis=1, keepdims=True)
+    mean = (powers * scores).sum(axis=1)
+    square = (powers * scores**2).sum(axis=1)
+    return float(shares @ mean), float(shares @ (square - mean**2))
 
 
 def expected_calibration_error(probabilities: Floats, owners: NDArray[np.int64], bins: int = BINS) -> float:
@@ -71,9 +81,10 @@ def expected_calibration_error(probabilities: Floats, owners: NDArray[np.int64],
     return float(np.abs(gaps).sum() / max(len(owners), 1))
 
 
-def _smoothed_loss(
+def smoothed_loss(
     scores: Floats, owners: NDArray[np.int64], weights: NDArray[np.int64] | None, smoothing: float
 ) -> float:
+    """Give the mean negative log-likelihood when each label has a share `smoothing` of doubt."""
     top = scores.max(axis=1)
     normaliser = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
     target = (1 - smoothing) * scores[np.arange(len(owners)), owners] + smoothing * scores.mean(axis=1)

@@ -201,3 +201,19 @@ def test_nearest_neighbours_leave_out_as_if_never_learned() -> None:
         brute = taught("knn", 20)
         brute.forget(codes[[out]], [labels[out]])
         assert brute.probabilities(codes[[out]]).argmax() == given[out]
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
+def test_the_temperature_makes_the_labels_most_likely(scale: float) -> None:
+    """No other factor on a fine grid has less loss, whatever the scale of the scores and however often each counts."""
+    from device.heads.calibration import fit_sharpness, smoothed_loss
+
+    random = np.random.default_rng(3)
+    owners, weights = random.integers(0, 5, 80), random.integers(1, 4, 80)
+    scores = random.normal(size=(80, 5)) * scale
+    scores[np.arange(80), owners] += scale
+    smoothing = 1 / (float(weights.sum()) + 2)
+    found = fit_sharpness(scores, owners, weights)
+    least = smoothed_loss(found * scores, owners, weights, smoothing)
+    for factor in np.geomspace(0.01, 100, 400) * found:
+        assert smoothed_loss(factor * scores, owners, weights, smoothing) >= least - 1e-12
