@@ -36,12 +36,12 @@ def fit_sharpness(
         owners: int64 [N], their columns.
         weights: How often each counts; default once.
     """
-    weights = np.ones(len(owners)) if weights is None else weights
-    shares = weights / weights.sum()
-    smoothing = 1 / (float(weights.sum()) + 2)
+    times: Floats = np.ones(len(owners)) if weights is None else weights.astype(np.float64)
+    shares: Floats = times / times.sum()
+    smoothing = 1 / (float(times.sum()) + 2)
     target = (1 - smoothing) * scores[np.arange(len(owners)), owners] + smoothing * scores.mean(axis=1)
     wanted = float(shares @ target)
-    low, high = np.exp(_LOWEST), np.exp(_HIGHEST)
+    low, high = float(np.exp(_LOWEST)), float(np.exp(_HIGHEST))
     factor = float(np.clip(1 / max(float(scores.std()), 1e-300), low, high))
     for _ in range(_STEPS):
         slope, curve = _slope(scores, shares, factor)
