@@ -255,3 +255,26 @@ def test_doctest_of_the_interface_is_true() -> None:
     head = create_head("exact", dimensions=2)
     head.learn_many(encode([[1.0, 0.1], [0.9, 0.2], [0.1, 1.0], [0.2, 0.9]]), ["a", "a", "b", "b"])
     assert head.predict_one(encode([0.8, 0.1])).label == "a"
+
+
+def test_an_ill_conditioned_system_is_answered_with_a_warning() -> None:
+    """A vanishing ridge on identical samples: finite answers, and a note that says what to do."""
+    code = encode(np.arange(1, D + 1, dtype=float))
+    head = ExactHead(D, ridge=1e-14)
+    more, labels = samples(30)
+    head.learn_many(np.concatenate([np.tile(code, (40, 1)), more]), ["same"] * 40 + labels)
+    assert np.isfinite(head.probabilities(more)).all()
+    assert any("ill-conditioned" in note and "raise the ridge" in note for note in head.fit.notes)
+
+
+def test_the_ridge_is_remembered_for_the_same_panel_alone() -> None:
+    """Past the panel's size a new sample may leave the choice as it was; the answers are those of a fresh head."""
+    codes, labels = samples(700)
+    head, fresh = ExactHead(D), ExactHead(D)
+    head.learn_many(codes[:600], labels[:600])
+    for at in range(600, 700, 20):
+        head.learn_many(codes[at : at + 20], labels[at : at + 20])
+        _ = head.fit
+    fresh.learn_many(codes, labels)
+    assert head.fit.figures == fresh.fit.figures
+    np.testing.assert_array_equal(head.probabilities(codes), fresh.probabilities(codes))
