@@ -171,9 +171,9 @@ class Learner:
     def require_taught(self) -> None:
         """Raise `HeadError` with the next step unless something was taught, here or on the host."""
         if not self.labels:
-            where = self.store.path or self.model.path.with_suffix(".db")
+            state = f" and {self.store.path} holds no sample" if self.store.path else ""
             raise HeadError(
-                f"{self.model.path.name} knows no label yet and {where} holds no sample; teach something first:"
+                f"{self.model.path.name} knows no label yet{state}; teach something first:"
                 f" edgetl teach {self.model.path} LABEL"
             )
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from device.cameras.options import Options
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 
@@ -70,7 +73,10 @@ def camera_options(function: Decorated) -> Decorated:
         ),
         click.option("--mirror", is_flag=True, help="Swap left and right."),
         click.option(
-            "--crop", metavar="X,Y,W,H", callback=_crop, help="Use only this window of the frame, in pixels."
+            "--crop",
+            metavar="X,Y,W,H",
+            callback=_crop,
+            help="Use only this window of the frame, in pixels or fractions.",
         ),
     ]
     for option in reversed(options):
@@ -102,19 +108,18 @@ def emit(data: Any, as_json: bool, text: Callable[[], str] | str) -> None:
 
 
 def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    parts = value.lower().split("x")
-    if len(parts) != 2 or not all(part.isascii() and part.isdigit() and int(part) > 0 for part in parts):
-        raise click.BadParameter(f"expected WIDTHxHEIGHT in pixels such as 640x480, got {value!r}")
-    return int(parts[0]), int(parts[1])
+    return None if value is None else _checked(size=value).size
 
 
-def _crop(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int, int, int] | None:
-    if value is None:
-        return None
-    parts = value.split(",")
-    if len(parts) != 4 or not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
-        raise click.BadParameter(f"expected X,Y,WIDTH,HEIGHT in pixels such as 100,50,400,400, got {value!r}")
-    left, top, width, height = (int(part) for part in parts)
-    return left, top, width, height
+def _crop(_: click.Context, __: click.Parameter, value: str | None) -> tuple[float, ...] | None:
+    return None if value is None else _checked(crop=value).crop
+
+
+def _checked(**typed: Any) -> Options:
+    from device.cameras.options import Options
+    from device.errors import CameraError
+
+    try:
+        return Options.of(**typed)
+    except CameraError as error:
+        raise click.BadParameter(str(error)) from error

@@ -17,6 +17,7 @@ from .session import learner_options, open_learner, open_source, plural, say
 if TYPE_CHECKING:
     from device.heads.drift import Drift
     from device.hooks import Hook
+    from device.learner import Learner
     from device.watching import Sighting
 
 DRIFT = (
@@ -78,11 +79,13 @@ def command(as_json: bool, **options: Any) -> None:
     from device.watching import watch
 
     with ExitStack() as stack:
-        hooks = _hooks(stack, options)
+        display = stack.enter_context(Display(as_json))
+        hooks = _hooks(stack, options, display.say)
         learner = stack.enter_context(open_learner(options, read_only=True))
         learner.require_taught()
-        camera = stack.enter_context(open_source(options))
-        shown, summary, drift = stack.enter_context(_shown(as_json)), Summary(), Drift()
+        _doubt_hooks(learner, options, display.say)
+        camera = stack.enter_context(open_source(options, notice=display.say))
+        summary, drift = Summary(), Drift()
         try:
             for sighting in watch(
                 learner,
@@ -90,12 +93,12 @@ def command(as_json: bool, **options: Any) -> None:
                 smooth=options["smooth"],
                 threshold=options["threshold"],
             ):
-                shown(sighting)
+                display.show(sighting)
                 summary.add(sighting)
                 for hook in hooks:
                     hook.seen(sighting)
                 if _begins_to_drift(drift, sighting):
-                    say(DRIFT)
+                    display.say(DRIFT)
                     keep_drift(learner, drift.state)
         except KeyboardInterrupt:
             pass  # the way to end watching
@@ -146,20 +149,31 @@ class Summary:
         return "\n".join(lines)
 
 
-def _hooks(stack: ExitStack, options: dict[str, Any]) -> list[Hook]:
+def _hooks(stack: ExitStack, options: dict[str, Any], tell: Callable[[str], None]) -> list[Hook]:
     if not any(options[name] for name in ("hooks", "webhook", "mqtt")):
         return []
     from device.hooks import CommandHook, Mqtt, Webhook
 
     hooks: list[Hook] = [
-        CommandHook(label, line, shell=options["shell"], every=options["on_every"], tell=say)
+        CommandHook(label, line, shell=options["shell"], every=options["on_every"], tell=tell)
         for label, line in options["hooks"]
     ]
-    hooks += [Webhook(url, say) for url in options["webhook"]]
-    hooks += [Mqtt(url, say) for url in options["mqtt"]]
+    hooks += [Webhook(url, tell) for url in options["webhook"]]
+    hooks += [Mqtt(url, tell) for url in options["mqtt"]]
     for hook in hooks:
         stack.callback(hook.close)
     return hooks
+
+
+def _doubt_hooks(learner: Learner, options: dict[str, Any], tell: Callable[[str], None]) -> None:
+    from device.watching import UNKNOWN
+
+    for label, _ in options["hooks"]:
+        if label not in (*learner.labels, UNKNOWN, "*"):
+            tell(
+                f"--on {label}: nothing was taught as {label!r} yet, so its command waits;"
+                f" labels are: {', '.join(learner.labels)}"
+            )
 
 
 def _first(frames: Iterable[Any], count: int | None) -> Iterator[Any]:
@@ -172,26 +186,44 @@ def _first(frames: Iterable[Any], count: int | None) -> Iterator[Any]:
             return
 
 
-class _shown:  # noqa: N801 - used as a context manager function
-    """Show sightings as JSON lines, as a live table on a terminal, or as plain lines."""
+class Display:
+    """Show sightings as JSON lines, as a live table on a terminal, or as plain lines; and remarks beside them."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
+        self._table = not as_json and sys.stdout.isatty()
         self._live: Any = None
 
-    def __enter__(self) -> Callable[[Sighting], None]:
+    def show(self, sighting: Sighting) -> None:
+        """Show what is seen in a frame."""
         if self._as_json:
-            return lambda sighting: click.echo(json.dumps(sighting.to_dict(), ensure_ascii=False))
-        if not sys.stdout.isatty():
-            return lambda sighting: click.echo(_line(sighting))
-        from rich.live import Live
+            click.echo(json.dumps(sighting.to_dict(), ensure_ascii=False))
+        elif not self._table:
+            click.echo(_line(sighting))
+        else:
+            self._started().update(_table(sighting), refresh=True)
 
-        self._live = Live(auto_refresh=False, transient=False).__enter__()
-        return lambda sighting: self._live.update(_table(sighting), refresh=True)
+    def say(self, message: str) -> None:
+        """Write a remark to stderr; above the table where that would else overwrite it."""
+        if self._live is not None and sys.stderr.isatty():
+            self._live.console.print(message, markup=False, highlight=False)
+        else:
+            say(message)
+
+    def _started(self) -> Any:
+        if self._live is None:
+            from rich.live import Live
+
+            self._live = Live(auto_refresh=False, transient=False).__enter__()
+        return self._live
+
+    def __enter__(self) -> Display:
+        return self
 
     def __exit__(self, *error: Any) -> None:
-        if self._live is not None:
-            self._live.__exit__(*error)
+        live, self._live = self._live, None
+        if live is not None:
+            live.__exit__(*error)
 
 
 def _line(sighting: Sighting) -> str:

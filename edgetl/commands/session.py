@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import contextlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -46,22 +48,38 @@ def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_o
         raise click.ClickException(
             f"{state} is not there: nothing was taught yet; teach something with: edgetl teach {options['model']} LABEL"
         )
-    return Learner.open(
-        model,
-        None if read_only and not state.exists() else state,
-        head=options.get("head", "exact"),
-        threads=options.get("threads"),
-        delegate="edgetpu" if options.get("edgetpu") else None,
-        thumbnails=options.get("thumbnails", True),
-        read_only=read_only,
-    )
+    in_memory = read_only and not state.exists()
+    if in_memory and options["state"]:
+        say(f"{state} is not there: nothing counts but what {options['model']} itself holds")
+    with _warnings_said():
+        return Learner.open(
+            model,
+            None if in_memory else state,
+            head=options.get("head", "exact"),
+            threads=options.get("threads"),
+            delegate="edgetpu" if options.get("edgetpu") else None,
+            thumbnails=options.get("thumbnails", True),
+            read_only=read_only,
+        )
+
+
+@contextlib.contextmanager
+def _warnings_said() -> Iterator[None]:
+    """Write warnings, such as that the CPU stands in for a Coral, as words to a user and not to a programmer."""
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always", RuntimeWarning)
+        try:
+            yield
+        finally:
+            for warning in told:
+                say(f"Warning: {warning.message}")
 
 
 def open_source(options: Mapping[str, Any], **more: Any) -> Camera:
-    """Open the camera that a command's options name; its remarks go to stderr."""
+    """Open the camera that a command's options name; its remarks go to stderr, if not to another `notice`."""
     from device.cameras import open_camera
 
-    return open_camera(options["camera"], **camera_arguments(dict(options)), notice=say, **more)
+    return open_camera(options["camera"], **camera_arguments(dict(options)), **{"notice": say, **more})
 
 
 def say(message: str) -> None:

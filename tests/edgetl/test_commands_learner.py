@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import os
@@ -144,6 +145,25 @@ def test_keys_are_read_from_a_terminal_without_enter_and_leave_it_as_it_was(mode
     assert termios.tcgetattr(follower) == before
     os.close(leader)
     os.close(follower)
+
+
+def test_remarks_stand_above_the_live_table_and_are_not_painted_over(taught: Path) -> None:
+    """Frames unlike all that was taught are remarked on in the middle of the table's life."""
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "edgetl", "run", str(taught), "--camera", "fake:green*40,end"]
+    process = subprocess.Popen(command, cwd=ROOT, stdin=follower, stdout=follower, stderr=follower)
+    os.close(follower)
+    written = b""
+    with contextlib.suppress(OSError):  # how a terminal ends that nobody writes to any more
+        while some := os.read(leader, 65536):
+            written += some
+    os.close(leader)
+    assert process.wait(timeout=60) == 0
+    shown = written.decode()
+    before, _, after = shown.partition("Most of the last frames")
+    assert after
+    assert "frame 39" in after
+    assert before.endswith("\x1b[2K")  # the table was taken away first, and is drawn anew below
 
 
 def test_interrupting_a_burst_says_what_was_saved(model: Path) -> None:
@@ -389,6 +409,29 @@ def test_a_new_model_is_taught_what_the_old_one_was(taught: Path, tmp_path: Path
     assert (found["samples"], found["left_behind"]) == ({"blue": 5, "red": 5}, {})
     assert "Next: edgetl status" in edgetl("reembed", newer, state, "--state", made, "--force").stdout
     assert asked("status", newer, "--state", made)["samples"] == {"blue": 5, "red": 5}
+
+
+def test_a_mistyped_label_or_state_is_remarked_on(taught: Path, tmp_path: Path) -> None:
+    """A hook that can never run and a state that is not there do not pass in silence."""
+    done = edgetl("run", taught, "--camera", "fake:red,end", "--on", "rde", "true")
+    assert (done.exit_code, "nothing was taught as 'rde' yet" in done.stderr) == (0, True)
+    done = edgetl("status", taught, "--state", tmp_path / "typo.db")
+    assert (done.exit_code, "typo.db is not there" in done.stderr) == (0, True)
+    done = edgetl("run", taught, "--state", tmp_path / "typo.db", "--camera", "fake:red,end")
+    assert (done.exit_code, "typo.db is not there" in done.stderr, "mugs.db" in done.stderr) == (
+        1,
+        True,
+        False,
+    )
+
+
+def test_a_coral_that_cannot_be_used_is_said_in_words(taught: Path) -> None:
+    """The CPU takes over; no line of a program's source is shown."""
+    done = edgetl("run", taught, "--camera", "fake:red,end", "--edgetpu")
+    assert done.exit_code == 0
+    assert "Warning: " in done.stderr
+    assert "Running on the CPU." in done.stderr
+    assert "RuntimeWarning" not in done.stderr
 
 
 def test_a_backup_is_a_state_file_and_a_damaged_one_is_recovered(taught: Path, tmp_path: Path) -> None:
