@@ -4,8 +4,10 @@
 
 `edgetl serve` runs as a process of its own on drawn photos of 640x480 at 15 frames a second, with two labels
 taught. Its CPU time is read from /proc while nobody watches and while 1, 4 and 10 viewers read the pictures and
-events; what the viewers themselves take is not counted. The weight is what a browser's first visit transfers,
-headers included, with and without compression; a second visit transfers the headers alone.
+events: of the whole process, which mostly embeds, and of the thread that answers viewers alone, which shows what
+one of them costs. What the viewers themselves take is not counted; the one encode for all is timed by itself.
+The weight is what a browser's first visit transfers, headers included, with and without compression; a second
+visit transfers the headers alone.
 """
 
 from __future__ import annotations
@@ -28,9 +30,10 @@ from typing import Any
 import numpy as np
 
 from device.cameras.fake import draw
-from device.images import encode_jpeg
+from device.images import Image, encode_jpeg
+from device.page.loop import QUALITY, preview
 
-from .machine import machine_info, model_to_measure, warn_of_noise, write_result
+from .machine import machine_info, model_to_measure, percentiles, warn_of_noise, write_result
 
 VIEWERS = (0, 1, 4, 10)  # 12 are let in, and frames are counted by reading events
 FPS = 15
@@ -52,11 +55,17 @@ def main() -> None:
     warn_of_noise()
     model = model_to_measure(given.model)
     with tempfile.TemporaryDirectory() as folder, _serving(model, Path(folder)) as (process, port):
-        result = {
-            "weight": weigh(port),
-            "viewers": [_watched(process, port, n, given.seconds) for n in VIEWERS],
-        }
-    write_result({**result, "fps": FPS, "model": model.name, "machine": machine_info()}, given.out)
+        weight = weigh(port)
+        watched = [_watched(process, port, number, given.seconds) for number in VIEWERS]
+    result = {
+        "weight": weight,
+        "encode": time_encoding(),
+        "viewers": watched,
+        "answering_percent_per_viewer": per_viewer(watched),
+        "fps": FPS,
+        "model": model.name,
+    }
+    write_result({**result, "machine": machine_info()}, given.out)
 
 
 def weigh(port: int) -> dict[str, int]:
@@ -74,6 +83,29 @@ def weigh(port: int) -> dict[str, int]:
     return {"files": len(seen), "bytes": packed, "bytes_uncompressed": plain}
 
 
+def time_encoding(rounds: int = 200) -> dict[str, float]:
+    """Time what is done once for all viewers: shrinking a frame of 640x480 where needed, and its JPEG."""
+    picture = _picture(0)
+    times = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        encode_jpeg(preview(picture), QUALITY)
+        times.append(time.perf_counter() - began)
+    return percentiles(times)
+
+
+def per_viewer(watched: list[dict[str, Any]]) -> float:
+    """Give the slope of the answering thread's CPU over the viewers, in percent of a core."""
+    viewers = np.array([one["viewers"] for one in watched], float)
+    percent = np.array([one["answering_percent"] for one in watched], float)
+    return round(float(np.polyfit(viewers, percent, 1)[0]), 2)
+
+
+def _picture(number: int) -> Image:
+    doubled: Image = np.kron(draw(("red", "blue")[number // 30], number), np.ones((2, 2, 1), np.uint8))
+    return doubled
+
+
 def _transfer(port: int, path: str, encoding: str) -> tuple[bytes, int]:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     with contextlib.closing(connection):
@@ -89,8 +121,7 @@ def _serving(model: Path, folder: Path) -> Iterator[tuple[int, int]]:
     photos = folder / "photos"
     photos.mkdir()
     for number in range(60):
-        picture = np.kron(draw(("red", "blue")[number // 30], number), np.ones((2, 2, 1), np.uint8))
-        (photos / f"{number:03}.jpg").write_bytes(encode_jpeg(picture, 95))
+        (photos / f"{number:03}.jpg").write_bytes(encode_jpeg(_picture(number), 95))
     command = [sys.executable, "-m", "edgetl", "serve", str(model), "--state", str(folder / "state.db")]
     options = ["--camera", str(photos), "--loop", "--fps", str(FPS), "--port", "0", "--json"]
     with subprocess.Popen(
@@ -131,16 +162,19 @@ def _watched(process: int, port: int, viewers: int, seconds: float) -> dict[str,
     for thread in threads:
         thread.start()
     time.sleep(1.0)  # until all are there
-    cpu, frame, sent, began = _cpu(process), _frame(port), sum(received), time.perf_counter()
+    cpu, answering, frame, sent = _cpu(process), _cpu(process, process), _frame(port), sum(received)
+    began = time.perf_counter()
     time.sleep(seconds)
     took = time.perf_counter() - began
-    used, frames, sent = _cpu(process) - cpu, _frame(port) - frame, sum(received) - sent
+    cpu, answering = _cpu(process) - cpu, _cpu(process, process) - answering
+    frames, sent = _frame(port) - frame, sum(received) - sent
     done.set()
     for thread in threads:
         thread.join()
     return {
         "viewers": viewers,
-        "cpu_percent": round(100 * used / took, 1),  # of one core
+        "cpu_percent": round(100 * cpu / took, 1),  # of one core
+        "answering_percent": round(100 * answering / took, 1),
         "fps": round(frames / took, 1),
         "kB_per_second_and_viewer": round(sent / took / 1000 / viewers) if viewers else 0,
     }
@@ -158,8 +192,10 @@ def _view(port: int, path: str, received: list[int], number: int, done: threadin
             received[number] += len(part)
 
 
-def _cpu(process: int) -> float:
-    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+def _cpu(process: int, thread: int | None = None) -> float:
+    """Give the seconds of CPU a process, or one of its threads, has taken; its first thread answers viewers."""
+    place = f"/proc/{process}/task/{thread}/stat" if thread else f"/proc/{process}/stat"
+    fields = Path(place).read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime
 
 

@@ -27,7 +27,9 @@ _READ = 1.0  # seconds to wait for a frame before it is told
 _PATIENCE = (0.5, 8.0)  # seconds before a lost camera is opened again: at first, at most
 _FRAME_WAIT = 3.0  # seconds that teaching waits for a frame: a camera that was lost may come back
 _PREVIEW = 640  # pixels of the longer side of what viewers get
-_QUALITY = 80
+QUALITY = 80
+"""JPEG quality of the preview."""
+
 _SLOW = 0.1  # seconds
 _REST = 3  # times what a slow solve took
 _SMOOTH = 5  # frames averaged over, so that one blurred frame does not flicker
@@ -122,7 +124,7 @@ class Loop:
         with self._showing:
             moment = self.moment
             if moment is not None and moment.number > self._shown:
-                self.pictures.publish(encode_jpeg(preview(moment.frame.image), _QUALITY))
+                self.pictures.publish(encode_jpeg(preview(moment.frame.image), QUALITY))
                 self._shown = moment.number
 
     def figures(self) -> dict[str, Any]:

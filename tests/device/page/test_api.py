@@ -15,6 +15,8 @@ from device.learner import Learner
 
 from .conftest import MODEL, PATIENCE, Client, Scene, Serve
 
+STATIC = Path(__file__).parents[3] / "device" / "page" / "static"
+
 
 def test_the_page_is_sent_small_and_once(client: Client) -> None:
     """Compressed where that is understood; a second visit gets no more than "it is still the same"."""
@@ -27,6 +29,9 @@ def test_the_page_is_sent_small_and_once(client: Client) -> None:
     assert (again.status, again.body) == (304, b"")
     assert again.headers["content-security-policy"]
     assert client.get("/style.css", If_None_Match=packed.headers["etag"]).status == 200
+    files = [path.name for path in STATIC.iterdir() if path.name != "index.html"]
+    sizes = [len(client.get(f"/{name}", Accept_Encoding="gzip").body) for name in ("", *files)]
+    assert sum(sizes) < 32 * 1024
 
 
 def test_teaching_two_labels_changes_what_it_sees(client: Client, scene: Scene) -> None:

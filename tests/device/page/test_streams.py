@@ -73,7 +73,7 @@ def test_a_picture_is_encoded_once_however_many_watch(serve: Serve, monkeypatch:
 def gapless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let viewers have pictures as fast as they come, so that buffers are full soon."""
     monkeypatch.setattr("device.page.streams._PICTURE_GAP", 0.0)
-    monkeypatch.setattr("device.page.loop._QUALITY", 100)
+    monkeypatch.setattr("device.page.loop.QUALITY", 100)
 
 
 @pytest.mark.usefixtures("gapless")
