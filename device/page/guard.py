@@ -47,9 +47,10 @@ _HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
+# Names whose pages browsers trust without HTTPS; on others they ignore the header below, with an error each time.
+_TRUSTWORTHY = ("localhost", "127.0.0.1", "::1")
 _SHOWN = 200  # characters of what somebody sent that are repeated
 _log = logging.getLogger("edgetl.page")
 
@@ -86,7 +87,7 @@ class Guard:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                _protect(message)
+                _protect(message, scope)
             await send(message)
 
         try:
@@ -203,10 +204,12 @@ def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
     return counted
 
 
-def _protect(message: Message) -> None:
+def _protect(message: Message, scope: Scope) -> None:
     headers = MutableHeaders(scope=message)
     for name, value in _HEADERS.items():
         headers[name] = value
+    if _name_of(Headers(scope=scope).get("host", "")) in _TRUSTWORTHY:
+        headers["cross-origin-opener-policy"] = "same-origin"
     headers.setdefault("cache-control", "no-store")
 
 

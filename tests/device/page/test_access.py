@@ -218,7 +218,15 @@ def test_every_answer_carries_the_strict_headers(client: Client) -> None:
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["x-frame-options"] == "DENY"
         assert headers["cross-origin-resource-policy"] == "same-origin"
+        assert headers["cross-origin-opener-policy"] == "same-origin"
         assert "server" not in headers
+
+
+def test_on_an_address_without_https_no_header_is_sent_that_browsers_complain_about(client: Client) -> None:
+    """A console full of errors hides the one that matters."""
+    headers = client.get("/", Host="192.168.7.5").headers
+    assert "cross-origin-opener-policy" not in headers
+    assert headers["content-security-policy"]
 
 
 def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else() -> None:
