@@ -6,6 +6,9 @@ file, then opens the file itself and compares it with what was acknowledged: eve
 there, exactly once; the one change under way may be there whole, or not at all; and every page, checksum and
 journal entry must be right. The same file lives through many kills.
 
+With ``--disk 400`` the files lie on a disk of 400 KiB (a tmpfs, which root alone may mount), where most changes are
+refused because it is full: of a change that was refused nothing may be there.
+
 SIGKILL shows that nothing hangs on the process; that nothing hangs on the power either is SQLite's doing
 (WAL, ``synchronous = FULL``: the log is flushed to the disk before a change returns), which this cannot show.
 """
@@ -13,6 +16,7 @@ SIGKILL shows that nothing hangs on the process; that nothing hangs on the power
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import random
 import select
@@ -28,6 +32,7 @@ from typing import IO, Any
 
 import numpy as np
 
+from device.errors import StorageError
 from device.learner import Learner, identity_of
 from device.modelfile import ModelFile
 from device.store import Store
@@ -53,6 +58,7 @@ class Tally:
     samples: int = 0
     under_way: int = 0
     under_way_kept: int = 0
+    refused: int = 0
     opened: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
@@ -65,15 +71,16 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--folder", type=Path, help="where the state files go; default a temporary folder")
+    parser.add_argument("--disk", type=int, metavar="KIB", help="size of a small disk to fill; needs root")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
         child(given.child, given.seed)
         return
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+    with tempfile.TemporaryDirectory(dir=given.folder) as folder, _disk(Path(folder), given.disk):
         tally = crash(given.kills, given.seed, Path(folder))
-    write_result(result(tally, given.seed), given.out)
+    write_result({"disk_kib": given.disk, **result(tally, given.seed)}, given.out)
     sys.exit(1 if tally.failures else 0)
 
 
@@ -81,8 +88,10 @@ def crash(kills: int, seed: int, folder: Path) -> Tally:
     """Kill `kills` children and check the file after each."""
     rng, tally = random.Random(seed), Tally()  # noqa: S311 - moments of killing, no secrets
     for number in range(kills):
-        path = folder / f"state-{number // KILLS_A_FILE}.db"
-        expected = {} if number % KILLS_A_FILE == 0 else _labels(path)
+        path = folder / "state.db"
+        if number % KILLS_A_FILE == 0:
+            _remove(path)
+        expected = _labels(path) if path.exists() else {}
         said = _killed(path, seed * 1_000_003 + number, rng, tally)
         _check(path, expected, said, tally)
         if tally.failures:
@@ -97,6 +106,7 @@ def result(tally: Tally, seed: int) -> dict[str, Any]:
         "killed_before_ready": tally.early,
         "acknowledged_changes": tally.acknowledged,
         "acknowledged_samples": tally.samples,
+        "refused_for_want_of_room": tally.refused,
         "under_way_when_killed": tally.under_way,
         "of_these_found_whole": tally.under_way_kept,
         "lost_or_wrong": tally.failures,
@@ -108,12 +118,23 @@ def result(tally: Tally, seed: int) -> dict[str, Any]:
 def child(path: Path, seed: int) -> None:
     """Teach, forget and relabel without end, saying so; runs until it is killed."""
     rng = np.random.default_rng(seed)
-    with Learner.open(MODEL, path, threads=1) as learner:
+    with _opened(path) as learner:
         print(json.dumps("ready"), flush=True)
         for kind, argument in _changes(rng, learner):
             print(json.dumps(["try", kind, argument]), flush=True)
-            _change(learner, rng, kind, argument)
-            print(json.dumps(["done"]), flush=True)
+            try:
+                _change(learner, rng, kind, argument)
+            except StorageError:
+                print(json.dumps(["refused"]), flush=True)
+            else:
+                print(json.dumps(["done"]), flush=True)
+
+
+def _opened(path: Path) -> Learner:
+    while True:  # on a full disk there may be no room to open for writing until the parent has looked
+        with contextlib.suppress(StorageError):
+            return Learner.open(MODEL, path, threads=1)
+        time.sleep(0.01)
 
 
 def _changes(rng: np.random.Generator, learner: Learner) -> Iterator[tuple[str, Any]]:
@@ -175,6 +196,10 @@ def _check(path: Path, before: Labels, said: list[Any], tally: Tally) -> None:
         if line[0] == "try":
             pending = line[1:]
             continue
+        if line[0] == "refused":
+            tally.refused += 1
+            pending = None
+            continue
         assert pending is not None
         _apply(expected, *pending)
         tally.acknowledged += 1
@@ -195,6 +220,27 @@ def _check(path: Path, before: Labels, said: list[Any], tally: Tally) -> None:
             f"kill {tally.kills}: {path.name} has {len(found)} samples, expected {len(expected)}"
         )
     tally.under_way_kept += pending is not None and found == allowed[-1]
+
+
+@contextlib.contextmanager
+def _disk(folder: Path, kib: int | None) -> Iterator[None]:
+    """Lay a disk of `kib` KiB over `folder`, when that is asked for."""
+    if kib is None:
+        yield
+        return
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "edgetl-crash", str(folder)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _remove(path: Path) -> None:
+    for part in path.parent.glob(f"{path.name}*"):
+        part.unlink()
 
 
 def _apply(labels: Labels, kind: str, argument: Any) -> None:

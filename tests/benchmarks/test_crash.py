@@ -39,6 +39,15 @@ def test_the_harness_notices_a_sample_that_stands_twice(tmp_path: Path) -> None:
     assert tally.failures != []
 
 
+def test_a_change_that_was_refused_may_not_be_there(tmp_path: Path) -> None:
+    """Half a change on a full disk would be as bad as a lost one."""
+    path, tally = tmp_path / "state.db", crash.Tally()
+    with Learner.open(crash.MODEL, path, threads=1) as learner:
+        learner.learn_one(crash.np.zeros((16, 16, 3), crash.np.uint8), "mug")
+    crash._check(path, {}, [["try", "learn", ["mug"]], ["refused"]], tally)
+    assert (tally.refused, len(tally.failures)) == (1, 1)
+
+
 def test_the_harness_notices_damage(tmp_path: Path) -> None:
     """A row changed behind the store's back."""
     path = tmp_path / "state.db"

@@ -6,10 +6,12 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from benchmarks import runtime, size, soak, startup
+from benchmarks import reembedding, runtime, size, soak, startup
 from benchmarks.machine import machine_info, percentiles, warn_of_noise, write_result
+from device.codes import encode
 from tests.tiny import TINY
 
 
@@ -101,3 +103,19 @@ def test_weighing_counts_every_file_once(tmp_path: Path) -> None:
     (tmp_path / "a" / "y").write_bytes(bytes(500_000))
     assert size.weigh(tmp_path / "a") == 1.0
     assert size.weigh(tmp_path / "a" / "x") == 0.5
+
+
+def test_what_thumbnails_cost_is_judged_on_photos_none_of_the_heads_saw() -> None:
+    """Where thumbnails say the same as photos they cost nothing; where they say nothing, everything."""
+    rng = np.random.default_rng(0)
+    labels = [label for label in ("a", "b") for _ in range(30)]
+    means = np.repeat(rng.normal(size=(2, 16)), 30, axis=0)
+    whole = encode(means + 0.1 * rng.normal(size=(60, 16)))
+    noise = encode(rng.normal(size=(60, 16)))
+    same = reembedding.compare(whole, whole, labels, taught=5, fresh=2, draws=2)
+    assert same["photos"] == same["thumbnails"]
+    assert same["photos"]["accuracy"] == 1
+    blind = reembedding.compare(whole, noise, labels, taught=5, fresh=2, draws=2)
+    assert blind["thumbnails"]["accuracy"] < blind["photos"]["accuracy"]
+    taught, asked = reembedding.draw(labels, 5, rng)
+    assert sorted([*taught, *asked]) == list(range(60))
