@@ -5,6 +5,7 @@ Run ``python -m benchmarks.machine`` to see it.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import json
 import os
@@ -73,6 +74,14 @@ def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """Give p50, p95 and p99 of times, in milliseconds."""
     timing = Timing.of("", seconds)
     return {"p50_ms": timing.p50, "p95_ms": timing.p95, "p99_ms": timing.p99}
+
+
+def parser_of(doc: str | None) -> argparse.ArgumentParser:
+    """Give a parser with the first line of `doc`, an optional model, and ``--out``."""
+    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
+    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
+    parser.add_argument("--out", type=Path, help="Where the result is written.  [default: stdout]")
+    return parser
 
 
 def model_to_measure(given: Path | None) -> Path:

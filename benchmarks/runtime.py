@@ -8,7 +8,6 @@ falls on both alike. The figure is the median of the ratios of neighbours.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import time
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from device.embedder import Embedder
 from device.modelfile import ModelFile
 from device.runtime import open_interpreter
 
-from .machine import end_judged, machine_info, model_to_measure, percentiles, warn_of_noise
+from .machine import end_judged, machine_info, model_to_measure, parser_of, percentiles, warn_of_noise
 
 LIMIT = 1.03
 
@@ -77,11 +76,9 @@ def _ours(model: ModelFile, image: Any, threads: int) -> Callable[[], Any]:
 
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
+    parser = parser_of(__doc__)
     parser.add_argument("--pairs", type=int, default=400)
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model = model_to_measure(options.model)
     warn_of_noise()

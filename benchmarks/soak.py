@@ -10,7 +10,6 @@ first tenth. The last figure needs a quiet machine. What the samples themselves 
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import gc
 import sys
@@ -23,7 +22,7 @@ from typing import Any
 from device.cameras import open_camera
 from device.learner import Learner
 
-from .machine import end_judged, machine_info, model_to_measure, percentiles, warn_of_noise
+from .machine import end_judged, machine_info, model_to_measure, parser_of, percentiles, warn_of_noise
 
 SETTLED = 1_000  # frames before the memory is taken as the ground
 GROWTH_LIMIT, LATENCY_LIMIT = 1.05, 1.5
@@ -113,11 +112,9 @@ def _judged(trace: list[dict[str, int]], seconds: list[float]) -> dict[str, Any]
 
 def main() -> None:
     """Soak and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
+    parser = parser_of(__doc__)
     parser.add_argument("--frames", type=int, default=100_000)
     parser.add_argument("--teach-every", type=int, default=250)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model = model_to_measure(options.model)
     warn_of_noise()

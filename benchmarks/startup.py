@@ -9,7 +9,6 @@ modules compiled, as pip leaves them. What costs most above the bare process is 
 
 from __future__ import annotations
 
-import argparse
 import os
 import statistics
 import subprocess
@@ -23,7 +22,7 @@ import numpy as np
 from device.images import encode_jpeg
 from device.learner import Learner
 
-from .machine import end_judged, machine_info, model_to_measure, warn_of_noise
+from .machine import end_judged, machine_info, model_to_measure, parser_of, warn_of_noise
 
 TIME_LIMIT, MEMORY_LIMIT = 2.5, 1.5
 SIDE = 256
@@ -149,11 +148,9 @@ def _picture(chooser: np.random.Generator, tint: Any) -> Any:
 
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
+    parser = parser_of(__doc__)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--samples", type=int, default=200)
-    parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     model = model_to_measure(options.model)
     warn_of_noise()

@@ -76,9 +76,9 @@ def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        _sync(temporary)
+        sync(temporary)
         temporary.replace(path)
-        _sync(path.parent)
+        sync(path.parent)
     except StorageError:
         raise
     except OSError as error:
@@ -93,7 +93,8 @@ def _umask() -> int:
     return mask
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have what stands in a file, or the names that stand in a folder, written to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

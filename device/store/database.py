@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import shutil
 import sqlite3
 import tempfile
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DeviceError, StateBusyError, StateError, StorageError
-from ..files import may_write
+from ..files import may_write, sync
 from . import schema
 
 BUSY_SECONDS = 10.0
@@ -310,15 +309,7 @@ def _create(database: Database) -> None:
         ]:  # else: another was quicker
             schema.create_tables(connection)
     if database.path:
-        _sync_folder(database.path.parent)  # or the file's very name may be gone after a power cut
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        sync(database.path.parent)  # or the file's very name may be gone after a power cut
 
 
 def _check_version(database: Database) -> None:
