@@ -219,7 +219,8 @@ class Lessons:
         with self._reporting:  # not the lock of changes: judging thousands of samples takes seconds
             version = self.version
             if self._report is None or self._report[0] != version:
-                self._report = (version, self._learner.status().to_dict())
+                with self._loop.judging:  # nor may the picture stand still for it
+                    self._report = (version, self._learner.status().to_dict())
             return self._report[1]
 
     def export(self, folder: Path) -> Path:

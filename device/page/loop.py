@@ -57,7 +57,8 @@ class Moment:
 class Loop:
     """Run capture, embedding and prediction in a thread of its own.
 
-    A camera that is lost is opened again with growing patience; that and any other failure is told in
+    While somebody else holds `judging`, for a work that keeps the learner busy, pictures go on and the last
+    verdict stays. A camera that is lost is opened again with growing patience; that and any other failure is told in
     `condition`, and the loop goes on.
 
     Args:
@@ -91,6 +92,7 @@ class Loop:
         self._gap, self._last = 0.0, clock()  # seconds between frames, smoothed
         self._stop = threading.Event()
         self._arrived = threading.Condition()
+        self.judging = threading.Lock()
         self._showing, self._shown = threading.Lock(), 0
         self._thread = threading.Thread(target=self._run, name="edgetl-loop", daemon=True)
 
@@ -172,8 +174,11 @@ class Loop:
         began = self._clock()
         embedding = self._learner.embed_one(frame.image)
         verdict = self.moment.verdict if self.moment else None
-        if self._clock() >= self._rest:
-            verdict = self._judged(frame, embedding)
+        if self._clock() >= self._rest and self.judging.acquire(blocking=False):
+            try:
+                verdict = self._judged(frame, embedding)
+            finally:
+                self.judging.release()
         now = self._clock()
         self._publish(Moment(self._number + 1, frame, embedding, verdict, now - began), now)
         self._changed()

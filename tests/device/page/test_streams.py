@@ -14,6 +14,7 @@ import pytest
 from device.cameras.fake import draw
 from device.errors import StorageError
 from device.images import encode_jpeg
+from device.status import Status
 
 from ..cameras.servers import MjpegServer
 from .conftest import PATIENCE, Client, Scene, Serve
@@ -198,6 +199,24 @@ def test_a_state_file_that_cannot_be_read_does_not_silence_the_page(
         lost = client.until(lambda event: event["camera"]["condition"] == "lost")
         assert "check the disk" in lost["camera"]["message"]
     client.until(lambda event: event["camera"]["condition"] == "live")
+
+
+def test_the_picture_does_not_stand_still_for_a_report(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Thousands of samples take a small board seconds to judge, with the learner locked: frames come all the while."""
+    server, client = serve()
+    client.teach("mug", 1)
+    learner, loop = server.page.learner, server.page.loop
+    judge = learner.status
+
+    def slow() -> Status:
+        with learner._lock:
+            begun = loop.newer(0).number
+            loop.newer(begun + 5)  # raises when none come
+            return judge()
+
+    monkeypatch.setattr(learner, "status", slow)
+    assert client.ask("/api/report")["samples"] == {"mug": 1}
+    client.until(lambda event: event["prediction"] is not None)
 
 
 def test_a_camera_that_is_not_there_does_not_keep_the_page_away(serve: Serve) -> None:
