@@ -35,13 +35,19 @@ def balanced(owners: NDArray[np.int64], groups: NDArray[np.int64], turn: int = 0
     return blocks
 
 
-def stacked(groups: NDArray[np.int64], at_once: int = 256) -> list[NDArray[np.intp]]:
-    """Sort samples into blocks of one group each and stack blocks of one size: index arrays [B, J]."""
+def stacked(groups: NDArray[np.int64], at_once: int = 512) -> list[NDArray[np.intp]]:
+    """Sort samples into blocks of one group each and stack blocks of one size: index arrays [B, J].
+
+    Args:
+        groups: int64 [N].
+        at_once: Most samples in a stack of more than one block; what is computed of a stack is in memory at once.
+    """
     order = np.argsort(groups, kind="stable")
     _, starts = np.unique(groups[order], return_index=True)
     members = np.split(order, starts[1:])
     stacks = []
     for size in sorted({len(block) for block in members}):
         alike = [block for block in members if len(block) == size]
-        stacks += [np.stack(alike[at : at + at_once]) for at in range(0, len(alike), at_once)]
+        blocks = max(1, at_once // size)
+        stacks += [np.stack(alike[at : at + blocks]) for at in range(0, len(alike), blocks)]
     return stacks

@@ -11,7 +11,7 @@ from device.codes import encode
 from device.errors import HeadError, LabelError
 from device.heads import HEADS, create_head
 from device.heads.drift import Drift
-from device.heads.folds import balanced
+from device.heads.folds import balanced, stacked
 from device.heads.report import near_duplicates, self_report, wilson
 
 from .conftest import D, samples, taught
@@ -224,3 +224,12 @@ def test_few_samples_of_many_numbers_are_not_judged_too_harshly() -> None:
         fair.append(self_report(head, codes, labels).accuracy or 0.0)
     assert np.mean(harsh) < 0.4
     assert np.mean(fair) == pytest.approx(0.5, abs=0.08)
+
+
+def test_stacks_hold_every_sample_once_and_few_at_a_time() -> None:
+    """Blocks of one size are stacked, never more samples than asked for unless one block is larger."""
+    groups = np.random.default_rng(0).integers(0, 40, 300)
+    stacks = stacked(groups, at_once=20)
+    assert sorted(np.concatenate([stack.ravel() for stack in stacks]).tolist()) == list(range(300))
+    assert all(stack.size <= 20 or len(stack) == 1 for stack in stacks)
+    assert all(len(np.unique(groups[block])) == 1 for stack in stacks for block in stack)
