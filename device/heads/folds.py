@@ -46,7 +46,7 @@ def stacked(groups: NDArray[np.int64], at_once: int = 512) -> list[NDArray[np.in
     _, starts = np.unique(groups[order], return_index=True)
     members = np.split(order, starts[1:])
     stacks = []
-    for size in sorted({len(block) for block in members}):
+    for size in sorted({len(block) for block in members} - {0}):
         alike = [block for block in members if len(block) == size]
         blocks = max(1, at_once // size)
         stacks += [np.stack(alike[at : at + blocks]) for at in range(0, len(alike), blocks)]

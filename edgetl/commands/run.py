@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import camera_options, json_option
-from .session import learner_options, open_learner, open_source, plural, say
+from .session import calm_blas, learner_options, open_learner, open_source, plural, say
 
 if TYPE_CHECKING:
     from device.heads.drift import Drift
@@ -71,9 +70,7 @@ def command(as_json: bool, **options: Any) -> None:
       edgetl run mugs.tflite --camera rtsp://door/stream --on visitor ./ring.sh
       edgetl run mugs.tflite --camera photos/ --json
     """
-    # A head as small as a device's is solved in no time by one thread; BLAS's idle ones would only spin beside the
-    # backbone's. It counts only while NumPy is not imported yet.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    calm_blas()
     from device.heads.drift import ENOUGH, Drift
     from device.status import keep_drift
     from device.watching import watch

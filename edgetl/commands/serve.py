@@ -21,6 +21,7 @@ from .options import (
     state_path,
     threads_option,
 )
+from .session import calm_blas
 
 if TYPE_CHECKING:
     from device.page.server import PageServer
@@ -72,6 +73,7 @@ def command(
       edgetl serve mugs.tflite --camera 0
       edgetl serve mugs.tflite --camera picamera2 --host 0.0.0.0
     """
+    calm_blas()
     server_class = _server_class()
     from device.cameras import open_camera
     from device.learner import Learner

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -40,6 +41,7 @@ def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_o
         must_exist: Refuse to begin a new state file.
         read_only: Write nothing, not even a new state file.
     """
+    calm_blas()
     from device.learner import Learner
     from device.modelfile import ModelFile
 
@@ -61,6 +63,15 @@ def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_o
             thumbnails=options.get("thumbnails", True),
             read_only=read_only,
         )
+
+
+def calm_blas() -> None:
+    """Let NumPy's BLAS take one thread, unless the user says otherwise.
+
+    A head is solved soonest by one: more of them wait for each other by spinning, and beside a busy backbone a solve of
+    30 ms then takes up to a second. It counts only while NumPy is not imported yet.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextlib.contextmanager

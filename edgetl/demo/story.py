@@ -143,7 +143,11 @@ def run_field_process(plan: Path, progress: Progress) -> None:
     )
     said = ""
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": paths}
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        # one thread for the head, as the device's commands take it
+        env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths},
     ) as process:
         for line in process.stdout or ():
             told = _read_line(line)

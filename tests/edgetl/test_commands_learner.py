@@ -236,6 +236,16 @@ def test_run_says_once_when_the_scene_is_no_longer_what_was_taught(model: Path) 
     assert edgetl("run", model, "--camera", "fake:red*60,end").stderr.count("unlike anything") == 0
 
 
+def test_blas_takes_one_thread_unless_told_otherwise(taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spinning threads make a solve wait beside the backbone; what the user set is left alone."""
+    for given, kept in ((None, "1"), ("3", "3")):
+        monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
+        if given:
+            monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
+        asked("status", taught)
+        assert os.environ["OPENBLAS_NUM_THREADS"] == kept
+
+
 def test_status_tells_what_run_saw_of_the_world(taught: Path) -> None:
     """The share of odd frames is kept at the end of a run, in words and as JSON; teaching ages it."""
     assert asked("status", taught)["drift"] is None

@@ -233,3 +233,4 @@ def test_stacks_hold_every_sample_once_and_few_at_a_time() -> None:
     assert sorted(np.concatenate([stack.ravel() for stack in stacks]).tolist()) == list(range(300))
     assert all(stack.size <= 20 or len(stack) == 1 for stack in stacks)
     assert all(len(np.unique(groups[block])) == 1 for stack in stacks for block in stack)
+    assert stacked(groups[:0]) == []
