@@ -94,6 +94,7 @@ export function choose({ title, text = "", image = "", choices = [], input = nul
   dialog.returnValue = "";
   dialog.showModal();
   if (input !== null) $("dialog-input").select();
+  else $("dialog-cancel").focus(); // not the list, and nothing that an Enter too many would do
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       const value = dialog.returnValue;

@@ -183,7 +183,7 @@ async function undo() {
 }
 
 async function edit({ label, samples }) {
-  const answer = await choose({ title: label, text: "Another label’s name joins the two.", input: label, ok: "Rename", second: "Delete label" });
+  const answer = await choose({ title: label, text: "Another label’s name joins the two.", input: label, ok: "Rename", second: "Delete" });
   if (!answer) return;
   if (answer.choice === "second") await remove(label, samples);
   else if (answer.text && answer.text !== label) {
