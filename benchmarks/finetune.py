@@ -2,8 +2,8 @@
 
 Both train a softmax head for the same epochs on the same photos in the same process. Ours pays for opening the
 frozen backbone in LiteRT, embedding each photo once and training in NumPy; the peer is what the Keras guides do: the
-backbone not trainable, a Dense layer on it, ``model.fit``. Only some epochs of the peer are run (each costs the same)
-and the rest is extrapolated, which the result says.
+backbone not trainable, a Dense layer on it, ``model.fit``. With ``--measured-epochs`` only some epochs of the peer are
+run (each costs the same) and the rest is extrapolated, which the result says.
 
 Run ``python -m benchmarks.finetune PHOTOS --out finetune.json``; without PHOTOS, drawn images stand for them: the
 times are the same, the accuracies mean nothing then.
@@ -70,7 +70,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("photos", type=Path, nargs="?", help="a folder with one folder of photos a class")
     parser.add_argument("--backbone", default="efficientnet-lite0")
     parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--measured-epochs", type=int, default=2, help="epochs of model.fit that are run")
+    parser.add_argument("--measured-epochs", type=int, help="epochs of model.fit that are run; default: all")
     parser.add_argument("--limit", type=int, default=256, help="images at most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the result here instead of on stdout")
@@ -139,7 +139,7 @@ def _peer(
     model = keras.Sequential([keras.Input(backbone.input_shape[1:]), backbone, head])
     model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     inputs = preprocessing.normalise(images)  # not counted: the peer may keep what it likes in memory
-    epochs = min(options.epochs, options.measured_epochs)
+    epochs = min(options.epochs, options.measured_epochs or options.epochs)
     model.fit(inputs[:BATCH], targets[:BATCH], batch_size=BATCH, verbose=0)  # compiles, not counted
     start = time.perf_counter()
     history = model.fit(inputs, targets, batch_size=BATCH, epochs=epochs, verbose=0)
