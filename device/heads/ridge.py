@@ -178,13 +178,11 @@ class Chosen:
     """The ridge of the last panel: a new sample that is not of the panel chooses no other."""
 
     def __init__(self) -> None:
-        self._last: tuple[bytes, float] | None = None
+        self._last: tuple[bytes, float | None] | None = None
 
-    def of(self, panel: Panel, choose: Callable[[], float]) -> float:
+    def of(self, panel: Panel, choose: Callable[[], float | None]) -> float | None:
         """Give the ridge chosen for this very panel, choosing it when it is another than the last."""
         mark = panel.fingerprint()
-        if not mark:
-            return choose()
         if self._last is None or self._last[0] != mark:
             self._last = mark, choose()
         return self._last[1]
@@ -205,10 +203,11 @@ def solve(
     taken = moments(statistics)
     if panel.places is not None and len(panel.places) == statistics.total:
         kernel = Kernel(centred_products(statistics.products()), panel.owners)
-        lam = _chosen(taken, panel, kernel) if ridge is None else ridge
+        lam = (_chosen(panel, kernel) or _fallback(taken)) if ridge is None else ridge
         return _from_weights(statistics, taken, lam, panel, kernel.weights(lam), kernel.hat(lam))
     if ridge is None:
-        ridge = chosen.of(panel, lambda: _chosen(taken, panel, _panel_kernel(statistics, panel)))
+        best = chosen.of(panel, lambda: _chosen(panel, _panel_kernel(statistics, panel)))
+        ridge = best or _fallback(taken)
     if panel.places is not None:
         others = np.setdiff1d(np.arange(statistics.total), panel.places)
         return _from_kept(statistics, taken, ridge, panel, np.concatenate([others, panel.places]))
@@ -228,14 +227,18 @@ def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Fl
     return lambda X: (X - ((X @ kept.T) @ small) @ kept) / lam
 
 
-def _chosen(taken: Moments, panel: Panel, kernel: Kernel | None) -> float:
-    """Choose the ridge by PRESS on the panel; the default where nothing can be learned from it."""
-    fallback = max(DEFAULT_RELATIVE * taken.eigenvalue, _LEAST)
+def _fallback(taken: Moments) -> float:
+    """Give the ridge where nothing can be left out."""
+    return max(DEFAULT_RELATIVE * taken.eigenvalue, _LEAST)
+
+
+def _chosen(panel: Panel, kernel: Kernel | None) -> float | None:
+    """Choose the ridge by PRESS on the panel, and by nothing else; None where nothing can be learned from it."""
     if kernel is None or np.count_nonzero(np.bincount(panel.owners)) < 2:
-        return fallback
-    eigenvalue = float(np.trace(kernel.products)) / len(taken.mean)
+        return None
+    eigenvalue = float(np.trace(kernel.products)) / panel.codes.shape[1]
     if eigenvalue <= _TINY:
-        return fallback
+        return None
     # as a prior on W the ridge is noise over signal, which more samples do not change: what is best for the
     # panel stands for all
     return kernel.best([relative * eigenvalue for relative in GRID], panel.copies)
