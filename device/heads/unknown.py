@@ -22,6 +22,7 @@ from .base import Floats
 from .nearest import unit
 
 _FLAT = 1e-9  # spread of a distance that tells nothing
+_AT_ONCE = 32  # rows; float64 copies of a whole panel would be the most memory a device takes at start-up
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,17 @@ def left_out_cosine(codes: Codes, owners: NDArray[np.int64], sums: Floats) -> Fl
         owners: int64 [N], rows of `sums`.
         sums: float64 [C, D], of codes.
     """
-    values = codes.astype(np.float64)
+    square_sums, distance = (sums**2).sum(axis=1), np.empty(len(codes))
+    for start in range(0, len(codes), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        distance[part] = _left_out_cosine(codes[part].astype(np.float64), owners[part], sums, square_sums)
+    return distance
+
+
+def _left_out_cosine(values: Floats, owners: NDArray[np.int64], sums: Floats, square_sums: Floats) -> Floats:
     products = values @ sums.T  # whole numbers, exact: what is left of them without the sample is too
     own = np.arange(len(owners)), owners
-    squares, square_sums = (values**2).sum(axis=1), (sums**2).sum(axis=1)
+    squares = np.einsum("nd,nd->n", values, values)
     cosine = products / _root(square_sums)
     cosine[own] = (products[own] - squares) / _root(square_sums[owners] - 2 * products[own] + squares)
     distance: Floats = 1 - (cosine / _root(squares)[:, None]).max(axis=1)
