@@ -48,6 +48,13 @@ def test_bare_and_ours_do_the_same_work() -> None:
     assert result["pairs"] == 4
 
 
+def test_the_gain_of_xnnpack_is_told_for_each_number_of_threads() -> None:
+    """The same backbone on both sides."""
+    gained = runtime.xnnpack_gain(TINY, threads=1, pairs=3)
+    assert gained["gain"] > 0
+    assert gained["threads"] == 1
+
+
 def test_start_up_compares_two_new_processes() -> None:
     """One that only runs the backbone, and the command with a state."""
     result = startup.measure(TINY, rounds=1, samples=10)
