@@ -19,7 +19,7 @@ from .modelfile import ModelFile
 from .store import Store, rows
 from .store.database import copy_database
 from .store.inherit import inherit, leave_behind
-from .taught import TaughtStatistics
+from .taught import Taught, TaughtStatistics
 
 LOOKS_ALIKE = (
     12.0  # mean difference of 8-bit values: two JPEGs of one photo differ by less, two photos by more
@@ -84,7 +84,8 @@ def reembed(
         progress: Told (samples done, samples in all).
 
     Raises:
-        StateError: `old` is damaged or empty, belongs to `model` already, or keeps no picture of anything.
+        StateError: `old` is damaged or empty, belongs to `model` already or was exported into it, or keeps no picture
+            of anything.
         StorageError: `old` is missing, or `out` is there and `force` is not given, or it cannot be written.
     """
     opened, old, out = model if isinstance(model, ModelFile) else ModelFile.open(model), Path(old), Path(out)
@@ -164,6 +165,20 @@ def _check_source(source: Store, model: ModelFile) -> None:
     source.verify()
     if not source.counts():
         raise StateError(f"{source.path} holds no sample, so there is nothing to take over")
+    if remembered := _remembered(source, model):
+        raise StateError(
+            f"{model.path.name} remembers {remembered} of the samples in {source.path} already, as an export of it does;"
+            " taken over they would count twice: teach it as it is"
+        )
+
+
+def _remembered(source: Store, model: ModelFile) -> int:
+    """Count the taught samples that the model's own memory holds."""
+    memory = model.taught
+    if not isinstance(memory, Taught) or memory.codes.shape[1] != source.identity.dimensions:
+        return 0
+    known = {code.tobytes() for code in memory.codes}
+    return sum(code.tobytes() in known for _, _, codes in source.taught_chunks() for code in codes)
 
 
 def _embed_all(
@@ -215,8 +230,8 @@ def _told(
     notes = []
     if pictures.from_thumbnails:
         notes.append(
-            "a thumbnail shows the new model less than the camera did, so expect a few points less accuracy; some"
-            " fresh samples of each label make up for it"
+            "a thumbnail shows the new model less than the camera did: expect less accuracy and more 'unknown' until each"
+            " label has about five fresh samples"
         )
     if store.position() > source.position():
         notes.append("undo and rollback do not reach behind the samples that had to stay behind")

@@ -152,6 +152,14 @@ def test_what_cannot_be_taken_over_is_refused_and_leaves_no_file(tmp_path: Path,
         reembed(NEW, old, tmp_path / "empty.db")
 
 
+def test_an_export_of_the_same_state_is_refused(tmp_path: Path, old: Path) -> None:
+    """It remembers every sample already, and would count each twice."""
+    with opened(tmp_path) as learner:
+        exported = learner.export(tmp_path / "personal.tflite")
+    with pytest.raises(StateError, match="remembers 11 of the samples"):
+        reembed(exported, old, tmp_path / "new.db")
+
+
 def test_a_damaged_state_is_refused_with_the_way_to_recover_it(tmp_path: Path, old: Path) -> None:
     """A label that was altered would be taught to the new model."""
     with sqlite3.connect(old) as connection:
