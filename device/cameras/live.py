@@ -248,7 +248,8 @@ class LiveCamera(Camera):
             self._trouble = error if isinstance(error, CameraError) else CameraError(str(error))
         if not known:
             rhythm = f"from now on every {delay:g} s" if self._backoff.at_longest else f"in {delay:g} s"
-            self.tell(f"{self.source} is lost: {error}; trying again {rhythm}")
+            reason = str(error).removeprefix(f"{self.source} ")  # named once is enough
+            self.tell(f"{self.source} is lost: {reason}; trying again {rhythm}")
         self._stop.wait(delay)
 
     def _release(self) -> None:
