@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from .permissions import bound_by_permissions
 
-with contextlib.suppress(ImportError):  # the virtual Pi has none
-    from hypothesis import HealthCheck, settings
-
-    # no deadline: a busy machine is no failure; the same examples in every run
-    settings.register_profile(
-        "edgetl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
-    )
-    settings.load_profile("edgetl")
+# no deadline: a busy machine is no failure; the same examples in every run
+settings.register_profile(
+    "edgetl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("edgetl")
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 

@@ -12,7 +12,7 @@ python=$(command -v "$PYTHON" || true)
 [[ $python = /* ]] || python=$PWD/$python
 minutes=${EDGETL_PI_MINUTES:-45}
 extras=serve,gpio,mqtt
-test_tools=(pytest hypothesis)
+test_tools=(pytest hypothesis) # the group device-test; the pip of Debian 12 knows no groups
 
 say() { printf '%(%H:%M:%S)T  %s\n' -1 "$*"; }
 skip() { say "pi-test skipped: $*"; exit 77; }
@@ -23,7 +23,8 @@ build_root() {
     [ ! -e "$root/.complete" ] || return 0
     say "building the arm64 root in $root (once, about 5 minutes)"
     rm -rf --one-file-system "$root"
-    nice debootstrap --arch=arm64 --variant=minbase --include=python3,python3-venv bookworm "$root" > "$cache/debootstrap.log" 2>&1 \
+    timeout --signal=KILL 1200 nice debootstrap --arch=arm64 --variant=minbase --include=python3,python3-venv \
+        bookworm "$root" > "$cache/debootstrap.log" 2>&1 \
         || { tail -5 "$cache/debootstrap.log"; skip "debootstrap failed; see $cache/debootstrap.log"; }
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
     touch "$root/.complete"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
+import device.page
 from device.cameras import open_camera
 from device.cameras.fake import draw
 from device.learner import Learner
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 WITHOUT_EXTRA = "the page needs its extra: pip install 'edgetl[serve]'"
 MODEL = Path(__file__).parents[2] / "data" / "tiny.tflite"
+STATIC = (
+    Path(device.page.__file__).parent / "static"
+)  # of the package under test, which may be an installed wheel
 
 
 class Scene:

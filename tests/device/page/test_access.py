@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PATIENCE, WITHOUT_EXTRA, Client, Serve
+from .conftest import PATIENCE, STATIC, WITHOUT_EXTRA, Client, Serve
 
 pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
 pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
@@ -231,10 +231,9 @@ def test_on_an_address_without_https_no_header_is_sent_that_browsers_complain_ab
 
 def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else() -> None:
     """What the policy forbids is not there in the first place, and no file names another host."""
-    static = Path(__file__).parents[3] / "device" / "page" / "static"
-    page = (static / "index.html").read_text()
+    page = (STATIC / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", page)
-    for path in static.iterdir():
+    for path in STATIC.iterdir():
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|innerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path
 

@@ -13,9 +13,7 @@ import pytest
 
 from device.learner import Learner
 
-from .conftest import MODEL, PATIENCE, Client, Scene, Serve
-
-STATIC = Path(__file__).parents[3] / "device" / "page" / "static"
+from .conftest import MODEL, PATIENCE, STATIC, Client, Scene, Serve
 
 
 def test_the_page_is_sent_small_and_once(client: Client) -> None:
