@@ -1,0 +1,74 @@
+"""What the documents tell to type: every command line in them is one that edgetl takes."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import click
+import pytest
+
+from edgetl.cli import main
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCED = re.compile(r"^```(?:console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`((?:sudo )?edgetl [a-z][^`]+)`")
+
+
+def bare(lines: list[str]) -> set[str]:
+    """Give those that call edgetl, without what stands before it."""
+    cut = (re.sub(r"^(sudo )?(~/edgetl/bin/)?(?=edgetl )", "", " ".join(line.split())) for line in lines)
+    return {line for line in cut if line.startswith("edgetl ")}
+
+
+def told(page: Path) -> list[tuple[str, str, bool]]:
+    """Give (page, line, whole): whole lines stand in fences, sentences may leave words out."""
+    text = page.read_text(encoding="utf-8")
+    text = re.sub(
+        r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", "", text, flags=re.DOTALL
+    )  # made from the commands
+    whole = bare([line for block in FENCED.findall(text) for line in block.splitlines()])
+    return [(page.name, line, line in whole) for line in sorted(whole | bare(INLINE.findall(text)))]
+
+
+LINES = [found for page in PAGES for found in told(page)]
+
+
+def find(words: list[str]) -> tuple[click.Command | None, list[str]]:
+    """Give the command that the first words name, and the words after them."""
+    command: click.Command | None = main
+    with click.Context(main) as context:
+        while isinstance(command, click.Group) and words and not words[0].startswith("-"):
+            command, words = command.get_command(context, words[0]), words[1:]
+    return command, words
+
+
+def test_the_documents_tell_commands() -> None:
+    """Else the test below would pass for want of any."""
+    assert sum(whole for _, _, whole in LINES) > 10
+    assert {page for page, _, _ in LINES} >= {"README.md", "demo.md", "raspberry-pi.md", "serve.md"}
+
+
+@pytest.mark.parametrize(("page", "line", "whole"), LINES)
+def test_a_command_line_in_the_documents_is_taken(page: str, line: str, whole: bool) -> None:
+    """Its command and options are there and its words are as many as it wants; its files need not be."""
+    words = shlex.split(line, comments=True)[1:]
+    command, rest = find(words)
+    assert command is not None, f"{page}: there is no such command: {line}"
+    if words[:2] == ["service", "install"]:  # takes another command behind two dashes
+        command, rest = find(words[words.index("--") + 1 :])
+        assert command is not None, f"{page}: a service of no command: {line}"
+    if not rest and not whole:
+        return  # the name of a command in a sentence
+    problem = ""
+    try:
+        command.make_context(command.name, rest)
+    except click.exceptions.Exit:
+        pass  # --help, --version
+    except click.NoSuchOption as error:
+        problem = error.format_message()
+    except click.UsageError as error:
+        problem = error.format_message() if whole and "does not exist" not in error.format_message() else ""
+    assert not problem, f"{page}: {line}: {problem}"
