@@ -7,6 +7,7 @@ For mapped embeddings z, one-hot labels y and N samples (the same as the model f
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Protocol
 
 import numpy as np
@@ -76,7 +77,8 @@ class NumpyTrainer:
         self._step("W", z.T @ error, learning_rate)
         self._step("b", error.sum(axis=0), learning_rate)
         own = (p * label).sum(axis=1)
-        return float(-np.log(np.maximum(own, np.finfo(np.float64).tiny)).mean())
+        # not np.finfo: it warns where the processor takes subnormal numbers for zero, as under tflite-runtime on aarch64
+        return float(-np.log(np.maximum(own, sys.float_info.min)).mean())
 
     def get_weights(self) -> Weights:
         """Give copies of the weights."""
