@@ -157,16 +157,20 @@ class Learner:
         with self._lock:
             return self.head.predict_one(code)
 
-    def scores(self, embedding: NDArray[np.float32]) -> tuple[dict[str, float], bool]:
-        """Give the probability of every label for an embedding [D], and whether it is like what was taught."""
+    def scores(self, embedding: NDArray[np.float32]) -> tuple[dict[str, float], bool, float]:
+        """Judge an embedding [D]: probability of every label, whether it is like what was taught, and how unlike.
+
+        The last is the unknown score; `head.fit.threshold` is what it may reach.
+        """
         code = self._encoded(embedding)
         with self._lock:
             head = self.head
             prediction = head.predict_one(code)
             if len(prediction.scores) == len(head.labels):
-                return prediction.scores, prediction.known
+                return prediction.scores, prediction.known, prediction.unknown_score
             row = head.probabilities(code[np.newaxis])[0]
-            return dict(zip(head.labels, row.tolist(), strict=True)), prediction.known
+            scores = dict(zip(head.labels, row.tolist(), strict=True))
+            return scores, prediction.known, prediction.unknown_score
 
     def require_taught(self) -> None:
         """Raise `HeadError` with the next step unless something was taught, here or on the host."""

@@ -105,7 +105,12 @@ def keep_drift(learner: Learner, drift: DriftState) -> bool:
     path = learner.store.path
     if path is None or not path.exists():
         return False
-    figures = drift.to_dict() | {"when": learner.store.now(), "position": learner.store.position()}
+    threshold = learner.head.fit.threshold
+    figures = drift.to_dict() | {
+        "threshold": threshold if np.isfinite(threshold) else None,
+        "when": learner.store.now(),
+        "position": learner.store.position(),
+    }
     try:
         with Store.open(path) as store:
             store.set_setting(DRIFT, figures)

@@ -28,6 +28,7 @@ class Sighting:
         probability: Of `best`.
         known: Whether `label` is `best`.
         familiar: Whether the frame is like what was taught, whatever the threshold.
+        unknown_score: How unlike what was taught this frame is, before smoothing.
         scores: The best few labels with their probabilities, descending.
         truth: The photo's folder, where the source has labelled folders.
         embed_ms: Time preprocessing and backbone took.
@@ -43,6 +44,7 @@ class Sighting:
     probability: float
     known: bool
     familiar: bool
+    unknown_score: float
     scores: dict[str, float]
     truth: str | None
     embed_ms: float
@@ -52,7 +54,7 @@ class Sighting:
     def to_dict(self) -> dict[str, Any]:
         """Give the fields as JSON-able values."""
         fields = dict(vars(self))
-        for name in ("probability", "embed_ms", "head_ms"):
+        for name in ("probability", "unknown_score", "embed_ms", "head_ms"):
             fields[name] = round(fields[name], 4)
         fields["scores"] = {label: round(score, 4) for label, score in self.scores.items()}
         return fields
@@ -100,7 +102,7 @@ def watch(
         start = time.perf_counter()
         embedding = learner.embed_one(frame.image)
         middle = time.perf_counter()
-        scores, known = learner.scores(embedding)
+        scores, known, unknown_score = learner.scores(embedding)
         averages, familiar = smoother.add(scores, known)
         best, probability = max(averages.items(), key=lambda item: item[1])
         known = familiar and probability >= threshold
@@ -108,7 +110,7 @@ def watch(
         listed = sorted(averages.items(), key=lambda item: -item[1])[:best_few]
         done = time.perf_counter()
         yield Sighting(
-            frame.index, frame.time, frame.source, label, best, probability, known, familiar, dict(listed), frame.label,
-            1e3 * (middle - start), 1e3 * (done - middle), label != before,
+            frame.index, frame.time, frame.source, label, best, probability, known, familiar, unknown_score,
+            dict(listed), frame.label, 1e3 * (middle - start), 1e3 * (done - middle), label != before,
         )  # fmt: skip
         before = label

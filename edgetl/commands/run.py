@@ -108,7 +108,9 @@ def _begins_to_drift(drift: Drift, sighting: Sighting) -> bool:
     from device.heads import Prediction
 
     before = drift.state.drifted
-    seen = Prediction(sighting.best, sighting.probability, sighting.familiar, sighting.scores)
+    seen = Prediction(
+        sighting.best, sighting.probability, sighting.familiar, sighting.scores, sighting.unknown_score
+    )
     return drift.update(seen).drifted and not before
 
 

@@ -170,4 +170,6 @@ def _drift(status: Status) -> str:
     seen = f"{drift['unknown_share']:.0%} of what was seen lately was unlike all that was taught ({when}"
     if drift["position"] != status.state["position"]:
         seen += ", before the latest teaching"
+    if drift.get("threshold") is not None:  # notes of 0.1.0 have none
+        seen += f"; unknown score {drift['unknown_score']:.2f} on average, above {drift['threshold']:.2f} is unlike"
     return f"{seen}){'; the world looks changed' if drift['drifted'] else ''}"

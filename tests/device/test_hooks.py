@@ -17,7 +17,7 @@ from device.watching import Sighting, Smoother
 
 def sighting(label: str, changed: bool = True) -> Sighting:
     """Something seen."""
-    return Sighting(3, 5.0, "0", label, label, 0.9, True, True, {label: 0.9}, None, 1.0, 0.1, changed)
+    return Sighting(3, 5.0, "0", label, label, 0.9, True, True, 0.0, {label: 0.9}, None, 1.0, 0.1, changed)
 
 
 def test_a_command_runs_on_its_label_only_and_not_too_often(tmp_path: Path) -> None:

@@ -340,7 +340,7 @@ def test_scores_cover_every_label_however_many(tmp_path: Path) -> None:
     with opened(tmp_path) as learner:
         for number in range(8):
             learner.learn_many(frames(f"scene {number}", 2), [f"scene {number}"] * 2)
-        scores, _ = learner.scores(learner.embed_one(frames("scene 3", 1, 5)[0]))
+        scores, _, _ = learner.scores(learner.embed_one(frames("scene 3", 1, 5)[0]))
         assert set(scores) == set(learner.labels)
         assert sum(scores.values()) == pytest.approx(1)
 

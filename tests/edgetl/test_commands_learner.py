@@ -253,6 +253,7 @@ def test_status_tells_what_run_saw_of_the_world(taught: Path) -> None:
     drift = asked("status", taught)["drift"]
     assert (drift["predictions"], drift["drifted"]) == (300, True)
     assert drift["unknown_share"] > 0.5
+    assert drift["unknown_score"] > drift["threshold"]
     text = edgetl("status", taught).stdout
     assert f"Drift    {drift['unknown_share']:.0%} of what was seen lately" in text
     assert "the world looks changed" in text
