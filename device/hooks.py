@@ -206,6 +206,9 @@ class Mqtt(Messages):
     The address is ``mqtt://[user[:password]@]host[:port]/topic`` (``mqtts`` for TLS); the password may also be in
     the environment variable EDGETL_MQTT_PASSWORD, where other users of the machine do not see it.
 
+    Messages go out once (quality of service 0), and the newest again whenever the broker is joined anew. With
+    acknowledged messages the client sends old ones once more after newer ones, and the broker would keep an old one.
+
     Raises:
         PeripheralError: The address is wrong or paho-mqtt is not installed.
     """
@@ -217,14 +220,23 @@ class Mqtt(Messages):
             raise PeripheralError(
                 f"a broker is an address such as mqtt://host:1883/shed/camera, got {_hidden(url)!r}"
             )
+        self._newest: bytes | None = None
+        self._joined, self._order = threading.Event(), threading.Lock()
         self._client = _client(parts)
+        self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
         self._client.connect_async(parts.hostname, parts.port or (8883 if parts.scheme == "mqtts" else 1883))
         self._client.loop_start()
         super().__init__(f"the broker {parts.hostname}", tell)
 
     def send(self, message: bytes) -> None:
-        """Publish one message and wait until the broker has it."""
-        info = self._client.publish(self._topic, message, qos=1, retain=True)
+        """Publish one message, and wait until it is on its way."""
+        with self._order:
+            self._newest = message
+            info = self._publish(message) if self._joined.is_set() else None
+        if info is None:  # joining publishes it
+            if not self._joined.wait(SECONDS):
+                raise OSError("no connection")
+            return
         try:
             info.wait_for_publish(SECONDS)
         except RuntimeError as error:
@@ -237,6 +249,20 @@ class Mqtt(Messages):
         super().close()
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _publish(self, message: bytes) -> Any:
+        return self._client.publish(self._topic, message, qos=0, retain=True)
+
+    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            return
+        with self._order:
+            if self._newest is not None:
+                self._publish(self._newest)
+            self._joined.set()
+
+    def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self._joined.clear()
 
 
 def _client(parts: urllib.parse.SplitResult) -> Any:

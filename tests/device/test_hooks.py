@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -89,56 +91,123 @@ def test_a_slow_receiver_misses_the_oldest_and_never_the_newest() -> None:
     assert len(receiver.sent) < 30
 
 
-@pytest.fixture
-def broker() -> Iterator[tuple[int, list[tuple[str, str, bool]]]]:
-    """A broker that speaks just enough of MQTT 3.1.1 for a publisher: (port, [(topic, message, retained)])."""
-    pytest.importorskip("paho.mqtt", reason="needs the extra mqtt")
-    published: list[tuple[str, str, bool]] = []
-    listener = socket.create_server(("127.0.0.1", 0))
-    listener.settimeout(30)
-    thread = threading.Thread(target=serve, args=(listener, published))
-    thread.start()
-    yield listener.getsockname()[1], published
-    listener.close()
-    thread.join(30)
+class Broker:
+    """A broker that speaks just enough of MQTT 3.1.1 for a publisher.
 
+    Attributes:
+        port: Where it listens.
+        published: (topic, message, retained) in the order they came.
+    """
 
-def serve(listener: socket.socket, published: list[tuple[str, str, bool]]) -> None:
-    """Answer one client until it leaves."""
-    connection, _ = listener.accept()
-    with connection, connection.makefile("rb") as stream:
+    def __init__(self) -> None:
+        self.published: list[tuple[str, str, bool]] = []
+        self.accepts, self.came = threading.Event(), threading.Condition()
+        self.accepts.set()
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._connection: socket.socket | None = None
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels of what was published."""
+        return [json.loads(message)["label"] for _, message, _ in self.published]
+
+    def wait_for(self, label: str) -> None:
+        """Wait until the newest message has this label."""
+        with self.came:
+            assert self.came.wait_for(lambda: self.labels[-1:] == [label], 30), self.labels
+
+    def hang_up(self) -> None:
+        """End the connection as a broker does that is restarted."""
+        assert self._connection is not None
+        self._connection.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Stop listening."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        self._thread.join(30)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                self._connection, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._connection, self._connection.makefile("rb") as stream, contextlib.suppress(OSError):
+                self._answer(self._connection, stream)
+
+    def _answer(self, connection: socket.socket, stream: IO[bytes]) -> None:
         while head := stream.read(1):
-            length, shift = 0, 0
-            while True:
+            length, shift, byte = 0, 0, 0x80
+            while byte & 0x80:
                 byte = stream.read(1)[0]
                 length |= (byte & 0x7F) << shift
                 shift += 7
-                if byte < 0x80:
-                    break
             body = stream.read(length)
             if head[0] >> 4 == 1:  # CONNECT
+                self.accepts.wait(30)
                 connection.sendall(b"\x20\x02\x00\x00")
-            elif head[0] >> 4 == 3:  # PUBLISH, quality of service 1
+            elif head[0] >> 4 == 3:  # PUBLISH, quality of service 0
+                assert not head[0] & 0b110
                 end = 2 + int.from_bytes(body[:2], "big")
-                published.append((body[2:end].decode(), body[end + 2 :].decode(), bool(head[0] & 1)))
-                connection.sendall(b"\x40\x02" + body[end : end + 2])
+                with self.came:
+                    self.published.append((body[2:end].decode(), body[end:].decode(), bool(head[0] & 1)))
+                    self.came.notify_all()
             elif head[0] >> 4 == 14:  # DISCONNECT
                 return
 
 
-def test_changes_are_published_to_a_broker_and_retained(
-    broker: tuple[int, list[tuple[str, str, bool]]],
-) -> None:
+@pytest.fixture
+def broker() -> Iterator[Broker]:
+    """A broker of one's own."""
+    pytest.importorskip("paho.mqtt", reason="needs the extra mqtt")
+    broker = Broker()
+    yield broker
+    broker.close()
+
+
+def test_changes_are_published_to_a_broker_and_retained(broker: Broker) -> None:
     """Staying in view publishes nothing."""
-    port, published = broker
-    hook = Mqtt(f"mqtt://127.0.0.1:{port}/shed/camera")
+    hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed/camera")
     for label, changed in (("mug", True), ("mug", False), ("bowl", True)):
         hook.seen(sighting(label, changed))
     hook.close()
-    assert [(topic, json.loads(message)["label"], kept) for topic, message, kept in published] == [
-        ("shed/camera", "mug", True),
-        ("shed/camera", "bowl", True),
-    ]
+    broker.wait_for("bowl")
+    assert [(topic, kept) for topic, _, kept in broker.published] == [("shed/camera", True)] * 2
+    assert broker.labels == ["mug", "bowl"]
+
+
+def test_what_is_seen_while_the_broker_is_slow_to_answer_is_published_in_its_order(
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest comes last, or the broker would keep an old one for whoever joins."""
+    monkeypatch.setattr("device.hooks.SECONDS", 0.05)
+    broker.accepts.clear()
+    told: list[str] = []
+    failed = threading.Event()
+    hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed", tell=lambda text: (told.append(text), failed.set()))
+    hook.seen(sighting("mug"))
+    assert failed.wait(30)
+    assert "no connection" in told[0]
+    hook.seen(sighting("bowl"))
+    broker.accepts.set()
+    broker.wait_for("bowl")
+    hook.close()
+    assert broker.labels[-1] == "bowl"
+
+
+def test_the_newest_is_published_again_when_the_broker_comes_back(broker: Broker) -> None:
+    """A broker that was restarted may have kept nothing."""
+    hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed", tell=lambda text: None)
+    hook.seen(sighting("mug"))
+    broker.wait_for("mug")
+    with broker.came:
+        broker.hang_up()
+        assert broker.came.wait_for(lambda: broker.labels == ["mug", "mug"], 30), broker.labels
+    hook.close()
 
 
 def test_a_missing_mqtt_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
