@@ -115,7 +115,8 @@ def test_large_bodies_are_refused_unread(client: Client) -> None:
     """By the length they announce, or by what really comes when it is sent in chunks."""
     assert client.post("/api/undo", b"{}" + b" " * MAX_BODY).status == 413
     assert client.post("/api/undo", b"{}", Content_Length=str(10**12)).status == 413
-    assert client.post("/api/undo", b"{}", Content_Length="-1").status in (400, 413)
+    # nothing behind this head: the server hangs up at once, and bytes it did not read would reset its answer away
+    assert client.post("/api/undo", b"", Content_Length="-1").status in (400, 413)
     chunk = f"{MAX_BODY:x}\r\n".encode() + b" " * MAX_BODY + b"\r\n2\r\n{}\r\n0\r\n\r\n"
     answer = client.open(
         "/api/undo", "POST", chunk, Transfer_Encoding="chunked",
