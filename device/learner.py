@@ -6,6 +6,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -157,20 +158,16 @@ class Learner:
         with self._lock:
             return self.head.predict_one(code)
 
-    def scores(self, embedding: NDArray[np.float32]) -> tuple[dict[str, float], bool, float]:
-        """Judge an embedding [D]: probability of every label, whether it is like what was taught, and how unlike.
-
-        The last is the unknown score; `head.fit.threshold` is what it may reach.
-        """
+    def judge(self, embedding: NDArray[np.float32]) -> Prediction:
+        """Say what an embedding [D] is, with the probability of every label and not of the best few alone."""
         code = self._encoded(embedding)
         with self._lock:
             head = self.head
             prediction = head.predict_one(code)
             if len(prediction.scores) == len(head.labels):
-                return prediction.scores, prediction.known, prediction.unknown_score
+                return prediction
             row = head.probabilities(code[np.newaxis])[0]
-            scores = dict(zip(head.labels, row.tolist(), strict=True))
-            return scores, prediction.known, prediction.unknown_score
+            return replace(prediction, scores=dict(zip(head.labels, row.tolist(), strict=True)))
 
     def require_taught(self) -> None:
         """Raise `HeadError` with the next step unless something was taught, here or on the host."""

@@ -102,15 +102,15 @@ def watch(
         start = time.perf_counter()
         embedding = learner.embed_one(frame.image)
         middle = time.perf_counter()
-        scores, known, unknown_score = learner.scores(embedding)
-        averages, familiar = smoother.add(scores, known)
+        judged = learner.judge(embedding)
+        averages, familiar = smoother.add(judged.scores, judged.known)
         best, probability = max(averages.items(), key=lambda item: item[1])
         known = familiar and probability >= threshold
         label = best if known else UNKNOWN
         listed = sorted(averages.items(), key=lambda item: -item[1])[:best_few]
         done = time.perf_counter()
         yield Sighting(
-            frame.index, frame.time, frame.source, label, best, probability, known, familiar, unknown_score,
+            frame.index, frame.time, frame.source, label, best, probability, known, familiar, judged.unknown_score,
             dict(listed), frame.label, 1e3 * (middle - start), 1e3 * (done - middle), label != before,
         )  # fmt: skip
         before = label

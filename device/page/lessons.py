@@ -109,7 +109,7 @@ class Lessons:
     def release(self) -> None:
         """Judge the queue anew once a press has ended; it costs a solve, too much for each sample."""
         try:
-            self._doubts.review(lambda embedding: Verdict(*self._learner.scores(embedding)[:2]))
+            self._doubts.review(lambda embedding: Verdict.of(self._learner.judge(embedding)))
         except HeadError:  # nothing is taught any more
             self._doubts.clear()
         self._changed()

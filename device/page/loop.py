@@ -196,7 +196,7 @@ class Loop:
 
     def _judge(self, embedding: NDArray[np.float32]) -> Verdict | None:
         try:
-            return Verdict(*self._learner.scores(embedding)[:2])
+            return Verdict.of(self._learner.judge(embedding))
         except HeadError:  # nothing taught yet
             return None
 

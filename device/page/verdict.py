@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
+
+from ..heads import Prediction
 
 _DECIMALS = 4
 
@@ -23,6 +25,11 @@ class Verdict:
 
     scores: dict[str, float]
     known: bool
+
+    @classmethod
+    def of(cls, prediction: Prediction) -> Self:
+        """Take a prediction that has the scores of every label, as `Learner.judge` gives it."""
+        return cls(prediction.scores, prediction.known)
 
     @property
     def label(self) -> str:

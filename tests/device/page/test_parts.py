@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device.cameras import Frame
+from device.heads import Prediction
 from device.page.doubts import Doubts, doubt_of
 from device.page.latest import Closed, Latest
 from device.page.loop import Loop
@@ -168,11 +169,11 @@ class Slow:
         """Embed in no time."""
         return embedding(0)
 
-    def scores(self, _: object) -> tuple[dict[str, float], bool]:
+    def judge(self, _: object) -> Prediction:
         """Predict slowly."""
         self.now += 1.0
         self.judged += 1
-        return {"a": 1.0, "b": 0.0}, True
+        return Prediction("a", 1.0, True, {"a": 1.0, "b": 0.0})
 
 
 def test_slow_solves_do_not_keep_frames_from_being_taught(monkeypatch: pytest.MonkeyPatch) -> None:
