@@ -33,8 +33,8 @@ from typing import IO, Any
 import numpy as np
 
 from device.errors import StorageError
-from device.learner import Learner, identity_of
-from device.modelfile import ModelFile
+from device.learner.learner import Learner, identity_of
+from device.model.modelfile import ModelFile
 from device.store import Store
 
 from .machine import machine_info, percentiles, write_result

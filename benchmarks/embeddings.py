@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device.codes import Codes, apply_map, encode
-from device.embedder import Embedder
 from device.images import Image, list_photos, read_photo
-from device.modelfile import ModelFile
+from device.model.codes import Codes, apply_map, encode
+from device.model.embedder import Embedder
+from device.model.modelfile import ModelFile
 
 BACKBONE = "efficientnet-lite0"
 

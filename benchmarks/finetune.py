@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.machine import machine_info, warn_of_noise, write_result
-from device.codes import apply_map
 from device.images import read_photo
+from device.model.codes import apply_map
 from edgetl.backbones import load_backbone
 from edgetl.photos import find_photos
 from edgetl.training.head import Examples, balance, fit_head, probabilities

@@ -10,10 +10,10 @@ import numpy as np
 
 from converters.projection import learn_projection
 from device.arrays import pack_arrays
-from device.codes import Codes, encode
-from device.embedder import Embedder
 from device.heads import HEADS, create_head
-from device.modelfile import ModelFile
+from device.model.codes import Codes, encode
+from device.model.embedder import Embedder
+from device.model.modelfile import ModelFile
 
 from .embeddings import Dataset, model_file
 from .heads_protocols import Task

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.codes import Codes
 from device.heads.base import softmax
 from device.heads.discriminant import read_out
 from device.heads.exact import ExactHead
 from device.heads.nearest import directions, unit
+from device.model.codes import Codes
 
 from .heads_protocols import Task
 from .peers.ours import codes_of

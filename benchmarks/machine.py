@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from device import health
 from device.errors import RuntimeMissingError
-from device.runtime import load_runtime
-from device.timing import Timing, doubts, machine
+from device.model.runtime import load_runtime
+from device.system import health
+from device.system.timing import Timing, doubts, machine
 
 # distribution -> how it is called in the report
 _PACKAGES = {

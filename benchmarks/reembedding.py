@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.codes import Codes, encode
-from device.embedder import Embedder
 from device.heads import create_head
 from device.images import list_photos, read_photo, thumbnail
-from device.modelfile import ModelFile
+from device.model.codes import Codes, encode
+from device.model.embedder import Embedder
+from device.model.modelfile import ModelFile
 
 from .machine import machine_info, model_to_measure, write_result
 

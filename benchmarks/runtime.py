@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from device.embedder import Embedder
-from device.modelfile import ModelFile
-from device.runtime import load_runtime, open_interpreter
+from device.model.embedder import Embedder
+from device.model.modelfile import ModelFile
+from device.model.runtime import load_runtime, open_interpreter
 
 from .machine import end_judged, machine_info, model_to_measure, parser_of, percentiles, warn_of_noise
 

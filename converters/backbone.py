@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.images import Image
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 
 from .errors import ConversionError
 from .flatbuffer import chain, parse, serialise

@@ -15,14 +15,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device.codes import Codes, encode
 from device.files import atomic_output, refuse_existing, require_writable
 from device.images import Image
-from device.manifest import Manifest
-from device.memory import Memory, remember
-from device.modelfile import ModelFile, write_model_file
-from device.runtime import load_runtime, open_interpreter
-from device.taught import Taught
+from device.model.codes import Codes, encode
+from device.model.manifest import Manifest
+from device.model.memory import Memory, remember
+from device.model.modelfile import ModelFile, write_model_file
+from device.model.runtime import load_runtime, open_interpreter
+from device.model.taught import Taught
 
 from . import photos
 from .backbone import QUANTISATIONS, convert_backbone

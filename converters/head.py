@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.heads import Linear
-from device.personal import head_variables
+from device.learner.export import head_variables
 
 from .source import FloatHead
 from .tensorflow import convert_module, import_tensorflow
@@ -51,7 +51,7 @@ def convert_head(dimensions: int, capacity: int, embedding_map: str) -> bytes:
     Args:
         dimensions: D.
         capacity: C.
-        embedding_map: What is applied to embeddings first, see `device.codes`.
+        embedding_map: What is applied to embeddings first, see `device.model.codes`.
 
     Returns:
         A .tflite in float32. No input has rank 0: LiteRT on aarch64 crashes on those.
@@ -63,7 +63,7 @@ def convert_head(dimensions: int, capacity: int, embedding_map: str) -> bytes:
 
 
 def embedding_map_function(name: str) -> Any:
-    """Give `device.codes.apply_map` as TensorFlow ops on float32 [N, D]."""
+    """Give `device.model.codes.apply_map` as TensorFlow ops on float32 [N, D]."""
     tf = import_tensorflow()
 
     def unit(values: Any) -> Any:

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from device.errors import DelegateError, DeviceError, ModelFileError
-from device.modelfile import ModelFile
-from device.runtime import Runtime, load_runtime, open_interpreter, quiet_stderr
-from device.taught import Taught
+from device.model.modelfile import ModelFile
+from device.model.runtime import Runtime, load_runtime, open_interpreter, quiet_stderr
+from device.model.taught import Taught
 
 from .errors import ConversionError
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from device.codes import Codes
 from device.heads import create_head
+from device.model.codes import Codes
 
 from .source import FloatHead
 

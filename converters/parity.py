@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.codes import apply_map
 from device.images import Image
-from device.preprocess import Preprocessing
+from device.model.codes import apply_map
+from device.model.preprocess import Preprocessing
 
 from .errors import ConversionError
 from .source import FloatHead, TrainedModel

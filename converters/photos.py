@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from device.images import Image, read_photo
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 
 from .errors import ConversionError
 

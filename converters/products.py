@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.codes import apply_map
+from device.model.codes import apply_map
 
 from .errors import ConversionError
 from .head import embedding_map_function

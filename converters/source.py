@@ -17,7 +17,7 @@ from device.arrays import ArraysError, pack_arrays, unpack_arrays
 from device.errors import LabelError, ModelFileError
 from device.files import atomic_output, refuse_existing, storage_error
 from device.labels import check_labels
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 
 from .errors import ConversionError
 
@@ -37,7 +37,7 @@ class TrainedModel:
         backbone_name: Such as ``efficientnet-lite0``.
         preprocessing: How photos become the backbone's input.
         labels: Sorted; empty for a generic backbone.
-        head: W float32 [D, C] and b float32 [C] on mapped embeddings (`device.codes.apply_map`), columns
+        head: W float32 [D, C] and b float32 [C] on mapped embeddings (`device.model.codes.apply_map`), columns
             in the order of `labels`; or None.
         photos: Training photos with their labels, for calibration and the memory.
         info: Metrics, seed, epochs, versions: anything that JSON can hold.

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.codes import apply_map
 from device.errors import DeviceError
 from device.images import Image
-from device.modelfile import ModelFile
-from device.runtime import open_interpreter, quiet_stderr
+from device.model.codes import apply_map
+from device.model.modelfile import ModelFile
+from device.model.runtime import open_interpreter, quiet_stderr
 
 from .errors import ConversionError
 from .head import MOMENTUM, HeadWeights

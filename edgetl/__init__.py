@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from device.cameras import Frame, open_camera
     from device.heads import Prediction
     from device.learner import Learner
-    from device.reembedding import reembed
+    from device.learner.reembedding import reembed
     from edgetl.training import finetune
 
 __version__ = "0.1.0"
@@ -26,7 +26,7 @@ _HOMES = {
     "Prediction": "device.heads",
     "finetune": "edgetl.training",
     "open_camera": "device.cameras",
-    "reembed": "device.reembedding",
+    "reembed": "device.learner.reembedding",
 }
 
 

@@ -185,7 +185,7 @@ def _say_trained(
     folder: Path, photos: Sequence[Photo], progress: Callable[[int, int], None] | None
 ) -> tuple[list[str], list[str], list[str]]:
     from converters.source import TrainedModel
-    from device.codes import apply_map
+    from device.model.codes import apply_map
 
     model = TrainedModel.load(folder)
     if model.head is None:

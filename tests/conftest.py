@@ -53,7 +53,7 @@ def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     from gpiozero import Device
     from gpiozero.pins.mock import MockFactory
 
-    monkeypatch.setattr("device.gpio.BOUNCE_SECONDS", None)
+    monkeypatch.setattr("device.live.gpio.BOUNCE_SECONDS", None)
     factory = MockFactory()
     monkeypatch.setattr(Device, "pin_factory", factory)
     yield factory

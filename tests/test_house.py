@@ -21,6 +21,16 @@ MAY_IMPORT = {  # package -> which of ours it may import beside itself
     "converters": {"device"},
     "edgetl": {"device", "converters"},
 }
+ROOMS = {  # room of `device` -> the rooms it may import; modules in the root are the ground, which imports no room
+    "model": {"ground"},
+    "store": {"ground"},
+    "cameras": {"ground"},
+    "heads": {"ground", "model"},
+    "learner": {"ground", "model", "store", "heads"},
+    "live": {"ground", "model", "store", "cameras", "heads", "learner"},
+    "system": {"ground", "model", "cameras", "heads"},
+    "page": {"ground", "model", "store", "cameras", "heads", "learner", "live"},
+}
 OURS = {*MAY_IMPORT, "benchmarks", "tests"}
 # what a command's module may cost at import: click, our own light modules and the standard library
 START_UP_BLOCKED = {
@@ -74,6 +84,39 @@ def test_imports_run_one_way(package: str) -> None:
         str(path.relative_to(REPOSITORY)): bad
         for path in modules(package)
         if (bad := imports(path) & forbidden)
+    }
+    assert wrong == {}
+
+
+def rooms_imported(path: Path) -> set[str]:
+    """Return the rooms of `device` that a module of `device` imports, its own left out."""
+    parts = path.relative_to(REPOSITORY).parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            target = [*parts[: len(parts) - node.level], *(node.module or "").split(".")]
+            found.add(target[1] if target[1] in ROOMS else "ground")
+    return found - {room_of(path)}
+
+
+def room_of(path: Path) -> str:
+    """Return the room of `device` that holds a module; modules in its root are the ground."""
+    parts = path.relative_to(REPOSITORY / "device").parts
+    return parts[0] if len(parts) > 1 else "ground"
+
+
+def test_every_folder_of_device_is_a_room() -> None:
+    """A new room has to take its place in the order of imports."""
+    assert {room_of(path) for path in modules("device")} == {"ground", *ROOMS}
+
+
+@pytest.mark.parametrize("room", ["ground", *ROOMS])
+def test_the_rooms_of_device_import_one_way(room: str) -> None:
+    """Lower rooms never import higher ones, so that each can be read and tested without what stands above it."""
+    wrong = {
+        str(path.relative_to(REPOSITORY)): bad
+        for path in modules("device")
+        if room_of(path) == room and (bad := rooms_imported(path) - ROOMS.get(room, set()))
     }
     assert wrong == {}
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 
 DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.tflite"

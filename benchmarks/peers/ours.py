@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from device.codes import Codes, encode
 from device.heads import Head, create_head
+from device.model.codes import Codes, encode
 
 from . import Features, Owners
 

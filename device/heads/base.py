@@ -1,6 +1,6 @@
 """What every head offers: learn, forget, predict, merge; and what it gives: labels with probabilities.
 
-Heads see int16 codes (`device.codes`), never images. Predicting changes nothing that is saved; the solve
+Heads see int16 codes (`device.model.codes`), never images. Predicting changes nothing that is saved; the solve
 it may need is done once and kept until something is learned.
 """
 
@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import Codes, decode
 from ..errors import EmbeddingError, HeadError, LabelError
 from ..labels import check_label
+from ..model.codes import Codes, decode
 
 Floats = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -95,7 +95,7 @@ def check_codes(codes: Codes, dimensions: int) -> Codes:
     """
     codes = np.asarray(codes)
     if codes.dtype != np.int16:
-        raise EmbeddingError(f"heads take int16 codes as device.codes.encode gives them, got {codes.dtype}")
+        raise EmbeddingError(f"heads take int16 codes as device.model.codes.encode gives them, got {codes.dtype}")
     if codes.ndim != 2 or codes.shape[1] != dimensions:
         raise EmbeddingError(f"codes must have shape [N, {dimensions}], got {codes.shape}")
     return codes
@@ -106,7 +106,7 @@ class Head(ABC):
 
     Example:
         >>> import numpy as np
-        >>> from device.codes import encode
+        >>> from device.model.codes import encode
         >>> from device.heads import create_head
         >>> head = create_head("exact", dimensions=2)
         >>> head.learn_many(encode([[1.0, 0.1], [0.9, 0.2], [0.1, 1.0], [0.2, 0.9]]), ["a", "a", "b", "b"])

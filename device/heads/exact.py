@@ -13,8 +13,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import Codes
 from ..errors import LabelError
+from ..model.codes import Codes
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .calibration import fit_sharpness
 from .discriminant import inverse_gap, read_out, spread, without
@@ -41,7 +41,7 @@ class ExactHead(Head):
 
     Example:
         >>> import numpy as np
-        >>> from device.codes import encode
+        >>> from device.model.codes import encode
         >>> head = ExactHead(2)
         >>> head.learn_one(encode([1.0, 0.0]), "east")
         >>> head.learn_one(encode([0.0, 1.0]), "north")

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..codes import Codes
 from ..errors import DeviceError, HeadError, LabelError
+from ..model.codes import Codes
 from .base import FALSE_REJECTION, Fit, Floats, Head, State, check_codes
 from .calibration import fit_sharpness
 from .nearest import conformal_threshold, unit
@@ -34,7 +34,7 @@ class KnnHead(Head):
         false_rejection: Share of what was taught that may be called unknown.
 
     Example:
-        >>> from device.codes import encode
+        >>> from device.model.codes import encode
         >>> head = KnnHead(2)
         >>> head.learn_many(encode([[1.0, 0.1], [0.1, 1.0], [0.2, 1.0]]), ["a", "b", "b"])
         >>> head.predict_one(encode([0.0, 1.0])).label

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..codes import SCALE
+from ..model.codes import SCALE
 from .base import Floats, Linear
 from .exact import ExactHead
 from .ridge import Solution, solve
@@ -31,7 +31,7 @@ class LdaHead(ExactHead):
         false_rejection: Share of what was taught that may be called unknown.
 
     Example:
-        >>> from device.codes import encode
+        >>> from device.model.codes import encode
         >>> head = LdaHead(2)
         >>> head.learn_many(encode([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0]]), ["a", "a", "b"])
         >>> head.predict_one(encode([0.0, 1.0])).label

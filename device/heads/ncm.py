@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..codes import SCALE, Codes, decode
 from ..errors import DeviceError, HeadError, LabelError
+from ..model.codes import SCALE, Codes, decode
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .integers import pack_integers, unpack_integers
 from .nearest import directions, nearest_mean
@@ -37,7 +37,7 @@ class NcmHead(Head):
         false_rejection: Share of what was taught that may be called unknown.
 
     Example:
-        >>> from device.codes import encode
+        >>> from device.model.codes import encode
         >>> head = NcmHead(2)
         >>> head.learn_many(encode([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0]]), ["a", "a", "b"])
         >>> head.predict_one(encode([0.0, 1.0])).label

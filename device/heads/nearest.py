@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..codes import Codes, decode
+from ..model.codes import Codes, decode
 from .base import Floats
 
 

@@ -12,7 +12,7 @@ import itertools
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import Codes
+from ..model.codes import Codes
 from .base import Floats
 
 EXACT = 2**24

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..codes import Codes
+from ..model.codes import Codes
 from .base import State
 from .sketch import Sketch, content_keys
 

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import Codes
 from ..errors import LabelError
+from ..model.codes import Codes
 from .base import ONE_LABEL, Floats, Head, check_codes, softmax
 from .calibration import expected_calibration_error
 from .folds import balanced

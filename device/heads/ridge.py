@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import SCALE, Codes
+from ..model.codes import SCALE, Codes
 from .base import Floats
 from .products import inner
 from .statistics import Panel, Statistics

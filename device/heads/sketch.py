@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import Codes
+from ..model.codes import Codes
 from .base import State
 from .integers import pack_rows, unpack_rows
 

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..codes import Codes, representative
 from ..errors import DeviceError, HeadError, LabelError
+from ..model.codes import Codes, representative
 from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
 from .nearest import mean_directions, nearest_mean
 from .replay import Replay
@@ -37,7 +37,7 @@ class SoftmaxHead(Head):
     Args:
         dimensions: D.
         trainer: What takes the steps; default NumPy.
-        embedding_map: The model file's map, see `device.codes`.
+        embedding_map: The model file's map, see `device.model.codes`.
         learning_rate: Of each step.
         steps: Steps for each batch of new samples.
         room: Samples kept a label for replay.
@@ -45,7 +45,7 @@ class SoftmaxHead(Head):
         false_rejection: Share of what was taught that may be called unknown.
 
     Example:
-        >>> from device.codes import encode
+        >>> from device.model.codes import encode
         >>> head = SoftmaxHead(2)
         >>> head.learn_many(encode([[1.0, 0.1], [1.0, 0.2], [0.1, 1.0]]), ["a", "a", "b"])
         >>> head.predict_one(encode([0.0, 1.0])).label

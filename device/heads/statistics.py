@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..codes import Codes
 from ..errors import DeviceError, HeadError
+from ..model.codes import Codes
 from .base import Floats, State
 from .integers import pack_integers, pack_symmetric, unpack_integers, unpack_symmetric
 from .products import inner, second_moment

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import apply_map
 from ..errors import HeadError
+from ..model.codes import apply_map
 from .base import Floats, softmax
 
 MOMENTUM = 0.9  # as in the model file's signature
@@ -59,7 +59,7 @@ class NumpyTrainer:
     Args:
         dimensions: D.
         capacity: C.
-        embedding_map: What is applied to embeddings first, see `device.codes`.
+        embedding_map: What is applied to embeddings first, see `device.model.codes`.
     """
 
     def __init__(self, dimensions: int, capacity: int = 32, embedding_map: str = "signed_sqrt_l2") -> None:
@@ -103,7 +103,7 @@ class SignatureTrainer:
     """The step through the signatures of a model file.
 
     Args:
-        interpreter: Of a model file, as `device.runtime.open_interpreter` gives it.
+        interpreter: Of a model file, as `device.model.runtime.open_interpreter` gives it.
     """
 
     def __init__(self, interpreter: Any) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import Codes
+from ..model.codes import Codes
 from .base import Floats
 from .nearest import unit
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from ..codes import apply_map
+from ..model.codes import apply_map
 from .verdict import Verdict
 
 _MINIMUM = 0.5  # of doubt; below it a frame is not worth anyone's time

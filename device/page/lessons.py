@@ -12,7 +12,7 @@ from typing import Any
 from ..errors import HeadError, LabelError, SampleNotFoundError
 from ..images import read_photo
 from ..labels import check_label
-from ..learner import Learner
+from ..learner.learner import Learner
 from ..store import Entry
 from .doubts import Doubts
 from .loop import Loop, Moment

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from ..cameras import Camera, EndOfSource, Frame
 from ..errors import CameraError, DeviceError, HeadError
 from ..images import Image, encode_jpeg
-from ..learner import Learner
-from ..watching import Smoother
+from ..learner.learner import Learner
+from ..live.watching import Smoother
 from .doubts import Doubts
 from .latest import Latest
 from .verdict import Verdict

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..cameras import Camera
 from ..errors import DeviceError, SampleNotFoundError
-from ..learner import Learner
+from ..learner.learner import Learner
 from .doubts import Doubts
 from .latest import Latest
 from .lessons import Lessons

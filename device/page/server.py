@@ -18,7 +18,7 @@ import uvicorn
 
 from ..cameras import Camera
 from ..errors import DeviceError
-from ..learner import Learner
+from ..learner.learner import Learner
 from .api import build
 from .connections import Connection
 from .guard import Guard

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..errors import StateError
 
-CODE_TYPE = np.dtype("<i2")  # int16 codes of device/codes.py, little-endian on every board
+CODE_TYPE = np.dtype("<i2")  # int16 codes of device/model/codes.py, little-endian on every board
 MAX_DIMENSIONS = 65_536
 
 Value = int | float | str | bytes | None
@@ -28,7 +28,7 @@ class ModelIdentity:
     Attributes:
         sha256: Checksum of the model file.
         dimensions: Length D of an embedding.
-        embedding_map: Name of the map in `device/codes.py`.
+        embedding_map: Name of the map in `device/model/codes.py`.
         backbone: Name of the backbone, for messages.
         name: File name of the model, for messages.
     """

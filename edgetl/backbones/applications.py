@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 
 from ..errors import BackboneError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 
 from ..errors import BackboneError, MissingExtraError
 from . import efficientnet_lite
@@ -99,7 +99,7 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
     Args:
         name: A key of `BACKBONES`, or ``keras:NAME`` or ``keras:NAME=FILE`` for a network of
             `keras.applications`, see `load_application`.
-        resize: How frames are cut, one of `device.preprocess.RESIZE_MODES`.
+        resize: How frames are cut, one of `device.model.preprocess.RESIZE_MODES`.
 
     Returns:
         The keras.Model, float32 [N, H, W, 3] normalised -> embedding float32 [N, D], and how photos

@@ -10,7 +10,7 @@ import click
 from .options import emit, head_option, json_option, model_argument, threads_option
 
 if TYPE_CHECKING:
-    from device.timing import Bench
+    from device.system.timing import Bench
 
 
 @click.command()
@@ -55,7 +55,7 @@ def command(
     """
     if labels > samples:
         raise click.UsageError(f"--labels {labels} needs at least as many --samples, got {samples}")
-    from device.timing import bench, doubts
+    from device.system.timing import bench, doubts
 
     result = bench(
         model,

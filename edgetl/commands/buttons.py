@@ -12,7 +12,7 @@ from .options import camera_options, json_option
 from .session import learner_options, open_learner, open_source, plural, say
 
 if TYPE_CHECKING:
-    from device.gpio import Moment
+    from device.live.gpio import Moment
 
 
 @click.command()
@@ -52,7 +52,7 @@ def command(
     Example:
       edgetl buttons mugs.tflite --teach mug=17 --teach cup=27 --undo 22 --led mug=5 --led cup=6 --led unknown=13
     """
-    from device.gpio import Panel, Wiring, teach_by_buttons, wiring_text
+    from device.live.gpio import Panel, Wiring, teach_by_buttons, wiring_text
 
     if not teach and undo is None and not leds:
         raise click.UsageError(

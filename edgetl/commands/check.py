@@ -10,7 +10,7 @@ import click
 from .options import emit, json_option, state_path, threads_option
 
 if TYPE_CHECKING:
-    from device.checks import Check
+    from device.system.checks import Check
 
 _COLOURS = {"good": "green", "note": "cyan", "warning": "yellow", "failed": "red"}
 
@@ -43,7 +43,7 @@ def command(
       edgetl check
       edgetl check mugs.tflite --camera 0
     """
-    from device.checks import Subject, self_test
+    from device.system.checks import Subject, self_test
 
     if model and not state:
         state = state_path(model, None)

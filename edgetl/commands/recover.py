@@ -31,8 +31,8 @@ def command(state: Path, out: Path, model: Path | None, force: bool, as_json: bo
     Example:
       edgetl recover mugs.db --out mugs-recovered.db
     """
-    from device.learner import identity_of
-    from device.modelfile import ModelFile
+    from device.learner.learner import identity_of
+    from device.model.modelfile import ModelFile
     from device.store.recovery import recover
 
     identity = identity_of(ModelFile.open(model)) if model else None

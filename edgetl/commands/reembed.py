@@ -13,7 +13,7 @@ from .progress import stages
 from .session import counted, plural
 
 if TYPE_CHECKING:
-    from device.reembedding import Reembedding
+    from device.learner.reembedding import Reembedding
 
 
 @click.command()
@@ -40,7 +40,7 @@ def command(model: Path, old: Path, as_json: bool, **options: Any) -> None:
       edgetl reembed better.tflite mugs.db --state better.db
       edgetl reembed better.tflite mugs.db --photos photos
     """
-    from device.reembedding import reembed
+    from device.learner.reembedding import reembed
 
     with stages(lines=False, transient=True) as progress:
         found = reembed(

@@ -15,9 +15,9 @@ from .session import calm_blas, learner_options, open_learner, open_source, plur
 
 if TYPE_CHECKING:
     from device.heads.drift import Drift
-    from device.hooks import Hook
     from device.learner import Learner
-    from device.watching import Sighting
+    from device.live.hooks import Hook
+    from device.live.watching import Sighting
 
 DRIFT = (
     "Most of the last frames are unlike anything that was taught: has the light changed, the camera moved, its lens"
@@ -72,8 +72,8 @@ def command(as_json: bool, **options: Any) -> None:
     """
     calm_blas()
     from device.heads.drift import ENOUGH, Drift
-    from device.status import keep_drift
-    from device.watching import watch
+    from device.learner.status import keep_drift
+    from device.live.watching import watch
 
     with ExitStack() as stack:
         display = stack.enter_context(Display(as_json))
@@ -151,7 +151,7 @@ class Summary:
 def _hooks(stack: ExitStack, options: dict[str, Any], tell: Callable[[str], None]) -> list[Hook]:
     if not any(options[name] for name in ("hooks", "webhook", "mqtt")):
         return []
-    from device.hooks import CommandHook, Mqtt, Webhook
+    from device.live.hooks import CommandHook, Mqtt, Webhook
 
     hooks: list[Hook] = [
         CommandHook(label, line, shell=options["shell"], every=options["on_every"], tell=tell)
@@ -165,7 +165,7 @@ def _hooks(stack: ExitStack, options: dict[str, Any], tell: Callable[[str], None
 
 
 def _doubt_hooks(learner: Learner, options: dict[str, Any], tell: Callable[[str], None]) -> None:
-    from device.watching import UNKNOWN
+    from device.live.watching import UNKNOWN
 
     for label, _ in options["hooks"]:
         if label not in (*learner.labels, UNKNOWN, "*"):

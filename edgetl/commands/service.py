@@ -14,7 +14,7 @@ import click
 from .options import emit, force_option, json_option
 
 if TYPE_CHECKING:
-    from device.service import Service
+    from device.system.service import Service
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 LASTING = ("run", "serve", "buttons")  # the commands that go on until they are stopped
@@ -75,7 +75,7 @@ def install(
       sudo edgetl service install -- run mugs.tflite --camera 0 --on mug ./ring.sh
       edgetl service install --user --name page -- serve mugs.tflite
     """
-    from device import service
+    from device.system import service
 
     unit = _service(words, run_as, name, of_user)
     path = service.install(unit, force=force, start=not no_start)
@@ -93,7 +93,7 @@ def uninstall(name: str, of_user: bool, as_json: bool) -> None:
     Example:
       sudo edgetl service uninstall --name edgetl
     """
-    from device import service
+    from device.system import service
 
     path = service.uninstall(name, of_user=of_user)
     emit({"removed": str(path)}, as_json, f"Stopped, and removed {path}.")
@@ -111,7 +111,7 @@ def show(words: tuple[str, ...], run_as: str | None, name: str, of_user: bool, a
       edgetl service show
       edgetl service show -- run mugs.tflite --camera 0 > edgetl.service
     """
-    from device import service
+    from device.system import service
 
     if words:
         unit = _service(words, run_as, name, of_user)
@@ -122,7 +122,7 @@ def show(words: tuple[str, ...], run_as: str | None, name: str, of_user: bool, a
 
 
 def _service(words: tuple[str, ...], run_as: str | None, name: str, of_user: bool) -> Service:
-    from device.service import Service
+    from device.system.service import Service
 
     if run_as and of_user:
         raise click.UsageError("--run-as and --user exclude each other: a unit of your own runs as you")

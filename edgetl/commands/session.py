@@ -43,7 +43,7 @@ def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_o
     """
     calm_blas()
     from device.learner import Learner
-    from device.modelfile import ModelFile
+    from device.model.modelfile import ModelFile
 
     model, state = ModelFile.open(options["model"]), state_path(options["model"], options["state"])
     if must_exist and not state.exists():

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from device.heads.report import Report
-    from device.status import Status
+    from device.learner.status import Status
     from device.store import Sample
 
 MATRIX_UP_TO = 12  # labels; a wider confusion matrix fits no terminal, the confused pairs tell the gist

@@ -26,7 +26,7 @@ from .session import (
 
 if TYPE_CHECKING:
     from device.learner import Learner
-    from device.teaching import Lesson
+    from device.live.teaching import Lesson
 
 FIGURES_UP_TO = 2_000  # samples; beyond, the estimate for the version's note would keep the user waiting
 
@@ -68,7 +68,7 @@ def command(label: str | None, as_json: bool, **options: Any) -> None:
         raise click.UsageError(
             "give one of: a LABEL, --photos FOLDER (with or without a LABEL), or --keys A,B"
         )
-    from device.teaching import Lesson
+    from device.live.teaching import Lesson
 
     lesson = Lesson()
     with open_learner(options) as learner:
@@ -96,7 +96,7 @@ def _teach(learner: Learner, label: str | None, options: dict[str, Any], lesson:
 
 def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson) -> None:
     from device.labels import check_label
-    from device.teaching import teach_burst
+    from device.live.teaching import teach_burst
 
     check_label(label)  # before the countdown, not after it
     with open_source(options) as camera:
@@ -114,7 +114,7 @@ def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson
 
 
 def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson: Lesson) -> None:
-    from device.teaching import teach_photos
+    from device.live.teaching import teach_photos
 
     options = {**options, "camera": str(options["photos"])}
     with open_source(options) as camera, stages(lines=False, transient=True) as progress:
@@ -138,7 +138,7 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
 
 def _keys(learner: Learner, options: dict[str, Any], lesson: Lesson) -> None:
     from device.labels import check_labels
-    from device.teaching import teach_keys
+    from device.live.teaching import teach_keys
 
     from .keyboard import Keyboard
 

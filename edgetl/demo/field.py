@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device import health
 from device.cameras import Frame, open_camera
-from device.codes import Codes, encode
 from device.errors import DeviceError
 from device.files import atomic_output
 from device.heads import Head, Prediction
 from device.learner import Learner
+from device.model.codes import Codes, encode
+from device.system import health
 
 from ..errors import EdgetlError, TrainingError
 from .data import ANSWERS, Layout

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from device.files import atomic_output
-from device.runtime import load_runtime
+from device.model.runtime import load_runtime
 
 from ..errors import TrainingError
 from . import host

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.images import Image
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 
 from .settings import Augmentation
 

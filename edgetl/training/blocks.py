@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.codes import apply_map
+from device.model.codes import apply_map
 
 from ..evaluate import judge
 from .features import Features
@@ -224,7 +224,7 @@ def _make_step(owner: BlockTraining) -> Callable[..., Any]:
 
 
 def _map(embedding: Any) -> Any:
-    """Give `device.codes.apply_map` with a slope that has an end: l2(sign(e) sqrt(|e|))."""
+    """Give `device.model.codes.apply_map` with a slope that has an end: l2(sign(e) sqrt(|e|))."""
     import tensorflow as tf
 
     root = tf.sqrt(tf.abs(embedding) + _ROOT_EPSILON) - _ROOT_EPSILON**0.5

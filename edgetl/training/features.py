@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from device.errors import PhotoError
 from device.files import atomic_output, storage_error
 from device.images import Image, read_photo
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 
 from ..errors import PhotosError
 from ..photos import TRAINING, Photo, name_some

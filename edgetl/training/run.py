@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.source import FloatHead, TrainedModel
-from device.codes import apply_map
-from device.preprocess import Preprocessing
+from device.model.codes import apply_map
+from device.model.preprocess import Preprocessing
 
 from .. import __version__
 from ..backbones import load_backbone

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from device.preprocess import RESIZE_MODES
+from device.model.preprocess import RESIZE_MODES
 
 from ..errors import TrainingError
 

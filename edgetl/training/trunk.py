@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.preprocess import Preprocessing
-from device.runtime import open_interpreter
+from device.model.preprocess import Preprocessing
+from device.model.runtime import open_interpreter
 
 from ..errors import TrainingError
 

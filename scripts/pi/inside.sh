@@ -23,7 +23,7 @@ else
     install --no-deps "$films"/*.whl
     printf '%s\n' "$dependencies" > "/opt/$name/.dependencies"
 fi
-"$python" -c 'import platform, device.runtime as r; print(r.load_runtime(), "on", platform.machine(), "Python", platform.python_version())'
+"$python" -c 'import platform, device.model.runtime as r; print(r.load_runtime(), "on", platform.machine(), "Python", platform.python_version())'
 
 # LiteRT's integer arithmetic is the same everywhere; tflite-runtime rounds in its own way
 cd /tmp

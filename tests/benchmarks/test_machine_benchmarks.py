@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks import reembedding, runtime, size, soak, startup
 from benchmarks.machine import machine_info, percentiles, warn_of_noise, write_result
-from device.codes import encode
+from device.model.codes import encode
 from tests.tiny import TINY
 
 

@@ -15,15 +15,15 @@ import pytest
 from converters import ConversionError, TrainedModel, backbone, conversion, convert
 from converters.flatbuffer import count_ops, parse
 from converters.parity import source_embeddings
-from device.codes import apply_map, encode
-from device.embedder import Embedder
 from device.errors import PhotoError, StorageError
 from device.heads import create_head
 from device.images import read_photo
-from device.modelfile import ModelFile
-from device.preprocess import Preprocessing
-from device.runtime import open_interpreter
-from device.taught import Taught
+from device.model.codes import apply_map, encode
+from device.model.embedder import Embedder
+from device.model.modelfile import ModelFile
+from device.model.preprocess import Preprocessing
+from device.model.runtime import open_interpreter
+from device.model.taught import Taught
 from tests import tiny
 
 TOLERANCE = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.05}  # of the largest number
@@ -148,7 +148,7 @@ def test_without_memory_the_trained_head_is_taken(source: Any, tmp_path: Path) -
 
 def test_many_photos_are_remembered_as_sums() -> None:
     """Whichever is smaller; the sums are exact."""
-    from device.memory import remember
+    from device.model.memory import remember
 
     codes = np.random.default_rng(0).integers(-4096, 4097, (900, 16)).astype(np.int16)
     memory = remember(codes, ["a", "b", "c"] * 300)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from converters.errors import ConversionError
 from converters.flatbuffer import chain, count_ops, join, keep_apart, parse, schema, serialise
-from device.modelfile import ModelFile
-from device.runtime import open_interpreter
+from device.model.modelfile import ModelFile
+from device.model.runtime import open_interpreter
 from tests.tiny import TINY, TINY_TAUGHT
 
 PART = ModelFile.open(TINY).model_part()

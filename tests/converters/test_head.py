@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from converters.head import MOMENTUM, VARIABLES, convert_head, initial_weights
-from device.codes import MAPS, apply_map
-from device.runtime import open_interpreter
+from device.model.codes import MAPS, apply_map
+from device.model.runtime import open_interpreter
 
 D, C, N = 12, 5, 16
 RATE = np.full(1, 0.5, np.float32)
@@ -95,7 +95,7 @@ def test_gradients_are_those_of_finite_differences(head: tuple[bytes, str], batc
 
 
 def test_classify_applies_the_map_of_the_codes(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
-    """Logits are phi(e) W + b with the phi of device.codes, probabilities their softmax."""
+    """Logits are phi(e) W + b with the phi of device.model.codes, probabilities their softmax."""
     model, map_name = head
     interpreter, weights = open_interpreter(model), random_weights(4)
     interpreter.get_signature_runner("set_weights")(**weights)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from converters.flatbuffer import parse, serialise
 from converters.infer import add_infer
-from device.modelfile import ModelFile
-from device.runtime import open_interpreter
+from device.model.modelfile import ModelFile
+from device.model.runtime import open_interpreter
 from tests.tiny import TINY, TINY_INFER, TINY_TAUGHT
 
 

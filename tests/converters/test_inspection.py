@@ -10,7 +10,7 @@ import pytest
 from converters.errors import ConversionError
 from converters.inspection import inspect
 from device.errors import ModelFileError
-from device.modelfile import ModelFile
+from device.model.modelfile import ModelFile
 from tests.tiny import TINY, TINY_TAUGHT
 
 

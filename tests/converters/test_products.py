@@ -11,11 +11,11 @@ import pytest
 
 from converters import ConversionError, TrainedModel, convert
 from converters.products import WIDEST, Products, products_of
-from device.codes import apply_map
-from device.embedder import Embedder
 from device.learner import Learner
-from device.modelfile import ModelFile
-from device.preprocess import Preprocessing
+from device.model.codes import apply_map
+from device.model.embedder import Embedder
+from device.model.modelfile import ModelFile
+from device.model.preprocess import Preprocessing
 from tests import tiny
 
 

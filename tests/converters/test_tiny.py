@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from device.embedder import Embedder
-from device.modelfile import ModelFile
-from device.taught import Taught
+from device.model.embedder import Embedder
+from device.model.modelfile import ModelFile
+from device.model.taught import Taught
 from tests import tiny
 from tests.make_tiny_model import make
 

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from device.errors import PeripheralError
-from device.gpio import Panel
+from device.live.gpio import Panel
 from edgetl.commands.buttons import command
 from tests.tiny import TINY
 

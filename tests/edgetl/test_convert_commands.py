@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from device.modelfile import ModelFile
+from device.model.modelfile import ModelFile
 from edgetl.cli import main
 from tests import tiny
 

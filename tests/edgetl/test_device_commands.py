@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from device import service
+from device.system import service
 from edgetl.cli import main
 from tests.tiny import TINY
 

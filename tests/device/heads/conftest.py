@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from device.codes import Codes, encode
 from device.heads import Head, create_head
+from device.model.codes import Codes, encode
 
 D = 24
 

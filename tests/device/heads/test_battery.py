@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from device.arrays import pack_arrays, unpack_arrays
-from device.codes import Codes, decode, encode
 from device.errors import EmbeddingError, HeadError, LabelError
 from device.heads import HEADS, Head, create_head, head_class
 from device.heads.report import self_report
+from device.model.codes import Codes, decode, encode
 
 from .conftest import D, samples, taught
 

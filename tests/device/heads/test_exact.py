@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from device.codes import encode
 from device.errors import HeadError, LabelError
 from device.heads import create_head
 from device.heads.exact import ExactHead
 from device.heads.integers import pack_integers, unpack_integers
 from device.heads.sketch import HELD
 from device.heads.statistics import Statistics
+from device.model.codes import encode
 
 from .conftest import D, samples, taught
 

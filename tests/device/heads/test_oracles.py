@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device.codes import decode
 from device.heads.discriminant import inverse_gap, read_out
 from device.heads.exact import ExactHead
 from device.heads.lda import LdaHead, within_scatter
 from device.heads.ncm import NcmHead
+from device.model.codes import decode
 
 from .conftest import D, samples, taught
 

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.codes import encode
 from device.heads.exact import ExactHead
 from device.heads.integers import pack_integers, pack_rows, pack_symmetric, unpack_rows, unpack_symmetric
 from device.heads.products import EXACT, inner, second_moment
 from device.heads.statistics import MAX_SAMPLES
 from device.heads.triangular import BLOCK, Factor
+from device.model.codes import encode
 
 from .conftest import D, samples
 

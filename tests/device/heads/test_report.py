@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 
-from device.codes import encode
 from device.errors import HeadError, LabelError
 from device.heads import HEADS, create_head
 from device.heads.drift import Drift
 from device.heads.folds import balanced, stacked
 from device.heads.report import near_duplicates, self_report, wilson
+from device.model.codes import encode
 
 from .conftest import D, samples, taught
 

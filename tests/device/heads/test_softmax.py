@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device.codes import apply_map
 from device.errors import HeadError, LabelError
 from device.heads.replay import Replay
 from device.heads.softmax import SoftmaxHead
 from device.heads.trainer import MASKED, NumpyTrainer, SignatureTrainer, Weights, empty_weights
+from device.model.codes import apply_map
 
 from .conftest import D, samples, taught
 

@@ -14,7 +14,7 @@ import pytest
 from device.cameras.fake import draw
 from device.errors import StorageError
 from device.images import encode_jpeg
-from device.status import Status
+from device.learner.status import Status
 
 from ..cameras.servers import MjpegServer
 from .conftest import PATIENCE, Client, Scene, Serve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device.preprocess import Preprocessing
+from device.model.preprocess import Preprocessing
 from edgetl.training.augment import vary
 from edgetl.training.head import Examples, _gradient, balance, fit_head, probabilities, softmax
 from edgetl.training.settings import Augmentation

@@ -1,0 +1,182 @@
+"""The head that follows from the model's memory and the journal, kept up with both."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from ..arrays import ArraysError, pack_arrays, unpack_arrays
+from ..errors import HeadError, SampleNotFoundError, StateError
+from ..heads import Head
+from ..model.taught import Taught, TaughtStatistics, pack_taught
+from ..store import Entry, LabChange, Store
+from .signatures import HeadMaker
+
+# Learning again from this many samples takes a second or two on a Pi; beyond, the derived head is kept.
+KEEP_AFTER_SAMPLES = 5_000
+_CHUNK = 500
+Memory = Taught | TaughtStatistics | None
+
+
+class DerivedHead:
+    """A head that is always a function of (model memory, journal), never a thing of its own.
+
+    Whatever changed in the state file, by this process or another, is the journal after `position`;
+    `catch_up` applies it. A head that cannot be brought up to date is built anew.
+
+    Args:
+        store: The state.
+        memory: What the host taught, from the model file.
+        maker: Makes heads of the kind wanted.
+    """
+
+    def __init__(self, store: Store, memory: Memory, maker: HeadMaker) -> None:
+        self._store = store
+        self._memory = memory
+        self.maker = maker
+        self._unkept = 0  # samples changed since the head was last kept
+        self._seen = -1
+        self.head, self.position = self._restored() or self._built()
+        self.catch_up()
+
+    def stale(self) -> bool:
+        """Whether another process wrote since the last look; costs microseconds."""
+        seen = int(self._store.database.value("PRAGMA data_version"))
+        changed, self._seen = seen != self._seen, seen
+        return changed or self.position < 0
+
+    def catch_up(self) -> None:
+        """Apply the journal after `position` to the head."""
+        entries = self._store.entries(after=max(0, self.position))
+        if self.position < 0 or any(_touches_memory(entry) for entry in entries):
+            self.rebuild()
+            return
+        if not entries:
+            return
+        self._unkept += sum(entry.samples() for entry in entries)
+        self.position, target = -1, entries[-1].seq  # until it is done, the next look builds the head anew
+        try:
+            self._apply(entries)
+            self.position = target
+        except (SampleNotFoundError, HeadError):  # purged by another process meanwhile
+            self.rebuild()
+
+    def rebuild(self) -> None:
+        """Build the head anew from the memory and every taught sample."""
+        self.head, self.position = self._built()
+
+    def keep(self) -> None:
+        """Keep the head in the state file when learning it again would take long, or come out differently."""
+        enough = KEEP_AFTER_SAMPLES if self.head.order_free else 1
+        if self._store.read_only or self._unkept < enough or self.position < 0:
+            return
+        state = pack_arrays(self.head.state(), compress=False)
+        self._store.keep_head(self._key(), self.position, self.head.digest(), state)
+        self._unkept = 0
+
+    def _apply(self, entries: Iterable[Entry]) -> None:
+        gone, come = _net(entries)
+        for numbers, labels in _chunks(gone):
+            self.head.forget(self._store.codes(numbers), labels)
+        for numbers, labels in _chunks(come):
+            self.head.learn_many(self._store.codes(numbers), labels)
+
+    def _built(self) -> tuple[Head, int]:
+        head = self.maker.empty()
+        self._unkept = 0
+        with self._store.database.reading():  # position and samples of one moment
+            position = self._store.position()
+            learn_memory(head, self._memory, self._store.lab())
+            for _, labels, codes in self._store.taught_chunks():
+                head.learn_many(codes, labels)
+                self._unkept += len(labels)
+        return head, position
+
+    def _restored(self) -> tuple[Head, int] | None:
+        if not self._store.has_kept_heads():  # spares a young state the key's checksum
+            return None
+        kept = self._store.kept_head(self._key())
+        if kept is None:
+            return None
+        position, digest, state = kept
+        try:
+            head = self.maker.restored(unpack_arrays(state))
+        except (ArraysError, HeadError, StateError):
+            return None  # derived data: damaged means built anew
+        if head.digest() != digest or position > self._store.position():
+            return None
+        return head, position
+
+    def _key(self) -> str:
+        memory = hashlib.sha256(_memory_bytes(self._memory)).hexdigest()[:16]
+        return f"{self.maker.name} {sorted(self.maker.options.items())} {memory}"
+
+
+def learn_memory(head: Head, memory: Memory, lab: Mapping[str, str | None]) -> None:
+    """Teach a head what the host taught, under the names its labels have now.
+
+    Args:
+        head: An empty head.
+        memory: From the model file.
+        lab: Label of the host -> its name now, or None when it was deleted; unchanged ones are left out.
+
+    Raises:
+        HeadError: The memory is sums and the head learns from samples alone.
+    """
+    if isinstance(memory, Taught):
+        names = [lab.get(label, label) for label in memory.labels]
+        kept = [place for place, name in enumerate(names) if name is not None]
+        head.learn_many(memory.codes[kept], [name for name in names if name is not None])
+    elif memory is not None:
+        _learn_statistics(head, memory, lab)
+
+
+def _learn_statistics(head: Head, memory: TaughtStatistics, lab: Mapping[str, str | None]) -> None:
+    learn = getattr(head, "learn_statistics", None)
+    if learn is None:
+        raise HeadError(
+            f"the model file holds what the host taught as sums, which the {head.name} head cannot learn from;"
+            " use --head exact, or convert the model with fewer photos or --no-memory"
+        )
+    # two labels that became one are summed; a deleted one never gets here, see Learner.delete_label
+    learn([lab.get(label) or label for label in memory.labels], memory.counts, memory.sums, memory.gram)
+
+
+def _touches_memory(entry: Entry) -> bool:
+    return any(isinstance(change, LabChange) for change in entry.changes)
+
+
+Labelled = list[tuple[int, str]]
+
+
+def _net(entries: Iterable[Entry]) -> tuple[Labelled, Labelled]:
+    """Sum entries up to what to forget and what to learn, by id; what came and went again is left out."""
+    moved: dict[int, tuple[str | None, str | None]] = {}
+    for entry in entries:
+        for run in entry.changes:
+            if isinstance(run, LabChange):
+                continue
+            for number in range(run.first, run.last + 1):
+                before, _ = moved.get(number, (run.old, None))
+                moved[number] = (before, run.new)
+    changed = [(number, old, new) for number, (old, new) in sorted(moved.items()) if old != new]
+    return (
+        [(number, old) for number, old, _ in changed if old is not None],
+        [(number, new) for number, _, new in changed if new is not None],
+    )
+
+
+def _chunks(labelled: Labelled) -> Iterable[tuple[list[int], list[str]]]:
+    for start in range(0, len(labelled), _CHUNK):
+        chunk = labelled[start : start + _CHUNK]
+        yield [number for number, _ in chunk], [label for _, label in chunk]
+
+
+def _memory_bytes(memory: Memory) -> bytes:
+    if memory is None:
+        return b""
+    if isinstance(memory, Taught):
+        return np.ascontiguousarray(memory.codes).tobytes() + "\n".join(memory.labels).encode()
+    return pack_taught(memory)

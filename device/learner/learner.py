@@ -1,0 +1,484 @@
+"""The learner: backbone, head and state file in one object."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DeviceError, EmbeddingError, HeadError, LabelError, StateError
+from ..heads import Head, Prediction
+from ..images import Image, thumbnail
+from ..labels import check_label
+from ..model.codes import Codes, encode
+from ..model.embedder import Embedder
+from ..model.modelfile import ModelFile
+from ..model.runtime import Runtime
+from ..model.taught import Taught, TaughtStatistics
+from ..store import Entry, ModelIdentity, NewSample, Sample, Store, Version
+from ..store.records import new_burst
+from .bursts import Bursts
+from .derived import DerivedHead
+from .signatures import HeadMaker
+
+if TYPE_CHECKING:
+    from .status import Status
+
+Result = TypeVar("Result")
+
+
+class Learner:
+    """Teach a model on the device and ask it, durably.
+
+    Use `Learner.open`. All methods may be called from several threads. Other processes may teach the same
+    state file meanwhile: what they taught is learned before the next prediction.
+
+    Attributes:
+        model: The opened model file.
+        store: The state file, or a state in memory.
+        embedder: The backbone.
+
+    Example:
+        >>> from device.learner import Learner
+        >>> learner = Learner.open("mugs.tflite", "mugs.db")  # doctest: +SKIP
+        >>> learner.learn_one(image, "mug").id                # doctest: +SKIP
+        1
+    """
+
+    def __init__(
+        self,
+        model: ModelFile,
+        store: Store,
+        embedder: Embedder,
+        derived: DerivedHead,
+        embedding: threading.Lock,
+        *,
+        thumbnails: bool = True,
+    ) -> None:
+        self.model = model
+        self.store = store
+        self.embedder = embedder
+        self._derived = derived
+        self._thumbnails = thumbnails
+        self._bursts = Bursts()
+        self._lock = threading.RLock()  # store and head
+        self._embedding = embedding  # an interpreter runs for one thread at a time
+
+    @classmethod
+    def open(
+        cls,
+        model: str | Path | ModelFile,
+        state: str | Path | None = None,
+        *,
+        head: str = "exact",
+        threads: int | None = None,
+        delegate: str | None = None,
+        thumbnails: bool = True,
+        read_only: bool = False,
+        options: Mapping[str, Any] | None = None,
+    ) -> Learner:
+        """Open a model file and a state file.
+
+        Args:
+            model: The model file.
+            state: The state file, made when it is missing. None learns in memory only.
+            head: Kind of head; it is derived from the samples, so it may differ from run to run.
+            threads: CPU threads of the backbone.
+            delegate: ``edgetpu`` to use a Coral.
+            thumbnails: Keep a small JPEG of each image that is taught, for people to look at.
+            read_only: Predict only; write nothing.
+            options: More for the head, such as ``{"false_rejection": 0.02}``.
+
+        Raises:
+            ModelFileError: The model file is damaged or foreign.
+            StateError: The state is damaged, newer, or of another model.
+            StorageError: The state cannot be opened or made.
+        """
+        opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
+        store = Store.open(state, identity_of(opened), read_only=read_only)
+        try:
+            embedder, embedding = Embedder(opened, threads=threads, delegate=delegate), threading.Lock()
+            derived = DerivedHead(store, opened.taught, HeadMaker.of(head, embedder, embedding, options))
+        except BaseException:
+            store.close()
+            raise
+        return cls(opened, store, embedder, derived, embedding, thumbnails=thumbnails)
+
+    # what it is
+
+    @property
+    def head(self) -> Head:
+        """The head, up to date with the state file."""
+        with self._lock:
+            if self._derived.stale():
+                self._derived.catch_up()
+            return self._derived.head
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels it can answer, sorted."""
+        return self.head.labels
+
+    @property
+    def runtime(self) -> Runtime:
+        """The TFLite runtime in use."""
+        return self.embedder.runtime
+
+    # predicting
+
+    def predict_one(self, image: Image) -> Prediction:
+        """Say what an image shows; uint8 [H, W, 3] RGB, any size.
+
+        Raises:
+            HeadError: Nothing was taught yet.
+            PhotoError: It is not such an image.
+        """
+        return self.predict_embedding(self.embed_one(image))
+
+    def predict_many(self, images: Iterable[Image]) -> list[Prediction]:
+        """Say what each image shows."""
+        embeddings = self.embed_many(images)
+        if not len(embeddings):
+            return []
+        codes = self._encoded(embeddings)
+        with self._lock:
+            return self.head.predict_many(codes)
+
+    def predict_embedding(self, embedding: NDArray[np.float32]) -> Prediction:
+        """Say what an embedding [D], as `embed_one` gives it, shows."""
+        code = self._encoded(embedding)
+        with self._lock:
+            return self.head.predict_one(code)
+
+    def judge(self, embedding: NDArray[np.float32]) -> Prediction:
+        """Say what an embedding [D] is, with the probability of every label and not of the best few alone."""
+        code = self._encoded(embedding)
+        with self._lock:
+            head = self.head
+            prediction = head.predict_one(code)
+            if len(prediction.scores) == len(head.labels):
+                return prediction
+            row = head.probabilities(code[np.newaxis])[0]
+            return replace(prediction, scores=dict(zip(head.labels, row.tolist(), strict=True)))
+
+    def require_taught(self) -> None:
+        """Raise `HeadError` with the next step unless something was taught, here or on the host."""
+        if not self.labels:
+            state = f" and {self.store.path} holds no sample" if self.store.path else ""
+            raise HeadError(
+                f"{self.model.path.name} knows no label yet{state}; teach something first:"
+                f" edgetl teach {self.model.path} LABEL"
+            )
+
+    def embed_one(self, image: Image) -> NDArray[np.float32]:
+        """Embed an image: float32 [D]."""
+        with self._embedding:
+            return self.embedder.embed_one(image)
+
+    def embed_many(self, images: Iterable[Image]) -> NDArray[np.float32]:
+        """Embed images: float32 [N, D]."""
+        with self._embedding:
+            return self.embedder.embed_many(images)
+
+    def knows(self, embedding: NDArray[np.float32], ids: Sequence[int]) -> bool:
+        """Whether one of the samples `ids` has this very embedding."""
+        return bool(ids) and bool((self.store.codes(ids) == self._encoded(embedding)).all(axis=1).any())
+
+    # teaching
+
+    def learn_one(
+        self, image: Image, label: str, source: str = "", *, embedding: NDArray[np.float32] | None = None
+    ) -> Sample:
+        """Teach one image; returns once it survives a power cut.
+
+        Args:
+            image: uint8 [H, W, 3] RGB, any size.
+            label: What it shows.
+            source: Where it came from, such as the camera's name.
+            embedding: Of this very image, when `embed_one` has been called for it already.
+
+        Raises:
+            LabelError: The label is empty or no label.
+            PhotoError: It is not such an image.
+            StorageError: It cannot be written: disk full or read-only. Nothing was learned then.
+        """
+        label = check_label(label)
+        code = self._encoded(self.embed_one(image) if embedding is None else embedding)
+        picture = thumbnail(image) if self._thumbnails else None
+        with self._lock:
+            burst = self._bursts.number(label, source)
+            new = NewSample(label, code, time.time(), source, burst, picture)
+            return self._learned([new])[0]
+
+    def learn_many(
+        self,
+        images: Iterable[Image],
+        labels: Sequence[str],
+        sources: Sequence[str] | str = "",
+        *,
+        times: Sequence[float] | None = None,
+        embeddings: NDArray[np.float32] | None = None,
+    ) -> list[Sample]:
+        """Teach images in one transaction: all of them, or on any error none.
+
+        Args:
+            images: uint8 [H, W, 3] RGB each, any size.
+            labels: One for each image.
+            sources: One for each image, or one for all.
+            times: Seconds at which each was taken. With them, images of one label and source less than 2 s
+                apart count as one burst; without, each is a photo of its own.
+            embeddings: Of these very images, [N, D], when they have been embedded already.
+
+        Raises:
+            LabelError: A label is no label, or their number differs from that of the images.
+            PhotoError: An image is not such an image.
+            StorageError: They cannot be written.
+        """
+        names = [check_label(label) for label in labels]
+        codes, pictures = self._prepared(images, len(names), embeddings)
+        origins = [sources] * len(names) if isinstance(sources, str) else list(sources)
+        for what, given in (("sources", origins), ("times", times)):
+            if given is not None and len(given) != len(names):
+                raise LabelError(f"{len(names)} images need as many {what}, got {len(given)}")
+        with self._lock:
+            return self._learned(self._new_samples(names, codes, pictures, origins, times))
+
+    def forget(self, id: int | Iterable[int]) -> Entry:
+        """Forget one sample or several, exactly: as if they had never been seen. `undo` brings them back.
+
+        Raises:
+            SampleNotFoundError: One was never taught or is forgotten already; then none is forgotten.
+        """
+        numbers = [id] if isinstance(id, int) else list(id)
+        return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers), "forget"))
+
+    def relabel(self, id: int | Iterable[int], label: str) -> Entry:
+        """Give one sample or several another label.
+
+        Raises:
+            SampleNotFoundError: One was never taught or is forgotten; then none is changed.
+            LabelError: It is no label.
+        """
+        label = check_label(label)
+        numbers = [id] if isinstance(id, int) else list(id)
+        return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers, label)))
+
+    def rename_label(self, old: str, new: str) -> Entry:
+        """Call everything taught as `old` by the name `new`; when `new` is there already the two become one.
+
+        Raises:
+            LabelError: `old` was never taught, or `new` is no label.
+        """
+        new = check_label(new)
+        return self._changed(lambda: self.store.rename(self._known(old), new, self._lab_labels()))
+
+    def delete_label(self, label: str) -> Entry:
+        """Forget all samples of a label, those the host taught included. `undo` brings them back.
+
+        Raises:
+            LabelError: It was never taught.
+            HeadError: The model file holds this label's samples as sums only, which cannot be taken apart.
+        """
+        memory = self.model.taught
+        if isinstance(memory, TaughtStatistics) and self._known(label) in self._lab_names():
+            raise HeadError(
+                f"{label!r} was taught on the host and the model file holds that as sums, which cannot be taken"
+                " apart; rename the label, or convert the model without those photos"
+            )
+        return self._changed(lambda: self.store.rename(self._known(label), None, self._lab_labels()))
+
+    def undo(self) -> Entry | None:
+        """Take back the newest change that still stands and give it; None when there is none.
+
+        Teaching, forgetting, relabelling, renaming, deleting, merging and rolling back are changes. Each call
+        goes one further back.
+        """
+        with self._lock:
+            entry = self._changed(self.store.undo)
+            if entry is None or entry.undoes is None:
+                return None
+            return self.store.entries(after=entry.undoes - 1)[0]
+
+    def merge(self, other: str | Path) -> Entry | None:
+        """Learn what another device learned, exactly: as if one device had seen both.
+
+        Samples this device knows already, by merging before or from a copied file, are not learned twice; and
+        those it forgot stay forgotten. What the other device forgot or renamed is not taken over.
+
+        Returns:
+            The journal entry with the new samples, or None when there were none.
+
+        Raises:
+            StateError: `other` is damaged or of another model.
+        """
+        from ..store.merge import merge
+
+        return self._changed(lambda: merge(self.store, Path(other)))
+
+    # looking back
+
+    def samples(self, label: str | None = None, limit: int | None = None) -> list[Sample]:
+        """List taught samples, newest first, with thumbnails."""
+        return self.store.samples(label, limit)
+
+    def status(self) -> Status:
+        """Say what was taught, how well it is told apart, and what it takes."""
+        from .status import status_of
+
+        with self._lock:
+            return status_of(self)
+
+    def save_version(self, note: str = "", *, metrics: Mapping[str, Any] | None = None) -> Version:
+        """Name the present state, so that `rollback` can return to it."""
+        with self._lock:
+            figures = {"samples": sum(self.store.counts().values()), **(metrics or {})}
+            return self.store.add_version(note, figures)
+
+    def versions(self) -> list[Version]:
+        """List the named states, oldest first."""
+        return self.store.versions()
+
+    def rollback(self, version: int) -> Entry:
+        """Return to a named state, exactly. The way back is `undo`.
+
+        Raises:
+            StateError: There is no such version.
+        """
+        known = {found.version: found.seq for found in self.versions()}
+        if version not in known:
+            raise StateError(
+                f"there is no version {version}; versions are: {', '.join(map(str, known)) or 'none yet'}"
+            )
+        return self._changed(lambda: self.store.rollback(known[version]))
+
+    def export(self, path: str | Path, *, force: bool = False) -> ModelFile:
+        """Write a model file of its own that starts with everything learned here.
+
+        Raises:
+            StorageError: `path` is there and `force` is not given, or it cannot be written.
+        """
+        from .export import export
+
+        with self._lock:
+            return export(self, path, force=force)
+
+    def purge(self) -> int:
+        """Erase what was forgotten from the file for good; gives how many samples were erased."""
+        with self._lock:
+            return self.store.purge()
+
+    def close(self) -> None:
+        """Close state file and backbone; calling it again does nothing."""
+        with self._lock:
+            if not self.store.closed:
+                with contextlib.suppress(DeviceError):  # derived data: a full disk here loses nothing taught
+                    self._derived.keep()
+            self.store.close()
+            with self._embedding:
+                self.embedder.close()
+
+    def __enter__(self) -> Learner:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        state = self.store.path.name if self.store.path else "in memory"
+        closed = ", closed" if self.store.closed else ""
+        return f"<Learner {self.model.path.name}, {state}, {self._derived.maker.name} head{closed}>"
+
+    def _encoded(self, embeddings: NDArray[np.float32]) -> Codes:
+        width = self.model.manifest.dimensions
+        if embeddings.shape[-1:] != (width,):
+            raise EmbeddingError(
+                f"embeddings of this model have {width} numbers, got shape {embeddings.shape}"
+            )
+        return encode(embeddings, self.model.manifest.embedding_map)
+
+    def _prepared(
+        self, images: Iterable[Image], count: int, embeddings: NDArray[np.float32] | None
+    ) -> tuple[list[Codes], list[bytes | None]]:
+        codes, pictures = [], []
+        if embeddings is not None and len(embeddings) != count:
+            raise LabelError(f"{count} labels need as many embeddings, got {len(embeddings)}")
+        for place, image in enumerate(images):  # one at a time: a folder of photos need not fit into memory
+            if place < count:
+                codes.append(
+                    self._encoded(self.embed_one(image) if embeddings is None else embeddings[place])
+                )
+            pictures.append(thumbnail(image) if self._thumbnails else None)
+        if len(pictures) != count:
+            raise LabelError(f"each image needs one label, got {len(pictures)} images and {count} labels")
+        return codes, pictures
+
+    def _new_samples(
+        self,
+        names: Sequence[str],
+        codes: Sequence[Codes],
+        pictures: Sequence[bytes | None],
+        origins: Sequence[str],
+        times: Sequence[float] | None,
+    ) -> list[NewSample]:
+        now, bursts = time.time(), Bursts()
+        samples = []
+        for place, (name, code, picture, origin) in enumerate(
+            zip(names, codes, pictures, origins, strict=True)
+        ):
+            at = now if times is None else float(times[place])
+            burst = new_burst() if times is None else bursts.number(name, origin, at)
+            samples.append(NewSample(name, code, at, origin, burst, picture))
+        return samples
+
+    def _learned(self, new: Sequence[NewSample]) -> list[Sample]:
+        if not new:
+            return []
+        self._derived.maker.check_room(self.labels, [sample.label for sample in new])
+        entry = self._changed(lambda: self.store.learn(new))
+        first = next(change.first for change in entry.changes if hasattr(change, "first"))
+        return [
+            Sample(first + place, sample.label, sample.time, sample.source, sample.burst, sample.thumbnail)
+            for place, sample in enumerate(new)
+        ]
+
+    def _changed(self, change: Callable[[], Result]) -> Result:
+        with self._lock:
+            result = change()
+            self._derived.catch_up()
+            return result
+
+    def _known(self, label: str) -> str:
+        label = check_label(label)
+        if label not in self.labels:
+            raise LabelError(
+                f"nothing was taught as {label!r}; labels are: {', '.join(self.labels) or 'none yet'}"
+            )
+        return label
+
+    def _lab_names(self) -> set[str | None]:
+        lab = self.store.lab()
+        return {lab.get(label, label) for label in self._lab_labels()}
+
+    def _lab_labels(self) -> tuple[str, ...]:
+        memory = self.model.taught
+        if memory is None:
+            return ()
+        return tuple(sorted(set(memory.labels))) if isinstance(memory, Taught) else memory.labels
+
+
+def identity_of(model: ModelFile) -> ModelIdentity:
+    """Say which model a state belongs to."""
+    manifest = model.manifest
+    return ModelIdentity(
+        model.sha256, manifest.dimensions, manifest.embedding_map, manifest.backbone, model.path.name
+    )

@@ -1,0 +1,247 @@
+"""A state file for a new model: what another model was taught, embedded anew from its pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import PhotoError, StateError, StorageError
+from ..files import atomic_output
+from ..images import Image, read_photo, thumbnail
+from ..model.codes import encode
+from ..model.embedder import Embedder
+from ..model.modelfile import ModelFile
+from ..model.taught import Taught, TaughtStatistics
+from ..store import Store, rows
+from ..store.database import copy_database
+from ..store.inherit import inherit, leave_behind
+from .learner import identity_of
+
+LOOKS_ALIKE = (
+    12.0  # mean difference of 8-bit values: two JPEGs of one photo differ by less, two photos by more
+)
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Reembedding:
+    """What `reembed` took over and what had to stay behind.
+
+    Attributes:
+        path: The new state file.
+        samples: Taught samples taken over, a label.
+        from_photos: How many of all were embedded from the photos themselves.
+        from_thumbnails: How many from their thumbnails.
+        forgotten: Forgotten samples taken over, so that they can still be brought back.
+        left_behind: Taught samples without any picture that can be read, a label.
+        notes: What else the user should know.
+    """
+
+    path: Path
+    samples: dict[str, int]
+    from_photos: int
+    from_thumbnails: int
+    forgotten: int
+    left_behind: dict[str, int]
+    notes: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON-able values."""
+        return {**vars(self), "path": str(self.path)}
+
+
+def reembed(
+    model: str | Path | ModelFile,
+    old: str | Path,
+    out: str | Path,
+    *,
+    photos: str | Path | None = None,
+    threads: int | None = None,
+    delegate: str | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Reembedding:
+    """Write a state file for `model` with what the state file `old` of another model was taught.
+
+    Each sample is embedded from its photo where that still is in `photos`, else from its thumbnail. Labels, times,
+    sources, ids and the samples' own names are kept. While every sample has a picture the journal stays whole, so
+    undo and rollback reach back as before; else they end where the samples without one were left behind. `old` is
+    only read.
+
+    Args:
+        model: The new model file.
+        old: The state file of the old one.
+        out: The new state file; it appears under its name only when it is whole.
+        photos: The folder that `teach --photos` was given, to find the photos themselves by the samples' sources.
+        threads: CPU threads of the backbone.
+        delegate: ``edgetpu`` to use a Coral.
+        force: Overwrite `out`.
+        progress: Told (samples done, samples in all).
+
+    Raises:
+        StateError: `old` is damaged or empty, belongs to `model` already or was exported into it, or keeps no picture
+            of anything.
+        StorageError: `old` is missing, or `out` is there and `force` is not given, or it cannot be written.
+    """
+    opened, old, out = model if isinstance(model, ModelFile) else ModelFile.open(model), Path(old), Path(out)
+    if out.exists() and old.exists() and out.samefile(old):
+        raise StorageError(f"{out} is the old state file itself; give another name for the new one")
+    with (
+        Store.open(old, None, read_only=True) as source,
+        atomic_output(out, force=force) as temporary,
+        Store.open(None, identity_of(opened)) as store,
+    ):
+        _check_source(source, opened)
+        inherit(store, source)
+        pictures = _Pictures(store, Path(photos) if photos is not None else None)
+        missing = _embed_all(store, opened, pictures, threads, delegate, progress)
+        left = _leave_behind(store, source, missing)
+        if left and not store.counts():
+            raise StateError(
+                f"{old} keeps no picture of its {sum(left.values())} samples, so no other model can see them; name the"
+                f" photos they were taught from with --photos FOLDER, or teach {opened.path.name} anew"
+            )
+        store.verify()
+        copy_database(store.database, temporary)
+        return _told(store, source, out, pictures, left, opened)
+
+
+class _Pictures:
+    """The best picture there is of a sample."""
+
+    def __init__(self, store: Store, photos: Path | None) -> None:
+        self._store, self._photos = store, photos
+        self.from_photos = self.from_thumbnails = 0
+
+    def of(self, number: int, source: str) -> Image | None:
+        """Give it, counted by where it came from; None when there is none that can be read."""
+        small = self._thumbnail(number)
+        photo = self._photo(source, small)
+        if photo is not None:
+            self.from_photos += 1
+        elif small is not None:
+            self.from_thumbnails += 1
+        return small if photo is None else photo
+
+    def _thumbnail(self, number: int) -> Image | None:
+        kept = self._store.database.rows("SELECT jpeg, crc FROM thumbnails WHERE sample = ?", (number,))
+        if not kept or rows.thumbnail_checksum(number, kept[0][0]) != kept[0][1]:
+            return None
+        return _read(kept[0][0])
+
+    def _photo(self, source: str, small: Image | None) -> Image | None:
+        if self._photos is None or not source or Path(source).is_absolute() or ".." in Path(source).parts:
+            return None
+        path = self._photos / source
+        photo = _read(path) if path.is_file() else None
+        # cropped or turned when it was taught, or another photo of that name by now: then it is not what was taught
+        return photo if photo is None or small is None or _alike(photo, small) else None
+
+
+def _read(picture: Path | bytes) -> Image | None:
+    try:
+        return read_photo(picture)
+    except PhotoError:
+        return None
+
+
+def _alike(photo: Image, small: Image) -> bool:
+    again = read_photo(thumbnail(photo))
+    return again.shape == small.shape and bool(
+        np.abs(again.astype(np.int16) - small).mean() < LOOKS_ALIKE
+    )  # fmt: skip
+
+
+def _check_source(source: Store, model: ModelFile) -> None:
+    if source.identity.sha256 == model.sha256:
+        raise StateError(
+            f"{source.path} belongs to {model.path.name} already: use it as it is, there is nothing to embed anew"
+        )
+    source.verify()
+    if not source.counts():
+        raise StateError(f"{source.path} holds no sample, so there is nothing to take over")
+    if remembered := _remembered(source, model):
+        raise StateError(
+            f"{model.path.name} remembers {remembered} of the samples in {source.path} already, as an export of it does;"
+            " taken over they would count twice: teach it as it is"
+        )
+
+
+def _remembered(source: Store, model: ModelFile) -> int:
+    """Count the taught samples that the model's own memory holds."""
+    memory = model.taught
+    if not isinstance(memory, Taught) or memory.codes.shape[1] != source.identity.dimensions:
+        return 0
+    known = {code.tobytes() for code in memory.codes}
+    return sum(code.tobytes() in known for _, _, codes in source.taught_chunks() for code in codes)
+
+
+def _embed_all(
+    store: Store,
+    model: ModelFile,
+    pictures: _Pictures,
+    threads: int | None,
+    delegate: str | None,
+    progress: Progress | None,
+) -> list[int]:
+    """Write the code of every sample that has a picture; gives the ids of the others."""
+    embedder = Embedder(model, threads=threads, delegate=delegate)
+    listed = store.database.rows("SELECT id, source FROM samples ORDER BY id")
+    missing = []
+    try:
+        with store.database.transaction() as connection:
+            for done, (number, source) in enumerate(listed, 1):
+                picture = pictures.of(number, source)
+                if picture is None:
+                    missing.append(number)
+                else:
+                    code = encode(embedder.embed_one(picture), model.manifest.embedding_map)
+                    rows.insert_code(connection, number, rows.code_bytes(code))
+                if progress is not None:
+                    progress(done, len(listed))
+    finally:
+        embedder.close()
+    return missing
+
+
+def _leave_behind(store: Store, source: Store, missing: list[int]) -> dict[str, int]:
+    """Forget what has no code here but had one; what was purged before is no loss."""
+    coded = {number for (number,) in source.database.rows("SELECT sample FROM codes")}
+    lost = [number for number in missing if number in coded]
+    taught = rows.labels(store.database, lost)
+    if lost:
+        leave_behind(store, sorted(taught))
+    left: dict[str, int] = {}
+    for label in taught.values():
+        left[label] = left.get(label, 0) + 1
+    return dict(sorted(left.items()))
+
+
+def _told(
+    store: Store, source: Store, out: Path, pictures: _Pictures, left: dict[str, int], model: ModelFile
+) -> Reembedding:
+    samples = store.counts()
+    embedded = pictures.from_photos + pictures.from_thumbnails
+    notes = []
+    if pictures.from_thumbnails:
+        notes.append(
+            "a thumbnail shows the new model less than the camera did: expect less accuracy and more 'unknown' until each"
+            " label has about five fresh samples"
+        )
+    if store.position() > source.position():
+        notes.append("undo and rollback do not reach behind the samples that had to stay behind")
+    if store.versions():
+        notes.append("the accuracies noted with versions are those of the old model")
+    gone = sorted(label for label, name in store.lab().items() if name is None)
+    if isinstance(model.taught, TaughtStatistics) and (back := sorted(set(gone) & set(model.taught.labels))):
+        notes.append(
+            f"{', '.join(back)} was deleted here but is in the new model's own memory, as sums, and is back"
+        )
+    return Reembedding(
+        out, samples, pictures.from_photos, pictures.from_thumbnails, embedded - sum(samples.values()), left, tuple(notes)
+    )  # fmt: skip

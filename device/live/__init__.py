@@ -1,0 +1,1 @@
+"""Loops over camera frames: watching, teaching, buttons and hooks."""

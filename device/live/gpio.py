@@ -1,0 +1,265 @@
+"""Buttons and LEDs on a Raspberry Pi's pins, through gpiozero: teaching and being told without a screen.
+
+Pins are numbered as on the chip (BCM: "17" is physical pin 11). A button goes between its pin and ground, an LED
+with its resistor between its pin and ground.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from ..cameras import Frame
+from ..errors import PeripheralError
+from ..heads import Prediction
+from ..labels import check_label
+from ..learner.learner import Learner
+
+BOUNCE_SECONDS = 0.05  # a worn switch closes several times within it
+KNOWN, UNKNOWN, TAUGHT = "known", "unknown", "taught"  # LEDs with a meaning; other names are labels
+_PINS = range(28)  # of the 40-pin header
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """Which pin is what.
+
+    >>> Wiring.of(teach=["mug=17"], undo=27, leds=["mug=5", "unknown=6"]).leds
+    {'mug': 5, 'unknown': 6}
+
+    Attributes:
+        teach: Label -> pin of the button that teaches it.
+        undo: Pin of the button that takes the last lesson back.
+        leds: Label, or "known", "unknown", "taught" -> pin of the LED that shows it.
+    """
+
+    teach: dict[str, int]
+    undo: int | None
+    leds: dict[str, int]
+
+    @classmethod
+    def of(cls, teach: Iterable[str] = (), undo: int | None = None, leds: Iterable[str] = ()) -> Wiring:
+        """Read what was typed, ``LABEL=PIN`` each.
+
+        Raises:
+            PeripheralError: Not of this form, no pin of the header, or one pin for two things.
+        """
+        wiring = cls(dict(map(_pair, teach)), undo, dict(map(_pair, leds)))
+        pins = [*wiring.teach.values(), *wiring.leds.values(), *([] if undo is None else [undo])]
+        for pin in pins:
+            if pin not in _PINS:
+                raise PeripheralError(f"there is no pin {pin}; expected a BCM number from 0 to {_PINS[-1]}")
+            if pins.count(pin) > 1:
+                raise PeripheralError(
+                    f"pin {pin} is given to two things; every button and LED needs a pin of its own"
+                )
+        for label in wiring.teach:
+            check_label(label)
+        return wiring
+
+
+class Panel:
+    """The buttons and LEDs of a wiring; use it in a ``with`` statement."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        """Take the pins.
+
+        Raises:
+            PeripheralError: gpiozero is not installed, this is no Pi, a pin is in use, or access is forbidden.
+        """
+        gpiozero = _load_gpiozero()
+        self.wiring = wiring
+        self._lock = threading.Lock()
+        self._tapped: set[str] = set()
+        self._undo_taps = 0
+        self._buttons: dict[str, Any] = {}
+        self._leds: dict[str, Any] = {}
+        self._undo: Any = None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter(
+                    "ignore"
+                )  # gpiozero warns of every library it tries; the error says it all
+                self._take_pins(gpiozero)
+        except Exception as error:  # gpiozero, lgpio and RPi.GPIO each raise exceptions of their own
+            self.close()
+            raise PeripheralError(f"the pins cannot be used: {_reason(error)}") from error
+
+    def _take_pins(self, gpiozero: Any) -> None:
+        for label, pin in self.wiring.teach.items():
+            self._buttons[label] = gpiozero.Button(pin, bounce_time=BOUNCE_SECONDS)
+            self._buttons[label].when_pressed = self._tapper(label)
+        if self.wiring.undo is not None:
+            self._undo = gpiozero.Button(self.wiring.undo, bounce_time=BOUNCE_SECONDS)
+            self._undo.when_pressed = self._tap_undo
+        self._leds = {name: gpiozero.LED(pin) for name, pin in self.wiring.leds.items()}
+
+    def _tapper(self, label: str) -> Callable[[], None]:
+        def tap() -> None:
+            with self._lock:
+                self._tapped.add(label)
+
+        return tap
+
+    def _tap_undo(self) -> None:
+        with self._lock:
+            self._undo_taps += 1
+
+    def pressed(self) -> list[str]:
+        """Return the labels whose buttons are held, or were tapped since the last call: none is missed."""
+        with self._lock:
+            tapped, self._tapped = self._tapped, set()
+        return [label for label, button in self._buttons.items() if label in tapped or button.is_pressed]
+
+    def undo_taps(self) -> int:
+        """Return how often undo was pressed since the last call."""
+        with self._lock:
+            taps, self._undo_taps = self._undo_taps, 0
+        return taps
+
+    def show(self, names: Iterable[str]) -> None:
+        """Light the LEDs of these names and no others; names without an LED are passed over."""
+        lit = set(names)
+        for name, led in self._leds.items():
+            led.value = name in lit
+
+    def close(self) -> None:
+        """Put the LEDs out and let go of the pins."""
+        for device in (*self._buttons.values(), *self._leds.values(), self._undo):
+            if device is not None:
+                with contextlib.suppress(Exception):  # one pin that fails must not keep the others
+                    device.close()
+        self._buttons, self._leds, self._undo = {}, {}, None
+
+    def __enter__(self) -> Self:
+        """Return the panel itself."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the panel."""
+        self.close()
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What one frame brought.
+
+    Attributes:
+        frame: The frame.
+        prediction: What it shows; None while nothing is taught.
+        taught: The labels it was taught as.
+        undone: What was taken back, with the number of samples, such as "learn (1)".
+    """
+
+    frame: Frame
+    prediction: Prediction | None
+    taught: tuple[str, ...] = ()
+    undone: str | None = None
+
+    def lights(self) -> set[str]:
+        """Name the LEDs that should be lit."""
+        lit = {TAUGHT, *self.taught} if self.taught else set()
+        if self.prediction is not None and not self.taught:
+            lit |= {KNOWN, self.prediction.label} if self.prediction.known else {UNKNOWN}
+        return lit
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it as plain JSON-able data, without the picture."""
+        seen = self.prediction
+        return {
+            "index": self.frame.index,
+            "time": self.frame.time,
+            "label": seen.label if seen else None,
+            "probability": round(seen.probability, 4) if seen else None,
+            "known": seen.known if seen else False,
+            "taught": list(self.taught),
+            "undone": self.undone,
+        }
+
+
+def teach_by_buttons(
+    learner: Learner,
+    frames: Iterable[Frame],
+    panel: Panel,
+    every: float = 0.2,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Moment]:
+    """Predict each frame, teach it while a button is held, and show both on the LEDs.
+
+    Args:
+        learner: What is taught; each lesson is on the disk before the LED says so.
+        frames: From a camera.
+        panel: Buttons and LEDs.
+        every: Seconds between two lessons of a button that is held; a tap is one lesson.
+        clock: For tests.
+
+    Yields:
+        What each frame brought.
+    """
+    last: dict[str, float] = {}
+    for frame in frames:
+        undone = _undo(learner, panel.undo_taps())
+        embedding = learner.embed_one(frame.image)
+        taught = []
+        for label in panel.pressed():
+            if clock() - last.get(label, -every) >= every:
+                learner.learn_one(frame.image, label, frame.source, embedding=embedding)
+                last[label] = clock()
+                taught.append(label)
+        prediction = learner.predict_embedding(embedding) if learner.labels else None
+        moment = Moment(frame, prediction, tuple(taught), undone)
+        panel.show(moment.lights())
+        yield moment
+
+
+def _undo(learner: Learner, taps: int) -> str | None:
+    entries = [entry for _ in range(taps) if (entry := learner.undo()) is not None]
+    return ", ".join(f"{entry.action} ({entry.samples()})" for entry in entries) or None
+
+
+def _pair(text: str) -> tuple[str, int]:
+    name, equals, pin = text.rpartition("=")
+    if not equals or not name.strip() or not pin.strip().isdecimal():
+        raise PeripheralError(f"expected LABEL=PIN such as mug=17, but got {text!r}")
+    return name.strip(), int(pin)
+
+
+def _load_gpiozero() -> Any:
+    try:
+        import gpiozero
+    except ImportError as error:
+        raise PeripheralError(
+            f"buttons and LEDs need gpiozero, which cannot be imported ({error}); install it with: "
+            "pip install 'edgetl[gpio]'"
+        ) from error
+    return gpiozero
+
+
+def _reason(error: Exception) -> str:
+    text, kind = str(error) or type(error).__name__, type(error).__name__
+    if kind == "BadPinFactory":
+        return (
+            f"{text}; on a Raspberry Pi: pip install lgpio, elsewhere there are no pins "
+            "(GPIOZERO_PIN_FACTORY=mock pretends)"
+        )
+    if kind == "GPIOPinInUse" or "busy" in text.lower():
+        return f"{text}; another program uses that pin: stop it or choose another pin"
+    if isinstance(error, PermissionError) or "can not open gpiochip" in text.lower():
+        return f"{text}; add yourself to the group `gpio` (sudo usermod -aG gpio $USER), then log out and in again"
+    return text
+
+
+def wiring_text(wiring: Mapping[str, int]) -> str:
+    """Write ``mug on pin 17, cup on pin 27``."""
+    return ", ".join(f"{name} on pin {pin}" for name, pin in wiring.items())

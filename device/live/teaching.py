@@ -1,0 +1,204 @@
+"""Ways to teach a learner from frames: a burst, a folder of photos, keys under the fingers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..cameras import Camera, EndOfSource, Frame, FrameTimeout
+from ..errors import CameraError, LabelError
+from ..labels import check_label, check_labels
+from ..learner.learner import Learner
+from ..store import Sample
+
+Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
+BATCH = 32  # photos a transaction: an interruption costs at most these, a commit is shared by them
+PATIENCE = 6  # silent reads of a live camera, ten seconds each, before a burst gives up
+
+
+@dataclass
+class Lesson:
+    """What a round of teaching came to; filled in as it goes, so that an interruption can still tell.
+
+    Attributes:
+        samples: Taught, in order; each is durable.
+        known: Photos left out because this very picture was taught already.
+        unlabelled: Photos left out because no label was to be had.
+    """
+
+    samples: list[Sample] = field(default_factory=list)
+    known: int = 0
+    unlabelled: int = 0
+
+    def counts(self) -> dict[str, int]:
+        """Count the samples taught, a label."""
+        labels = sorted(sample.label for sample in self.samples)
+        return {label: labels.count(label) for label in dict.fromkeys(labels)}
+
+
+def teach_burst(
+    learner: Learner,
+    camera: Camera,
+    label: str,
+    *,
+    frames: int,
+    every: float = 0.0,
+    lesson: Lesson | None = None,
+    progress: Progress = lambda done, total: None,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Lesson:
+    """Teach `frames` frames of what the camera sees, `every` so many seconds; each is durable by itself.
+
+    A source that ends sooner ends the burst.
+
+    Raises:
+        LabelError: It is no label.
+        CameraError: The camera broke or stays silent; what was taught before stays, `lesson` tells it.
+    """
+    label = check_label(label)
+    lesson = lesson or Lesson()
+    due = time.monotonic()
+    for frame in _some(camera, frames):
+        lesson.samples.append(learner.learn_one(frame.image, label, _origin(camera, frame)))
+        progress(len(lesson.samples), frames)
+        due += every
+        if camera.live and len(lesson.samples) < frames:
+            sleep(max(0.0, due - time.monotonic()))
+    return lesson
+
+
+def teach_photos(
+    learner: Learner,
+    photos: Iterable[Frame],
+    label: str | None = None,
+    *,
+    total: int | None = None,
+    again: bool = False,
+    lesson: Lesson | None = None,
+    progress: Progress = lambda done, total: None,
+) -> Lesson:
+    """Teach a folder of photos, a few in each transaction.
+
+    A photo that was taught before under the same name and label, and looks the same to the backbone, is
+    left out; so an interrupted round is simply started again.
+
+    Args:
+        learner: The learner.
+        photos: Frames, as a folder's camera gives them.
+        label: Of all of them; None takes each photo's folder.
+        total: How many there are, for `progress`.
+        again: Teach those known already once more.
+        lesson: Filled in as it goes.
+        progress: Called after each photo.
+    """
+    lesson = lesson or Lesson()
+    label = None if label is None else check_label(label)
+    taught = {} if again else _by_origin(learner)
+    batch: list[tuple[Frame, str, np.ndarray]] = []
+    for done, frame in enumerate(photos, 1):
+        name = label or frame.label
+        if name is None:
+            lesson.unlabelled += 1
+        else:
+            embedding = learner.embed_one(frame.image)
+            if learner.knows(embedding, taught.get((frame.source, check_label(name)), ())):
+                lesson.known += 1
+            else:
+                batch.append((frame, name, embedding))
+        if len(batch) == BATCH:
+            lesson.samples += _taught(learner, batch)
+            batch = []
+        progress(done, total)
+    lesson.samples += _taught(learner, batch)
+    return lesson
+
+
+def teach_keys(
+    learner: Learner,
+    camera: Camera,
+    labels: Sequence[str],
+    keys: Callable[[], str],
+    *,
+    lesson: Lesson | None = None,
+    show: Callable[[Frame, str], None] = lambda frame, note: None,
+) -> Lesson:
+    """Teach several labels at once: digit 1 teaches the frame in view as the first label, and so on.
+
+    ``u`` takes the last sample back, ``q`` (or Escape, or the end of the keys) ends.
+
+    Args:
+        learner: The learner.
+        camera: What is looked at.
+        labels: At most nine.
+        keys: Gives the key pressed since the last call: "" when none was, "q" at the end.
+        lesson: Filled in as it goes.
+        show: Called for each frame with what was just done, or "".
+    """
+    names = check_labels(labels)
+    if not 1 <= len(names) <= 9:
+        raise LabelError(f"there are nine digit keys, so give 1 to 9 labels, got {len(names)}")
+    lesson = lesson or Lesson()
+    for frame in _some(camera, None):
+        key = keys()
+        if key in ("q", "\x1b"):
+            break
+        show(frame, _pressed(learner, camera, frame, names, key, lesson))
+    return lesson
+
+
+def _pressed(
+    learner: Learner, camera: Camera, frame: Frame, labels: Sequence[str], key: str, lesson: Lesson
+) -> str:
+    if key == "u":
+        if not lesson.samples:
+            return "nothing to take back"
+        sample = lesson.samples.pop()
+        learner.forget(sample.id)
+        return f"took back {sample.label} (sample {sample.id})"
+    if not (key.isascii() and key.isdigit() and 1 <= int(key) <= len(labels)):
+        return f"no label on key {key!r}" if key else ""
+    sample = learner.learn_one(frame.image, labels[int(key) - 1], _origin(camera, frame))
+    lesson.samples.append(sample)
+    return f"taught {sample.label} (sample {sample.id})"
+
+
+def _some(camera: Camera, frames: int | None) -> Iterator[Frame]:
+    """Give frames until there are `frames` or the source ends."""
+    given, silent = 0, 0
+    while frames is None or given < frames:
+        try:
+            frame = camera.read()
+        except EndOfSource:
+            return
+        except FrameTimeout as error:
+            silent += 1
+            if silent >= PATIENCE:
+                raise CameraError(f"{camera.source} gave no frame for a while, giving up: {error}") from error
+            continue
+        given, silent = given + 1, 0
+        yield frame
+
+
+def _origin(camera: Camera, frame: Frame) -> str:
+    return camera.source if camera.live else frame.source
+
+
+def _by_origin(learner: Learner) -> dict[tuple[str, str], list[int]]:
+    found: dict[tuple[str, str], list[int]] = {}
+    for sample in learner.store.samples(thumbnails=False):
+        found.setdefault((sample.source, sample.label), []).append(sample.id)
+    return found
+
+
+def _taught(learner: Learner, batch: Sequence[tuple[Frame, str, np.ndarray]]) -> list[Sample]:
+    if not batch:
+        return []
+    return learner.learn_many(
+        [frame.image for frame, _, _ in batch],
+        [name for _, name, _ in batch],
+        [frame.source for frame, _, _ in batch],
+        embeddings=np.stack([embedding for _, _, embedding in batch]),
+    )

@@ -1,0 +1,1 @@
+"""The model file: reading, checking and running it."""

@@ -1,0 +1,84 @@
+"""The embedding map and its fixed point: what heads learn from and what the state file keeps.
+
+An embedding e goes through ``phi(e) = l2(sign(e) * sqrt(|e|))`` (the signed square root of Perronnin
+et al. 2010, "Improving the Fisher kernel"), which helps every head when samples are few. The result
+is rounded to multiples of 1/4096 and kept as int16. Sums of such integers are exact, so statistics
+made of them are bit-identical in any order.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..errors import EmbeddingError
+
+SCALE = 4096
+MAPS = ("signed_sqrt_l2", "l2", "identity")
+
+Codes = NDArray[np.int16]
+
+
+def apply_map(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> NDArray[np.float64]:
+    """Map embeddings [N, D] (or one, [D]) to what heads are linear in.
+
+    A zero embedding stays zero.
+
+    Raises:
+        EmbeddingError: The name is unknown, the shape is wrong, or a value is NaN or infinite.
+    """
+    values = np.asarray(embeddings, np.float64)
+    if values.ndim not in (1, 2):
+        raise EmbeddingError(f"embeddings must have shape [N, D] or [D], got {values.shape}")
+    if not np.isfinite(values).all():
+        raise EmbeddingError(
+            "an embedding holds NaN or infinity and was not used; check the frame, "
+            "and verify the model file with 'edgetl inspect'"
+        )
+    if map_name == "identity":
+        return values
+    if map_name == "signed_sqrt_l2":
+        values = np.sign(values) * np.sqrt(np.abs(values))
+    elif map_name != "l2":
+        raise EmbeddingError(f"the embedding map must be one of {', '.join(MAPS)}, got {map_name!r}")
+    norm = np.linalg.norm(values, axis=-1, keepdims=True)
+    unit: NDArray[np.float64] = np.divide(values, norm, out=np.zeros_like(values), where=norm > 0)
+    return unit
+
+
+def encode(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> Codes:
+    """Map embeddings and round them to fixed point.
+
+    Args:
+        embeddings: Float [N, D], or [D] for one.
+        map_name: One of `MAPS`; the model file's manifest names it.
+
+    Returns:
+        int16 of the same shape: ``round(4096 * phi(e))``.
+
+    Raises:
+        EmbeddingError: As `apply_map`, or a mapped value lies outside -8 to 8.
+    """
+    scaled = np.rint(SCALE * apply_map(embeddings, map_name))
+    if scaled.size and np.abs(scaled).max() > np.iinfo(np.int16).max:
+        raise EmbeddingError(
+            f"a mapped embedding must lie within -8 and 8 to be kept, got {np.abs(scaled).max() / SCALE:.3g}"
+        )
+    return scaled.astype(np.int16)
+
+
+def decode(codes: Codes) -> NDArray[np.float64]:
+    """Give the mapped embeddings that `codes` stand for: float64, same shape."""
+    return codes.astype(np.float64) / SCALE
+
+
+def representative(codes: Codes, map_name: str = "signed_sqrt_l2") -> NDArray[np.float32]:
+    """Give embeddings whose map is `codes` (up to scale), for signatures that apply the map themselves.
+
+    Returns:
+        float32, same shape as `codes`.
+    """
+    mapped = decode(codes)
+    if map_name == "signed_sqrt_l2":
+        mapped = np.sign(mapped) * mapped**2
+    return mapped.astype(np.float32)

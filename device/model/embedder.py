@@ -1,0 +1,172 @@
+"""Frames to embeddings with the frozen backbone."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DelegateError, EmbeddingError, ModelFileError
+from ..images import Image
+from .modelfile import ModelFile
+from .runtime import (
+    Runtime,
+    default_threads,
+    explain,
+    load_edgetpu,
+    load_runtime,
+    open_interpreter,
+    quiet_stderr,
+)
+
+
+class Embedder:
+    """The backbone of a model file, ready to run.
+
+    Args:
+        model: The model file.
+        threads: CPU threads; by default every core, at most four.
+        delegate: ``edgetpu`` to use a Coral. Where it cannot be used a warning says why and the CPU
+            takes over. None stays on the CPU.
+
+    Raises:
+        ModelFileError: The runtime cannot run the file or it has no ``features`` signature.
+    """
+
+    _interpreter: Any
+    _signatures: Any
+    _features: Any
+
+    def __init__(self, model: ModelFile, *, threads: int | None = None, delegate: str | None = None) -> None:
+        self.model = model
+        self.runtime: Runtime = load_runtime()
+        self.threads = threads or default_threads()
+        self.delegate: str | None = None
+        self._prepare = model.manifest.preprocessing.prepare
+        self._interpreter = self._signatures = self._features = None
+        if delegate is not None:
+            self._open_edgetpu(delegate)
+        if self._interpreter is None:
+            self._open_cpu()
+        self._invoke_once()
+
+    def embed_one(self, image: Image) -> NDArray[np.float32]:
+        """Embed one frame.
+
+        Args:
+            image: uint8 [H, W, 3] RGB, any size.
+
+        Returns:
+            float32 [D].
+
+        Raises:
+            PhotoError: `image` is not uint8 [H, W, 3].
+            EmbeddingError: The backbone gave NaN or infinity.
+        """
+        embedding: NDArray[np.float32] = self._run(self._prepare(image))
+        if not np.isfinite(embedding).all():
+            raise EmbeddingError(
+                f"the backbone of {self.model.path} gave NaN for this frame; "
+                "verify the file with 'edgetl inspect' or convert it again"
+            )
+        return embedding
+
+    def embed_many(self, images: Iterable[Image]) -> NDArray[np.float32]:
+        """Embed frames one after another, so that memory stays that of one: float32 [N, D]."""
+        rows = [self.embed_one(image) for image in images]
+        return np.stack(rows) if rows else np.zeros((0, self.model.manifest.dimensions), np.float32)
+
+    def signature(self, name: str) -> Any:
+        """Give a runner of one of the file's signatures; it shares this embedder's interpreter."""
+        return self._cpu_interpreter().get_signature_runner(name)
+
+    def close(self) -> None:
+        """Let the interpreter go; embedding afterwards raises `EmbeddingError`."""
+        self._interpreter = self._signatures = self._features = None
+
+    def __repr__(self) -> str:
+        state = (
+            "closed"
+            if self._interpreter is None
+            else f"{self.runtime}, {self.delegate or 'cpu'}, {self.threads} threads"
+        )
+        return f"<Embedder {self.model.path.name} ({state})>"
+
+    def _open_cpu(self) -> None:
+        self._interpreter = open_interpreter(self.model.path, threads=self.threads, runtime=self.runtime)
+        self._signatures = self._interpreter
+        names = self._interpreter.get_signature_list()
+        if "features" not in names:
+            raise ModelFileError(
+                f"{self.model.path} has the signatures {', '.join(names) or 'none'}, 'features' is missing; "
+                "convert the model again"
+            )
+        self._features = self._interpreter.get_signature_runner("features")
+
+    def _cpu_interpreter(self) -> Any:
+        if self._signatures is None:
+            self._signatures = open_interpreter(self.model.path, threads=self.threads, runtime=self.runtime)
+        return self._signatures
+
+    def _open_edgetpu(self, delegate: str) -> None:
+        if delegate != "edgetpu":
+            raise DelegateError(f"the delegate must be 'edgetpu', got {delegate!r}")
+        twin = edgetpu_twin(self.model.path)
+        try:
+            if not twin.exists():
+                raise DelegateError(
+                    f"{twin.name} is not beside {self.model.path.name}; make it with 'edgetl convert --edgetpu'"
+                )
+            interpreter = open_interpreter(twin, delegate=load_edgetpu(self.runtime), runtime=self.runtime)
+        except DelegateError as error:
+            warnings.warn(f"{error}. Running on the CPU.", RuntimeWarning, stacklevel=3)
+            return
+        self._interpreter, self._signatures, self._features, self.delegate = (
+            interpreter,
+            None,
+            None,
+            "edgetpu",
+        )
+
+    def _run(self, prepared: Image) -> NDArray[np.float32]:
+        if self._interpreter is None:
+            raise EmbeddingError("the embedder is closed; open the learner again")
+        if self._features is not None:
+            values: NDArray[np.float32] = self._features(image=prepared[np.newaxis])["embedding"][0]
+            return values
+        return self._run_edgetpu(prepared)
+
+    def _run_edgetpu(self, prepared: Image) -> NDArray[np.float32]:
+        source, target = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
+        self._interpreter.set_tensor(source["index"], prepared[np.newaxis])
+        self._interpreter.invoke()
+        raw = self._interpreter.get_tensor(target["index"])[0]
+        scale, zero = target["quantization"]
+        if not scale:
+            return np.asarray(raw, np.float32)
+        values: NDArray[np.float32] = np.float32(scale) * (raw.astype(np.float32) - np.float32(zero))
+        return values
+
+    def _invoke_once(self) -> None:
+        # allocates and warms up, so that the first frame is not the slow one; also shows now, not at
+        # the first frame, that the runtime can run this file
+        size = self.model.manifest.preprocessing
+        try:
+            with quiet_stderr():
+                embedding = self._run(np.zeros((size.height, size.width, 3), np.uint8))
+        except (ValueError, RuntimeError) as error:
+            raise explain(error, str(self.model.path), self.runtime) from error
+        if embedding.shape != (self.model.manifest.dimensions,):
+            raise ModelFileError(
+                f"{self.model.path} says embeddings of {self.model.manifest.dimensions} numbers, "
+                f"its backbone gives shape {embedding.shape}"
+            )
+
+
+def edgetpu_twin(path: Path) -> Path:
+    """Give the name of a model file's backbone compiled for the Edge TPU."""
+    return path.with_name(f"{path.stem}.backbone_edgetpu.tflite")

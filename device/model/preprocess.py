@@ -1,0 +1,156 @@
+"""The one preprocessing function: fine-tuning, calibration, evaluation and run time all call it.
+
+Resizing is made of two steps that are exact in integers on every processor: a box filter by a whole
+factor (no aliasing on large photos), then OpenCV's bit-exact linear interpolation. The same photo
+gives the same bytes on the laptop and on the Pi.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ModelFileError
+from ..images import Image, check_image
+
+RESIZE_MODES = ("crop", "squash", "pad")
+_MAX_SIDE = 4096
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How a frame of any size becomes the backbone's input.
+
+    Attributes:
+        height: Rows of the backbone's input, in pixels.
+        width: Columns of the backbone's input, in pixels.
+        resize: ``crop`` takes the largest centred window of the input's shape, times `crop_fraction`;
+            ``squash`` takes the whole frame and changes its proportions; ``pad`` keeps the whole frame
+            and its proportions and fills with grey.
+        crop_fraction: Part of the window's sides that ``crop`` keeps; 224/256 is ImageNet's custom.
+        mean: Per channel (R, G, B), in pixel values: subtracted inside the model file.
+        std: Per channel, in pixel values: divided by inside the model file.
+
+    Example:
+        >>> prepared = Preprocessing(4, 4).prepare(np.zeros((48, 64, 3), np.uint8))
+        >>> prepared.shape, str(prepared.dtype)
+        ((4, 4, 3), 'uint8')
+    """
+
+    height: int = 224
+    width: int = 224
+    resize: str = "crop"
+    crop_fraction: float = 0.875
+    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
+    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+
+    def __post_init__(self) -> None:
+        if self.resize not in RESIZE_MODES:
+            raise ModelFileError(f"resize must be one of {', '.join(RESIZE_MODES)}, got {self.resize!r}")
+        if not (1 <= self.height <= _MAX_SIDE and 1 <= self.width <= _MAX_SIDE):
+            raise ModelFileError(
+                f"the input size must be 1 to {_MAX_SIDE} pixels, got {self.height}x{self.width}"
+            )
+        if not 0.05 <= self.crop_fraction <= 1:
+            raise ModelFileError(f"crop_fraction must be 0.05 to 1, got {self.crop_fraction}")
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
+            raise ModelFileError(
+                f"mean and std are three numbers each, std above 0; got {self.mean}, {self.std}"
+            )
+
+    def prepare(self, image: Image) -> Image:
+        """Cut and resize `image`.
+
+        Args:
+            image: uint8 [H, W, 3] RGB, any size.
+
+        Returns:
+            uint8 [height, width, 3] RGB, contiguous.
+
+        Raises:
+            PhotoError: `image` is not uint8 [H, W, 3].
+        """
+        check_image(image)
+        if self.resize == "crop":
+            return _resize(self._window(image), self.width, self.height)
+        if self.resize == "squash":
+            return _resize(image, self.width, self.height)
+        return self._pad(image)
+
+    def normalise(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Give ``(x - mean) / std`` as float32; for training only, the model file does it inside."""
+        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
+        return (batch.astype(np.float32) - mean) / std
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the fields as JSON-able values."""
+        return {
+            "height": self.height,
+            "width": self.width,
+            "resize": self.resize,
+            "crop_fraction": self.crop_fraction,
+            "mean": list(self.mean),
+            "std": list(self.std),
+        }
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:
+        """Read what `to_dict` gave.
+
+        Raises:
+            ModelFileError: A field is missing, unknown, or of the wrong form.
+        """
+        try:
+            mean, std = (tuple(float(value) for value in fields[key]) for key in ("mean", "std"))
+            return cls(
+                height=int(fields["height"]),
+                width=int(fields["width"]),
+                resize=str(fields["resize"]),
+                crop_fraction=float(fields["crop_fraction"]),
+                mean=(mean[0], mean[1], mean[2]),
+                std=(std[0], std[1], std[2]),
+            )
+        except (KeyError, TypeError, IndexError, OverflowError) as error:
+            raise ModelFileError(
+                f"the preprocessing fields are incomplete or wrong: {error!r} in {fields!r}"
+            ) from error
+
+    def _window(self, image: Image) -> Image:
+        rows, columns = image.shape[:2]
+        scale = min(rows / self.height, columns / self.width) * self.crop_fraction
+        height = min(rows, max(1, round(self.height * scale)))
+        width = min(columns, max(1, round(self.width * scale)))
+        top, left = (rows - height) // 2, (columns - width) // 2
+        return image[top : top + height, left : left + width]  # a view: no copy of the frame
+
+    def _pad(self, image: Image) -> Image:
+        rows, columns = image.shape[:2]
+        scale = min(self.height / rows, self.width / columns)
+        height = min(self.height, max(1, round(rows * scale)))
+        width = min(self.width, max(1, round(columns * scale)))
+        grey = np.clip(np.round(self.mean), 0, 255).astype(np.uint8)
+        canvas: Image = np.broadcast_to(grey, (self.height, self.width, 3)).copy()
+        top, left = (self.height - height) // 2, (self.width - width) // 2
+        canvas[top : top + height, left : left + width] = _resize(image, width, height)
+        return canvas
+
+
+def _resize(image: Image, width: int, height: int) -> Image:
+    rows, columns = image.shape[:2]
+    if (rows, columns) == (height, width):
+        return np.ascontiguousarray(image)
+    down, across = max(1, rows // height), max(1, columns // width)
+    if down > 1 or across > 1:
+        # centred on a whole multiple, so that every output pixel averages whole input pixels
+        kept_rows, kept_columns = rows // down * down, columns // across * across
+        top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
+        window = image[top : top + kept_rows, left : left + kept_columns]
+        image = cv2.resize(window, (kept_columns // across, kept_rows // down), interpolation=cv2.INTER_AREA)
+    if image.shape[:2] == (height, width):
+        return np.ascontiguousarray(image)
+    resized: Image = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR_EXACT)
+    return resized

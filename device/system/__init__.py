@@ -1,0 +1,1 @@
+"""The board: checks, temperature and memory, timing, and the systemd unit."""

@@ -1,0 +1,307 @@
+"""The self-test of a device: everything it needs, a verdict for each, and how to put it right."""
+
+from __future__ import annotations
+
+import ctypes.util
+import importlib
+import platform
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from ..errors import CameraError, DelegateError, DeviceError, RuntimeMissingError
+from ..files import may_write
+from . import health
+
+Verdict = Literal["good", "note", "warning", "failed"]
+HOT, VERY_HOT = 70.0, 80.0  # degrees Celsius; a Raspberry Pi slows down from 80
+LITTLE_DISK, SCARCE_DISK = 500e6, 50e6  # bytes
+LITTLE_MEMORY = 150e6  # bytes; a learner with Lite0 takes about 90 MB
+CAMERA_SECONDS = 10.0
+TIMED_FRAMES = 5
+DARK, FLAT = 8.0, 2.0  # mean and spread, in 8-bit levels, below which a picture shows nothing
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the self-test.
+
+    Attributes:
+        name: What was looked at.
+        verdict: ``good``; ``note``: worth knowing; ``warning``: works, but will trouble; ``failed``: will not work.
+        finding: What was seen.
+        fix: What to do about it; empty when there is nothing to do.
+    """
+
+    name: str
+    verdict: Verdict
+    finding: str
+    fix: str = ""
+
+    def to_dict(self) -> dict[str, str]:
+        """Give it as JSON-able values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What to check beside the machine itself.
+
+    Attributes:
+        model: A model file to load and run, or None.
+        state: The state file; its folder is where the space must be. None takes this folder.
+        camera: A source as `open_camera` takes it; None takes the first camera there is.
+        look: Whether to open a camera at all.
+        edgetpu: Whether a Coral is wanted.
+        threads: CPU threads for the model.
+        root: Where the file system starts; another one in tests.
+    """
+
+    model: Path | None = None
+    state: Path | None = None
+    camera: str | None = None
+    look: bool = True
+    edgetpu: bool = False
+    threads: int | None = None
+    root: Path = health.ROOT
+
+
+def self_test(subject: Subject) -> Iterator[Check]:
+    """Check one thing after another, giving each verdict as soon as it is known.
+
+    Example:
+        >>> checks = list(self_test(Subject(camera="fake")))
+        >>> [check.verdict for check in checks if check.name == "camera"]
+        ['good']
+    """
+    for check in CHECKS:
+        found = check(subject)
+        if found is not None:
+            yield found
+
+
+def _board(subject: Subject) -> Check:
+    name = health.board(subject.root)
+    if health.is_raspberry_pi(subject.root):
+        return Check("board", "good", str(name))
+    kind = name or f"{health.cpu(subject.root)}, {platform.machine()}"
+    return Check("board", "note", f"not a Raspberry Pi: {kind}")
+
+
+def _system(subject: Subject) -> Check:
+    python = f"Python {platform.python_version()}"
+    finding = f"{health.operating_system(subject.root)}, {health.bits()}-bit, {python}"
+    if health.bits() == 64:
+        return Check("system", "good", finding)
+    return Check(
+        "system",
+        "warning",
+        finding,
+        "LiteRT has no 32-bit version: install the 64-bit Raspberry Pi OS, "
+        "or use Python 3.11 with pip install 'edgetl[tflite-runtime]'",
+    )
+
+
+def _runtime(subject: Subject) -> Check:
+    from ..model.runtime import load_runtime
+
+    try:
+        return Check("runtime", "good", str(load_runtime()))
+    except RuntimeMissingError as error:
+        return Check("runtime", "failed", str(error), "pip install 'edgetl[device]'")
+
+
+def _opencv(subject: Subject) -> Check:
+    try:
+        version = importlib.import_module("cv2").__version__
+    except ImportError as error:
+        return Check("opencv", "failed", f"cannot be imported: {error}", "pip install 'edgetl[device]'")
+    return Check("opencv", "good", f"OpenCV {version}, NumPy {np.__version__}")
+
+
+def _delegate(subject: Subject) -> Check:
+    if not subject.edgetpu and not ctypes.util.find_library("edgetpu"):
+        return Check("edge tpu", "note", "no Coral library (libedgetpu); the CPU is used")
+    from ..model.runtime import load_edgetpu
+
+    try:
+        load_edgetpu()
+    except (DelegateError, RuntimeMissingError) as error:
+        return Check(
+            "edge tpu",
+            "failed" if subject.edgetpu else "note",
+            str(error),
+            "plug the Coral into a USB 3 port, then: sudo apt install libedgetpu1-std, and unplug and plug it once",
+        )
+    return Check("edge tpu", "good", "the Coral answers")
+
+
+def _model(subject: Subject) -> Check | None:
+    if subject.model is None:
+        return None
+    try:
+        return _run_model(subject, subject.model)
+    except DeviceError as error:
+        return _failed("model", error, "copy the file again, or convert it again")
+
+
+def _run_model(subject: Subject, path: Path) -> Check:
+    from ..model.embedder import Embedder
+    from ..model.modelfile import ModelFile
+
+    model = ModelFile.open(path)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        embedder = Embedder(model, threads=subject.threads, delegate="edgetpu" if subject.edgetpu else None)
+    sides = model.manifest.preprocessing
+    frame = np.full((sides.height, sides.width, 3), 127, np.uint8)
+    seconds = [_seconds(lambda: embedder.embed_one(frame)) for _ in range(TIMED_FRAMES)]
+    where = embedder.delegate or f"{embedder.threads} CPU threads"
+    finding = (
+        f"{model.manifest.backbone}, {1000 * min(seconds):.1f} ms a frame on {embedder.runtime}, {where}"
+    )
+    embedder.close()
+    if caught:
+        return Check("model", "warning", f"{finding}; {caught[0].message}", "see the line 'edge tpu'")
+    return Check("model", "good", finding)
+
+
+def _camera(subject: Subject) -> Check | None:
+    if not subject.look:
+        return None
+    from ..cameras import open_camera
+
+    told: list[str] = []
+    try:
+        with open_camera(subject.camera, timeout=CAMERA_SECONDS, notice=told.append) as camera:
+            frame = camera.read()
+    except CameraError as error:
+        # who named a camera needs it; who did not may teach from photos
+        return _failed("camera", error, "edgetl cameras", "failed" if subject.camera else "warning")
+    height, width = frame.image.shape[:2]
+    finding = f"{frame.source}, {width} x {height}"
+    if float(frame.image.mean()) < DARK or float(frame.image.std()) < FLAT:
+        return Check(
+            "camera",
+            "warning",
+            f"{finding}, but the picture shows nothing",
+            "is the lens cap on, is there light?",
+        )
+    return Check("camera", "good", finding)
+
+
+def _disk(subject: Subject) -> Check:
+    folder = (subject.state.absolute() if subject.state else Path.cwd() / "state").parent
+    free = health.disk_free(folder)
+    if not folder.is_dir():
+        return Check("disk", "failed", f"the folder {folder} is not there", f"mkdir -p {folder}")
+    if not may_write(folder):
+        return Check(
+            "disk",
+            "failed",
+            f"nothing can be written in {folder}",
+            "check its owner with ls -ld; after power cuts a card can be read-only: sudo mount -o remount,rw /",
+        )
+    if free is None:
+        return Check("disk", "note", f"how much is free at {folder} cannot be told")
+    finding = f"{free / 1e9:.1f} GB free at {folder}"
+    fix = "free some space: sudo apt clean, or put the state on another disk with --state"
+    if free < SCARCE_DISK:
+        return Check("disk", "failed", finding, fix)
+    return Check("disk", "warning", finding, fix) if free < LITTLE_DISK else Check("disk", "good", finding)
+
+
+def _memory(subject: Subject) -> Check:
+    amounts = health.memory(subject.root)
+    if amounts is None:
+        return Check("memory", "note", "how much is free cannot be told")
+    finding = f"{amounts[0] / 1e6:.0f} MB free of {amounts[1] / 1e6:.0f} MB"
+    if amounts[0] >= LITTLE_MEMORY:
+        return Check("memory", "good", finding)
+    return Check("memory", "warning", finding, "close other programs; the desktop alone takes some 300 MB")
+
+
+def _temperature(subject: Subject) -> Check:
+    degrees = health.temperature(subject.root)
+    if degrees is None:
+        return Check("temperature", "note", "no sensor")
+    finding = f"{degrees:.0f} °C"
+    if degrees < HOT:
+        return Check("temperature", "good", finding)
+    fix = "add a heat sink or a fan, or run with --fps or fewer --threads"
+    return Check("temperature", "warning", finding + (", it slows down" if degrees >= VERY_HOT else ""), fix)
+
+
+def _throttling(subject: Subject) -> Check:
+    state = health.throttling(subject.root)
+    if state is None:
+        return Check("throttling", "note", "only a Raspberry Pi's firmware tells")
+    fix = "use the power supply made for this board, and a heat sink or a fan"
+    if state.now:
+        return Check("throttling", "warning", "; ".join(state.now), fix)
+    if state.since_boot:
+        return Check("throttling", "note", f"not now; since the start: {'; '.join(state.since_boot)}", fix)
+    return Check("throttling", "good", "none since the start")
+
+
+def _governor(subject: Subject) -> Check:
+    names = health.governors(subject.root)
+    if not names:
+        return Check("governor", "note", "the CPU frequency is not governed here")
+    finding = ", ".join(names)
+    if names == ("performance",):
+        return Check("governor", "good", finding)
+    return Check(
+        "governor",
+        "note",
+        f"{finding}; times vary with it",
+        "before measuring: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor",
+    )
+
+
+def _clock(subject: Subject) -> Check:
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    if not health.clock_is_plausible():
+        return Check(
+            "clock",
+            "warning",
+            f"{now} is in the past; samples would carry that time",
+            "connect to a network once (timedatectl shows when it is set), or add a clock module",
+        )
+    if health.clock_is_synchronised() is False:
+        return Check("clock", "note", f"{now}, not set by a time server", "sudo timedatectl set-ntp true")
+    return Check("clock", "good", now)
+
+
+def _failed(name: str, error: DeviceError, fix: str, verdict: Verdict = "failed") -> Check:
+    # our messages end in the next step, after a semicolon
+    problem, _, step = str(error).rpartition("; ")
+    return Check(name, verdict, problem, step) if problem else Check(name, verdict, step, fix)
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+CHECKS: tuple[Callable[[Subject], Check | None], ...] = (
+    _board,
+    _system,
+    _runtime,
+    _opencv,
+    _delegate,
+    _model,
+    _camera,
+    _disk,
+    _memory,
+    _temperature,
+    _throttling,
+    _governor,
+    _clock,
+)

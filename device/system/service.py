@@ -1,0 +1,275 @@
+"""A systemd service that runs an edgetl command from boot on, and again whenever it ends."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ServiceError, StorageError
+from ..files import atomic_output, refuse_existing, storage_error
+
+SYSTEM_FOLDER = Path("/etc/systemd/system")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+
+_UNIT = """\
+# written by: edgetl service install
+[Unit]
+Description={description}
+After={after}
+# a camera may be away for hours: never give up
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart={command}
+WorkingDirectory={folder}
+{user}Environment=PYTHONUNBUFFERED=1
+Restart=always
+RestartSec=5
+# ends as Ctrl-C does, so that the camera is let go; what was taught is on the disk at any moment
+KillSignal=SIGINT
+TimeoutStopSec=15
+
+NoNewPrivileges=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+RestrictRealtime=yes
+SystemCallArchitectures=native
+# netlink: how a Coral on USB is found
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+{protection}
+[Install]
+WantedBy={target}
+"""
+# these need mounts of the service's own, which a user's manager cannot always make
+_SYSTEM_PROTECTION = """\
+ProtectSystem=full
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+"""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A service: one command, its folder and its user.
+
+    Attributes:
+        name: Of the unit, without ``.service``.
+        command: The program's absolute path, then its arguments.
+        folder: Where it runs, so that relative paths mean what they mean now.
+        user: Whom it runs as. None: a unit of the calling user's own manager, which needs no root.
+        title: What systemctl shows of it; by default the command.
+
+    Example:
+        >>> unit = Service("door", ("/usr/bin/edgetl", "run", "door.tflite"), Path("/home/pi"), "pi")
+        >>> print(unit.path)
+        /etc/systemd/system/door.service
+        >>> "Restart=always" in unit.text()
+        True
+    """
+
+    name: str
+    command: tuple[str, ...]
+    folder: Path
+    user: str | None = None
+    title: str = ""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if not self.command or not Path(self.command[0]).is_absolute():
+            raise ServiceError(f"a service needs a program with its absolute path, got {self.command!r}")
+
+    @property
+    def path(self) -> Path:
+        """The unit file."""
+        return unit_path(self.name, of_user=self.user is None)
+
+    def text(self) -> str:
+        """Write the unit."""
+        of_user = self.user is None
+        return _UNIT.format(
+            description=_specifiers(_one_line(self.title or " ".join(self.command))),
+            after="basic.target" if of_user else "network.target time-set.target",
+            command=" ".join(quote(word) for word in self.command),
+            folder=_specifiers(_one_line(str(self.folder))),
+            user="" if of_user else f"User={self.user}\n",
+            protection="" if of_user else _SYSTEM_PROTECTION,
+            target="default.target" if of_user else "multi-user.target",
+        )
+
+
+def quote(word: str) -> str:
+    r"""Write a word of a command so that systemd gives it to the program unchanged.
+
+    Example:
+        >>> print(quote("100 % $HOME"))
+        "100 %% $$HOME"
+    """
+    escaped = _specifiers(_one_line(word)).replace("\\", "\\\\").replace('"', '\\"').replace("$", "$$")
+    return escaped if re.fullmatch(r"[\w@%+=:,./-]+", word) else f'"{escaped}"'
+
+
+def check_name(name: str) -> str:
+    """Give `name` back when a unit may be called so.
+
+    Raises:
+        ServiceError: It may not.
+    """
+    if not _NAME.fullmatch(name):
+        raise ServiceError(
+            f"a service's name is letters, digits, - and _, at most 64, got {name!r}; leave --name out for 'edgetl'"
+        )
+    return name
+
+
+def unit_path(name: str, *, of_user: bool) -> Path:
+    """Give the file of the unit `name`, of the system or of the calling user."""
+    if not of_user:
+        return SYSTEM_FOLDER / f"{check_name(name)}.service"
+    home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return home / "systemd" / "user" / f"{check_name(name)}.service"
+
+
+def install(service: Service, *, force: bool = False, start: bool = True) -> Path:
+    """Write the unit, have systemd check it, and start it now and at every boot.
+
+    Args:
+        service: What to run.
+        force: Replace a unit of that name.
+        start: Start and enable it; without, only the file is written.
+
+    Returns:
+        The unit file.
+
+    Raises:
+        ServiceError: systemd refuses the unit or is not running here.
+        StorageError: The unit is there already, or its folder may not be written (then sudo is needed).
+    """
+    refuse_existing(service.path, force)
+    problem = verify(service)
+    if problem:
+        raise ServiceError(f"systemd refuses the unit: {problem}")
+    if start:
+        _require_systemd()
+    _write(service, force)
+    if start:
+        _systemctl(service.user is None, "daemon-reload")
+        _systemctl(service.user is None, "enable", f"{service.name}.service")
+        _systemctl(service.user is None, "restart", f"{service.name}.service")
+    return service.path
+
+
+def uninstall(name: str, *, of_user: bool = False) -> Path:
+    """Stop a service and remove its unit.
+
+    Raises:
+        ServiceError: There is none of that name, or it was not written by edgetl.
+        StorageError: It may not be removed (then sudo is needed).
+    """
+    path = unit_path(name, of_user=of_user)
+    if "edgetl service install" not in read(name, of_user=of_user):
+        raise ServiceError(f"{path} was not written by edgetl and is left alone; remove it with systemctl")
+    running = systemd_runs()
+    if running:
+        _systemctl(of_user, "disable", "--now", path.name)
+    try:
+        path.unlink()
+    except OSError as error:
+        raise storage_error(error, path) from error
+    if running:
+        _systemctl(of_user, "daemon-reload")
+    return path
+
+
+def read(name: str, *, of_user: bool = False) -> str:
+    """Give the text of an installed unit.
+
+    Raises:
+        ServiceError: There is none of that name.
+    """
+    path = unit_path(name, of_user=of_user)
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ServiceError(
+            f"no service is installed as {path}; install one with: edgetl service install -- run MODEL"
+        ) from None
+    except OSError as error:
+        raise ServiceError(f"{path} cannot be read: {error.strerror}; try with sudo") from error
+
+
+def verify(service: Service) -> str | None:
+    """Ask systemd-analyze about the unit; give its complaint, or None where there is none or nobody to ask."""
+    if not shutil.which("systemd-analyze"):
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / service.path.name
+        file.write_text(service.text(), encoding="utf-8")
+        manager = "--user" if service.user is None else "--system"
+        done = _run(["systemd-analyze", "verify", manager, "--man=no", str(file)])
+    # it also complains about other units of the machine: only lines on ours count
+    lines = [line for line in (done.stderr + done.stdout).splitlines() if file.name in line]
+    return "; ".join(lines) if lines and done.returncode else None
+
+
+def systemd_runs() -> bool:
+    """Say whether systemd is the init of this machine; in containers it mostly is not."""
+    return Path("/run/systemd/system").is_dir() and shutil.which("systemctl") is not None
+
+
+def _write(service: Service, force: bool) -> None:
+    try:
+        service.path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_output(service.path, force=force) as temporary:
+            temporary.write_text(service.text(), encoding="utf-8")
+            temporary.chmod(0o644)  # systemd complains of units that others can write
+    except StorageError as error:
+        if service.user is not None and os.geteuid() != 0:
+            raise StorageError(
+                error.errno or 0, f"{error.args[1]}; a system service needs sudo, one of your own --user"
+            ) from error
+        raise
+    except OSError as error:
+        raise storage_error(error, service.path) from error
+
+
+def _require_systemd() -> None:
+    if not systemd_runs():
+        raise ServiceError(
+            "systemd does not run here (a container?), so no service can be started; "
+            "write the unit alone with --no-start, or look at it with: edgetl service show"
+        )
+
+
+def _systemctl(of_user: bool, *arguments: str) -> None:
+    done = _run(["systemctl", *(["--user"] if of_user else []), *arguments])
+    if done.returncode:
+        complaint = (done.stderr or done.stdout).strip()
+        raise ServiceError(
+            f"systemctl {' '.join(arguments)} failed: {complaint}; see journalctl -xe, or try with sudo"
+        )
+
+
+def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
+    try:
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise ServiceError(f"{command[0]} did not answer: {error}") from error
+
+
+def _specifiers(text: str) -> str:
+    return text.replace("%", "%%")
+
+
+def _one_line(text: str) -> str:
+    if any(character in text for character in "\n\r\0"):
+        raise ServiceError(f"a unit cannot hold a line break: {text!r}; take it out of the command")
+    return text

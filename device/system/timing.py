@@ -1,0 +1,208 @@
+"""How long a device takes for a frame and for a lesson."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..heads import create_head
+from ..model.codes import encode
+from ..model.embedder import Embedder
+from ..model.modelfile import ModelFile
+from . import health
+
+CAMERA_SIZE = (480, 640)  # height and width of the frame that is timed, as many cameras give it
+LESSONS = 30  # timed updates of the head; each costs about a backbone pass
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Times of one step, in milliseconds.
+
+    Attributes:
+        step: What was timed.
+        runs: How often.
+        p50: Half of the runs took at most this.
+        p95: 95 of 100 did.
+        p99: 99 of 100 did.
+    """
+
+    step: str
+    runs: int
+    p50: float
+    p95: float
+    p99: float
+
+    @classmethod
+    def of(cls, step: str, seconds: Sequence[float]) -> Timing:
+        """Summarise times in seconds.
+
+        Example:
+            >>> Timing.of("nap", [0.001, 0.002, 0.009]).p50
+            2.0
+        """
+        ordered = sorted(seconds)
+        p50, p95, p99 = (
+            round(1000 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 4)
+            for share in (50, 95, 99)
+        )
+        return cls(step, len(ordered), p50, p95, p99)
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What `bench` measured.
+
+    Attributes:
+        model: Name, backbone, dimensions and quantisation.
+        runtime: Name, version, threads and delegate.
+        machine: Board, cpu, governor and load; times mean nothing without them.
+        head: Name of the head, and the samples and labels it held.
+        timings: The steps.
+    """
+
+    model: dict[str, Any]
+    runtime: dict[str, Any]
+    machine: dict[str, Any]
+    head: dict[str, Any]
+    timings: tuple[Timing, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give everything as JSON-able values."""
+        return asdict(self)
+
+
+def bench(
+    path: Path,
+    *,
+    frames: int = 100,
+    warm_up: int = 10,
+    threads: int | None = None,
+    delegate: str | None = None,
+    head: str = "exact",
+    samples: int = 200,
+    labels: int = 5,
+    seed: int = 0,
+) -> Bench:
+    """Time a model file on this machine, on noise: the work is the same whatever the picture shows.
+
+    Args:
+        path: The model file.
+        frames: Timed frames.
+        warm_up: Frames before them.
+        threads: CPU threads.
+        delegate: ``edgetpu`` for a Coral.
+        head: The head that is taught.
+        samples: Samples the head holds when it is timed.
+        labels: Labels they are of.
+        seed: Of the noise.
+
+    Raises:
+        ModelFileError: The file cannot be run.
+    """
+    model = ModelFile.open(path)
+    embedder = Embedder(model, threads=threads, delegate=delegate)
+    chooser = np.random.default_rng(seed)
+    timings = (
+        *_frames(embedder, chooser, frames, warm_up),
+        *_lessons(head, model.manifest.dimensions, chooser, samples, labels),
+    )
+    described = {
+        "model": {
+            "name": path.name,
+            "backbone": model.manifest.backbone,
+            "dimensions": model.manifest.dimensions,
+            "quantisation": model.manifest.quantisation,
+        },
+        "runtime": {
+            "name": embedder.runtime.name,
+            "version": embedder.runtime.version,
+            "threads": embedder.threads,
+            "delegate": embedder.delegate or "cpu",
+        },
+        "head": {"name": head, "samples": samples, "labels": labels},
+    }
+    embedder.close()
+    return Bench(**described, machine=machine(), timings=timings)
+
+
+def machine() -> dict[str, Any]:
+    """Describe what times were measured on."""
+    return {
+        "board": health.board() or "not a single-board computer",
+        "cpu": health.cpu(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "load": round(os.getloadavg()[0], 2),
+        "governor": ", ".join(health.governors()) or "not governed",
+        "temperature": health.temperature(),
+        "throttled": list(throttling.now) if (throttling := health.throttling()) else [],
+        "system": health.operating_system(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def doubts(described: dict[str, Any]) -> list[str]:
+    """Say what makes times from such a `machine` untrustworthy."""
+    found = []
+    if described["governor"] not in ("performance", "not governed"):
+        found.append(
+            f"the CPU governor is {described['governor']}, so times vary; "
+            "before measuring: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+        )
+    if described["throttled"]:
+        found.append(f"the CPU is held back: {'; '.join(described['throttled'])}")
+    if described["load"] > 0.5 * described["cores"]:
+        found.append(f"the machine is busy (load {described['load']}); trust ratios only")
+    return found
+
+
+def _frames(embedder: Embedder, chooser: np.random.Generator, frames: int, warm_up: int) -> list[Timing]:
+    frame = chooser.integers(0, 256, (*CAMERA_SIZE, 3), np.uint8)
+    prepare = embedder.model.manifest.preprocessing.prepare
+    steps: dict[str, Callable[[], Any]] = {"preprocessing": lambda: prepare(frame)}
+    if embedder.delegate is None:
+        features, batch = embedder.signature("features"), prepare(frame)[np.newaxis]
+        steps["backbone"] = lambda: features(image=batch)
+    steps["embedding, both"] = lambda: embedder.embed_one(frame)
+    return [Timing.of(step, _times(action, frames, warm_up)) for step, action in steps.items()]
+
+
+def _lessons(
+    name: str, dimensions: int, chooser: np.random.Generator, samples: int, labels: int
+) -> list[Timing]:
+    codes = encode(chooser.gamma(0.5, 1.0, (samples + LESSONS, dimensions)).astype(np.float32))
+    names = [f"label {number % labels}" for number in range(len(codes))]
+    head = create_head(name, dimensions)
+    head.learn_many(codes[:samples], names[:samples])
+    head.predict_one(codes[0])
+    update, answer = [], []
+    for code, label in zip(codes[samples:], names[samples:], strict=True):
+        # a head may put off its work until it is asked: the lesson and the first answer count together
+        start = time.perf_counter()
+        head.learn_one(code, label)
+        head.predict_one(code)
+        between = time.perf_counter()
+        head.predict_one(code)
+        update.append(between - start)
+        answer.append(time.perf_counter() - between)
+    return [Timing.of("head, taught and asked", update), Timing.of("head, asked again", answer)]
+
+
+def _times(action: Callable[[], Any], runs: int, warm_up: int) -> list[float]:
+    for _ in range(warm_up):
+        action()
+    seconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        action()
+        seconds.append(time.perf_counter() - start)
+    return seconds

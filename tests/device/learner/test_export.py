@@ -1,0 +1,204 @@
+"""Exporting on the device: the file starts with what was learned, and nothing else of it changes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from device.errors import HeadError, LabelError, ModelFileError, StorageError
+from device.heads import Linear
+from device.learner import Learner
+from device.learner.export import patch, write_personal
+from device.model.codes import apply_map, encode
+from device.model.embedder import Embedder
+from device.model.memory import add, renamed, statistics, together
+from device.model.modelfile import ModelFile
+from device.model.runtime import open_interpreter
+from device.model.taught import Taught, TaughtStatistics
+from tests import tiny
+
+MODEL = ModelFile.open(tiny.TINY)
+LABELS = ("cup", "rosa canina", "Übung")
+
+
+@pytest.fixture
+def linear() -> Linear:
+    """A linear map for `LABELS`."""
+    chooser = np.random.default_rng(0)
+    return Linear(chooser.normal(size=(32, 3)), chooser.normal(size=3))
+
+
+def codes_of(count: int, seed: int = 0) -> Any:
+    """Random codes, int16 [count, 32]."""
+    return np.random.default_rng(seed).integers(-4096, 4097, (count, 32)).astype(np.int16)
+
+
+# the file
+
+
+def test_the_new_file_answers_with_the_new_weights(tmp_path: Path, linear: Linear) -> None:
+    """Classify gives phi(e) W + b for the labels and no chance to unused columns."""
+    made = write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS)
+    assert made.labels == LABELS
+    embedder = Embedder(made, threads=1)
+    embeddings = embedder.embed_many(tiny.photo(label, 0) for label in tiny.COLOURS)
+    given = embedder.signature("classify")(embedding=embeddings)
+    assert np.allclose(given["logits"][:, :3], apply_map(embeddings) @ linear.W + linear.b, atol=1e-5)
+    assert not given["probabilities"][:, 3:].any()
+    assert np.array_equal(
+        embeddings, Embedder(MODEL, threads=1).embed_many(tiny.photo(label, 0) for label in tiny.COLOURS)
+    )
+
+
+def test_only_the_heads_bytes_change(tmp_path: Path, linear: Linear) -> None:
+    """The backbone is the same to the byte; checksum and origin are new."""
+    made = write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS)
+    before, after = (np.frombuffer(model.model_part(), np.uint8) for model in (MODEL, made))
+    changed = np.flatnonzero(before != after)
+    places = MODEL.manifest.head_weights.values()
+    assert changed.size
+    assert all(any(start <= byte < start + length for start, length in places) for byte in changed)
+    assert made.sha256 != MODEL.sha256
+    assert made.manifest.extra["made_from"] == MODEL.sha256
+    assert made.manifest.preprocessing == MODEL.manifest.preprocessing
+
+
+def test_momentum_starts_at_rest(tmp_path: Path, linear: Linear) -> None:
+    """An export begins a new training."""
+    made = write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS)
+    read = open_interpreter(made.path, threads=1).get_signature_runner("get_weights")(
+        unused=np.zeros(1, np.float32)
+    )
+    assert not read["W_momentum"].any()
+    assert not read["b_momentum"].any()
+
+
+def test_labels_beyond_the_capacity_are_refused(tmp_path: Path) -> None:
+    """With the numbers and what helps."""
+    many = Linear(np.zeros((32, 9)), np.zeros(9))
+    with pytest.raises(LabelError, match=r"room for 8 labels, 9 were taught.*--capacity 9"):
+        write_personal(MODEL, tmp_path / "p.tflite", many, tuple("abcdefghi"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path: Path, linear: Linear) -> None:
+    """Another shape, NaN, more than float32 holds."""
+    with pytest.raises(HeadError, match=r"must have shapes \(32, 2\)"):
+        write_personal(MODEL, tmp_path / "p.tflite", linear, ("a", "b"))
+    for value in (np.nan, 1e300):
+        with pytest.raises(HeadError, match="NaN or are too large"), np.errstate(over="ignore"):
+            write_personal(MODEL, tmp_path / "p.tflite", Linear(linear.W * value, linear.b), LABELS)
+
+
+def test_existing_files_are_not_overwritten(tmp_path: Path, linear: Linear) -> None:
+    """Unless forced."""
+    write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS)
+    with pytest.raises(StorageError, match="--force"):
+        write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS)
+    write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS, force=True)
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        {},
+        {"W": (100, 8)},
+        {"W": (100, 8), "b": (104, 4)},
+        {"W": (100, 8), "b": (108, 8)},
+        {"W": (0, 8), "b": (108, 4)},
+        {"W": (-8, 8), "b": (108, 4)},
+        {"W": (100, 8), "b": (197, 4)},
+    ],
+)
+def test_places_that_do_not_fit_are_refused(places: dict[str, tuple[int, int]]) -> None:
+    """Missing, overlapping, of another size, over the header, outside the file."""
+    values = {"W": np.ones(2, np.float32), "b": np.ones(1, np.float32)}
+    with pytest.raises(ModelFileError, match="convert the model again"):
+        patch(bytes(200), places, values)
+
+
+# the learner's export
+
+
+@pytest.mark.parametrize("head", ["exact", "lda", "ncm", "softmax", "knn"])
+def test_an_exported_model_knows_what_the_host_and_the_device_taught(tmp_path: Path, head: str) -> None:
+    """Old labels by memory, new ones by samples; without any state file, from every kind of head."""
+    asked = [tiny.photo(label, 50) for label in ("blue", "green", "white", "red")]
+    with Learner.open(tiny.TINY_TAUGHT, head=head, threads=1) as learner:
+        learner.learn_many([tiny.photo("white", seed) for seed in range(6)], ["paper"] * 6)
+        exported = learner.export(tmp_path / "p.tflite")
+        answers = learner.predict_many(asked)
+    assert exported.labels == ("blue", "green", "paper", "red")
+    with Learner.open(exported, threads=1) as learner:
+        assert [answer.label for answer in learner.predict_many(asked)] == list(exported.labels)
+        classify = learner.embedder.signature("classify")
+        given = classify(embedding=learner.embed_many(asked))["probabilities"]
+    assert [exported.labels[column] for column in given.argmax(1)] == [answer.label for answer in answers]
+
+
+def test_the_float_head_is_the_learners(tmp_path: Path) -> None:
+    """Its probabilities are those the learner gave, within the codes' rounding."""
+    with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner:
+        embeddings = learner.embed_many(tiny.photo(label, 60) for label in tiny.COLOURS)
+        expected = learner.head.probabilities(encode(embeddings))
+        exported = learner.export(tmp_path / "p.tflite")
+    given = Embedder(exported, threads=1).signature("classify")(embedding=embeddings)["probabilities"]
+    assert np.allclose(given[:, :3], expected, atol=0.02)
+
+
+def test_labels_that_were_renamed_or_deleted_stay_so(tmp_path: Path) -> None:
+    """The memory of an export carries today's names."""
+    with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner:
+        learner.rename_label("red", "rosso")
+        learner.delete_label("green")
+        exported = learner.export(tmp_path / "p.tflite")
+    assert exported.labels == ("blue", "rosso")
+    assert isinstance(exported.taught, Taught)
+    assert set(exported.taught.labels) == {"blue", "rosso"}
+
+
+def test_an_untaught_learner_cannot_export(tmp_path: Path) -> None:
+    """Writing an empty head would help nobody."""
+    with (
+        Learner.open(tiny.TINY, threads=1) as learner,
+        pytest.raises(HeadError, match="teach something first"),
+    ):
+        learner.export(tmp_path / "p.tflite")
+
+
+# memories
+
+
+def test_sums_of_parts_are_the_sums_of_the_whole() -> None:
+    """Exactly, in whole numbers, labels in any split."""
+    codes, labels = codes_of(50), [f"l{number % 7}" for number in range(50)]
+    whole = statistics(codes, labels)
+    parts = add([statistics(codes[:13], labels[:13]), statistics(codes[13:], labels[13:])])
+    assert parts.labels == whole.labels
+    assert all(
+        np.array_equal(getattr(parts, name), getattr(whole, name)) for name in ("counts", "sums", "gram")
+    )
+
+
+def test_samples_join_a_memory_of_samples_or_of_sums() -> None:
+    """A memory of sums stays one; nothing at all is no memory."""
+    codes, more = codes_of(6), codes_of(3, seed=1)
+    joined = together(Taught(codes, tuple("ababab")), more, ["c", "c", "a"])
+    assert isinstance(joined, Taught)
+    assert joined.labels == (*"ababab", "c", "c", "a")
+    assert np.array_equal(joined.codes, np.concatenate([codes, more]))
+    summed = together(statistics(codes, list("ababab")), more, ["c", "c", "a"])
+    assert isinstance(summed, TaughtStatistics)
+    assert summed.counts.tolist() == [4, 3, 2]
+    assert together(None, codes[:0], []) is None
+
+
+def test_sums_whose_labels_became_one_are_added() -> None:
+    """Renaming onto a label that is there merges the two."""
+    merged = renamed(statistics(codes_of(6), list("abcabc")), {"c": "a"})
+    assert isinstance(merged, TaughtStatistics)
+    assert merged.labels == ("a", "b")
+    assert merged.counts.tolist() == [4, 2]

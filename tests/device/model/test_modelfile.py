@@ -1,0 +1,153 @@
+"""The model file: what it carries, and how it refuses what it is not."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.errors import ModelFileError, StorageError
+from device.model.manifest import Manifest
+from device.model.modelfile import ModelFile, write_model_file
+from device.model.preprocess import Preprocessing
+from device.model.taught import Taught, TaughtStatistics
+
+MODEL = b"\x1c\0\0\0TFL3" + bytes(1000)
+MANIFEST = Manifest("tiny", Preprocessing(8, 8), dimensions=10, capacity=4, head_weights={"W": (20, 160)})
+TAUGHT = Taught(np.arange(60, dtype=np.int16).reshape(6, 10), tuple("abacab"))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A model file whose flatbuffer is a header and nothing else."""
+    return write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b", "ü c"), TAUGHT).path
+
+
+def test_what_was_written_is_read_again(path: Path) -> None:
+    """Manifest, labels, memory and the flatbuffer itself."""
+    read = ModelFile.open(path)
+    assert read.labels == ("a", "b", "ü c")
+    assert read.manifest == replace(MANIFEST, model_sha256=read.sha256, model_bytes=len(MODEL))
+    assert isinstance(read.taught, Taught)
+    assert (read.taught.codes == TAUGHT.codes).all()
+    assert read.taught.labels == TAUGHT.labels
+    assert read.model_part() == MODEL
+    assert 0 < read.taught_bytes < path.stat().st_size
+
+
+def test_statistics_as_memory_make_the_round_trip(tmp_path: Path) -> None:
+    """The other form of memory, exact in integers."""
+    codes = np.random.default_rng(0).integers(-4096, 4097, (50, 10)).astype(np.float64)
+    sums = np.stack([codes[:20].sum(0), codes[20:].sum(0)]).astype(np.int64)
+    taught = TaughtStatistics(("a", "b"), np.array([20, 30]), sums, codes.T @ codes)
+    read = write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b"), taught).taught
+    assert isinstance(read, TaughtStatistics)
+    assert (read.gram == taught.gram).all()
+    assert (read.sums == taught.sums).all()
+
+
+def test_equal_content_gives_equal_files(tmp_path: Path) -> None:
+    """No clock and no chance goes into the file."""
+    one, two = (
+        write_model_file(tmp_path / name, MODEL, MANIFEST, ("a",), TAUGHT).path for name in ("1", "2")
+    )
+    assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
+    """At every length there is a clear error, never a wrong model."""
+    data = path.read_bytes()
+    for length in [*range(0, len(data), 97), len(data) - 1]:
+        path.write_bytes(data[:length])
+        with pytest.raises(ModelFileError, match=r"m\.tflite"):
+            ModelFile.open(path)
+
+
+def test_a_changed_byte_of_the_model_part_is_found(path: Path) -> None:
+    """The checksum does not match."""
+    data = bytearray(path.read_bytes())
+    data[500] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError, match="checksum"):
+        ModelFile.open(path)
+
+
+def test_a_foreign_tflite_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    """It says how to get a file that can be taught."""
+    (tmp_path / "foreign.tflite").write_bytes(MODEL)
+    with pytest.raises(ModelFileError, match="edgetl convert"):
+        ModelFile.open(tmp_path / "foreign.tflite")
+
+
+def test_a_tflite_with_labels_of_another_maker_is_refused(tmp_path: Path) -> None:
+    """TFLite metadata's own zip holds labels but no manifest."""
+    target = io.BytesIO(MODEL)
+    with zipfile.ZipFile(target, "a") as archive:
+        archive.writestr("labels.txt", "cat\ndog")
+    (tmp_path / "foreign.tflite").write_bytes(target.getvalue())
+    with pytest.raises(ModelFileError, match=r"edgetl\.json"):
+        ModelFile.open(tmp_path / "foreign.tflite")
+
+
+def test_a_photo_a_folder_and_nothing_are_refused(tmp_path: Path) -> None:
+    """Wrong paths give the path back."""
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(50))
+    for name in ("photo.jpg", "none.tflite", "."):
+        with pytest.raises(ModelFileError):
+            ModelFile.open(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 2}, "update edgetl"),
+        ({"dimensions": -1}, "numbers"),
+        ({"dimensions": "many"}, "damaged"),
+        ({"embedding_map": "cube"}, "map"),
+        ({"head_weights": {"W": "x"}}, "damaged"),
+        ({"preprocessing": None}, "damaged|incomplete"),
+    ],
+)
+def test_a_wrong_manifest_is_refused(change: dict[str, object], message: str) -> None:
+    """Each field is checked before it is used."""
+    fields = {**json.loads(MANIFEST.to_json()), **change}
+    with pytest.raises(ModelFileError, match=message):
+        Manifest.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "{", "[" * 100_000])
+def test_what_is_no_manifest_is_refused(text: str) -> None:
+    """Neither is a deeply nested one a crash."""
+    with pytest.raises(ModelFileError):
+        Manifest.from_json(text)
+
+
+def test_unknown_fields_are_left_out() -> None:
+    """Additions of a later minor version do not break this one."""
+    assert Manifest.from_json(json.dumps({**json.loads(MANIFEST.to_json()), "new": 1})) == MANIFEST
+
+
+def test_memory_of_another_size_is_refused(tmp_path: Path) -> None:
+    """Embeddings of ten numbers do not fit a model of twelve."""
+    with pytest.raises(ModelFileError, match="10 numbers"):
+        write_model_file(tmp_path / "m.tflite", MODEL, replace(MANIFEST, dimensions=12), (), TAUGHT)
+
+
+def test_nothing_is_overwritten_without_force_and_no_half_is_left(path: Path) -> None:
+    """The old file stands."""
+    before = path.read_bytes()
+    with pytest.raises(StorageError, match="--force"):
+        write_model_file(path, MODEL, MANIFEST)
+    assert path.read_bytes() == before
+    assert len(list(path.parent.iterdir())) == 1
+
+
+def test_more_labels_than_columns_are_refused(tmp_path: Path) -> None:
+    """The head has a capacity."""
+    with pytest.raises(ModelFileError, match="capacity"):
+        write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, tuple("abcde"))

@@ -1,0 +1,120 @@
+"""One preprocessing, the same bytes everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.errors import ModelFileError, PhotoError
+from device.model.preprocess import RESIZE_MODES, Preprocessing
+
+PHOTO = np.random.default_rng(0).integers(0, 256, (1080, 1917, 3), dtype=np.uint8)
+
+# computed on x86-64 with OpenCV 5.0 and 4.11; the virtual Pi runs this test on aarch64
+GOLDEN = {
+    ("crop", (1080, 1917)): "d75d07454a1a",
+    ("crop", (100, 90)): "d2248178b1a5",
+    ("crop", (300, 300)): "541e411fd72e",
+    ("squash", (1080, 1917)): "2c58d49fac41",
+    ("squash", (100, 90)): "ab670e80abc9",
+    ("squash", (300, 300)): "3827a0b50f72",
+    ("pad", (1080, 1917)): "f1b64ec6b425",
+    ("pad", (100, 90)): "a8d00ff10751",
+    ("pad", (300, 300)): "3827a0b50f72",
+}
+
+
+@pytest.mark.parametrize(("mode", "shape"), GOLDEN)
+def test_the_same_photo_gives_the_same_bytes_on_every_machine(mode: str, shape: tuple[int, int]) -> None:
+    """Host and device agree bit for bit."""
+    prepared = Preprocessing(224, 224, mode).prepare(PHOTO[: shape[0], : shape[1]])
+    assert hashlib.sha256(prepared.tobytes()).hexdigest()[:12] == GOLDEN[mode, shape]
+
+
+@given(
+    rows=st.integers(1, 90),
+    columns=st.integers(1, 90),
+    mode=st.sampled_from(RESIZE_MODES),
+    height=st.integers(1, 40),
+    width=st.integers(1, 40),
+)
+def test_a_frame_of_any_size_becomes_the_size_asked_for(
+    rows: int, columns: int, mode: str, height: int, width: int
+) -> None:
+    """A flat frame stays flat: no border leaks in, but for the grey of pad."""
+    frame = np.full((rows, columns, 3), (200, 100, 50), np.uint8)
+    prepared = Preprocessing(height, width, mode).prepare(frame)
+    assert prepared.shape == (height, width, 3)
+    assert prepared.dtype == np.uint8
+    grey = (prepared == 127).all(-1) if mode == "pad" else np.zeros((height, width), bool)
+    assert ((prepared == (200, 100, 50)).all(-1) | grey).all()
+
+
+def test_crop_keeps_the_centre_and_squash_keeps_the_edges() -> None:
+    """A white border of a tenth is cut by crop and kept by squash."""
+    frame = np.full((100, 100, 3), 255, np.uint8)
+    frame[6:94, 6:94] = 0
+    assert Preprocessing(50, 50, "crop").prepare(frame).max() == 0
+    assert Preprocessing(50, 50, "squash").prepare(frame)[0].min() == 255
+
+
+def test_large_photos_are_averaged_not_sampled() -> None:
+    """A fine checkerboard becomes grey; plain interpolation would give moire."""
+    board = (np.indices((800, 800)).sum(0) % 2 * 255).astype(np.uint8)
+    prepared = Preprocessing(100, 100, "squash").prepare(np.repeat(board[:, :, None], 3, 2))
+    assert prepared.min() >= 127
+    assert prepared.max() <= 128
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((5, 5, 3), np.float32),
+        np.zeros((5, 5), np.uint8),
+        np.zeros((5, 5, 4), np.uint8),
+        np.zeros((0, 5, 3), np.uint8),
+    ],
+)
+def test_what_is_no_rgb_image_is_refused_with_its_shape(frame: np.ndarray) -> None:
+    """The message says what came."""
+    with pytest.raises(PhotoError, match="uint8"):
+        Preprocessing().prepare(frame)
+
+
+def test_a_list_is_refused() -> None:
+    """Not an array at all."""
+    with pytest.raises(PhotoError, match="list"):
+        Preprocessing().prepare([[0]])  # type: ignore[arg-type]
+
+
+def test_the_fields_make_the_round_trip() -> None:
+    """What the manifest stores comes back equal."""
+    one = Preprocessing(96, 128, "pad", 0.5, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
+    assert Preprocessing.from_dict(one.to_dict()) == one
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"resize": "stretch"},
+        {"height": 0},
+        {"std": [1, 1]},
+        {"mean": None},
+        {"std": [0, 1, 1]},
+        {"crop_fraction": 7},
+    ],
+)
+def test_wrong_fields_are_refused(change: dict[str, object]) -> None:
+    """A damaged manifest gives a clear error."""
+    with pytest.raises(ModelFileError):
+        Preprocessing.from_dict({**Preprocessing().to_dict(), **change})
+
+
+def test_normalise_is_the_arithmetic_of_the_model_file() -> None:
+    """(x - mean) / std in float32."""
+    batch = np.array([[[[0, 127, 255]]]], np.uint8)
+    assert Preprocessing().normalise(batch).tolist() == [[[[-127 / 128, 0.0, 1.0]]]]

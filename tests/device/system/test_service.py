@@ -1,0 +1,160 @@
+"""The systemd unit: its text, where it goes, and what is refused."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from device.errors import ServiceError, StorageError
+from device.system import service
+from device.system.service import Service, quote
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A home of its own, without a running systemd."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    monkeypatch.setattr(service, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(service, "systemd_runs", lambda: False)
+    return tmp_path
+
+
+@pytest.fixture
+def systemctl(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A running systemd whose systemctl only writes down what it was told."""
+    said = home / "systemctl.log"
+    program = home / "systemctl"
+    program.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{home}:/usr/bin:/bin")
+    monkeypatch.setattr(service, "systemd_runs", lambda: True)
+    return said
+
+
+def unit(name: str = "edgetl", user: str | None = None, *arguments: str) -> Service:
+    """A service that runs `true`."""
+    return Service(name, ("/bin/true", *(arguments or ("run", "mugs.tflite"))), Path("/"), user)
+
+
+@pytest.mark.parametrize("user", [None, "root"])
+def test_systemd_accepts_the_unit(user: str | None) -> None:
+    """Asked by systemd-analyze verify, with words that need quoting."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    odd = unit("edgetl", user, "run", "a b.tflite", "--on", 'the "mug"', "./ring.sh 100% $HOME \\ 'x' ; y")
+    assert service.verify(odd) is None
+
+
+def test_systemd_finds_a_program_that_is_missing() -> None:
+    """So that verify in the test above means something."""
+    if not shutil.which("systemd-analyze"):
+        pytest.skip("systemd-analyze is not installed")
+    missing = Service("edgetl", ("/no/such/program",), Path("/"), "root")
+    assert "/no/such/program" in (service.verify(missing) or "")
+
+
+def test_the_unit_restarts_for_ever_and_starts_at_boot() -> None:
+    """Whatever ended it, and however often."""
+    text = unit(user="pi").text()
+    for line in ("Restart=always", "StartLimitIntervalSec=0", "WantedBy=multi-user.target", "User=pi"):
+        assert line in text.splitlines()
+
+
+def test_a_unit_of_ones_own_starts_with_the_user() -> None:
+    """No root, no User= line, and no mounts that a user's manager may not make."""
+    text = unit().text()
+    assert "WantedBy=default.target" in text
+    assert "User=" not in text
+    assert "ProtectSystem" not in text
+
+
+@given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=30))
+def test_words_reach_the_program_unchanged(word: str) -> None:
+    """Undone as systemd.service(5) says: quotes and backslashes first, then $$ and %%."""
+    undone = shlex.split(quote(word))
+    assert [part.replace("$$", "$").replace("%%", "%") for part in undone] == [word]
+
+
+@pytest.mark.parametrize("word", ["two\nlines", "nul\0"])
+def test_a_line_break_cannot_enter_the_unit(word: str) -> None:
+    """It would start a setting of its own."""
+    with pytest.raises(ServiceError, match="line break"):
+        unit("edgetl", None, "run", word).text()
+
+
+@pytest.mark.parametrize("name", ["", "../x", "a b", "a.service", "x" * 65, "-x", "é"])
+def test_a_name_that_is_no_units_name_is_refused(name: str) -> None:
+    """It would become a path."""
+    with pytest.raises(ServiceError, match="name"):
+        unit(name)
+
+
+def test_a_relative_program_is_refused() -> None:
+    """Systemd would not find it."""
+    with pytest.raises(ServiceError, match="absolute"):
+        Service("edgetl", ("edgetl",), Path("/"))
+
+
+def test_installing_writes_enables_and_starts(systemctl: Path) -> None:
+    """In this order."""
+    path = service.install(unit())
+    assert path.read_text() == unit().text()
+    assert path.stat().st_mode & 0o777 == 0o644
+    assert systemctl.read_text().splitlines() == [
+        "--user daemon-reload",
+        "--user enable edgetl.service",
+        "--user restart edgetl.service",
+    ]
+
+
+def test_a_unit_that_is_there_is_replaced_only_by_force(home: Path) -> None:
+    """It may have been changed by hand."""
+    service.install(unit(), start=False)
+    with pytest.raises(StorageError, match="--force"):
+        service.install(unit(), start=False)
+    service.install(unit("edgetl", None, "serve", "x.tflite"), force=True, start=False)
+    assert "serve x.tflite" in service.read("edgetl", of_user=True)
+
+
+def test_without_systemd_nothing_is_written(home: Path) -> None:
+    """Unless only the file is wanted."""
+    with pytest.raises(ServiceError, match="--no-start"):
+        service.install(unit())
+    assert not unit().path.exists()
+    assert service.install(unit(), start=False).exists()
+
+
+def test_a_failing_systemctl_is_told(systemctl: Path, home: Path) -> None:
+    """With its own words."""
+    (home / "systemctl").write_text("#!/bin/sh\necho no bus >&2\nexit 1\n")
+    with pytest.raises(ServiceError, match="no bus"):
+        service.install(unit())
+
+
+def test_uninstalling_stops_and_removes(systemctl: Path) -> None:
+    """Nothing is left of it."""
+    path = service.install(unit())
+    service.uninstall("edgetl", of_user=True)
+    assert not path.exists()
+    assert "--user disable --now edgetl.service" in systemctl.read_text()
+
+
+def test_uninstalling_what_is_not_there_says_so(home: Path) -> None:
+    """With the command that installs one."""
+    with pytest.raises(ServiceError, match="service install"):
+        service.uninstall("edgetl", of_user=True)
+
+
+def test_a_foreign_unit_is_left_alone(home: Path) -> None:
+    """`--name ssh` must not stop ssh."""
+    path = service.unit_path("ssh", of_user=False)
+    path.parent.mkdir(parents=True)
+    path.write_text("[Service]\nExecStart=/usr/sbin/sshd\n")
+    with pytest.raises(ServiceError, match="left alone"):
+        service.uninstall("ssh")
+    assert path.exists()
