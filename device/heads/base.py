@@ -95,7 +95,9 @@ def check_codes(codes: Codes, dimensions: int) -> Codes:
     """
     codes = np.asarray(codes)
     if codes.dtype != np.int16:
-        raise EmbeddingError(f"heads take int16 codes as device.model.codes.encode gives them, got {codes.dtype}")
+        raise EmbeddingError(
+            f"heads take int16 codes as device.model.codes.encode gives them, got {codes.dtype}"
+        )
     if codes.ndim != 2 or codes.shape[1] != dimensions:
         raise EmbeddingError(f"codes must have shape [N, {dimensions}], got {codes.shape}")
     return codes
