@@ -39,6 +39,7 @@ from .projection import Projection, learn_projection
 from .report import ConversionReport
 from .source import FloatHead, TrainedModel
 from .verify import verify
+from .weights import require_finite_variables, require_numeric_constants
 
 CAPACITY = 32
 _VERIFIED = 4  # photos the finished file is tried with, one at a time and together
@@ -101,11 +102,13 @@ def convert(
     tell = progress or (lambda _doing, _share: None)
     out = Path(out)
     _check(model, out, quantise, capacity, twin, force)
+    require_finite_variables(model.backbone)
     stage: _Stage | None = products_of(model.dimensions, project) if products else None
     tell("reading photos", 0.0)
     calibration = _calibration(model, calibrate)
     tell(f"converting the backbone to {quantise}", 0.05)
     backbone = convert_backbone(model.backbone, model.preprocessing, quantise, calibration.images)
+    require_numeric_constants(backbone)
     tell("comparing it with its source", 0.4)
     seen = converted_embeddings(open_interpreter(backbone), calibration.images)
     original = source_embeddings(model.backbone, calibration.images, model.preprocessing)

@@ -20,6 +20,7 @@ from device.labels import check_labels
 from device.model.preprocess import Preprocessing
 
 from .errors import ConversionError
+from .weights import require_finite_variables
 
 BACKBONE_FILE, HEAD_FILE, TRAINING_FILE = "backbone.keras", "head.npz", "training.json"
 _FORMAT_VERSION = 1
@@ -72,9 +73,11 @@ class TrainedModel:
         ``training.json`` is written last: a folder without it was interrupted.
 
         Raises:
+            ConversionError: A weight of the backbone is NaN or infinite.
             StorageError: A trained model is there already and `force` is false, or the folder cannot be written.
         """
         folder = Path(folder)
+        require_finite_variables(self.backbone)
         refuse_existing(folder / TRAINING_FILE, force)
         try:
             folder.mkdir(parents=True, exist_ok=True)

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.source import FloatHead, TrainedModel
+from converters.weights import require_finite_variables
 from device.model.codes import apply_map
 from device.model.preprocess import Preprocessing
 
@@ -128,6 +129,7 @@ class _Run:
         self.warnings += self.photo_set.warnings
         self.progress("backbone", 0, 1, self.settings.backbone)
         backbone, preprocessing = load_backbone(self.settings.backbone, resize=self.settings.resize)
+        require_finite_variables(backbone)
         trunk, tail = self._cut(backbone)
         features = self._features(trunk, preprocessing)
         training = self._rows(features, TRAINING)
