@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import EmbeddingError, HeadError, LabelError
 from ..labels import check_label
 from ..model.codes import Codes, decode
+from .keys import Keys, KeySet, content_keys
 
 Floats = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -127,6 +128,7 @@ class Head(ABC):
             raise HeadError(f"the false-rejection rate must lie in [0, 1), got {false_rejection}")
         self.dimensions = int(dimensions)
         self.false_rejection = float(false_rejection)
+        self.tuned = KeySet()  # samples that tuned the backbone, by content
         self._fitted: Fit | None = None
 
     def __repr__(self) -> str:
@@ -172,6 +174,23 @@ class Head(ABC):
         if names:
             self._learn(codes, names)
             self._fitted = None
+
+    def exclude(self, codes: Codes) -> None:
+        """Keep samples from judging the head, because they tuned the backbone.
+
+        The backbone separates these samples better than new ones. The head still learns from them, but
+        chooses its ridge, temperature and unknown threshold by the other samples alone, and is judged by
+        them alone. A sample is known by its content, so it stays excluded when it is taught again.
+
+        Args:
+            codes: int16 [N, D]. Exclude samples before they are learned, so that the result does not
+                depend on the order.
+        """
+        self._exclude(content_keys(check_codes(codes, self.dimensions)))
+
+    def may_judge(self, codes: Codes) -> NDArray[np.bool_]:
+        """Return which samples [N, D] may judge the head: those that did not tune the backbone, bool [N]."""
+        return ~self.tuned.holds(content_keys(check_codes(codes, self.dimensions)))
 
     def forget(self, codes: Codes, labels: Sequence[str]) -> None:
         """Forget samples as they were learned; all of them or, when one is unknown, none.
@@ -232,6 +251,7 @@ class Head(ABC):
                 f"the heads differ in dimensions, {self.dimensions} against {other.dimensions}: "
                 "only states of the same model can be merged"
             )
+        self._exclude(other.tuned.keys)
         self._merge(other)
         self._fitted = None
 
@@ -289,6 +309,11 @@ class Head(ABC):
         Raises:
             HeadError: The state is of other dimensions or damaged.
         """
+
+    def _exclude(self, keys: Keys) -> None:
+        if len(keys):
+            self.tuned.add(keys)
+            self._fitted = None
 
     @abstractmethod
     def _learn(self, codes: Codes, labels: list[str]) -> None: ...

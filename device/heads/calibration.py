@@ -14,9 +14,19 @@ from numpy.typing import NDArray
 from .base import Floats
 
 BINS = 15
+FEWEST_JUDGES = 10  # samples that did not tune the backbone, below which defaults are safer than a choice
+NO_JUDGES = (
+    f"fewer than {FEWEST_JUDGES} samples of two labels did not tune the backbone: probabilities and 'known' are not "
+    "calibrated, and the ridge is the default; teach more samples on the device, or fine-tune with validation photos"
+)
 _LOWEST, _HIGHEST = -12.0, 8.0  # logarithm of the factor on the scores
 _STEPS = 60  # of Newton's method at most; six or seven are the rule
 _NEAR = 1e-9  # relative step that ends it
+
+
+def too_few_judges(owners: NDArray[np.int64]) -> bool:
+    """Return whether the samples that did not tune the backbone, of labels `owners` [N], are too few to choose by."""
+    return len(owners) < FEWEST_JUDGES or int(np.count_nonzero(np.bincount(owners))) < 2
 
 
 def loss(scores: Floats, owners: NDArray[np.int64], weights: NDArray[np.int64] | None = None) -> float:

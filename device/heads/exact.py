@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 from ..errors import LabelError
 from ..model.codes import Codes
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
-from .calibration import fit_sharpness
+from .calibration import NO_JUDGES, fit_sharpness, too_few_judges
 from .discriminant import inverse_gap, read_out, spread, without
 from .folds import balanced, stacked
+from .keys import Keys
 from .nearest import conformal_threshold, directions
 from .ridge import Chosen, Solution, inverse, solve
 from .statistics import Panel, Statistics
@@ -56,7 +57,7 @@ class ExactHead(Head):
     ) -> None:
         super().__init__(dimensions, false_rejection=false_rejection)
         self.ridge = ridge
-        self.statistics = Statistics(self.dimensions)
+        self.statistics = Statistics(self.dimensions, self.tuned)
         self._solution: Solution | None = None
         self._chosen = Chosen()
 
@@ -123,8 +124,13 @@ class ExactHead(Head):
         statistics = Statistics.restore(dimensions, state)
         ridge, false_rejection = state["options"].tolist()
         head = cls(dimensions, ridge=None if np.isnan(ridge) else ridge, false_rejection=false_rejection)
-        head.statistics = statistics
+        head.statistics, head.tuned = statistics, statistics.tuned
         return head
+
+    def _exclude(self, keys: Keys) -> None:
+        if len(keys):
+            self.statistics.exclude(keys)
+            self._fitted = None
 
     def _learn(self, codes: Codes, labels: list[str]) -> None:
         self.statistics.add(codes, labels)
@@ -142,7 +148,7 @@ class ExactHead(Head):
         self.statistics.delete(label)
 
     def _compute_fit(self) -> Fit:
-        panel = self.statistics.panel(PANEL)
+        panel = self._panel()
         solution = self._solution = self._solve(panel)
         readout = self._readout(solution)
         taken, C = solution.moments, len(solution.moments.counts)
@@ -167,6 +173,13 @@ class ExactHead(Head):
         )
         figures = {"ridge": solution.lam, "sharpness": sharpness, "condition": solution.condition}
         return Fit(linear, self._novelty(solution, unknown), threshold, self._notes(solution, fair), figures)
+
+    def _panel(self) -> Panel:
+        """Return the samples that choose ridge, temperature and threshold; none where too few may judge."""
+        panel = self.statistics.panel(PANEL)
+        if len(self.tuned) and too_few_judges(panel.owners):
+            return self.statistics.panel(0)
+        return panel
 
     def _left_out(
         self, solution: Solution, panel: Panel, fair: NDArray[np.bool_], turn: int
@@ -210,7 +223,9 @@ class ExactHead(Head):
             notes.append(ONE_LABEL)
         if solution.moments.eigenvalue <= ALIKE:
             notes.append("all samples are alike: check the camera and the light, nothing can be told apart")
-        if not fair.any():
+        if not fair.any() and len(self.tuned):
+            notes.append(NO_JUDGES)
+        elif not fair.any():
             notes.append("too few samples to leave one out: probabilities and 'known' are not calibrated yet")
         if solution.condition > ILL:
             notes.append(

@@ -13,15 +13,17 @@ from ..arrays import pack_texts, unpack_texts
 from ..errors import DeviceError, HeadError, LabelError
 from ..model.codes import Codes
 from .base import FALSE_REJECTION, Fit, Floats, Head, State, check_codes
-from .calibration import fit_sharpness
+from .calibration import NO_JUDGES, fit_sharpness, too_few_judges
+from .keys import KeySet, content_keys
 from .nearest import conformal_threshold, unit
-from .sketch import Sketch, content_keys
+from .sketch import Sketch
 from .vocabulary import Vocabulary
 
 NEIGHBOURS = 3
 CAPACITY = 2000
 _ABSENT = -10.0  # a vote's logarithm where there is none: of 22,000
 _JUDGED = 256  # samples that choose temperature and threshold
+_NOT_CALIBRATED = "too few samples to leave one out: nothing is calibrated yet"
 
 
 class KnnHead(Head):
@@ -88,7 +90,7 @@ class KnnHead(Head):
             "counts": np.array(list(self.counts.values()), np.int64),
             "options": np.array([self.neighbours, self.capacity, self.false_rejection]),
         }
-        return state | self._held.state(self._vocabulary.ranks())
+        return state | self._held.state(self._vocabulary.ranks()) | self.tuned.state()
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
@@ -106,7 +108,7 @@ class KnnHead(Head):
                 false_rejection=false_rejection,
             )
             head._vocabulary.add_counts(unpack_texts(state["labels"]), state["counts"])
-            head._held = Sketch.restore(dimensions, state, int(capacity))
+            head._held, head.tuned = Sketch.restore(dimensions, state, int(capacity)), KeySet.restore(state)
         except (KeyError, IndexError, ValueError, DeviceError) as error:
             raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
         return head
@@ -133,15 +135,18 @@ class KnnHead(Head):
         self._held.drop(self._vocabulary.delete(label))
 
     def _compute_fit(self) -> Fit:
-        codes, rows, copies, _ = self._held.smallest(_JUDGED, self._vocabulary.ranks())
-        owners = self._vocabulary.ranks()[rows]
+        codes, rows, copies, keys = self._held.smallest(self.capacity, self._vocabulary.ranks())
+        judges = np.flatnonzero(~self.tuned.holds(keys))[:_JUDGED]
+        codes, owners, copies = codes[judges], self._vocabulary.ranks()[rows[judges]], copies[judges]
+        if len(self.tuned) and too_few_judges(owners):
+            codes, owners, copies = codes[:0], owners[:0], copies[:0]
         sharpness, threshold = 1.0, np.inf
         fair = np.array(list(self.counts.values()))[owners] > 1
         if fair.any():
             votes, nearest = self._votes(codes[fair], self._hidden(codes[fair], np.arange(int(fair.sum()))))
             sharpness = fit_sharpness(votes, owners[fair], copies[fair]) if len(self.counts) > 1 else 1.0
             threshold = conformal_threshold(1 - nearest, self.false_rejection)
-        notes = () if fair.any() else ("too few samples to leave one out: nothing is calibrated yet",)
+        notes = () if fair.any() else (NO_JUDGES if len(self.tuned) else _NOT_CALIBRATED,)
         return Fit(None, self._distance, threshold, notes, {"sharpness": sharpness})
 
     def _distance(self, codes: Codes, logits: Floats) -> Floats:

@@ -21,12 +21,17 @@ from ..errors import DeviceError, HeadError, LabelError
 from ..model.codes import SCALE, Codes, decode
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .integers import pack_integers, unpack_integers
+from .keys import KeySet
 from .nearest import directions, nearest_mean
 from .vocabulary import Vocabulary
 
 PROJECTIONS = 16
 _UPPER = np.triu_indices(PROJECTIONS)
 _WIDEST = 1e4  # largest factor on the cosine
+_TUNED = (
+    "some samples tuned the backbone and vary less than new ones: the ncm head's probabilities are too certain, "
+    "and it calls too much unknown; --head exact sets both by the other samples alone"
+)
 
 
 class NcmHead(Head):
@@ -87,6 +92,7 @@ class NcmHead(Head):
         digest.update("\n".join(self.counts).encode())
         for array in (counts, sums, self._moments[self._vocabulary.present()]):
             digest.update(array.astype("<i8").tobytes())
+        digest.update(self.tuned.keys.astype("<u8").tobytes())  # nothing, where no sample tuned the backbone
         return digest.hexdigest()
 
     def state(self) -> State:
@@ -98,6 +104,7 @@ class NcmHead(Head):
             "sums": pack_integers(sums),
             "moments": pack_integers(self._moments[self._vocabulary.present()]),
             "options": np.array([self.false_rejection]),
+            **self.tuned.state(),
         }
 
     @classmethod
@@ -114,6 +121,7 @@ class NcmHead(Head):
                 raise HeadError(f"the head was of {sums.shape[1]} dimensions, not {dimensions}")
             head._vocabulary.add_counts(unpack_texts(state["labels"]), state["counts"])
             head._sums, head._moments = sums.copy(), moments.copy()
+            head.tuned = KeySet.restore(state)
         except HeadError:
             raise
         except (KeyError, IndexError, ValueError, DeviceError) as error:
@@ -152,6 +160,8 @@ class NcmHead(Head):
         notes = [] if variance > 0 else ["too few samples: probabilities and 'known' are not calibrated yet"]
         if len(counts) < 2:
             notes.append(ONE_LABEL)
+        if len(self.tuned):
+            notes.append(_TUNED)
         threshold = np.inf
         if variance > 0 and self.false_rejection > 0:
             threshold = 1 - length + _quantile(self.false_rejection) * variance**0.5

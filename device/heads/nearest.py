@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..model.codes import Codes, decode
 from .base import Floats
@@ -28,16 +29,26 @@ def nearest_mean(codes: Codes, means: Floats) -> Floats:
     return distance
 
 
-def mean_directions(codes: Codes, labels: Sequence[str], false_rejection: float) -> tuple[Floats, float]:
-    """Give the direction of each label's mean [C, D], and the distance that few of the samples exceed.
+def mean_directions(
+    codes: Codes, labels: Sequence[str], false_rejection: float, judges: NDArray[np.bool_] | None = None
+) -> tuple[Floats, float]:
+    """Return the direction of each label's mean [C, D], and the distance that few of the samples exceed.
 
     Each sample's distance is measured to its label's mean without it; infinite when none can be left out.
+
+    Args:
+        codes: int16 [N, D].
+        labels: N labels.
+        false_rejection: Share of the samples that may exceed the distance.
+        judges: bool [N], the samples that choose the distance; default all of them.
     """
     z = unit(codes)
     _, owners = np.unique(np.array(labels), return_inverse=True)
     indicators = np.eye(int(owners.max()) + 1)[owners.ravel()]
     sums, counts = indicators.T @ z, indicators.sum(axis=0)
     fair = counts[owners.ravel()] > 1
+    if judges is not None:
+        fair &= judges
     if not fair.any():
         return directions(sums), np.inf
     without = directions(sums[owners.ravel()] - z)

@@ -8,7 +8,8 @@ from numpy.typing import NDArray
 from ..arrays import pack_texts, unpack_texts
 from ..model.codes import Codes
 from .base import State
-from .sketch import Sketch, content_keys
+from .keys import content_keys
+from .sketch import Sketch
 
 
 class Replay:

@@ -45,6 +45,7 @@ class Report:
         ece: Expected calibration error.
         sampled: Whether only a part of what was learned was judged.
         warnings: What the reader should know before believing the figures.
+        tuned: Samples not judged because they tuned the backbone.
     """
 
     labels: tuple[str, ...]
@@ -60,6 +61,7 @@ class Report:
     ece: float | None
     sampled: bool
     warnings: tuple[str, ...]
+    tuned: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON-able values."""
@@ -147,10 +149,10 @@ def _judge(
     # left out as one, a label's only group would leave nobody to know the label: its samples go one by one
     alone = (number == 1)[owners] & (taught[owners] == np.bincount(owners, minlength=C)[owners])
     apart = np.where(alone, groups.max(initial=0) + 1 + np.arange(len(owners)), groups)
-    judged = (taught[owners] > 1) & (C > 1)
-    # one of every label at a time; those that cannot be judged must not take their label away from the rest
-    together = balanced(owners, apart)
-    together[~judged] = together.max(initial=0) + 1 + np.arange(int((~judged).sum()))
+    judges = head.may_judge(codes)
+    views = np.array([len(np.unique(groups[judges & (owners == column)])) for column in range(C)])
+    judged = (taught[owners] > 1) & (C > 1) & judges
+    together = _blocks(owners, apart, judged)
     probabilities = softmax(head.leave_out(codes, [labels[owner] for owner in owners], together))
     answers = probabilities.argmax(axis=1)
     confusion = np.zeros((C, C), np.int64)
@@ -175,9 +177,51 @@ def _judge(
         sampled=len(owners) < int(taught.sum()),
         warnings=tuple(
             dict.fromkeys(
-                head.fit.notes + _warnings(labels, taught, number, len(owners), independent, judged)
+                head.fit.notes
+                + _warnings(labels, taught, number, views, len(owners), independent, judged)
+                + _unjudged(labels, owners, judges, judged)
             )
         ),
+        tuned=int((~judges).sum()),
+    )
+
+
+def _blocks(
+    owners: NDArray[np.int64], apart: NDArray[np.int64], judged: NDArray[np.bool_]
+) -> NDArray[np.int64]:
+    """Return the block of each sample; a block holds one judged group of each label and is left out at once.
+
+    Samples that are not judged are left out alone, so that they take no label away from the others; but a
+    near-duplicate of a judged sample is left out with it.
+    """
+    blocks = np.full(len(owners), -1, np.int64)
+    blocks[judged] = balanced(owners[judged], apart[judged])
+    block_of = dict(zip(apart[judged].tolist(), blocks[judged].tolist(), strict=True))
+    for place in np.flatnonzero(~judged).tolist():
+        blocks[place] = block_of.get(int(apart[place]), -1)
+    alone = blocks < 0
+    blocks[alone] = blocks.max(initial=0) + 1 + np.arange(int(alone.sum()))
+    return blocks
+
+
+def _unjudged(
+    labels: tuple[str, ...],
+    owners: NDArray[np.int64],
+    judges: NDArray[np.bool_],
+    judged: NDArray[np.bool_],
+) -> tuple[str, ...]:
+    """Return a warning that names the labels of which no sample may judge."""
+    present = np.bincount(owners, minlength=len(labels)) > 0
+    allowed = np.bincount(owners[judges], minlength=len(labels)) > 0
+    names = [label for label, at in zip(labels, present & ~allowed, strict=True) if at]
+    if not names:
+        return ()
+    if not judged.any():
+        return (
+            "no sample may judge: all of them tuned the backbone; teach samples on the device to get a figure",
+        )
+    return (
+        f"not judged, because all samples tuned the backbone: {', '.join(names)}; teach more on the device",
     )
 
 
@@ -202,6 +246,7 @@ def _warnings(
     labels: tuple[str, ...],
     taught: NDArray[np.int64],
     number: NDArray[np.int64],
+    views: NDArray[np.int64],
     given: int,
     independent: int,
     judged: NDArray[np.bool_],
@@ -211,7 +256,7 @@ def _warnings(
 
     warnings = [ONE_LABEL] if len(labels) < 2 else []
     single, once = taught == 1, (taught > 1) & (number == 1)
-    few = (taught > 1) & (number > 1) & (number < FEW)
+    few = (taught > 1) & (number > 1) & (views > 0) & (views < FEW)
     if single.any():
         warnings.append(f"one sample only, not judged: {named(single)}; teach it more")
     if once.any():

@@ -7,7 +7,6 @@ of what was learned, whatever was forgotten, until half of it was.
 
 from __future__ import annotations
 
-import hashlib
 from typing import Self
 
 import numpy as np
@@ -16,16 +15,10 @@ from numpy.typing import NDArray
 from ..model.codes import Codes
 from .base import State
 from .integers import pack_rows, unpack_rows
+from .keys import KeySet
 
 HELD = 512
 _ALL = np.uint64(2**64 - 1)
-
-
-def content_keys(codes: Codes) -> NDArray[np.uint64]:
-    """Hash each code [N, D] to a uniform 64-bit key, the same on every machine."""
-    rows = np.ascontiguousarray(codes, "<i2")
-    keys = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
-    return np.frombuffer(keys, "<u8").astype(np.uint64)
 
 
 class Sketch:
@@ -73,6 +66,10 @@ class Sketch:
     def drop(self, owner: int) -> None:
         """Take out every sample of an owner."""
         self._keep(self.owners != owner)
+
+    def exclude(self, keys: KeySet) -> None:
+        """Take out every sample whose key is one of `keys`."""
+        self._keep(~keys.holds(self.keys))
 
     def smallest(
         self, size: int, ranks: NDArray[np.int64]

@@ -17,6 +17,8 @@ from ..arrays import pack_texts, unpack_texts
 from ..errors import DeviceError, HeadError, LabelError
 from ..model.codes import Codes, representative
 from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
+from .calibration import NO_JUDGES
+from .keys import KeySet
 from .nearest import mean_directions, nearest_mean
 from .replay import Replay
 from .trainer import MASKED, VARIABLES, NumpyTrainer, Trainer, empty_weights
@@ -139,6 +141,7 @@ class SoftmaxHead(Head):
             "embedding_map": pack_texts([self.embedding_map]),
             **self._trainer.get_weights(),
             **self._replay.state(),
+            **self.tuned.state(),
         }
 
     @classmethod
@@ -167,6 +170,7 @@ class SoftmaxHead(Head):
             head._taken = int(taken)
             head._replay = Replay.restore(dimensions, int(room), state)
             head._trainer.set_weights({name: state[name] for name in VARIABLES})
+            head.tuned = KeySet.restore(state)
         except (KeyError, IndexError, ValueError, DeviceError) as error:
             raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
         return head
@@ -216,8 +220,9 @@ class SoftmaxHead(Head):
     def _compute_fit(self) -> Fit:
         linear = self._weighted()
         codes, labels = self._replay.all()
-        means, threshold = mean_directions(codes, labels, self.false_rejection)
-        return Fit(linear, lambda queried, logits: nearest_mean(queried, means), threshold)
+        means, threshold = mean_directions(codes, labels, self.false_rejection, self.may_judge(codes))
+        notes = (NO_JUDGES,) if len(self.tuned) and not np.isfinite(threshold) else ()
+        return Fit(linear, lambda queried, logits: nearest_mean(queried, means), threshold, notes)
 
     def _weighted(self) -> Linear:
         weights = self._trainer.get_weights()

@@ -21,8 +21,9 @@ from ..errors import DeviceError, HeadError
 from ..model.codes import Codes
 from .base import Floats, State
 from .integers import pack_integers, pack_symmetric, unpack_integers, unpack_symmetric
+from .keys import Keys, KeySet, content_keys
 from .products import inner, second_moment
-from .sketch import Sketch, content_keys
+from .sketch import Sketch
 from .vocabulary import Vocabulary
 
 MAX_SAMPLES = 2**22  # 2**22 * (2**15)**2 < 2**53: beyond it float64 could round
@@ -57,10 +58,12 @@ class Statistics:
 
     Args:
         dimensions: D.
+        tuned: Keys of samples that tuned the backbone: summed like all others, but never in a panel.
     """
 
-    def __init__(self, dimensions: int) -> None:
+    def __init__(self, dimensions: int, tuned: KeySet | None = None) -> None:
         self.dimensions = dimensions
+        self.tuned = KeySet() if tuned is None else tuned
         self._vocabulary = Vocabulary()
         self._sums = np.zeros((0, dimensions), np.int64)
         self._gram: Floats | None = None  # None while every code is kept
@@ -144,7 +147,7 @@ class Statistics:
         return gram
 
     def panel(self, size: int) -> Panel:
-        """Give a sample of the samples that depends on what was learned and on nothing else."""
+        """Return at most `size` of the samples that may judge, chosen by what was learned alone."""
         if self._gram is not None:
             codes, rows, copies, keys = self._sketch.smallest(size, self._vocabulary.ranks())
             return Panel(codes, self._vocabulary.ranks()[rows], copies, None, keys)
@@ -154,8 +157,14 @@ class Statistics:
         fresh[1:] = (keys[1:] != keys[:-1]) | (owners[1:] != owners[:-1])
         starts = np.flatnonzero(fresh)
         times = np.diff(np.append(starts, len(order))).astype(np.int64)
-        places = starts[:size]
-        return Panel(self._codes[order[places]], owners[places], times[:size], places, keys[places])
+        judges = np.flatnonzero(~self.tuned.holds(keys[starts]))[:size]
+        places = starts[judges]
+        return Panel(self._codes[order[places]], owners[places], times[judges], places, keys[places])
+
+    def exclude(self, keys: Keys) -> None:
+        """Keep the samples with these keys, learned already or to come, out of every panel."""
+        self.tuned.add(keys)
+        self._sketch.exclude(self.tuned)
 
     def add(self, codes: Codes, labels: Sequence[str]) -> None:
         """Add samples, codes int16 [N, D].
@@ -187,7 +196,8 @@ class Statistics:
             self._flush()
             values = codes.astype(np.float64)
             self._gram -= values.T @ values
-            self._sketch.remove(codes, owners, keys)
+            judges = ~self.tuned.holds(keys)
+            self._sketch.remove(codes[judges], owners[judges], keys[judges])
         self._vocabulary.remove(labels)
         self._add_sums(codes, owners, -1)
         self._forget_when_empty()
@@ -219,6 +229,7 @@ class Statistics:
         self._squares += other._squares
         self._gram = self.gram() + gram
         self._sketch.merge(other._sketch, rows)
+        self._sketch.exclude(self.tuned)
 
     def rename(self, old: str, new: str) -> None:
         """Give a label another name, or join it to one that is there."""
@@ -244,18 +255,20 @@ class Statistics:
         self.remove(self._codes[mine], [label] * len(mine))
 
     def digest(self) -> str:
-        """Give the sha256 of labels, counts, sums and second moment, sorted by label."""
+        """Return the sha256 of labels, counts, sums and second moment, sorted by label, and of `tuned`."""
         counts, sums = self.sums()
         digest = hashlib.sha256(f"edgetl statistics 1, {self.dimensions} dimensions\n".encode())
         digest.update("\n".join(self.counts).encode())
         for array in (counts, sums, self.gram() if self.total else np.zeros(0)):
             digest.update(array.astype("<i8").tobytes())
+        digest.update(self.tuned.keys.astype("<u8").tobytes())  # nothing, where no sample tuned the backbone
         return digest.hexdigest()
 
     def state(self) -> State:
         """Give the arrays to store: codes while they are kept, the packed triangle of G after."""
         counts, sums = self.sums()
         state: State = {"labels": pack_texts(list(self.counts)), "dimensions": np.array([self.dimensions])}
+        state |= self.tuned.state()
         if self._gram is None:
             return state | {"codes": self.codes, "owners": self.owners()}
         summed: State = {"counts": counts, "sums": pack_integers(sums)}
@@ -282,7 +295,7 @@ class Statistics:
 
     @classmethod
     def _restored(cls, dimensions: int, labels: list[str], state: State) -> Self:
-        statistics = cls(dimensions)
+        statistics = cls(dimensions, KeySet.restore(state))
         if "codes" in state:
             statistics.add(
                 state["codes"].astype(np.int16), [labels[owner] for owner in state["owners"].tolist()]
@@ -318,7 +331,7 @@ class Statistics:
         self._codes[place], self._owners[place], self._keys[place] = codes, owners, keys
         self._used = end
         if self._gram is not None:
-            self._sketch.add(codes, owners, keys)
+            self._sketch_judges(codes, owners, keys)
             if self._used >= _PENDING:
                 self._flush()
         elif self._used >= self.dimensions:
@@ -328,10 +341,14 @@ class Statistics:
         """Turn kept codes into the second moment and a sketch."""
         if self._gram is None:
             kept = slice(0, self._used)
-            self._sketch.add(self._codes[kept], self._owners[kept], self._keys[kept])
+            self._sketch_judges(self._codes[kept], self._owners[kept], self._keys[kept])
             self._gram = self.gram()
             self._used, self._multiplied, self._products = 0, 0, np.zeros((0, 0))
             self._codes = self._codes[:_PENDING].copy()
+
+    def _sketch_judges(self, codes: Codes, owners: NDArray[np.int32], keys: Keys) -> None:
+        judges = ~self.tuned.holds(keys)
+        self._sketch.add(codes[judges], owners[judges], keys[judges])
 
     def _flush(self) -> None:
         """Add the waiting codes to G in one matrix product."""
@@ -363,7 +380,7 @@ class Statistics:
 
     def _forget_when_empty(self) -> None:
         if not self.total:
-            fresh: dict[str, Any] = vars(type(self)(self.dimensions))
+            fresh: dict[str, Any] = vars(type(self)(self.dimensions, self.tuned))
             vars(self).update(fresh)
 
 

@@ -1,0 +1,67 @@
+"""Content keys, the same on every machine, and the set of samples that tuned the backbone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..model.codes import Codes
+
+Keys = NDArray[np.uint64]
+
+
+def content_keys(codes: Codes) -> Keys:
+    """Hash each code [N, D] to a uniform 64-bit key, uint64 [N]."""
+    rows = np.ascontiguousarray(codes, "<i2")
+    keys = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(keys, "<u8").astype(np.uint64)
+
+
+class KeySet:
+    """The content keys of samples that tuned the backbone; the order of additions does not matter.
+
+    Attributes:
+        keys: uint64 [N], sorted, each once.
+
+    Example:
+        >>> tuned = KeySet()
+        >>> tuned.add(np.array([7, 3, 7], np.uint64))
+        >>> tuned.holds(np.array([3, 4], np.uint64)).tolist()
+        [True, False]
+    """
+
+    def __init__(self) -> None:
+        self.keys: Keys = np.zeros(0, np.uint64)
+
+    @classmethod
+    def restore(cls, state: Mapping[str, NDArray[Any]]) -> Self:
+        """Return the set that `state` was taken from; an empty one where there was none."""
+        restored = cls()
+        restored.add(state.get("tuned", restored.keys))
+        return restored
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """Return the arrays to store: nothing for an empty set, as in older states."""
+        return {"tuned": self.keys} if len(self) else {}
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def add(self, keys: Keys) -> None:
+        """Add keys; those already there change nothing."""
+        both = np.sort(np.concatenate([self.keys, keys.astype(np.uint64)]))
+        fresh = np.ones(len(both), bool)  # np.unique would import numpy.ma, at every start
+        fresh[1:] = both[1:] != both[:-1]
+        self.keys = both[fresh]
+
+    def holds(self, keys: Keys) -> NDArray[np.bool_]:
+        """Return which of `keys` [N] are in the set, bool [N]."""
+        if not len(self.keys):
+            return np.zeros(len(keys), bool)
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        found: NDArray[np.bool_] = self.keys[places] == keys
+        return found
