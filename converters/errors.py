@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from device.errors import DeviceError
+from device.errors import EdgetlError
 
 
-class ConversionError(DeviceError, ValueError):
+class ConversionError(EdgetlError, ValueError):
     """A model cannot be converted, or its converted file failed verification."""

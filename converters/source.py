@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.arrays import ArraysError, pack_arrays, unpack_arrays
-from device.errors import LabelError, ModelFileError
+from device.arrays import pack_arrays, unpack_arrays
+from device.errors import ArraysError, LabelError, ModelFileError
 from device.files import atomic_output, refuse_existing, storage_error
 from device.labels import check_labels
 from device.model.preprocess import Preprocessing

@@ -11,16 +11,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import DeviceError
+from .errors import ArraysError
 
 MAX_BYTES = 512 * 2**20
 _MAX_MEMBERS = 64
 _HEADER_ROOM = 2**16
 _KINDS = frozenset("biuf")  # bool, int, unsigned, float: text travels as UTF-8 bytes in uint8
-
-
-class ArraysError(DeviceError, ValueError):
-    """Bytes that should hold arrays are damaged, too large, or hold something else."""
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> bytes:

@@ -1,46 +1,59 @@
-"""Every error the device side raises on purpose.
+"""Every error that edgetl raises on purpose, under one root.
 
-`DeviceError` is the root. Each leaf also inherits the builtin a caller would expect, so that
-``except ValueError`` and ``except OSError`` keep working. A message says what was wrong, what was
-expected, what came, and what to do next.
+A message says what was wrong, what was expected, what was received, and what to do next. Each leaf also inherits
+the builtin that a caller would expect, so that ``except ValueError`` and ``except FileNotFoundError`` keep working.
+All of them can be imported from `edgetl`; those of the host side are defined in `edgetl.errors` and
+`converters.errors`::
+
+    EdgetlError
+    ├── ModelFileError (ValueError)
+    │   └── ModelNotFoundError (FileNotFoundError)
+    ├── StateError (ValueError)
+    │   └── StateBusyError
+    ├── StorageError (OSError)
+    │   ├── OutputExistsError (FileExistsError)
+    │   └── StateNotFoundError (FileNotFoundError)
+    ├── LabelError (ValueError)
+    ├── SampleNotFoundError (KeyError)
+    ├── HeadError (ValueError)
+    ├── EmbeddingError (ValueError)
+    ├── ArraysError (ValueError)
+    ├── PhotoError (ValueError)
+    │   └── PhotoFolderError            host
+    ├── CameraError (OSError)
+    ├── PeripheralError (OSError)
+    ├── ServiceError (RuntimeError)
+    ├── DelegateError (OSError)
+    ├── MissingPackageError (ImportError)
+    │   ├── RuntimeMissingError
+    │   └── MissingExtraError           host
+    ├── BackboneError (ValueError)      host
+    ├── TrainingError (RuntimeError)    host
+    └── ConversionError (ValueError)    host
 """
 
 from __future__ import annotations
 
 
-class DeviceError(Exception):
-    """Root of all errors of `device` and `converters`."""
+class EdgetlError(Exception):
+    """Root of all errors of edgetl."""
+
+    def __str__(self) -> str:
+        """Return the message alone: OSError would put the error number before it, KeyError quotation marks around it."""
+        return str(self.args[-1]) if self.args else ""
 
 
-class ModelFileError(DeviceError, ValueError):
+class ModelFileError(EdgetlError, ValueError):
     """A model file is truncated, foreign, altered, or of an unknown version."""
 
 
-class RuntimeMissingError(DeviceError, ImportError):
-    """Neither LiteRT nor tflite-runtime can be imported."""
+class ModelNotFoundError(FileNotFoundError, ModelFileError):  # OSError first, or `errno` would stay empty
+    """There is no model file at the given path."""
+
+    __str__ = EdgetlError.__str__
 
 
-class DelegateError(DeviceError, OSError):
-    """A delegate such as the Edge TPU's cannot be loaded."""
-
-
-class PhotoError(DeviceError, ValueError):
-    """A photo or frame cannot be read or is not an image of the expected form."""
-
-
-class EmbeddingError(DeviceError, ValueError):
-    """An embedding has the wrong shape or holds NaN or infinity."""
-
-
-class LabelError(DeviceError, ValueError):
-    """A label is empty, too long, unknown, or one too many."""
-
-
-class HeadError(DeviceError, ValueError):
-    """A head cannot do what was asked: nothing taught yet, unknown name, other dimensions."""
-
-
-class StateError(DeviceError, ValueError):
+class StateError(EdgetlError, ValueError):
     """A state file is foreign, damaged, of another model, or of a newer version."""
 
 
@@ -48,25 +61,64 @@ class StateBusyError(StateError):
     """Another process holds the state file."""
 
 
-class StorageError(DeviceError, OSError):
-    """A file cannot be written: disk full, read-only, or no permission."""
+class StorageError(EdgetlError, OSError):
+    """A file cannot be written: the disk is full or read-only, or permission is missing."""
 
 
-class CameraError(DeviceError, OSError):
-    """A camera is missing, busy, unplugged, or gives no frames."""
+class OutputExistsError(StorageError, FileExistsError):
+    """The output exists and must not be overwritten."""
 
 
-class SampleNotFoundError(DeviceError, KeyError):
+class StateNotFoundError(StorageError, FileNotFoundError):
+    """There is no state file at the given path."""
+
+
+class LabelError(EdgetlError, ValueError):
+    """A label is empty, too long, unknown, or one too many."""
+
+
+class SampleNotFoundError(EdgetlError, KeyError):
     """No sample has the given id."""
 
-    def __str__(self) -> str:
-        """Give the message itself; KeyError would show its repr."""
-        return str(self.args[0]) if self.args else ""
+
+class HeadError(EdgetlError, ValueError):
+    """A head cannot do what was asked: it has no samples, an unknown name, or other dimensions."""
 
 
-class PeripheralError(DeviceError, OSError):
+class EmbeddingError(EdgetlError, ValueError):
+    """An embedding has the wrong shape or holds NaN or infinity."""
+
+
+class ArraysError(EdgetlError, ValueError):
+    """Packed arrays are damaged or not of the expected form."""
+
+
+class PhotoError(EdgetlError, ValueError):
+    """A photo or frame cannot be read or is not an image of the expected form."""
+
+
+class CameraError(EdgetlError, OSError):
+    """A camera is missing, busy, unplugged, or delivers no frames."""
+
+
+class PeripheralError(EdgetlError, OSError):
     """A button, LED or message broker cannot be reached."""
 
 
-class ServiceError(DeviceError, RuntimeError):
+class ServiceError(EdgetlError, RuntimeError):
     """A systemd service cannot be described, installed or removed."""
+
+
+class DelegateError(EdgetlError, OSError):
+    """A delegate such as the Edge TPU's cannot be loaded."""
+
+
+class MissingPackageError(EdgetlError, ImportError):
+    """A package that this task needs is not installed."""
+
+
+class RuntimeMissingError(MissingPackageError):
+    """Neither LiteRT nor tflite-runtime can be imported."""
+
+
+DeviceError = EdgetlError

@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from .errors import StorageError
+from .errors import OutputExistsError, StorageError
 
 _NEXT_STEP = {
     errno.ENOSPC: "free some space on the disk and try again",
@@ -31,9 +31,9 @@ def storage_error(error: OSError, path: Path) -> StorageError:
 
 
 def refuse_existing(path: Path, force: bool = False) -> None:
-    """Raise `StorageError` when `path` is there and `force` is not given."""
+    """Raise `OutputExistsError` when `path` exists and `force` is not given."""
     if path.exists() and not force:
-        raise StorageError(
+        raise OutputExistsError(
             errno.EEXIST, f"{path} is already there and is not overwritten; give --force or another name"
         )
 

@@ -8,10 +8,9 @@ from typing import Any
 
 import click
 
-from device.errors import DeviceError
+from device.errors import EdgetlError
 
 from . import __version__
-from .errors import EdgetlError
 
 # TensorFlow reads it when it is imported; its start-up notes on CUDA and CPU features help nobody here
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -68,8 +67,8 @@ class LazyGroup(click.Group):
         """Run the command and turn every error into a message."""
         try:
             return super().invoke(ctx)
-        except (DeviceError, EdgetlError) as error:
-            raise click.ClickException(_message(error)) from error
+        except EdgetlError as error:
+            raise click.ClickException(str(error)) from error
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, EOFError):
             raise
         except Exception as error:
@@ -94,10 +93,3 @@ def main() -> None:
       edgetl teach base.tflite mug --camera 0
       edgetl run base.tflite --camera 0
     """
-
-
-def _message(error: Exception) -> str:
-    # OSError's own text starts with "[Errno 28]", which helps nobody: our message is its second argument
-    if isinstance(error, OSError) and len(error.args) >= 2:
-        return str(error.args[1])
-    return str(error)

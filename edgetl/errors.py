@@ -1,13 +1,21 @@
-"""Every error the host side raises on purpose; see `device.errors` for the device's."""
+"""The errors of the host side; `device.errors` shows the whole tree."""
 
 from __future__ import annotations
 
+from device.errors import EdgetlError, MissingPackageError, OutputExistsError, PhotoError
 
-class EdgetlError(Exception):
-    """Root of all errors of the host side."""
+__all__ = [
+    "BackboneError",
+    "EdgetlError",
+    "MissingExtraError",
+    "OutputExistsError",
+    "PhotoFolderError",
+    "PhotosError",
+    "TrainingError",
+]
 
 
-class PhotosError(EdgetlError, ValueError):
+class PhotoFolderError(PhotoError):
     """A folder of photos cannot be used for what was asked."""
 
 
@@ -19,9 +27,8 @@ class TrainingError(EdgetlError, RuntimeError):
     """Training cannot start or go on."""
 
 
-class OutputExistsError(EdgetlError, FileExistsError):
-    """The output is already there and was not to be overwritten."""
-
-
-class MissingExtraError(EdgetlError, ImportError):
+class MissingExtraError(MissingPackageError):
     """A package of an optional extra is not installed."""
+
+
+PhotosError = PhotoFolderError

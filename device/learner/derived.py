@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ..arrays import ArraysError, pack_arrays, unpack_arrays
-from ..errors import HeadError, SampleNotFoundError, StateError
+from ..arrays import pack_arrays, unpack_arrays
+from ..errors import ArraysError, HeadError, SampleNotFoundError, StateError
 from ..heads import Head
 from ..model.taught import Taught, TaughtStatistics, pack_taught
 from ..store import Entry, LabChange, Store

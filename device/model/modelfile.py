@@ -6,6 +6,7 @@ is trusted before its size and checksum are checked, and nothing is unpickled.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import zipfile
@@ -13,7 +14,7 @@ import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import LabelError, ModelFileError
+from ..errors import LabelError, ModelFileError, ModelNotFoundError
 from ..files import atomic_output
 from ..labels import check_labels
 from .manifest import Manifest
@@ -132,6 +133,8 @@ def _read(path: Path) -> bytes:
                 f"{path} has {path.stat().st_size} bytes, a model file has at most {_MAX_MODEL_BYTES}"
             )
         return path.read_bytes()
+    except FileNotFoundError as error:
+        raise ModelNotFoundError(errno.ENOENT, f"there is no model file {path}; check the path") from error
     except OSError as error:
         raise ModelFileError(
             f"the model file {path} cannot be read: {error.strerror}; check the path"

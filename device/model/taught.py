@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import ArraysError, pack_arrays, pack_texts, unpack_arrays, unpack_texts
-from ..errors import ModelFileError
+from ..arrays import pack_arrays, pack_texts, unpack_arrays, unpack_texts
+from ..errors import ArraysError, ModelFileError
 from .codes import Codes
 
 

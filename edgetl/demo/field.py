@@ -21,7 +21,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.cameras import Frame, open_camera
-from device.errors import DeviceError
 from device.files import atomic_output
 from device.heads import Head, Prediction
 from device.learner import Learner
@@ -299,7 +298,7 @@ def main(arguments: Sequence[str]) -> None:
     plan = Plan.load(Path(arguments[0]))
     try:
         result = run(plan)
-    except (DeviceError, EdgetlError) as error:
+    except EdgetlError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         raise SystemExit(1) from error
     with atomic_output(plan.out, force=True) as temporary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -15,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from converters.source import is_trained_model
-from device.arrays import ArraysError, pack_arrays, unpack_arrays
+from device.arrays import pack_arrays, unpack_arrays
+from device.errors import ArraysError
 from device.files import atomic_output, storage_error
 
 from ..errors import OutputExistsError, TrainingError
@@ -134,9 +136,12 @@ def check_output(out: Path, force: bool) -> None:
         return
     if force:
         raise OutputExistsError(
-            f"{out} is there and is no trained model, so it is not replaced even with --force; choose another name"
+            errno.EEXIST,
+            f"{out} is there and is no trained model, so it is not replaced even with --force; choose another name",
         )
-    raise OutputExistsError(f"{out} is already there and is not overwritten; give --force or another name")
+    raise OutputExistsError(
+        errno.EEXIST, f"{out} is already there and is not overwritten; give --force or another name"
+    )
 
 
 def fingerprint(photos: Sequence[Photo], root: Path) -> str:

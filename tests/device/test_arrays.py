@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.arrays import ArraysError, pack_arrays, pack_texts, unpack_arrays, unpack_texts
+from device.arrays import pack_arrays, pack_texts, unpack_arrays, unpack_texts
+from device.errors import ArraysError
 
 
 def test_arrays_make_the_round_trip_and_equal_arrays_give_equal_bytes() -> None:

@@ -192,7 +192,7 @@ def test_interrupting_a_burst_says_what_was_saved(model: Path) -> None:
         (["teach", "MODEL", "mug", "--keys", "a"], 2, "give one of"),
         (["teach", "MODEL", " ", "--camera", "fake"], 1, "must not be empty"),
         (["teach", "MODEL", "mug", "--camera", "nowhere.mp4"], 1, "there is no camera"),
-        (["teach", "nowhere.tflite", "mug"], 1, "cannot be read"),
+        (["teach", "nowhere.tflite", "mug"], 1, "there is no model file"),
         (["run", "MODEL", "--camera", "fake"], 1, "edgetl teach"),
         (["forget", "MODEL", "--last"], 1, "nothing was taught yet"),
         (["rollback", "MODEL"], 1, "nothing was taught yet"),
