@@ -1,6 +1,4 @@
-# make demo   the whole loop on real photos: train, convert, teach in the field, report
-# make test   every test, on LiteRT and on tflite-runtime
-# Each target makes its own virtual environment when it is missing.
+# make lists the targets. Each makes its own virtual environment when it is missing.
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null && $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
@@ -13,47 +11,54 @@ VENV_TFLITE := .venv-tflite-runtime
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test test-litert test-tflite-runtime lint format docs bench pi-test clean
+.PHONY: help demo test test-litert test-tflite-runtime lint format docs bench pi-test fresh-test clean
+.DEFAULT_GOAL := help
 
-demo: $(VENV)/ready
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(VENV)/ready ## the whole loop on real photos: train, convert, teach in the field, report
 	$(VENV)/bin/edgetl demo
 
-test: test-litert test-tflite-runtime
+test: test-litert test-tflite-runtime ## every test, on LiteRT and on tflite-runtime
 
-test-litert: $(VENV)/ready
+test-litert: $(VENV)/ready ## every test, on LiteRT
 	$(VENV)/bin/python -m pytest
 
-# the same device tests on the older runtime; it has wheels for Python 3.11 at most
-test-tflite-runtime:
+# it has wheels for Python 3.11 at most; what a browser shows does not depend on the runtime
+test-tflite-runtime: ## the device tests on tflite-runtime, which needs Python 3.11
 ifeq ($(PYTHON_311),)
 	@echo "skipped: tflite-runtime 2.14 needs Python 3.11, and none was found"
 else
 	@$(MAKE) --no-print-directory $(VENV_TFLITE)/ready
-	EDGETL_RUNTIME=tflite-runtime $(VENV_TFLITE)/bin/python -m pytest tests/device
+	EDGETL_RUNTIME=tflite-runtime $(VENV_TFLITE)/bin/python -m pytest -m "not browser" tests/device
 endif
 
-lint: $(VENV)/ready
+lint: $(VENV)/ready ## ruff, mypy --strict, and whether the help pages in the docs are current
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/python -m cogapp --check README.md docs/*.md
 
-format: $(VENV)/ready
+format: $(VENV)/ready ## fix what ruff can fix
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
 
-docs: $(VENV)/ready
+docs: $(VENV)/ready ## write the help pages in the docs
 	$(VENV)/bin/python -m cogapp -r README.md docs/*.md
 
-bench: $(VENV)/ready
+bench: $(VENV)/ready ## the benchmarks of heads, runtime and start-up
 	$(VENV)/bin/python -m pip --disable-pip-version-check --quiet install --group bench
 	$(VENV)/bin/python -m benchmarks.heads
 	$(VENV)/bin/python -m benchmarks.runtime
 	$(VENV)/bin/python -m benchmarks.startup
 
 # 77 is a skip; it has said why. It makes $(VENV) itself, once it knows that it can run
-pi-test:
-	@scripts/pi/pi_test.sh || test $$? = 77
+pi-test: ## the wheel and the device tests in an emulated Raspberry Pi; needs root
+	@scripts/pi/pi_test.sh $(RUNS) || test $$? = 77
+
+fresh-test: ## the first commands of README.md in bare Debian 12 and 13 roots; needs root, takes about an hour
+	@scripts/fresh/fresh_test.sh $(SUITES)
 
 $(VENV)/ready: pyproject.toml
 	@test -n "$(PYTHON)" || { echo "edgetl needs Python 3.11, 3.12 or 3.13; install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
@@ -72,5 +77,5 @@ $(VENV_TFLITE)/ready: pyproject.toml
 	@$(VENV_TFLITE)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2
 	@touch $@
 
-clean:
+clean: ## remove the virtual environments and caches
 	rm -rf $(VENV) $(VENV_TFLITE) dist build .pytest_cache .mypy_cache .ruff_cache

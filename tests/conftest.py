@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from .permissions import bound_by_permissions
+from .skips import summarize_skips
 
 # no deadline: a busy machine is no failure; the same examples in every run
 settings.register_profile(
@@ -21,6 +22,14 @@ settings.load_profile("edgetl")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
 DEV_DATA = Path(os.environ.get("EDGETL_DEV_DATA", Path(__file__).parents[2] / "shared" / "data"))
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
+    """Print what was skipped, and the command that installs what was missing, in one line at the end."""
+    yield  # pytest's own summaries come first
+    if line := summarize_skips(terminalreporter.stats.get("skipped", [])):
+        terminalreporter.write_line(line, yellow=True)
 
 
 @pytest.fixture(autouse=True)

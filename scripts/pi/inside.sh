@@ -1,12 +1,12 @@
 #!/bin/bash
 # Inside the Pi: installs the wheel offline into /opt/NAME, does the whole round with the edgetl command, and runs the
 # device tests against what was installed.
-# Usage: inside.sh NAME EXTRAS TEST_TOOL...
+# Usage: inside.sh SUITE NAME EXTRAS TEST_TOOL...
 set -euo pipefail
-name=$1 extras=$2
-shift 2
+suite=$1 name=$2 extras=$3
+shift 3
 export EDGETL_RUNTIME=$name PIP_ROOT_USER_ACTION=ignore
-payload=/cache/payload wheels=/cache/wheels/$name films=/cache/wheels/picamera2 python=/opt/$name/bin/python
+payload=/cache/payload wheels=/cache/wheels/$suite-$name films=/cache/wheels/$suite-picamera2 python=/opt/$name/bin/python
 wheel=$(ls "$payload"/edgetl-*.whl)
 
 install() { "$python" -m pip --disable-pip-version-check --no-cache-dir --quiet install --no-index --find-links "$wheels" "$@"; }

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Runs one whole round (teach, run, export) and the device tests in an emulated 64-bit Raspberry Pi OS:
-# a Debian 12 arm64 root with the built wheel in it, on LiteRT and on tflite-runtime side by side.
+# Runs one whole round (teach, run, export) and the device tests in an emulated 64-bit Raspberry Pi OS: an arm64
+# root of Debian 12 on LiteRT and on tflite-runtime, and of Debian 13 on LiteRT, with the built wheel in it.
 #
-# Usage: scripts/pi/pi_test.sh            ends with 0: passed, 1: failed, 77: skipped, and says why
+# Usage: scripts/pi/pi_test.sh [RUN...]   bookworm-litert, bookworm-tflite-runtime, trixie-litert; all by default
+# Ends with 0: passed, 1: failed, 77: skipped, and prints the reason.
 #
 #   PYTHON             the host's Python, with edgetl[host] and hatchling     (.venv, made when it is missing)
 #   EDGETL_CACHE       where the root and the wheels are kept between runs    (~/.cache/edgetl)
 #   EDGETL_PI_MODEL    a model file for the whole round                       (made with edgetl convert, once)
-#   EDGETL_PI_MINUTES  how long it may take once the root is there            (45)
+#   EDGETL_PI_MINUTES  time limit of the part inside the Pi                   (60)
 #
 # Nothing outlives it: all of it runs in a mount and PID namespace of its own, which the kernel clears away when
 # this script ends, is interrupted or is killed.
@@ -16,6 +17,7 @@ set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 cache=${EDGETL_CACHE:-$HOME/.cache/edgetl}/pi
 binfmt=/proc/sys/fs/binfmt_misc
+runs=(bookworm-litert bookworm-tflite-runtime trixie-litert) # tflite-runtime has no wheels for Debian 13's Python 3.13
 registered=
 inside=
 
@@ -54,6 +56,10 @@ tidy() {
     if [ -n "$registered" ]; then echo -1 > "$binfmt/qemu-aarch64"; fi
 }
 
+[ $# -gt 0 ] || set -- "${runs[@]}"
+for run; do
+    [[ " ${runs[*]} " = *" $run "* ]] || fail "there is no run $run; expected ${runs[*]}"
+done
 check_host
 if [ -z "${EDGETL_PI_NAMESPACE:-}" ]; then
     EDGETL_PI_NAMESPACE=1 exec unshare --mount --propagation private bash "${BASH_SOURCE[0]}" "$@"
@@ -69,7 +75,7 @@ if [ -z "${PYTHON:-}" ]; then
 fi
 register_qemu
 EDGETL_PI_CACHE=$cache setpriv --pdeathsig KILL \
-    unshare --mount --pid --fork --kill-child --mount-proc bash "$here/run.sh" &
+    unshare --mount --pid --fork --kill-child --mount-proc bash "$here/run.sh" "$@" &
 inside=$!
 status=0
 wait "$inside" || status=$?

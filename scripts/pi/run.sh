@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Builds what the emulated Raspberry Pi needs and runs it, on both runtimes at once. Only pi_test.sh calls it,
-# inside a mount and PID namespace of its own.
+# Builds what the emulated Raspberry Pi needs and does every run at once. Only pi_test.sh calls it, inside a mount and
+# PID namespace of its own.
+# Usage: run.sh RUN...      a run is SUITE-RUNTIME, such as trixie-litert
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 cache=$EDGETL_PI_CACHE
-root=$cache/bookworm
-payload=$cache/payload # what the Pi is given: wheel, tests, photos, model; taken in one moment
+payload=$cache/payload # what goes into the Pi: wheel, tests, photos, model; taken in one moment
 python=$(command -v "$PYTHON" || true)
 [[ $python = /* ]] || python=$PWD/$python
-minutes=${EDGETL_PI_MINUTES:-45}
+minutes=${EDGETL_PI_MINUTES:-60}
 extras=serve,gpio,mqtt
 test_tools=(pytest hypothesis) # the group device-test; the pip of Debian 12 knows no groups
 
@@ -20,15 +20,20 @@ fail() { say "pi-test FAILED: $*"; exit 1; }
 pip() { "$python" -m pip --disable-pip-version-check --quiet "$@"; }
 
 build_root() {
+    local suite=$1 root=$cache/$1 log=$cache/debootstrap-$1.log
     [ ! -e "$root/.complete" ] || return 0
     say "building the arm64 root in $root (once, about 5 minutes)"
     rm -rf --one-file-system "$root"
     timeout --signal=KILL 1200 nice debootstrap --arch=arm64 --variant=minbase --include=python3,python3-venv \
-        bookworm "$root" > "$cache/debootstrap.log" 2>&1 \
-        || { tail -5 "$cache/debootstrap.log"; skip "debootstrap failed; see $cache/debootstrap.log"; }
+        "$suite" "$root" > "$log" 2>&1 || { tail -5 "$log"; skip "debootstrap failed; see $log"; }
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
     touch "$root/.complete"
 }
+
+# python_of SUITE: the version of its Python, such as 3.13
+python_of() { readlink "$cache/$1/usr/bin/python3" | sed 's/^python//'; }
+
+extras_of() { [ "$1" = litert ] && echo "device,$extras" || echo "$1,$extras"; }
 
 # Wheel and tests are taken together, before anything slow: a checkout that is worked on meanwhile must not give the
 # tests of one state and the code of another.
@@ -41,22 +46,22 @@ build_payload() {
     wheel=$(ls "$payload"/edgetl-*.whl)
 }
 
-# fetch NAME REQUIREMENT...: the wheels a Pi would install, none of them built here
+# fetch SUITE NAME REQUIREMENT...: the wheels that a Pi would install; none is built here
 fetch() {
-    local name=$1 log=$cache/fetch-$1.log
-    shift
-    local options=(--only-binary=:all: --python-version 311 --dest "$cache/wheels/$name"
+    local suite=$1 name=$2 wheels=$cache/wheels/$1-$2 log=$cache/fetch-$1-$2.log
+    shift 2
+    local options=(--only-binary=:all: --python-version "$(python_of "$suite")" --dest "$wheels"
         --platform manylinux_2_34_aarch64 --platform manylinux_2_28_aarch64 --platform manylinux_2_27_aarch64
         --platform manylinux_2_17_aarch64 --platform manylinux2014_aarch64)
-    mkdir -p "$cache/wheels/$name"
-    rm -f "$cache/wheels/$name"/edgetl-*.whl
-    pip download "${options[@]}" --no-index --find-links "$cache/wheels/$name" "$@" > "$log" 2>&1 && return
-    say "fetching the aarch64 wheels of $name (once)"
-    rm -f "$cache/wheels/$name"/*.whl
+    mkdir -p "$wheels"
+    rm -f "$wheels"/edgetl-*.whl
+    pip download "${options[@]}" --no-index --find-links "$wheels" "$@" > "$log" 2>&1 && return
+    say "fetching the aarch64 wheels of $name for $suite (once)"
+    rm -f "$wheels"/*.whl
     pip download "${options[@]}" "$@" > "$log" 2>&1 && return
     tail -3 "$log"
     ! grep -qE 'connection|timed out|name resolution' "$log" || skip "the wheels cannot be fetched; see $log"
-    fail "the wheels of $name cannot be had for aarch64; see $log"
+    fail "the wheels of $name are not available for aarch64 and $suite; see $log"
 }
 
 # The model the round starts from, made once per state of the code that makes it.
@@ -83,37 +88,41 @@ ask_host() {
         || { cat "$cache/host.log"; fail "the round on the host"; }
 }
 
-# enter NAME COMMAND...: run inside the Pi, in namespaces of its own: the two runtimes share nothing but the root
+# enter RUN COMMAND...: run inside the Pi, in namespaces of its own: two runs share nothing but the root
 enter() {
-    local name=$1
+    local run=$1
     shift
-    EDGETL_PI_ROOT=$root timeout --signal=KILL "$((minutes * 60))" \
+    EDGETL_PI_ROOT=$cache/${run%%-*} timeout --signal=KILL "$((minutes * 60))" \
         unshare --mount --propagation private --pid --fork --kill-child bash "$here/enter.sh" "$@" 2>&1 \
-        | tee "$cache/$name.log" | while IFS= read -r line; do say "[$name] $line"; done
+        | tee "$cache/$run.log" | while IFS= read -r line; do say "[$run] $line"; done
 }
 
 [ -f "$python" ] || fail "PYTHON=$PYTHON is no command"
 "$python" -c 'import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ["hatchling", "tensorflow"])))' \
     || fail "$python has no TensorFlow or no hatchling: leave PYTHON out, and .venv is made"
-build_root
+suites=($(printf '%s\n' "${@%%-*}" | sort -u))
+jobs=()
+for suite in "${suites[@]}"; do build_root "$suite" & jobs+=($!); done
+for job in "${jobs[@]}"; do wait "$job"; done
 start=$SECONDS
 build_payload
-fetch litert "${wheel}[device,$extras]" "${test_tools[@]}"
-fetch picamera2 --no-deps --group "$repository/pyproject.toml:picamera2"
-fetch tflite-runtime "${wheel}[tflite-runtime,$extras]" "tflite-runtime>=2.14,<3" "${test_tools[@]}"
+for suite in "${suites[@]}"; do fetch "$suite" picamera2 --no-deps --group "$repository/pyproject.toml:picamera2"; done
+for run; do fetch "${run%%-*}" "${run#*-}" "${wheel}[$(extras_of "${run#*-}")]" "${test_tools[@]}"; done
 make_model
 ask_host
 
-say "in the Pi, on both runtimes at once: install the wheel offline, a whole round, the device tests"
-enter litert /pi/inside.sh litert "device,$extras" "${test_tools[@]}" & litert=$!
-enter tflite-runtime /pi/inside.sh tflite-runtime "tflite-runtime,$extras" "${test_tools[@]}" & tflite=$!
+say "in the Pi, $# run(s) at once: install the wheel offline, a whole round, the device tests"
+jobs=()
+for run; do
+    enter "$run" /pi/inside.sh "${run%%-*}" "${run#*-}" "$(extras_of "${run#*-}")" "${test_tools[@]}" & jobs+=($!)
+done
 status=0
-wait "$litert" || status=1
-wait "$tflite" || status=1
+for job in "${jobs[@]}"; do wait "$job" || status=1; done
 
 say "kept in $cache for the next run: $(du -sh "$cache" | cut -f1)"
 say "pi-test $([ "$status" = 0 ] && echo passed || echo FAILED) in $(((SECONDS - start) / 60)) min $(((SECONDS - start) % 60)) s, under emulation:"
-for name in litert tflite-runtime; do
-    printf '%-15s %s\n' "$name" "$(grep -E '^[0-9]+ (passed|failed|skipped|error)' "$cache/$name.log" || echo "did not finish; see $cache/$name.log")"
+for run; do
+    printf '%-24s Python %-6s %s\n' "$run" "$(python_of "${run%%-*}")" \
+        "$(grep -E '^[0-9]+ (passed|failed|skipped|error)' "$cache/$run.log" || echo "did not finish; see $cache/$run.log")"
 done
 exit "$status"

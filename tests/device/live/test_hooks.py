@@ -163,7 +163,7 @@ class Broker:
 @pytest.fixture
 def broker() -> Iterator[Broker]:
     """A broker of one's own."""
-    pytest.importorskip("paho.mqtt", reason="needs the extra mqtt")
+    pytest.importorskip("paho.mqtt", reason="no paho-mqtt: pip install 'edgetl[mqtt]'")
     broker = Broker()
     yield broker
     broker.close()

@@ -19,12 +19,12 @@ FLAGS = (
 
 
 def why_not() -> str:
-    """Say what is missing to drive a browser; "" when nothing is."""
+    """Return what is missing to drive a browser, and how to install it; "" when nothing is."""
     try:
-        import selenium.webdriver  # noqa: F401  (asked for, not used)
+        import selenium.webdriver  # noqa: F401  (only looked for)
     except ModuleNotFoundError:
-        return "driving a browser needs: pip install selenium"
-    return "" if CHROMIUM and DRIVER else "no chromium: apt install chromium chromium-driver"
+        return "no Selenium: pip install selenium"
+    return "" if CHROMIUM and DRIVER else "no Chromium: sudo apt-get install chromium chromium-driver"
 
 
 def start_chromium(profile: Path, *flags: str) -> Any:

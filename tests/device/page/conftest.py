@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -182,7 +183,12 @@ def teach_many(learner: Learner, labels: tuple[str, ...], count: int = 4) -> Non
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One headless Chromium for all tests; every test has another origin in it."""
+    """One headless Chromium for all tests; every test has another origin in it.
+
+    Without one the tests skip, unless EDGETL_BROWSER=required, as CI sets it.
+    """
+    if why_not() and os.environ.get("EDGETL_BROWSER") == "required":
+        pytest.fail(f"the tests in a browser are required here (EDGETL_BROWSER), but there is {why_not()}")
     if why_not():
         pytest.skip(why_not())
     driver = start_chromium(tmp_path_factory.mktemp("profile"))

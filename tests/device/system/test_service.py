@@ -45,7 +45,7 @@ def unit(name: str = "edgetl", user: str | None = None, *arguments: str) -> Serv
 def test_systemd_accepts_the_unit(user: str | None) -> None:
     """Asked by systemd-analyze verify, with words that need quoting."""
     if not shutil.which("systemd-analyze"):
-        pytest.skip("systemd-analyze is not installed")
+        pytest.skip("no systemd-analyze: sudo apt-get install systemd")
     odd = unit("edgetl", user, "run", "a b.tflite", "--on", 'the "mug"', "./ring.sh 100% $HOME \\ 'x' ; y")
     assert service.verify(odd) is None
 
@@ -53,7 +53,7 @@ def test_systemd_accepts_the_unit(user: str | None) -> None:
 def test_systemd_finds_a_program_that_is_missing() -> None:
     """So that verify in the test above means something."""
     if not shutil.which("systemd-analyze"):
-        pytest.skip("systemd-analyze is not installed")
+        pytest.skip("no systemd-analyze: sudo apt-get install systemd")
     missing = Service("edgetl", ("/no/such/program",), Path("/"), "root")
     assert "/no/such/program" in (service.verify(missing) or "")
 
