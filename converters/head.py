@@ -1,4 +1,9 @@
-"""Stage 2: the head, a softmax layer that can be trained by signatures made of builtin ops only."""
+"""Stage 2: the head, a softmax layer that can be trained by signatures made of builtin ops only.
+
+A column that no label uses is closed: its bias is `device.heads.trainer.MASKED`, so that its probability and its
+gradient are exactly zero. No gradient step could open it again (float32 numbers of that size are 64 apart),
+so ``train`` opens the columns of the labels in the batch before it takes the step.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.heads import Linear
+from device.heads.trainer import CLOSED, MOMENTUM, VARIABLES
 from device.learner.export import head_variables
 
 from .source import FloatHead
 from .tensorflow import convert_module, import_tensorflow
 
-MOMENTUM = 0.9
-VARIABLES = ("W", "b", "W_momentum", "b_momentum")
 _TINY = 1e-12  # keeps rsqrt finite at zero; far below what an embedding holds
 
 HeadWeights = dict[str, NDArray[np.float32]]
@@ -23,17 +27,16 @@ HeadWeights = dict[str, NDArray[np.float32]]
 def initial_weights(
     dimensions: int, capacity: int, labels: tuple[str, ...] = (), taught: FloatHead | None = None
 ) -> HeadWeights:
-    """Give the variables a head starts with.
+    """Return the initial variables of a head.
 
     Args:
         dimensions: D.
-        capacity: C, its columns.
-        labels: What the first columns mean.
-        taught: W [D, labels] and b [labels] of what is known already, or None.
+        capacity: C, the number of columns.
+        labels: Labels of the first columns.
+        taught: W [D, labels] and b [labels] of a head trained before, or None.
 
     Returns:
-        W [D, C], b [C] and their momenta, which are zero. Columns without a label are zero with a bias that
-        makes their probability and their gradient exactly zero.
+        W [D, C], b [C] and their momenta, which are zero. Columns without a label are zero and closed.
     """
     if taught is None:
         labels, taught = (), (np.zeros((dimensions, 0), np.float32), np.zeros(0, np.float32))
@@ -46,12 +49,13 @@ def convert_head(dimensions: int, capacity: int, embedding_map: str) -> bytes:
 
     The gradient is written by hand: a taped one of the TensorFlow guide's model needs ops that no runtime
     from pip has. For logits ``z = phi(e) W + b`` and the mean cross-entropy over N samples it is
-    ``dW = phi(e)^T (softmax(z) - y) / N`` and ``db = mean(softmax(z) - y)``.
+    ``dW = phi(e)^T (softmax(z) - y) / N`` and ``db = mean(softmax(z) - y)``. Before the step, a closed column
+    that a label of the batch uses gets the lowest bias of the open columns, at most 0.
 
     Args:
         dimensions: D.
         capacity: C.
-        embedding_map: What is applied to embeddings first, see `device.model.codes`.
+        embedding_map: Map applied to embeddings first, see `device.model.codes`.
 
     Returns:
         A .tflite in float32. No input has rank 0: LiteRT on aarch64 crashes on those.
@@ -63,7 +67,7 @@ def convert_head(dimensions: int, capacity: int, embedding_map: str) -> bytes:
 
 
 def embedding_map_function(name: str) -> Any:
-    """Give `device.model.codes.apply_map` as TensorFlow ops on float32 [N, D]."""
+    """Return `device.model.codes.apply_map` as TensorFlow ops on float32 [N, D]."""
     tf = import_tensorflow()
 
     def unit(values: Any) -> Any:
@@ -94,13 +98,16 @@ def _module(dimensions: int, capacity: int, embedding_map: str) -> Any:
                 value = np.full(shapes[name[0]], number + 1, np.float32)
                 setattr(self, name, tf.Variable(value, name=name))
 
-        def logits(self, embedding: Any) -> tuple[Any, Any]:
-            mapped = phi(embedding)
-            return mapped, tf.matmul(mapped, self.W) + self.b
+        def opened(self, label: Any) -> Any:
+            """Return b [C] with the closed columns that `label` [N, C] uses opened."""
+            closed = self.b < CLOSED
+            lowest = tf.reduce_min(tf.where(closed, 0.0, self.b), keepdims=True)  # at most 0
+            taught = tf.reduce_max(label, 0) > 0.0
+            return tf.where(tf.logical_and(closed, taught), lowest, self.b)
 
         @tf.function(input_signature=[spec("embedding", None, dimensions)])  # type: ignore[untyped-decorator]
         def classify(self, embedding: Any) -> dict[str, Any]:
-            _, logits = self.logits(embedding)
+            logits = tf.matmul(phi(embedding), self.W) + self.b
             return {"probabilities": tf.nn.softmax(logits), "logits": logits}
 
         @tf.function(  # type: ignore[untyped-decorator]
@@ -111,19 +118,20 @@ def _module(dimensions: int, capacity: int, embedding_map: str) -> Any:
             ]
         )
         def train(self, embedding: Any, label: Any, learning_rate: Any) -> dict[str, Any]:
-            mapped, logits = self.logits(embedding)
+            mapped, b = phi(embedding), self.opened(label)
+            logits = tf.matmul(mapped, self.W) + b
             share = 1.0 / tf.cast(tf.shape(embedding)[:1], tf.float32)
             error = (tf.nn.softmax(logits) - label) * share  # [N, C]
             loss = -tf.reduce_sum(label * tf.nn.log_softmax(logits), keepdims=False) * share
-            self.step("W", tf.matmul(mapped, error, transpose_a=True), learning_rate)
-            self.step("b", tf.reduce_sum(error, 0), learning_rate)
+            self.step("W", self.W, tf.matmul(mapped, error, transpose_a=True), learning_rate)
+            self.step("b", b, tf.reduce_sum(error, 0), learning_rate)
             return {"loss": loss}
 
-        def step(self, name: str, gradient: Any, learning_rate: Any) -> None:
+        def step(self, name: str, value: Any, gradient: Any, learning_rate: Any) -> None:
             variable, momentum = getattr(self, name), getattr(self, f"{name}_momentum")
             speed = MOMENTUM * momentum + gradient
             momentum.assign(speed)
-            variable.assign(variable - learning_rate * speed)
+            variable.assign(value - learning_rate * speed)
 
         @tf.function(input_signature=[spec("unused", 1)])  # type: ignore[untyped-decorator]
         def get_weights(self, unused: Any) -> dict[str, Any]:

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import DeviceError
+from device.heads.trainer import CLOSED, MOMENTUM
 from device.images import Image
 from device.model.codes import apply_map
 from device.model.modelfile import ModelFile
 from device.model.runtime import open_interpreter, quiet_stderr
 
 from .errors import ConversionError
-from .head import MOMENTUM, HeadWeights
+from .head import HeadWeights
 from .infer import NAME as INFER
 from .inspection import SIGNATURES
 
@@ -95,6 +96,7 @@ def _check_head(
     _expect(_near(given["logits"], logits), "classify gives other logits than NumPy")
     _expect(_near(given["probabilities"], _softmax(logits)), "classify gives other probabilities than NumPy")
     _check_step(interpreter, embeddings, mapped, weights)
+    _check_opening(interpreter, embeddings, weights)
     back = interpreter.get_signature_runner("set_weights")(**weights)
     _expect(float(back["ok"][0]) == 1.0, "set_weights does not answer ok")
     again = read(unused=unused)
@@ -119,6 +121,22 @@ def _check_step(
     after = interpreter.get_signature_runner("get_weights")(unused=np.zeros(1, np.float32))
     _expect(_near(after["W"], -_RATE * gradient), f"a step of train (momentum {MOMENTUM}) differs from NumPy")
     _expect(_near(after["W_momentum"], gradient), "train keeps another momentum than NumPy")
+
+
+def _check_opening(interpreter: Any, embeddings: NDArray[np.float32], weights: HeadWeights) -> None:
+    """A step of training must open the columns of the labels in the batch and no others."""
+    closed = np.flatnonzero(weights["b"] < CLOSED)
+    if not len(closed):
+        return
+    interpreter.get_signature_runner("set_weights")(**weights)
+    truth = np.zeros((len(embeddings), len(weights["b"])), np.float32)
+    truth[:, closed[-1]] = 1
+    interpreter.get_signature_runner("train")(
+        embedding=embeddings, label=truth, learning_rate=np.full(1, _RATE, np.float32)
+    )
+    after = interpreter.get_signature_runner("get_weights")(unused=np.zeros(1, np.float32))["b"]
+    still = np.flatnonzero(after < CLOSED)
+    _expect(np.array_equal(still, closed[:-1]), "train does not open the column of a new label")
 
 
 def _softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:

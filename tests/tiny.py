@@ -18,6 +18,8 @@ TINY_TAUGHT = DATA / "tiny_taught.tflite"
 """The same, taught `COLOURS` with 12 photos each, kept as memory."""
 TINY_INFER = DATA / "tiny_infer.tflite"
 """The same, with the signature infer."""
+TINY_VERSION_1 = DATA / "tiny_version1.tflite"
+"""`TINY_TAUGHT` as edgetl 0.1.0 wrote it: format version 1, and a ``train`` that opens no columns. Never made again."""
 
 SIDE, DIMENSIONS, CAPACITY = 32, 32, 8
 PREPROCESSING = Preprocessing(SIDE, SIDE, resize="squash")

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 
 from ..errors import HeadError, LabelError, ModelFileError
 from ..heads import Linear, create_head
+from ..heads.trainer import MASKED
 from ..model.memory import Memory, renamed, together
 from ..model.modelfile import ModelFile, write_model_file
 
 if TYPE_CHECKING:
     from .learner import Learner
 
-MASKED = -1e9  # bias of a column that no label uses; its probability is exactly zero
 _FLOAT = np.dtype("<f4")
 
 

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.head import MOMENTUM, VARIABLES, convert_head, initial_weights
+from converters.head import convert_head, initial_weights
+from device.heads.trainer import MOMENTUM, VARIABLES
 from device.model.codes import MAPS, apply_map
 from device.model.runtime import open_interpreter
 
@@ -71,6 +72,71 @@ def test_a_hundred_steps_are_those_of_numpy(head: tuple[bytes, str], batch: tupl
     trained = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
     for name in VARIABLES:
         assert np.allclose(trained[name], expected[name], rtol=1e-5, atol=1e-5), name
+
+
+def test_a_taught_label_opens_its_column_as_in_numpy(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
+    """From closed columns, whichever label comes first: the steps are those of the oracle, to 1e-6."""
+    model, map_name = head
+    embeddings, label = batch
+    mapped = apply_map(embeddings, map_name)
+    known = (np.random.default_rng(8).normal(0, 0.3, (D, 2)).astype(np.float32), np.float32([0.5, -1.5]))
+    for start in (initial_weights(D, C), initial_weights(D, C, ("a", "b"), known)):
+        interpreter = open_interpreter(model)
+        interpreter.get_signature_runner("set_weights")(**start)
+        expected = {name: value.astype(np.float64) for name, value in start.items()}
+        for rows in ([2], [2, 7, 3], [0, 1, 2, 3], [2, 3, 5, 6]):  # label 4 is never taught
+            loss = interpreter.get_signature_runner("train")(
+                embedding=embeddings[rows], label=label[rows], learning_rate=RATE
+            )["loss"]
+            assert abs(loss[0] - step_of(expected, mapped[rows], label[rows])) < 1e-6
+        given = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+        for name in VARIABLES:
+            assert np.allclose(given[name], expected[name], rtol=1e-6, atol=1e-6), name
+        assert given["b"][4] == np.float32(-1e9)
+        assert not given["W"][:, 4].any()
+        assert not interpreter.get_signature_runner("classify")(embedding=embeddings)["probabilities"][
+            :, 4
+        ].any()
+
+
+def step_of(weights: dict[str, Any], mapped: Any, label: Any) -> float:
+    """Take one step in float64, opening included, and return the loss before it."""
+    opened = weights["b"].copy()
+    for column in np.flatnonzero(label.any(axis=0)):
+        if weights["b"][column] < -1e8:
+            opened[column] = min([0, *(bias for bias in weights["b"] if bias >= -1e8)])
+    weights["b"] = opened
+    chances = softmax(mapped @ weights["W"] + weights["b"])
+    loss = -np.log((label * chances).sum(1)).mean()
+    error = (chances - label) / len(label)
+    for name, gradient in (("W", mapped.T @ error), ("b", error.sum(0))):
+        weights[f"{name}_momentum"] = MOMENTUM * weights[f"{name}_momentum"] + gradient
+        weights[name] = weights[name] - RATE[0] * weights[f"{name}_momentum"]
+    return float(loss)
+
+
+def test_the_gradient_behind_an_opened_column_is_that_of_finite_differences(
+    head: tuple[bytes, str], batch: tuple[Any, Any]
+) -> None:
+    """The momentum after the first step is the slope of the loss, with the column at the bias it opens at."""
+    model, map_name = head
+    embeddings, label = batch
+    start = random_weights(9)
+    start["W_momentum"][:], start["b_momentum"][:], start["b"][3] = 0, 0, -1e9
+    interpreter = open_interpreter(model)
+    interpreter.get_signature_runner("set_weights")(**start)
+    interpreter.get_signature_runner("train")(embedding=embeddings, label=label, learning_rate=RATE)
+    moved = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+    start["b"][3] = min(0, start["b"][[0, 1, 2, 4]].min())
+    mapped, width = apply_map(embeddings, map_name), 1e-5
+    for name, place in (("W", (0, 3)), ("W", (7, 2)), ("W", (11, 3)), ("b", (0,)), ("b", (3,))):
+        losses = []
+        for sign in (1, -1):
+            shifted = {key: value.astype(np.float64) for key, value in start.items()}
+            shifted[name][place] += sign * width
+            losses.append(loss_of(shifted, mapped, label))
+        slope = (losses[0] - losses[1]) / (2 * width)
+        assert abs(moved[f"{name}_momentum"][place] - slope) < 1e-5
 
 
 def test_gradients_are_those_of_finite_differences(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:

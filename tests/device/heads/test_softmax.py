@@ -8,8 +8,10 @@ import pytest
 from device.errors import HeadError, LabelError
 from device.heads.replay import Replay
 from device.heads.softmax import SoftmaxHead
-from device.heads.trainer import MASKED, NumpyTrainer, SignatureTrainer, Weights, empty_weights
+from device.heads.trainer import MASKED, NumpyTrainer, SignatureTrainer, Weights, empty_weights, opened
+from device.learner import Learner
 from device.model.codes import apply_map
+from tests import tiny
 
 from .conftest import D, samples, taught
 
@@ -76,6 +78,31 @@ def test_momentum_is_sgds() -> None:
     first = trainer.get_weights()["W_momentum"]
     trainer.train(embedding, label, 0.0)
     np.testing.assert_allclose(trainer.get_weights()["W_momentum"], 1.9 * first, rtol=1e-6)
+
+
+def test_the_step_opens_the_columns_of_new_labels() -> None:
+    """At the lowest bias of the open columns, at most 0; the same as the model file's signature."""
+    for biases, start in (([MASKED] * 4, 0), ([2, MASKED, 1, MASKED], 0), ([2, MASKED, -3, MASKED], -3)):
+        label = np.eye(4, dtype=np.float32)[[0, 1, 1]]
+        bias = opened(np.array(biases, np.float32), label)
+        assert bias[1] == start
+        assert bias[3] == np.float32(MASKED)
+        trainer = NumpyTrainer(D, 4)
+        trainer.set_weights(empty_weights(D, 4) | {"b": np.array(biases, np.float32)})
+        trainer.train(np.ones((3, D), np.float32), label, 0.0)
+        assert trainer.get_weights()["b"].tolist() == bias.tolist()
+
+
+def test_a_model_file_of_version_0_1_0_is_still_taught() -> None:
+    """Its ``train`` opens no columns; the head does so itself."""
+    weights = []
+    for path in (tiny.TINY_VERSION_1, tiny.TINY_TAUGHT):
+        with Learner.open(path, head="softmax", threads=1) as learner:
+            learner.learn_many([tiny.photo("yellow", seed) for seed in range(12)], ["yellow"] * 12)
+            weights.append(learner.head.weights())  # type: ignore[attr-defined]  # softmax alone has them
+            assert learner.predict_one(tiny.photo("yellow", 50)).scores["yellow"] > 0.2
+    for name, values in weights[0].items():
+        np.testing.assert_allclose(values, weights[1][name], rtol=1e-4, atol=1e-5)
 
 
 def test_masked_columns_neither_answer_nor_learn() -> None:

@@ -107,3 +107,34 @@ def test_infer_is_features_and_classify_in_one_call_and_sees_what_was_trained() 
     after = infer(image=image)["probabilities"]
     assert np.array_equal(after, classify(embedding=embedding)["probabilities"])
     assert (after[:, 1] > before[:, 1]).all()
+
+
+def test_training_changes_only_the_columns_of_taught_labels(embeddings: Any) -> None:
+    """A new label's column opens and learns; columns that no label uses have neither probability nor gradient."""
+    interpreter = open_interpreter(tiny.TINY_TAUGHT, threads=1)
+    start = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+    label = np.eye(tiny.CAPACITY, dtype=np.float32)[[0, 1, 5] * 4]
+    for _ in range(60):
+        interpreter.get_signature_runner("train")(embedding=embeddings, label=label, learning_rate=RATE)
+    trained = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+    closed = [3, 4, 6, 7]
+    assert (trained["b"][closed] == start["b"][closed]).all()
+    assert not any(trained[name][..., closed].any() for name in ("W", "W_momentum", "b_momentum"))
+    given = interpreter.get_signature_runner("classify")(embedding=embeddings)["probabilities"]
+    assert not given[:, closed].any()
+    assert given[2::3, 5].mean() > given[0::3, 5].mean() > 0
+
+
+def test_a_file_of_version_0_1_0_learns_once_its_columns_are_opened(embeddings: Any) -> None:
+    """Its ``train`` does not open them: a program does so with set_weights, as docs/model-file.md says."""
+    for opened in (False, True):
+        interpreter = open_interpreter(tiny.TINY_VERSION_1, threads=1)
+        weights = interpreter.get_signature_runner("get_weights")(unused=UNUSED)
+        if opened:
+            weights = {**weights, "b": np.where(np.arange(tiny.CAPACITY) == 5, 0, weights["b"])}
+            interpreter.get_signature_runner("set_weights")(**weights)
+        label = np.eye(tiny.CAPACITY, dtype=np.float32)[[0, 1, 5] * 4]
+        for _ in range(60):
+            interpreter.get_signature_runner("train")(embedding=embeddings, label=label, learning_rate=RATE)
+        given = interpreter.get_signature_runner("classify")(embedding=embeddings)["probabilities"]
+        assert bool(given[2::3, 5].mean() > 0.01) == opened
