@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from device.images import Image, list_photos, read_photo
+from device.images import Image, read_photo
 from device.model.codes import Codes, apply_map, encode
 from device.model.embedder import Embedder
 from device.model.modelfile import ModelFile
+from device.photos import list_photos
 
 BACKBONE = "efficientnet-lite0"
 

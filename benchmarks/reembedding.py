@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.heads import create_head
-from device.images import list_photos, read_photo, thumbnail
+from device.images import read_photo, thumbnail
 from device.model.codes import Codes, encode
 from device.model.embedder import Embedder
 from device.model.modelfile import ModelFile
+from device.photos import list_photos
 
 from .machine import machine_info, model_to_measure, write_result
 

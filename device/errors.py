@@ -34,6 +34,8 @@ All of them can be imported from `edgetl`; those of the host side are defined in
 
 from __future__ import annotations
 
+from .formats import Reason
+
 
 class EdgetlError(Exception):
     """Root of all errors of edgetl."""
@@ -94,7 +96,15 @@ class ArraysError(EdgetlError, ValueError):
 
 
 class PhotoError(EdgetlError, ValueError):
-    """A photo or frame cannot be read or is not an image of the expected form."""
+    """A photo or frame cannot be read or is not an image of the expected form.
+
+    Attributes:
+        reason: Why a photo cannot be decoded, where one file is meant.
+    """
+
+    def __init__(self, message: str = "", reason: Reason = Reason.DAMAGED) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class CameraError(EdgetlError, OSError):

@@ -12,17 +12,19 @@ from pathlib import Path
 # A photo of more pixels than this is refused before memory is taken for it; the largest phone
 # sensors have 2e8.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
-# A damaged photo is reported by us, with its name; OpenCV's own warnings would come on top.
-os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+# A damaged photo is reported here, with its name; OpenCV's own errors would repeat it without.
+os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import PhotoError
+from .files import shown
+from .formats import HEAD_BYTES, Reason, photo_format
 
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm"})
 _MAX_BYTES = 256 * 2**20
+_OPTIONAL = {"AVIF": ".avif", "GIF": ".gif", "JPEG 2000": ".jp2"}  # formats that older OpenCV lacks
 _NEXT_STEP = "open it in an image viewer, save it again as JPEG or PNG, or leave it out"
 
 Image = NDArray[np.uint8]
@@ -40,33 +42,33 @@ def read_photo(source: str | Path | bytes) -> Image:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        PhotoError: The file is missing, empty, no photo, cut off, or too large.
+        PhotoError: The file is missing, empty, not a photo, cut off, or too large; `reason` says which.
     """
-    name = "the photo" if isinstance(source, bytes) else str(source)
+    name = "the photo" if isinstance(source, bytes) else shown(source)
     data = source if isinstance(source, bytes) else _read_bytes(Path(source))
-    if not data:
-        raise PhotoError(f"{name} is empty, expected a JPEG or PNG photo; {_NEXT_STEP}")
-    if data[:3] == b"\xff\xd8\xff" and _is_cut_off(data):
-        raise PhotoError(f"{name} is a JPEG that was cut off (no end marker); copy it again or leave it out")
+    _refuse_undecodable(data, name)
+    form = photo_format(data[:HEAD_BYTES])
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
-        raise PhotoError(f"{name} cannot be decoded: {error.err or error}; {_NEXT_STEP}") from error
-    if bgr is None:
+        large = "CV_IO_MAX_IMAGE" in str(error)
         raise PhotoError(
-            f"{name} is no photo that can be read: it starts with {data[:8]!r} and has {len(data)} bytes; {_NEXT_STEP}"
+            f"{name} cannot be decoded: {error.err or error}; {_NEXT_STEP}",
+            Reason.TOO_LARGE if large else Reason.DAMAGED,
+        ) from error
+    if bgr is None:
+        codec = form in _OPTIONAL and not cv2.haveImageWriter(_OPTIONAL[form])
+        raise PhotoError(
+            f"{name} is no photo that can be read: it starts with {data[:8]!r} and has {len(data)} bytes; "
+            + (
+                f"OpenCV {cv2.__version__} has no decoder for {form}, convert it to JPEG"
+                if codec
+                else _NEXT_STEP
+            ),
+            Reason.FORMAT if codec else Reason.DAMAGED,
         )
     rgb: Image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
     return rgb
-
-
-def list_photos(folder: str | Path, *, deep: bool = False) -> list[Path]:
-    """List the photo files directly in `folder`, or `deep` at any depth, sorted; hidden files are left out."""
-    return sorted(
-        path
-        for path in (Path(folder).rglob("*") if deep else Path(folder).iterdir())
-        if path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-    )
 
 
 def check_image(image: Image) -> None:
@@ -103,15 +105,35 @@ def thumbnail(rgb: Image, side: int = 96, quality: int = 80) -> bytes:
     return encode_jpeg(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), quality)
 
 
+def _refuse_undecodable(data: bytes, name: str) -> None:
+    if not data:
+        raise PhotoError(f"{name} is empty, expected a JPEG or PNG photo; {_NEXT_STEP}", Reason.EMPTY)
+    if photo_format(data[:HEAD_BYTES]) == "HEIC":
+        raise PhotoError(
+            f"{name} is a HEIC photo whatever its name, which OpenCV cannot read; convert it to JPEG, for example with "
+            "heif-convert, or let the phone take JPEG",
+            Reason.HEIC,
+        )
+    if data[:3] == b"\xff\xd8\xff" and _is_cut_off(data):
+        raise PhotoError(
+            f"{name} is a JPEG that was cut off (no end marker); copy it again or leave it out",
+            Reason.CUT_OFF,
+        )
+
+
 def _read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
-            raise PhotoError(f"{path} has {size} bytes, a photo has at most {_MAX_BYTES}; leave it out")
+            raise PhotoError(
+                f"{shown(path)} has {size} bytes, a photo has at most {_MAX_BYTES}; leave it out",
+                Reason.TOO_LARGE,
+            )
         return path.read_bytes()
     except OSError as error:
         raise PhotoError(
-            f"{path} cannot be read: {error.strerror}; check the path and its permissions"
+            f"{shown(path)} cannot be read: {error.strerror}; check the path and its permissions",
+            Reason.DENIED,
         ) from error
 
 

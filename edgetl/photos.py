@@ -1,9 +1,8 @@
-"""Folders of photos: one folder a class, cut into training, validation and test parts."""
+"""Folders of photos with one folder per label, split into training, validation and test parts."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
 import os
 import zlib
 from collections import Counter, defaultdict
@@ -13,8 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from device.images import PHOTO_SUFFIXES
-from device.labels import check_label
+from device.errors import PhotoError
+from device.files import shown
+from device.formats import Reason
+from device.leftout import count_reasons, describe_left_out
+from device.photos import LeftOut, PhotoList, list_labelled, require_labels, same_content
 
 from .errors import PhotosError
 
@@ -47,14 +49,19 @@ class PhotoSet:
     Attributes:
         root: The folder.
         photos: Sorted by part, label and path.
-        ignored: Files that are no photos by their name: hidden ones and unknown suffixes.
+        left_out: Files that are not used, with the reason of each; hidden files are not counted.
         warnings: What the user should know, a sentence each.
     """
 
     root: Path
     photos: tuple[Photo, ...]
-    ignored: int = 0
+    left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def ignored(self) -> int:
+        """The number of files that are not used."""
+        return len(self.left_out)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -71,20 +78,22 @@ class PhotoSet:
         return {label: counted[label] for label in self.labels}
 
 
-def find_photos(root: str | Path, split: str | Path | None = None) -> PhotoSet:
-    """List the photos of a folder that holds one folder a class.
+def find_photos(root: str | Path, split: str | Path | None = None, *, skip_empty: bool = False) -> PhotoSet:
+    """List the photos of a folder that holds one folder per label; `device.photos` has the rules.
 
-    A folder with ``train`` and, if wanted, ``val`` and ``test`` folders, each with the classes inside,
+    A folder with ``train`` and, if wanted, ``val`` and ``test`` folders, each with the labels inside,
     gives the parts; so does a split file. Photos that are bit for bit the same are counted once in
-    training and are kept out of the parts that judge; the same photo under two classes is left out.
+    training and are kept out of the parts that judge; the same photo under two labels is left out.
 
     Args:
         root: The folder.
         split: A CSV file of lines ``path,part`` with paths relative to `root`; photos it does not name
             are left out.
+        skip_empty: Leave labels without a readable photo out instead of raising.
 
     Raises:
-        PhotosError: No such folder, no class or no photo in it, or the split file does not fit.
+        PhotosError: The folder is missing, holds no labels, or has them one level deeper; a label has no
+            photo that can be read; or the split file does not fit.
         LabelError: A folder's name cannot be a label.
 
     Example:
@@ -92,27 +101,22 @@ def find_photos(root: str | Path, split: str | Path | None = None) -> PhotoSet:
         {'mug': 40, 'scissors': 38}
     """
     root = Path(root)
-    folders = _folders(root)
-    parted = _part_folders(folders)
-    found = _Finder(root)
-    if parted:
-        for folder, part in parted:
-            found.classes(_folders(folder), part)
-    else:
-        found.classes(folders, "")
-    photos = found.photos
-    warnings = found.warnings()
-    if not photos:
-        raise PhotosError(
-            f"{root} holds no photos: expected a folder for each class with "
-            f"{', '.join(sorted(PHOTO_SUFFIXES))} files inside, found {len(folders)} folders; "
-            "put the photos of each class into a folder of its own"
-        )
-    if split is not None:
-        photos, more = _apply_split(root, photos, Path(split))
-        warnings += more
-    photos, more = _without_copies(photos)
-    return PhotoSet(root, tuple(sorted(photos, key=_order)), found.ignored, tuple(warnings + more))
+    try:
+        photos, found = _list_parts(root)
+        if not found.labels:
+            raise PhotosError(_nothing_found(found))
+        warnings: list[str] = []
+        if split is not None:
+            photos, warnings = _apply_split(root, photos, Path(split))
+        found = require_labels(found.without(_copies(photos)), skip_empty=skip_empty)
+    except PhotosError:
+        raise
+    except PhotoError as error:
+        raise PhotosError(str(error)) from error
+    kept = {photo.path for photo in found.photos}
+    photos = [photo for photo in photos if photo.path in kept]
+    warnings += [*found.remarks, *describe_left_out(found.left_out)]
+    return PhotoSet(root, tuple(sorted(photos, key=_order)), found.left_out, tuple(warnings))
 
 
 def split_photos(photo_set: PhotoSet, validation: float = 0.2, seed: int = 0) -> PhotoSet:
@@ -174,70 +178,40 @@ def name_some(names: Iterable[object], limit: int = _NAMED) -> str:
     return ", ".join(listed[:limit]) + more
 
 
-class _Finder:
-    """Collects photos, and what was passed over on the way."""
+def _list_parts(root: Path) -> tuple[list[Photo], PhotoList]:
+    """List the photos with their parts, and all that was found in one list."""
+    parted = _part_folders(_folders(root)) or [(root, "")]
+    lists = [(list_labelled(folder), part) for folder, part in parted]
+    photos = [Photo(photo.path, str(photo.label), part) for found, part in lists for photo in found.photos]
+    whole = PhotoList(
+        root,
+        tuple(photo for found, _ in lists for photo in found.photos),
+        tuple(item for found, _ in lists for item in found.left_out),
+        tuple(sorted({label for found, _ in lists for label in found.labels})),
+        tuple(dict.fromkeys(remark for found, _ in lists for remark in found.remarks)),
+    )
+    return photos, whole
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
-        self.photos: list[Photo] = []
-        self.ignored = 0
-        self.empty: list[str] = []
-        self.nested: list[str] = []
-        self.unnamed: list[str] = []
-        self.loose = sum(_is_photo(path) for path in _entries(root))
 
-    def classes(self, folders: Sequence[Path], part: str) -> None:
-        for folder in folders:
-            label = check_label(folder.name)
-            before = len(self.photos)
-            for path in _entries(folder):
-                self._take(path, label, part)
-            if len(self.photos) == before:
-                self.empty.append(label)
-
-    def _take(self, path: Path, label: str, part: str) -> None:
-        if path.is_dir():
-            if not path.name.startswith("."):
-                self.nested.append(str(path.relative_to(self.root)))
-        elif not _is_photo(path):
-            self.ignored += 1
-        elif not _is_text(path.name):
-            self.unnamed.append(repr(path.name))
-        else:
-            self.photos.append(Photo(path, label, part))
-
-    def warnings(self) -> list[str]:
-        told = []
-        if self.ignored:
-            told.append(f"{self.ignored} files are no photos by their names and were ignored")
-        if self.loose:
-            told.append(f"{self.loose} photos lie outside the class folders and were ignored")
-        if self.nested:
-            told.append(f"folders inside a class folder were ignored: {name_some(self.nested)}")
-        if self.empty:
-            told.append(f"class folders without photos were ignored: {name_some(self.empty)}")
-        if self.unnamed:
-            told.append(
-                f"photos whose names are not UTF-8 were ignored, rename them: {name_some(self.unnamed)}"
-            )
-        return told
+def _nothing_found(found: PhotoList) -> str:
+    there = count_reasons(found.left_out) or "nothing"
+    return (
+        f"{shown(found.root)} holds no photos under a label: expected a folder for each label with its photos inside, "
+        f"found {there}; put the photos of each label into a folder of its own"
+    )
 
 
 def _order(photo: Photo) -> tuple[str, str, str]:
     return photo.part, photo.label, str(photo.path)
 
 
-def _entries(folder: Path) -> list[Path]:
+def _folders(root: Path) -> list[Path]:
     try:
-        return sorted(folder.iterdir())
+        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
         raise PhotosError(
-            f"{folder} cannot be listed: {error.strerror}; expected a folder with one folder of photos a class"
+            f"{shown(root)} cannot be listed: {error.strerror}; expected a folder with one folder of photos per label"
         ) from error
-
-
-def _folders(root: Path) -> list[Path]:
-    return [path for path in _entries(root) if path.is_dir() and not path.name.startswith(".")]
 
 
 def _part_folders(folders: Sequence[Path]) -> list[tuple[Path, str]]:
@@ -246,18 +220,6 @@ def _part_folders(folders: Sequence[Path]) -> list[tuple[Path, str]]:
     names = {part for _, part in parts}
     whole = TRAINING in names and "" not in names
     return parts if whole and all(_folders(folder) for folder, _ in parts) else []
-
-
-def _is_photo(path: Path) -> bool:
-    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _apply_split(root: Path, photos: list[Photo], split: Path) -> tuple[list[Photo], list[str]]:
@@ -296,53 +258,21 @@ def _read_split(split: Path) -> dict[str, str]:
     return parts
 
 
-def _without_copies(photos: list[Photo]) -> tuple[list[Photo], list[str]]:
-    kept, across, torn, doubled = [], [], [], 0
-    for group in _same_content(photos):
-        # training first: a copy of a training photo would flatter the parts that judge
-        ranked = sorted(group, key=lambda photo: (photo.part not in ("", TRAINING), _order(photo)))
-        if len({photo.label for photo in group}) > 1:
-            torn.append(" = ".join(str(photo.path) for photo in ranked))
+def _copies(photos: Sequence[Photo]) -> list[LeftOut]:
+    """Return the photos to leave out because the same bytes stand elsewhere."""
+    # training first: a copy of a training photo would flatter the parts that judge
+    ranked = sorted(photos, key=lambda photo: (photo.part not in ("", TRAINING), _order(photo)))
+    known = {photo.path: photo for photo in ranked}
+    gone = []
+    for paths in same_content(list(known)):
+        first, *rest = (known[path] for path in paths)
+        if any(photo.label != first.label for photo in rest):
+            gone += [LeftOut(path, Reason.TWO_LABELS, known[path].label) for path in paths]
             continue
-        kept.append(ranked[0])
-        across += [str(photo.path) for photo in ranked[1:] if photo.part != ranked[0].part]
-        doubled += sum(photo.part == ranked[0].part for photo in ranked[1:])
-    told = []
-    if across:
-        told.append(f"copies of photos of another part were left out: {name_some(across)}")
-    if doubled:
-        told.append(f"{doubled} photos are copies of others and were counted once")
-    if torn:
-        told.append(f"the same photo stands in two classes and was left out of both: {name_some(torn, 3)}")
-    return kept, told
-
-
-def _same_content(photos: list[Photo]) -> list[list[Photo]]:
-    # only files of equal size can be equal: most are never read for this
-    sizes = defaultdict(list)
-    for photo in photos:
-        sizes[_size(photo.path)].append(photo)
-    groups: dict[object, list[Photo]] = defaultdict(list)
-    for size, members in sizes.items():
-        for photo in members:
-            digest = _digest(photo.path) if len(members) > 1 and size else str(photo.path)
-            groups[digest].append(photo)
-    return list(groups.values())
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # reading it will say what is wrong
-
-
-def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError:
-        return str(path)
+        for photo in rest:
+            reason = Reason.COPY if photo.part == first.part else Reason.OTHER_PART
+            gone.append(LeftOut(photo.path, reason, photo.label))
+    return gone
 
 
 def _choose(photos: Sequence[Photo], label: str, fraction: float, seed: int) -> set[int]:

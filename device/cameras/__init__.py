@@ -6,6 +6,7 @@ what it needs only when it is used.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -109,12 +110,23 @@ def _open_path(path: Path, options: Options, notice: Notice | None) -> Camera:
             f"there is no camera, file or folder {str(path)!r}; expected 0, /dev/video0, picamera2, a video file, "
             "a folder of photos, an rtsp:// or http:// stream, or fake; `edgetl cameras` lists the cameras"
         )
-    from ..images import PHOTO_SUFFIXES  # brings OpenCV, which the fake camera does without
-
-    if path.is_dir() or path.suffix.lower() in PHOTO_SUFFIXES:
+    if path.is_dir() or _is_still(path):
         from .folder import FolderCamera
 
         return FolderCamera(path, options, notice)
     from .video import VideoCamera
 
     return VideoCamera(path, options, notice)
+
+
+def _is_still(path: Path) -> bool:
+    """Return whether a file is a photo by its content or its suffix; a GIF may move, so it counts as a video."""
+    from ..formats import HEAD_BYTES, PHOTO_SUFFIXES, photo_format
+
+    form = ""
+    if path.is_file():  # opening a pipe would wait for its writer
+        with contextlib.suppress(OSError), path.open("rb") as stream:
+            form = photo_format(stream.read(HEAD_BYTES))
+    if form:
+        return form not in ("video", "GIF")
+    return path.suffix.lower() in PHOTO_SUFFIXES - {".gif"}

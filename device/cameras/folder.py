@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import CameraError, PhotoError
-from ..images import PHOTO_SUFFIXES, read_photo
+from ..files import shown
+from ..images import read_photo
+from ..leftout import count_reasons
+from ..photos import LeftOut, PhotoFile, list_photo_files
 from .base import Camera, EndOfSource, Frame, Notice, Pace
 from .options import Options
 
@@ -15,87 +18,86 @@ from .options import Options
 class FolderCamera(Camera):
     """Photos of a folder (or a single photo), in the order of their paths.
 
-    Photos in subfolders carry the first subfolder's name as `Frame.label`. A photo that cannot be read is
-    told and skipped; `skipped` holds the paths. Hidden files and folders are left out.
+    Photos in subfolders carry the first subfolder's name as `Frame.label`; `device.photos` has the rules. A photo that
+    cannot be decoded is skipped with a notice.
+
+    Attributes:
+        left_out: Files that are not shown, with the reason of each; it grows as photos turn out to be damaged.
     """
 
     kind = "folder"
 
     def __init__(
-        self, source: str | Path, options: Options | None = None, notice: Notice | None = None
+        self,
+        source: str | Path,
+        options: Options | None = None,
+        notice: Notice | None = None,
+        *,
+        photos: Sequence[PhotoFile] | None = None,
     ) -> None:
         """List the photos.
 
+        Args:
+            source: The folder or photo.
+            options: What is done to the frames.
+            notice: Called with remarks.
+            photos: Show only these, under their labels; default: all of the folder.
+
         Raises:
-            CameraError: The path is missing, may not be read, or holds no photo.
+            CameraError: The path is missing, cannot be listed, or holds no photo.
         """
         super().__init__(str(source), options, notice)
         self._root = Path(source)
-        self._paths = _photos_below(self._root)
-        if not self._paths:
+        self.left_out: list[LeftOut] = []
+        self._photos = self._list() if photos is None else list(photos)
+        if not self._photos:
+            why = count_reasons(self.left_out)
             raise CameraError(
-                f"{source} holds no photo to show; expected files such as NAME.jpg or LABEL/NAME.jpg "
-                f"({', '.join(sorted(PHOTO_SUFFIXES))})"
+                f"{shown(source)} holds no photo to show{f', but {why}' if why else ''}; "
+                "expected files such as NAME.jpg or LABEL/NAME.jpg"
             )
         self._position = 0
         self._pace = Pace(self.options.fps)
-        self.skipped: list[str] = []
 
     def __len__(self) -> int:
-        """Count the photos found, readable or not."""
-        return len(self._paths)
+        """Return the number of photos found, readable or not."""
+        return len(self._photos)
+
+    def _list(self) -> list[PhotoFile]:
+        try:
+            found = list_photo_files(self._root)
+        except PhotoError as error:
+            raise CameraError(str(error)) from error
+        self.left_out += found.left_out
+        if found.photos and found.left_out:
+            self.tell(f"not shown: {count_reasons(found.left_out)}")
+        return list(found.photos)
 
     def _next(self, timeout: float | None) -> Frame:
         unreadable = 0
-        while unreadable < len(self._paths):  # with `loop`, a folder of damaged photos must not spin for ever
-            if self._position == len(self._paths) and self.options.loop:
+        while unreadable < len(self._photos):  # with `loop`, damaged photos alone must not spin for ever
+            if self._position == len(self._photos) and self.options.loop:
                 self._position = 0
-            if self._position == len(self._paths):
-                raise EndOfSource(f"all {len(self._paths)} photos of {self.source} have been shown")
-            index, path = self._position, self._paths[self._position]
+            if self._position == len(self._photos):
+                raise EndOfSource(f"all {len(self._photos)} photos of {self.source} have been shown")
+            index, photo = self._position, self._photos[self._position]
             self._position += 1
             try:
-                image = read_photo(path)
+                image = read_photo(photo.path)
             except PhotoError as error:
                 unreadable += 1
-                self._skip(path, error)
+                self._skip(photo, error)
                 continue
             self._pace.wait()
-            return Frame(image, time.time(), index, self._name(path), self._label(path))
+            return Frame(image, time.time(), index, self._name(photo.path), photo.label)
         raise CameraError(
-            f"none of the {len(self._paths)} photos of {self.source} can be read; see the notices above"
+            f"none of the {len(self._photos)} photos of {self.source} can be read; see the notices above"
         )
 
-    def _skip(self, path: Path, error: PhotoError) -> None:
-        name = self._name(path)
-        if name not in self.skipped:  # a looping folder tells each damaged photo once
-            self.skipped.append(name)
+    def _skip(self, photo: PhotoFile, error: PhotoError) -> None:
+        if all(item.path != photo.path for item in self.left_out):  # a looping folder reports each photo once
+            self.left_out.append(LeftOut(photo.path, error.reason, photo.label))
             self.tell(f"skipped: {error}")
 
     def _name(self, path: Path) -> str:
         return path.name if path == self._root else path.relative_to(self._root).as_posix()
-
-    def _label(self, path: Path) -> str | None:
-        parts = () if path == self._root else path.relative_to(self._root).parts
-        return parts[0] if len(parts) > 1 else None
-
-
-def _photos_below(root: Path) -> list[Path]:
-    """List photos at any depth, sorted by path; symbolic links to folders are not followed (they may circle)."""
-    if root.is_file():
-        return [root]
-
-    def refuse(error: OSError) -> None:
-        raise CameraError(
-            f"{error.filename} cannot be listed: {error.strerror}; check the path and its permissions"
-        )
-
-    found: list[Path] = []
-    for folder, subfolders, names in os.walk(root, onerror=refuse):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        found += [
-            Path(folder, name)
-            for name in names
-            if not name.startswith(".") and Path(name).suffix.lower() in PHOTO_SUFFIXES
-        ]
-    return sorted(found, key=lambda path: path.relative_to(root).parts)

@@ -12,6 +12,7 @@ from ..cameras import Camera, EndOfSource, Frame, FrameTimeout
 from ..errors import CameraError, LabelError
 from ..labels import check_label, check_labels
 from ..learner.learner import Learner
+from ..photos import LeftOut
 from ..store import Sample
 
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
@@ -26,12 +27,14 @@ class Lesson:
     Attributes:
         samples: Taught, in order; each is durable.
         known: Photos left out because this very picture was taught already.
-        unlabelled: Photos left out because no label was to be had.
+        unlabelled: Number of photos left out because they have no label.
+        left_out: Files of a photo folder that were not read.
     """
 
     samples: list[Sample] = field(default_factory=list)
     known: int = 0
     unlabelled: int = 0
+    left_out: list[LeftOut] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
         """Count the samples taught, a label."""

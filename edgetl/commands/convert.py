@@ -149,7 +149,7 @@ def _source(model: str, photos: Path | None) -> TrainedModel:
 
 
 def _calibration(folder: Path) -> list[Path]:
-    from device.images import list_photos
+    from device.photos import list_photos
 
     found = [folder] if folder.is_file() else list_photos(folder, deep=True)
     if not found:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import emit, force_option, json_option
+from .options import emit, force_option, json_option, skip_empty_option
 from .progress import stages
 
 
@@ -82,10 +82,18 @@ from .progress import stages
 @click.option("--colour", type=float, default=0.15, show_default=True, help="How far light and colours vary.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything drawn.")
 @click.option("--restart", is_flag=True, help="Begin anew where an interrupted run would be continued.")
+@skip_empty_option
 @force_option
 @json_option
 def command(
-    photos: Path, out: Path, split: Path | None, force: bool, restart: bool, as_json: bool, **options: Any
+    photos: Path,
+    out: Path,
+    split: Path | None,
+    skip_empty: bool,
+    force: bool,
+    restart: bool,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Teach a backbone the classes in PHOTOS, a folder with one folder of photos a class.
 
@@ -104,7 +112,14 @@ def command(
     try:
         with stages() as progress:
             outcome = finetune(
-                photos, out, settings, split=split, force=force, restart=restart, progress=progress
+                photos,
+                out,
+                settings,
+                split=split,
+                skip_empty=skip_empty,
+                force=force,
+                restart=restart,
+                progress=progress,
             )
     except KeyboardInterrupt:
         click.echo("Interrupted. The same command goes on from here; --restart begins anew.", err=True)

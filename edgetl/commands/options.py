@@ -25,6 +25,13 @@ def force_option(function: Decorated) -> Decorated:
     return click.option("--force", is_flag=True, help="Overwrite what is already there.")(function)
 
 
+def skip_empty_option(function: Decorated) -> Decorated:
+    """Add ``--skip-empty``, for commands that read a folder of photos."""
+    return click.option(
+        "--skip-empty", is_flag=True, help="Skip labels without a readable photo instead of stopping."
+    )(function)
+
+
 def model_argument(function: Decorated) -> Decorated:
     """Add the argument MODEL, a model file."""
     return click.argument("model", type=click.Path(path_type=Path, dir_okay=False))(function)

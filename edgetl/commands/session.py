@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -96,6 +97,14 @@ def open_source(options: Mapping[str, Any], **more: Any) -> Camera:
 def say(message: str) -> None:
     """Tell the user something on stderr, where it is no result."""
     click.echo(message, err=True)
+
+
+def warn(message: str) -> None:
+    """Write a warning on stderr, in lines of at most 100 columns."""
+    text = textwrap.fill(
+        f"Warning: {message}", 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    click.echo(text, err=True)
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import camera_options, emit, json_option
+from .options import camera_arguments, camera_options, emit, json_option, skip_empty_option
 from .progress import stages
 from .session import (
     counted,
@@ -22,6 +22,7 @@ from .session import (
     plural,
     say,
     state_of,
+    warn,
 )
 
 if TYPE_CHECKING:
@@ -45,8 +46,9 @@ FIGURES_UP_TO = 2_000  # samples; beyond, the estimate for the version's note wo
 @click.option(
     "--photos",
     type=click.Path(path_type=Path, exists=True),
-    help="Teach a folder of photos instead: of LABEL, or one subfolder a label.",
+    help="Teach a folder of photos instead: all as LABEL, or each subfolder as one label.",
 )
+@skip_empty_option
 @click.option("--again", is_flag=True, help="With --photos: teach photos known already once more.")
 @click.option("--keys", metavar="A,B,...", help="Teach several labels with the digit keys.")
 @click.option("--thumbnails/--no-thumbnails", default=True, help="Keep a small picture of each sample.")
@@ -54,8 +56,9 @@ FIGURES_UP_TO = 2_000  # samples; beyond, the estimate for the version's note wo
 def command(label: str | None, as_json: bool, **options: Any) -> None:
     """Teach LABEL to MODEL from what the camera sees, in a burst after a countdown.
 
-    Each frame is safe on the disk before the next is taken. --photos teaches a folder, and --keys several labels at
-    once: 1 to 9 teach the frame in view, u takes the last one back, q ends.
+    Each frame is safe on the disk before the next is taken. --photos teaches a folder, 32 photos per transaction: after
+    an interruption the same command teaches only what is missing. --keys teaches several labels at once: 1 to 9 teach
+    the frame in view, u takes the last one back, q ends.
 
     \b
     Examples:
@@ -82,7 +85,8 @@ def command(label: str | None, as_json: bool, **options: Any) -> None:
                 say(_sentence(lesson, learner, options))
             raise
         figures = _note_version(learner, lesson)
-        emit(_result(lesson, learner, figures), as_json, lambda: _text(lesson, learner, options, figures))
+        result = _result(lesson, learner, options, figures)
+        emit(result, as_json, lambda: _text(lesson, learner, options, figures))
 
 
 def _teach(learner: Learner, label: str | None, options: dict[str, Any], lesson: Lesson) -> None:
@@ -114,26 +118,38 @@ def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson
 
 
 def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson: Lesson) -> None:
+    from device.cameras.folder import FolderCamera
+    from device.cameras.options import Options
+    from device.formats import Reason
+    from device.leftout import describe_left_out
     from device.live.teaching import teach_photos
+    from device.photos import has_label_folders, photos_to_teach
 
-    options = {**options, "camera": str(options["photos"])}
-    with open_source(options) as camera, stages(lines=False, transient=True) as progress:
-        total = len(camera) if hasattr(camera, "__len__") else None
-        teach_photos(
-            learner,
-            camera,
-            label,
-            total=total,
-            again=options["again"],
-            lesson=lesson,
-            progress=partial(progress, "Teaching photos"),
-        )
-    if lesson.unlabelled and not lesson.samples:
-        raise click.UsageError(
-            f"{options['photos']} has no subfolders to take labels from; give a LABEL for its photos"
-        )
-    if lesson.unlabelled:
-        say(f"{plural(lesson.unlabelled, 'photo')} left out: not in a subfolder, so without a label")
+    folder = options["photos"]
+    if label is None and not has_label_folders(folder):
+        raise click.UsageError(f"{folder} has no subfolders to take labels from; give a LABEL for its photos")
+    found = photos_to_teach(folder, label, skip_empty=options["skip_empty"])
+    for remark in found.remarks:
+        warn(remark)
+    wanted = Options.of(**camera_arguments(options))
+    with (
+        FolderCamera(folder, wanted, lambda _: None, photos=found.photos) as camera,
+        stages(lines=False, transient=True) as progress,
+    ):
+        try:
+            teach_photos(
+                learner,
+                camera,
+                total=len(camera),
+                again=options["again"],
+                lesson=lesson,
+                progress=partial(progress, "Teaching photos"),
+            )
+        finally:
+            lesson.left_out += [*found.left_out, *camera.left_out]
+            for line in describe_left_out(lesson.left_out):
+                warn(line)
+    lesson.unlabelled += sum(item.reason is Reason.LOOSE for item in lesson.left_out)
 
 
 def _keys(learner: Learner, options: dict[str, Any], lesson: Lesson) -> None:
@@ -176,12 +192,17 @@ def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:
     return figures
 
 
-def _result(lesson: Lesson, learner: Learner, figures: dict[str, Any]) -> dict[str, Any]:
+def _result(
+    lesson: Lesson, learner: Learner, options: dict[str, Any], figures: dict[str, Any]
+) -> dict[str, Any]:
+    from device.leftout import reasons_to_dict
+
     return {
         "taught": lesson.counts(),
         "ids": [sample.id for sample in lesson.samples],
         "known_already": lesson.known,
         "without_label": lesson.unlabelled,
+        "left_out": reasons_to_dict(lesson.left_out, options["photos"]) if options["photos"] else [],
         "samples": learner.store.counts(),
         "accuracy": figures.get("accuracy"),
         "state": str(learner.store.path),

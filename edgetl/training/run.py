@@ -63,6 +63,7 @@ def finetune(
     settings: Settings | None = None,
     *,
     split: str | Path | None = None,
+    skip_empty: bool = False,
     force: bool = False,
     restart: bool = False,
     progress: Progress | None = None,
@@ -79,6 +80,7 @@ def finetune(
         out: The folder of the trained model to make.
         settings: How to train.
         split: A CSV file of lines ``path,part``.
+        skip_empty: Skip labels without a readable photo instead of raising.
         force: Replace a trained model that is already there.
         restart: Begin anew where an interrupted run would be continued.
         progress: Called with the stage, steps done, all steps and a note.
@@ -98,7 +100,8 @@ def finetune(
     chosen = dataclasses.replace(settings or Settings(), **changes)
     out = Path(out).absolute()
     check_output(out, force)
-    photo_set = split_photos(find_photos(Path(photos).absolute(), split), chosen.validation, chosen.seed)
+    found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
+    photo_set = split_photos(found, chosen.validation, chosen.seed)
     require_keras()
     identity = {
         "settings": chosen.to_dict(),

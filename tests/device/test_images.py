@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from device.errors import PhotoError
-from device.images import encode_jpeg, list_photos, read_photo, thumbnail
+from device.images import encode_jpeg, read_photo, thumbnail
 
 RED = np.full((40, 60, 3), (220, 20, 30), np.uint8)
 
@@ -95,13 +95,6 @@ def test_a_photo_that_claims_a_huge_size_is_refused_without_taking_the_memory() 
     bomb = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(100))) + chunk(b"IEND", b"")
     with pytest.raises(PhotoError):
         read_photo(bomb)
-
-
-def test_photos_are_listed_by_name_without_hidden_files(tmp_path: Path) -> None:
-    """Sorted, never in directory order."""
-    for name in ("b.JPG", "a.png", ".hidden.jpg", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [path.name for path in list_photos(tmp_path)] == ["a.png", "b.JPG"]
 
 
 def test_a_thumbnail_is_small_and_keeps_the_proportions() -> None:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from device.formats import Reason
 from edgetl.errors import PhotosError
 from edgetl.photos import TEST, TRAINING, VALIDATION, find_photos, split_photos
 
 
 def fill(root: Path, counts: dict[str, int], start: int = 0) -> Path:
-    """Write files with distinct content that look like photos by their names."""
+    """Write small photos with distinct content."""
     for label, count in counts.items():
         (root / label).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            (root / label / f"{start + number:03d}.jpg").write_text(f"{label} {start + number}")
+        for number in range(start, start + count):
+            pixels = hashlib.sha256(f"{label} {number}".encode()).digest()[:27]  # 3 by 3, RGB
+            (root / label / f"{number:03d}.jpg").write_bytes(b"P6 3 3 255\n" + pixels)
     return root
 
 
@@ -31,22 +34,35 @@ def test_a_decomposed_umlaut_is_the_composed_label(tmp_path: Path) -> None:
     assert find_photos(tmp_path).labels == ("Löwe", "b")
 
 
-def test_what_is_no_photo_is_ignored_and_counted(tmp_path: Path) -> None:
-    """Hidden files, other suffixes, nested and empty folders are told of."""
-    fill(tmp_path, {"a": 2, "b": 2, "empty": 0, "a/nested": 1})
+def test_every_file_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+    """Hidden files are ignored; photos in nested folders count."""
+    fill(tmp_path, {"a": 2, "b": 2, "a/nested": 1})
     (tmp_path / "a" / ".hidden.jpg").touch()
-    (tmp_path / "a" / "notes.txt").touch()
-    (tmp_path / "loose.jpg").touch()
+    (tmp_path / "a" / "notes.txt").write_text("a note")
+    (tmp_path / "loose.jpg").write_bytes((tmp_path / "a" / "000.jpg").read_bytes())
     found = find_photos(tmp_path)
-    assert found.counts() == {"a": 2, "b": 2}
-    assert found.ignored == 2
+    assert found.counts() == {"a": 3, "b": 2}
+    assert [item.reason for item in found.left_out] == [Reason.NOT_A_PHOTO, Reason.LOOSE]
     told = " ".join(found.warnings)
-    assert all(word in told for word in ("2 files", "outside", "nested", "empty"))
+    assert all(word in told for word in ("(.txt 1)", "outside the label folders"))
+
+
+def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(tmp_path: Path) -> None:
+    """Whether its folder is empty or holds what cannot be decoded."""
+    fill(tmp_path, {"a": 2, "b": 2, "empty": 0, "broken": 1})
+    (tmp_path / "broken" / "000.jpg").write_text("<html>404</html>")
+    with pytest.raises(
+        PhotosError, match=r"2 labels .* broken \(1 damaged .*; empty \(an empty folder\).*--skip-empty"
+    ):
+        find_photos(tmp_path)
+    found = find_photos(tmp_path, skip_empty=True)
+    assert found.labels == ("a", "b")
+    assert any("empty (an empty folder)" in warning for warning in found.warnings)
 
 
 def test_an_empty_folder_is_refused_with_what_was_expected(tmp_path: Path) -> None:
-    """A folder for each class is expected."""
-    with pytest.raises(PhotosError, match="folder for each class"):
+    """A folder for each label is expected."""
+    with pytest.raises(PhotosError, match="folder for each label"):
         find_photos(tmp_path)
 
 
@@ -130,7 +146,7 @@ def test_the_same_photo_in_two_classes_is_left_out_of_both(tmp_path: Path) -> No
     (tmp_path / "b" / "copy.jpg").write_bytes((tmp_path / "a" / "000.jpg").read_bytes())
     found = find_photos(tmp_path)
     assert found.counts() == {"a": 2, "b": 3}
-    assert any("two classes" in warning for warning in found.warnings)
+    assert any("same under another label" in warning for warning in found.warnings)
 
 
 @pytest.mark.parametrize("part", [-0.1, 1.0, float("nan")])

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from device.cameras import EndOfSource, open_camera
+from device.cameras.folder import FolderCamera
 from device.errors import CameraError
+from device.formats import Reason
 
 from .conftest import halves, pure_red, write_video
 from .servers import jpeg
@@ -49,15 +51,21 @@ def test_damaged_photos_are_told_and_skipped(tmp_path: Path, notices: list[str])
     (tmp_path / ".hidden.jpg").write_text("ignored")
     with open_camera(tmp_path, notice=notices.append) as camera:
         frames = list(camera)
-        assert camera.skipped == ["2.jpg", "3.jpg"]  # type: ignore[attr-defined]
-    assert [(frame.source, frame.index) for frame in frames] == [("1.jpg", 0), ("4.jpg", 3)]
+        assert isinstance(camera, FolderCamera)
+        left_out = [(item.path.name, item.reason) for item in camera.left_out]
+    assert left_out == [
+        ("2.jpg", Reason.DAMAGED),
+        ("notes.txt", Reason.NOT_A_PHOTO),
+        ("3.jpg", Reason.CUT_OFF),
+    ]
+    assert [(frame.source, frame.index) for frame in frames] == [("1.jpg", 0), ("4.jpg", 2)]
     assert len(notices) == 2
     assert "2.jpg" in notices[0]
 
 
 def test_a_folder_of_damaged_photos_ends_even_when_looping(tmp_path: Path, notices: list[str]) -> None:
     """Nothing readable is an error, not an endless loop."""
-    (tmp_path / "1.jpg").write_text("not a photo")
+    (tmp_path / "1.jpg").write_bytes(jpeg(pure_red())[:300])
     with (
         open_camera(tmp_path, loop=True, notice=notices.append) as camera,
         pytest.raises(CameraError, match="none of"),

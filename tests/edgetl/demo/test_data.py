@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from device.images import list_photos
+from device.photos import list_photos
 from edgetl.demo import data
 from edgetl.demo.data import crisp_cells, lay_out, split_cells
 from edgetl.errors import MissingExtraError, PhotosError
