@@ -128,7 +128,7 @@ def convert(
         dimensions=features.dimensions,
         capacity=capacity,
         embedding_map=features.map_name,
-        quantisation=quantise,
+        quantization=quantise,
         parity=parity.to_dict(),
         versions=_versions(),
         head_weights=places,

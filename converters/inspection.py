@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from device.errors import DelegateError, DeviceError, ModelFileError
+from device.model.container import MANIFEST, read_tflite
 from device.model.modelfile import ModelFile
-from device.model.runtime import Runtime, load_runtime, open_interpreter, quiet_stderr
+from device.model.runtime import Runtime, load_runtime, open_interpreter
 from device.model.taught import Taught
 
 from .errors import ConversionError
@@ -38,6 +39,8 @@ class Inspection:
         labels: What the head knows.
         memory: What the host's memory holds, in words.
         manifest: The manifest's fields, or None.
+        digest: Of everything that decides an answer, sha256 in hexadecimal; empty where there is none.
+        unchecked: What no checksum covers in a model file of version 1.
     """
 
     path: Path
@@ -50,11 +53,14 @@ class Inspection:
     labels: tuple[str, ...] = ()
     memory: str = "none"
     manifest: dict[str, Any] | None = field(default=None, repr=False)
+    digest: str = ""
+    unchecked: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the findings as JSON-able values."""
+        """Return the findings as a JSON-serializable dict."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**fields, "path": str(self.path), "labels": list(self.labels)}
+        lists = {"labels": list(self.labels), "unchecked": list(self.unchecked)}
+        return {**fields, "path": str(self.path), **lists}
 
 
 def inspect(path: str | Path) -> Inspection:
@@ -71,7 +77,7 @@ def inspect(path: str | Path) -> Inspection:
         model = ModelFile.open(path)
     except ModelFileError as error:
         return _foreign(path, runtime, error)
-    signatures = _signatures(_interpreter(path, runtime))
+    signatures = _signatures(_interpreter(model.model_part(), path, runtime))
     missing = [name for name in SIGNATURES if name not in signatures]
     reason = f"the signatures {', '.join(missing)} are missing; convert the model again" if missing else ""
     return Inspection(
@@ -84,7 +90,9 @@ def inspect(path: str | Path) -> Inspection:
         sizes=sizes(model),
         labels=model.labels,
         memory=_memory(model),
-        manifest=_fields(model),
+        manifest=model.manifest.described(),
+        digest=model.digest,
+        unchecked=model.unchecked,
     )
 
 
@@ -100,12 +108,15 @@ def sizes(model: ModelFile) -> dict[str, int]:
 
 
 def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
-    data = path.read_bytes() if path.is_file() else b""
-    if data[4:8] != b"TFL3" or b"edgetl.json" in data[-(2**16) :]:
-        raise error  # missing, something else, or a model file of ours that was damaged
+    try:
+        data = read_tflite(path)
+    except ModelFileError:
+        raise error from None  # missing, or something else
+    if MANIFEST.encode() in data:
+        raise error  # a model file of ours that was damaged
     total = {"total": len(data)}
     try:
-        interpreter = _interpreter(path, runtime)
+        interpreter = _interpreter(data, path, runtime)
     except (DelegateError, ModelFileError) as refused:
         ops = _ops(data, path, runtime)
         if not ops:  # cut off: there is nothing to show
@@ -116,9 +127,8 @@ def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
     return Inspection(path, False, reason, str(runtime), signatures, _ops(data, path, runtime), total)
 
 
-def _interpreter(path: Path, runtime: Runtime) -> Any:
-    with quiet_stderr():
-        return open_interpreter(path, runtime=runtime, threads=1)
+def _interpreter(data: bytes, path: Path, runtime: Runtime) -> Any:
+    return open_interpreter(data, runtime=runtime, threads=1, name=str(path))
 
 
 def _why_not(signatures: dict[str, Any]) -> str:
@@ -168,13 +178,13 @@ def _ops(part: bytes, path: Path, runtime: Runtime) -> dict[str, int]:
 
         return count_ops(part)
     except (ConversionError, ImportError):
-        return _ops_of_interpreter(path, runtime)
+        return _ops_of_interpreter(part, path, runtime)
 
 
-def _ops_of_interpreter(path: Path, runtime: Runtime) -> dict[str, int]:
+def _ops_of_interpreter(part: bytes, path: Path, runtime: Runtime) -> dict[str, int]:
     # a private method of both runtimes; of the first graph only
     try:
-        details = _interpreter(path, runtime)._get_ops_details()
+        details = _interpreter(part, path, runtime)._get_ops_details()
         counted = Counter(str(entry["op_name"]) for entry in details)
     except (AttributeError, KeyError, ValueError, RuntimeError, DeviceError):
         return {}
@@ -189,10 +199,3 @@ def _memory(model: ModelFile) -> str:
     if isinstance(taught, Taught):
         return f"{len(taught.labels)} samples of {len(set(taught.labels))} labels"
     return f"sums over {int(taught.counts.sum())} samples of {len(taught.labels)} labels"
-
-
-def _fields(model: ModelFile) -> dict[str, Any]:
-    import json
-
-    fields: dict[str, Any] = json.loads(model.manifest.to_json())
-    return fields

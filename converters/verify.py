@@ -49,7 +49,7 @@ def verify(
     try:
         opened = ModelFile.open(path)
         with quiet_stderr():
-            interpreter = open_interpreter(path)
+            interpreter = open_interpreter(opened.model_part(), name=str(path))
             found, wanted = set(interpreter.get_signature_list()), {*SIGNATURES, *([INFER] if infer else [])}
             _expect(found == wanted, f"it has the signatures {sorted(found)}, expected {sorted(wanted)}")
             _expect(opened.labels == labels, f"it has the labels {opened.labels}, expected {labels}")

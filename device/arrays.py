@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import math
+import re
+import struct
 import zipfile
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,8 +18,19 @@ from .errors import ArraysError
 
 MAX_BYTES = 512 * 2**20
 _MAX_MEMBERS = 64
-_HEADER_ROOM = 2**16
-_KINDS = frozenset("biuf")  # bool, int, unsigned, float: text travels as UTF-8 bytes in uint8
+_CHUNK = 2**20
+_MAGIC = b"\x93NUMPY\x01\x00"  # with a 16-bit length of the header; longer headers are for records, which are not read
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|=]?[A-Za-z][0-9]{0,4})', 'fortran_order': (True|False), "
+    rb"'shape': \(((?:[0-9]{1,18},? ?){0,8})\), ?\}[ \n]*",
+)
+_NUMBERS = re.compile(
+    r"[<>|=]?[biuf][1248]"
+)  # bool, int, unsigned, float; text travels as UTF-8 bytes in uint8
+_UNREADABLE = (
+    zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, OverflowError, LookupError, OSError,
+    struct.error, zlib.error,
+)  # fmt: skip
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> bytes:
@@ -42,15 +56,14 @@ def unpack_arrays(data: bytes, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
-            total = sum(member.file_size for member in members)
-            if len(members) > _MAX_MEMBERS or total > max_bytes:
-                raise ArraysError(
-                    f"{len(members)} arrays of {total} bytes, at most {_MAX_MEMBERS} of {max_bytes} are read"
-                )
+            _check_sizes(members, max_bytes)
             return {
-                member.filename.removesuffix(".npy"): _read_array(archive.read(member)) for member in members
+                member.filename.removesuffix(".npy"): _parse_array(_read_member(archive, member))
+                for member in members
             }
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, zipfile.zlib.error) as error:  # type: ignore[attr-defined]
+    except ArraysError:
+        raise
+    except _UNREADABLE as error:
         raise ArraysError(f"the arrays are damaged: {error}") from error
 
 
@@ -67,22 +80,48 @@ def unpack_texts(data: NDArray[np.uint8]) -> list[str]:
         raise ArraysError(f"the stored texts are damaged: {error}") from error
 
 
-def _read_array(data: bytes) -> NDArray[Any]:
-    stream = io.BytesIO(data)
-    try:
-        version = np.lib.format.read_magic(stream)
-        header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}[
-            version
-        ]
-        shape, fortran, dtype = header(stream, max_header_size=_HEADER_ROOM)
-    except (ValueError, KeyError) as error:
-        raise ArraysError(f"an array's header is damaged: {error}") from error
-    if dtype.kind not in _KINDS:
-        raise ArraysError(f"arrays of numbers are read, got dtype {dtype}")
-    # the header is not trusted: memory is taken only for bytes that are really there
-    if math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+def _check_sizes(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
+    total = sum(member.file_size for member in members)
+    if len(members) > _MAX_MEMBERS or total > max_bytes:
         raise ArraysError(
-            f"an array's header says shape {shape} of {dtype}, but {len(data) - stream.tell()} bytes follow"
+            f"{len(members)} arrays of {total} bytes, at most {_MAX_MEMBERS} of {max_bytes} are read"
         )
-    values = np.frombuffer(data, dtype, offset=stream.tell())
-    return values.reshape(shape, order="F" if fortran else "C").copy()
+    if len({member.filename for member in members}) != len(members):
+        raise ArraysError("an array is there twice")
+
+
+def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytearray:
+    """Read a member piece by piece: no more is unpacked than its directory entry declares."""
+    data, place = bytearray(), 0
+    with archive.open(info) as member:
+        while place <= info.file_size and (piece := member.read(_CHUNK)):
+            data += piece
+            place += len(piece)
+    return data
+
+
+def _parse_array(data: bytearray) -> NDArray[Any]:
+    """Return a writable view of an .npy file's numbers.
+
+    The header is matched, not evaluated, and never trusted: memory is taken only for bytes that are there.
+    """
+    length = int.from_bytes(data[8:10], "little")
+    header = _HEADER.fullmatch(data[10 : 10 + length])
+    if data[:8] != _MAGIC or len(data) < 10 + length or header is None:
+        raise ArraysError(f"an array's header is damaged: it starts with {bytes(data[:40])!r}")
+    dtype = _dtype(header[1].decode())
+    shape = tuple(int(side) for side in header[3].replace(b" ", b"").split(b",") if side)
+    follow = len(data) - 10 - length
+    if math.prod(shape) * dtype.itemsize != follow:
+        raise ArraysError(f"an array's header says shape {shape} of {dtype}, but {follow} bytes follow")
+    values = np.frombuffer(data, dtype, offset=10 + length)
+    return values.reshape(shape, order="F" if header[2] == b"True" else "C")
+
+
+def _dtype(text: str) -> np.dtype[Any]:
+    try:
+        if _NUMBERS.fullmatch(text):
+            return np.dtype(text)
+    except TypeError:  # such as a bool of eight bytes
+        pass
+    raise ArraysError(f"arrays of numbers are read, got dtype {text!r}")

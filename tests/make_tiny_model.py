@@ -1,4 +1,7 @@
-"""Make tests/data/the model files in tests/data again: python -m tests.make_tiny_model."""
+"""Write the model files in tests/data again: python -m tests.make_tiny_model.
+
+``tiny_version1.tflite`` stays as it is: no program writes that format any more.
+"""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Status:
         samples: Samples taught on this device, a label.
         lab: Samples the host taught, a label, under the names they have now.
         report: The head's honest estimate of itself; None while nothing was taught.
-        model: Name, backbone, dimensions, quantisation and bytes of the model file.
+        model: Name, backbone, dimensions, quantization, bytes, checksums of the model file, and what none covers.
         state: Path, bytes, journal position and versions of the state file.
         head: Name and digest of the head.
         runtime: Name, version, threads and delegate.
@@ -75,8 +75,10 @@ def status_of(learner: Learner) -> Status:
             "name": model.path.name,
             "backbone": model.manifest.backbone,
             "dimensions": model.manifest.dimensions,
-            "quantisation": model.manifest.quantisation,
+            "quantisation": model.manifest.quantization,
             "sha256": model.sha256,
+            "digest": model.digest,
+            "unchecked": list(model.unchecked),
             "bytes": model.path.stat().st_size if model.path.exists() else None,
         },
         state={

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DelegateError, EmbeddingError, ModelFileError
 from ..images import Image
+from .container import read_tflite
 from .modelfile import ModelFile
 from .runtime import (
     Runtime,
@@ -97,7 +98,7 @@ class Embedder:
         return f"<Embedder {self.model.path.name} ({state})>"
 
     def _open_cpu(self) -> None:
-        self._interpreter = open_interpreter(self.model.path, threads=self.threads, runtime=self.runtime)
+        self._interpreter = self._open_checked()
         self._signatures = self._interpreter
         names = self._interpreter.get_signature_list()
         if "features" not in names:
@@ -109,8 +110,14 @@ class Embedder:
 
     def _cpu_interpreter(self) -> Any:
         if self._signatures is None:
-            self._signatures = open_interpreter(self.model.path, threads=self.threads, runtime=self.runtime)
+            self._signatures = self._open_checked()
         return self._signatures
+
+    def _open_checked(self) -> Any:
+        # the bytes that were checked, not the path: the file may have been replaced since
+        return open_interpreter(
+            self.model.model_part(), threads=self.threads, runtime=self.runtime, name=str(self.model.path)
+        )
 
     def _open_edgetpu(self, delegate: str) -> None:
         if delegate != "edgetpu":
@@ -121,7 +128,10 @@ class Embedder:
                 raise DelegateError(
                     f"{twin.name} is not beside {self.model.path.name}; make it with 'edgetl convert --edgetpu'"
                 )
-            interpreter = open_interpreter(twin, delegate=load_edgetpu(self.runtime), runtime=self.runtime)
+            content = read_tflite(twin)
+            interpreter = open_interpreter(
+                content, delegate=load_edgetpu(self.runtime), runtime=self.runtime, name=str(twin)
+            )
         except DelegateError as error:
             warnings.warn(f"{error}. Running on the CPU.", RuntimeWarning, stacklevel=3)
             return

@@ -1,18 +1,64 @@
-"""The manifest of a model file: what it holds and how its input is made."""
+"""The manifest of a model file: what the file holds, how its input is made, and the checksums of its parts."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, TypedDict
+
+import msgspec
+from msgspec import Meta
 
 from ..errors import ModelFileError
 from .codes import MAPS
 from .preprocess import Preprocessing
 
-FORMAT_VERSION = 1
-_MAX_DIMENSIONS = 65536
-_MAX_CAPACITY = 4096
+FORMAT_VERSION = 2
+ORIGINS = ("pretrained", "fine-tuned", "trained here", "surgery of FILE")
+_READABLE = (1, 2)
+_RENAMED = {"quantisation": "quantization"}  # fields of version 1 -> their names since version 2
+_SINCE_1 = frozenset(
+    {
+        "backbone", "preprocessing", "dimensions", "capacity", "embedding_map", "quantization", "parity", "model_sha256",
+        "model_bytes", "versions", "head_weights", "extra", "format_version",
+    }
+)  # fmt: skip
+_SINCE_2 = frozenset({"members"})
+
+Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Size = Annotated[int, Meta(ge=0, le=2**40)]  # bytes
+Share = Annotated[float, Meta(ge=0, le=1)]
+
+
+class HeldOut(TypedDict):
+    """The accuracy on photos that neither tuned the backbone nor taught the head.
+
+    Attributes:
+        accuracy: Share of the photos that were predicted correctly, 0 to 1.
+        correct: Number of photos that were predicted correctly.
+        photos: Number of photos.
+        how: How they were held out, in words.
+        labels: Label -> number of its photos predicted correctly, and number of its photos.
+    """
+
+    accuracy: Share
+    correct: Size
+    photos: Size
+    how: str
+    labels: dict[str, tuple[Size, Size]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A member of the archive that the manifest promises.
+
+    Attributes:
+        sha256: Of its content, in hexadecimal.
+        bytes: Length of its content.
+    """
+
+    sha256: Sha256
+    bytes: Size
 
 
 @dataclass(frozen=True)
@@ -25,72 +71,125 @@ class Manifest:
         dimensions: D, numbers in an embedding.
         capacity: C, columns of the head in the file; unused ones are masked.
         embedding_map: What heads apply to an embedding, see `device.model.codes`.
-        quantisation: ``int8``, ``float16``, ``dynamic`` or ``none``.
+        quantization: ``int8``, ``float16``, ``dynamic`` or ``none``.
         parity: Figures of the comparison with the source model, made at conversion.
         model_sha256: Of the model part, in hexadecimal; filled in on writing.
         model_bytes: Length of the model part; filled in on writing.
+        members: Name of each other member of the archive -> its checksum and length; filled in on writing.
+            Version 1 has none.
         versions: Of the software it was made with.
         head_weights: Name of each head variable -> (byte offset, byte length) of its initial value in
             the model part, so that a device can export without a flatbuffer library.
-        extra: Free: training metrics, licence, notes.
-        format_version: Version of this format.
+        extra: Free: training metrics, license, notes.
+        format_version: Version of the format it was read from; writing always uses `FORMAT_VERSION`.
+        family: Family of the backbone's architecture, such as ``efficientnet-lite``; empty when unknown.
+        origin: Where the backbone's weights come from, see `ORIGINS`; empty when unknown.
+        held_out: Accuracy on photos held out from everything, or None.
     """
 
     backbone: str
     preprocessing: Preprocessing
-    dimensions: int
-    capacity: int
+    dimensions: Annotated[int, Meta(ge=1, le=65536)]
+    capacity: Annotated[int, Meta(ge=1, le=4096)]
     embedding_map: str = "signed_sqrt_l2"
-    quantisation: str = "none"
+    quantization: str = "none"
     parity: dict[str, Any] = field(default_factory=dict)
     model_sha256: str = ""
-    model_bytes: int = 0
+    model_bytes: Size = 0
+    members: dict[str, Part] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
-    head_weights: dict[str, tuple[int, int]] = field(default_factory=dict)
+    head_weights: dict[str, tuple[Size, Size]] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
+    family: str = ""
+    origin: str = ""
+    held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:
-        if self.format_version != FORMAT_VERSION:
-            raise ModelFileError(
-                f"the model file has format version {self.format_version}, this edgetl reads {FORMAT_VERSION}; "
-                "update edgetl or convert the model again"
-            )
-        if not 1 <= self.dimensions <= _MAX_DIMENSIONS or not 1 <= self.capacity <= _MAX_CAPACITY:
-            raise ModelFileError(
-                f"an embedding has 1 to {_MAX_DIMENSIONS} numbers and a head 1 to {_MAX_CAPACITY} columns, "
-                f"got {self.dimensions} and {self.capacity}"
-            )
         if self.embedding_map not in MAPS:
             raise ModelFileError(
                 f"the embedding map must be one of {', '.join(MAPS)}, got {self.embedding_map!r}"
             )
+        if self.held_out is not None and self.held_out["correct"] > self.held_out["photos"]:
+            raise ModelFileError(
+                f"held_out says {self.held_out['correct']} of {self.held_out['photos']} photos are correct"
+            )
 
     def to_json(self) -> str:
-        """Write the manifest as JSON with sorted keys."""
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        fields["preprocessing"] = self.preprocessing.to_dict()
-        fields["head_weights"] = {name: list(place) for name, place in self.head_weights.items()}
-        return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False)
+        """Return the manifest as JSON with sorted keys.
+
+        Raises:
+            ModelFileError: A value is NaN or infinite, or no JSON.
+        """
+        try:
+            fields = msgspec.to_builtins(self)
+            return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        except (ValueError, TypeError, msgspec.MsgspecError) as error:
+            raise ModelFileError(f"the manifest cannot be written as JSON: {error}") from error
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
         """Read what `to_json` wrote; unknown fields are left out, so that minor additions do not break readers.
 
         Raises:
-            ModelFileError: It is no JSON, or a field is missing, wrong, or of an unknown version.
+            ModelFileError: It is no JSON, or a field is missing, wrong, or of an unknown version. The message names
+                the field.
         """
         try:
-            fields = json.loads(text)
-            known = {name: fields[name] for name in cls.__dataclass_fields__ if name in fields}
-            known["preprocessing"] = Preprocessing.from_dict(fields["preprocessing"])
-            known["head_weights"] = {
-                str(name): (int(place[0]), int(place[1]))
-                for name, place in fields.get("head_weights", {}).items()
-            }
-            known["dimensions"], known["capacity"] = int(fields["dimensions"]), int(fields["capacity"])
-            return cls(**known)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+            fields = msgspec.json.decode(text, type=dict[str, Any])
+            version = msgspec.convert(fields.get("format_version"), int)
+            _check_version(version)
+            fields = {_RENAMED.get(name, name): value for name, value in fields.items()}
+            _check_complete(fields, version)
+            return msgspec.convert(fields, cls)
+        except (msgspec.MsgspecError, ValueError, RecursionError) as error:
             if isinstance(error, ModelFileError):
                 raise
-            raise ModelFileError(f"the manifest edgetl.json is damaged or incomplete: {error!r}") from error
+            raise ModelFileError(
+                f"the manifest edgetl.json is damaged or incomplete: {_readable(error)}; copy or convert the file again"
+            ) from error
+
+    def described(self) -> dict[str, Any]:
+        """Return the fields as a JSON-serializable dict."""
+        fields: dict[str, Any] = msgspec.to_builtins(self)
+        return fields
+
+    def sealed(self, model: str, length: int, members: dict[str, Part]) -> Manifest:
+        """Return the manifest with the checksums of all other parts filled in.
+
+        Args:
+            model: sha256 of the model part.
+            length: Bytes of the model part.
+            members: Of each member but the manifest itself.
+        """
+        return replace(
+            self, model_sha256=model, model_bytes=length, members=members, format_version=FORMAT_VERSION
+        )
+
+
+def _check_version(version: int) -> None:
+    if version not in _READABLE:
+        raise ModelFileError(
+            f"the model file has format version {version}, this edgetl reads "
+            f"{' and '.join(map(str, _READABLE))}; update edgetl or convert the model again"
+        )
+
+
+def _check_complete(fields: dict[str, Any], version: int) -> None:
+    """Refuse a missing field: a default in its place could change the answers."""
+    missing = (_SINCE_1 if version == 1 else _SINCE_1 | _SINCE_2) - fields.keys()
+    inner = fields.get("preprocessing")
+    if isinstance(inner, dict):
+        missing |= {
+            f"preprocessing.{name}" for name in Preprocessing.__dataclass_fields__.keys() - inner.keys()
+        }
+    if missing:
+        raise ModelFileError(
+            f"the manifest edgetl.json is damaged or incomplete: it lacks {', '.join(sorted(missing))}; "
+            "copy or convert the file again"
+        )
+
+
+def _readable(error: Exception) -> str:
+    """Return msgspec's message with the field's path in place of its ``$.``, which means the whole document."""
+    return str(error).replace("`$.", "`")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .codes import Codes
 from .taught import Taught, TaughtStatistics, pack_taught
@@ -12,9 +13,21 @@ from .taught import Taught, TaughtStatistics, pack_taught
 Memory = Taught | TaughtStatistics
 
 
-def remember(codes: Codes, labels: Sequence[str]) -> Memory:
-    """Give the samples themselves or their sums, whichever takes less room in the file."""
-    samples = Taught(codes, tuple(labels))
+def remember(
+    codes: Codes,
+    labels: Sequence[str],
+    judge: NDArray[np.bool_] | None = None,
+    groups: NDArray[np.int32] | None = None,
+) -> Memory:
+    """Return the samples themselves or their sums, whichever takes less room in the file.
+
+    Args:
+        codes: int16 [N, D].
+        labels: N labels.
+        judge: bool [N], see `Taught`; sums do not keep it.
+        groups: int32 [N], see `Taught`; sums do not keep them.
+    """
+    samples = Taught(codes, tuple(labels), judge, groups)
     if 2 * codes.size < codes.shape[1] ** 2:  # sums take several bytes for each pair of dimensions
         return samples
     sums = statistics(codes, labels)
@@ -22,7 +35,7 @@ def remember(codes: Codes, labels: Sequence[str]) -> Memory:
 
 
 def statistics(codes: Codes, labels: Sequence[str]) -> TaughtStatistics:
-    """Sum samples up, exactly: products of codes stay below 2**30 and float64 counts to 2**53."""
+    """Return the exact sums over samples: products of codes stay below 2**30 and float64 counts to 2**53."""
     names = tuple(sorted(set(labels)))
     index = np.array([names.index(label) for label in labels], np.int64)
     values = codes.astype(np.float64)
@@ -33,7 +46,7 @@ def statistics(codes: Codes, labels: Sequence[str]) -> TaughtStatistics:
 
 
 def add(parts: Iterable[TaughtStatistics]) -> TaughtStatistics:
-    """Add statistics up, label by label: as if all samples had been summed at once."""
+    """Return the sum of statistics, label by label: as if all samples had been summed at once."""
     parts = list(parts)
     names = tuple(sorted({label for part in parts for label in part.labels}))
     width = parts[0].sums.shape[1]
@@ -46,7 +59,7 @@ def add(parts: Iterable[TaughtStatistics]) -> TaughtStatistics:
 
 
 def renamed(memory: Memory, lab: Mapping[str, str | None]) -> Memory:
-    """Give the memory under the names its labels have now; None stands for a deleted one.
+    """Return the memory under the names its labels have now; None stands for a deleted one.
 
     Sums know labels only by their totals, so a label of theirs can be renamed but not deleted.
     """
@@ -55,13 +68,49 @@ def renamed(memory: Memory, lab: Mapping[str, str | None]) -> Memory:
         return add([TaughtStatistics(names, memory.counts, memory.sums, memory.gram)])
     now = [lab.get(label, label) for label in memory.labels]
     kept = [place for place, name in enumerate(now) if name is not None]
-    return Taught(memory.codes[kept], tuple(name for name in now if name is not None))
+    return Taught(
+        memory.codes[kept],
+        tuple(name for name in now if name is not None),
+        None if memory.judge is None else memory.judge[kept],
+        None if memory.groups is None else memory.groups[kept],
+    )
 
 
-def together(memory: Memory | None, codes: Codes, labels: Sequence[str]) -> Memory | None:
-    """Add samples to a memory; None when there is nothing at all."""
+def together(
+    memory: Memory | None,
+    codes: Codes,
+    labels: Sequence[str],
+    groups: NDArray[np.int32] | None = None,
+) -> Memory | None:
+    """Add samples of the device to a memory.
+
+    Args:
+        memory: What was known before.
+        codes: int16 [N, D] of the added samples, which may all judge the head.
+        labels: N labels.
+        groups: int32 [N] of the added samples, from 0 up; they are kept apart from the groups of `memory`. None means
+            that each added sample is its own group.
+
+    Returns:
+        None when there is nothing at all.
+    """
     if isinstance(memory, TaughtStatistics):
         return add([memory, statistics(codes, labels)]) if len(labels) else memory
-    if memory is not None:
-        codes, labels = np.concatenate([memory.codes, codes]), [*memory.labels, *labels]
-    return remember(codes, labels) if labels else None
+    if memory is None:
+        return remember(codes, labels, None, groups) if labels else None
+    judge, joined = _joined_judge(memory, len(labels)), _joined_groups(memory, len(labels), groups)
+    everything = [*memory.labels, *labels]
+    return remember(np.concatenate([memory.codes, codes]), everything, judge, joined) if everything else None
+
+
+def _joined_judge(memory: Taught, added: int) -> NDArray[np.bool_] | None:
+    return None if memory.judge is None else np.concatenate([memory.judge, np.ones(added, np.bool_)])
+
+
+def _joined_groups(memory: Taught, added: int, groups: NDArray[np.int32] | None) -> NDArray[np.int32] | None:
+    if memory.groups is None and groups is None:
+        return None
+    before = np.arange(len(memory.labels), dtype=np.int32) if memory.groups is None else memory.groups
+    after = np.arange(added, dtype=np.int32) if groups is None else groups
+    first = before.max() + 1 if before.size else 0
+    return np.concatenate([before, (after + first).astype(np.int32)])

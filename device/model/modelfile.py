@@ -1,28 +1,36 @@
 """The model file: one .tflite with a zip appended that holds its labels, manifest and memory.
 
-Interpreters ignore what follows the flatbuffer; `zipfile` finds the archive at the end. Nothing in it
-is trusted before its size and checksum are checked, and nothing is unpickled.
+Nothing in a file is trusted before its size and checksum are checked, and nothing is unpickled. Since version 2 one digest
+covers every byte that decides an answer: ``edgetl.sha256`` holds that of the manifest, and the manifest those of the
+flatbuffer, the labels and the memory.
 """
 
 from __future__ import annotations
 
-import errno
-import hashlib
-import io
-import zipfile
-import zlib
-from dataclasses import dataclass, replace
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import LabelError, ModelFileError, ModelNotFoundError
+from ..errors import LabelError, ModelFileError
 from ..files import atomic_output
 from ..labels import check_labels
-from .manifest import Manifest
+from .container import (
+    LABELS,
+    MANIFEST,
+    MEMORY,
+    SEAL,
+    open_plain,
+    read_members,
+    read_part,
+    require_identifier,
+    sha256,
+    write_container,
+)
+from .manifest import Manifest, Part
 from .taught import Taught, TaughtStatistics, pack_taught, unpack_taught
 
-_LIMITS = {"labels.txt": 2**20, "edgetl.json": 4 * 2**20, "taught.npz": 512 * 2**20}
-_MAX_MODEL_BYTES = 2**31
-_FOREIGN = "convert a model with 'edgetl convert' to get a file that can be taught"
+UNCHECKED_BY_VERSION_1 = ("labels", "manifest", "memory")
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,14 @@ class ModelFile:
     """An opened model file, checked.
 
     Attributes:
-        path: Where it lies.
-        manifest: What it says of itself.
+        path: Where it was read from.
+        manifest: What it says about itself.
         labels: Labels the host taught, sorted; the first columns of the head in the file.
         taught: The host's memory, or None.
         taught_bytes: Size of the memory in the file.
+        part: The flatbuffer as it was checked; interpreters run these bytes, whatever happens to the file.
+        digest: Of everything that decides an answer, sha256 in hexadecimal; empty for version 1.
+        unchecked: What no checksum covers: nothing, except in files of version 1.
     """
 
     path: Path
@@ -42,39 +53,55 @@ class ModelFile:
     labels: tuple[str, ...]
     taught: Taught | TaughtStatistics | None
     taught_bytes: int = 0
+    part: bytes = field(default=b"", repr=False)
+    digest: str = ""
+    unchecked: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
-        """Checksum of the model part, in hexadecimal."""
+        """Checksum of the model part, in hexadecimal; a state file belongs to a model by it."""
         return self.manifest.model_sha256
 
     @classmethod
     def open(cls, path: str | Path) -> ModelFile:
-        """Read and check a model file.
+        """Read and check a model file; it is read once.
 
         Raises:
             ModelFileError: It is missing, truncated, foreign, altered, or of an unknown version.
         """
         path = Path(path)
-        data = _read(path)
-        members = _members(path, data)
-        manifest = Manifest.from_json(members["edgetl.json"])
-        if hashlib.sha256(memoryview(data)[: manifest.model_bytes]).hexdigest() != manifest.model_sha256:
+        with open_plain(path) as stream:
+            members = read_members(path, stream)
+            with _named(path):
+                _check_seal(members)
+                manifest = Manifest.from_json(members[MANIFEST])
+                _check_members(manifest, members)
+                part = read_part(stream, manifest.model_bytes)
+        if sha256(part) != manifest.model_sha256:
             raise ModelFileError(
                 f"{path} was altered or damaged: its model part does not match the checksum in its manifest; "
                 "copy or convert it again"
             )
-        try:
-            labels = check_labels(members["labels.txt"].decode().splitlines())
-        except (LabelError, UnicodeDecodeError) as error:
-            raise ModelFileError(f"labels.txt in {path} is damaged: {error}") from error
-        packed = members.get("taught.npz")
-        taught = unpack_taught(packed, manifest.dimensions) if packed else None
-        return cls(path, manifest, labels, taught, len(packed or b""))
+        with _named(path):
+            labels = _labels(members[LABELS], manifest)
+            packed = members.get(MEMORY)
+            taught = None if packed is None else unpack_taught(packed, manifest.dimensions)
+            _check_labels_of(taught, labels, manifest)
+        sealed = manifest.format_version > 1
+        return cls(
+            path,
+            manifest,
+            labels,
+            taught,
+            len(packed or b""),
+            part,
+            members[SEAL].decode() if sealed else "",
+            () if sealed else UNCHECKED_BY_VERSION_1,
+        )
 
     def model_part(self) -> bytes:
-        """Read the flatbuffer alone, without what is appended."""
-        return _read(self.path)[: self.manifest.model_bytes]
+        """Return the flatbuffer alone, without what is appended: the bytes that were checked."""
+        return self.part
 
 
 def write_model_file(
@@ -100,67 +127,82 @@ def write_model_file(
         StorageError: The file exists, or cannot be written.
         ModelFileError: `model` is no flatbuffer of TFLite, or there are more labels than capacity.
     """
-    if model[4:8] != b"TFL3":
-        raise ModelFileError(f"a model must be a TFLite flatbuffer, got bytes that start with {model[:8]!r}")
+    require_identifier(Path(path), model[:8])
+    members = {LABELS: "\n".join(check_labels(labels)).encode()}
+    if taught is not None:
+        members[MEMORY] = pack_taught(taught)
+    promised = {name: Part(sha256(content), len(content)) for name, content in members.items()}
+    sealed = manifest.sealed(sha256(model), len(model), promised).to_json().encode()
+    members |= {MANIFEST: sealed, SEAL: sha256(sealed).encode()}
+    with _named(Path(path)):
+        _labels(members[LABELS], manifest)
+        _check_labels_of(taught, labels, manifest)
+    with atomic_output(path, force=force) as temporary, temporary.open("wb") as stream:
+        write_container(stream, model, members)
+    return ModelFile.open(path)
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Put the file's path before what is wrong with it."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
+def _check_seal(members: dict[str, bytes]) -> None:
+    """Refuse a manifest that does not match its own checksum, which files of version 1 lack."""
+    seal = members.get(SEAL)
+    if seal is not None and seal != sha256(members[MANIFEST]).encode():
+        raise ModelFileError(
+            f"{MANIFEST} was altered or damaged: it does not match the checksum in {SEAL}; copy or convert the file again"
+        )
+
+
+def _check_members(manifest: Manifest, members: dict[str, bytes]) -> None:
+    """Refuse a member that is not what the manifest promises; version 1 promises none."""
+    if manifest.format_version == 1:
+        return
+    if SEAL not in members:
+        raise ModelFileError(
+            f"{SEAL} is missing, so nothing covers the manifest; copy or convert the file again"
+        )
+    expected, found = manifest.members.keys(), members.keys() - {MANIFEST, SEAL}
+    if expected != found:
+        raise ModelFileError(
+            f"the manifest promises {', '.join(sorted(expected))}, the file holds {', '.join(sorted(found))}; "
+            "copy or convert the file again"
+        )
+    for name, promised in manifest.members.items():
+        if (len(members[name]), sha256(members[name])) != (promised.bytes, promised.sha256):
+            raise ModelFileError(
+                f"{name} was altered or damaged: it does not match the checksum in the manifest; copy or convert the file"
+                " again"
+            )
+
+
+def _labels(content: bytes, manifest: Manifest) -> tuple[str, ...]:
+    try:
+        labels = check_labels(content.decode().splitlines())
+    except (LabelError, UnicodeDecodeError) as error:
+        raise ModelFileError(f"labels.txt is damaged: {error}; copy or convert the file again") from error
     if len(labels) > manifest.capacity:
         raise ModelFileError(
             f"the head has {manifest.capacity} columns, got {len(labels)} labels; raise the capacity"
         )
-    manifest = replace(manifest, model_sha256=hashlib.sha256(model).hexdigest(), model_bytes=len(model))
-    members = {
-        "labels.txt": "\n".join(check_labels(labels)).encode(),
-        "edgetl.json": manifest.to_json().encode(),
-    }
-    if taught is not None:
-        members["taught.npz"] = pack_taught(taught)
-    with atomic_output(path, force=force) as temporary:
-        temporary.write_bytes(_append(model, members))
-    return ModelFile.open(path)
+    return labels
 
 
-def _append(model: bytes, members: dict[str, bytes]) -> bytes:
-    target = io.BytesIO(model)
-    with zipfile.ZipFile(target, "a", zipfile.ZIP_STORED) as archive:
-        for name, content in members.items():
-            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
-    return target.getvalue()
-
-
-def _read(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > _MAX_MODEL_BYTES:
-            raise ModelFileError(
-                f"{path} has {path.stat().st_size} bytes, a model file has at most {_MAX_MODEL_BYTES}"
-            )
-        return path.read_bytes()
-    except FileNotFoundError as error:
-        raise ModelNotFoundError(errno.ENOENT, f"there is no model file {path}; check the path") from error
-    except OSError as error:
+def _check_labels_of(
+    taught: Taught | TaughtStatistics | None, labels: tuple[str, ...], manifest: Manifest
+) -> None:
+    """Refuse labels that do not fit the memory; in version 1 no checksum tells."""
+    strangers = set(taught.labels if taught else ()) - set(labels)
+    if strangers:
         raise ModelFileError(
-            f"the model file {path} cannot be read: {error.strerror}; check the path"
-        ) from error
-
-
-def _members(path: Path, data: bytes) -> dict[str, bytes]:
-    if data[4:8] != b"TFL3":
-        raise ModelFileError(f"{path} is no .tflite file: it starts with {data[:8]!r}; {_FOREIGN}")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            infos = {info.filename: info for info in archive.infolist() if info.filename in _LIMITS}
-            for name, info in infos.items():
-                if info.file_size > _LIMITS[name]:
-                    raise ModelFileError(
-                        f"{name} in {path} has {info.file_size} bytes, at most {_LIMITS[name]} are read"
-                    )
-            members = {name: archive.read(info) for name, info in infos.items()}
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError, RuntimeError, zlib.error) as error:
-        raise ModelFileError(
-            f"{path} has no readable edgetl manifest: it was cut off, or comes from elsewhere ({error}); "
-            f"copy it again, or {_FOREIGN}"
-        ) from error
-    missing = {"labels.txt", "edgetl.json"} - members.keys()
-    if missing:
-        raise ModelFileError(
-            f"{path} is a .tflite but no edgetl model file: {', '.join(sorted(missing))} missing; {_FOREIGN}"
+            f"the memory holds samples of {', '.join(sorted(strangers))}, which labels.txt does not list; "
+            "copy or convert the file again"
         )
-    return members
+    if taught and manifest.format_version == 1 and list(labels) != sorted(labels):
+        raise ModelFileError("the labels in labels.txt are not in order; copy or convert the file again")

@@ -7,11 +7,14 @@ gives the same bytes on the laptop and on the Pi.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import cv2
+import msgspec
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
 from ..errors import ModelFileError
@@ -19,6 +22,9 @@ from ..images import Image, check_image
 
 RESIZE_MODES = ("crop", "squash", "pad")
 _MAX_SIDE = 4096
+
+Side = Annotated[int, Meta(ge=1, le=_MAX_SIDE)]  # pixels
+Channels = tuple[float, float, float]  # R, G, B
 
 
 @dataclass(frozen=True)
@@ -41,12 +47,12 @@ class Preprocessing:
         ((4, 4, 3), 'uint8')
     """
 
-    height: int = 224
-    width: int = 224
+    height: Side = 224
+    width: Side = 224
     resize: str = "crop"
     crop_fraction: float = 0.875
-    mean: tuple[float, float, float] = (127.0, 127.0, 127.0)
-    std: tuple[float, float, float] = (128.0, 128.0, 128.0)
+    mean: Channels = (127.0, 127.0, 127.0)
+    std: Channels = (128.0, 128.0, 128.0)
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_MODES:
@@ -57,10 +63,10 @@ class Preprocessing:
             )
         if not 0.05 <= self.crop_fraction <= 1:
             raise ModelFileError(f"crop_fraction must be 0.05 to 1, got {self.crop_fraction}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(value > 0 for value in self.std):
-            raise ModelFileError(
-                f"mean and std are three numbers each, std above 0; got {self.mean}, {self.std}"
-            )
+        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, (*self.mean, *self.std))):
+            raise ModelFileError(f"mean and std must be three numbers each, got {self.mean} and {self.std}")
+        if not all(value > 0 for value in self.std):
+            raise ModelFileError(f"std must be above 0, got {self.std}")
 
     def prepare(self, image: Image) -> Image:
         """Cut and resize `image`.
@@ -99,25 +105,18 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:
-        """Read what `to_dict` gave.
+        """Read what `to_dict` returned.
 
         Raises:
-            ModelFileError: A field is missing, unknown, or of the wrong form.
+            ModelFileError: A field is missing or of the wrong type; the message names it.
         """
+        missing = cls.__dataclass_fields__.keys() - fields.keys() if isinstance(fields, dict) else ()
+        if missing:
+            raise ModelFileError(f"the preprocessing lacks {', '.join(sorted(missing))}")
         try:
-            mean, std = (tuple(float(value) for value in fields[key]) for key in ("mean", "std"))
-            return cls(
-                height=int(fields["height"]),
-                width=int(fields["width"]),
-                resize=str(fields["resize"]),
-                crop_fraction=float(fields["crop_fraction"]),
-                mean=(mean[0], mean[1], mean[2]),
-                std=(std[0], std[1], std[2]),
-            )
-        except (KeyError, TypeError, IndexError, OverflowError) as error:
-            raise ModelFileError(
-                f"the preprocessing fields are incomplete or wrong: {error!r} in {fields!r}"
-            ) from error
+            return msgspec.convert(fields, cls)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise ModelFileError(f"the preprocessing is wrong: {error}") from error
 
     def _window(self, image: Image) -> Image:
         rows, columns = image.shape[:2]

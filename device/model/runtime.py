@@ -85,14 +85,16 @@ def open_interpreter(
     threads: int | None = None,
     delegate: Any = None,
     runtime: Runtime | None = None,
+    name: str = "the model",
 ) -> Any:
-    """Make an interpreter.
+    """Open an interpreter.
 
     Args:
-        model: A file's path, or the model's bytes.
+        model: A file's path, or the model's bytes; the interpreter runs those bytes without a copy.
         threads: CPU threads; by default `default_threads`.
         delegate: What `load_edgetpu` gave, or None.
         runtime: By default `load_runtime`.
+        name: What errors call a model that is given as bytes.
 
     Raises:
         ModelFileError: The file is missing or no model this runtime can run.
@@ -109,7 +111,7 @@ def open_interpreter(
             interpreter.allocate_tensors()
             return interpreter
     except (ValueError, RuntimeError, OSError) as error:
-        raise explain(error, "the model" if isinstance(model, bytes) else str(model), runtime) from error
+        raise explain(error, name if isinstance(model, bytes) else str(model), runtime) from error
 
 
 def load_edgetpu(runtime: Runtime | None = None) -> Any:

@@ -1,7 +1,8 @@
-"""What the host already taught, carried inside the model file so that a device forgets nothing of it."""
+"""The memory: what the host taught, carried inside the model file so that a device starts with all of it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_arrays, pack_texts, unpack_arrays, unpack_texts
-from ..errors import ArraysError, ModelFileError
+from ..errors import ArraysError, LabelError, ModelFileError
+from ..labels import check_labels
 from .codes import Codes
+
+_GREATEST = 32767  # of a code; -32768 is never written
+# more would leave float64's exact whole numbers in a second moment of codes up to 32767
+_MOST_SAMPLES = 2**23
+_ROUNDING = 1e-9  # relative; bounds are compared in float64
+
+Arrays = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -20,10 +29,16 @@ class Taught:
     Attributes:
         codes: int16 [N, D].
         labels: N labels.
+        judge: bool [N], whether a sample may judge the head: False for photos that tuned the backbone. None means
+            that all may.
+        groups: int32 [N], samples of photos that look alike share a number from 0 up. None means that each sample is
+            its own group.
     """
 
     codes: Codes
     labels: tuple[str, ...]
+    judge: NDArray[np.bool_] | None = None
+    groups: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,7 @@ class TaughtStatistics:
 
     Attributes:
         labels: C labels, sorted.
-        counts: int64 [C], samples a label.
+        counts: int64 [C], number of samples per label.
         sums: int64 [C, D], sums of codes.
         gram: float64 [D, D] of whole numbers, the sum of the codes' outer products.
     """
@@ -44,57 +59,137 @@ class TaughtStatistics:
 
 
 def pack_taught(taught: Taught | TaughtStatistics) -> bytes:
-    """Write `taught` as npz bytes."""
-    if isinstance(taught, Taught):
-        # codes are stored by dimension: neighbours are alike there and deflate saves about a tenth more
-        names = sorted(set(taught.labels))
-        index = np.array([names.index(label) for label in taught.labels], np.int32)
-        return pack_arrays({"names": pack_texts(names), "codes": taught.codes.T, "index": index})
-    rows, columns = np.triu_indices(len(taught.gram))
-    return pack_arrays(
-        {
-            "names": pack_texts(list(taught.labels)),
-            "counts": taught.counts,
-            "sums": taught.sums,
-            "gram": taught.gram[rows, columns].astype(np.int64),
-        }
-    )
+    """Return `taught` as npz bytes."""
+    if isinstance(taught, TaughtStatistics):
+        return pack_arrays(_statistics_arrays(taught))
+    # codes are stored by dimension: neighbours are alike there and deflate saves about a tenth more
+    names = sorted(set(taught.labels))
+    places = {name: place for place, name in enumerate(names)}
+    index = np.array([places[label] for label in taught.labels], np.int32)
+    arrays: dict[str, NDArray[Any]] = {"names": pack_texts(names), "codes": taught.codes.T, "index": index}
+    if taught.judge is not None:
+        arrays["judge"] = taught.judge.astype(np.uint8)
+    if taught.groups is not None:
+        arrays["group"] = taught.groups.astype(np.int32)
+    return pack_arrays(arrays)
 
 
 def unpack_taught(data: bytes, dimensions: int) -> Taught | TaughtStatistics:
     """Read what `pack_taught` wrote.
 
     Raises:
-        ModelFileError: The bytes are damaged or not of embeddings with `dimensions` numbers.
+        ModelFileError: The bytes are damaged, hold what no samples can give, or are not of embeddings with `dimensions`
+            numbers.
     """
     try:
         arrays = unpack_arrays(data)
-        taught = _samples(arrays) if "codes" in arrays else _statistics(arrays, dimensions)
-    except (ArraysError, KeyError, IndexError, ValueError) as error:
+        return _samples(arrays, dimensions) if "codes" in arrays else _statistics(arrays, dimensions)
+    except (ArraysError, LabelError) as error:
         raise ModelFileError(
-            f"taught.npz in the model file is damaged: {error}; convert the model again"
+            f"taught.npz in the model file is damaged: {error}; copy the file again or convert the model again"
         ) from error
-    width = taught.codes.shape[1] if isinstance(taught, Taught) else taught.sums.shape[1]
-    if width != dimensions:
-        raise ModelFileError(f"taught.npz holds embeddings of {width} numbers, the model gives {dimensions}")
-    return taught
 
 
-def _samples(arrays: dict[str, NDArray[Any]]) -> Taught:
-    codes, index, names = arrays["codes"].T, arrays["index"], unpack_texts(arrays["names"])
-    if codes.dtype != np.int16 or codes.ndim != 2 or index.shape != codes.shape[:1]:
-        raise ArraysError(f"codes {codes.shape} of {codes.dtype} do not fit {index.shape} labels")
-    if index.size and (index.min() < 0 or index.max() >= len(names)):
-        raise ArraysError("a label's number lies outside the list of labels")
-    return Taught(np.ascontiguousarray(codes), tuple(names[number] for number in index))
+def _statistics_arrays(taught: TaughtStatistics) -> dict[str, NDArray[Any]]:
+    rows, columns = np.triu_indices(len(taught.gram))
+    return {
+        "names": pack_texts(list(taught.labels)),
+        "counts": taught.counts.astype(np.int64),
+        "sums": taught.sums.astype(np.int64),
+        "gram": taught.gram[rows, columns].astype(np.int64),
+    }
 
 
-def _statistics(arrays: dict[str, NDArray[Any]], dimensions: int) -> TaughtStatistics:
-    names, counts, sums = unpack_texts(arrays["names"]), arrays["counts"], arrays["sums"]
-    if counts.shape != (len(names),) or sums.shape != (len(names), dimensions):
-        raise ArraysError(f"counts {counts.shape} and sums {sums.shape} do not fit {len(names)} labels")
-    gram = np.zeros((dimensions, dimensions))
+def _samples(arrays: Arrays, dimensions: int) -> Taught:
+    names, codes = _names(arrays), _array(arrays, "codes", np.int16, (dimensions, None))
+    count = codes.shape[1]
+    index = _array(arrays, "index", np.int32, (count,))
+    if not count:
+        raise ArraysError("it holds no sample")
+    if index.min() < 0 or index.max() >= len(names):
+        raise ArraysError(f"a label's number lies outside the list of {len(names)} labels")
+    if codes.min() < -_GREATEST:
+        raise ArraysError(f"codes must lie within -{_GREATEST} and {_GREATEST}")
+    return Taught(
+        np.ascontiguousarray(codes.T),
+        tuple(names[number] for number in index),
+        _judge(arrays, count),
+        _groups(arrays, count),
+    )
+
+
+def _judge(arrays: Arrays, count: int) -> NDArray[np.bool_] | None:
+    if "judge" not in arrays:
+        return None
+    judge = _array(arrays, "judge", np.uint8, (count,))
+    if judge.max() > 1:
+        raise ArraysError("judge must hold 0 and 1 alone")
+    return judge.astype(np.bool_)
+
+
+def _groups(arrays: Arrays, count: int) -> NDArray[np.int32] | None:
+    if "group" not in arrays:
+        return None
+    groups: NDArray[np.int32] = _array(arrays, "group", np.int32, (count,))
+    if groups.min() < 0:
+        raise ArraysError("group must hold no negative numbers")
+    return groups
+
+
+def _statistics(arrays: Arrays, dimensions: int) -> TaughtStatistics:
+    names = _names(arrays)
+    counts = _array(arrays, "counts", np.int64, (len(names),))
+    sums = _array(arrays, "sums", np.int64, (len(names), dimensions))
+    upper = _array(arrays, "gram", np.int64, (dimensions * (dimensions + 1) // 2,))
+    _check_counts(counts, sums)
+    gram = np.empty((dimensions, dimensions))  # no larger than twice what was just read
     rows, columns = np.triu_indices(dimensions)
-    gram[rows, columns] = arrays["gram"]
-    gram[columns, rows] = arrays["gram"]
-    return TaughtStatistics(tuple(names), counts.astype(np.int64), sums.astype(np.int64), gram)
+    gram[rows, columns] = upper
+    gram[columns, rows] = upper
+    _check_gram(counts, sums, gram)
+    return TaughtStatistics(names, counts, sums, gram)
+
+
+def _check_counts(counts: NDArray[np.int64], sums: NDArray[np.int64]) -> None:
+    if counts.min() < 1 or counts.max() > _MOST_SAMPLES or counts.sum() > _MOST_SAMPLES:
+        raise ArraysError(
+            f"each label must have 1 to {_MOST_SAMPLES} samples, got {counts.min()} to {counts.max()}"
+        )
+    bound = counts[:, np.newaxis] * _GREATEST
+    if (sums > bound).any() or (sums < -bound).any():
+        raise ArraysError(f"a sum is larger than its number of samples times {_GREATEST}")
+
+
+def _check_gram(counts: NDArray[np.int64], sums: NDArray[np.int64], gram: NDArray[np.float64]) -> None:
+    """Refuse a second moment that no samples with these counts and sums have (Cauchy-Schwarz)."""
+    diagonal = np.diagonal(gram)
+    least = (sums.astype(np.float64) ** 2 / counts[:, np.newaxis]).sum(axis=0)
+    room = 1 + _ROUNDING
+    if (diagonal > float(counts.sum()) * _GREATEST**2).any() or (diagonal * room < least).any():
+        raise ArraysError("the second moment does not fit the counts and sums")
+    if (gram**2 > np.outer(diagonal, diagonal) * room).any():
+        raise ArraysError("the second moment is that of no samples")
+
+
+def _names(arrays: Arrays) -> tuple[str, ...]:
+    stored = tuple(unpack_texts(_array(arrays, "names", np.uint8, (None,))))
+    names = check_labels(stored)
+    if not names or names != stored or list(names) != sorted(names):
+        raise ArraysError("the labels must be sorted and in their canonical form, one at least")
+    return names
+
+
+def _array(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
+    """Return an array after its dtype and shape are checked; None in `shape` stands for any length."""
+    if name not in arrays:
+        raise ArraysError(f"the array {name} is missing")
+    found = arrays[name]
+    fits = len(found.shape) == len(shape) and all(
+        wanted in (None, side) for wanted, side in zip(shape, found.shape, strict=True)
+    )
+    if found.dtype != np.dtype(dtype).newbyteorder("<") or not fits:
+        wanted = ", ".join("any" if side is None else str(side) for side in shape)
+        raise ArraysError(
+            f"{name} must be {np.dtype(dtype).name} [{wanted}], got {found.dtype} {list(found.shape)}"
+        )
+    return found.astype(dtype, copy=False)  # the machine's own byte order

@@ -119,7 +119,7 @@ def bench(
             "name": path.name,
             "backbone": model.manifest.backbone,
             "dimensions": model.manifest.dimensions,
-            "quantisation": model.manifest.quantisation,
+            "quantisation": model.manifest.quantization,
         },
         "runtime": {
             "name": embedder.runtime.name,

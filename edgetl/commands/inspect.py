@@ -67,7 +67,7 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
     size = manifest["preprocessing"]
     yield (
         "Backbone",
-        f"{manifest['backbone']}, {manifest['quantisation']}, {_megabytes(found.sizes['backbone'])}",
+        f"{manifest['backbone']}, {manifest['quantization']}, {_megabytes(found.sizes['backbone'])}",
     )
     yield "Image", f"{size['height']} x {size['width']} pixels, {size['resize']}"
     yield "Embedding", f"{manifest['dimensions']} numbers, {manifest['embedding_map']}"
@@ -80,7 +80,19 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
     if "cosine_mean" in manifest["parity"]:
         yield "Parity", f"cosine {manifest['parity']['cosine_mean']:.4f} to the source model"
     yield "Made with", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
-    yield "Checksum", f"matches, sha256 {manifest['model_sha256'][:16]}..."
+    yield from _checks(found, manifest)
+
+
+def _checks(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if found.digest:
+        yield "Checksum", f"matches and covers the whole file, sha256 {found.digest[:16]}..."
+        return
+    yield "Checksum", f"matches, sha256 of the model part {manifest['model_sha256'][:16]}..."
+    yield (
+        "Not checked",
+        f"{', '.join(found.unchecked)}: format version {manifest['format_version']} has no checksum of them; "
+        "'edgetl export' or 'edgetl convert' writes a file that has",
+    )
 
 
 def _side(entries: dict[str, str]) -> str:

@@ -157,6 +157,11 @@ def _plain(status: Status, checked: int | None) -> list[str]:
         f"Head     {status.head['name']} ({status.head['digest'][:12]})",
         f"Runtime  {runtime['name']} {runtime['version']}, {plural(runtime['threads'], 'thread')}, {runtime['delegate']}",
     ]
+    if model["unchecked"]:
+        lines.append(
+            f"Caution  the {', '.join(model['unchecked'])} in {model['name']} have no checksum (format version 1);"
+            " 'edgetl export' writes a file that has"
+        )
     if status.drift is not None:
         lines.append(f"Drift    {_drift(status)}")
     if checked is not None:
