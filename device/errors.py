@@ -111,6 +111,10 @@ class CameraError(EdgetlError, OSError):
     """A camera is missing, busy, unplugged, or delivers no frames."""
 
 
+class AddressError(EdgetlError, ValueError):
+    """The address of a camera, webhook or broker is malformed."""
+
+
 class PeripheralError(EdgetlError, OSError):
     """A button, LED or message broker cannot be reached."""
 

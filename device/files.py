@@ -53,12 +53,17 @@ def require_writable(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
+def atomic_output(path: str | Path, *, force: bool = False, private: bool = False) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the final name, durably.
 
     The temporary file is flushed to the disk before the rename and the folder after it, so that
     after a power cut there is the old file or the new one, never a half. On any exception the
     temporary file is removed.
+
+    Args:
+        path: The final name.
+        force: Replace a file of that name.
+        private: Create the file readable by its owner alone, from its first byte on.
 
     Raises:
         StorageError: `path` exists and `force` is false, or the disk is full, read-only, or forbidden.
@@ -67,9 +72,8 @@ def atomic_output(path: str | Path, *, force: bool = False) -> Iterator[Path]:
     refuse_existing(path, force)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        os.fchmod(
-            handle, 0o666 & ~_umask()
-        )  # mkstemp gives 0600, which would surprise whoever shares the file
+        if not private:  # mkstemp gives 0600, which would surprise whoever shares the file
+            os.fchmod(handle, 0o666 & ~_umask())
         os.close(handle)
     except OSError as error:
         raise storage_error(error, path) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from device.addresses import redact
 from device.errors import EdgetlError
 
 from . import __version__
@@ -68,14 +69,21 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except EdgetlError as error:
-            raise click.ClickException(str(error)) from error
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError, EOFError):
+            raise click.ClickException(redact(str(error))) from error
+        except click.ClickException as error:
+            shown = error.format_message()
+            if redact(shown) == shown:
+                raise
+            if isinstance(error, click.UsageError):  # click repeats what was typed
+                raise click.UsageError(redact(shown), error.ctx) from None
+            raise click.ClickException(redact(shown)) from None
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError, EOFError):
             raise
         except Exception as error:
             if os.environ.get("EDGETL_DEBUG"):
                 raise
             raise click.ClickException(
-                f"unexpected {type(error).__name__}: {error}\n"
+                f"unexpected {type(error).__name__}: {redact(str(error))}\n"
                 "This is a bug in edgetl. Please report it with what EDGETL_DEBUG=1 in front of the command shows."
             ) from error
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
+from device.addresses import SECRET_VARIABLES
+
 from .permissions import bound_by_permissions
 from .skips import summarize_skips
 
@@ -34,7 +36,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterat
 
 @pytest.fixture(autouse=True)
 def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
-    monkeypatch.delenv("EDGETL_CAMERA", raising=False)
+    for name in SECRET_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("EDGETL_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 

@@ -10,6 +10,7 @@ import contextlib
 import os
 from pathlib import Path
 
+from ..addresses import redact
 from ..errors import CameraError
 from .base import Camera, EndOfSource, Frame, FrameTimeout, Notice
 from .options import Options
@@ -62,7 +63,7 @@ def open_camera(
         return FakeCamera(name, options, notice)
     if scheme and scheme not in _STREAMS:
         raise CameraError(
-            f"the camera {name!r} has the unknown scheme {scheme}://; expected one of {', '.join(_STREAMS)}"
+            f"the camera {redact(name)!r} has the unknown scheme {scheme}://; expected one of {', '.join(_STREAMS)}"
         )
     if scheme or name.isdecimal() or name.startswith("/dev/") or name.partition(":")[0] == "picamera2":
         return _open_live(name, scheme, options, timeout, notice)
@@ -107,7 +108,7 @@ def _open_live(name: str, scheme: str, options: Options, timeout: float, notice:
 def _open_path(path: Path, options: Options, notice: Notice | None) -> Camera:
     if not path.exists():
         raise CameraError(
-            f"there is no camera, file or folder {str(path)!r}; expected 0, /dev/video0, picamera2, a video file, "
+            f"there is no camera, file or folder {redact(str(path))!r}; expected 0, /dev/video0, picamera2, a video file, "
             "a folder of photos, an rtsp:// or http:// stream, or fake; `edgetl cameras` lists the cameras"
         )
     if path.is_dir() or _is_still(path):

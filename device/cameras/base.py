@@ -13,7 +13,9 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import numpy.typing as npt
 
+from ..addresses import redact
 from ..errors import CameraError
+from ..printable import printable
 from .options import Options
 
 Image = npt.NDArray[np.uint8]  # [H, W, 3] RGB
@@ -117,7 +119,11 @@ class Camera(ABC):
         }
 
     def tell(self, message: str) -> None:
-        """Pass a remark to the `notice` callback, or to the log (stderr) where there is none."""
+        """Pass a remark to the `notice` callback, or to the log (stderr) where there is none.
+
+        Secrets of addresses in it are hidden, and control characters are shown as escapes.
+        """
+        message = printable(redact(message))
         if self._notice is not None:
             self._notice(message)
         else:

@@ -11,11 +11,11 @@ import http.client
 import re
 import time
 import urllib.error
-import urllib.parse
 import urllib.request
 from typing import Any, Protocol
 
-from ..errors import CameraError, PhotoError
+from ..addresses import Address, redact
+from ..errors import AddressError, CameraError, PhotoError
 from ..images import Image, read_photo
 from .ffmpeg import load_cv2, to_rgb
 from .live import Device
@@ -25,38 +25,20 @@ _ENDS_OF_JPEG = (b"\xff\xd9", b"\xff\xd9\r\n")
 _MAX_HEADERS = 64 * 2**10
 _SNAPSHOT_SECONDS = 0.2
 _FOR_FFMPEG = (".m3u8", ".mp4", ".ts", ".flv", ".mkv", ".webm")
-_SECRET = re.compile(r"pass|pwd|token|key|secret|auth", re.IGNORECASE)
+_SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 
 def stream_device(url: str, timeout: float) -> Device:
     """Return the device for a stream's address: FFmpeg for RTSP and containers, else HTTP."""
-    parts = urllib.parse.urlsplit(url)
+    try:
+        address = Address.parse(url, _SCHEMES)
+    except AddressError as error:
+        raise CameraError(f"the stream's address is wrong: {error}") from None
     # a silent server is noticed, and asked again, within the time that `read` waits
     timeout = max(0.25, timeout / 2)
-    if not parts.hostname:
-        raise CameraError(
-            f"the stream's address {redacted(url)!r} names no host; expected rtsp://HOST/PATH or the like"
-        )
-    if parts.scheme.lower() in ("rtsp", "rtsps") or parts.path.lower().endswith(_FOR_FFMPEG):
+    if address.scheme in ("rtsp", "rtsps") or address.path.lower().endswith(_FOR_FFMPEG):
         return FfmpegDevice(url, timeout)
     return HttpDevice(url, timeout)
-
-
-def redacted(url: str) -> str:
-    """Return the address without what must not stand in logs, states and web pages.
-
-    >>> redacted("rtsp://admin:s3cret@10.0.0.5/live?token=abc&channel=1")
-    'rtsp://admin:***@10.0.0.5/live?token=***&channel=1'
-    """
-    parts = urllib.parse.urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    name, colon, _ = user.partition(":")
-    netloc = f"{name}{':***' if colon else ''}{at}{host}"
-    query = "&".join(
-        f"{key}=***" if equals and _SECRET.search(key) else f"{key}{equals}{value}"
-        for key, equals, value in (part.partition("=") for part in parts.query.split("&"))
-    )
-    return urllib.parse.urlunsplit(parts._replace(netloc=netloc, query=query))
 
 
 class FfmpegDevice(Device):
@@ -66,7 +48,7 @@ class FfmpegDevice(Device):
 
     def __init__(self, url: str, timeout: float) -> None:
         """Prepare; `timeout` seconds go for connecting and for each frame."""
-        super().__init__(redacted(url))
+        super().__init__(redact(url))
         self._url = url
         self._milliseconds = max(1, round(timeout * 1000))
         self._cv2 = load_cv2()
@@ -113,7 +95,7 @@ class HttpDevice(Device):
 
     def __init__(self, url: str, timeout: float) -> None:
         """Prepare; `timeout` seconds go for connecting and for each time nothing comes."""
-        super().__init__(redacted(url))
+        super().__init__(redact(url))
         self._timeout = timeout
         self._opener, self._request = _prepare(url)
         self._response: http.client.HTTPResponse | None = None
@@ -259,18 +241,16 @@ def _boundary(headers: email.message.Message) -> bytes:
 
 def _prepare(url: str) -> tuple[urllib.request.OpenerDirector, urllib.request.Request]:
     """Move user and password from the address to where HTTP wants them."""
-    parts = urllib.parse.urlsplit(url)
-    bare = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], fragment=""))
+    address = Address.parse(url, _SCHEMES)
     passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()  # sends nothing before it is asked
-    if parts.username is not None:
-        user, password = (urllib.parse.unquote(part or "") for part in (parts.username, parts.password))
-        passwords.add_password(None, bare, user, password)
+    if address.user is not None:
+        passwords.add_password(None, address.bare, address.user, address.password or "")
     opener = urllib.request.build_opener(
         urllib.request.ProxyHandler({}),  # a camera stands in the same network; a proxy would buffer
         urllib.request.HTTPBasicAuthHandler(passwords),
         urllib.request.HTTPDigestAuthHandler(passwords),
     )
-    return opener, urllib.request.Request(bare, headers={"User-Agent": "edgetl"})  # noqa: S310  (http or https only)
+    return opener, urllib.request.Request(address.bare, headers={"User-Agent": "edgetl"})  # noqa: S310  (http or https only)
 
 
 def _reason(error: Exception) -> str:

@@ -108,8 +108,7 @@ class Sessions:
         if self._path is None:
             return
         try:
-            with atomic_output(self._path, force=True) as temporary:
-                temporary.chmod(0o600)
+            with atomic_output(self._path, force=True, private=True) as temporary:
                 temporary.write_text(json.dumps({"version": 2, "sessions": self._seen}), encoding="utf-8")
         except StorageError as error:  # a full disk must not lock out whoever comes to clear it
             _log.warning("who is signed in will be forgotten when the page stops: %s", error.args[-1])

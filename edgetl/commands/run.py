@@ -16,13 +16,20 @@ from .session import calm_blas, learner_options, open_learner, open_source, plur
 if TYPE_CHECKING:
     from device.heads.drift import Drift
     from device.learner import Learner
-    from device.live.hooks import Hook
+    from device.live.delivery import Hooks
     from device.live.watching import Sighting
 
 DRIFT = (
     "Most of the last frames are unlike anything that was taught: has the light changed, the camera moved, its lens"
     " fogged? Teach a few samples as it looks now."
 )
+
+
+class HeaderLines(click.types.StringParamType):
+    """A header; the environment variable holds one per line, because a value may hold spaces."""
+
+    name = "header"
+    envvar_list_splitter = "\n"
 
 
 @click.command()
@@ -45,24 +52,50 @@ DRIFT = (
     type=(str, str),
     multiple=True,
     metavar="LABEL COMMAND",
-    help="Run COMMAND when LABEL comes into view; '*' is any, 'unknown' is none of them.",
+    help="Run COMMAND when LABEL comes into view; '*' is every label, 'unknown' is none of those taught.",
 )
-@click.option("--shell", is_flag=True, help="Let a shell read the commands of --on.")
+@click.option("--shell", is_flag=True, help="Run the commands of --on with /bin/sh.")
 @click.option(
     "--on-every",
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Seconds between two starts of a command.",
+    help="Minimum seconds between two starts of a command; it then runs for what is in view.",
 )
-@click.option("--webhook", metavar="URL", multiple=True, help="POST each change as JSON.")
-@click.option("--mqtt", metavar="URL", multiple=True, help="Publish each change: mqtt://host/topic.")
+@click.option(
+    "--webhook",
+    metavar="URL",
+    multiple=True,
+    envvar="EDGETL_WEBHOOK",
+    show_envvar=True,
+    help="POST each change as JSON to http(s)://[USER:PASSWORD@]HOST/PATH.",
+)
+@click.option(
+    "--webhook-header",
+    "headers",
+    type=HeaderLines(),
+    metavar="'NAME: VALUE'",
+    multiple=True,
+    envvar="EDGETL_WEBHOOK_HEADER",
+    show_envvar=True,
+    help="Send this header with every webhook; ${VARIABLE} in the value comes from the environment.",
+)
+@click.option(
+    "--mqtt",
+    metavar="URL",
+    multiple=True,
+    envvar="EDGETL_MQTT",
+    show_envvar=True,
+    help="Publish each change, retained, to mqtt(s)://[USER:PASSWORD@]HOST/TOPIC.",
+)
 @json_option
 def command(as_json: bool, **options: Any) -> None:
     """Say what the camera sees, frame by frame; on a terminal as a live table.
 
-    The command of --on gets what was seen in EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_SIGHTING. With --json each
-    frame is one line of JSON. Ctrl-C ends.
+    The command of --on gets what was seen in EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_SIGHTING; what it writes goes
+    to stderr. Commands, webhooks and brokers that are busy or away get the present state as soon as they can, never a
+    queue of old ones. Other users of this machine can read passwords on a command line: give those in environment
+    variables (docs/raspberry-pi.md lists them). With --json each frame is one line of JSON. Ctrl-C ends.
 
     \b
     Examples:
@@ -92,8 +125,7 @@ def command(as_json: bool, **options: Any) -> None:
             ):
                 display.show(sighting)
                 summary.add(sighting)
-                for hook in hooks:
-                    hook.seen(sighting)
+                hooks.seen(sighting)
                 if _begins_to_drift(drift, sighting):
                     display.say(DRIFT)
                     keep_drift(learner, drift.state)
@@ -148,20 +180,24 @@ class Summary:
         return "\n".join(lines)
 
 
-def _hooks(stack: ExitStack, options: dict[str, Any], tell: Callable[[str], None]) -> list[Hook]:
+def _hooks(stack: ExitStack, options: dict[str, Any], notice: Callable[[str], None]) -> Hooks:
+    from device.live.delivery import Hook, Hooks
+
     if not any(options[name] for name in ("hooks", "webhook", "mqtt")):
-        return []
-    from device.live.hooks import CommandHook, Mqtt, Webhook
+        return Hooks([])
+    from device.live.commands import CommandHook
+    from device.live.mqtt import Mqtt
+    from device.live.webhook import Webhook
 
     hooks: list[Hook] = [
-        CommandHook(label, line, shell=options["shell"], every=options["on_every"], tell=tell)
+        CommandHook(label, line, shell=options["shell"], every=options["on_every"], notice=notice)
         for label, line in options["hooks"]
     ]
-    hooks += [Webhook(url, tell) for url in options["webhook"]]
-    hooks += [Mqtt(url, tell) for url in options["mqtt"]]
-    for hook in hooks:
-        stack.callback(hook.close)
-    return hooks
+    hooks += [Webhook(url, options["headers"], notice) for url in options["webhook"]]
+    hooks += [Mqtt(url, notice) for url in options["mqtt"]]
+    together = Hooks(hooks)
+    stack.callback(together.close)
+    return together
 
 
 def _doubt_hooks(learner: Learner, options: dict[str, Any], tell: Callable[[str], None]) -> None:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 import click
 
+from device.addresses import redact
+
 from .options import (
     camera_arguments,
     head_option,
@@ -95,8 +97,8 @@ def open_source(options: Mapping[str, Any], **more: Any) -> Camera:
 
 
 def say(message: str) -> None:
-    """Tell the user something on stderr, where it is no result."""
-    click.echo(message, err=True)
+    """Write a remark to stderr; secrets of addresses in it are hidden."""
+    click.echo(redact(message), err=True)
 
 
 def warn(message: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from device.cameras import discover
 from device.cameras.discover import Advice, Discovery, FoundCamera
+from edgetl.cli import main
 from edgetl.commands.cameras import command
 
 NONE = Discovery((), (Advice("there is no camera", "plug one in"),), (), "not installed")
@@ -54,3 +56,22 @@ def test_it_answers_on_this_machine() -> None:
     assert result.exit_code == 0
     told = json.loads(result.stdout)
     assert told["cameras"] or told["advice"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "MODEL", "--camera", "rtsp://u:s3cret/x@host/"],
+        ["run", "MODEL", "--camera", "admin:s3cret@host/live"],
+        ["run", "MODEL", "--size", "rtsp://u:s3cret@host/"],
+        ["run", "MODEL", "--camera", "fake", "rtsp://u:s3cret@host/"],
+        ["check", "--camera", "rtmp://u:s3cret@host/"],
+    ],
+)
+def test_no_error_repeats_a_password(words: list[str]) -> None:
+    """Neither ours nor those of click, which repeats what was typed."""
+    model = Path(__file__).parents[1] / "data" / "tiny_taught.tflite"
+    done = CliRunner().invoke(main, [word.replace("MODEL", str(model)) for word in words])
+    assert done.exit_code in (1, 2)
+    assert "***@host" in done.output
+    assert "s3cret" not in done.output

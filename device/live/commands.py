@@ -1,0 +1,140 @@
+"""Running a command when a label comes into view."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from typing import IO
+
+from ..addresses import SECRET_VARIABLES, redact
+from ..cameras import Notice
+from ..errors import PeripheralError
+from .delivery import Clock, Receiver, Undelivered
+from .watching import Sighting
+
+LINES, WIDTH = 20, 300  # shown of one run's output
+_OUTPUT_SECONDS = 1.0  # wait for the rest of the output of a command that has ended
+
+
+class CommandHook(Receiver):
+    """Run a command when a label comes into view.
+
+    One run at a time. While a command runs, and until `every` seconds have passed since its start, changes wait;
+    then the command runs for what is in view, unless it ran for that last. A command that fails is reported and
+    not run again.
+
+    The command is split into words here and never goes through a shell, unless `shell` is given. What was
+    seen is passed in the environment, where no quoting can go wrong: EDGETL_LABEL, EDGETL_PROBABILITY and
+    EDGETL_SIGHTING (JSON). `SECRET_VARIABLES` are not passed on.
+
+    Args:
+        label: Runs when this label comes into view; ``*`` stands for every change.
+        command: The command line.
+        shell: Run it with ``/bin/sh``, for pipes and the like.
+        every: Minimum seconds between two starts.
+        notice: Called with the lines the command writes and with remarks.
+        clock: Returns seconds.
+
+    Raises:
+        PeripheralError: The command is empty, not well quoted, or cannot be found.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        command: str,
+        *,
+        shell: bool = False,
+        every: float = 1.0,
+        notice: Notice = print,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._label = label
+        self._words = ["/bin/sh", "-c", command] if shell else _words(command)
+        self._text = redact(command)
+        self._process: subprocess.Popen[bytes] | None = None
+        super().__init__(f"the command {self._text!r}", notice, every=every, clock=clock)
+
+    def wants(self, sighting: Sighting) -> bool:
+        """Return whether the command runs for this label."""
+        return self._label in ("*", sighting.label)
+
+    def deliver(self, sighting: Sighting) -> None:
+        """Run the command to its end."""
+        try:
+            process = subprocess.Popen(
+                self._words,
+                env=_environment(sighting),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+            )
+        except OSError as error:
+            raise Undelivered(f"cannot be started: {error.strerror}") from error
+        self._process = process
+        output = threading.Thread(target=self._show, args=(process.stdout, sighting.label), daemon=True)
+        output.start()
+        code = process.wait()
+        output.join(_OUTPUT_SECONDS)  # a program it left in the background may hold the pipe open
+        self._process = None
+        if code:
+            self.report(f"the command {self._text!r} {_ending(code)}")
+
+    def close(self, seconds: float = 10.0) -> None:
+        """End; a command that goes on for longer is left running."""
+        super().close(seconds)
+        process = self._process
+        if process is not None:
+            self.report(f"the command {self._text!r} still runs (process {process.pid}) and is left alone")
+
+    def _show(self, pipe: IO[bytes], label: str) -> None:
+        """Report the first lines of the output and read the rest, so that the command is never held up."""
+        with pipe:
+            shown = 0
+            while line := pipe.readline(4 * WIDTH):
+                shown += 1
+                text = line.decode(errors="replace").rstrip("\r\n")
+                if shown <= LINES:
+                    self.report(f"[{label}] {text[:WIDTH]}{'...' if len(text) > WIDTH else ''}")
+                elif shown == LINES + 1:
+                    self.report(f"[{label}] ... more lines are not shown")
+
+
+def _environment(sighting: Sighting) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
+    return {
+        **inherited,
+        "EDGETL_LABEL": sighting.label,
+        "EDGETL_PROBABILITY": f"{sighting.probability:.4f}",
+        "EDGETL_SIGHTING": json.dumps(sighting.to_dict(), ensure_ascii=False),
+    }
+
+
+def _ending(code: int) -> str:
+    if code > 0:
+        return f"ended with {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
+def _words(command: str) -> list[str]:
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise PeripheralError(f"the command {redact(command)!r} is not well quoted: {error}") from error
+    if not words:
+        raise PeripheralError("the command after the label is empty; for example: --on mug './ring.sh'")
+    if shutil.which(words[0]) is None:
+        raise PeripheralError(
+            f"there is no command {redact(words[0])!r} that can be run; check the path, make it executable with"
+            " chmod +x, or add --shell if it is meant for a shell"
+        )
+    return words

@@ -1,0 +1,294 @@
+"""Delivering the present state to receivers: commands, web addresses, message brokers.
+
+The state is the label in view. Each receiver has a thread and one place for a state that waits: a newer state
+takes the place of an older one, and a state equal to the last one delivered is not delivered again. So a slow
+receiver, or one that was away, gets the present and never a queue of old changes, and the camera never waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+
+from ..addresses import redact
+from ..cameras import Notice
+from ..printable import printable
+from .watching import Sighting
+
+SECONDS = 5.0  # a receiver may take to answer
+CLOSING_SECONDS = 10.0  # all receivers together may take for the last state
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds between two tries
+LONGEST_REQUEST = 300.0  # seconds of delay that a receiver may ask for
+
+Clock = Callable[[], float]
+
+
+class Undelivered(Exception):  # noqa: N818  (an answer of the receiver, not a fault of ours)
+    """A receiver did not take a state.
+
+    Attributes:
+        lasting: Trying again would not help; the next change is tried.
+        delay: Seconds after which the receiver asks to be tried again, 0 where it does not say.
+    """
+
+    def __init__(self, reason: str, *, lasting: bool = False, delay: float = 0.0) -> None:
+        super().__init__(reason)
+        self.lasting, self.delay = lasting, delay
+
+
+class Outbox:
+    """The one state that waits for a receiver, and the time at which it may be delivered.
+
+    Times are seconds on any clock that only moves forward.
+
+    Args:
+        every: Minimum seconds between the starts of two deliveries.
+
+    Example:
+        >>> outbox = Outbox(every=5.0)
+        >>> outbox.delay(now=0.0) is None  # nothing waits
+        True
+    """
+
+    def __init__(self, every: float = 0.0) -> None:
+        self._every = every
+        self._present: Sighting | None = None
+        self._last: str | None = None  # label delivered last; None: unknown, or none
+        self._free_at = -float("inf")
+        self._failures = 0
+
+    def offer(self, sighting: Sighting, wanted: bool = True) -> bool:
+        """Take in what is in view.
+
+        Args:
+            sighting: What is in view.
+            wanted: Whether the receiver wants this label; otherwise nothing waits any more, and the next wanted
+                label counts as new.
+
+        Returns:
+            Whether the state that waits may have changed.
+        """
+        before = self._present
+        if not wanted:
+            self._present = self._last = None
+        elif before is None or before.label != sighting.label:
+            self._present = sighting
+        return self._present is not before
+
+    @property
+    def present(self) -> Sighting | None:
+        """What is in view, as far as the receiver wants it."""
+        return self._present
+
+    def delay(self, now: float) -> float | None:
+        """Return the seconds until the state that waits may be delivered, or None when none waits."""
+        if self._present is None or self._present.label == self._last:
+            return None
+        return max(0.0, self._free_at - now)
+
+    def take(self, now: float) -> Sighting:
+        """Return the state that waits; from now on it counts as delivered."""
+        if self._present is None:
+            raise LookupError("nothing waits for this receiver")
+        self._last = self._present.label
+        self._free_at = now + self._every
+        return self._present
+
+    def succeed(self) -> None:
+        """Note that the receiver has taken the state, or will never take it."""
+        self._failures = 0
+
+    def fail(self, now: float, requested: float = 0.0) -> None:
+        """Note that the receiver may not have the state: it waits again, longer after each failure.
+
+        Args:
+            now: The present time.
+            requested: Seconds of delay that the receiver asks for.
+        """
+        self._last = None
+        self._failures += 1
+        own = min(LONGEST_DELAY, FIRST_DELAY * 2.0 ** min(self._failures - 1, 60))
+        self._free_at = max(self._free_at, now + max(own, min(requested, LONGEST_REQUEST)))
+
+    def hurry(self) -> None:
+        """Note that the receiver is back: what waits may be delivered at once."""
+        self._free_at = -float("inf")
+
+
+class Hook(ABC):
+    """A receiver of the present state."""
+
+    @abstractmethod
+    def seen(self, sighting: Sighting) -> None:
+        """Take in what is in view; returns at once."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Begin to end: the state that waits is delivered at once, with one try; returns at once."""
+
+    @abstractmethod
+    def close(self, seconds: float = CLOSING_SECONDS) -> None:
+        """End, after waiting at most so many seconds for what is under way."""
+
+
+class Receiver(Hook):
+    """A hook that delivers from a thread.
+
+    Args:
+        name: What messages call the receiver; holds no secrets.
+        notice: Called with remarks for the user, also from the thread.
+        every: Minimum seconds between the starts of two deliveries.
+        clock: Returns seconds.
+    """
+
+    def __init__(
+        self, name: str, notice: Notice = print, *, every: float = 0.0, clock: Clock = time.monotonic
+    ) -> None:
+        self._name, self._notice, self._clock = name, notice, clock
+        self._outbox = Outbox(every)
+        self._changed = threading.Condition()
+        self._finishing = self._tried_last = False
+        self._condition = ""  # what was reported last; "" while all is well
+        self._thread = threading.Thread(target=self._work, name=f"edgetl {name}", daemon=True)
+        self._thread.start()
+
+    def seen(self, sighting: Sighting) -> None:
+        """Take in what is in view; returns at once."""
+        with self._changed:
+            if self._outbox.offer(sighting, self.wants(sighting)):
+                self._changed.notify_all()
+
+    def wants(self, sighting: Sighting) -> bool:
+        """Return whether the receiver is to get this state."""
+        return True
+
+    @abstractmethod
+    def deliver(self, sighting: Sighting) -> None:
+        """Deliver a state and wait until it has arrived.
+
+        Raises:
+            Undelivered: It has not, or nobody knows.
+        """
+
+    @property
+    def present(self) -> Sighting | None:
+        """What is in view, as far as the receiver wants it."""
+        with self._changed:
+            return self._outbox.present
+
+    @property
+    def finishing(self) -> bool:
+        """Whether the end has begun."""
+        return self._finishing
+
+    def wake(self) -> None:
+        """Look at the clock again."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def hurry(self) -> None:
+        """Deliver what waits at once: the receiver is back."""
+        with self._changed:
+            self._outbox.hurry()
+            self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Begin to end: the state that waits is delivered at once, with one try; returns at once."""
+        with self._changed:
+            self._finishing = True
+            self._changed.notify_all()
+
+    def close(self, seconds: float = CLOSING_SECONDS) -> None:
+        """End, after waiting at most so many seconds for what is under way."""
+        self.finish()
+        self._thread.join(seconds)
+
+    def report(self, message: str) -> None:
+        """Pass a remark on; one that cannot be written must not end the deliveries."""
+        with contextlib.suppress(Exception):
+            self._notice(printable(redact(message)))
+
+    def _work(self) -> None:
+        while (sighting := self._next()) is not None:
+            try:
+                self.deliver(sighting)
+            except Undelivered as failure:
+                self._fail(failure)
+            except Exception as error:  # a fault of ours must not end the deliveries either
+                self._fail(Undelivered(f"failed: {type(error).__name__}: {error}"))
+            else:
+                self._succeed()
+
+    def _next(self) -> Sighting | None:
+        """Wait for a state that may be delivered; None at the end."""
+        with self._changed:
+            while True:
+                now = self._clock()
+                delay = self._outbox.delay(now)
+                if self._finishing:
+                    if delay is None or self._tried_last:
+                        return None
+                    self._tried_last = True
+                    return self._outbox.take(now)
+                if delay == 0.0:
+                    return self._outbox.take(now)
+                self._changed.wait(delay)
+
+    def _succeed(self) -> None:
+        with self._changed:
+            self._outbox.succeed()
+        self.note("")
+
+    def _fail(self, failure: Undelivered) -> None:
+        with self._changed:
+            if failure.lasting:
+                self._outbox.succeed()
+            else:
+                self._outbox.fail(self._clock(), failure.delay)
+            step = "trying again until it has the present state"
+            if failure.lasting:
+                step = "this change is dropped, the next one is tried"
+            elif self._finishing:
+                step = "it does not get the last state"
+        self.note(str(failure), step)
+
+    def note(self, condition: str, step: str = "") -> None:
+        """Report how the receiver is, once per change of its condition rather than with every try.
+
+        Args:
+            condition: What is wrong; "" when all is well.
+            step: What is done about it.
+        """
+        with self._changed:
+            before, self._condition = self._condition, condition
+        if condition and condition != before:
+            self.report(f"{self._name} {condition}; {step}")
+        elif before and not condition:
+            self.report(f"{self._name} works again and has the present state")
+
+
+class Hooks(Hook):
+    """Several receivers as one."""
+
+    def __init__(self, hooks: Sequence[Hook]) -> None:
+        self._hooks = tuple(hooks)
+
+    def seen(self, sighting: Sighting) -> None:
+        """Pass on what is in view."""
+        for hook in self._hooks:
+            hook.seen(sighting)
+
+    def finish(self) -> None:
+        """Begin to end, all at the same time."""
+        for hook in self._hooks:
+            hook.finish()
+
+    def close(self, seconds: float = CLOSING_SECONDS) -> None:
+        """End all; together they take at most so many seconds."""
+        self.finish()
+        deadline = time.monotonic() + seconds
+        for hook in self._hooks:
+            hook.close(max(0.0, deadline - time.monotonic()))

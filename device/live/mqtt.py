@@ -1,0 +1,135 @@
+"""Publishing the present state to an MQTT broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+import time
+import urllib.parse
+from typing import Any
+
+from ..addresses import Address
+from ..cameras import Notice
+from ..errors import AddressError, PeripheralError
+from .delivery import CLOSING_SECONDS, SECONDS, Clock, Receiver, Undelivered
+from .watching import Sighting
+
+ONLINE, OFFLINE = b"online", b"offline"
+_AWAY = "is not connected"
+_FAREWELL = 1.0  # seconds for the last message
+_KEEPALIVE = 30  # seconds; a broker publishes the last will after one and a half times of it
+
+
+class Mqtt(Receiver):
+    """Publish each change to a broker, retained, so that whoever subscribes later knows the present.
+
+    TOPIC/availability, retained too, is ``online`` while connected and ``offline`` after the end; it is the last
+    will as well, so the broker publishes ``offline`` when the device loses power or its network.
+
+    Messages go out with quality of service 0, and the newest again after every connect. With acknowledged
+    messages the client would send old ones once more after newer ones, and the broker would keep an old one.
+
+    Args:
+        url: ``mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC``; ``mqtts`` for TLS. User and password may instead be in
+            the environment variables EDGETL_MQTT_USER and EDGETL_MQTT_PASSWORD.
+        notice: Called with remarks for the user.
+        clock: Returns seconds.
+
+    Raises:
+        PeripheralError: The address is wrong or paho-mqtt is not installed.
+    """
+
+    def __init__(self, url: str, notice: Notice = print, *, clock: Clock = time.monotonic) -> None:
+        try:
+            address = Address.parse(url, ("mqtt", "mqtts"))
+        except AddressError as error:
+            raise PeripheralError(f"the broker's address is wrong: {error}") from None
+        self._topic = _topic(url, address)
+        self._joined, self._order = threading.Event(), threading.Lock()
+        self._refusal = ""
+        self._client = _client(address)
+        self._client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
+        port = address.port or (8883 if address.scheme == "mqtts" else 1883)
+        super().__init__(f"the broker {address.host}:{port}", notice, clock=clock)
+        self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
+        self._client.connect_async(address.host, port, _KEEPALIVE)
+        self._client.loop_start()
+
+    def deliver(self, sighting: Sighting) -> None:
+        """Publish a state, and wait until it is on its way."""
+        with self._order:
+            info = self._publish(sighting) if self._joined.is_set() else None
+        if info is None:  # connecting publishes what is in view
+            if not self._joined.wait(SECONDS):
+                raise Undelivered(self._refusal or _AWAY)
+            return
+        try:
+            info.wait_for_publish(SECONDS)
+        except (RuntimeError, ValueError) as error:
+            raise Undelivered(f"did not take the message: {error}") from error
+        if not info.is_published():
+            raise Undelivered("does not answer")
+
+    def close(self, seconds: float = CLOSING_SECONDS) -> None:
+        """Deliver what waits, publish that the device is offline, and disconnect."""
+        super().close(seconds)
+        if self._joined.is_set():
+            self._availability(OFFLINE).wait_for_publish(_FAREWELL)
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    def _publish(self, sighting: Sighting) -> Any:
+        message = json.dumps(sighting.to_dict(), ensure_ascii=False).encode()
+        return self._client.publish(self._topic, message, qos=0, retain=True)
+
+    def _availability(self, state: bytes) -> Any:
+        return self._client.publish(f"{self._topic}/availability", state, qos=0, retain=True)
+
+    def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        if reason.is_failure:
+            self._refusal = f"refuses the connection: {reason}"
+            self.note(self._refusal, "trying again")
+            return
+        self._refusal = ""
+        with self._order:
+            self._availability(ONLINE)
+            present = self.present
+            if present is not None:
+                self._publish(present)
+            self._joined.set()
+        self.hurry()
+        self.note("")
+
+    def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
+        self._joined.clear()
+        if not self._refusal and not self.finishing:
+            self.note(_AWAY, "trying again until it has the present state")
+
+
+def _topic(url: str, address: Address) -> str:
+    topic = urllib.parse.unquote(address.path).strip("/")
+    more = re.search("[?#]", url)  # urllib would leave out what follows
+    if not topic or more or any(character in topic for character in "+#\0") or len(topic.encode()) > 60_000:
+        raise PeripheralError(
+            f"a broker's address ends in the topic to publish to, without +, # and ?, such as"
+            f" {address.scheme}://{address.host}/shed/camera; got the topic {topic[:80]!r}"
+        )
+    return topic
+
+
+def _client(address: Address) -> Any:
+    try:
+        import paho.mqtt.client as mqtt
+    except ImportError as error:
+        raise PeripheralError("MQTT needs the package paho-mqtt: pip install 'edgetl[mqtt]'") from error
+    client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2)
+    client.reconnect_delay_set(1, 30)
+    user = address.user or os.environ.get("EDGETL_MQTT_USER")
+    if user:
+        password = address.password
+        client.username_pw_set(user, os.environ.get("EDGETL_MQTT_PASSWORD") if password is None else password)
+    if address.scheme == "mqtts":
+        client.tls_set()
+    return client
