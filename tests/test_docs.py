@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import click
@@ -12,6 +13,8 @@ import pytest
 from edgetl.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+EXTRAS = PROJECT["optional-dependencies"]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCED = re.compile(r"^```(?:console|bash)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:sudo )?edgetl [a-z][^`]+)`")
@@ -34,6 +37,28 @@ def told(page: Path) -> list[tuple[str, str, bool]]:
 
 
 LINES = [found for page in PAGES for found in told(page)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_pip_runs_in_a_virtual_environment_and_installs_known_extras(page: Path) -> None:
+    """Debian refuses pip outside of one (PEP 668)."""
+    for block in FENCED.findall(page.read_text(encoding="utf-8")):
+        before, found, after = block.partition("pip install")
+        wanted = re.findall(r"'\.\[([\w,-]+)\]'", after)
+        assert not found or "-m venv" in before, f"{page.name}: pip without a virtual environment:\n{block}"
+        assert {extra for extras in wanted for extra in extras.split(",")} <= EXTRAS.keys(), page.name
+
+
+def test_blocks_with_commands_are_marked_as_such() -> None:
+    """A fence without a language would escape the tests of this file."""
+    for page in PAGES:
+        fences = re.findall(
+            r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+        )
+        unmarked = [text for language, text in fences if language == ""]
+        assert not [text for text in unmarked if re.search(r"^(edgetl|pip|make) ", text, re.MULTILINE)], (
+            page.name
+        )
 
 
 def find(words: list[str]) -> tuple[click.Command | None, list[str]]:

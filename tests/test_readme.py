@@ -1,0 +1,186 @@
+"""Every command block of README.md is run, in one folder from top to bottom, as a reader would type it.
+
+Only what a test cannot have is replaced: the camera by the fake one, the backbone by a tiny one, endless commands by a
+few frames. ``pip install`` lines are compared with the extras of pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from . import tiny
+from .type_block import extras
+
+for module in ("tensorflow", "starlette", "uvicorn"):
+    pytest.importorskip(module, reason=f"no {module}: pip install 'edgetl[host,serve]'")
+
+REPOSITORY = Path(__file__).parents[1]
+README = REPOSITORY / "README.md"
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+GENERATED = re.compile(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", re.DOTALL)
+HOST_COMMANDS = {"convert", "finetune"}
+EXTRA_OPTIONS = {
+    "teach": ["--countdown", "0", "--every", "0", "--frames", "4"],
+    "run": ["--frames", "2"],
+    "serve": ["--port", "0"],
+    "finetune": ["--head-epochs", "20", "--epochs", "1"],
+}
+
+
+@dataclass
+class CommandBlock:
+    """What one block asks for.
+
+    Attributes:
+        extras: Extras that its pip line installs; None where it has no pip line.
+        commands: Words of the edgetl commands.
+        make: Targets of make.
+        setup: Other lines, which prepare a virtual environment.
+        python: Source of a Python block.
+    """
+
+    extras: list[str] | None = None
+    commands: list[list[str]] = field(default_factory=list)
+    make: list[str] = field(default_factory=list)
+    setup: list[list[str]] = field(default_factory=list)
+    python: str = ""
+
+
+def read_block(language: str, text: str) -> CommandBlock:
+    """Sort the lines of a block; a line of an unknown kind is an error."""
+    if language == "python":
+        return CommandBlock(python=text)
+    block = CommandBlock()
+    for line in text.splitlines():
+        words = shlex.split(line, comments=True)
+        match words:
+            case []:
+                continue
+            case ["edgetl", *rest]:
+                block.commands.append(rest)
+            case ["make", target]:
+                block.make.append(target)
+            case ["pip", "install", requirement]:
+                found = re.fullmatch(r"\.\[([\w,-]+)\]", requirement)
+                assert found, f"pip installs something unknown: {line}"
+                block.extras = found[1].split(",")
+            case ["python3", "-m", "venv", *_] | [".", _]:
+                block.setup.append(words)
+            case _:
+                pytest.fail(f"README.md has a command that this test cannot run: {line}")
+    return block
+
+
+def blocks() -> list[CommandBlock]:
+    """Return every block of README.md that a reader would type."""
+    fences = FENCE.findall(GENERATED.sub("", README.read_text(encoding="utf-8")))
+    unknown = {language for language, _ in fences} - {"console", "bash", "python"}
+    assert not unknown, f"README.md has blocks of a kind that this test does not know: {unknown}"
+    return [read_block(language, text) for language, text in fences]
+
+
+BLOCKS = blocks()
+
+
+def adapt(words: list[str]) -> list[str]:
+    """Return a command with the fake camera, and with an end."""
+    label = words[2] if words[0] == "teach" else "mug"
+    with_camera = shlex.join(words).replace("--camera 0", f"--camera fake:{label}")
+    return [*shlex.split(with_camera), *EXTRA_OPTIONS.get(words[0], [])]
+
+
+def run_block(block: CommandBlock, folder: Path) -> str:
+    """Run the edgetl commands or the Python of a block in `folder` and return what they print."""
+    wanted = {
+        "extras": block.extras,
+        "host": any(words[0] in HOST_COMMANDS for words in block.commands),
+        "commands": [adapt(words) for words in block.commands],
+        "python": block.python.replace('open_camera("0")', 'open_camera("fake:mug")'),
+    }
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.type_block"], cwd=folder, env=environment, text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    ) as process:  # fmt: skip
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(json.dumps(wanted))
+        process.stdin.close()
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if page := re.match(r"The page is at (http://\S+)", line):
+                with urllib.request.urlopen(page[1], timeout=20) as answer:
+                    assert b"<html" in answer.read()
+                process.send_signal(signal.SIGINT)  # as Ctrl-C does
+    printed = "".join(lines)
+    assert process.returncode == 0, printed
+    return printed
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The reader's folder, with the photos that README.md names."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("photos", "some-photos", "other-photos"):
+        tiny.write_photos(folder / name, count=8)
+    return folder
+
+
+def test_the_readme_has_the_blocks_that_are_run_here() -> None:
+    """Otherwise the tests below would pass for want of any."""
+    assert [block.make for block in BLOCKS if block.make] == [["demo", "test"]]
+    assert sum(len(block.commands) for block in BLOCKS) >= 8
+    assert [bool(block.python) for block in BLOCKS].count(True) == 1
+    assert [block.extras for block in BLOCKS if block.extras] == [["host"], ["device", "serve"]]
+
+
+@pytest.mark.parametrize("target", [target for block in BLOCKS for target in block.make])
+def test_a_target_of_make_is_there(target: str) -> None:
+    """Make knows it; `make fresh-test` runs it for real."""
+    if not shutil.which("make"):
+        pytest.skip("no make: sudo apt-get install make")
+    done = subprocess.run(["make", "-n", target], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("number", [n for n, block in enumerate(BLOCKS) if block.extras])
+def test_pip_installs_known_extras_in_a_virtual_environment(number: int, tmp_path: Path) -> None:
+    """Debian refuses pip outside of one; the environment is made as written and then entered."""
+    block = BLOCKS[number]
+    assert set(block.extras or []) <= set(extras())
+    [*_, path], entered = block.setup
+    made = tmp_path / "environment"
+    command = [sys.executable, *block.setup[0][1:-1], "--without-pip", str(made)]
+    subprocess.run(command, check=True)
+    assert entered == [".", f"{path}/bin/activate"]
+    assert (made / "bin" / "activate").is_file()
+
+
+@pytest.mark.parametrize("number", [n for n, block in enumerate(BLOCKS) if block.commands or block.python])
+def test_a_block_runs_as_written(number: int, folder: Path) -> None:
+    """With the packages that its own pip line brings, on what the blocks above left behind."""
+    printed = run_block(BLOCKS[number], folder)
+    assert "Traceback" not in printed
+    for words in BLOCKS[number].commands:
+        assert f"$ edgetl {words[0]}" in printed
+
+
+def test_a_block_that_forgets_an_extra_fails(folder: Path) -> None:
+    """So that the test above means something: `[device]` alone does not bring the page."""
+    shutil.copy(tiny.TINY, folder / "forgetful.tflite")
+    block = CommandBlock(extras=["device"], commands=[["serve", "forgetful.tflite", "--camera", "0"]])
+    with pytest.raises(AssertionError, match=r"the page needs a package that is not installed"):
+        run_block(block, folder)
