@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from device.files import atomic_output, refuse_existing, require_writable
 from device.images import Image
+from device.learner.growth import capacity_for
 from device.model.codes import Codes, encode
 from device.model.manifest import Manifest
 from device.model.memory import Memory, remember
@@ -41,7 +42,6 @@ from .source import FloatHead, TrainedModel
 from .verify import verify
 from .weights import require_finite_variables, require_numeric_constants
 
-CAPACITY = 32
 _VERIFIED = 4  # photos the finished file is tried with, one at a time and together
 
 _Stage = Projection | Products  # what stands between the backbone and the head
@@ -56,7 +56,7 @@ def convert(
     quantise: str = "int8",
     calibrate: Sequence[Path] | None = None,
     memory: bool = True,
-    capacity: int = CAPACITY,
+    capacity: int | None = None,
     project: int | None = None,
     products: bool = False,
     infer: bool = False,
@@ -76,7 +76,8 @@ def convert(
         calibrate: Photos to calibrate and compare with; by default the model's training photos, else
             sample photos of installed packages.
         memory: Carry the embeddings of the training photos in the file.
-        capacity: Columns of the head.
+        capacity: Columns of the head; by default 32, or more for a model with more than 24 labels. A head grows
+            when a device exports more labels than columns.
         project: Shorten embeddings to this many principal components.
         products: Lengthen embeddings of at most 128 numbers by the products of all pairs.
         infer: Add the signature ``infer``, image -> probabilities.
@@ -101,6 +102,7 @@ def convert(
     started = time.monotonic()
     tell = progress or (lambda _doing, _share: None)
     out = Path(out)
+    capacity = capacity_for(len(model.labels)) if capacity is None else capacity
     _check(model, out, quantise, capacity, twin, force)
     require_finite_variables(model.backbone)
     stage: _Stage | None = products_of(model.dimensions, project) if products else None
@@ -210,7 +212,7 @@ def _check(model: TrainedModel, out: Path, quantise: str, capacity: int, twin: b
         raise ConversionError(f"quantise must be one of {', '.join(QUANTISATIONS)}, got {quantise!r}")
     if len(model.labels) > capacity:
         raise ConversionError(
-            f"the model has {len(model.labels)} labels and the head {capacity} columns; raise it with --capacity"
+            f"the model has {len(model.labels)} labels and the head {capacity} columns; give a larger --capacity, or none"
         )
     refuse_existing(out, force)
     if twin:

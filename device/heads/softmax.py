@@ -230,13 +230,13 @@ class SoftmaxHead(Head):
         return Linear(weights["W"][:, used].astype(np.float64), weights["b"][used].astype(np.float64))
 
     def _open_columns(self, labels: list[str]) -> bool:
-        """Give every new label a column of its own and let it take part; says whether there was one."""
+        """Open a column for each new label, and return whether there was a new label."""
         new = [label for label in dict.fromkeys(labels) if label not in self._columns]
         free = sorted(set(range(self._trainer.capacity)) - set(self._columns.values()))
         if len(new) > len(free):
             raise LabelError(
-                f"the model file has room for {self._trainer.capacity} labels; "
-                f"delete one, use --head exact, or convert with a larger capacity to teach {new[len(free)]!r}"
+                f"the softmax head of this model file has room for {self._trainer.capacity} labels, too few for "
+                f"{new[len(free)]!r}; use --head exact, and make room with: edgetl export MODEL --head exact --out NEW"
             )
         if new:
             weights = self._trainer.get_weights()

@@ -1,7 +1,7 @@
 """A model file that starts with what was learned here, written on the device itself.
 
-The head's initial weights lie at known places in the model file; new ones of the same size are written
-over them. Neither TensorFlow nor a flatbuffer library is needed.
+The manifest names the places of the head's initial weights in the model file; new ones are written over them. For more
+labels than columns the head grows first (`growth`). Neither TensorFlow nor a flatbuffer library is needed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..heads import Linear, create_head
 from ..heads.trainer import MASKED
 from ..model.memory import Memory, renamed, together
 from ..model.modelfile import ModelFile, write_model_file
+from .growth import capacity_for, grow
 
 if TYPE_CHECKING:
     from .learner import Learner
@@ -37,7 +38,8 @@ def export(learner: Learner, path: str | Path, *, force: bool = False) -> ModelF
 
     Raises:
         HeadError: Nothing was taught yet.
-        LabelError: There are more labels than the model file has columns.
+        LabelError: There are more labels than a head can have.
+        ModelFileError: There are more labels than columns, and the head of this file cannot grow.
         StorageError: The file exists, or cannot be written.
     """
     learner.require_taught()
@@ -60,25 +62,27 @@ def write_personal(
     *,
     force: bool = False,
 ) -> ModelFile:
-    """Write `model` again with other weights, labels and memory.
+    """Write a copy of `model` with other weights, labels and memory.
 
     Args:
-        model: The model file to start from; it stays as it is.
-        path: Where to.
+        model: The model file to start from; it is not changed.
+        path: The new file.
         linear: W [D, C] and b [C] on mapped embeddings, columns in the order of `labels`.
-        labels: What the columns mean.
-        memory: Replaces what the file remembers.
-        force: Overwrite what is there.
+        labels: Labels of the columns; the head grows when it has fewer columns.
+        memory: Replaces the memory of `model`.
+        force: Overwrite an existing file.
 
     Raises:
         HeadError: The weights do not fit the model, or hold NaN.
-        LabelError: There are more labels than columns.
-        ModelFileError: The model file does not say where its weights lie.
+        LabelError: There are more labels than a head can have.
+        ModelFileError: The manifest does not name the places of the weights, or the head cannot grow.
         StorageError: The file exists, or cannot be written.
     """
-    manifest = model.manifest
+    part, manifest = model.model_part(), model.manifest
+    if len(labels) > manifest.capacity:
+        part, manifest = grow(part, manifest, capacity_for(len(labels)))
     weights = head_variables(manifest.dimensions, manifest.capacity, linear, labels)
-    part = patch(model.model_part(), manifest.head_weights, weights)
+    part = patch(part, manifest.head_weights, weights)
     extra = {**manifest.extra, "made_from": model.sha256}
     return write_model_file(path, part, replace(manifest, extra=extra), labels, memory, force=force)
 
@@ -97,7 +101,7 @@ def memory_of(learner: Learner) -> Memory | None:
 def head_variables(
     dimensions: int, capacity: int, linear: Linear, labels: tuple[str, ...]
 ) -> dict[str, NDArray[np.float32]]:
-    """Give the head's variables for a linear map: unused columns masked, momenta at rest.
+    """Return the head's variables for a linear map: unused columns closed, momenta zero.
 
     Raises:
         HeadError: The map does not fit, or holds NaN.
@@ -105,8 +109,8 @@ def head_variables(
     """
     if len(labels) > capacity:
         raise LabelError(
-            f"the model file has room for {capacity} labels, {len(labels)} were taught; delete some, "
-            f"or convert the model with --capacity {len(labels)} or more"
+            f"the head has {capacity} columns, which is too few for {len(labels)} labels; "
+            f"convert the model with --capacity {len(labels)} or more"
         )
     if linear.W.shape != (dimensions, len(labels)) or linear.b.shape != (len(labels),):
         raise HeadError(

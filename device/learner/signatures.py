@@ -89,5 +89,5 @@ class HeadMaker:
         if len(wanted) > self.trainer.capacity:
             raise LabelError(
                 f"the softmax head of this model file has room for {self.trainer.capacity} labels, this would make"
-                f" {len(wanted)}; delete one, use --head exact, or convert with a larger capacity"
+                f" {len(wanted)}; use --head exact, and make room with: edgetl export MODEL --head exact --out NEW"
             )

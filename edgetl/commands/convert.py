@@ -37,10 +37,9 @@ if TYPE_CHECKING:
 @click.option("--no-memory", is_flag=True, help="Leave out what the training photos taught.")
 @click.option(
     "--capacity",
-    type=click.IntRange(1, 1000),
-    default=32,
-    show_default=True,
-    help="Labels at most in the head.",
+    type=click.IntRange(1, 4096),
+    metavar="LABELS",
+    help="Columns of the head.  [default: 32, or more for a model with more than 24 labels]",
 )
 @click.option(
     "--project", type=click.IntRange(2), metavar="D", help="Shorten embeddings to D numbers, such as 256."
@@ -69,7 +68,7 @@ def command(
     quantize: str,
     calibrate: Path | None,
     no_memory: bool,
-    capacity: int,
+    capacity: int | None,
     project: int | None,
     products: bool,
     infer: bool,

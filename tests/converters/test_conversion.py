@@ -282,6 +282,16 @@ def test_a_full_disk_leaves_nothing_behind(
     assert not list(tmp_path.iterdir())
 
 
+def test_the_capacity_follows_the_number_of_labels(source: Any, tmp_path: Path) -> None:
+    """Without --capacity any number of labels is converted, with room for more."""
+    labels = tuple(f"label {number:02d}" for number in range(43))
+    head = (np.zeros((32, 43), np.float32), np.zeros(43, np.float32))
+    photos = [path for path, _ in source.photos[:8]]
+    model = replace(source, labels=labels, head=head, photos=())
+    report = convert(model, tmp_path / "m.tflite", memory=False, calibrate=photos)
+    assert (report.capacity, report.labels) == (64, labels)
+
+
 def test_more_labels_than_columns_are_refused(source: Any, tmp_path: Path) -> None:
     """With the option that helps."""
     with pytest.raises(ConversionError, match=r"3 labels and the head 2 columns.*--capacity"):
