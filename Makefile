@@ -23,7 +23,7 @@ demo: $(VENV)/ready ## the whole loop on real photos: train, convert, teach in t
 test: test-litert test-tflite-runtime ## every test, on LiteRT and on tflite-runtime
 
 test-litert: $(VENV)/ready ## every test, on LiteRT
-	$(VENV)/bin/python -m pytest
+	$(VENV)/bin/python -m pytest --durations=10
 
 # it has wheels for Python 3.11 at most; what a browser shows does not depend on the runtime
 test-tflite-runtime: ## the device tests on tflite-runtime, which needs Python 3.11
@@ -31,7 +31,7 @@ ifeq ($(PYTHON_311),)
 	@echo "skipped: tflite-runtime 2.14 needs Python 3.11, and none was found"
 else
 	@$(MAKE) --no-print-directory $(VENV_TFLITE)/ready
-	EDGETL_RUNTIME=tflite-runtime $(VENV_TFLITE)/bin/python -m pytest -m "not browser" tests/device
+	EDGETL_RUNTIME=tflite-runtime $(VENV_TFLITE)/bin/python -m pytest --durations=10 -m "not browser" tests/device
 endif
 
 lint: $(VENV)/ready ## ruff, mypy --strict, and whether the help pages in the docs are current
