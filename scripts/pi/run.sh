@@ -25,10 +25,13 @@ build_root() {
     say "building the arm64 root in $root (once, about 5 minutes)"
     rm -rf --one-file-system "$root"
     timeout --signal=KILL 1200 nice debootstrap --arch=arm64 --variant=minbase --include=python3,python3-venv \
-        "$suite" "$root" > "$log" 2>&1 || { tail -5 "$log"; skip "debootstrap failed; see $log"; }
+        "$suite" "$root" > "$log" 2>&1 || { tail -5 "$log"; say "debootstrap of $suite failed; see $log"; return 1; }
     rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/*
     touch "$root/.complete"
 }
+
+# suites_of RUN...
+suites_of() { printf '%s\n' "${@%%-*}" | sort -u; }
 
 # python_of SUITE: the version of its Python, such as 3.13
 python_of() { readlink "$cache/$1/usr/bin/python3" | sed 's/^python//'; }
@@ -101,13 +104,17 @@ enter() {
 [ -f "$python" ] || fail "PYTHON=$PYTHON is no command"
 "$python" -c 'import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ["hatchling", "tensorflow"])))' \
     || fail "$python has no TensorFlow or no hatchling: leave PYTHON out, and .venv is made"
-suites=($(printf '%s\n' "${@%%-*}" | sort -u))
-jobs=()
-for suite in "${suites[@]}"; do build_root "$suite" & jobs+=($!); done
-for job in "${jobs[@]}"; do wait "$job"; done
+for suite in $(suites_of "$@"); do build_root "$suite" & done
+wait
+runs=()
+for run; do
+    if [ -e "$cache/${run%%-*}/.complete" ]; then runs+=("$run"); else say "$run is left out: it has no root"; fi
+done
+[ ${#runs[@]} -gt 0 ] || skip "no root could be built"
+set -- "${runs[@]}"
 start=$SECONDS
 build_payload
-for suite in "${suites[@]}"; do fetch "$suite" picamera2 --no-deps --group "$repository/pyproject.toml:picamera2"; done
+for suite in $(suites_of "$@"); do fetch "$suite" picamera2 --no-deps --group "$repository/pyproject.toml:picamera2"; done
 for run; do fetch "${run%%-*}" "${run#*-}" "${wheel}[$(extras_of "${run#*-}")]" "${test_tools[@]}"; done
 make_model
 ask_host
