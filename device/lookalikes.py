@@ -13,8 +13,9 @@ Groups are transitive, so a slow pan is one group from end to end.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,20 +83,22 @@ class Lookalikes:
         return len(np.unique(self.groups))
 
 
-def read_shots(photos: Sequence[tuple[Path, str]], names: Sequence[str] | None = None) -> list[Shot]:
-    """Read photos for the grouping, several at once; one that cannot be read gets no look.
+def read_shots(
+    photos: Sequence[tuple[Path, str]], progress: Callable[[int, int], None] = lambda done, total: None
+) -> list[Shot]:
+    """Read photos for the grouping, two at a time; one that cannot be read gets no look.
 
     Args:
         photos: Paths with their labels.
-        names: What each is called; default its path.
+        progress: Called with photos read and all.
     """
-    called = [str(path) for path, _ in photos] if names is None else list(names)
+    shots = []
     with ThreadPoolExecutor(2) as pool:
-        read = list(pool.map(lambda photo: _read(photo[0]), photos))
-    return [
-        Shot(label, name, look, time)
-        for (_, label), name, (look, time) in zip(photos, called, read, strict=True)
-    ]
+        read = pool.map(lambda photo: _read(photo[0]), photos)
+        for (path, label), (look, time) in zip(photos, read, strict=True):
+            shots.append(Shot(label, str(path), look, time))
+            progress(len(shots), len(photos))
+    return shots
 
 
 def group_lookalikes(shots: Sequence[Shot]) -> Lookalikes:
@@ -109,7 +112,9 @@ def group_lookalikes(shots: Sequence[Shot]) -> Lookalikes:
     """
     seen = np.array([place for place, shot in enumerate(shots) if shot.look is not None], np.int64)
     looks = [shots[place].look for place in seen.tolist()]
-    labels = np.unique([shot.label for shot in shots], return_inverse=True)[1] if shots else np.zeros(0, np.int64)
+    labels = (
+        np.unique([shot.label for shot in shots], return_inverse=True)[1] if shots else np.zeros(0, np.int64)
+    )
     measured = _Measured(
         [shots[place] for place in seen.tolist()], [look for look in looks if look], labels[seen]
     )
@@ -209,9 +214,9 @@ def _nearest(looks: Sequence[Look], labels: NDArray[np.int64]) -> Pairs:
         agree = signs[rows] @ signs.T
         agree[np.arange(len(rows)), rows] = -np.inf
         own = labels[rows][:, None] == labels[None]
-        for chosen, limit in ((own, _NEAREST), (~own, _OTHERS)):
+        for chosen, most in ((own, _NEAREST), (~own, _OTHERS)):
             ranked = np.where(chosen, agree, -np.inf)
-            limit = min(limit, len(looks))
+            limit = min(most, len(looks))
             near = np.argpartition(-ranked, limit - 1, axis=1)[:, :limit]
             kept = np.take_along_axis(ranked, near, 1) > -HASH_BITS - 1
             found.append(np.stack([np.repeat(rows, kept.sum(1)), near[kept]], axis=1))
@@ -237,7 +242,7 @@ def _in_order(shots: Sequence[Shot]) -> list[Pairs]:
         row.sort()
         pairs = [
             sorted((one, other))
-            for (low, one), (high, other) in zip(row, row[1:], strict=False)
+            for (low, one), (high, other) in itertools.pairwise(row)
             if high - low <= _GAP
         ]
         if pairs:

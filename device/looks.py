@@ -77,9 +77,7 @@ def similarities(looks: Sequence[Look], pairs: Pairs) -> NDArray[np.float64]:
     return _with_flat(looks, pairs, found)
 
 
-def _with_flat(
-    looks: Sequence[Look], pairs: Pairs, found: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _with_flat(looks: Sequence[Look], pairs: Pairs, found: NDArray[np.float64]) -> NDArray[np.float64]:
     flat = np.array([look.flat for look in looks], np.bool_)
     shade = np.array([float(look.pixels.mean()) for look in looks])
     first, second = pairs.T

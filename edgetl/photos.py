@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
-import zlib
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-import numpy as np
 
 from device.errors import PhotoError
 from device.files import shown
@@ -35,11 +32,19 @@ _NAMED = 5  # how many names a warning gives before it only counts
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo file, its class and the part it is in ("" while that is open)."""
+    """A photo file.
+
+    Attributes:
+        path: The file.
+        label: Its label.
+        part: The part it is in; "" while that is open.
+        view: Number of its group of look-alikes; -1 until `edgetl.split.split_photos` sets it.
+    """
 
     path: Path
     label: str
     part: str = ""
+    view: int = -1
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,10 @@ class PhotoSet:
     def part(self, name: str) -> tuple[Photo, ...]:
         """Give the photos of one part."""
         return tuple(photo for photo in self.photos if photo.part == name)
+
+    def views(self, part: str | None = None) -> int:
+        """Return the number of separate views in one part or in all: look-alikes count as one."""
+        return len({photo.view for photo in self.photos if part in (None, photo.part)})
 
     def counts(self, part: str | None = None) -> dict[str, int]:
         """Count the photos of each class, in one part or in all."""
@@ -117,58 +126,6 @@ def find_photos(root: str | Path, split: str | Path | None = None, *, skip_empty
     photos = [photo for photo in photos if photo.path in kept]
     warnings += [*found.remarks, *describe_left_out(found.left_out)]
     return PhotoSet(root, tuple(sorted(photos, key=_order)), found.left_out, tuple(warnings))
-
-
-def split_photos(photo_set: PhotoSet, validation: float = 0.2, seed: int = 0) -> PhotoSet:
-    """Assign the photos whose part is open, and cut a validation part off the training part.
-
-    The cut is stratified and depends on the seed and each class's own photos alone: another class more
-    changes nothing for the others. A class of one or two photos stays in training whole.
-
-    Args:
-        photo_set: What `find_photos` gave.
-        validation: The part of each class to set aside, 0 for none; not used where the folder or the
-            split file names the validation photos.
-        seed: Of the cut.
-
-    Raises:
-        PhotosError: `validation` is out of range, or fewer than two classes have training photos.
-    """
-    if not 0 <= validation <= 0.9:
-        raise PhotosError(f"the validation part must be 0 to 0.9 of the photos, got {validation}")
-    given = any(photo.part == VALIDATION for photo in photo_set.photos)
-    kept = [photo for photo in photo_set.photos if photo.part in (VALIDATION, TEST)]
-    grouped = defaultdict(list)
-    for photo in photo_set.photos:
-        if photo.part in ("", TRAINING):
-            grouped[photo.label].append(photo)
-    for label, photos in grouped.items():
-        chosen = set() if given else _choose(photos, label, validation, seed)
-        kept += [
-            replace(photo, part=VALIDATION if index in chosen else TRAINING)
-            for index, photo in enumerate(photos)
-        ]
-    whole = replace(photo_set, photos=tuple(sorted(kept, key=_order)))
-    check_classes(whole)
-    return replace(whole, warnings=whole.warnings + _small_classes(whole))
-
-
-def check_classes(photo_set: PhotoSet) -> None:
-    """Raise `PhotosError` unless at least two classes have a training photo, and every class has one."""
-    counts = photo_set.counts(TRAINING)
-    taught = [label for label, count in counts.items() if count]
-    if len(taught) < 2:
-        only = f"only {taught[0]!r}" if taught else "none"
-        raise PhotosError(
-            f"{photo_set.root} must hold training photos of two classes or more, found {only}; "
-            "add a folder with photos of something else, for example 'background'"
-        )
-    untaught = [label for label, count in counts.items() if not count]
-    if untaught:
-        raise PhotosError(
-            f"these classes are in the validation or test part alone: {', '.join(untaught)}; "
-            "add training photos of them, or take them out"
-        )
 
 
 def name_some(names: Iterable[object], limit: int = _NAMED) -> str:
@@ -273,19 +230,3 @@ def _copies(photos: Sequence[Photo]) -> list[LeftOut]:
             reason = Reason.COPY if photo.part == first.part else Reason.OTHER_PART
             gone.append(LeftOut(photo.path, reason, photo.label))
     return gone
-
-
-def _choose(photos: Sequence[Photo], label: str, fraction: float, seed: int) -> set[int]:
-    if fraction == 0 or len(photos) < 3:
-        return set()
-    count = min(len(photos) - 1, max(1, round(fraction * len(photos))))
-    generator = np.random.default_rng([seed, zlib.crc32(label.encode())])
-    return {int(index) for index in generator.permutation(len(photos))[:count]}
-
-
-def _small_classes(photo_set: PhotoSet) -> tuple[str, ...]:
-    counts = photo_set.counts(TRAINING)
-    single = [label for label, count in counts.items() if count == 1]
-    if not single:
-        return ()
-    return (f"these classes have one training photo alone, expect little of them: {name_some(single)}",)

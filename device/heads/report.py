@@ -20,6 +20,10 @@ from .calibration import expected_calibration_error
 from .folds import balanced
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
+BLIND = (
+    "Photos taken in another place or with another camera are not among these, so no estimate can show how the model "
+    "does there; keep some such photos and run: edgetl evaluate MODEL PHOTOS"
+)
 FEW = 5  # groups a label below which its recall is a guess
 SUSPECTS = 10
 CONFUSED = 5

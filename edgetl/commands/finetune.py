@@ -146,14 +146,20 @@ def _settings(options: dict[str, Any]) -> Any:
 
 
 def _summary(folder: Path, metrics: dict[str, Any]) -> str:
+    from device.heads.report import BLIND
+
     counts = metrics["photos"]["training"]
     lines = [f"{len(counts)} classes, {sum(counts.values())} training photos: {', '.join(counts)}"]
     for part in ("validation", "test"):
         if judged := metrics[part]:
+            low, high = judged["interval"]
+            views = f", {judged['views']} separate views" if judged["views"] < judged["photos"] else ""
             lines.append(
-                f"{part}: accuracy {judged['accuracy']:.3f}, balanced {judged['balanced_accuracy']:.3f} "
-                f"on {judged['photos']} photos"
+                f"{part}: accuracy {judged['accuracy']:.3f} (95 % interval {low:.2f} to {high:.2f}), "
+                f"balanced {judged['balanced_accuracy']:.3f} on {judged['photos']} photos{views}"
             )
+    if any(metrics[part] for part in ("validation", "test")):
+        lines.append(BLIND)
     lines.append(f"{_epochs(metrics['epochs'])}, {sum(metrics['seconds'].values()):.0f} s")
     lines.append(
         f"Written to {folder}. Next: edgetl convert {folder} --quantize int8 --out {folder.name}.tflite"

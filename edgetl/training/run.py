@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from converters.source import FloatHead, TrainedModel
 from converters.weights import require_finite_variables
+from device.heads.report import wilson
 from device.model.codes import apply_map
 from device.model.preprocess import Preprocessing
 
@@ -25,7 +26,8 @@ from ..backbones import load_backbone
 from ..backbones.registry import require_keras
 from ..errors import TrainingError
 from ..evaluate import Evaluation, tabulate
-from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, find_photos, name_some, split_photos
+from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, find_photos, name_some
+from ..split import split_photos
 from .blocks import BlockTraining, Rows, embed_rows, make_embed
 from .curve import draw_curve
 from .cut import freeze_normalisation, split_backbone
@@ -100,8 +102,12 @@ def finetune(
     chosen = dataclasses.replace(settings or Settings(), **changes)
     out = Path(out).absolute()
     check_output(out, force)
-    found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
-    photo_set = split_photos(found, chosen.validation, chosen.seed)
+    photo_set = split_photos(
+        find_photos(Path(photos).absolute(), split, skip_empty=skip_empty),
+        chosen.validation,
+        chosen.seed,
+        lambda done, total: (progress or _silent)("comparing", done, total, f"{total} photos"),
+    )
     require_keras()
     identity = {
         "settings": chosen.to_dict(),
@@ -274,7 +280,7 @@ class _Run:
             "ignored_files": self.photo_set.ignored,
             "skipped": list(features.problems),
             "warnings": list(self.warnings),
-            **{part: evaluation.to_dict() if evaluation else None for part, evaluation in judged.items()},
+            **{part: self._figures(part, evaluation) for part, evaluation in judged.items()},
             "history": history,
             "epochs": {"head": len(history) - len(blocks), "blocks": len(blocks), "blocks_kept": self.kept},
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
@@ -283,6 +289,14 @@ class _Run:
             "versions": _versions(),
             "machine": platform.machine(),
         }
+
+    def _figures(self, part: str, evaluation: Evaluation | None) -> dict[str, Any] | None:
+        """Return the figures of a part; its interval counts separate views, since look-alikes are right together."""
+        if evaluation is None:
+            return None
+        views = min(self.photo_set.views(part), evaluation.photos)
+        interval = wilson(evaluation.accuracy * views, views)
+        return evaluation.to_dict() | {"views": views, "interval": list(interval)}
 
     def _publish(self, model: TrainedModel, metrics: dict[str, Any]) -> Outcome:
         self.progress("saving", 0, 1, str(self.work.out))

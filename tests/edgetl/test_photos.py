@@ -9,7 +9,8 @@ import pytest
 
 from device.formats import Reason
 from edgetl.errors import PhotosError
-from edgetl.photos import TEST, TRAINING, VALIDATION, find_photos, split_photos
+from edgetl.photos import TEST, TRAINING, VALIDATION, find_photos
+from edgetl.split import split_photos
 
 
 def fill(root: Path, counts: dict[str, int], start: int = 0) -> Path:
