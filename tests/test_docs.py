@@ -1,4 +1,4 @@
-"""What the documents tell to type: every command line in them is one that edgetl takes."""
+"""The commands in the documents: edgetl accepts each of them, and pip lines install what exists."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ INLINE = re.compile(r"`((?:sudo )?edgetl [a-z][^`]+)`")
 
 
 def bare(lines: list[str]) -> set[str]:
-    """Give those that call edgetl, without what stands before it."""
+    """Return the lines that call edgetl, without sudo or a path in front."""
     cut = (re.sub(r"^(sudo )?(~/edgetl/bin/)?(?=edgetl )", "", " ".join(line.split())) for line in lines)
     return {line for line in cut if line.startswith("edgetl ")}
 
 
-def told(page: Path) -> list[tuple[str, str, bool]]:
-    """Give (page, line, whole): whole lines stand in fences, sentences may leave words out."""
+def commands_in(page: Path) -> list[tuple[str, str, bool]]:
+    """Return (page, line, whole) per command; lines in fences are whole, those in sentences may be abbreviated."""
     text = page.read_text(encoding="utf-8")
     text = re.sub(
         r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", "", text, flags=re.DOTALL
-    )  # made from the commands
+    )  # generated from the commands
     whole = bare([line for block in FENCED.findall(text) for line in block.splitlines()])
     return [(page.name, line, line in whole) for line in sorted(whole | bare(INLINE.findall(text)))]
 
 
-LINES = [found for page in PAGES for found in told(page)]
+LINES = [found for page in PAGES for found in commands_in(page)]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -62,7 +62,7 @@ def test_blocks_with_commands_are_marked_as_such() -> None:
 
 
 def find(words: list[str]) -> tuple[click.Command | None, list[str]]:
-    """Give the command that the first words name, and the words after them."""
+    """Return the command that the first words name, and the words after them."""
     command: click.Command | None = main
     with click.Context(main) as context:
         while isinstance(command, click.Group) and words and not words[0].startswith("-"):
@@ -70,21 +70,21 @@ def find(words: list[str]) -> tuple[click.Command | None, list[str]]:
     return command, words
 
 
-def test_the_documents_tell_commands() -> None:
-    """Else the test below would pass for want of any."""
+def test_the_documents_have_commands() -> None:
+    """Otherwise the test below would pass without a case."""
     assert sum(whole for _, _, whole in LINES) > 10
     assert {page for page, _, _ in LINES} >= {"README.md", "demo.md", "raspberry-pi.md", "serve.md"}
 
 
 @pytest.mark.parametrize(("page", "line", "whole"), LINES)
-def test_a_command_line_in_the_documents_is_taken(page: str, line: str, whole: bool) -> None:
-    """Its command and options are there and its words are as many as it wants; its files need not be."""
+def test_a_command_line_in_the_documents_is_valid(page: str, line: str, whole: bool) -> None:
+    """Its command and options exist and its arguments are complete; its files need not exist."""
     words = shlex.split(line, comments=True)[1:]
     command, rest = find(words)
     assert command is not None, f"{page}: there is no such command: {line}"
     if words[:2] == ["service", "install"]:  # takes another command behind two dashes
         command, rest = find(words[words.index("--") + 1 :])
-        assert command is not None, f"{page}: a service of no command: {line}"
+        assert command is not None, f"{page}: the service has no command: {line}"
     if not rest and not whole:
         return  # the name of a command in a sentence
     problem = ""

@@ -1,4 +1,4 @@
-"""What is in the wheel, and what a device's part of it asks for."""
+"""What the wheel contains, and what a device installs with it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def metadata(wheel: zipfile.ZipFile) -> Message:
 
 
 def requirements(metadata: Message, extra: str | None) -> list[str]:
-    """Give what the wheel asks for in itself, or with `extra`."""
+    """Return the requirements of the wheel alone, or those that `extra` adds."""
     found = []
     for line in metadata.get_all("Requires-Dist", []):
         requirement, _, marker = line.partition(";")
@@ -45,13 +45,13 @@ def requirements(metadata: Message, extra: str | None) -> list[str]:
     return found
 
 
-def test_the_wheel_holds_exactly_three_packages(wheel: zipfile.ZipFile) -> None:
-    """`converters` and `device` are common words: nothing else of ours may land in site-packages beside them."""
+def test_the_wheel_contains_exactly_three_packages(wheel: zipfile.ZipFile) -> None:
+    """`converters` and `device` are common words: nothing else may be installed beside them."""
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
 
 
-def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_contains_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
     """Sources, py.typed and the page's own files, and no leftovers of a compiler or an editor."""
     expected = {
         path.relative_to(REPOSITORY).as_posix()
@@ -65,31 +65,31 @@ def test_the_wheel_holds_every_file_of_the_packages(wheel: zipfile.ZipFile) -> N
 
 
 def test_the_page_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
-    """The server has something to serve when it was installed, not only in a checkout."""
+    """An installed server has its page, not only one in a checkout."""
     assert [name for name in wheel.namelist() if name.startswith("device/") and name.endswith(".html")]
 
 
-def test_the_wheel_makes_the_command(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
     """One script, `edgetl`."""
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "edgetl = edgetl.cli:main" in wheel.read(name).decode()
 
 
 def test_the_wheel_is_for_every_machine(wheel: zipfile.ZipFile) -> None:
-    """Pure Python: the same file goes on the laptop and on the Pi."""
+    """Pure Python: laptop and Pi install the same file."""
     assert wheel.filename is not None
     assert wheel.filename.endswith("py3-none-any.whl")
 
 
 @pytest.mark.parametrize("extra", [None, "device", "tflite-runtime"])
-def test_a_device_installs_nothing_of_the_laptops(metadata: Message, extra: str | None) -> None:
-    """TensorFlow and its like belong to `[host]`."""
+def test_a_device_installs_no_package_of_the_laptop(metadata: Message, extra: str | None) -> None:
+    """TensorFlow and similar packages belong to `[host]`."""
     names = " ".join(requirements(metadata, extra)).lower()
     assert not [name for name in HOST_ONLY if name in names]
 
 
 def test_the_device_extra_is_a_runtime_and_opencv(metadata: Message) -> None:
-    """Two packages, each with aarch64 wheels; more has to be argued for."""
+    """Two packages, each with aarch64 wheels; another one needs a reason."""
     names = {
         requirement.split(">")[0].split("<")[0].split("=")[0]
         for requirement in requirements(metadata, "device")
@@ -98,7 +98,7 @@ def test_the_device_extra_is_a_runtime_and_opencv(metadata: Message) -> None:
 
 
 def test_every_requirement_has_bounds(metadata: Message) -> None:
-    """A lower one that was tested and an upper one before the next breaking release, or an exact pin."""
+    """A tested lower bound and an upper bound before the next breaking release, or an exact pin."""
     loose = [
         line
         for line in metadata.get_all("Requires-Dist", [])

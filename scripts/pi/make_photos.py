@@ -1,4 +1,4 @@
-"""Draw the photos of the whole round: python -m scripts.pi.make_photos FOLDER."""
+"""Draw the photos for the whole round: python -m scripts.pi.make_photos FOLDER."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ COUNTS = {"teach": 4, "ask": 2}
 
 
 def main(folder: Path) -> None:
-    """Write PNGs, a folder a label, to teach and to ask."""
+    """Write PNG photos, one folder per label, to teach with and to predict."""
     for part, count in COUNTS.items():
         for label in LABELS:
             (folder / part / label).mkdir(parents=True, exist_ok=True)

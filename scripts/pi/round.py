@@ -2,8 +2,8 @@
 
 Usage: python round.py PHOTOS MODEL RESULT.json [EXPECTED.json]
 
-With EXPECTED, made by the same round on the host, the head and the predictions must be the same: LiteRT's
-int8 arithmetic does not depend on the machine. Needs nothing but the standard library and the command.
+With EXPECTED, the result of the same round on the host, the head and the predictions must be the same: the int8
+arithmetic of LiteRT does not depend on the machine. Needs only the standard library and the command.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ PREDICTION = ("best", "known", "truth")
 
 
 def edgetl(*arguments: object) -> str:
-    """Run a command line; give its stdout."""
+    """Run an edgetl command and return its stdout."""
     command = [sys.executable, "-m", "edgetl", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
@@ -29,13 +29,13 @@ def edgetl(*arguments: object) -> str:
 
 
 def predictions(model: Path, photos: Path) -> list[dict[str, Any]]:
-    """Run the photos through a model file; one dict a photo."""
+    """Return the predictions of a model file, one dict per photo."""
     lines = edgetl("run", model, "--camera", photos, "--json").splitlines()
     return [{name: sighting.get(name) for name in PREDICTION} for sighting in map(json.loads, lines)]
 
 
 def whole_round(photos: Path, model: Path) -> dict[str, Any]:
-    """Do it all in a folder of its own."""
+    """Run every command in a temporary folder and return what the runs printed."""
     with tempfile.TemporaryDirectory() as scratch:
         mine = Path(shutil.copy(model, Path(scratch) / "base.tflite"))
         print("edgetl check:", edgetl("check", mine, "--camera", "fake").strip().splitlines()[-1])
@@ -54,7 +54,7 @@ def whole_round(photos: Path, model: Path) -> dict[str, Any]:
 
 
 def verdict(result: dict[str, Any], expected: dict[str, Any] | None) -> list[str]:
-    """Say what is wrong with a result; nothing when all is well."""
+    """Return the problems of a result; an empty list when there is none."""
     wrong = [
         f"{name}: {sighting} is not what the photo shows"
         for name in ("seen", "exported")
@@ -70,7 +70,7 @@ def verdict(result: dict[str, Any], expected: dict[str, Any] | None) -> list[str
 
 
 def main(photos: str, model: str, out: str, expected: str | None = None) -> None:
-    """Do the round, write its result and end with 1 when something is wrong."""
+    """Run the round, write its result and end with 1 when something is wrong."""
     result = whole_round(Path(photos), Path(model))
     Path(out).write_text(json.dumps(result, indent=2), encoding="utf-8")
     wrong = verdict(result, json.loads(Path(expected).read_text(encoding="utf-8")) if expected else None)
