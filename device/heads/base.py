@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -72,6 +72,7 @@ class Fit:
         threshold: Largest unknown score still called known.
         notes: What a user should know about this fit: too few samples, a degenerate system.
         figures: Numbers of interest: lambda, temperature, condition bound.
+        labels: The labels learned, sorted; filled in by `Head.fit`.
     """
 
     linear: Linear | None
@@ -79,6 +80,7 @@ class Fit:
     threshold: float = np.inf
     notes: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
 
 def softmax(logits: Floats) -> Floats:
@@ -137,7 +139,7 @@ class Head(ABC):
     @property
     def labels(self) -> tuple[str, ...]:
         """The labels learned, sorted."""
-        return tuple(self.counts)
+        return self._fitted.labels if self._fitted else tuple(self.counts)
 
     @property
     @abstractmethod
@@ -151,12 +153,13 @@ class Head(ABC):
         Raises:
             HeadError: Nothing was learned yet.
         """
+        if self._fitted is not None:
+            return self._fitted
         if not self.counts:
             raise HeadError(
                 f"the {self.name} head has learned nothing yet; teach it at least one sample of each label"
             )
-        if self._fitted is None:
-            self._fitted = self._compute_fit()
+        self._fitted = replace(self._compute_fit(), labels=tuple(self.counts))
         return self._fitted
 
     def learn_one(self, code: Codes, label: str) -> None:
@@ -203,12 +206,16 @@ class Head(ABC):
             self._forget(codes, names)
             self._fitted = None
 
-    def predict_one(self, code: Codes) -> Prediction:
-        """Say what one embedding [D] is; changes nothing."""
-        return self.predict_many(np.asarray(code)[np.newaxis])[0]
+    def predict_one(self, code: Codes, *, all_scores: bool = False) -> Prediction:
+        """Return the prediction for one embedding [D]; changes nothing. Options as for `predict_many`."""
+        return self.predict_many(np.asarray(code)[np.newaxis], all_scores=all_scores)[0]
 
-    def predict_many(self, codes: Codes) -> list[Prediction]:
-        """Say what embeddings [N, D] are; changes nothing.
+    def predict_many(self, codes: Codes, *, all_scores: bool = False) -> list[Prediction]:
+        """Return the predictions for embeddings [N, D]; changes nothing.
+
+        Args:
+            codes: int16 [N, D].
+            all_scores: Return the probability of every label, not of the best few alone.
 
         Raises:
             HeadError: Nothing was learned yet.
@@ -216,8 +223,9 @@ class Head(ABC):
         codes, fit = check_codes(codes, self.dimensions), self.fit
         logits = self._logits(codes)
         unknown = fit.novelty(codes, logits)
+        most = len(fit.labels) if all_scores else BEST_FEW
         return [
-            self._prediction(row, float(score), fit.threshold)
+            _prediction(fit, row, float(score), most)
             for row, score in zip(softmax(logits), unknown, strict=True)
         ]
 
@@ -352,14 +360,15 @@ class Head(ABC):
                 f"no sample of {label!r} was learned; labels are: {', '.join(self.labels) or 'none'}"
             )
 
-    def _prediction(self, probabilities: Floats, unknown_score: float, threshold: float) -> Prediction:
-        # a stable sort: of two labels as probable, always the first by name
-        best = np.argsort(-probabilities, kind="stable")[:BEST_FEW]
-        labels = self.labels
-        return Prediction(
-            label=labels[best[0]],
-            probability=float(probabilities[best[0]]),
-            known=unknown_score <= threshold,
-            scores={labels[column]: float(probabilities[column]) for column in best},
-            unknown_score=unknown_score,
-        )
+
+def _prediction(fit: Fit, probabilities: Floats, unknown_score: float, most: int) -> Prediction:
+    # a stable sort: of two labels as probable, always the first by name
+    best = np.argsort(-probabilities, kind="stable")[:most].tolist()
+    values = probabilities.tolist()
+    return Prediction(
+        label=fit.labels[best[0]],
+        probability=values[best[0]],
+        known=unknown_score <= fit.threshold,
+        scores={fit.labels[column]: values[column] for column in best},
+        unknown_score=unknown_score,
+    )

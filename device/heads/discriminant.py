@@ -61,15 +61,40 @@ def spread(P: Floats, R: Floats, n: Floats) -> Floats:
     return squared
 
 
+@dataclass(frozen=True)
+class Discriminant:
+    """What the scores of any sample need of a fit; computed once for each.
+
+    Attributes:
+        n: float64 [..., C], counts.
+        R: float64 [..., C, C], ``(diag(n) - P)^-1``.
+        spread: float64 [..., C], ``R_kk - 1/n_k``.
+    """
+
+    n: Floats
+    R: Floats
+    spread: Floats
+
+    @classmethod
+    def of(cls, P: Floats, n: Floats) -> Discriminant:
+        """Return the discriminant of P [..., C, C] and counts n [..., C]."""
+        R = inverse_gap(P, n)
+        return cls(n, R, spread(P, R, n))
+
+    def read(self, U: Floats) -> Readout:
+        """Return the scores of samples U [..., J, C]."""
+        n = self.n
+        N, present = n.sum(axis=-1)[..., None, None], (n > 0)[..., None, :]
+        shares = n[..., None, :] / np.maximum(N, 1.0)  # no sample remains when the only one is left out
+        UR = U @ self.R
+        scores = np.where(present, N * (UR - self.spread[..., None, :] / 2), ABSENT)
+        square = N[..., 0] * (UR * U).sum(axis=-1)
+        return Readout(np.where(present, shares + U, 0.0), scores, square - 2 * scores.max(axis=-1))
+
+
 def read_out(U: Floats, P: Floats, n: Floats) -> Readout:
-    """Give the scores of samples U [..., J, C] under P [..., C, C] and counts n [..., C]."""
-    N, present = n.sum(axis=-1)[..., None, None], (n > 0)[..., None, :]
-    R = inverse_gap(P, n)
-    shares = n[..., None, :] / np.maximum(N, 1.0)  # none is left when the only sample is left out
-    UR = U @ R
-    scores = np.where(present, N * (UR - spread(P, R, n)[..., None, :] / 2), ABSENT)
-    square = N[..., 0] * (UR * U).sum(axis=-1)
-    return Readout(np.where(present, shares + U, 0.0), scores, square - 2 * scores.max(axis=-1))
+    """Return the scores of samples U [..., J, C] under P [..., C, C] and counts n [..., C]."""
+    return Discriminant.of(P, n).read(U)
 
 
 def without(H: Floats, U: Floats, P: Floats, n: Floats, Y: Floats) -> tuple[Floats, Floats, Floats]:

@@ -17,7 +17,7 @@ from ..errors import LabelError
 from ..model.codes import Codes
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .calibration import NO_JUDGES, fit_sharpness, too_few_judges
-from .discriminant import inverse_gap, read_out, spread, without
+from .discriminant import Discriminant, inverse_gap, read_out, spread, without
 from .folds import balanced, stacked
 from .keys import Keys
 from .nearest import conformal_threshold, directions
@@ -210,10 +210,11 @@ class ExactHead(Head):
         return scores
 
     def _novelty(self, solution: Solution, unknown: Unknown) -> Callable[[Codes, Floats], Floats]:
+        discriminant = Discriminant.of(solution.P, solution.moments.counts)
+
         def score(codes: Codes, logits: Floats) -> Floats:
             U = solution.centred(codes) @ solution.W
-            distance = read_out(U, solution.P, solution.moments.counts).distance
-            return unknown.score(codes, distance)
+            return unknown.score(codes, discriminant.read(U).distance)
 
         return score
 

@@ -6,7 +6,6 @@ import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -162,12 +161,7 @@ class Learner:
         """Say what an embedding [D] is, with the probability of every label and not of the best few alone."""
         code = self._encoded(embedding)
         with self._lock:
-            head = self.head
-            prediction = head.predict_one(code)
-            if len(prediction.scores) == len(head.labels):
-                return prediction
-            row = head.probabilities(code[np.newaxis])[0]
-            return replace(prediction, scores=dict(zip(head.labels, row.tolist(), strict=True)))
+            return self.head.predict_one(code, all_scores=True)
 
     def require_taught(self) -> None:
         """Raise `HeadError` with the next step unless something was taught, here or on the host."""
