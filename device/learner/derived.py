@@ -37,13 +37,13 @@ class DerivedHead:
         self._memory = memory
         self.maker = maker
         self._unkept = 0  # samples changed since the head was last kept
-        self._seen = -1
+        self._seen = (-1, -1)
         self.head, self.position = self._restored() or self._built()
         self.catch_up()
 
     def stale(self) -> bool:
         """Whether another process wrote since the last look; costs microseconds."""
-        seen = int(self._store.database.value("PRAGMA data_version"))
+        seen = self._store.database.change_mark()
         changed, self._seen = seen != self._seen, seen
         return changed or self.position < 0
 
@@ -84,14 +84,16 @@ class DerivedHead:
             self.head.learn_many(self._store.codes(numbers), labels)
 
     def _built(self) -> tuple[Head, int]:
+        return self._store.database.read(self._build)  # position and samples of one moment
+
+    def _build(self) -> tuple[Head, int]:
         head = self.maker.empty()
         self._unkept = 0
-        with self._store.database.reading():  # position and samples of one moment
-            position = self._store.position()
-            learn_memory(head, self._memory, self._store.lab())
-            for _, labels, codes in self._store.taught_chunks():
-                head.learn_many(codes, labels)
-                self._unkept += len(labels)
+        position = self._store.position()
+        learn_memory(head, self._memory, self._store.lab())
+        for _, labels, codes in self._store.taught_chunks():
+            head.learn_many(codes, labels)
+            self._unkept += len(labels)
         return head, position
 
     def _restored(self) -> tuple[Head, int] | None:

@@ -1,69 +1,37 @@
-"""One SQLite connection: opened durably, checked, its errors told in our words."""
+"""One SQLite connection: opened durably, checked before it is trusted, its errors in our words."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import shutil
 import sqlite3
-import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from ..errors import DeviceError, StateBusyError, StateError, StorageError
-from ..files import may_write, sync
-from . import schema
+from ..errors import StateBusyError, StateError, StorageError
+from ..files import sync
+from . import faults, footing, schema
+from .checks import check_contents, holds_tables
+from .faults import damaged, errors_translated, primary_code
+from .footing import Footing
+from .log import Log
 
-BUSY_SECONDS = 10.0
-MAGIC = b"SQLite format 3\0"
-_HEADER_BYTES = 100
 MAX_VALUE_BYTES = (
     512 << 20
 )  # a head's statistics at D = 4096 take 134 MB; a hostile file gets no more than this
-# Reading every page of a small file costs a few milliseconds; a large one is checked by `verify` alone.
-QUICK_CHECK_BYTES = 4 << 20
 # SQLite's own 2 MB fill up while a device is taught and look like a leak; nothing here reads a page twice soon.
 CACHE_KIB = 512
+# Pages in the log that make SQLite fold it into the file: about 25 samples with thumbnails (benchmarks/writes.py).
+LOG_PAGES = 250
+_RETRY_SECONDS = 0.01
+# While another process opens or closes the file, a reader that may not write meets these for a moment.
+_PASSING = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
 
-_STORAGE_STEPS = {
-    sqlite3.SQLITE_FULL: (errno.ENOSPC, "the disk is full: free some space and try again"),
-    sqlite3.SQLITE_READONLY: (errno.EROFS, "it is read-only: remount the file system writable or copy the file"),
-    sqlite3.SQLITE_CANTOPEN: (errno.EACCES, "the file or its folder cannot be opened: check the path and its permissions"),
-    sqlite3.SQLITE_PERM: (errno.EACCES, "no permission: check who owns the file and its folder"),
-    sqlite3.SQLITE_IOERR: (errno.EIO, "the disk reported an error: check free space, quota and the SD card"),
-}  # fmt: skip
-
-
-def damaged(path: object, what: object) -> StateError:
-    """Say that a state file is damaged, and how to save what is intact."""
-    return StateError(
-        f"{path} is damaged: {what}; save what is intact with: edgetl recover {path} --out NEW.db"
-    )
-
-
-def translated(error: sqlite3.Error, path: object) -> DeviceError:
-    """Turn an SQLite error into one of ours, with the next step."""
-    code = (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF  # the low byte is the primary code
-    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return StateBusyError(
-            f"{path} is being written by another process and stayed so for {BUSY_SECONDS:g} s;"
-            " wait for it to finish or stop it, then try again"
-        )
-    if code in _STORAGE_STEPS:
-        number, step = _STORAGE_STEPS[code]
-        return StorageError(number, f"cannot use the state file {path}: {step} ({error})")
-    return damaged(path, error)
-
-
-@contextlib.contextmanager
-def errors_told(path: object) -> Iterator[None]:
-    """Let no raw SQLite error out."""
-    try:
-        yield
-    except sqlite3.Error as error:
-        raise translated(error, path) from error
+Result = TypeVar("Result")
 
 
 class Database:
@@ -74,27 +42,33 @@ class Database:
 
     Attributes:
         path: The file, or None.
-        read_only: True when nothing can be written, for example on a read-only file system.
+        read_only: True when nothing can be written, for example on a read-only file system. Then no byte of
+            the file, its log or its shared memory is changed either.
     """
 
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        path: Path | None,
-        *,
-        read_only: bool,
-        scratch: Path | None = None,
-    ) -> None:
-        self.connection = connection
+    def __init__(self, path: Path | None, *, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
         self.lock = threading.RLock()
         self.closed = False
-        self._scratch = scratch
+        self._connection: sqlite3.Connection | None = None
+        self._footing: Footing | None = None
+        self._generation = 0  # how often a reader has opened the file
 
     @classmethod
-    def open(cls, path: Path | None, *, create: bool = True, read_only: bool = False) -> Database:
-        """Open `path`, making it when it is missing and `create` holds.
+    def open(
+        cls,
+        path: Path | None,
+        *,
+        begin: Callable[[sqlite3.Connection], None] | None = None,
+        read_only: bool = False,
+    ) -> Database:
+        """Open `path`. The file and its log are checked before SQLite may change them.
+
+        Args:
+            path: The file, or None for a state in memory.
+            begin: Fills a new file, in the transaction that makes its tables. None refuses to make one.
+            read_only: Change no byte on the disk.
 
         Raises:
             StateError: The file is foreign, damaged, or of a newer version.
@@ -102,38 +76,183 @@ class Database:
             StorageError: The file is missing and may not be made, or cannot be opened.
         """
         if path is None:
-            return cls._ready(cls(_connect(":memory:"), None, read_only=False))
-        _refuse_unusable(path, create and not read_only)
-        with errors_told(path):
-            if read_only or not _writable(path):
-                return cls._ready(_open_read_only(path))
-            return cls._ready(cls(_connect(_uri(path, "rwc")), path, read_only=False))
+            return cls(None, read_only=False)._started(lambda new: new._open_memory(begin))
+        footing.refuse_unusable(path, begin is not None and not read_only)
+        if path.exists() and not path.stat().st_size:
+            _remark_on_an_empty_file(path)
+            if read_only or not footing.writable(path):
+                return cls(path, read_only=True)._started(lambda new: new._open_memory(begin))
+        if read_only or not footing.writable(path):
+            return cls(path, read_only=True)._started(cls._open_reader)
+        if path.exists() and path.stat().st_size:
+            cls(path, read_only=True)._started(cls._open_reader).close()
+        return cls(path, read_only=False)._started(lambda new: new._open_writer(begin))
 
-    @classmethod
-    def _ready(cls, database: Database) -> Database:
+    def _started(self, opening: Callable[[Database], None]) -> Database:
         try:
-            with errors_told(database.name):
-                _configure(database)
-                _check(database)
+            with errors_translated(self.name):
+                opening(self)
         except BaseException:
-            database.close()
+            self.close()
             raise
-        return database
+        return self
+
+    def _open_memory(self, begin: Callable[[sqlite3.Connection], None] | None) -> None:
+        self._connection = _configured(footing.connect(":memory:"))
+        schema.create_tables(self._connection)
+        if begin is not None:
+            begin(self._connection)
+
+    def _open_reader(self) -> None:
+        """Open the file without changing it, waiting for another process that is just opening or closing it."""
+        limit = time.monotonic() + faults.BUSY_SECONDS
+        while True:
+            try:
+                self._open_reader_once()
+                return
+            except sqlite3.Error as error:
+                stable = primary_code(error) not in _PASSING and not self._moved()
+                self._disconnect()
+                if stable or time.monotonic() > limit:
+                    raise
+                time.sleep(_RETRY_SECONDS)
+
+    def _open_reader_once(self) -> None:
+        path = self._file()
+        log = footing.examine_log(path)
+        self._footing = footing.find_footing(path, log)
+        self._connection = _configured(footing.connect(self._footing.uri))
+        footing.note_open(self)
+        self._generation += 1
+        self._connection.execute("PRAGMA query_only = ON")
+        self._connection.execute("BEGIN")
+        check_contents(self._connection, self.name)
+        self._connection.execute("ROLLBACK")
+
+    def _open_writer(self, begin: Callable[[sqlite3.Connection], None] | None) -> None:
+        path = self._file()
+        for other in footing.opened_here(path):
+            other.let_go()
+        log = footing.examine_log(path)
+        if not path.exists() or not path.stat().st_size:
+            _refuse_log_without_file(path, log)
+            _create(path, begin)
+        self._connection = _configured(footing.connect(footing.uri(path, "rw")))
+        footing.note_open(self)
+        _make_durable(self._connection)
+        _migrate(self._connection)
+        if log.unfinished:
+            self._drop_unfinished()
+
+    def _drop_unfinished(self) -> None:
+        """Begin a new log after a power cut, so that no later one can mistake the old frames for lost ones."""
+        connection = self.connection
+        connection.execute("PRAGMA busy_timeout = 0")  # another process in the file does the same
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute(f"PRAGMA busy_timeout = {int(faults.BUSY_SECONDS * 1000)}")
 
     @property
     def name(self) -> str:
         """The path for messages."""
         return str(self.path) if self.path else "the state in memory"
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The SQLite connection; a reader opens it anew after another process replaced the file."""
+        if self._connection is None:
+            if self.closed or self.path is None:
+                raise StateError(f"{self.name} is closed; open it again")
+            self._open_reader()
+        return self._connected()
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise StateError(f"{self.name} is closed; open it again")
+        return self._connection
+
+    def _file(self) -> Path:
+        if self.path is None:
+            raise StateError("a state in memory has no file")
+        return self.path
+
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """Run a statement and give all its rows."""
+        """Run a statement and return all its rows."""
         with self._open_for_use():
-            return self.connection.execute(statement, values).fetchall()
+            if not self._outermost_reader():
+                return self.connection.execute(statement, values).fetchall()
+            return self._retried(lambda: self.connection.execute(statement, values).fetchall())
 
     def value(self, statement: str, values: Sequence[Any] = ()) -> Any:
-        """Run a statement and give the first column of its first row, or None."""
+        """Run a statement and return the first column of its first row, or None."""
         rows = self.rows(statement, values)
         return rows[0][0] if rows else None
+
+    def read(self, work: Callable[[], Result]) -> Result:
+        """Return what `work` reads from one unchanging state; it runs again when the file changed underneath."""
+        with self._open_for_use():
+            if self._outermost_reader():
+                return self._retried(work)
+            with self.reading():
+                return work()
+
+    def _retried(self, work: Callable[[], Result]) -> Result:
+        limit = time.monotonic() + faults.BUSY_SECONDS
+        while True:
+            try:
+                with self._one_state():
+                    return work()
+            except (sqlite3.Error, StateError) as error:
+                passing = isinstance(error, sqlite3.Error) and primary_code(error) in _PASSING
+                if time.monotonic() > limit or not (passing or self._moved()):
+                    raise
+                time.sleep(_RETRY_SECONDS)
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[None]:
+        """See one unchanging state over several statements.
+
+        Raises:
+            StateBusyError: The file was opened while nobody wrote it, and another process has changed it since.
+        """
+        with self._open_for_use():
+            if self._outermost_reader():
+                with self._one_state():
+                    yield
+                return
+            inner = self.connection.in_transaction
+            if not inner:
+                self.connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                if not inner:
+                    self.connection.rollback()
+
+    def _outermost_reader(self) -> bool:
+        return self._footing is not None and not (self._connection and self._connection.in_transaction)
+
+    @contextlib.contextmanager
+    def _one_state(self) -> Iterator[None]:
+        """Hold a read transaction of a reader, on the files that stand at the path now."""
+        if self._moved():
+            self._disconnect()
+        connection = self.connection
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            connection.rollback()
+        if self._footing is not None and self._footing.content and self._moved():
+            raise StateBusyError(f"{self.name} was written by another process while it was read; try again")
+
+    def _moved(self) -> bool:
+        return self._footing is not None and self._footing.moved(self._file())
+
+    def change_mark(self) -> tuple[int, int]:
+        """Return a mark that differs once another connection has changed the file."""
+        version = self.rows("PRAGMA data_version")[0][0]
+        return self._generation, int(version)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -145,204 +264,166 @@ class Database:
                     f"{self.name} was opened read-only and nothing can be taught to it; make the file and its"
                     " folder writable, or copy it to where it can be written",
                 )
-            self.connection.execute("BEGIN IMMEDIATE")
+            connection = self.connection
+            connection.execute("BEGIN IMMEDIATE")
             try:
-                yield self.connection
-                self.connection.execute("COMMIT")
+                yield connection
+                connection.execute("COMMIT")
             except BaseException:
-                if self.connection.in_transaction:  # a full disk may have rolled it back already
-                    self.connection.execute("ROLLBACK")
+                if connection.in_transaction:  # a full disk may have rolled it back already
+                    connection.execute("ROLLBACK")
                 raise
 
     @contextlib.contextmanager
-    def reading(self) -> Iterator[None]:
-        """See one unchanging state over several statements."""
-        with self._open_for_use():
-            inner = self.connection.in_transaction
-            if not inner:
-                self.connection.execute("BEGIN")
-            try:
-                yield
-            finally:
-                if not inner:
-                    self.connection.rollback()
-
-    @contextlib.contextmanager
     def _open_for_use(self) -> Iterator[None]:
-        with self.lock, errors_told(self.name):
+        with self.lock, errors_translated(self.name):
             if self.closed:
                 raise StateError(f"{self.name} is closed; open it again")
             yield
 
+    def let_go(self) -> None:
+        """Disconnect a reader until its next use, because this process is about to write the same file.
+
+        SQLite shares one view of the shared memory among all connections of a process, and a reader's is read-only.
+        """
+        with self.lock:
+            if self._outermost_reader():
+                self._disconnect()
+
     def close(self) -> None:
         """Close the connection; calling it again does nothing."""
         self.closed = True
-        with self.lock, contextlib.suppress(sqlite3.Error):
-            self.connection.close()  # a checkpoint that fails here loses nothing: the log stays
-        if self._scratch:
-            shutil.rmtree(self._scratch, ignore_errors=True)
+        with self.lock:
+            if not self.read_only and self.path is not None and self._connection is not None:
+                with contextlib.suppress(sqlite3.Error):
+                    # Folds the log in though other processes keep the file open. One that fails loses nothing.
+                    self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self.path is not None:
+            footing.note_closed(self)
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+            self._connection = None
+        if self._footing is not None:
+            self._footing.leave()
+
+
+@contextlib.contextmanager
+def new_file(path: Path) -> Iterator[Database]:
+    """Yield a database in one new file without a log; flush and rename it when it is complete.
+
+    Meant for a file under a temporary name: what a crash leaves of it is not usable.
+    """
+    database = Database(path, read_only=False)
+
+    def opening(new: Database) -> None:
+        new._connection = _configured(footing.connect(footing.uri(path, "rwc")))
+        new._connection.execute("PRAGMA journal_mode = MEMORY")
+        new._connection.execute("PRAGMA synchronous = OFF")
+        schema.create_tables(new._connection)
+
+    database._started(opening)
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 def copy_database(database: Database, path: Path) -> None:
     """Write a consistent copy to `path` and check it page by page."""
-    with database.lock, errors_told(path), contextlib.closing(_connect(_uri(path, "rwc"))) as target:
+    with (
+        database.reading(),
+        errors_translated(path),
+        contextlib.closing(footing.connect(footing.uri(path, "rwc"))) as target,
+    ):
         database.connection.backup(target)
-        target.execute(
-            "PRAGMA journal_mode = DELETE"
-        )  # one file, no log beside it; opening makes it WAL again
+        # one file, no log beside it; opening it for writing makes it WAL again
+        target.execute("PRAGMA journal_mode = DELETE")
         problem = target.execute("PRAGMA integrity_check(1)").fetchone()[0]
         if problem != "ok":
             raise damaged(database.name, problem)
 
 
-def _refuse_unusable(path: Path, create: bool) -> None:
-    if path.is_dir():
-        raise StorageError(
-            errno.EISDIR, f"{path} is a folder; give the name of a state file such as {path}/state.db"
+def _remark_on_an_empty_file(path: Path) -> None:
+    log = footing.examine_log(path)
+    _refuse_log_without_file(path, log)
+    warnings.warn(
+        f"{path} is empty (0 bytes): nothing is taught in it. If it held samples before, restore the newest backup",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+
+
+def _refuse_log_without_file(path: Path, log: Log) -> None:
+    if log.frames and not (
+        path.exists() and path.stat().st_size
+    ):  # looked at again: it may just have been made
+        raise damaged(
+            path,
+            f"the file itself is empty or gone, but the log beside it (-wal) holds {log.frames} pages (remove it only to"
+            " begin anew)",
         )
-    if not path.exists():
-        if not create:
-            raise StorageError(
-                errno.ENOENT, f"{path} is not there; teach something first or correct the path"
-            )
-        if not path.parent.is_dir():
-            raise StorageError(
-                errno.ENOENT, f"the folder {path.parent} is not there; make it first: mkdir -p {path.parent}"
-            )
+
+
+def _create(path: Path, begin: Callable[[sqlite3.Connection], None] | None) -> None:
+    """Make the tables before the file gets a log, so that a file with a log and no tables is never ours."""
+    with contextlib.closing(_configured(footing.connect(footing.uri(path, "rwc")))) as connection:
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # else: another was quicker
+            connection.execute("PRAGMA synchronous = EXTRA")
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if not holds_tables(connection):
+                schema.create_tables(connection)
+                if begin is not None:
+                    begin(connection)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise
+    sync(path.parent)  # or the file's very name may be gone after a power cut
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Bring an older file to the present version, whole or not at all."""
+    if _version(connection) == schema.SCHEMA_VERSION:
         return
+    connection.execute("BEGIN IMMEDIATE")
     try:
-        with path.open("rb") as file:
-            start = file.read(_HEADER_BYTES)
-    except OSError as error:
-        raise StorageError(
-            error.errno or errno.EIO, f"cannot read {path}: {error.strerror}; check who owns it"
-        ) from error
-    if start and not start.startswith(MAGIC):
-        raise StateError(
-            f"{path} is no state file: expected an SQLite file, but it begins with {start[: len(MAGIC)]!r}; give another path,"
-            f" or if it was one and is damaged: edgetl recover {path} --out NEW.db"
-        )
-    _refuse_truncated(path, start)
+        schema.migrate(connection, _version(connection))  # another process may have been quicker
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
-def _refuse_truncated(path: Path, header: bytes) -> None:
-    """Find a file that was cut off, by the size its header states (file format, section 1.3)."""
-    size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
-    expected, have = pages * (65536 if size == 1 else size), path.stat().st_size
-    log = Path(f"{path}-wal")
-    # with a log beside it, pages may stand there alone; and the size counts only where both versions agree
-    if have < expected and header[24:28] == header[92:96] and not (log.exists() and log.stat().st_size):
-        raise damaged(path, f"it should have {expected} bytes and has {have}")
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def _writable(path: Path) -> bool:
-    # SQLite needs the folder too, for the write-ahead log
-    return may_write(path.parent) and (not path.exists() or may_write(path))
-
-
-def _uri(path: Path, mode: str) -> str:
-    quoted = str(path.absolute())  # Path.as_uri would import urllib for these three characters
-    for character in "%?#":
-        quoted = quoted.replace(character, f"%{ord(character):02x}")
-    return f"file:{quoted}?mode={mode}"
-
-
-def _connect(uri: str) -> sqlite3.Connection:
-    return sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-
-
-def _open_read_only(path: Path) -> Database:
-    """Open a file that cannot be written, as on a read-only SD card, even after a power cut."""
-    log = Path(f"{path}-wal")
-    if _writable(path):  # may be opened as usual; `query_only` keeps it from being changed
-        return Database(_connect(_uri(path, "rw")), path, read_only=True)
-    if not log.exists() or not log.stat().st_size:
-        return Database(_connect(_uri(path, "ro") + "&immutable=1"), path, read_only=True)
-    # The log holds acknowledged samples and cannot be folded in where it lies, so a copy is opened.
-    scratch = Path(tempfile.mkdtemp(prefix="edgetl-"))
-    shutil.copyfile(path, scratch / path.name)
-    shutil.copyfile(log, scratch / log.name)
-    return Database(_connect(_uri(scratch / path.name, "rw")), path, read_only=True, scratch=scratch)
-
-
-def _configure(database: Database) -> None:
-    connection = database.connection
+def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")  # takes effect on a new file alone
-    if database.read_only:
-        connection.execute("PRAGMA query_only = ON")
-    elif connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] == "wal":
-        connection.execute("PRAGMA synchronous = FULL")
-    else:
-        connection.execute(
-            "PRAGMA synchronous = EXTRA"
-        )  # no shared memory here: a rollback journal, as durable
+    return connection
 
 
-def _check(database: Database) -> None:
-    connection = database.connection
-    if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-        _create(database)
-        return
-    found = connection.execute("PRAGMA application_id").fetchone()[0]
-    if found != schema.APPLICATION_ID:
-        raise StateError(
-            f"{database.name} is an SQLite file of another program (application id {found:#x}, expected"
-            f" {schema.APPLICATION_ID:#x}); give another path"
-        )
-    _check_pages(database)
-    _check_version(database)
-    _check_tables(database)
-
-
-def _create(database: Database) -> None:
-    if database.read_only:
-        raise StorageError(
-            errno.EROFS, f"{database.name} is empty and cannot be written; choose another path"
-        )
-    with database.transaction() as connection:
-        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[
-            0
-        ]:  # else: another was quicker
-            schema.create_tables(connection)
-    if database.path:
-        sync(database.path.parent)  # or the file's very name may be gone after a power cut
-
-
-def _check_version(database: Database) -> None:
-    found = database.connection.execute("PRAGMA user_version").fetchone()[0]
-    if found > schema.SCHEMA_VERSION:
-        raise StateError(
-            f"{database.name} was written by a newer edgetl (state version {found}, this one knows up to"
-            f" {schema.SCHEMA_VERSION}); update edgetl: pip install -U edgetl"
-        )
-    if found == schema.SCHEMA_VERSION:
-        return
-    if found < 1:
-        raise damaged(database.name, f"its state version reads {found}")
-    with database.transaction() as connection:
-        found = connection.execute("PRAGMA user_version").fetchone()[
-            0
-        ]  # another process may have been quicker
-        schema.migrate(connection, found)
-
-
-def _check_tables(database: Database) -> None:
-    listed = database.connection.execute(
-        "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"
-    ).fetchall()
-    names = {name for kind, name in listed if kind == "table"}
-    if any(kind != "table" for kind, _ in listed) or names != schema.TABLE_NAMES:
-        raise damaged(database.name, f"its tables are not those of a state file: {sorted(map(str, names))}")
-
-
-def _check_pages(database: Database) -> None:
-    """Find torn pages at once in a file small enough for it, before a row of it is trusted."""
-    pages, size = (int(database.value(f"PRAGMA {name}")) for name in ("page_count", "page_size"))
-    if pages * size <= QUICK_CHECK_BYTES:
-        problem = database.value("PRAGMA quick_check(1)")
-        if problem != "ok":
-            raise damaged(database.name, problem)
+def _make_durable(connection: sqlite3.Connection) -> None:
+    limit = time.monotonic() + faults.BUSY_SECONDS
+    while True:  # SQLite does not wait by itself for another process that is switching at the same time
+        try:
+            mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+            break
+        except sqlite3.OperationalError as error:
+            if primary_code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > limit:
+                raise
+            time.sleep(_RETRY_SECONDS)
+    # without shared memory there is only a rollback journal; EXTRA makes it as durable
+    connection.execute(f"PRAGMA synchronous = {'FULL' if mode == 'wal' else 'EXTRA'}")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")

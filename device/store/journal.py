@@ -47,12 +47,13 @@ def read(connection: sqlite3.Connection, after: int = 0, newest_first: bool = Fa
     """Read the entries after position `after`, one by one.
 
     Raises:
-        StateError: An entry does not match its checksum.
+        StateError: An entry does not match its checksum, or names samples that are not there.
     """
     order = "DESC" if newest_first else "ASC"
     statement = f"SELECT {_COLUMNS} FROM journal WHERE seq > ? ORDER BY seq {order}"  # noqa: S608 - constants
+    newest = connection.execute("SELECT coalesce(max(id), 0) FROM samples").fetchone()[0]
     for row in connection.execute(statement, (after,)):
-        yield entry_of(row)
+        yield require_samples(entry_of(row), newest)
 
 
 def entry_of(row: Sequence[object]) -> Entry:
@@ -62,9 +63,13 @@ def entry_of(row: Sequence[object]) -> Entry:
         StateError: The row does not match its checksum.
     """
     *values, crc = row
+    if not isinstance(values[-1], str) or not isinstance(values[1], float):
+        raise StateError(f"entry {values[0]} of the journal has values of other types")
     if checksum("journal", *values) != crc:  # type: ignore[arg-type]
         raise StateError(f"entry {values[0]} of the journal does not match its checksum")
     seq, time, action, undoes, changes = values
+    if not str(action).isidentifier():
+        raise StateError(f"entry {seq} of the journal names the unknown action {str(action)[:20]!r}")
     return Entry(
         int(str(seq)), float(str(time)), str(action), changes_from_json(str(changes)),
         None if undoes is None else int(str(undoes)),
@@ -104,6 +109,18 @@ def changes_back_to(connection: sqlite3.Connection, seq: int) -> tuple[Change, .
     moved = ((number, now, then) for number, (now, then) in sorted(samples.items()) if now != then)
     relabelled = (LabChange(label, now, then) for label, (now, then) in sorted(lab.items()) if now != then)
     return (*relabelled, *runs(moved))
+
+
+def require_samples(entry: Entry, newest: int) -> Entry:
+    """Return `entry` if it names no sample beyond `newest`, so that nothing loops over ids that are not there.
+
+    Raises:
+        StateError: It names one.
+    """
+    for change in entry.changes:
+        if isinstance(change, SampleRun) and change.last > newest:
+            raise StateError(f"entry {entry.seq} of the journal names sample {change.last}, which is missing")
+    return entry
 
 
 def fold(entries: Iterable[Entry]) -> tuple[dict[int, str], dict[str, str | None]]:

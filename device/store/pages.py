@@ -9,10 +9,12 @@ harm. The pages of the write-ahead log count as later versions of those in the f
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .log import page_size
 from .records import Value
 
 _LEAF = 0x0D  # first byte of a page that holds rows of a table
@@ -109,7 +111,7 @@ class Pages:
 
 def _frames(log: bytes, size: int) -> list[tuple[int, bytes]]:
     """Give the pages of the log's present generation in order; frames of older ones carry another salt."""
-    salt, frames = log[16:24], []
+    salt, frames = _salt(log, size), []
     for at in range(_WAL_HEADER, len(log) - _FRAME_HEADER, _FRAME_HEADER + size):
         header = log[at : at + _FRAME_HEADER]
         if header[8:16] == salt:
@@ -117,6 +119,15 @@ def _frames(log: bytes, size: int) -> list[tuple[int, bytes]]:
                 (int.from_bytes(header[:4], "big"), log[at + _FRAME_HEADER : at + _FRAME_HEADER + size])
             )
     return frames
+
+
+def _salt(log: bytes, size: int) -> bytes:
+    """Return the present generation's salt: the header's, or that of most frames when the header is damaged."""
+    if page_size(log[:_WAL_HEADER]) is not None:
+        return log[16:24]
+    starts = range(_WAL_HEADER, len(log) - _FRAME_HEADER - size + 1, _FRAME_HEADER + size)
+    found = Counter(log[at + 8 : at + 16] for at in starts)
+    return found.most_common(1)[0][0] if found else b""
 
 
 def _whole(payload: bytes, length: int) -> bytes:

@@ -17,6 +17,10 @@ from ..errors import StateError
 
 CODE_TYPE = np.dtype("<i2")  # int16 codes of device/model/codes.py, little-endian on every board
 MAX_DIMENSIONS = 65_536
+MAX_ID = 2**63 - 1  # SQLite's largest
+MAX_PICTURE_BYTES = 1 << 20  # a thumbnail of 96 pixels takes a few thousand
+MAX_SOURCE_CHARACTERS = 4096  # the longest path Linux knows
+_LATEST = 253_402_300_800.0  # the year 10000, which no calendar of Python's shows
 
 Value = int | float | str | bytes | None
 
@@ -144,6 +148,11 @@ class Version:
     metrics: dict[str, Any]
 
 
+def is_plausible_time(time: float) -> bool:
+    """Return whether seconds since the epoch are a date that can be shown: finite, and of the years 1 to 9999."""
+    return -62_135_596_800.0 < time < _LATEST
+
+
 def checksum(*values: Value) -> int:
     """CRC-32 over the values of a row, types and lengths included."""
     crc = 0
@@ -186,23 +195,29 @@ def changes_from_json(text: str) -> tuple[Change, ...]:
     """
     try:
         return tuple(_change(row) for row in json.loads(text))
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise StateError(f"a journal entry of the state file cannot be read: {error}") from error
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError) as error:
+        raise StateError(f"a journal entry of the state file cannot be read: {str(error)[:200]}") from error
 
 
-def _change(row: list[Any]) -> Change:
+def _change(row: Any) -> Change:
+    if not isinstance(row, list):
+        raise ValueError("a change is no list")
     kind, *rest = row
     if kind == "l":
         label, old, new = rest
-        return LabChange(str(label), _label(old), _label(new))
+        if not isinstance(label, str):
+            raise TypeError("a label is no text")
+        return LabChange(label, _label(old), _label(new))
     first, last, old, new = rest
-    if kind != "s" or not 0 < int(first) <= int(last):
-        raise ValueError(f"unknown change {row!r}")
-    return SampleRun(int(first), int(last), _label(old), _label(new))
+    if kind != "s" or type(first) is not int or type(last) is not int or not 0 < first <= last <= MAX_ID:
+        raise ValueError("a change is neither of samples nor of a label")
+    return SampleRun(first, last, _label(old), _label(new))
 
 
 def _label(value: object) -> str | None:
-    return None if value is None else str(value)
+    if value is None or isinstance(value, str):
+        return value
+    raise TypeError("a label is no text")
 
 
 def runs(changes: Iterable[tuple[int, str | None, str | None]]) -> tuple[SampleRun, ...]:

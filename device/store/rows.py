@@ -5,17 +5,48 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import SampleNotFoundError, StateError
+from ..errors import LabelError, SampleNotFoundError, StateError
+from ..labels import check_label
 from .database import Database
-from .records import CODE_TYPE, LabChange, NewSample, Sample, SampleRun, Value, checksum
+from .faults import printable
+from .records import (
+    CODE_TYPE,
+    MAX_PICTURE_BYTES,
+    MAX_SOURCE_CHARACTERS,
+    LabChange,
+    NewSample,
+    Sample,
+    SampleRun,
+    Value,
+    checksum,
+)
 
 _CHUNK = 500
 SAMPLE_COLUMNS = "id, uuid, label, time, source, burst, seq, crc"
+# a picture that is too large to be one of ours is not even read
+_PICTURE = f"CASE WHEN length(t.jpeg) <= {MAX_PICTURE_BYTES} THEN t.jpeg END, t.crc"
+
+
+@lru_cache(maxsize=1024)
+def checked_label(label: str) -> str:
+    """Return `label` if it is one in its canonical form.
+
+    Raises:
+        StateError: It is not, so the file was damaged or made by someone else.
+    """
+    try:
+        if check_label(label) == label:
+            return label
+        problem = "is not written in its canonical form (NFC, trimmed)"
+    except LabelError:
+        problem = "is no label"
+    raise StateError(f"the text {printable(repr(label), 60)} {problem}")
 
 
 def next_id(connection: sqlite3.Connection) -> int:
@@ -25,7 +56,9 @@ def next_id(connection: sqlite3.Connection) -> int:
 
 def insert(connection: sqlite3.Connection, number: int, sample: NewSample, seq: int) -> None:
     """Write one sample; runs inside the caller's transaction."""
-    values = (number, sample.uuid, sample.label, float(sample.time), sample.source, sample.burst, seq)
+    # a photo's name may hold anything; what goes into the file can be shown on any terminal
+    source = printable(sample.source, MAX_SOURCE_CHARACTERS)
+    values = (number, sample.uuid, sample.label, float(sample.time), source, sample.burst, seq)
     connection.execute(
         f"INSERT INTO samples ({SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
         (*values, sample_checksum(*values)),
@@ -131,7 +164,7 @@ def samples(database: Database, label: str | None, limit: int | None, thumbnails
     which = "label IS NOT NULL" if label is None else "label = ?"
     values: list[Any] = [] if label is None else [label]
     picture, join = (
-        ("t.jpeg, t.crc", "LEFT JOIN thumbnails t ON t.sample = s.id") if thumbnails else ("NULL, NULL", "")
+        (_PICTURE, "LEFT JOIN thumbnails t ON t.sample = s.id") if thumbnails else ("NULL, NULL", "")
     )
     listed = database.rows(
         f"SELECT s.id, s.uuid, s.label, s.time, s.source, s.burst, s.seq, s.crc, {picture}"  # noqa: S608 - constants
@@ -146,7 +179,7 @@ def samples_in(database: Database, numbers: Sequence[int]) -> list[Sample]:
     found: list[Sample] = []
     for marks, chunk in _chunks(numbers):
         listed = database.rows(
-            "SELECT s.id, s.uuid, s.label, s.time, s.source, s.burst, s.seq, s.crc, t.jpeg, t.crc"  # noqa: S608
+            f"SELECT s.id, s.uuid, s.label, s.time, s.source, s.burst, s.seq, s.crc, {_PICTURE}"  # noqa: S608
             " FROM samples s LEFT JOIN thumbnails t ON t.sample = s.id"
             f" WHERE s.label IS NOT NULL AND s.id IN ({marks}) ORDER BY s.id",
             chunk,
@@ -161,19 +194,21 @@ def _sample(row: tuple[Any, ...]) -> Sample:
         raise StateError(f"sample {number} does not match its checksum")
     if jpeg is not None and thumbnail_checksum(number, jpeg) != jpeg_crc:
         jpeg = None  # a picture for people; what is learned does not hang on it
-    return Sample(number, label, time, source, burst, jpeg)
+    return Sample(number, checked_label(label), time, source, burst, jpeg)
 
 
 def codes(database: Database, numbers: Sequence[int], dimensions: int) -> NDArray[np.int16]:
     """Read codes in the order of `numbers`, each checked: int16 [N, D]."""
     place = {number: index for index, number in enumerate(numbers)}
     result = np.empty((len(numbers), dimensions), np.int16)
+    size = dimensions * CODE_TYPE.itemsize  # of another size: not even read
     for marks, chunk in _chunks(list(place)):
         for number, crc, code in database.rows(
-            f"SELECT sample, crc, code FROM codes WHERE sample IN ({marks})",  # noqa: S608 - question marks
+            f"SELECT sample, crc, CASE WHEN length(code) = {size} THEN code END"  # noqa: S608 - marks and a number
+            f" FROM codes WHERE sample IN ({marks})",
             chunk,
         ):
-            if code_checksum(number, code) != crc or len(code) != dimensions * CODE_TYPE.itemsize:
+            if not isinstance(code, bytes) or code_checksum(number, code) != crc:
                 raise StateError(f"the embedding of sample {number} does not match its checksum")
             result[place.pop(number)] = np.frombuffer(code, CODE_TYPE)
     if place:

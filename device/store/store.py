@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import EmbeddingError, SampleNotFoundError, StateError
-from ..files import atomic_output
+from ..errors import EmbeddingError, SampleNotFoundError, StateBusyError, StateError
 from . import journal, rows
-from .database import Database, copy_database, damaged
+from .database import Database
+from .faults import damaged, printable
 from .records import (
     MAX_DIMENSIONS,
     Change,
@@ -30,9 +30,10 @@ from .records import (
     SampleRun,
     Version,
     checksum,
+    is_plausible_time,
     runs,
 )
-from .verify import verify
+from .verify import Pictures, verify, verify_pictures
 
 _CHUNK = 500  # rows read or bound at once: bounds memory, and SQLite's 999 variables of old
 
@@ -71,17 +72,16 @@ class Store:
         Args:
             path: The file; made when it is missing and `identity` is given.
             identity: The model it must belong to; None takes whatever the file says.
-            read_only: Never write, not even to fold in the log of a crash.
-            clock: Gives seconds since the epoch.
+            read_only: Change no byte on the disk, not even to fold in the log of a crash.
+            clock: Returns seconds since the epoch.
 
         Raises:
             StateError: The file is foreign, damaged, newer, or of another model.
             StateBusyError: Another process holds it.
             StorageError: It is missing, or cannot be opened or made.
         """
-        database = Database.open(
-            None if path is None else Path(path), create=identity is not None, read_only=read_only
-        )
+        begin = None if identity is None else partial(_put_identity, identity)
+        database = Database.open(None if path is None else Path(path), begin=begin, read_only=read_only)
         try:
             return cls(database, _settle_identity(database, identity), clock)
         except BaseException:
@@ -192,21 +192,23 @@ class Store:
 
     def entries(self, after: int = 0) -> list[Entry]:
         """Read the journal after position `after`."""
-        with self.database.reading(), self._damage_told():
-            return list(journal.read(self.database.connection, after))
+        with self._damage_told():
+            return self.database.read(lambda: list(journal.read(self.database.connection, after)))
 
     def counts(self) -> dict[str, int]:
-        """Count the taught samples of each label."""
+        """Return the number of taught samples per label."""
         statement = (
             "SELECT label, count(*) FROM samples WHERE label IS NOT NULL GROUP BY label ORDER BY label"
         )
-        return dict(self.database.rows(statement))
+        with self._damage_told():
+            return {rows.checked_label(label): count for label, count in self.database.rows(statement)}
 
     def samples(
         self, label: str | None = None, limit: int | None = None, thumbnails: bool = True
     ) -> list[Sample]:
         """List taught samples, newest first."""
-        return rows.samples(self.database, label, limit, thumbnails)
+        with self._damage_told():
+            return rows.samples(self.database, label, limit, thumbnails)
 
     def sample(self, number: int) -> Sample:
         """Give one taught sample.
@@ -214,7 +216,8 @@ class Store:
         Raises:
             SampleNotFoundError: It was never taught or is forgotten.
         """
-        found = rows.samples_in(self.database, [number])
+        with self._damage_told():
+            found = rows.samples_in(self.database, [number])
         if not found:
             raise _not_found([number])
         return found[0]
@@ -224,9 +227,11 @@ class Store:
         listed = self.database.rows(
             "SELECT id, label, burst FROM samples WHERE label IS NOT NULL ORDER BY id"
         )
+        with self._damage_told():
+            labels = [rows.checked_label(row[1]) for row in listed]
         return (
             np.array([row[0] for row in listed], np.int64),
-            [row[1] for row in listed],
+            labels,
             np.array([row[2] for row in listed], np.int64),
         )
 
@@ -252,12 +257,18 @@ class Store:
         statement = "SELECT id, label FROM samples WHERE id > ? AND label IS NOT NULL ORDER BY id LIMIT ?"
         while chunk := self.database.rows(statement, (after, _CHUNK)):
             numbers = [row[0] for row in chunk]
-            yield numbers, [row[1] for row in chunk], self.codes(numbers)
+            with self._damage_told():
+                labels = [rows.checked_label(row[1]) for row in chunk]
+            yield numbers, labels, self.codes(numbers)
             after = numbers[-1]
 
     def lab(self) -> dict[str, str | None]:
-        """Give what became of the host's labels: new name, or None for deleted; unchanged ones are left out."""
-        return dict(self.database.rows("SELECT label, name FROM lab"))
+        """Return the present name of each renamed label of the host, None for a deleted one."""
+        with self._damage_told():
+            return {
+                label: None if name is None else rows.checked_label(name)
+                for label, name in self.database.rows("SELECT label, name FROM lab")
+            }
 
     # versions, derived heads, settings
 
@@ -275,7 +286,7 @@ class Store:
     def versions(self) -> list[Version]:
         """List the named positions, oldest first."""
         listed = self.database.rows("SELECT version, seq, time, note, metrics FROM versions ORDER BY version")
-        return [Version(number, seq, at, note, _json(metrics)) for number, seq, at, note, metrics in listed]
+        return [Version(number, seq, at, note, _metrics(text)) for number, seq, at, note, text in listed]
 
     def keep_head(self, name: str, seq: int, digest: str, state: bytes) -> None:
         """Keep a derived head, so that opening need not read every sample again."""
@@ -304,7 +315,8 @@ class Store:
     def setting(self, key: str, default: Any = None) -> Any:
         """Read a setting."""
         text = self.database.value("SELECT value FROM settings WHERE key = ?", (key,))
-        return default if text is None else _json(text)
+        with self._damage_told():
+            return default if text is None else _json(text)
 
     def set_setting(self, key: str, value: Any) -> None:
         """Write a setting, any JSON value."""
@@ -323,22 +335,27 @@ class Store:
         return sum(part.stat().st_size for part in parts if part.exists())
 
     def backup(self, path: str | Path, *, force: bool = False) -> Path:
-        """Copy the state to `path` as one whole file, while it may be in use; checked before it gets its name.
+        """Copy the state to `path` as one whole file, while it may be in use; see `device.store.backup`.
 
         Raises:
+            StateError: The state is damaged.
             StorageError: `path` is there and `force` is not given, or it cannot be written.
         """
-        with atomic_output(path, force=force) as temporary:
-            copy_database(self.database, temporary)
-        return Path(path)
+        from .backup import backup
+
+        return backup(self, path, force=force)
 
     def verify(self) -> int:
-        """Check everything in the file and give the number of samples checked.
+        """Check every page, row, embedding and journal entry, and return the number of samples checked.
 
         Raises:
             StateError: Something is damaged; says what.
         """
         return verify(self.database, self.identity.dimensions)
+
+    def verify_pictures(self) -> Pictures:
+        """Decode every thumbnail, and return which samples have one, none, or one that cannot be read."""
+        return verify_pictures(self.database)
 
     def flush(self) -> None:
         """Fold the log into the file, as far as other readers allow; nothing is less durable without it."""
@@ -367,8 +384,10 @@ class Store:
                 f"a code must be int16 of shape {expected}, got {sample.code.dtype} {sample.code.shape}"
             )
 
-        if not math.isfinite(sample.time):
-            raise StateError(f"a sample's time must be a finite number of seconds, got {sample.time}")
+        if not is_plausible_time(sample.time):
+            raise StateError(
+                f"a sample's time must be seconds since 1970 of a year from 1 to 9999, got {sample.time}"
+            )
 
     def _labels_of(self, numbers: Mapping[int, object] | Sequence[int]) -> dict[int, str]:
         found = rows.labels(self.database, list(numbers))
@@ -391,6 +410,8 @@ class Store:
     def _damage_told(self) -> Iterator[None]:
         try:
             yield
+        except StateBusyError:
+            raise
         except StateError as error:
             raise error if "edgetl recover" in str(error) else damaged(self.database.name, error) from error
 
@@ -405,12 +426,8 @@ def _not_found(numbers: Sequence[int]) -> SampleNotFoundError:
 
 def _settle_identity(database: Database, wanted: ModelIdentity | None) -> ModelIdentity:
     found = _read_identity(database)
-    if found is None and wanted is not None and not database.read_only:
-        with database.transaction() as connection:
-            found = _read_identity(database)
-            if found is None:
-                _put_setting(connection, "model", identity_to_json(wanted))
-                return wanted
+    if found is None and wanted is not None:
+        return wanted if database.read_only and _is_empty(database) else _claimed(database, wanted)
     if found is None:
         raise damaged(database.name, "it does not say which model it belongs to")
     if wanted is not None:
@@ -418,9 +435,32 @@ def _settle_identity(database: Database, wanted: ModelIdentity | None) -> ModelI
     return found
 
 
+def _is_empty(database: Database) -> bool:
+    return not database.value("SELECT count(*) FROM samples") and not database.value(
+        "SELECT count(*) FROM journal"
+    )
+
+
+def _claimed(database: Database, wanted: ModelIdentity) -> ModelIdentity:
+    """Write which model an empty state belongs to, which older versions did after making the file."""
+    if not _is_empty(database):
+        raise damaged(
+            database.name, "it does not say which model its samples belong to; name it with --model MODEL"
+        )
+    with database.transaction() as connection:
+        found = _read_identity(database)  # another process may have been quicker
+        if found is None:
+            _put_identity(wanted, connection)
+    if found is not None:
+        _refuse_other_model(database, found, wanted)
+    return found or wanted
+
+
 def _refuse_other_model(database: Database, found: ModelIdentity, wanted: ModelIdentity) -> None:
     def described(identity: ModelIdentity) -> str:
-        return f"{identity.name or 'a model'} ({identity.backbone or '?'}, sha256 {identity.sha256[:12]})"
+        return printable(
+            f"{identity.name or 'a model'} ({identity.backbone or '?'}, sha256 {identity.sha256[:12]})"
+        )
 
     if found.sha256 != wanted.sha256:
         raise StateError(
@@ -462,13 +502,17 @@ def identity_from_json(text: str) -> ModelIdentity:
             sha256=str(fields["sha256"]), dimensions=int(fields["dimensions"]),
             embedding_map=str(fields["embedding_map"]), backbone=str(fields["backbone"]), name=str(fields["name"]),
         )  # fmt: skip
-    except (TypeError, KeyError, ValueError) as error:
-        raise StateError(f"the entry about its model cannot be read ({error!r})") from error
+    except (TypeError, KeyError, ValueError, OverflowError) as error:
+        raise StateError(f"the entry about its model cannot be read ({str(error)[:100]})") from error
     if fields.get("crc") != checksum(*vars(identity).values()):
         raise StateError("the entry about its model does not match its checksum")
     if not 1 <= identity.dimensions <= MAX_DIMENSIONS:
         raise StateError(f"the entry about its model names {identity.dimensions} dimensions")
     return identity
+
+
+def _put_identity(identity: ModelIdentity, connection: sqlite3.Connection) -> None:
+    _put_setting(connection, "model", identity_to_json(identity))
 
 
 def _put_setting(connection: Any, key: str, value: Any) -> None:
@@ -481,5 +525,14 @@ def _put_setting(connection: Any, key: str, value: Any) -> None:
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
-    except ValueError as error:
-        raise StateError(f"a value in the state file is no JSON: {text[:40]!r}") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise StateError(f"a value in the state file is no JSON: {str(text)[:40]!r}") from error
+
+
+def _metrics(text: str) -> dict[str, Any]:
+    """Return the figures noted with a version; they have no checksum, and nothing depends on them."""
+    try:
+        found = _json(text)
+    except StateError:
+        return {}
+    return found if isinstance(found, dict) else {}

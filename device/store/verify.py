@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
-from ..errors import SampleNotFoundError, StateError
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import PhotoError, SampleNotFoundError, StateError
 from . import journal, rows
-from .database import Database, damaged
+from .database import Database
+from .faults import damaged
+from .records import MAX_PICTURE_BYTES
 
 _CHUNK = 500
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What became of the thumbnails of the taught samples.
+
+    Attributes:
+        intact: Number of samples whose thumbnail can be shown.
+        missing: Number of samples without one, as ``teach --no-thumbnails`` leaves them.
+        broken: Ids of samples whose thumbnail does not match its checksum or is no JPEG.
+    """
+
+    intact: int
+    missing: int
+    broken: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON-serializable values."""
+        return {**vars(self), "broken": list(self.broken)}
 
 
 def verify(database: Database, dimensions: int) -> int:
     """Check pages, every row's checksum, that names are unique, and that the tables are the journal's sum.
 
     Returns:
-        Samples checked, forgotten ones included.
+        Number of samples checked, forgotten ones included.
 
     Raises:
         StateError: Something does not match; says what.
@@ -39,9 +63,11 @@ def _verify_rows(database: Database, dimensions: int) -> int:
             raise StateError(f"sample {number} does not match its checksum")
         if taught.get(number) != label:
             raise StateError(f"the journal calls sample {number} {taught.get(number)!r}, its row {label!r}")
+        if label is not None:
+            rows.checked_label(label)
         names.add(uuid)
     if len(names) != len(listed):
-        raise StateError(f"{len(listed) - len(names)} samples stand twice")
+        raise StateError(f"{len(listed) - len(names)} samples appear twice")
     if lab != dict(database.rows("SELECT label, name FROM lab")):
         raise StateError("the names of the host's labels are not those of the journal")
     _verify_codes(database, [row[0] for row in listed if row[2] is not None], dimensions)
@@ -51,3 +77,36 @@ def _verify_rows(database: Database, dimensions: int) -> int:
 def _verify_codes(database: Database, numbers: list[int], dimensions: int) -> None:
     for start in range(0, len(numbers), _CHUNK):
         rows.codes(database, numbers[start : start + _CHUNK], dimensions)
+
+
+def verify_pictures(database: Database) -> Pictures:
+    """Decode the thumbnail of every taught sample."""
+    with database.reading():
+        ids = [
+            number
+            for (number,) in database.rows("SELECT id FROM samples WHERE label IS NOT NULL ORDER BY id")
+        ]
+        intact, broken = 0, []
+        for number in ids:
+            found = database.rows(
+                f"SELECT CASE WHEN length(jpeg) <= {MAX_PICTURE_BYTES} THEN jpeg END, crc FROM thumbnails"  # noqa: S608
+                " WHERE sample = ?",
+                (number,),
+            )
+            if found and _is_picture(number, *found[0]):
+                intact += 1
+            elif found:
+                broken.append(number)
+    return Pictures(intact, len(ids) - intact - len(broken), tuple(broken))
+
+
+def _is_picture(number: int, jpeg: bytes | None, crc: int) -> bool:
+    from ..images import read_photo
+
+    if jpeg is None or rows.thumbnail_checksum(number, jpeg) != crc:
+        return False
+    try:
+        read_photo(jpeg)
+    except PhotoError:
+        return False
+    return True

@@ -167,17 +167,42 @@ def test_a_row_changed_behind_our_back_is_told(damaged: Path) -> None:
             store.verify()
 
 
-def test_a_deleted_row_or_entry_is_told(damaged: Path, tmp_path: Path) -> None:
-    """Numbers are dense, so a gap cannot hide."""
-    for statement, message in (
-        ("DELETE FROM samples WHERE id = 7", "sample 7 is missing"),
-        ("DELETE FROM journal WHERE seq = 9", "entry 9 of the journal is missing"),
-        ("DELETE FROM codes WHERE sample = 4", "samples 4 are not in"),
-    ):
-        copy = Path(shutil.copy(damaged, tmp_path / "copy.db"))
-        changed = sqlite3.connect(copy)
-        changed.execute(statement)
-        changed.commit()
-        changed.close()
-        with Store.open(copy, IDENTITY) as store, pytest.raises(StateError, match=message):
-            store.verify()
+def without(damaged: Path, statement: str) -> Path:
+    """Run a statement on the file as another program would."""
+    changed = sqlite3.connect(damaged)
+    changed.execute(statement)
+    changed.commit()
+    changed.close()
+    return damaged
+
+
+@pytest.mark.parametrize(
+    ("statement", "message"),
+    [
+        ("DELETE FROM samples WHERE id = 7", "it has 59 rows of samples and should have 60"),
+        ("DELETE FROM samples", "names sample 10, which is missing"),
+        ("DELETE FROM journal WHERE seq = 9", "its journal has 61 entries and should have 62"),
+        (
+            "DELETE FROM journal WHERE seq > 58",
+            "sample was changed by entry 62 of the journal, which is missing",
+        ),
+        ("DELETE FROM journal", "sample was changed by entry 62 of the journal, which is missing"),
+        ("UPDATE samples SET id = -3 WHERE id = 3", "its samples begin with number -3"),
+        ("UPDATE samples SET label = 'x' WHERE id = 60", "sample 60 is not what the last entry"),
+    ],
+)
+@pytest.mark.parametrize("read_only", [True, False])
+def test_a_state_with_rows_deleted_is_refused_when_it_is_opened(
+    damaged: Path, statement: str, message: str, read_only: bool
+) -> None:
+    """Numbers are dense and the last entry must match the samples, so a gap cannot hide."""
+    without(damaged, statement)
+    with pytest.raises(StateError, match=rf"damaged\.db is damaged.*{message}.*edgetl recover"):
+        Store.open(damaged, IDENTITY, read_only=read_only)
+
+
+def test_a_deleted_embedding_is_found_by_verify(damaged: Path) -> None:
+    """Opening does not read the embeddings."""
+    without(damaged, "DELETE FROM codes WHERE sample = 4")
+    with Store.open(damaged, IDENTITY) as store, pytest.raises(StateError, match="samples 4 are not in"):
+        store.verify()

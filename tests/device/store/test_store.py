@@ -19,7 +19,7 @@ from device.store import (
     Sample,
     SampleRun,
     Store,
-    database,
+    faults,
     journal,
     schema,
 )
@@ -235,7 +235,7 @@ def test_threads_share_one_store(path: Path) -> None:
 
 def test_a_file_held_by_another_process_says_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Waiting ends, and the message says what to do."""
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(faults, "BUSY_SECONDS", 0.05)
     with Store.open(path, IDENTITY) as store:
         holder = sqlite3.connect(path, isolation_level=None)
         holder.execute("BEGIN IMMEDIATE")
@@ -320,9 +320,9 @@ def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_becomes_a_state_and_a_crash_while_creating_is_survived(path: Path) -> None:
-    """What a kill between making the file and its tables leaves is taken as new."""
+    """What a kill between making the file and its tables leaves is taken as new, with a remark."""
     path.touch()
-    with Store.open(path, IDENTITY) as store:
+    with pytest.warns(RuntimeWarning, match=r"is empty \(0 bytes\)"), Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
     with Store.open(path, IDENTITY) as store:
         assert store.counts() == {"mug": 1}

@@ -1,0 +1,41 @@
+"""Copying a state while it is in use, and checking the copy before it gets its name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import StateError
+from ..files import atomic_output
+from .database import Database, copy_database
+from .faults import damaged
+from .verify import verify
+
+if TYPE_CHECKING:
+    from .store import Store
+
+
+def backup(store: Store, path: str | Path, *, force: bool = False) -> Path:
+    """Copy `store` to `path` as one whole file, every row and embedding checked.
+
+    Raises:
+        StateError: The state is damaged; then nothing is written.
+        StorageError: `path` is there and `force` is not given, or it cannot be written.
+    """
+    with atomic_output(path, force=force) as temporary:
+        copy_database(store.database, temporary)
+        _check(temporary, store)
+    return Path(path)
+
+
+def _check(copy: Path, store: Store) -> None:
+    try:
+        database = Database.open(copy, read_only=True)
+        try:
+            verify(database, store.identity.dimensions)
+        finally:
+            database.close()
+    except StateError as error:
+        # the copy is only what it was copied from: name that, and the command that helps
+        what = str(error).removeprefix(f"{copy} is damaged: ").partition("; save what is intact")[0]
+        raise damaged(store.database.name, f"{what} (so nothing was copied)") from error

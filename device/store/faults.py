@@ -1,0 +1,78 @@
+"""Turning what SQLite and damaged rows raise into errors that name the file and the next step."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import sqlite3
+from collections.abc import Iterator
+
+from ..errors import DeviceError, StateBusyError, StateError, StorageError
+
+BUSY_SECONDS = 10.0
+
+_STORAGE_STEPS = {
+    sqlite3.SQLITE_FULL: (errno.ENOSPC, "the disk is full: free some space and try again"),
+    sqlite3.SQLITE_READONLY: (errno.EROFS, "it is read-only: remount the file system writable or copy the file"),
+    sqlite3.SQLITE_CANTOPEN: (errno.EACCES, "the file or its folder cannot be opened: check the path and its permissions"),
+    sqlite3.SQLITE_PERM: (errno.EACCES, "no permission: check who owns the file and its folder"),
+    sqlite3.SQLITE_IOERR: (errno.EIO, "the disk reported an error: check free space, quota and the SD card"),
+}  # fmt: skip
+# Values no state file of ours holds: text that is not UTF-8 (SQLite's own error text included), numbers out of
+# range, JSON nested without end. All of them mean that the file was damaged or made by someone else.
+_UNREADABLE = (UnicodeDecodeError, UnicodeEncodeError, OverflowError, RecursionError)
+
+
+def damaged(path: object, what: object) -> StateError:
+    """Return the error for a damaged state file, with the command that saves what is intact."""
+    return StateError(
+        f"{path} is damaged: {printable(what)}; save what is intact with: edgetl recover {path} --out NEW.db"
+    )
+
+
+def printable(text: object, limit: int = 500) -> str:
+    r"""Return `text` with control characters escaped, cut to `limit` characters.
+
+    Example:
+        >>> printable("a\x1b[2J")
+        'a\\x1b[2J'
+    """
+    written = str(text)
+    if len(written) > limit:
+        written = written[:limit] + "..."
+    return "".join(
+        character
+        if character.isprintable()
+        else character.encode("unicode_escape", "backslashreplace").decode()
+        for character in written
+    )
+
+
+def primary_code(error: sqlite3.Error) -> int:
+    """Return SQLite's primary result code, 0 when the error has none."""
+    return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
+
+
+def translated(error: sqlite3.Error, path: object) -> DeviceError:
+    """Turn an SQLite error into one of ours, with the next step."""
+    code = primary_code(error)
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return StateBusyError(
+            f"{path} is being written by another process and stayed so for {BUSY_SECONDS:g} s;"
+            " wait for it to finish or stop it, then try again"
+        )
+    if code in _STORAGE_STEPS:
+        number, step = _STORAGE_STEPS[code]
+        return StorageError(number, f"cannot use the state file {path}: {step} ({error})")
+    return damaged(path, error)
+
+
+@contextlib.contextmanager
+def errors_translated(path: object) -> Iterator[None]:
+    """Let no raw SQLite or decoding error out."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    except _UNREADABLE as error:
+        raise damaged(path, f"a value in it cannot be read ({type(error).__name__})") from error
