@@ -27,6 +27,7 @@ from .triangular import Factor, cholesky, lower_inverse
 Places = NDArray[np.intp]
 GRID = tuple(float(value) for value in 10.0 ** np.arange(-2.5, 2.01, 0.5))
 START = 4  # 0.3 of the mean eigenvalue: the best ridge mostly lies between 0.1 and 1
+START_TUNED = 5  # 1: after fine-tuning it mostly lies between 1 and 10
 _FEW = 64
 DEFAULT_RELATIVE = 1.0  # of the mean eigenvalue, where nothing can be left out
 _TINY = 1e-12  # of what is exactly zero but for rounding
@@ -133,19 +134,9 @@ class Kernel:
 
     def best(self, grid: Sequence[float], copies: NDArray[np.int64]) -> float:
         """Give the ridge of least PRESS: of the whole grid for few samples, else downhill from its middle."""
-        losses: dict[int, float] = {}
-
-        def loss(at: int) -> float:
-            if at not in losses:
-                losses[at] = self.press(grid[at], copies) if 0 <= at < len(grid) else np.inf
-            return losses[at]
-
         if len(self.products) <= _FEW:
-            return grid[min(range(len(grid)), key=loss)]
-        at = START
-        while (step := min((0, -1, 1), key=lambda step: loss(at + step))) != 0:
-            at += step
-        return grid[at]
+            return min(grid, key=lambda lam: self.press(lam, copies))
+        return grid[_downhill(lambda at: self.press(grid[at], copies), START)]
 
     def _root(self, lam: float) -> Floats:
         """Give the inverse of the Cholesky factor of ``K + lam I``."""
@@ -197,7 +188,7 @@ def solve(
         statistics: Of at least one sample.
         panel: Samples that choose the ridge, and whose leverages are wanted.
         ridge: The ridge, absolute; None chooses it by PRESS on the panel.
-        chosen: Where the choice is remembered.
+        chosen: Where the choice is remembered, while no sample tuned the backbone.
     """
     chosen = chosen or Chosen()
     taken = moments(statistics)
@@ -205,13 +196,12 @@ def solve(
         kernel = Kernel(centred_products(statistics.products()), panel.owners)
         lam = (_chosen(panel, kernel) or _fallback(taken)) if ridge is None else ridge
         return _from_weights(statistics, taken, lam, panel, kernel.weights(lam), kernel.hat(lam))
+    if ridge is None and len(statistics.tuned):
+        return _judged(statistics, taken, panel)
     if ridge is None:
         best = chosen.of(panel, lambda: _chosen(panel, _panel_kernel(statistics, panel)))
         ridge = best or _fallback(taken)
-    if panel.places is not None:
-        others = np.setdiff1d(np.arange(statistics.total), panel.places)
-        return _from_kept(statistics, taken, ridge, panel, np.concatenate([others, panel.places]))
-    return _from_sums(statistics, taken, ridge, panel)
+    return _solved(statistics, taken, ridge, panel)
 
 
 def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Floats]:
@@ -225,6 +215,46 @@ def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Fl
     kernel[np.diag_indices_from(kernel)] += lam
     small = np.linalg.inv(kernel)
     return lambda X: (X - ((X @ kept.T) @ small) @ kept) / lam
+
+
+def _judged(statistics: Statistics, taken: Moments, panel: Panel) -> Solution:
+    """Return the solution of least PRESS where samples that tuned the backbone may not judge.
+
+    The panel alone would choose too small a ridge: tuned samples, which the panel lacks, lie closer together
+    than new ones. So each panel sample is left out of the fit to all samples, at the cost of a solve per ridge.
+    """
+    if not len(panel.owners) or taken.eigenvalue <= _TINY:
+        return _solved(statistics, taken, _fallback(taken), panel)
+    solutions: dict[int, Solution] = {}
+
+    def press(at: int) -> float:
+        solution = solutions[at] = _solved(statistics, taken, GRID[at] * taken.eigenvalue, panel)
+        residual = np.eye(len(taken.counts))[panel.owners] - taken.counts / taken.total - solution.U
+        left = np.maximum(1 - np.diagonal(solution.H) - 1 / taken.total, _TINY)
+        return float(panel.copies @ ((residual / left[:, None]) ** 2).sum(axis=1))
+
+    return solutions[_downhill(press, START_TUNED)]
+
+
+def _downhill(loss: Callable[[int], float], at: int) -> int:
+    """Return the place in the grid from which both neighbors lose more, walking downhill from `at`."""
+    losses: dict[int, float] = {}
+
+    def known(at: int) -> float:
+        if at not in losses:
+            losses[at] = loss(at) if 0 <= at < len(GRID) else np.inf
+        return losses[at]
+
+    while (step := min((0, -1, 1), key=lambda step: known(at + step))) != 0:
+        at += step
+    return at
+
+
+def _solved(statistics: Statistics, taken: Moments, lam: float, panel: Panel) -> Solution:
+    if panel.places is None:
+        return _from_sums(statistics, taken, lam, panel)
+    others = np.setdiff1d(np.arange(statistics.total), panel.places)
+    return _from_kept(statistics, taken, lam, panel, np.concatenate([others, panel.places]))
 
 
 def _fallback(taken: Moments) -> float:
