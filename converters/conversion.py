@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from device.files import atomic_output, refuse_existing, require_writable
 from device.images import Image
 from device.learner.growth import capacity_for
-from device.model.codes import Codes, encode
-from device.model.manifest import Manifest
+from device.model.codes import encode
+from device.model.manifest import HeldOut, Manifest
 from device.model.memory import Memory, remember
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.runtime import load_runtime, open_interpreter
@@ -33,7 +33,7 @@ from .flatbuffer import buffer_places, chain, join, keep_apart, parse, serialise
 from .head import HeadWeights, convert_head, initial_weights
 from .infer import add_infer
 from .inspection import sizes
-from .memory import teach_head
+from .memory import judge_held_out, teach_head
 from .parity import compare, converted_embeddings, refuse_loss, source_embeddings
 from .products import Products, products_of
 from .projection import Projection, learn_projection
@@ -135,6 +135,7 @@ def convert(
         versions=_versions(),
         head_weights=places,
         extra={**model.info, "calibration": calibration.source},
+        held_out=taught.held_out if taught else None,
     )
     tell("verifying the file", 0.92)
     with atomic_output(out, force=force) as temporary:
@@ -156,6 +157,7 @@ def convert(
         calibration=calibration.source,
         memory=taught.form if taught else "none",
         memory_samples=len(lesson.labels) if taught and lesson else 0,
+        held_out=taught.held_out if taught else None,
         sizes=sizes(ModelFile.open(out)),
         head=origin,
         runtime=str(load_runtime()),
@@ -183,24 +185,31 @@ class _Features:
 
 @dataclass(frozen=True)
 class _Lesson:
-    """Embeddings of all training photos as the device would have made them: float32 [N, D]."""
+    """Embeddings of all training photos as the device would have made them: float32 [N, D].
+
+    `held_out` and `judges` are bool [N], see `TrainedModel`.
+    """
 
     embeddings: NDArray[np.float32]
     labels: tuple[str, ...]
+    held_out: NDArray[np.bool_]
+    judges: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class _Taught:
-    """The lesson in fixed point, and how the file keeps it."""
+    """The lesson in fixed point, how the file keeps it, and the figure on photos held out."""
 
-    codes: Codes
-    labels: tuple[str, ...]
+    samples: Taught
     memory: Memory
+    held_out: HeldOut | None
 
     @classmethod
     def of(cls, features: _Features, lesson: _Lesson) -> _Taught:
         codes = encode(features.after(lesson.embeddings), features.map_name)
-        return cls(codes, lesson.labels, remember(codes, lesson.labels))
+        judge = None if lesson.judges.all() else lesson.judges
+        samples = Taught(codes, lesson.labels, judge)
+        return cls(samples, remember(codes, lesson.labels, judge), judge_held_out(samples, lesson.held_out))
 
     @property
     def form(self) -> str:
@@ -239,7 +248,8 @@ def _lesson(model: TrainedModel, backbone: bytes, tell: Progress) -> _Lesson | N
             yield photos.prepare(path, model.preprocessing)
 
     embeddings = converted_embeddings(open_interpreter(backbone), images())
-    return _Lesson(embeddings, tuple(label for _, label in model.photos))
+    held_out = np.array(model.held_out or [False] * total, bool)
+    return _Lesson(embeddings, tuple(label for _, label in model.photos), held_out, model.judges)
 
 
 def _features(model: TrainedModel, backbone: bytes, stage: _Stage | None) -> _Features:
@@ -255,7 +265,7 @@ def _weights(
     linear: FloatHead | None = None
     origin = "untaught"
     if taught is not None:
-        linear, origin = teach_head(taught.codes, taught.labels, model.labels), "taught with the memory"
+        linear, origin = teach_head(taught.samples, model.labels), "taught with the memory"
     if linear is None and model.head is not None:
         linear, origin = model.head, "trained by the source model"
         if features.stage:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from device.model.manifest import HeldOut
+
 from .parity import Parity
 
 
@@ -28,6 +30,8 @@ class ConversionReport:
         head: Where the float head's weights came from.
         runtime: That the file was verified in.
         seconds: The conversion took.
+        held_out: The accuracy of the converted file on photos held out from everything, see
+            `converters.memory.judge_held_out`; None without such photos.
         twin: The backbone for the Edge TPU compiler, or None.
     """
 
@@ -45,6 +49,7 @@ class ConversionReport:
     head: str
     runtime: str
     seconds: float
+    held_out: HeldOut | None = None
     twin: Path | None = None
 
     def to_dict(self) -> dict[str, Any]:

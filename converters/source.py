@@ -40,7 +40,9 @@ class TrainedModel:
         labels: Sorted; empty for a generic backbone.
         head: W float32 [D, C] and b float32 [C] on mapped embeddings (`device.model.codes.apply_map`), columns
             in the order of `labels`; or None.
-        photos: Training photos with their labels, for calibration and the memory.
+        photos: Photos with their labels, for calibration and the memory.
+        held_out: For each photo whether training held it out (validation photos); empty when that is unknown.
+        tuned: Whether training changed the backbone's weights. Then only photos held out may judge.
         info: Metrics, seed, epochs, versions: anything that JSON can hold.
     """
 
@@ -50,12 +52,18 @@ class TrainedModel:
     labels: tuple[str, ...] = ()
     head: FloatHead | None = None
     photos: tuple[tuple[Path, str], ...] = ()
+    held_out: tuple[bool, ...] = ()
+    tuned: bool = False
     info: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", check_labels(self.labels))
         if self.head is not None:
             self._check_head(*self.head)
+        if self.held_out and len(self.held_out) != len(self.photos):
+            raise ConversionError(
+                f"held_out must name each of {len(self.photos)} photos, got {len(self.held_out)} entries"
+            )
         strangers = {label for _, label in self.photos} - set(self.labels)
         if self.labels and strangers:
             raise ConversionError(
@@ -66,6 +74,13 @@ class TrainedModel:
     def dimensions(self) -> int:
         """D, the numbers in an embedding."""
         return int(self.backbone.output_shape[-1])
+
+    @property
+    def judges(self) -> NDArray[np.bool_]:
+        """Which photos may judge the model: those that did not tune the backbone, bool [N]."""
+        if not self.tuned:
+            return np.ones(len(self.photos), bool)
+        return np.array(self.held_out, bool) if self.held_out else np.zeros(len(self.photos), bool)
 
     def save(self, folder: str | Path, force: bool = False) -> Path:
         """Write the model into `folder`, which is made when it is missing and may hold other files.
@@ -117,6 +132,8 @@ class TrainedModel:
                 labels=tuple(fields["labels"]),
                 head=_load_head(folder / HEAD_FILE),
                 photos=tuple((root / path, str(label)) for path, label in fields["photos"]),
+                held_out=tuple(bool(one) for one in fields.get("held_out", ())),
+                tuned=bool(fields.get("tuned", _was_tuned(fields["info"]))),
                 info=dict(fields["info"]),
             )
         except (KeyError, TypeError, ValueError, ModelFileError, LabelError) as error:
@@ -148,6 +165,8 @@ class TrainedModel:
                 [str(path.relative_to(root)), label]
                 for path, (_, label) in zip(paths, self.photos, strict=True)
             ],
+            "held_out": [int(one) for one in self.held_out],
+            "tuned": self.tuned,
             "info": dict(self.info),
         }
 
@@ -155,6 +174,12 @@ class TrainedModel:
 def is_trained_model(folder: str | Path) -> bool:
     """Tell whether `folder` holds a finished trained model."""
     return (Path(folder) / TRAINING_FILE).is_file()
+
+
+def _was_tuned(info: Mapping[str, Any]) -> bool:
+    """Return whether training changed the backbone, for older folders, which do not record it."""
+    epochs = info.get("epochs")
+    return isinstance(epochs, dict) and bool(epochs.get("blocks_kept"))
 
 
 @contextlib.contextmanager

@@ -129,6 +129,8 @@ def learn_memory(head: Head, memory: Memory, lab: Mapping[str, str | None]) -> N
     """
     if isinstance(memory, Taught):
         names = [lab.get(label, label) for label in memory.labels]
+        if memory.judge is not None:
+            head.exclude(memory.codes[~memory.judge])  # before learning, for any order to give the same head
         kept = [place for place, name in enumerate(names) if name is not None]
         head.learn_many(memory.codes[kept], [name for name in names if name is not None])
     elif memory is not None:
@@ -180,5 +182,6 @@ def _memory_bytes(memory: Memory) -> bytes:
     if memory is None:
         return b""
     if isinstance(memory, Taught):
-        return np.ascontiguousarray(memory.codes).tobytes() + "\n".join(memory.labels).encode()
+        judge = b"" if memory.judge is None else memory.judge.tobytes()
+        return np.ascontiguousarray(memory.codes).tobytes() + "\n".join(memory.labels).encode() + judge
     return pack_taught(memory)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..errors import DeviceError
 from ..files import may_write
 from ..heads.drift import DriftState
-from ..heads.report import Report, self_report
+from ..heads.report import Report, self_report, wilson
+from ..model.manifest import Manifest
 from ..model.taught import Taught
 from ..store import Store
 
@@ -36,6 +37,8 @@ class Status:
         runtime: Name, version, threads and delegate.
         drift: What the last watching said of the world, see `device.heads.drift`, with ``when`` and the journal's
             ``position`` then; None when there was none.
+        held_out: The figure made at conversion, on photos that neither tuned the backbone nor taught the head, before
+            anything was taught here; None when the model file has none.
     """
 
     samples: dict[str, int]
@@ -46,10 +49,11 @@ class Status:
     head: dict[str, Any] = field(default_factory=dict)
     runtime: dict[str, Any] = field(default_factory=dict)
     drift: dict[str, Any] | None = None
+    held_out: dict[str, Any] | None = None
 
     @property
     def accuracy(self) -> float | None:
-        """Leave-one-out accuracy, or None when there is too little to tell."""
+        """Leave-one-out accuracy, or None when too few samples may be judged."""
         return self.report.accuracy if self.report else None
 
     @property
@@ -96,7 +100,15 @@ def status_of(learner: Learner) -> Status:
             "delegate": learner.embedder.delegate or "cpu",
         },
         drift=store.setting(DRIFT),
+        held_out=_held_out(model.manifest),
     )
+
+
+def _held_out(manifest: Manifest) -> dict[str, Any] | None:
+    figure = manifest.held_out
+    if figure is None:
+        return None
+    return {**figure, "interval": wilson(figure["correct"], figure["photos"])}
 
 
 def keep_drift(learner: Learner, drift: DriftState) -> bool:

@@ -187,6 +187,7 @@ def _rows(report: ConversionReport, compiled: Path | None) -> Iterator[tuple[str
     if parity.accuracy_float is not None and parity.accuracy_converted is not None:
         figures = f"{parity.accuracy_float:.3f} before, {parity.accuracy_converted:.3f} converted"
         yield "Accuracy", f"{figures} ({parity.classifier})"
+    yield "Held out", _held_out(report)
     yield "Verified in", f"{report.runtime}, {report.seconds:.0f} s in all"
     if report.twin:
         yield "Edge TPU", str(compiled or f"{report.twin}, not compiled yet")
@@ -197,6 +198,20 @@ def _memory(report: ConversionReport) -> str:
     if report.memory == "none":
         return "none"
     return f"{report.memory_samples} training photos as {report.memory}, {_megabytes(report.sizes['memory'])}"
+
+
+def _held_out(report: ConversionReport) -> str:
+    from device.heads.report import wilson
+
+    figure = report.held_out
+    if figure is None:
+        return "no figure: no photo was held out from training" if report.labels else "nothing taught yet"
+    low, high = wilson(figure["correct"], figure["photos"])
+    unjudged = [label for label in report.labels if label not in figure["labels"]]
+    missing = f"; not judged: {', '.join(unjudged)}" if unjudged else ""
+    return (
+        f"accuracy {figure['accuracy']:.3f} (95 % interval {low:.2f} to {high:.2f}) {figure['how']}{missing}"
+    )
 
 
 def _megabytes(size: int) -> str:

@@ -31,8 +31,8 @@ MATRIX_UP_TO = 12  # labels; a wider confusion matrix fits no terminal, the conf
 def command(listed: int | None, label: str | None, verify: bool, as_json: bool, **options: Any) -> None:
     """Say what MODEL was taught, and how well it tells the labels apart.
 
-    The accuracy is honest: each sample is judged by a head that never saw it, nor its near-duplicates of the same
-    burst.
+    Each sample is judged by a head that never saw it, nor its near-duplicates of the same burst. Photos that tuned the
+    backbone judge nothing.
 
     \b
     Examples:
@@ -104,6 +104,8 @@ def _findings(status: Status) -> list[RenderableType]:
     if report is None:
         return [Text("\nNothing is taught yet. Begin with: edgetl teach MODEL LABEL")]
     parts: list[RenderableType] = [Text(f"\n{_accuracy(report)}", style="bold")]
+    if status.held_out and (report.accuracy is None or report.sampled):  # else the same photos judge twice
+        parts.append(Text(held_out_text(status.held_out)))
     if len(report.labels) <= MATRIX_UP_TO and report.accuracy is not None and report.accuracy < 1:
         parts += [Text("\nTaught (rows) against seen as (columns):"), _matrix(report)]
     for taught, seen, count in report.confused:
@@ -119,13 +121,20 @@ def _findings(status: Status) -> list[RenderableType]:
 
 def _accuracy(report: Report) -> str:
     if report.accuracy is None:
-        return "Accuracy: too little was taught to tell"
+        return "Accuracy: no figure yet, too few samples may be judged"
     low, high = report.interval
-    part = ", estimated from a part of them" if report.sampled else ""
+    judges = plural(report.samples, "sample") + (" that did not tune the backbone" if report.tuned else "")
+    part = ", a part of what was taught" if report.sampled else ""
     return (
-        f"Accuracy {report.accuracy:.1%} (95 % interval {low:.0%} to {high:.0%}), each of"
-        f" {plural(report.samples, 'sample')} judged without itself and its burst{part}"
+        f"Accuracy {report.accuracy:.1%} (95 % interval {low:.0%} to {high:.0%}), judged on {judges}{part}, "
+        "each left out together with its burst"
     )
+
+
+def held_out_text(figure: dict[str, Any]) -> str:
+    """Return the figure made at conversion as a sentence; `figure` is ``Status.held_out``."""
+    low, high = figure["interval"]
+    return f"At conversion {figure['accuracy']:.1%} (95 % interval {low:.0%} to {high:.0%}), {figure['how']}"
 
 
 def _matrix(report: Report) -> RenderableType:

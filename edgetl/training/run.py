@@ -244,7 +244,7 @@ class _Run:
         self, backbone: Any, preprocessing: Preprocessing, head: FloatHead, features: Features
     ) -> TrainedModel:
         readable = [
-            (photo.path, photo.label)
+            photo
             for photo, rows in zip(self.photo_set.photos, features.rows, strict=True)
             if rows and photo.part != TEST
         ]
@@ -254,7 +254,9 @@ class _Run:
             preprocessing=preprocessing,
             labels=self.photo_set.labels,
             head=head,
-            photos=tuple(readable),
+            photos=tuple((photo.path, photo.label) for photo in readable),
+            held_out=tuple(photo.part == VALIDATION for photo in readable),
+            tuned=self.kept > 0,
             info={"settings": self.settings.to_dict(), "versions": _versions()},
         )
 
