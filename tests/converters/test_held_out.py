@@ -1,0 +1,143 @@
+"""From training to the device: which photos may judge, and the figure on photos held out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from converters import ConversionError, TrainedModel, convert
+from converters.memory import judge_held_out
+from device.learner import Learner
+from device.model.codes import encode
+from device.model.modelfile import ModelFile
+from device.model.taught import Taught
+from edgetl.cli import main
+from tests import tiny
+
+HELD_OUT = tuple(number % 4 == 0 for number in range(36))  # 3 of the 12 photos of each label
+
+
+@pytest.fixture(scope="module")
+def tuned(source: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model file of a backbone that was tuned on 27 of its 36 photos."""
+    path = tmp_path_factory.mktemp("tuned") / "tuned.tflite"
+    convert(replace(source, held_out=HELD_OUT, tuned=True), path, capacity=tiny.CAPACITY)
+    return path
+
+
+def test_the_memory_says_which_photos_tuned_the_backbone(tuned: Path) -> None:
+    """Those held out may judge, and no other."""
+    taught = ModelFile.open(tuned).taught
+    assert isinstance(taught, Taught)
+    assert taught.judge is not None
+    assert tuple(taught.judge.tolist()) == HELD_OUT
+
+
+def test_the_manifest_has_the_figure_on_photos_held_out(tuned: Path) -> None:
+    """Of a head taught without them, with the number of photos, in all and per label."""
+    figure = ModelFile.open(tuned).manifest.held_out
+    assert figure is not None
+    assert figure["photos"] == 9
+    assert sum(correct for correct, _ in figure["labels"].values()) == figure["correct"]
+    assert {label: count for label, (_, count) in figure["labels"].items()} == dict.fromkeys(tiny.COLOURS, 3)
+
+
+def test_the_device_judges_by_photos_held_out_and_by_its_own(tuned: Path, tmp_path: Path) -> None:
+    """Nine of the host's photos, and each photo taught on the device; an export keeps that."""
+    with Learner.open(tuned, tmp_path / "s.db") as learner:
+        before = learner.status().report
+        learner.learn_many([tiny.photo("red", seed) for seed in (50, 51)], ["red", "red"])
+        after = learner.status().report
+        exported = learner.export(tmp_path / "personal.tflite")
+    assert before is not None
+    assert after is not None
+    assert (before.samples, before.tuned) == (9, 27)
+    assert (after.samples, after.tuned) == (11, 27)
+    assert isinstance(exported.taught, Taught)
+    assert exported.taught.judge is not None
+    assert exported.taught.judge.tolist() == [*HELD_OUT, True, True]
+
+
+def test_a_frozen_backbone_is_judged_by_all_photos(source: TrainedModel, tmp_path: Path) -> None:
+    """Leave-one-out is fair then; the held-out figure is there as well."""
+    report = convert(replace(source, held_out=HELD_OUT), tmp_path / "m.tflite")
+    taught = ModelFile.open(report.path).taught
+    assert isinstance(taught, Taught)
+    assert taught.judge is None
+    assert report.held_out is not None
+    assert report.held_out["photos"] == 9
+
+
+def test_without_photos_held_out_no_photo_may_judge(source: TrainedModel, tmp_path: Path) -> None:
+    """`convert` says that there is no figure, and `status` says why."""
+    source.save(tmp_path / "model")
+    training = json.loads((tmp_path / "model" / "training.json").read_text())
+    (tmp_path / "model" / "training.json").write_text(json.dumps(training | {"tuned": True}))
+    done = CliRunner().invoke(
+        main,
+        ["convert", str(tmp_path / "model"), "--out", str(tmp_path / "m.tflite")],
+        catch_exceptions=False,
+    )
+    assert "no figure: no photo was held out from training" in done.stdout
+    status = CliRunner().invoke(main, ["status", str(tmp_path / "m.tflite")], catch_exceptions=False)
+    assert "Accuracy: no figure yet" in status.stdout
+    assert "all of them tuned the backbone" in " ".join(status.stdout.split())
+
+
+def test_status_says_which_photos_judged(tuned: Path) -> None:
+    """The number of photos, an interval, and that they did not tune the backbone."""
+    done = CliRunner().invoke(main, ["status", str(tuned)], catch_exceptions=False)
+    text = " ".join(done.stdout.split())
+    assert "95 % interval" in text
+    assert "judged on 9 samples that did not tune the backbone" in text
+
+
+def test_a_trained_model_keeps_which_photos_were_held_out(source: TrainedModel, tmp_path: Path) -> None:
+    """In its folder; a wrong number of entries is refused."""
+    loaded = TrainedModel.load(replace(source, held_out=HELD_OUT, tuned=True).save(tmp_path / "model"))
+    assert (loaded.held_out, loaded.tuned) == (HELD_OUT, True)
+    assert loaded.judges.tolist() == list(HELD_OUT)
+    with pytest.raises(ConversionError, match="each of 36 photos, got 1"):
+        replace(source, held_out=(True,))
+
+
+@pytest.mark.parametrize(("kept", "tuned"), [(0, False), (5, True)])
+def test_an_older_folder_says_by_its_epochs_whether_the_backbone_was_tuned(
+    source: TrainedModel, tmp_path: Path, kept: int, tuned: bool
+) -> None:
+    """Its split is unknown, so that after fine-tuning no photo may judge."""
+    folder = replace(source, info={"epochs": {"head": 40, "blocks": 8, "blocks_kept": kept}}).save(
+        tmp_path / "m"
+    )
+    fields = json.loads((folder / "training.json").read_text())
+    older = {name: value for name, value in fields.items() if name not in ("held_out", "tuned")}
+    (folder / "training.json").write_text(json.dumps(older))
+    loaded = TrainedModel.load(folder)
+    assert loaded.tuned is tuned
+    assert loaded.judges.all() != tuned
+
+
+def test_photos_held_out_do_not_teach_the_head_that_they_judge() -> None:
+    """Random labels on random codes: a head that had seen them would know them all."""
+    random = np.random.default_rng(0)
+    codes, held_out = encode(random.normal(size=(300, 64))), np.arange(300) >= 150
+    samples = Taught(codes, tuple(f"label {owner}" for owner in random.integers(0, 2, 300)))
+    figure = judge_held_out(samples, held_out)
+    assert figure is not None
+    assert figure["photos"] == 150
+    assert 0.35 < figure["accuracy"] < 0.65
+    assert judge_held_out(samples, np.zeros(300, bool)) is None
+
+
+def test_a_label_held_out_whole_counts_as_wrong() -> None:
+    """The head cannot know it."""
+    codes = encode(np.eye(3).repeat(4, axis=0) + 0.01)
+    samples = Taught(codes, tuple("aaaabbbbcccc"))
+    figure: Any = judge_held_out(samples, np.arange(12) >= 7)
+    assert figure["labels"] == {"b": (1, 1), "c": (0, 4)}
