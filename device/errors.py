@@ -21,6 +21,7 @@ All of them can be imported from `edgetl`; those of the host side are defined in
     ├── PhotoError (ValueError)
     │   └── PhotoFolderError            host
     ├── CameraError (OSError)
+    ├── AddressError (ValueError)
     ├── PeripheralError (OSError)
     ├── ServiceError (RuntimeError)
     ├── DelegateError (OSError)

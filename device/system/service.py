@@ -8,11 +8,12 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import ServiceError, StorageError
 from ..files import atomic_output, refuse_existing, storage_error
+from .secrets import environment_path, environment_text, remove_environment, write_environment
 
 SYSTEM_FOLDER = Path("/etc/systemd/system")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
@@ -30,7 +31,7 @@ Type=exec
 ExecStart={command}
 WorkingDirectory={folder}
 {user}Environment=PYTHONUNBUFFERED=1
-Restart=always
+{secrets}Restart=always
 RestartSec=5
 # ends as Ctrl-C does, so that the camera is let go; what was taught is on the disk at any moment
 KillSignal=SIGINT
@@ -62,11 +63,12 @@ class Service:
     """A service: one command, its folder and its user.
 
     Attributes:
-        name: Of the unit, without ``.service``.
-        command: The program's absolute path, then its arguments.
-        folder: Where it runs, so that relative paths mean what they mean now.
-        user: Whom it runs as. None: a unit of the calling user's own manager, which needs no root.
-        title: What systemctl shows of it; by default the command.
+        name: Name of the unit, without ``.service``.
+        command: The program's absolute path, then its arguments. Everybody on the machine can read them.
+        folder: Working directory, so that relative paths keep their meaning.
+        user: User that the command runs as. None: a unit of the calling user's own manager, which needs no root.
+        title: Description that systemctl shows; by default the command.
+        secrets: Environment variables and their values, kept in a file that only its owner can read.
 
     Example:
         >>> unit = Service("door", ("/usr/bin/edgetl", "run", "door.tflite"), Path("/home/pi"), "pi")
@@ -81,26 +83,37 @@ class Service:
     folder: Path
     user: str | None = None
     title: str = ""
+    secrets: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
         check_name(self.name)
         if not self.command or not Path(self.command[0]).is_absolute():
             raise ServiceError(f"a service needs a program with its absolute path, got {self.command!r}")
+        environment_text(dict(self.secrets))
 
     @property
     def path(self) -> Path:
         """The unit file."""
         return unit_path(self.name, of_user=self.user is None)
 
+    @property
+    def environment_path(self) -> Path:
+        """The environment file, which is there only if the service has secrets."""
+        return environment_path(self.name, of_user=self.user is None)
+
     def text(self) -> str:
-        """Write the unit."""
+        """Return the text of the unit; no secret stands in it."""
         of_user = self.user is None
+        secrets = (
+            f"EnvironmentFile={_specifiers(_one_line(str(self.environment_path)))}\n" if self.secrets else ""
+        )
         return _UNIT.format(
             description=_specifiers(_one_line(self.title or " ".join(self.command))),
             after="basic.target" if of_user else "network.target time-set.target",
             command=" ".join(quote(word) for word in self.command),
             folder=_specifiers(_one_line(str(self.folder))),
             user="" if of_user else f"User={self.user}\n",
+            secrets=secrets,
             protection="" if of_user else _SYSTEM_PROTECTION,
             target="default.target" if of_user else "multi-user.target",
         )
@@ -139,7 +152,9 @@ def unit_path(name: str, *, of_user: bool) -> Path:
 
 
 def install(service: Service, *, force: bool = False, start: bool = True) -> Path:
-    """Write the unit, have systemd check it, and start it now and at every boot.
+    """Write the unit and its environment file, and start the service now and at every boot.
+
+    systemd checks the unit first.
 
     Args:
         service: What to run.
@@ -168,7 +183,7 @@ def install(service: Service, *, force: bool = False, start: bool = True) -> Pat
 
 
 def uninstall(name: str, *, of_user: bool = False) -> Path:
-    """Stop a service and remove its unit.
+    """Stop a service and remove its unit and its environment file.
 
     Raises:
         ServiceError: There is none of that name, or it was not written by edgetl.
@@ -184,6 +199,7 @@ def uninstall(name: str, *, of_user: bool = False) -> Path:
         path.unlink()
     except OSError as error:
         raise storage_error(error, path) from error
+    remove_environment(environment_path(name, of_user=of_user))
     if running:
         _systemctl(of_user, "daemon-reload")
     return path
@@ -227,10 +243,15 @@ def systemd_runs() -> bool:
 
 def _write(service: Service, force: bool) -> None:
     try:
-        service.path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic_output(service.path, force=force) as temporary:
-            temporary.write_text(service.text(), encoding="utf-8")
-            temporary.chmod(0o644)  # systemd complains of units that others can write
+        write_environment(service.environment_path, dict(service.secrets))
+        try:
+            service.path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_output(service.path, force=force) as temporary:
+                temporary.write_text(service.text(), encoding="utf-8")
+                temporary.chmod(0o644)  # systemd complains of units that others can write
+        finally:
+            if not service.path.exists():  # secrets without a service are left nowhere
+                remove_environment(service.environment_path)
     except StorageError as error:
         if service.user is not None and os.geteuid() != 0:
             raise StorageError(

@@ -11,7 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from device.addresses import redact
+
 from .options import emit, force_option, json_option
+from .secrets import split_secrets
+from .session import say
 
 if TYPE_CHECKING:
     from device.system.service import Service
@@ -36,13 +40,15 @@ def _naming(function: Decorated) -> Decorated:
     function = click.option(
         "--user", "of_user", is_flag=True, help="A service of your own: no root, starts when you log in."
     )(function)
-    return click.option("--name", default="edgetl", show_default=True, help="Of the service.")(function)
+    return click.option("--name", default="edgetl", show_default=True, help="Name of the systemd unit.")(
+        function
+    )
 
 
 def _running(required: bool) -> Callable[[Decorated], Decorated]:
     def add(function: Decorated) -> Decorated:
         function = click.option(
-            "--run-as", metavar="USER", help="Whom it runs as.  [default: you, also behind sudo]"
+            "--run-as", metavar="USER", help="User that COMMAND runs as.  [default: you, also behind sudo]"
         )(function)
         return click.argument(
             "words", nargs=-1, required=required, type=click.UNPROCESSED, metavar="-- COMMAND ..."
@@ -54,7 +60,7 @@ def _running(required: bool) -> Callable[[Decorated], Decorated]:
 @command.command()
 @_running(required=True)
 @_naming
-@click.option("--no-start", is_flag=True, help="Write the unit only.")
+@click.option("--no-start", is_flag=True, help="Write the files only.")
 @force_option
 @json_option
 def install(
@@ -68,7 +74,11 @@ def install(
 ) -> None:
     """Write a unit for COMMAND, start it, and start it again at every boot.
 
-    It runs in the present folder, so paths mean what they mean now. Its output: journalctl -u NAME -f.
+    It runs in the present folder, so relative paths keep their meaning. Its output: journalctl -u NAME -f.
+
+    Addresses and headers (--webhook, --webhook-header, --mqtt, and --camera where it is an address), which may hold
+    passwords, go into an environment file of mode 600 and not into the unit, which everybody can read. So do the
+    variables EDGETL_CAMERA, EDGETL_WEBHOOK..., EDGETL_MQTT... that are set when this is called.
 
     \b
     Examples:
@@ -79,7 +89,14 @@ def install(
 
     unit = _service(words, run_as, name, of_user)
     path = service.install(unit, force=force, start=not no_start)
-    result = {"unit": str(path), "command": list(unit.command), "user": unit.user, "started": not no_start}
+    result = {
+        "unit": str(path),
+        "command": list(unit.command),
+        "user": unit.user,
+        "started": not no_start,
+        "environment_file": str(unit.environment_path) if unit.secrets else None,
+        "environment": [name for name, _ in unit.secrets],
+    }
     emit(result, as_json, lambda: _installed(unit, no_start))
 
 
@@ -87,7 +104,7 @@ def install(
 @_naming
 @json_option
 def uninstall(name: str, of_user: bool, as_json: bool) -> None:
-    """Stop the service and remove its unit; what was taught stays.
+    """Stop the service and remove its unit and its environment file; what was taught stays.
 
     \b
     Example:
@@ -116,8 +133,15 @@ def show(words: tuple[str, ...], run_as: str | None, name: str, of_user: bool, a
     if words:
         unit = _service(words, run_as, name, of_user)
         path, text = unit.path, unit.text()
+        if unit.secrets:
+            say(f"{unit.environment_path}, mode 600, would hold: {_names(unit)}")
     else:
-        path, text = service.unit_path(name, of_user=of_user), service.read(name, of_user=of_user)
+        path, written = service.unit_path(name, of_user=of_user), service.read(name, of_user=of_user)
+        text = redact(written)
+        if text != written:
+            say(
+                "A password stands in this unit, where everybody can read it: install the service again with --force."
+            )
     emit({"unit": str(path), "text": text, "installed": not words}, as_json, text.rstrip("\n"))
 
 
@@ -126,29 +150,37 @@ def _service(words: tuple[str, ...], run_as: str | None, name: str, of_user: boo
 
     if run_as and of_user:
         raise click.UsageError("--run-as and --user exclude each other: a unit of your own runs as you")
-    _check_command(words)
+    found = _checked_command(words)
+    split = split_secrets(found, words[1:])
+    shown = (words[0], *split.words)
     user = None if of_user else run_as or os.environ.get("SUDO_USER") or getpass.getuser()
-    title = " ".join(("edgetl", *words))
-    return Service(name, (sys.executable, "-m", "edgetl", *words), Path.cwd(), user, title)
+    title = " ".join(("edgetl", *shown))
+    program = (sys.executable, "-m", "edgetl", *shown)
+    return Service(name, program, Path.cwd(), user, title, tuple(split.variables.items()))
 
 
-def _check_command(words: tuple[str, ...]) -> None:
-    # a mistake is told now, not in the journal after the next boot
-    if words[0] not in LASTING:
-        raise click.UsageError(f"a service runs one of {', '.join(LASTING)}, got {words[0]!r}")
+def _checked_command(words: tuple[str, ...]) -> click.Command:
+    # a mistake is reported now, not in the journal after the next boot
     from edgetl.cli import main
 
-    found = main.get_command(click.get_current_context(), words[0])
+    found = main.get_command(click.get_current_context(), words[0]) if words[0] in LASTING else None
     if found is None:
-        return
+        raise click.UsageError(f"a service runs one of {', '.join(LASTING)}, got {words[0]!r}")
     model = found.make_context(f"edgetl {words[0]}", list(words[1:])).params.get("model")
     if isinstance(model, Path) and not model.exists():
         raise click.UsageError(f"{model} is not in {Path.cwd()}; go to its folder or give its whole path")
+    return found
+
+
+def _names(unit: Service) -> str:
+    return ", ".join(name for name, _ in unit.secrets)
 
 
 def _installed(unit: Service, no_start: bool) -> str:
     manager = " --user" if unit.user is None else ""
     lines = [f"Wrote {unit.path}."]
+    if unit.secrets:
+        lines.append(f"Wrote {unit.environment_path}, which only its owner can read: {_names(unit)}.")
     if no_start:
         lines.append(f"Start it with: systemctl{manager} enable --now {unit.name}")
     else:

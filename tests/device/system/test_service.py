@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.errors import ServiceError, StorageError
-from device.system import service
+from device.system import secrets, service
 from device.system.service import Service, quote
 
 
@@ -20,6 +20,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of its own, without a running systemd."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr(service, "SYSTEM_FOLDER", tmp_path / "system")
+    monkeypatch.setattr(secrets, "SYSTEM_FOLDER", tmp_path / "secrets")
     monkeypatch.setattr(service, "systemd_runs", lambda: False)
     return tmp_path
 
