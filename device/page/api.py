@@ -15,7 +15,7 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import Receive, Scope, Send
 
@@ -27,7 +27,7 @@ from ..errors import (
     StateBusyError,
     StorageError,
 )
-from .guard import FAILURE, Refusal, refused
+from .guard import FAILURE, Refusal, VisibleJSON, refused
 from .page import Page
 from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
@@ -165,7 +165,7 @@ class _Api:
     async def enter(self, request: Request) -> Response:
         key = (await _fields(request, key=str))["key"]
         if self._sessions is None:
-            return JSONResponse({})
+            return VisibleJSON({})
         visitor = request.client.host if request.client else ""
         if not self._guesses.allowed(visitor):
             raise Refusal(
@@ -176,7 +176,7 @@ class _Api:
             self._guesses.count(visitor)
             raise Refusal(403, "this link was used already or is old; the terminal shows the one that works")
         self._signed_in()
-        response = JSONResponse({})
+        response = VisibleJSON({})
         response.set_cookie(
             self._sessions.cookie,
             token,
@@ -229,7 +229,7 @@ class _Api:
 
 
 async def _answer(work: Callable[..., dict[str, Any] | None], *values: Any) -> Response:
-    return JSONResponse(await run_in_threadpool(work, *values) or {})
+    return VisibleJSON(await run_in_threadpool(work, *values) or {})
 
 
 async def _fields(request: Request, **wanted: type) -> dict[str, Any]:
@@ -302,7 +302,7 @@ async def _device_error(request: Request, error: Exception) -> Response:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
     # the text of an OSError starts with "[Errno 28]": our message is its second argument
     text = error.args[1] if isinstance(error, OSError) and len(error.args) > 1 else error
-    return JSONResponse({"error": str(text)}, status)
+    return VisibleJSON({"error": str(text)}, status)
 
 
 async def _refusal(request: Request, error: Exception) -> Response:
@@ -320,4 +320,4 @@ async def _http_error(request: Request, error: Exception) -> Response:
         404: "there is no such page",
         405: "this is asked in another way: see the page's own requests",
     }
-    return JSONResponse({"error": messages.get(status, "this cannot be answered")}, status)
+    return VisibleJSON({"error": messages.get(status, "this cannot be answered")}, status)

@@ -7,15 +7,38 @@ server's places, for ever where its own system keeps the connection alive.
 from __future__ import annotations
 
 import asyncio
+from functools import partial
+from typing import Any
 
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .places import Places
+
+RECOGNIZED = "edgetl.recognized"
+"""Key of the scope: a function to call when the guard has let a request in."""
 
 _ASK = 10.0  # seconds to send the head of a request
 _READ = 30.0  # seconds without reading what waits; the slowest useful viewer takes a picture in less
 
 
 class Connection(H11Protocol):
-    """One viewer's connection, with patience that ends."""
+    """One viewer's connection, with patience that ends.
+
+    Args:
+        arguments: For uvicorn's own class.
+        places: The places of the server.
+        named: For uvicorn's own class.
+
+    Attributes:
+        address: Address of the viewer.
+    """
+
+    def __init__(self, *arguments: Any, places: Places, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.address = ""
+        self._places = places
+        self.app = _introduced(self.app, partial(places.recognize, self))
 
     _asking: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
@@ -24,6 +47,9 @@ class Connection(H11Protocol):
         """Begin to wait for a request."""
         super().connection_made(transport)
         self._wait_for_request()
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if peer else ""
+        self._places.enter(self)
 
     def data_received(self, data: bytes) -> None:
         """Take bytes; part of a request's head does not prolong the wait for the rest."""
@@ -31,7 +57,7 @@ class Connection(H11Protocol):
         super().data_received(data)
         if self.cycle is not before:
             self._stop_waiting()
-        elif self._is_idle() and self._asking is None:
+        elif self.is_idle() and self._asking is None:
             self._wait_for_request()
 
     def pause_writing(self) -> None:
@@ -47,8 +73,17 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
+        self._places.leave(self)
         self._stop_waiting()
         super().connection_lost(exc)  # calls resume_writing
+
+    def give_way(self) -> None:
+        """Close the connection at once, for another one."""
+        self.transport.abort()
+
+    def is_idle(self) -> bool:
+        """Return whether no request is being answered."""
+        return self.cycle is None or self.cycle.response_complete
 
     def _wait_for_request(self) -> None:
         self._asking = self.loop.call_later(_ASK, self._give_up)
@@ -60,8 +95,13 @@ class Connection(H11Protocol):
 
     def _give_up(self) -> None:
         self._asking = None
-        if self._is_idle():
+        if self.is_idle():
             self.transport.abort()
 
-    def _is_idle(self) -> bool:
-        return self.cycle is None or self.cycle.response_complete
+
+def _introduced(app: ASGIApp, recognize: Any) -> ASGIApp:
+    async def call(scope: Scope, receive: Receive, send: Send) -> None:
+        scope[RECOGNIZED] = recognize
+        await app(scope, receive, send)
+
+    return call

@@ -12,16 +12,20 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import json
 import logging
+import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from urllib.parse import urlsplit
+from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..printable import printable
+from .connections import RECOGNIZED
 from .sessions import Sessions
 
 MAX_BODY = 16 * 1024
@@ -51,6 +55,8 @@ _HEADERS = {
 }
 # Names whose pages browsers trust without HTTPS; on others they ignore the header below, with an error each time.
 _TRUSTWORTHY = ("localhost", "127.0.0.1", "::1")
+# RFC 9110, 7.2, without what RFC 3986 allows in a host and DNS does not: user names, escapes, sub-delimiters
+_HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
 _SHOWN = 200  # characters of what somebody sent that are repeated
 _log = logging.getLogger("edgetl.page")
 
@@ -118,6 +124,8 @@ class Guard:
         private = scope["path"].startswith(API) and scope["path"] != ENTRANCE
         if private and not self._knows(headers):
             raise Refusal(401, "sign in with the link that `edgetl serve` printed in its terminal")
+        if private and RECOGNIZED in scope:
+            scope[RECOGNIZED]()
 
     def _knows(self, headers: Headers) -> bool:
         sessions = self._sessions
@@ -139,11 +147,9 @@ def own_names() -> set[str]:
 
 
 def _name_of(host: str) -> str:
-    """Give the name in ``NAME``, ``NAME:PORT`` or ``[ADDRESS]:PORT``, in lower case; "" where there is none."""
-    try:
-        return (urlsplit(f"//{host}").hostname or "").rstrip(".")
-    except ValueError:
-        return ""
+    """Return the name in ``NAME``, ``NAME:PORT`` or ``[ADDRESS]:PORT``, in lower case; "" for anything else."""
+    match = _HOST.fullmatch(host)
+    return "" if match is None else (match["v6"] or match["name"]).rstrip(".").lower()
 
 
 def _is_address(name: str) -> bool:
@@ -213,9 +219,17 @@ def _protect(message: Message, scope: Scope) -> None:
     headers.setdefault("cache-control", "no-store")
 
 
+class VisibleJSON(JSONResponse):
+    """JSON in which control and bidirectional characters are escaped, for whoever reads it on a terminal."""
+
+    def render(self, content: Any) -> bytes:
+        """Return the bytes; the escapes are those of JSON, so programs read the text as it was."""
+        return printable(json.dumps(content, ensure_ascii=False, allow_nan=False)).encode()
+
+
 def refused(refusal: Refusal) -> JSONResponse:
     """Say why a request is not let in."""
-    response = JSONResponse({"error": str(refusal)}, refusal.status)
+    response = VisibleJSON({"error": str(refusal)}, refusal.status)
     if refusal.status in (408, 413):
         response.headers["connection"] = "close"  # what is left of the body is not read
     return response

@@ -10,6 +10,7 @@ from typing import Any
 from ..cameras import Camera
 from ..errors import DeviceError, SampleNotFoundError
 from ..learner.learner import Learner
+from ..printable import printable
 from .doubts import Doubts
 from .latest import Latest
 from .lessons import Lessons
@@ -84,7 +85,8 @@ class Page:
         return {"doubts": [{"id": doubt.id, **doubt.verdict.to_dict()} for doubt in self.doubts.items()]}
 
     def _tell(self) -> None:
-        self.events.publish(json.dumps(self._situation(), separators=(",", ":")).encode())
+        message = json.dumps(self._situation(), separators=(",", ":"), ensure_ascii=False)
+        self.events.publish(printable(message).encode())
 
     def _situation(self) -> dict[str, Any]:
         moment = self.loop.moment

@@ -10,6 +10,7 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,12 +24,12 @@ from .api import build
 from .connections import Connection
 from .guard import Guard
 from .page import Page
+from .places import TOTAL, Places
 from .sessions import Sessions
 
 _SEND_BUFFER = 96 * 1024
 """Bytes the kernel holds for a viewer: a few pictures, so that a slow connection lags by a moment only."""
 
-_CONNECTIONS = 64
 _GRACE = 3  # seconds for streams to end when the server stops
 
 
@@ -91,7 +92,7 @@ class PageServer:
 
     def listen(self) -> None:
         """Let connections come; they wait until `run` or `start` answers them."""
-        self._socket.listen(_CONNECTIONS)
+        self._socket.listen(TOTAL)
 
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
@@ -173,11 +174,11 @@ def _config(app: Guard) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         ws="none",
-        http=Connection,
+        http=partial(Connection, places=Places()),  # type: ignore[arg-type]  # called as the class is
         loop="asyncio",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=_CONNECTIONS,
+        limit_concurrency=None,  # `Places` limits connections, and keeps some for those who are signed in
         h11_max_incomplete_event_size=16 * 1024,
         timeout_graceful_shutdown=_GRACE,
     )

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..addresses import redact
 from ..errors import StateError
 
 CODE_TYPE = np.dtype("<i2")  # int16 codes of device/model/codes.py, little-endian on every board
@@ -52,7 +53,7 @@ class NewSample:
         label: Checked label.
         code: int16 [D].
         time: Seconds since the epoch by the wall clock; may jump, so nothing relies on its order.
-        source: Where the image came from.
+        source: Where the image came from; the secrets of an address are replaced by ``***``.
         burst: Near-duplicates taken in one go share a number (`new_burst`).
         thumbnail: JPEG bytes.
         uuid: 16 bytes naming the sample on every device it gets merged into.
@@ -65,6 +66,10 @@ class NewSample:
     burst: int = 0
     thumbnail: bytes | None = None
     uuid: bytes = field(default_factory=lambda: os.urandom(16))
+
+    def __post_init__(self) -> None:
+        if "://" in self.source:  # not in a photo's path, by which a photo taught before is found again
+            object.__setattr__(self, "source", redact(self.source))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device.printable import printable
+
 from .options import camera_options, json_option
 from .session import calm_blas, learner_options, open_learner, open_source, plural, say
 
@@ -232,7 +234,7 @@ class Display:
     def show(self, sighting: Sighting) -> None:
         """Show what is seen in a frame."""
         if self._as_json:
-            click.echo(json.dumps(sighting.to_dict(), ensure_ascii=False))
+            click.echo(printable(json.dumps(sighting.to_dict(), ensure_ascii=False)))
         elif not self._table:
             click.echo(_line(sighting))
         else:
@@ -263,7 +265,9 @@ class Display:
 
 def _line(sighting: Sighting) -> str:
     doubt = "" if sighting.known else f" (nearest: {sighting.best})"
-    return f"{sighting.source}  {sighting.index}  {sighting.label}{doubt}  {sighting.probability:.0%}"
+    return printable(
+        f"{sighting.source}  {sighting.index}  {sighting.label}{doubt}  {sighting.probability:.0%}"
+    )
 
 
 def _table(sighting: Sighting) -> Any:

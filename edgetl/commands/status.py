@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device.addresses import redact
+
 from .options import emit, json_option
 from .session import ids_text, learner_options, open_learner, plural
 
@@ -52,17 +54,19 @@ def command(listed: int | None, label: str | None, verify: bool, as_json: bool, 
 
 def _sample(sample: Sample) -> dict[str, Any]:
     fields = {name: getattr(sample, name) for name in ("id", "label", "time", "source", "burst")}
+    fields["source"] = redact(sample.source)  # of a state file written by another program
     return fields | {"thumbnail_bytes": len(sample.thumbnail or b"")}
 
 
 def _sample_lines(samples: list[Sample]) -> str:
     if not samples:
         return "No samples."
-    lines = [
-        f"{sample.id:6}  {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(sample.time))}  {sample.label}  {sample.source}"
-        for sample in samples
-    ]
-    return "\n".join(lines)
+    return "\n".join(_sample_line(sample) for sample in samples)
+
+
+def _sample_line(sample: Sample) -> str:
+    taken = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(sample.time))
+    return f"{sample.id:6}  {taken}  {sample.label}  {redact(sample.source)}"
 
 
 def _drawn(status: Status, checked: int | None) -> str:

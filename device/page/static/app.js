@@ -1,6 +1,6 @@
 // Starts the page: signs in, opens the two streams, and keeps what is shown up to date.
 
-import { $, attempt, get, getBlob, make, percent, post } from "./dom.js";
+import { $, attempt, get, getBlob, make, percent, post, say } from "./dom.js";
 import * as gallery from "./gallery.js";
 import { showReport } from "./report.js";
 import * as teach from "./teach.js";
@@ -28,7 +28,7 @@ async function signIn() {
   try {
     await post("/api/enter", { key });
   } catch (error) {
-    $("gate-text").textContent = error.message;
+    say($("gate-text"), error.message);
   }
 }
 
@@ -44,8 +44,8 @@ async function load() {
     $("gate").hidden = true;
     version = state.version;
     taught = state.labels.some((item) => item.samples > 0);
-    $("model").textContent = state.model;
-    $("facts").textContent = `${state.backbone} · ${state.runtime}`;
+    say($("model"), state.model);
+    say($("facts"), `${state.backbone} · ${state.runtime}`);
     $("export").hidden = !taught;
     teach.showLabels(state.labels);
     gallery.showFilter(state.labels);
@@ -135,16 +135,16 @@ function showVerdict(prediction, condition, seeing) {
   if (!prediction) {
     const first = seeing && !taught && condition !== "lost";
     box.dataset.state = "empty";
-    $("verdict-label").textContent = condition === "lost" ? "No picture" : first ? "Nothing taught yet" : "…";
-    $("verdict-note").textContent = first ? "Add a label and hold its button while the camera sees the thing." : "";
+    say($("verdict-label"), condition === "lost" ? "No picture" : first ? "Nothing taught yet" : "…");
+    say($("verdict-note"), first ? "Add a label and hold its button while the camera sees the thing." : "");
   } else if (prediction.known) {
     box.dataset.state = "known";
-    $("verdict-label").textContent = prediction.label;
-    $("verdict-note").textContent = percent(prediction.probability);
+    say($("verdict-label"), prediction.label);
+    say($("verdict-note"), percent(prediction.probability));
   } else {
     box.dataset.state = "unknown";
-    $("verdict-label").textContent = "Unknown";
-    $("verdict-note").textContent = `Nearest is “${prediction.label}”.`;
+    say($("verdict-label"), "Unknown");
+    say($("verdict-note"), `Nearest is “${prediction.label}”.`);
   }
   speak(prediction ? (prediction.known ? `It sees ${prediction.label}.` : "It sees nothing it was taught.") : "");
 }
@@ -156,16 +156,16 @@ function speak(text) {
   if (text === settled) return;
   settled = text;
   clearTimeout(speaking);
-  speaking = setTimeout(() => { $("spoken").textContent = text; }, SETTLE);
+  speaking = setTimeout(() => { say($("spoken"), text); }, SETTLE);
 }
 
 function setCamera(condition, text) {
   $("camera").dataset.condition = condition;
-  $("camera-text").textContent = text;
+  say($("camera-text"), text);
 }
 
 function banner(text) {
-  $("banner").textContent = text;
+  say($("banner"), text);
   $("banner").hidden = !text;
 }
 

@@ -2,15 +2,28 @@
 
 export const $ = (id) => document.getElementById(id);
 
+// Controls and invisible characters, as device/printable.py has them: a label could reorder what stands around it.
+const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]/gu;
+export const visible = (text) =>
+  String(text).replace(HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
+
+// The one way to write text into the page; children of `make` take it too.
+export function say(element, text) {
+  element.textContent = visible(text);
+}
+
+const READ_ALOUD = ["title", "alt", "aria-label"]; // attributes that are shown or spoken
+
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (name === "class") element.className = value;
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (READ_ALOUD.includes(name)) element.setAttribute(name, visible(value));
     else if (name in element && name !== "role") element[name] = value;
     else element.setAttribute(name, value);
   }
-  element.append(...children);
+  element.append(...children.map((child) => (child instanceof Node ? child : visible(child))));
   return element;
 }
 
@@ -75,8 +88,8 @@ export async function attempt(work) {
 // Opens the dialog and resolves to {choice, text}, or null when it was left.
 export function choose({ title, text = "", image = "", choices = [], input = null, ok = "", second = "", danger = false }) {
   const dialog = $("dialog");
-  $("dialog-title").textContent = title;
-  $("dialog-text").textContent = text;
+  say($("dialog-title"), title);
+  say($("dialog-text"), text);
   $("dialog-text").hidden = !text;
   $("dialog-image").hidden = !image;
   if (image) $("dialog-image").src = image;
@@ -84,10 +97,10 @@ export function choose({ title, text = "", image = "", choices = [], input = nul
   $("dialog-input").hidden = input === null;
   $("dialog-input").value = input ?? "";
   $("dialog-ok").hidden = !ok;
-  $("dialog-ok").textContent = ok;
+  say($("dialog-ok"), ok);
   $("dialog-ok").classList.toggle("danger", danger);
   $("dialog-second").hidden = !second;
-  $("dialog-second").textContent = second;
+  say($("dialog-second"), second);
   $("dialog-choices").replaceChildren(
     ...choices.map((label) => make("button", { type: "button", class: "chip", onclick: () => dialog.close(`pick:${label}`) }, label)),
   );

@@ -1,6 +1,6 @@
 // How good it is, told honestly: each sample judged by all the others.
 
-import { $, make, percent, plural, sentence } from "./dom.js";
+import { $, make, percent, plural, say, sentence } from "./dom.js";
 
 const FEW = 6; // labels whose table is read at a glance
 const WORST = 8; // confusions listed where there are more labels
@@ -10,15 +10,15 @@ export function showReport(status) {
   $("report").hidden = !report;
   if (!report) return;
   const tellable = report.accuracy !== null && report.labels.length > 1;
-  $("accuracy").textContent = tellable ? percent(report.accuracy) : "–";
-  $("accuracy-note").textContent = tellable
+  say($("accuracy"), tellable ? percent(report.accuracy) : "–");
+  say($("accuracy-note"), tellable
     ? `right when each of ${plural(report.samples, "sample")} is judged by the others; likely between ${Math.round(100 * report.interval[0])} and ${percent(report.interval[1])}.`
-    : "Teach a second label, and this tells how well the two are told apart.";
+    : "Teach a second label, and this tells how well the two are told apart.");
   $("warnings").hidden = !tellable;
   $("warnings").replaceChildren(...report.warnings.map((text) => make("li", {}, `${sentence(text)}.`)));
   const suspects = report.suspects.length;
   $("suspects").hidden = !suspects;
-  $("suspects").textContent = suspects ? `${plural(suspects, "sample looks", "samples look")} mislabelled and ${suspects === 1 ? "is" : "are"} marked below.` : "";
+  say($("suspects"), suspects ? `${plural(suspects, "sample looks", "samples look")} mislabelled and ${suspects === 1 ? "is" : "are"} marked below.` : "");
   showConfusion(report, tellable);
 }
 
@@ -30,7 +30,7 @@ function showConfusion({ labels, confusion, confused }, tellable) {
   if (!tellable) return;
   if (!many) $("confusions").open = true; // its summary is not shown, so it cannot be closed
   $("confusions").classList.toggle("few", !many);
-  $("confusions-title").textContent = `All ${labels.length} labels against each other`;
+  say($("confusions-title"), `All ${labels.length} labels against each other`);
   const totals = new Map(labels.map((label, taught) => [label, confusion[taught].reduce((sum, value) => sum + value, 0)]));
   $("confused").replaceChildren(...confused.slice(0, WORST).map(([taught, said, count]) => make("li", {},
     make("span", {}, make("b", {}, taught), " taken for ", make("b", {}, said)),

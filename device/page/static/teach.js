@@ -1,6 +1,6 @@
 // Labels: a row each, with its live bar and the button that teaches while it is held.
 
-import { $, attempt, choose, hush, make, percent, plural, post, toast } from "./dom.js";
+import { $, attempt, choose, hush, make, percent, plural, post, say, toast } from "./dom.js";
 
 const EVERY = 200; // milliseconds between the samples of a held button
 const HOLD = "Hold to teach";
@@ -35,7 +35,7 @@ export function showLabels(list) {
     const row = rows.get(item.label) ?? newRow(item.label);
     if (!row.element.isConnected) $("rows").append(row.element);
     showCount(row, item.samples);
-    row.key.textContent = place < 9 ? place + 1 : "";
+    say(row.key, place < 9 ? place + 1 : "");
     if (!held && $("rows").children[place] !== row.element) $("rows").insertBefore(row.element, $("rows").children[place] ?? null);
   });
   // keep the order of the map that of the page: digit keys count on it
@@ -50,7 +50,7 @@ export function showScores(prediction) {
     // a label may be called "constructor": only what the device sent counts
     const share = prediction && Object.hasOwn(prediction.scores, label) ? prediction.scores[label] : 0;
     row.fill.style.transform = `scaleX(${share})`;
-    row.share.textContent = prediction && row.samples ? percent(share) : "";
+    say(row.share, prediction && row.samples ? percent(share) : "");
     row.element.classList.toggle("best", Boolean(prediction?.known) && prediction.label === label);
   }
   unknown.classList.toggle("lit", Boolean(prediction) && !prediction.known);
@@ -85,7 +85,7 @@ function newRow(label) {
 
 function showCount(row, samples) {
   row.samples = samples;
-  row.count.textContent = samples ? plural(samples, "sample") : "not taught yet";
+  say(row.count, samples ? plural(samples, "sample") : "not taught yet");
 }
 
 function listen({ label, button }) {
@@ -143,7 +143,7 @@ async function press(label, key = "") {
 function showHeld(label, down) {
   const row = rows.get(label);
   row?.element.classList.toggle("held", down);
-  if (row) row.hold.textContent = down ? "Teaching…" : HOLD;
+  if (row) say(row.hold, down ? "Teaching…" : HOLD);
 }
 
 async function teachOne(hold) {
@@ -164,7 +164,7 @@ function release() {
 
 function showRecording(hold) {
   $("recording").hidden = false;
-  $("recording-text").textContent = `Teaching ${hold.label} · ${hold.taught}`;
+  say($("recording-text"), `Teaching ${hold.label} · ${hold.taught}`);
 }
 
 async function add(event) {

