@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 from . import tiny
-from .type_block import extras
+from .run_block import extras
 
 for module in ("tensorflow", "starlette", "uvicorn"):
     pytest.importorskip(module, reason=f"no {module}: pip install 'edgetl[host,serve]'")
@@ -111,7 +111,7 @@ def run_block(block: CommandBlock, folder: Path) -> str:
     }
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.type_block"], cwd=folder, env=environment, text=True,
+        [sys.executable, "-m", "tests.run_block"], cwd=folder, env=environment, text=True,
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
     ) as process:  # fmt: skip
         assert process.stdin

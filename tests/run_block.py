@@ -1,4 +1,4 @@
-"""Runs the edgetl commands of one command block in one process: ``python -m tests.type_block < BLOCK.json``.
+"""Runs the edgetl commands of one command block in one process: ``python -m tests.run_block < BLOCK.json``.
 
 Of what is installed, only the packages that the block's extras bring can be imported, so a block that forgets an extra
 fails here as it would on a fresh machine. Backbones are tiny.
@@ -18,7 +18,7 @@ from typing import Any
 PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
-class Block(MetaPathFinder):
+class BlockedPackages(MetaPathFinder):
     """Makes packages look as if they were not installed."""
 
     def __init__(self, modules: set[str]) -> None:
@@ -89,7 +89,7 @@ def main() -> None:
     """Run the block; end with the exit code of the first command that fails."""
     block = json.load(sys.stdin)
     if block["extras"] is not None:
-        sys.meta_path.insert(0, Block(missing_modules(set(block["extras"]))))
+        sys.meta_path.insert(0, BlockedPackages(missing_modules(set(block["extras"]))))
     if block["host"]:
         use_tiny_backbones()
     from edgetl.cli import main as edgetl
