@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from device.errors import DelegateError, DeviceError, ModelFileError
-from device.model.container import MANIFEST, read_tflite
+from device.model.container import MANIFEST, named, read_tflite
+from device.model.contract import SIGNATURES
+from device.model.graph import read_graphs
 from device.model.modelfile import ModelFile
 from device.model.runtime import Runtime, load_runtime, open_interpreter
 from device.model.taught import Taught
 
 from .errors import ConversionError
-
-SIGNATURES = ("features", "classify", "train", "get_weights", "set_weights")
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,8 @@ def inspect(path: str | Path) -> Inspection:
     except ModelFileError as error:
         return _foreign(path, runtime, error)
     signatures = _signatures(_interpreter(model.model_part(), path, runtime))
-    missing = [name for name in SIGNATURES if name not in signatures]
-    reason = f"the signatures {', '.join(missing)} are missing; convert the model again" if missing else ""
+    missing = ", ".join(model.missing)
+    reason = f"the signatures {missing} are missing; convert the model again" if missing else ""
     return Inspection(
         path=path,
         teachable=not missing,
@@ -114,6 +114,8 @@ def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
         raise error from None  # missing, or something else
     if MANIFEST.encode() in data:
         raise error  # a model file of ours that was damaged
+    with named(path):
+        read_graphs(data)
     total = {"total": len(data)}
     try:
         interpreter = _interpreter(data, path, runtime)

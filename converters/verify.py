@@ -13,13 +13,13 @@ from device.errors import DeviceError
 from device.heads.trainer import CLOSED, MOMENTUM
 from device.images import Image
 from device.model.codes import apply_map
+from device.model.contract import SIGNATURES
 from device.model.modelfile import ModelFile
 from device.model.runtime import open_interpreter, quiet_stderr
 
 from .errors import ConversionError
 from .head import HeadWeights
 from .infer import NAME as INFER
-from .inspection import SIGNATURES
 
 _RATE = 0.1
 _TOLERANCE = 1e-4

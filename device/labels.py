@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable
 
 from .errors import LabelError
 
 MAX_LENGTH = 100
+# marks, embeddings, overrides and isolates: they change the order in which the text around them is shown; letters of
+# right-to-left scripts need none of them
+DIRECTION_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
+_DIRECTION = re.compile(f"[{DIRECTION_CONTROLS}]")
 
 
 def check_label(label: str) -> str:
-    """Give `label` in its canonical form (NFC, trimmed).
+    """Return `label` in its canonical form (NFC, trimmed).
 
     Raises:
-        LabelError: It is empty, too long, or holds control characters or line breaks.
+        LabelError: It is empty, too long, or holds line breaks, control characters, or characters that change the
+            direction of text.
 
     Example:
         >>> check_label(" rosa  canina ")
@@ -31,6 +37,10 @@ def check_label(label: str) -> str:
         )
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in canonical):
         raise LabelError(f"a label must not hold line breaks or control characters, got {canonical!r}")
+    if _DIRECTION.search(canonical):
+        raise LabelError(
+            f"a label must not hold characters that change the direction of text, got {canonical!a}"
+        )
     return canonical
 
 

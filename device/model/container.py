@@ -59,6 +59,15 @@ def open_plain(path: Path) -> Iterator[BinaryIO]:
         ) from error
 
 
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put the file's path before what is wrong with it."""
+    try:
+        yield
+    except ModelFileError as error:
+        raise ModelFileError(f"{path}: {error}") from error
+
+
 def read_tflite(path: Path) -> bytes:
     """Read a whole .tflite that need not be a model file of edgetl.
 

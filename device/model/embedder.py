@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from ..errors import DelegateError, EmbeddingError, ModelFileError
 from ..images import Image
-from .container import read_tflite
+from .container import named, read_tflite
+from .graph import read_graphs
 from .modelfile import ModelFile
 from .runtime import (
     Runtime,
@@ -35,7 +36,7 @@ class Embedder:
             takes over. None stays on the CPU.
 
     Raises:
-        ModelFileError: The runtime cannot run the file or it has no ``features`` signature.
+        ModelFileError: The runtime cannot run the file or it lacks a signature.
     """
 
     _interpreter: Any
@@ -49,6 +50,10 @@ class Embedder:
         self.delegate: str | None = None
         self._prepare = model.manifest.preprocessing.prepare
         self._interpreter = self._signatures = self._features = None
+        if model.missing:
+            raise ModelFileError(
+                f"{model.path} lacks the signatures {', '.join(model.missing)}; convert the model again"
+            )
         if delegate is not None:
             self._open_edgetpu(delegate)
         if self._interpreter is None:
@@ -100,12 +105,6 @@ class Embedder:
     def _open_cpu(self) -> None:
         self._interpreter = self._open_checked()
         self._signatures = self._interpreter
-        names = self._interpreter.get_signature_list()
-        if "features" not in names:
-            raise ModelFileError(
-                f"{self.model.path} has the signatures {', '.join(names) or 'none'}, 'features' is missing; "
-                "convert the model again"
-            )
         self._features = self._interpreter.get_signature_runner("features")
 
     def _cpu_interpreter(self) -> Any:
@@ -129,6 +128,8 @@ class Embedder:
                     f"{twin.name} is not beside {self.model.path.name}; make it with 'edgetl convert --edgetpu'"
                 )
             content = read_tflite(twin)
+            with named(twin):
+                read_graphs(content)
             interpreter = open_interpreter(
                 content, delegate=load_edgetpu(self.runtime), runtime=self.runtime, name=str(twin)
             )

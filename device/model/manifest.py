@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from ..errors import ModelFileError
+from ..labels import DIRECTION_CONTROLS
 from .codes import MAPS
 from .preprocess import Preprocessing
 
@@ -27,6 +28,8 @@ _SINCE_2 = frozenset({"members"})
 
 Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
 Size = Annotated[int, Meta(ge=0, le=2**40)]  # bytes
+# shown to people: no control character may reach their terminal
+Line = Annotated[str, Meta(max_length=200, pattern=f"^[^\\x00-\\x1f\\x7f-\\x9f{DIRECTION_CONTROLS}]*$")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
@@ -44,8 +47,8 @@ class HeldOut(TypedDict):
     accuracy: Share
     correct: Size
     photos: Size
-    how: str
-    labels: dict[str, tuple[Size, Size]]
+    how: Line
+    labels: dict[Line, tuple[Size, Size]]
 
 
 @dataclass(frozen=True)
@@ -87,22 +90,22 @@ class Manifest:
         held_out: Accuracy on photos held out from everything, or None.
     """
 
-    backbone: str
+    backbone: Line
     preprocessing: Preprocessing
     dimensions: Annotated[int, Meta(ge=1, le=65536)]
     capacity: Annotated[int, Meta(ge=1, le=4096)]
     embedding_map: str = "signed_sqrt_l2"
-    quantization: str = "none"
+    quantization: Line = "none"
     parity: dict[str, Any] = field(default_factory=dict)
     model_sha256: str = ""
     model_bytes: Size = 0
-    members: dict[str, Part] = field(default_factory=dict)
-    versions: dict[str, str] = field(default_factory=dict)
-    head_weights: dict[str, tuple[Size, Size]] = field(default_factory=dict)
+    members: dict[Line, Part] = field(default_factory=dict)
+    versions: dict[Line, Line] = field(default_factory=dict)
+    head_weights: dict[Line, tuple[Size, Size]] = field(default_factory=dict)
     extra: dict[str, Any] = field(default_factory=dict)
     format_version: int = FORMAT_VERSION
-    family: str = ""
-    origin: str = ""
+    family: Line = ""
+    origin: Line = ""
     held_out: HeldOut | None = None
 
     def __post_init__(self) -> None:

@@ -7,8 +7,6 @@ flatbuffer, the labels and the memory.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from .container import (
     MANIFEST,
     MEMORY,
     SEAL,
+    named,
     open_plain,
     read_members,
     read_part,
@@ -27,6 +26,8 @@ from .container import (
     sha256,
     write_container,
 )
+from .contract import check_contract, missing_signatures
+from .graph import read_graphs
 from .manifest import Manifest, Part
 from .taught import Taught, TaughtStatistics, pack_taught, unpack_taught
 
@@ -46,6 +47,7 @@ class ModelFile:
         part: The flatbuffer as it was checked; interpreters run these bytes, whatever happens to the file.
         digest: Of everything that decides an answer, sha256 in hexadecimal; empty for version 1.
         unchecked: What no checksum covers: nothing, except in files of version 1.
+        missing: Signatures that a model file should have and this one lacks.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class ModelFile:
     part: bytes = field(default=b"", repr=False)
     digest: str = ""
     unchecked: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
     def sha256(self) -> str:
@@ -64,7 +67,9 @@ class ModelFile:
 
     @classmethod
     def open(cls, path: str | Path) -> ModelFile:
-        """Read and check a model file; it is read once.
+        """Read and check a model file: its checksums, its structure and what its parts say of each other.
+
+        It is read once, and no interpreter is needed.
 
         Raises:
             ModelFileError: It is missing, truncated, foreign, altered, or of an unknown version.
@@ -72,7 +77,7 @@ class ModelFile:
         path = Path(path)
         with open_plain(path) as stream:
             members = read_members(path, stream)
-            with _named(path):
+            with named(path):
                 _check_seal(members)
                 manifest = Manifest.from_json(members[MANIFEST])
                 _check_members(manifest, members)
@@ -82,7 +87,9 @@ class ModelFile:
                 f"{path} was altered or damaged: its model part does not match the checksum in its manifest; "
                 "copy or convert it again"
             )
-        with _named(path):
+        with named(path):
+            graphs = read_graphs(part)
+            check_contract(graphs, manifest)
             labels = _labels(members[LABELS], manifest)
             packed = members.get(MEMORY)
             taught = None if packed is None else unpack_taught(packed, manifest.dimensions)
@@ -97,6 +104,7 @@ class ModelFile:
             part,
             members[SEAL].decode() if sealed else "",
             () if sealed else UNCHECKED_BY_VERSION_1,
+            missing_signatures(graphs),
         )
 
     def model_part(self) -> bytes:
@@ -134,21 +142,12 @@ def write_model_file(
     promised = {name: Part(sha256(content), len(content)) for name, content in members.items()}
     sealed = manifest.sealed(sha256(model), len(model), promised).to_json().encode()
     members |= {MANIFEST: sealed, SEAL: sha256(sealed).encode()}
-    with _named(Path(path)):
+    with named(Path(path)):
         _labels(members[LABELS], manifest)
         _check_labels_of(taught, labels, manifest)
     with atomic_output(path, force=force) as temporary, temporary.open("wb") as stream:
         write_container(stream, model, members)
     return ModelFile.open(path)
-
-
-@contextlib.contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Put the file's path before what is wrong with it."""
-    try:
-        yield
-    except ModelFileError as error:
-        raise ModelFileError(f"{path}: {error}") from error
 
 
 def _check_seal(members: dict[str, bytes]) -> None:

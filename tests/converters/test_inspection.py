@@ -10,8 +10,10 @@ import pytest
 from converters.errors import ConversionError
 from converters.inspection import inspect
 from device.errors import ModelFileError
+from device.model.flatbuffer import root
 from device.model.modelfile import ModelFile
-from tests.tiny import TINY, TINY_TAUGHT
+from tests.hostile import TakenApart
+from tests.tiny import TINY, TINY_TAUGHT, TINY_VERSION_1
 
 
 def test_a_model_file_is_described_in_full() -> None:
@@ -79,6 +81,48 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         inspect(tmp_path / "text.tflite")
     with pytest.raises(ModelFileError, match="there is no model file"):
         inspect(tmp_path / "nowhere.tflite")
+
+
+def changed(folder: Path, old: bytes, new: bytes) -> Path:
+    """Write a model file with other bytes in its flatbuffer and checksums that match."""
+    good = TakenApart.read(TINY_TAUGHT)
+    path = folder / "changed.tflite"
+    path.write_bytes(TakenApart(good.part.replace(old, new), good.members).mended().packed())
+    return path
+
+
+def test_a_model_file_that_lacks_a_signature_is_described(tmp_path: Path) -> None:
+    """With what is missing; one whose signature has another output is refused."""
+    found = inspect(changed(tmp_path, b"features\0", b"featureS\0"))
+    assert not found.teachable
+    assert "features" in found.reason
+    with pytest.raises(ModelFileError, match="embeddinG"):
+        inspect(changed(tmp_path, b"embedding\0", b"embeddinG\0"))
+
+
+def test_a_padded_model_file_is_not_taken_for_a_foreign_one(tmp_path: Path) -> None:
+    """The manifest is in it, but too far from its end to be found."""
+    (tmp_path / "padded.tflite").write_bytes(TINY_TAUGHT.read_bytes() + bytes(80_000))
+    with pytest.raises(ModelFileError, match="no readable edgetl manifest"):
+        inspect(tmp_path / "padded.tflite")
+
+
+def test_a_foreign_file_is_checked_before_it_is_run(tmp_path: Path) -> None:
+    """An op whose kind is not there, in a .tflite without a manifest."""
+    part = ModelFile.open(TINY).model_part()
+    operator = root(part).tables(2)[0].tables(3)[-1]
+    place = operator.field(0)
+    assert place is not None
+    (tmp_path / "foreign.tflite").write_bytes(part[:place] + bytes([77]) + part[place + 1 :])
+    with pytest.raises(ModelFileError, match="kind 77"):
+        inspect(tmp_path / "foreign.tflite")
+
+
+def test_version_1_and_2_say_what_is_checked() -> None:
+    """A digest of the whole file, or what no checksum covers."""
+    assert inspect(TINY_TAUGHT).digest == ModelFile.open(TINY_TAUGHT).digest
+    assert inspect(TINY_TAUGHT).unchecked == ()
+    assert inspect(TINY_VERSION_1).to_dict()["unchecked"] == ["labels", "manifest", "memory"]
 
 
 @pytest.mark.parametrize(

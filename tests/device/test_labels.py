@@ -20,6 +20,19 @@ def test_two_spellings_of_one_text_are_one_label() -> None:
         check_labels(["Lo\u0308we", "Löwe"])
 
 
+def test_letters_of_right_to_left_scripts_are_welcome() -> None:
+    """And the joiners that Persian and emoji need; only marks that reorder the text around them are refused."""
+    assert check_labels(["כוס", "فنجان", "می\u200cخواهم"]) == ("כוס", "فنجان", "می\u200cخواهم")
+
+
+@pytest.mark.parametrize("mark", ["\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069"])
+def test_characters_that_change_the_direction_of_text_are_refused(mark: str) -> None:
+    """A label with one could be shown as something else; the message shows it escaped."""
+    with pytest.raises(LabelError, match="direction") as caught:
+        check_label(f"{mark}gnp.exe")
+    assert mark not in str(caught.value)
+
+
 @pytest.mark.parametrize("bad", ["", "  ", "two\nlines", "bell\a", "x" * 101, "\ud800", 7])
 def test_what_no_person_would_write_is_refused(bad: object) -> None:
     """Empty, too long, control characters, line breaks, and what is no text."""

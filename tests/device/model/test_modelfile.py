@@ -14,17 +14,17 @@ import pytest
 from device.errors import ModelFileError, StorageError
 from device.model.manifest import Manifest
 from device.model.modelfile import ModelFile, write_model_file
-from device.model.preprocess import Preprocessing
 from device.model.taught import Taught, TaughtStatistics
+from tests.tiny import DIMENSIONS, TINY
 
-MODEL = b"\x1c\0\0\0TFL3" + bytes(1000)
-MANIFEST = Manifest("tiny", Preprocessing(8, 8), dimensions=10, capacity=4, head_weights={"W": (20, 160)})
-TAUGHT = Taught(np.arange(60, dtype=np.int16).reshape(6, 10), ("a", "b", "a", "ü c", "a", "b"))
+MODEL = ModelFile.open(TINY).model_part()
+MANIFEST = ModelFile.open(TINY).manifest
+TAUGHT = Taught(np.arange(6 * DIMENSIONS, dtype=np.int16).reshape(6, -1), ("a", "b", "a", "ü c", "a", "b"))
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """A model file whose flatbuffer is a header and nothing else."""
+    """A model file with three labels and a memory of six samples."""
     return write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b", "ü c"), TAUGHT).path
 
 
@@ -44,7 +44,7 @@ def test_what_was_written_is_read_again(path: Path) -> None:
 
 def test_statistics_as_memory_make_the_round_trip(tmp_path: Path) -> None:
     """The other form of memory, exact in integers."""
-    codes = np.random.default_rng(0).integers(-4096, 4097, (50, 10)).astype(np.float64)
+    codes = np.random.default_rng(0).integers(-4096, 4097, (50, DIMENSIONS)).astype(np.float64)
     sums = np.stack([codes[:20].sum(0), codes[20:].sum(0)]).astype(np.int64)
     taught = TaughtStatistics(("a", "b"), np.array([20, 30]), sums, codes.T @ codes)
     read = write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b"), taught).taught
@@ -65,7 +65,7 @@ def test_equal_content_gives_equal_files(tmp_path: Path) -> None:
 def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
     """At every length there is a clear error, never a wrong model."""
     data = path.read_bytes()
-    for length in [*range(0, len(data), 97), len(data) - 1]:
+    for length in [*range(0, len(data), 397), len(data) - 1]:
         path.write_bytes(data[:length])
         with pytest.raises(ModelFileError, match=r"m\.tflite"):
             ModelFile.open(path)
@@ -136,11 +136,10 @@ def test_unknown_fields_are_left_out() -> None:
 
 
 def test_memory_of_another_size_is_refused(tmp_path: Path) -> None:
-    """Embeddings of ten numbers do not fit a model of twelve."""
-    with pytest.raises(ModelFileError, match=r"codes must be int16 \[12, any\]"):
-        write_model_file(
-            tmp_path / "m.tflite", MODEL, replace(MANIFEST, dimensions=12), ("a", "b", "ü c"), TAUGHT
-        )
+    """Embeddings of ten numbers do not fit a model of 32."""
+    narrow = Taught(np.zeros((6, 10), np.int16), TAUGHT.labels)
+    with pytest.raises(ModelFileError, match=r"codes must be int16 \[32, any\]"):
+        write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b", "ü c"), narrow)
 
 
 def test_nothing_is_overwritten_without_force_and_no_half_is_left(path: Path) -> None:
@@ -155,4 +154,4 @@ def test_nothing_is_overwritten_without_force_and_no_half_is_left(path: Path) ->
 def test_more_labels_than_columns_are_refused(tmp_path: Path) -> None:
     """The head has a capacity."""
     with pytest.raises(ModelFileError, match="capacity"):
-        write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, tuple("abcde"))
+        write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, tuple("abcdefghi"))
