@@ -68,7 +68,7 @@ def read_photo(source: str | Path | bytes) -> Image:
             Reason.FORMAT if codec else Reason.DAMAGED,
         )
     rgb: Image = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB, dst=bgr)
-    return rgb
+    return _turned(rgb, data) if form == "AVIF" else rgb
 
 
 def check_image(image: Image) -> None:
@@ -119,6 +119,20 @@ def _refuse_undecodable(data: bytes, name: str) -> None:
             f"{name} is a JPEG that was cut off (no end marker); copy it again or leave it out",
             Reason.CUT_OFF,
         )
+
+
+def _turned(rgb: Image, avif: bytes) -> Image:
+    """Apply the rotation and mirroring of an AVIF file, which OpenCV ignores.
+
+    The properties are boxes of nine bytes (ISO/IEC 23008-12, sections 6.5.10 and 6.5.12): first ``irot``, quarter turns
+    counterclockwise, then ``imir``, 0 for top and bottom swapped and 1 for left and right.
+    """
+    turn, mirror = (avif.find(b"\0\0\0\x09" + name) for name in (b"irot", b"imir"))
+    if turn >= 0:
+        rgb = np.rot90(rgb, avif[turn + 8] & 3)
+    if mirror >= 0:
+        rgb = rgb[:, ::-1] if avif[mirror + 8] & 1 else rgb[::-1]
+    return np.ascontiguousarray(rgb)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,110 +1,24 @@
-"""How good a model is on labelled photos: accuracy, balanced accuracy, confusion."""
+"""How good a model is on labelled photos that it was not taught."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from device.errors import PhotoError
-from device.images import Image, read_photo
+from device.images import read_photo
+from device.photos import LeftOut, same_content
 
 from .errors import PhotosError
-from .photos import TEST, VALIDATION, Photo, find_photos
+from .evaluation import Evaluation, Mistake, judge, tabulate
+from .photos import TEST, VALIDATION, Photo, PhotoSet, find_photos
+from .subject import Answer, Subject, open_device, open_trained
 
-Array = NDArray[np.float64]
+__all__ = ["Evaluation", "evaluate", "judge", "tabulate"]
 
-
-@dataclass(frozen=True)
-class Evaluation:
-    """What came out on a set of photos.
-
-    Attributes:
-        labels: Every label that was given or predicted, sorted: rows and columns of `confusion`.
-        confusion: int64 [C, C], row = what it was, column = what was said.
-        skipped: What was wrong with each photo that could not be read.
-    """
-
-    labels: tuple[str, ...]
-    confusion: NDArray[np.int64]
-    skipped: tuple[str, ...] = ()
-
-    @property
-    def photos(self) -> int:
-        """How many photos were judged."""
-        return int(self.confusion.sum())
-
-    @property
-    def accuracy(self) -> float:
-        """The part of the photos that was right."""
-        return float(np.trace(self.confusion) / max(1, self.photos))
-
-    @property
-    def recall(self) -> dict[str, float]:
-        """The part that was right, of each class that has photos."""
-        shown = self.confusion.sum(1)
-        right = np.diag(self.confusion)
-        return {
-            label: float(right[index] / shown[index])
-            for index, label in enumerate(self.labels)
-            if shown[index]
-        }
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """The mean recall of the classes that have photos."""
-        return float(np.mean(list(self.recall.values()))) if self.photos else 0.0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Give the figures as JSON-able values."""
-        return {
-            "photos": self.photos,
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "recall": self.recall,
-            "labels": list(self.labels),
-            "confusion": self.confusion.tolist(),
-            "skipped": list(self.skipped),
-        }
-
-
-def tabulate(given: Sequence[str], said: Sequence[str], skipped: Sequence[str] = ()) -> Evaluation:
-    """Count what was said against what was given.
-
-    Example:
-        >>> tabulate(["cup", "cup", "pen"], ["cup", "pen", "pen"]).balanced_accuracy
-        0.75
-    """
-    labels = tuple(sorted({*given, *said}))
-    place = {label: index for index, label in enumerate(labels)}
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(confusion, ([place[label] for label in given], [place[label] for label in said]), 1)
-    return Evaluation(labels, confusion, tuple(skipped))
-
-
-def judge(
-    probabilities: Array, targets: NDArray[np.int64], class_weights: Array | None = None
-) -> dict[str, float]:
-    """Give loss (weighted cross-entropy), accuracy and balanced accuracy.
-
-    Args:
-        probabilities: [N, C].
-        targets: int64 [N].
-        class_weights: [C], what an example of each class counts in the loss.
-    """
-    picked = np.clip(probabilities[np.arange(len(targets)), targets], 1e-12, 1)
-    weights = np.ones(len(targets)) if class_weights is None else class_weights[targets]
-    right = probabilities.argmax(1) == targets
-    recalls = [right[targets == target].mean() for target in np.unique(targets)]
-    return {
-        "loss": float(-(weights * np.log(picked)).sum() / weights.sum()),
-        "accuracy": float(right.mean()),
-        "balanced_accuracy": float(np.mean(recalls)),
-    }
+Progress = Callable[[int, int], None]
 
 
 def evaluate(
@@ -113,88 +27,127 @@ def evaluate(
     *,
     state: str | Path | None = None,
     head: str = "exact",
-    progress: Callable[[int, int], None] | None = None,
+    skip_empty: bool = False,
+    progress: Progress | None = None,
 ) -> Evaluation:
-    """Judge a model on a folder of photos with one folder a class.
+    """Judge a model on a folder of photos with one folder per label.
+
+    Photos that the model was taught are recognized and not judged.
 
     Args:
         model: A model file, judged as a device would run it, or the folder of a trained model.
         photos: The folder. Its test part is used, else its validation part, else all of it.
         state: What a device learned; for a model file only.
         head: Kind of head that is derived from memory and state.
+        skip_empty: Skip labels without a readable photo instead of raising.
         progress: Called with photos done and all.
 
     Raises:
-        PhotosError: No photos, none that can be read, or a state beside a trained model's folder.
-        DeviceError: The model or the state cannot be used.
+        PhotosError: No photo can be judged: there is none, none can be read, the model was taught all of
+            them, or it knows none of their labels; or a state was given beside a trained model's folder.
+        EdgetlError: The model or the state cannot be used.
     """
-    chosen = _judged_part(photos)
+    found = find_photos(Path(photos), skip_empty=skip_empty)
+    chosen, part = _judged_part(found)
     if Path(model).is_dir():
         if state is not None:
             raise PhotosError(
                 f"{model} is a trained model's folder, which has no state; convert it, or leave --state out"
             )
-        given, said, problems = _say_trained(Path(model), chosen, progress)
-    else:
-        given, said, problems = _say_device(Path(model), chosen, state, head, progress)
-    if not given:
+        return _judge(open_trained(Path(model)), found, chosen, part, progress)
+    with open_device(Path(model), state, head) as subject:
+        return _judge(subject, found, chosen, part, progress)
+
+
+def _judged_part(found: PhotoSet) -> tuple[Sequence[Photo], str]:
+    for part in (TEST, VALIDATION):
+        if photos := found.part(part):
+            return photos, part
+    return found.photos, ""
+
+
+def _judge(
+    subject: Subject, found: PhotoSet, chosen: Sequence[Photo], part: str, progress: Progress | None
+) -> Evaluation:
+    known = set(subject.labels)
+    if not known & {photo.label for photo in chosen}:
         raise PhotosError(
-            f"none of the {len(chosen)} photos in {photos} can be read; the first: {problems[0]}"
+            f"{subject.name} knows none of the labels in {found.root}, so no figure can be made; "
+            f"it knows {_some(subject.labels)}, the folders are {_some(found.labels)}"
         )
-    return tabulate(given, said, problems)
+    chosen, same_files = _without_training_files(chosen, subject.training_files)
+    answers, unreadable = _ask(subject, chosen, progress)
+    fresh = [answer for answer in answers if not answer.taught]
+    taught = [*same_files, *(answer.photo.path for answer in answers if answer.taught)]
+    if not fresh:
+        raise PhotosError(_no_figure(subject, found, taught, unreadable))
+    result = tabulate(
+        [answer.photo.label for answer in fresh], [answer.label for answer in fresh], known=subject.labels
+    )
+    mistakes = sorted(
+        (
+            Mistake(answer.photo.path, answer.photo.label, answer.label, answer.probability)
+            for answer in fresh
+        ),
+        key=lambda mistake: (-mistake.probability, str(mistake.path)),
+    )
+    return replace(
+        result,
+        part=part,
+        root=found.root,
+        taught=tuple(taught),
+        memory_as_sums=subject.memory_as_sums,
+        left_out=(*found.left_out, *unreadable),
+        remarks=found.remarks,
+        absent=tuple(sorted((known | set(found.labels)) - set(result.judged))),
+        mistakes=tuple(mistake for mistake in mistakes if mistake.label != mistake.said),
+    )
 
 
-def _judged_part(photos: str | Path) -> Sequence[Photo]:
-    found = find_photos(Path(photos))
-    return found.part(TEST) or found.part(VALIDATION) or found.photos
-
-
-def _readable(
-    photos: Sequence[Photo], problems: list[str], progress: Callable[[int, int], None] | None
-) -> Iterator[tuple[Image, str]]:
+def _ask(
+    subject: Subject, photos: Sequence[Photo], progress: Progress | None
+) -> tuple[list[Answer], list[LeftOut]]:
+    answers, unreadable = [], []
     for number, photo in enumerate(photos, 1):
         try:
             image = read_photo(photo.path)
         except PhotoError as error:
-            problems.append(str(error))
+            unreadable.append(LeftOut(photo.path, error.reason, photo.label))
         else:
-            yield image, photo.label
+            answers.append(subject.answer(photo, image))
         if progress:
             progress(number, len(photos))
+    return answers, unreadable
 
 
-def _say_device(
-    model: Path,
-    photos: Sequence[Photo],
-    state: str | Path | None,
-    head: str,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[list[str], list[str], list[str]]:
-    from device.learner import Learner
+def _without_training_files(
+    photos: Sequence[Photo], training: Sequence[Path]
+) -> tuple[Sequence[Photo], list[Path]]:
+    """Separate the photos whose bytes are those of a training photo."""
+    if not training:
+        return photos, []
+    trained = {os.path.realpath(path) for path in training}
+    groups = same_content([*training, *(photo.path for photo in photos)])
+    taught = {
+        str(path)
+        for group in groups
+        if any(os.path.realpath(path) in trained for path in group)
+        for path in group
+    }
+    kept = [photo for photo in photos if str(photo.path) not in taught]
+    return kept, [photo.path for photo in photos if str(photo.path) in taught]
 
-    given, said, problems = [], [], list[str]()
-    with Learner.open(model, state, head=head, read_only=state is not None) as learner:
-        learner.require_taught()
-        for image, label in _readable(photos, problems, progress):
-            given.append(label)
-            said.append(learner.predict_one(image).label)
-    return given, said, problems
+
+def _no_figure(
+    subject: Subject, found: PhotoSet, taught: Sequence[Path], unreadable: Sequence[LeftOut]
+) -> str:
+    if not taught:
+        return f"none of the {len(unreadable)} photos in {found.root} can be read, so no figure can be made"
+    return (
+        f"{subject.name} was taught all {len(taught)} photos of {found.root} that would judge it, so no figure can be "
+        "made; give photos that it was not taught: a test folder beside train and val, or another folder"
+    )
 
 
-def _say_trained(
-    folder: Path, photos: Sequence[Photo], progress: Callable[[int, int], None] | None
-) -> tuple[list[str], list[str], list[str]]:
-    from converters.source import TrainedModel
-    from device.model.codes import apply_map
-
-    model = TrainedModel.load(folder)
-    if model.head is None:
-        raise PhotosError(f"{folder} holds a backbone without a head; train it with 'edgetl finetune' first")
-    weights, bias = model.head
-    given, said, problems = [], [], list[str]()
-    for image, label in _readable(photos, problems, progress):
-        batch = model.preprocessing.normalise(model.preprocessing.prepare(image)[np.newaxis])
-        embedding = np.asarray(model.backbone(batch, training=False))
-        given.append(label)
-        said.append(model.labels[int((apply_map(embedding) @ weights + bias).argmax())])
-    return given, said, problems
+def _some(labels: Sequence[str]) -> str:
+    return ", ".join(labels[:5]) + (" ..." if len(labels) > 5 else "")

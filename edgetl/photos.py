@@ -56,12 +56,14 @@ class PhotoSet:
         photos: Sorted by part, label and path.
         left_out: Files that are not used, with the reason of each; hidden files are not counted.
         warnings: What the user should know, a sentence each.
+        remarks: Those of the warnings that are about labels, not about files left out.
     """
 
     root: Path
     photos: tuple[Photo, ...]
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def ignored(self) -> int:
@@ -124,8 +126,9 @@ def find_photos(root: str | Path, split: str | Path | None = None, *, skip_empty
         raise PhotosError(str(error)) from error
     kept = {photo.path for photo in found.photos}
     photos = [photo for photo in photos if photo.path in kept]
-    warnings += [*found.remarks, *describe_left_out(found.left_out)]
-    return PhotoSet(root, tuple(sorted(photos, key=_order)), found.left_out, tuple(warnings))
+    remarks = (*warnings, *found.remarks)
+    warnings = [*remarks, *describe_left_out(found.left_out)]
+    return PhotoSet(root, tuple(sorted(photos, key=_order)), found.left_out, tuple(warnings), remarks)
 
 
 def name_some(names: Iterable[object], limit: int = _NAMED) -> str:

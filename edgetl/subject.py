@@ -1,0 +1,159 @@
+"""What is evaluated: a model file as a device runs it, or a trained model, behind one interface."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.images import Image
+from device.model.codes import Codes
+
+from .errors import PhotosError
+from .photos import Photo
+
+if TYPE_CHECKING:
+    from device.learner import Learner
+
+_SAME = 0.25  # distance of codes of unit length up to which two photos may be the same one
+_ROUNDING = 1e-3  # distance that float32 products of equal codes may show
+_PROBES = 500
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a model predicts for a photo.
+
+    Attributes:
+        photo: The photo.
+        label: The predicted label.
+        probability: Probability of `label`.
+        taught: Whether the model was taught this photo.
+    """
+
+    photo: Photo
+    label: str
+    probability: float
+    taught: bool = False
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to evaluate.
+
+    Attributes:
+        name: For messages.
+        labels: Labels it can predict, sorted.
+        answer: Predicts for a photo and its pixels, uint8 [H, W, 3] RGB.
+        training_files: Files that trained it, where they are known.
+        memory_as_sums: Number of taught photos of which the model file keeps sums only; these cannot be recognized.
+    """
+
+    name: str
+    labels: tuple[str, ...]
+    answer: Callable[[Photo, Image], Answer]
+    training_files: tuple[Path, ...] = ()
+    memory_as_sums: int = 0
+
+
+@contextlib.contextmanager
+def open_device(model: Path, state: str | Path | None, head: str) -> Iterator[Subject]:
+    """Open a model file with what it was taught, on the host and in `state`."""
+    from device.learner import Learner
+    from device.model.codes import encode
+    from device.model.taught import TaughtStatistics
+
+    with Learner.open(model, state, head=head, read_only=state is not None) as learner:
+        learner.require_taught()
+        memory = _Memory(_taught_codes(learner))
+        embedding_map = learner.model.manifest.embedding_map
+
+        def answer(photo: Photo, image: Image) -> Answer:
+            embedding = learner.embed_one(image)
+            prediction = learner.predict_embedding(embedding)
+            taught = memory.holds(encode(embedding, embedding_map))
+            return Answer(photo, prediction.label, prediction.probability, taught)
+
+        host = learner.model.taught
+        sums = int(host.counts.sum()) if isinstance(host, TaughtStatistics) else 0
+        yield Subject(str(model), learner.labels, answer, memory_as_sums=sums)
+
+
+def open_trained(folder: Path) -> Subject:
+    """Open the folder of a trained model.
+
+    Raises:
+        PhotosError: It has no head.
+    """
+    from converters.source import TrainedModel
+    from device.model.codes import apply_map
+
+    model = TrainedModel.load(folder)
+    if model.head is None:
+        raise PhotosError(f"{folder} holds a backbone without a head; train it with 'edgetl finetune' first")
+    weights, bias = model.head
+
+    def answer(photo: Photo, image: Image) -> Answer:
+        batch = model.preprocessing.normalise(model.preprocessing.prepare(image)[np.newaxis])
+        logits = (apply_map(np.asarray(model.backbone(batch, training=False))) @ weights + bias)[0]
+        best = int(logits.argmax())
+        return Answer(photo, model.labels[best], float(1 / np.exp(logits - logits[best]).sum()))
+
+    return Subject(str(folder), model.labels, answer, _trained_on(model))
+
+
+def _trained_on(model: Any) -> tuple[Path, ...]:
+    """Return the photos that trained the weights; those held out may judge them."""
+    held_out = getattr(model, "held_out", ()) or [False] * len(model.photos)
+    return tuple(path for (path, _), out in zip(model.photos, held_out, strict=True) if not out)
+
+
+def _taught_codes(learner: Learner) -> Codes:
+    from device.model.taught import Taught
+
+    ids = [sample.id for sample in learner.store.samples(thumbnails=False)]
+    codes = [learner.store.codes(ids)] if ids else []
+    if isinstance(learner.model.taught, Taught):
+        codes.append(learner.model.taught.codes)
+    width = learner.model.manifest.dimensions
+    return np.concatenate(codes) if codes else np.zeros((0, width), np.int16)
+
+
+class _Memory:
+    """The codes of taught samples, to recognize a photo by.
+
+    The same photo differs a little where another runtime rounds it or it was saved again. Measured on int8
+    EfficientNet-Lite0, as distance between codes of unit length: 0.11 at most between LiteRT and tflite-runtime,
+    0.2 for JPEG of quality 95 saved again; different photos have 0.27 (digits) to 0.7 (flowers) to the nearest other.
+    """
+
+    def __init__(self, codes: Codes) -> None:
+        self._units = _unit(codes)
+        self._limit = min(_SAME, _nearest_other(self._units) / 3)
+
+    def holds(self, code: Codes) -> bool:
+        """Return whether a code [D] is one of the memory, up to rounding."""
+        cosines = self._units @ _unit(code)
+        nearest = float(cosines.max(initial=-1))
+        return (2 * max(0.0, 1 - nearest)) ** 0.5 <= max(self._limit, _ROUNDING)
+
+
+def _nearest_other(units: NDArray[np.float32]) -> float:
+    """Return the median distance from a code to the nearest other one, from at most `_PROBES` codes."""
+    if len(units) < 2:
+        return 0.0
+    rows = np.unique(np.linspace(0, len(units) - 1, _PROBES).astype(np.int64))
+    cosines = units[rows] @ units.T
+    cosines[np.arange(len(rows)), rows] = -1
+    return float(np.median(np.sqrt(2 * np.maximum(0, 1 - cosines.max(axis=1)))))
+
+
+def _unit(codes: Codes) -> NDArray[np.float32]:
+    values = codes.astype(np.float32)
+    unit: NDArray[np.float32] = values / np.maximum(np.linalg.norm(values, axis=-1, keepdims=True), 1e-9)
+    return unit
