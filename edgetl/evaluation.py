@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.files import shown
-from device.formats import Reason
 from device.heads.report import wilson
 from device.leftout import describe_left_out, reasons_to_dict
 from device.photos import LeftOut
@@ -219,14 +218,12 @@ def _plain(label: str) -> str:
 
 
 def _warnings(result: Evaluation) -> list[str]:
-    told = describe_left_out(
-        [item for item in result.left_out if result.part == "" or item.reason is not Reason.COPY]
-    )
+    told = describe_left_out(result.left_out)
     if result.taught:
-        what = "photo" if len(result.taught) == 1 else "photos"
+        one = len(result.taught) == 1
         told.append(
-            f"{len(result.taught)} {what} not judged, because the model was taught them; "
-            f"the figures are on the other {result.photos}"
+            f"{len(result.taught)} {'photo was' if one else 'photos were'} not judged, because the model was taught "
+            f"{'it' if one else 'them'}; the figures are on the other {result.photos}"
         )
     if result.memory_as_sums:
         told.append(

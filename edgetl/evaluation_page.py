@@ -16,6 +16,7 @@ from device.images import read_photo, thumbnail
 from .evaluation import Evaluation, Mistake
 
 MISTAKES = 24
+_DENSE = 20  # labels from which the cells of the matrix are smaller
 _SIDE = 160  # pixels of a mistake's picture
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1f24; --paper: #fff; --line: #d0d7de; --good: 46 125 50; --bad: 198 40 40 }
@@ -27,12 +28,14 @@ body { margin: 2rem auto; max-width: 72rem; padding: 0 1rem; font: 16px/1.5 syst
 .figure { font-size: 1.4rem; margin: .2rem 0 } .scroll { overflow-x: auto }
 table { border-collapse: collapse } th { font-weight: 600; text-align: left }
 .labels td, .labels th { padding: .15rem .9rem .15rem 0; border-bottom: 1px solid var(--line) }
-.labels td + td, .labels th + th { text-align: right }
+.labels td, .labels th + th { text-align: right; white-space: nowrap }
 .matrix td { min-width: 1.9rem; height: 1.7rem; text-align: center; font-size: .8rem; border: 1px solid var(--line) }
 .matrix th { font-size: .8rem; padding: .1rem .5rem; white-space: nowrap; max-width: 16rem; overflow: hidden;
   text-overflow: ellipsis }
 .matrix thead th { writing-mode: vertical-rl; transform: rotate(180deg); padding: .5rem .1rem; max-height: 16rem }
 .matrix tbody th { text-align: right }
+.dense td { min-width: 1.15rem; height: 1.15rem; padding: 0; font-size: .65rem }
+.dense th { font-size: .65rem; max-width: 12rem }
 .mistakes { display: flex; flex-wrap: wrap; gap: 1rem } figure { margin: 0; width: 160px; font-size: .85rem }
 figure img { display: block; width: 160px; height: 160px; object-fit: contain; background: var(--line) }
 """
@@ -99,7 +102,8 @@ def _label_table(result: Evaluation) -> Iterator[str]:
 
 def _matrix(result: Evaluation) -> Iterator[str]:
     yield "<h2>Confusion matrix</h2><p>Rows are the labels of the photos, columns the predictions.</p>"
-    yield '<div class="scroll"><table class="matrix"><thead><tr><td></td>'
+    dense = " dense" if len(result.labels) > _DENSE else ""
+    yield f'<div class="scroll"><table class="matrix{dense}"><thead><tr><td></td>'
     yield from (f'<th title="{escape(label)}">{escape(label)}</th>' for label in result.labels)
     yield "</tr></thead><tbody>"
     for row, label in enumerate(result.labels):

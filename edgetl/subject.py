@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,8 +92,10 @@ def open_trained(folder: Path) -> Subject:
         PhotosError: It has no head.
     """
     from converters.source import TrainedModel
+    from converters.tensorflow import import_tensorflow
     from device.model.codes import apply_map
 
+    import_tensorflow()  # quietly, before Keras imports it with its log
     model = TrainedModel.load(folder)
     if model.head is None:
         raise PhotosError(f"{folder} holds a backbone without a head; train it with 'edgetl finetune' first")
@@ -140,7 +143,7 @@ class _Memory:
         """Return whether a code [D] is one of the memory, up to rounding."""
         cosines = self._units @ _unit(code)
         nearest = float(cosines.max(initial=-1))
-        return (2 * max(0.0, 1 - nearest)) ** 0.5 <= max(self._limit, _ROUNDING)
+        return math.sqrt(2 * max(0.0, 1 - nearest)) <= max(self._limit, _ROUNDING)
 
 
 def _nearest_other(units: NDArray[np.float32]) -> float:

@@ -39,13 +39,13 @@ def photo(label: str, seed: int, side: int = SIDE) -> NDArray[np.uint8]:
 
 
 def write_photos(
-    folder: Path, count: int = 12, labels: tuple[str, ...] = tuple(COLOURS)
+    folder: Path, count: int = 12, labels: tuple[str, ...] = tuple(COLOURS), first: int = 0
 ) -> list[tuple[Path, str]]:
-    """Write `count` photos a label as PNG, a folder a label; give (path, label) pairs."""
+    """Write `count` photos per label as PNG, one folder per label, from seed `first` on; return (path, label) pairs."""
     pairs = []
     for label in labels:
         (folder / label).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
+        for number in range(first, first + count):
             path = folder / label / f"{number:03d}.png"
             cv2.imwrite(str(path), cv2.cvtColor(photo(label, number), cv2.COLOR_RGB2BGR))
             pairs.append((path, label))

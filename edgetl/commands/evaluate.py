@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from .options import emit, force_option, head_option, json_option, skip_empty_option
 from .progress import stages
-from .session import plural, warn
+from .session import WIDTH, plural, warn
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from ..evaluation import Evaluation
 
-WIDTH = 100  # columns of the result, however many labels there are
 MATRIX_UP_TO = 8  # labels; a wider matrix is for --report and --json
 CONFUSED = 10  # pairs listed
 
@@ -142,8 +141,10 @@ def _label_table(result: Evaluation) -> RenderableType:
         table.add_column(title, justify="right", no_wrap=True)
     for label, (right, count) in result.judged.items():
         low, high = wilson(right, count)
-        cells: list[Any] = [str(count), str(right), f"{right / count:.0%}", f"{low:.0%} to {high:.0%}"]
-        table.add_row(Text(label), *cells)
+        recall = [f"{right / count:.0%}", f"{low:.0%} to {high:.0%}"]
+        if label in result.not_known:
+            recall = ["–", "unknown to the model"]
+        table.add_row(Text(label), str(count), str(right), *recall)
     return table
 
 

@@ -9,6 +9,7 @@ import click
 
 from .options import emit, force_option, json_option, skip_empty_option
 from .progress import stages
+from .session import warn
 
 
 @click.command()
@@ -125,7 +126,7 @@ def command(
         click.echo("Interrupted. The same command goes on from here; --restart begins anew.", err=True)
         raise
     for warning in outcome.warnings:
-        click.echo(f"Warning: {warning}", err=True)
+        warn(warning)
     emit(
         {"out": str(outcome.folder), **outcome.metrics},
         as_json,

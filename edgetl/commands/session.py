@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from device.learner import Learner
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+WIDTH = 100  # columns of what is written for people
 INTERRUPTED = 130  # what a shell gives for a command ended by Ctrl-C
 
 
@@ -103,10 +104,12 @@ def say(message: str) -> None:
 
 def warn(message: str) -> None:
     """Write a warning on stderr, in lines of at most 100 columns."""
-    text = textwrap.fill(
-        f"Warning: {message}", 100, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
-    click.echo(text, err=True)
+    click.echo(wrapped(f"Warning: {message}"), err=True)
+
+
+def wrapped(text: str) -> str:
+    """Break a paragraph into lines of at most 100 columns, with the following lines indented."""
+    return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -23,12 +23,14 @@ from .session import (
     say,
     state_of,
     warn,
+    wrapped,
 )
 
 if TYPE_CHECKING:
     from device.learner import Learner
     from device.live.teaching import Lesson
 
+LISTED_UP_TO = 8  # labels; more of them are only counted where a line must stay short
 FIGURES_UP_TO = 2_000  # samples; beyond, the estimate for the version's note would keep the user waiting
 
 
@@ -101,8 +103,10 @@ def _teach(learner: Learner, label: str | None, options: dict[str, Any], lesson:
 def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson) -> None:
     from device.labels import check_label
     from device.live.teaching import teach_burst
+    from device.photos import UNKNOWN_LABEL, unknown_remark
 
-    check_label(label)  # before the countdown, not after it
+    if check_label(label).casefold() == UNKNOWN_LABEL:  # before the countdown, not after it
+        warn(unknown_remark())
     with open_source(options) as camera:
         _count_down(options["countdown"] if camera.live else 0, label)
         with stages(lines=False, transient=True) as progress:
@@ -213,7 +217,10 @@ def _sentence(lesson: Lesson, learner: Learner, options: dict[str, Any]) -> str:
     saved = ids_text([sample.id for sample in lesson.samples])
     if not saved:
         return "Nothing was taught."
-    return f"Saved in {state_of(options)}: {counted(lesson.counts())} (samples {saved})."
+    counts = lesson.counts()
+    many = f"{plural(len(lesson.samples), 'sample')} of {len(counts)} labels"
+    listed = counted(counts) if len(counts) <= LISTED_UP_TO else many
+    return f"Saved in {state_of(options)}: {listed} (samples {saved})."
 
 
 def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: dict[str, Any]) -> str:
@@ -222,7 +229,7 @@ def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: di
         lines.append(
             f"{plural(lesson.known, 'photo')} known already and left out; --again teaches them once more."
         )
-    lines.append(f"Taught in all: {counted(learner.store.counts())}.")
+    lines.append(wrapped(f"Taught in all: {counted(learner.store.counts())}."))
     if figures.get("accuracy") is not None:
         lines.append(f"Accuracy, each sample left out in turn: {figures['accuracy']:.1%}.")
     if lesson.samples:

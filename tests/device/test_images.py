@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from device.errors import PhotoError
+from device.formats import Reason
 from device.images import encode_jpeg, read_photo, thumbnail
 
 RED = np.full((40, 60, 3), (220, 20, 30), np.uint8)
@@ -100,3 +101,39 @@ def test_a_photo_that_claims_a_huge_size_is_refused_without_taking_the_memory() 
 def test_a_thumbnail_is_small_and_keeps_the_proportions() -> None:
     """The longer side is 96 pixels."""
     assert read_photo(thumbnail(np.repeat(np.repeat(RED, 4, 0), 4, 1))).shape == (64, 96, 3)
+
+
+@pytest.mark.parametrize("turn", [2, 3, 4, 5, 6, 7, 8])
+def test_an_avif_photo_is_turned_upright(turn: int) -> None:
+    """OpenCV ignores the rotation and mirroring of AVIF; Pillow, where installed, writes such files."""
+    pil = pytest.importorskip("PIL.Image", reason="Pillow makes the AVIF file")
+    if not cv2.haveImageWriter(".avif"):
+        pytest.skip("this OpenCV has no AVIF decoder")
+    import io
+
+    upright = np.zeros((48, 64, 3), np.uint8)
+    upright[:24, :16] = (220, 20, 30)  # only the upright picture has its red corner there
+    stored = {
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.transpose(1, 0, 2),
+        6: np.rot90(upright),
+        7: np.rot90(upright.transpose(1, 0, 2), 2),
+        8: np.rot90(upright, -1),
+    }[turn]
+    exif = pil.Exif()
+    exif[0x0112] = turn
+    target = io.BytesIO()
+    pil.fromarray(np.ascontiguousarray(stored)).save(target, "AVIF", quality=95, exif=exif)
+    read = read_photo(target.getvalue())
+    assert read.shape == upright.shape
+    assert np.abs(read.astype(int) - upright).mean() < 3
+
+
+def test_a_heic_photo_is_named_whatever_its_suffix(tmp_path: Path) -> None:
+    """The reason says what to do: convert it."""
+    (tmp_path / "IMG_1.jpg").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(100))
+    with pytest.raises(PhotoError, match=r"IMG_1\.jpg is a HEIC photo.*heif-convert") as caught:
+        read_photo(tmp_path / "IMG_1.jpg")
+    assert caught.value.reason is Reason.HEIC

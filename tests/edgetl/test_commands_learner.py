@@ -514,3 +514,16 @@ def test_teaching_into_a_forbidden_folder_says_so(forbidden: Path) -> None:
     assert "forbidden/mugs.db" in done.stderr
     assert "Traceback" not in done.stderr
     assert list(forbidden.iterdir()) == []
+
+
+def test_a_label_without_a_readable_photo_stops_teaching_before_it_begins(model: Path, photos: Path) -> None:
+    """Its label would vanish; with --skip-empty the others are taught."""
+    (photos / "green").mkdir()
+    (photos / "green" / "IMG_1.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic")
+    done = edgetl("teach", model, "--photos", photos)
+    assert done.exit_code == 1
+    assert "green (1 HEIC photo (green/IMG_1.heic))" in done.stderr
+    assert asked("status", model)["samples"] == {}
+    result = asked("teach", model, "--photos", photos, "--skip-empty")
+    assert result["taught"] == {"Grün & blau": 4, "red": 4}
+    assert result["left_out"] == [{"path": "green/IMG_1.heic", "label": "green", "reason": "heic"}]

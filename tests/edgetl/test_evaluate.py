@@ -1,0 +1,163 @@
+"""`edgetl evaluate` judges by photos that the model was not taught, and says what it left out."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from device.learner import Learner
+from edgetl.cli import main
+from edgetl.errors import PhotosError
+from edgetl.evaluate import evaluate
+from tests import tiny
+
+STRANGERS = 100  # seeds from here on are photos that tiny_taught.tflite was not taught
+
+
+def run(*arguments: object) -> Result:
+    """Run `edgetl evaluate`."""
+    return CliRunner().invoke(main, ["evaluate", *map(str, arguments)])
+
+
+def judged(*arguments: object) -> dict[str, Any]:
+    """Return what `edgetl evaluate --json` writes."""
+    done = run(*arguments, "--json")
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout))
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Six photos per label that the model was not taught."""
+    tiny.write_photos(tmp_path / "photos", 6, first=STRANGERS)
+    return tmp_path / "photos"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A model file that was taught twelve photos per color on the host."""
+    return Path(shutil.copy(tiny.TINY_TAUGHT, tmp_path / "tiny.tflite"))
+
+
+def test_photos_that_the_host_taught_are_not_judged(model: Path, photos: Path) -> None:
+    """The figure is on the others, and their number is said."""
+    tiny.write_photos(photos, 4)
+    done = run(model, photos, "--json")
+    result = json.loads(done.stdout)
+    assert (result["taught"], result["photos"]) == (12, 18)
+    assert "12 photos were not judged, because the model was taught them" in done.stderr
+    assert result["accuracy"] > 0.8
+
+
+def test_where_all_photos_were_taught_no_figure_is_made(model: Path, tmp_path: Path) -> None:
+    """The val part of a split that convert put into the file, for example."""
+    tiny.write_photos(tmp_path / "split" / "train", 2, first=STRANGERS)
+    tiny.write_photos(tmp_path / "split" / "val", 4)
+    done = run(model, tmp_path / "split")
+    assert done.exit_code == 1
+    assert "was taught all 12 photos" in done.stderr
+    assert "no figure can be made" in done.stderr
+
+
+def test_photos_that_the_device_was_taught_are_not_judged(model: Path, photos: Path, tmp_path: Path) -> None:
+    """They are recognized from the state file."""
+    state = tmp_path / "tiny.db"
+    with Learner.open(model, state) as learner:
+        learner.learn_one(tiny.photo("red", STRANGERS), "red")
+    assert judged(model, photos, "--state", state)["taught"] == 1
+    assert judged(model, photos)["taught"] == 0
+
+
+def test_labels_that_were_not_judged_are_named(model: Path, photos: Path) -> None:
+    """Neither photos of a label nor a figure for it: the label is named."""
+    shutil.rmtree(photos / "red")
+    done = run(model, photos)
+    assert done.exit_code == 0
+    assert "not judged, because there is no photo to judge: red (1 of 3 labels)" in done.stderr
+
+
+def test_labels_that_the_model_does_not_know_are_named(model: Path, photos: Path) -> None:
+    """With the name that was probably meant."""
+    (photos / "red").rename(photos / "Red")
+    done = run(model, photos, "--json")
+    assert json.loads(done.stdout)["not_known"] == {"Red": "red"}
+    assert "Red (did you mean red?)" in done.stderr
+
+
+def test_a_model_that_knows_none_of_the_labels_gets_no_figure(model: Path, photos: Path) -> None:
+    """Both lists of labels are shown."""
+    for label in tiny.COLOURS:
+        (photos / label).rename(photos / f"{label} one")
+    with pytest.raises(PhotosError, match=r"knows none of the labels.* it knows blue, green, red"):
+        evaluate(model, photos)
+
+
+def test_the_same_photos_under_two_labels_end_in_a_message(model: Path, tmp_path: Path) -> None:
+    """It was an IndexError."""
+    tiny.write_photos(tmp_path / "twice", 2, ("red",), first=STRANGERS)
+    shutil.copytree(tmp_path / "twice" / "red", tmp_path / "twice" / "blue")
+    done = run(model, tmp_path / "twice")
+    assert done.exit_code == 1
+    assert "the same under another label" in done.stderr
+
+
+def test_an_empty_label_is_an_error_unless_it_is_skipped(model: Path, photos: Path) -> None:
+    """One option for every command that reads photos."""
+    for path in (photos / "red").iterdir():
+        path.write_bytes(b"")
+    assert run(model, photos).exit_code == 1
+    assert judged(model, photos, "--skip-empty")["not_judged"] == ["red"]
+
+
+def test_photos_that_cannot_be_decoded_are_counted_by_reason(model: Path, photos: Path) -> None:
+    """A photo that was cut off passes for a photo by its first bytes."""
+    last = sorted((photos / "red").iterdir())[-1]
+    last.write_bytes(last.read_bytes()[:200])
+    result = judged(model, photos)
+    assert result["left_out"] == [{"path": f"red/{last.name}", "label": "red", "reason": "not-an-image"}]
+    assert result["photos"] == 17
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> tuple[Path, Path]:
+    """A state file with 43 long labels, and a folder with as many."""
+    names = [f"species {number:02d} with a name that is rather long" for number in range(43)]
+    colors = sorted(tiny.COLOURS)
+    state = tmp_path / "many.db"
+    with Learner.open(tiny.TINY, state, head="ncm") as learner:
+        for number, name in enumerate(names):
+            learner.learn_one(tiny.photo(colors[number % 3], number), name)
+    for number, name in enumerate(names):
+        ((pair, _),) = tiny.write_photos(
+            tmp_path / "drawn", 1, (colors[number % 3],), first=STRANGERS + number
+        )
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        pair.rename(tmp_path / "photos" / name / pair.name)
+    return state, tmp_path / "photos"
+
+
+def test_no_line_is_wider_than_100_columns_with_43_labels(many: tuple[Path, Path]) -> None:
+    """The worst confusions are listed; the whole matrix is in the JSON."""
+    state, photos = many
+    done = run(tiny.TINY, photos, "--state", state, "--head", "ncm")
+    assert done.exit_code == 0, done.output
+    assert max(map(len, done.output.splitlines())) <= 100
+    assert "is taken for" in done.stdout
+    result = judged(tiny.TINY, photos, "--state", state, "--head", "ncm")
+    assert len(result["confusion"]) == len(result["labels"]) == 43
+
+
+def test_the_report_is_a_page_with_the_matrix_and_is_not_overwritten(model: Path, photos: Path) -> None:
+    """Except with --force."""
+    page = photos.parent / "report.html"
+    assert run(model, photos, "--report", page).exit_code == 0
+    text = page.read_text()
+    assert text.startswith("<!doctype html>")
+    assert "Confusion matrix" in text
+    assert run(model, photos, "--report", page).exit_code == 1
+    assert run(model, photos, "--report", page, "--force").exit_code == 0
