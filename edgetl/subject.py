@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from .errors import PhotosError
 from .photos import Photo
 
 if TYPE_CHECKING:
+    from converters import TrainedModel
     from device.learner import Learner
 
 _SAME = 0.25  # distance of codes of unit length up to which two photos may be the same one
@@ -110,9 +111,9 @@ def open_trained(folder: Path) -> Subject:
     return Subject(str(folder), model.labels, answer, _trained_on(model))
 
 
-def _trained_on(model: Any) -> tuple[Path, ...]:
+def _trained_on(model: TrainedModel) -> tuple[Path, ...]:
     """Return the photos that trained the weights; those held out may judge them."""
-    held_out = getattr(model, "held_out", ()) or [False] * len(model.photos)
+    held_out = model.held_out or (False,) * len(model.photos)
     return tuple(path for (path, _), out in zip(model.photos, held_out, strict=True) if not out)
 
 
