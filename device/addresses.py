@@ -16,8 +16,9 @@ SECRET_VARIABLES = (
 """Environment variables that may hold a password: kept out of unit files and of the commands of ``--on``."""
 
 # The password runs to the last @ of the word: an unescaped / or @ in it must not end the match early. A port
-# followed by an @ in the path is hidden too, which costs a few readable characters and never a secret.
-_CREDENTIALS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:/{1,3})?[^\s:@/?#'\"]*):(?!/)\S*@")
+# followed by an @ in the path is hidden too, which costs a few readable characters and never a secret. The word
+# PASSWORD stays, because messages show with it how an address is written.
+_CREDENTIALS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:/{1,3})?[^\s:@/?#'\"]*):(?!/|PASSWORD@)\S*@")
 _PARAMETER = re.compile(
     r"([?&;#][^=&;\s]*(?:pass|pwd|token|key|secret|auth|sig)[^=&;\s]*=)[^&;\s'\"]*", re.IGNORECASE
 )

@@ -15,6 +15,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from ..addresses import redact
 from ..errors import CameraError
 from .base import Camera, Frame, FrameTimeout, Image, Notice, Pace
 from .options import Options
@@ -245,7 +246,7 @@ class LiveCamera(Camera):
         delay = self._backoff.fail()
         with self._arrived:
             self._newest = None  # what a lost camera saw last is no longer the present
-            self._trouble = error if isinstance(error, CameraError) else CameraError(str(error))
+            self._trouble = error if isinstance(error, CameraError) else CameraError(redact(str(error)))
         if not known:
             rhythm = f"from now on every {delay:g} s" if self._backoff.at_longest else f"in {delay:g} s"
             reason = str(error).removeprefix(f"{self.source} ")  # named once is enough

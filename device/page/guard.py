@@ -24,6 +24,8 @@ from starlette.requests import ClientDisconnect, cookie_parser
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..addresses import redact
+from ..errors import AddressError
 from ..printable import printable
 from .connections import RECOGNIZED
 from .sessions import Sessions
@@ -74,13 +76,16 @@ class Guard:
 
     Args:
         app: The application.
-        hosts: Names the page answers to, besides ``localhost``, this machine's name and plain IP addresses.
+        hosts: Host names of the page, besides ``localhost``, this machine's name and plain IP addresses.
         sessions: Who may come in; None lets everyone in that reaches the server.
+
+    Raises:
+        AddressError: One of `hosts` is no host name.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), sessions: Sessions | None = None) -> None:
         self._app = app
-        self._hosts = (own_names() | {_name_of(host) for host in hosts}) - {""}
+        self._hosts = (own_names() | {_allowed(host) for host in hosts}) - {""}
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -108,7 +113,7 @@ class Guard:
             # A traceback is for a bug report, not for a terminal in a shed. The path is anyone's: as it stands it
             # could forge lines or send the terminal commands, and it may stand in the error as well.
             where = f"{scope['method']} {scope['path'][:_SHOWN]!r}"
-            _log.error("%s failed: %s", where, repr(error)[:_SHOWN])
+            _log.error("%s failed: %s", where, redact(repr(error))[:_SHOWN])
             _log.debug("the traceback", exc_info=True)
             if not started:
                 await refused(Refusal(500, FAILURE))(scope, receive, answer)
@@ -150,6 +155,13 @@ def _name_of(host: str) -> str:
     """Return the name in ``NAME``, ``NAME:PORT`` or ``[ADDRESS]:PORT``, in lower case; "" for anything else."""
     match = _HOST.fullmatch(host)
     return "" if match is None else (match["v6"] or match["name"]).rstrip(".").lower()
+
+
+def _allowed(host: str) -> str:
+    name = _name_of(host)
+    if not name:
+        raise AddressError(f"--allow-host takes a host name such as pi.example, got {redact(host)!r}")
+    return name
 
 
 def _is_address(name: str) -> bool:

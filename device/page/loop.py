@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..addresses import redact
 from ..cameras import Camera, EndOfSource, Frame
 from ..errors import CameraError, DeviceError, HeadError
 from ..images import Image, encode_jpeg
@@ -153,7 +154,7 @@ class Loop:
                 self._tell("lost", str(error))
             except Exception as error:
                 # whatever a driver throws: a page that goes on saying so beats a thread that has died
-                _log.error("the loop failed: %s: %s", type(error).__name__, error)
+                _log.error("the loop failed: %s: %s", type(error).__name__, redact(str(error)))
                 _log.debug("the traceback", exc_info=True)
                 self._tell("lost", f"the camera or the model failed: {type(error).__name__}: {error}")
             patience = _PATIENCE[0] if self._number > before else min(2 * patience, _PATIENCE[1])
@@ -225,7 +226,7 @@ class Loop:
 
     def _tell(self, condition: str, message: str) -> None:
         with self._arrived:
-            self.condition, self.message = condition, message
+            self.condition, self.message = condition, redact(message)
             self._arrived.notify_all()
         self._changed()
 

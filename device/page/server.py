@@ -71,12 +71,12 @@ class PageServer:
         free = is_loopback(host) and not sign_in
         try:
             self.sessions = None if free else Sessions(sessions_file, f"edgetl-{self.port}")
+            self.page = Page(learner, open_camera, fps=fps)
+            app = build(self.page, self.sessions, lambda: signed_in(self) if signed_in else None)
+            guard = Guard(app, hosts=allow_hosts, sessions=self.sessions)
         except DeviceError:
             self._socket.close()
             raise
-        self.page = Page(learner, open_camera, fps=fps)
-        app = build(self.page, self.sessions, lambda: signed_in(self) if signed_in else None)
-        guard = Guard(app, hosts=allow_hosts, sessions=self.sessions)
         self._server = _Server(_config(guard), self.page.stop)
         self._thread: threading.Thread | None = None
 

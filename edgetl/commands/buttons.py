@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option(
     "--teach", metavar="LABEL=PIN", multiple=True, help="A button that teaches LABEL while it is held."
 )
-@click.option("--undo", type=int, metavar="PIN", help="A button that takes the last lesson back.")
+@click.option("--undo", type=int, metavar="PIN", help="A button that undoes the last lesson.")
 @click.option(
     "--led", "leds", metavar="NAME=PIN", multiple=True, help="An LED for a label, or: known, unknown, taught."
 )
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     type=click.FloatRange(0),
     default=0.2,
     show_default=True,
-    help="Seconds between two frames taught while a button is held.",
+    help="Seconds between two samples while a button is held.",
 )
-@click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
+@click.option("--frames", type=click.IntRange(1), help="Stop after this number of frames.")
 @json_option
 def command(
     teach: tuple[str, ...],
@@ -45,8 +45,8 @@ def command(
 ) -> None:
     """Teach MODEL with buttons and show on LEDs what the camera sees; no screen is needed.
 
-    Pins have BCM numbers. A button goes between its pin and ground, an LED with its resistor between its pin and
-    ground. Each lesson is safe on the disk before the LED tells it. Needs the extra `gpio`. Ctrl-C ends.
+    Pins have BCM numbers. Connect a button between its pin and ground, and an LED with its resistor between its pin
+    and ground. Each sample is on the disk before the LED shows it. Needs the extra `gpio`. Ctrl-C ends.
 
     \b
     Example:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device.addresses import redact
 from device.printable import printable
 
 from .options import camera_options, json_option
@@ -37,16 +38,19 @@ class HeaderLines(click.types.StringParamType):
 @click.command()
 @learner_options
 @camera_options
-@click.option("--frames", type=click.IntRange(1), help="Stop after so many frames.")
+@click.option("--frames", type=click.IntRange(1), help="Stop after this number of frames.")
 @click.option(
     "--smooth",
     type=click.IntRange(1, 1000),
     default=1,
     show_default=True,
-    help="Average over so many frames.",
+    help="Number of frames to average over.",
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), default=0.0, help="Less probable is called unknown."
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    default=0.0,
+    help="Minimum probability; below it the prediction is unknown.",
 )
 @click.option(
     "--on",
@@ -92,18 +96,21 @@ class HeaderLines(click.types.StringParamType):
 )
 @json_option
 def command(as_json: bool, **options: Any) -> None:
-    """Say what the camera sees, frame by frame; on a terminal as a live table.
+    """Show what the camera sees, frame by frame; on a terminal as a live table.
 
-    The command of --on gets what was seen in EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_SIGHTING; what it writes goes
-    to stderr. Commands, webhooks and brokers that are busy or away get the present state as soon as they can, never a
-    queue of old ones. Other users of this machine can read passwords on a command line: give those in environment
-    variables (docs/raspberry-pi.md lists them). With --json each frame is one line of JSON. Ctrl-C ends.
+    --on, --webhook and --mqtt act on changes of the label in view. A receiver that is busy or cannot be reached gets
+    the present state as soon as it can, never a queue of old ones. A command of --on finds what was seen in
+    EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_SIGHTING; its output goes to stderr.
+
+    Other users of this machine can read passwords on a command line. Set EDGETL_CAMERA, EDGETL_WEBHOOK_PASSWORD or
+    EDGETL_MQTT_PASSWORD instead; docs/raspberry-pi.md lists all variables. With --json each frame is one line of
+    JSON. Ctrl-C ends.
 
     \b
     Examples:
       edgetl run mugs.tflite --camera 0 --smooth 5
       edgetl run mugs.tflite --camera rtsp://door/stream --on visitor ./ring.sh
-      edgetl run mugs.tflite --camera photos/ --json
+      edgetl run mugs.tflite --webhook https://host/hook --webhook-header 'Authorization: Bearer ${TOKEN}'
     """
     calm_blas()
     from device.heads.drift import ENOUGH, Drift
@@ -241,9 +248,9 @@ class Display:
             self._started().update(_table(sighting), refresh=True)
 
     def say(self, message: str) -> None:
-        """Write a remark to stderr; above the table where that would else overwrite it."""
+        """Write a remark to stderr; above the live table, which would otherwise overwrite it."""
         if self._live is not None and sys.stderr.isatty():
-            self._live.console.print(message, markup=False, highlight=False)
+            self._live.console.print(redact(message), markup=False, highlight=False)
         else:
             say(message)
 

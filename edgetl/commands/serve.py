@@ -35,17 +35,31 @@ _EXTRA = ("starlette", "uvicorn", "anyio", "h11")
 @head_option
 @threads_option
 @camera_options
-@click.option("--loop", is_flag=True, help="Start a video or a folder of photos again when it ends.")
+@click.option("--loop", is_flag=True, help="Start a video or a folder of photos again at its end.")
 @click.option(
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="Address to listen on; 0.0.0.0 lets other machines in, which then sign in with a link.",
+    help="Address to listen on; with 0.0.0.0 other machines can open the page after signing in with a link.",
 )
-@click.option("--port", type=click.IntRange(0, 65535), default=8080, show_default=True, help="0: a free one.")
-@click.option("--sign-in", is_flag=True, help="Ask for the link on this machine too, if others use it.")
 @click.option(
-    "--allow-host", "allow_hosts", multiple=True, metavar="NAME", help="Another name the page answers to."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8080,
+    show_default=True,
+    help="Port to listen on; 0 picks a free one.",
+)
+@click.option(
+    "--sign-in",
+    is_flag=True,
+    help="Require signing in on this machine too, for a machine with several users.",
+)
+@click.option(
+    "--allow-host",
+    "allow_hosts",
+    multiple=True,
+    metavar="NAME",
+    help="Another host name of the page, for example behind a reverse proxy.",
 )
 @json_option
 def command(
@@ -65,8 +79,8 @@ def command(
 ) -> None:
     """Watch the camera, teach labels and correct samples from a browser.
 
-    Only this machine can open the page, unless --host says otherwise; then it prints a link and a QR code
-    that sign one phone or laptop in, and a new link after each use.
+    By default only this machine can open the page. With --host, the command prints a link and a QR code that sign in
+    one phone or laptop, and a new link after each use.
 
     \b
     Example:
@@ -91,7 +105,7 @@ def command(
             allow_hosts=allow_hosts,
             sessions_file=state.with_name(f"{state.name}.sessions"),
             fps=settings["fps"] or 15.0,
-            signed_in=_tell_next_link,
+            signed_in=_print_next_link,
         )
         signal.signal(signal.SIGTERM, _interrupt)  # as systemd stops a service: end as on Ctrl-C
         with contextlib.suppress(KeyboardInterrupt):
@@ -132,7 +146,7 @@ def _announce(server: PageServer, as_json: bool) -> None:
     )
 
 
-def _tell_next_link(server: PageServer) -> None:
+def _print_next_link(server: PageServer) -> None:
     click.echo(f"A device has signed in. The link for the next one:\n\n{server.link}\n")
 
 

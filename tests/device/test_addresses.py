@@ -25,6 +25,7 @@ from device.errors import AddressError
         ("a:b@h", "a:***@h"),
         ("'mqtt://:b@h/t' is down, http://u:p@k is not", "'mqtt://:***@h/t' is down, http://u:***@k is not"),
         ("the camera 'http://h/?key=abc' is lost", "the camera 'http://h/?key=***' is lost"),
+        ("write http://USER:PASSWORD@HOST/", "write http://USER:PASSWORD@HOST/"),
         ("mail me@here: at 12:30", "mail me@here: at 12:30"),
     ],
 )

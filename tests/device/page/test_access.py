@@ -16,8 +16,8 @@ from .conftest import PATIENCE, STATIC, WITHOUT_EXTRA, Client, Serve
 pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
 pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
 
-from device.errors import DeviceError, StateError
-from device.page.guard import MAX_BODY
+from device.errors import AddressError, DeviceError, StateError
+from device.page.guard import MAX_BODY, Guard
 from device.page.server import PageServer, is_loopback
 from device.page.sessions import Guesses, Sessions
 from device.printable import printable
@@ -119,6 +119,13 @@ def test_allow_host_lets_a_name_in(serve: Serve) -> None:
     assert client.get("/api/state", Host="pi.example").status == 200
     origin = {"Host": "pi.example", "Origin": "https://pi.example"}
     assert client.post("/api/undo", {}, **origin).status == 200
+
+
+@pytest.mark.parametrize("name", ["http://pi.example", "a@pi.example", "", "pi example"])
+def test_an_allowed_host_that_is_no_host_name_is_refused(name: str) -> None:
+    """It would have no effect, and nobody would know."""
+    with pytest.raises(AddressError, match=r"pi\.example"):
+        Guard(lambda *_: None, hosts=[name])  # type: ignore[arg-type, return-value]  # never called
 
 
 def test_other_sites_cannot_even_look(client: Client) -> None:
