@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from device.errors import PhotoError
 from device.images import Image, read_photo
 from device.model.preprocess import Preprocessing
 
@@ -54,16 +55,25 @@ def from_training(photos: Sequence[tuple[Path, str]], preprocessing: Preprocessi
 
 
 def from_paths(paths: Sequence[Path], preprocessing: Preprocessing) -> Calibration:
-    """Calibrate with photos without labels.
+    """Calibrate with photos without labels; those that cannot be decoded are left out and counted.
 
     Raises:
         ConversionError: There are none.
+        PhotoError: None can be decoded; the error is that of the first.
     """
     if not paths:
         raise ConversionError("calibration needs at least one photo, got none; give a folder that holds some")
-    chosen = choose([(path, "") for path in paths])
-    images = tuple(prepare(path, preprocessing) for path, _ in chosen)
-    return Calibration(images, None, f"{len(images)} of {len(paths)} photos given")
+    images: list[Image] = []
+    errors: list[PhotoError] = []
+    for path, _ in choose([(path, "") for path in paths]):
+        try:
+            images.append(prepare(path, preprocessing))
+        except PhotoError as error:
+            errors.append(error)
+    if not images:
+        raise errors[0]
+    damaged = f", {len(errors)} could not be read" if errors else ""
+    return Calibration(tuple(images), None, f"{len(images)} of {len(paths)} photos given{damaged}")
 
 
 def from_samples(preprocessing: Preprocessing) -> Calibration:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.images import Image
-from device.model.codes import Codes
+from device.model.codes import Codes, Keys, content_keys
 
 from .errors import PhotosError
 from .photos import Photo
@@ -21,6 +21,7 @@ from .photos import Photo
 if TYPE_CHECKING:
     from converters import TrainedModel
     from device.learner import Learner
+    from device.model.memory import Memory
 
 _SAME = 0.25  # distance of codes of unit length up to which two photos may be the same one
 _ROUNDING = 1e-3  # distance that float32 products of equal codes may show
@@ -53,7 +54,7 @@ class Subject:
         labels: Labels it can predict, sorted.
         answer: Predicts for a photo and its pixels, uint8 [H, W, 3] RGB.
         training_files: Files that trained it, where they are known.
-        memory_as_sums: Number of taught photos of which the model file keeps sums only; these cannot be recognized.
+        memory_as_sums: Number of taught photos of which the model file keeps sums only, so that they cannot be recognized.
     """
 
     name: str
@@ -68,11 +69,12 @@ def open_device(model: Path, state: str | Path | None, head: str) -> Iterator[Su
     """Open a model file with what it was taught, on the host and in `state`."""
     from device.learner import Learner
     from device.model.codes import encode
-    from device.model.taught import TaughtStatistics
 
     with Learner.open(model, state, head=head, read_only=state is not None) as learner:
         learner.require_taught()
-        memory = _Memory(_taught_codes(learner))
+        # conversions run in LiteRT: there, codes are equal to the bit
+        same_runtime = learner.runtime.name == "ai-edge-litert"
+        memory = _Memory(_taught_codes(learner), _taught_keys(learner))
         embedding_map = learner.model.manifest.embedding_map
 
         def answer(photo: Photo, image: Image) -> Answer:
@@ -81,9 +83,12 @@ def open_device(model: Path, state: str | Path | None, head: str) -> Iterator[Su
             taught = memory.holds(encode(embedding, embedding_map))
             return Answer(photo, prediction.label, prediction.probability, taught)
 
-        host = learner.model.taught
-        sums = int(host.counts.sum()) if isinstance(host, TaughtStatistics) else 0
-        yield Subject(str(model), learner.labels, answer, memory_as_sums=sums)
+        yield Subject(
+            str(model),
+            learner.labels,
+            answer,
+            memory_as_sums=_without_key(learner.model.taught, same_runtime),
+        )
 
 
 def open_trained(folder: Path) -> Subject:
@@ -128,6 +133,22 @@ def _taught_codes(learner: Learner) -> Codes:
     return np.concatenate(codes) if codes else np.zeros((0, width), np.int16)
 
 
+def _taught_keys(learner: Learner) -> Keys:
+    from device.model.taught import TaughtStatistics
+
+    host = learner.model.taught
+    return host.keys if isinstance(host, TaughtStatistics) else np.zeros(0, np.uint64)
+
+
+def _without_key(host: Memory | None, same_runtime: bool) -> int:
+    """Return the number of taught photos that cannot be recognized, because the file keeps neither code nor key."""
+    from device.model.taught import TaughtStatistics
+
+    if not isinstance(host, TaughtStatistics):
+        return 0
+    return int(host.counts.sum()) - (len(host.keys) if same_runtime else 0)
+
+
 class _Memory:
     """The codes of taught samples, to recognize a photo by.
 
@@ -136,12 +157,15 @@ class _Memory:
     0.2 for JPEG of quality 95 saved again; different photos have 0.27 (digits) to 0.7 (flowers) to the nearest other.
     """
 
-    def __init__(self, codes: Codes) -> None:
+    def __init__(self, codes: Codes, keys: Keys) -> None:
+        self._keys = set(keys.tolist())
         self._units = _unit(codes)
         self._limit = min(_SAME, _nearest_other(self._units) / 3)
 
     def holds(self, code: Codes) -> bool:
         """Return whether a code [D] is one of the memory, up to rounding."""
+        if int(content_keys(code[np.newaxis])[0]) in self._keys:
+            return True
         cosines = self._units @ _unit(code)
         nearest = float(cosines.max(initial=-1))
         return math.sqrt(2 * max(0.0, 1 - nearest)) <= max(self._limit, _ROUNDING)

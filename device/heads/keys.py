@@ -1,24 +1,16 @@
-"""Content keys, the same on every machine, and the set of samples that tuned the backbone."""
+"""The set of samples that tuned the backbone, known by their content keys."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.codes import Codes
+from ..model.codes import Keys, content_keys
 
-Keys = NDArray[np.uint64]
-
-
-def content_keys(codes: Codes) -> Keys:
-    """Hash each code [N, D] to a uniform 64-bit key, uint64 [N]."""
-    rows = np.ascontiguousarray(codes, "<i2")
-    keys = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
-    return np.frombuffer(keys, "<u8").astype(np.uint64)
+__all__ = ["KeySet", "Keys", "content_keys"]
 
 
 class KeySet:

@@ -8,6 +8,8 @@ made of them are bit-identical in any order.
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -17,6 +19,7 @@ SCALE = 4096
 MAPS = ("signed_sqrt_l2", "l2", "identity")
 
 Codes = NDArray[np.int16]
+Keys = NDArray[np.uint64]
 
 
 def apply_map(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> NDArray[np.float64]:
@@ -82,3 +85,10 @@ def representative(codes: Codes, map_name: str = "signed_sqrt_l2") -> NDArray[np
     if map_name == "signed_sqrt_l2":
         mapped = np.sign(mapped) * mapped**2
     return mapped.astype(np.float32)
+
+
+def content_keys(codes: Codes) -> Keys:
+    """Hash each code [N, D] to a uniform 64-bit key, the same on every machine: uint64 [N]."""
+    rows = np.ascontiguousarray(codes, "<i2")
+    keys = b"".join(hashlib.blake2b(row.tobytes(), digest_size=8).digest() for row in rows)
+    return np.frombuffer(keys, "<u8").astype(np.uint64)

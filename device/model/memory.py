@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .codes import Codes
+from .codes import Codes, content_keys
 from .taught import Taught, TaughtStatistics, pack_taught
 
 Memory = Taught | TaughtStatistics
@@ -42,7 +42,7 @@ def statistics(codes: Codes, labels: Sequence[str]) -> TaughtStatistics:
     sums = np.zeros((len(names), codes.shape[1]), np.int64)
     np.add.at(sums, index, codes.astype(np.int64))
     counts = np.bincount(index, minlength=len(names)).astype(np.int64)
-    return TaughtStatistics(names, counts, sums, values.T @ values)
+    return TaughtStatistics(names, counts, sums, values.T @ values, np.unique(content_keys(codes)))
 
 
 def add(parts: Iterable[TaughtStatistics]) -> TaughtStatistics:
@@ -55,7 +55,10 @@ def add(parts: Iterable[TaughtStatistics]) -> TaughtStatistics:
         places = [names.index(label) for label in part.labels]
         np.add.at(counts, places, part.counts)
         np.add.at(sums, places, part.sums)
-    return TaughtStatistics(names, counts, sums, np.sum([part.gram for part in parts], axis=0))
+    gram = np.sum([part.gram for part in parts], axis=0)
+    return TaughtStatistics(
+        names, counts, sums, gram, np.unique(np.concatenate([part.keys for part in parts]))
+    )
 
 
 def renamed(memory: Memory, lab: Mapping[str, str | None]) -> Memory:
@@ -65,7 +68,7 @@ def renamed(memory: Memory, lab: Mapping[str, str | None]) -> Memory:
     """
     if isinstance(memory, TaughtStatistics):
         names = tuple(lab.get(label) or label for label in memory.labels)
-        return add([TaughtStatistics(names, memory.counts, memory.sums, memory.gram)])
+        return add([TaughtStatistics(names, memory.counts, memory.sums, memory.gram, memory.keys)])
     now = [lab.get(label, label) for label in memory.labels]
     kept = [place for place, name in enumerate(now) if name is not None]
     return Taught(

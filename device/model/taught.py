@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..arrays import pack_arrays, pack_texts, unpack_arrays, unpack_texts
 from ..errors import ArraysError, LabelError, ModelFileError
 from ..labels import check_labels
-from .codes import Codes
+from .codes import Codes, Keys
 
 _GREATEST = 32767  # of a code; -32768 is never written
 # more would leave float64's exact whole numbers in a second moment of codes up to 32767
@@ -50,12 +50,15 @@ class TaughtStatistics:
         counts: int64 [C], number of samples per label.
         sums: int64 [C, D], sums of codes.
         gram: float64 [D, D] of whole numbers, the sum of the codes' outer products.
+        keys: uint64 [K], sorted: content keys of the samples, so that evaluation recognizes them. Files of older
+            versions have none.
     """
 
     labels: tuple[str, ...]
     counts: NDArray[np.int64]
     sums: NDArray[np.int64]
     gram: NDArray[np.float64]
+    keys: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
 
 
 def pack_taught(taught: Taught | TaughtStatistics) -> bytes:
@@ -92,7 +95,9 @@ def unpack_taught(data: bytes, dimensions: int) -> Taught | TaughtStatistics:
 
 def _statistics_arrays(taught: TaughtStatistics) -> dict[str, NDArray[Any]]:
     rows, columns = np.triu_indices(len(taught.gram))
+    keys = {"keys": taught.keys.astype(np.uint64)} if len(taught.keys) else {}
     return {
+        **keys,
         "names": pack_texts(list(taught.labels)),
         "counts": taught.counts.astype(np.int64),
         "sums": taught.sums.astype(np.int64),
@@ -147,7 +152,16 @@ def _statistics(arrays: Arrays, dimensions: int) -> TaughtStatistics:
     gram[rows, columns] = upper
     gram[columns, rows] = upper
     _check_gram(counts, sums, gram)
-    return TaughtStatistics(names, counts, sums, gram)
+    return TaughtStatistics(names, counts, sums, gram, _keys(arrays, int(counts.sum())))
+
+
+def _keys(arrays: Arrays, count: int) -> Keys:
+    if "keys" not in arrays:
+        return np.zeros(0, np.uint64)
+    keys: Keys = _array(arrays, "keys", np.uint64, (None,))
+    if len(keys) > count or (keys[1:] <= keys[:-1]).any():
+        raise ArraysError(f"keys must be sorted, each once, and at most {count}, the number of samples")
+    return keys
 
 
 def _check_counts(counts: NDArray[np.int64], sums: NDArray[np.int64]) -> None:

@@ -11,6 +11,7 @@ import click
 from ..errors import BackboneError, PhotosError
 from .options import emit, force_option, json_option
 from .progress import stages
+from .session import warn
 
 if TYPE_CHECKING:
     from converters import ConversionReport, TrainedModel
@@ -148,12 +149,18 @@ def _source(model: str, photos: Path | None) -> TrainedModel:
 
 
 def _calibration(folder: Path) -> list[Path]:
-    from device.photos import list_photos
+    from device.leftout import count_reasons, describe_left_out
+    from device.photos import list_photo_files
 
-    found = [folder] if folder.is_file() else list_photos(folder, deep=True)
-    if not found:
-        raise PhotosError(f"no photos in {folder} to calibrate with; name a folder with JPEG or PNG photos")
-    return found
+    found = list_photo_files(folder)
+    if not found.photos:
+        there = count_reasons(found.left_out) or "nothing"
+        raise PhotosError(
+            f"{folder} holds no photos to calibrate with, found {there}; name a folder with photos"
+        )
+    for line in describe_left_out(found.left_out):
+        warn(line)
+    return [photo.path for photo in found.photos]
 
 
 def _table(report: ConversionReport, compiled: Path | None) -> str:

@@ -125,7 +125,7 @@ def test_a_calibration_folder_without_photos_is_refused(trained: Path, tmp_path:
     """Before the conversion begins."""
     refused = run("convert", trained, "--out", tmp_path / "m.tflite", "--calibrate", tmp_path)
     assert refused.exit_code == 1
-    assert "no photos in" in refused.output
+    assert "holds no photos to calibrate with" in refused.output
 
 
 def test_inspect_shows_a_model_file() -> None:

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from device.learner import Learner
+from device.model.taught import TaughtStatistics
 from edgetl.cli import main
 from edgetl.errors import PhotosError
 from edgetl.evaluate import evaluate
@@ -71,6 +72,20 @@ def test_photos_that_the_device_was_taught_are_not_judged(model: Path, photos: P
         learner.learn_one(tiny.photo("red", STRANGERS), "red")
     assert judged(model, photos, "--state", state)["taught"] == 1
     assert judged(model, photos)["taught"] == 0
+
+
+def test_photos_of_a_file_that_keeps_sums_alone_are_recognized(photos: Path, tmp_path: Path) -> None:
+    """Many photos are kept as sums, with a key of each."""
+    taught = [(label, seed) for label in tiny.COLOURS for seed in range(60)]
+    with Learner.open(tiny.TINY) as learner:
+        if learner.runtime.name != "ai-edge-litert":
+            pytest.skip("keys are equal in the runtime that conversions use")
+        learner.learn_many([tiny.photo(*one) for one in taught], [label for label, _ in taught])
+        exported = learner.export(tmp_path / "sums.tflite")
+    assert isinstance(exported.taught, TaughtStatistics)
+    tiny.write_photos(photos, 4)
+    result = judged(tmp_path / "sums.tflite", photos)
+    assert (result["taught"], result["photos"], result["memory_as_sums"]) == (12, 18, 0)
 
 
 def test_labels_that_were_not_judged_are_named(model: Path, photos: Path) -> None:

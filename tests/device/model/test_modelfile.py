@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from device.errors import ModelFileError, StorageError
+from device.model.codes import content_keys
 from device.model.manifest import Manifest
+from device.model.memory import statistics
 from device.model.modelfile import ModelFile, write_model_file
-from device.model.taught import Taught, TaughtStatistics
+from device.model.taught import Taught, TaughtStatistics, pack_taught, unpack_taught
 from tests.tiny import DIMENSIONS, TINY
 
 MODEL = ModelFile.open(TINY).model_part()
@@ -46,11 +48,22 @@ def test_statistics_as_memory_make_the_round_trip(tmp_path: Path) -> None:
     """The other form of memory, exact in integers."""
     codes = np.random.default_rng(0).integers(-4096, 4097, (50, DIMENSIONS)).astype(np.float64)
     sums = np.stack([codes[:20].sum(0), codes[20:].sum(0)]).astype(np.int64)
-    taught = TaughtStatistics(("a", "b"), np.array([20, 30]), sums, codes.T @ codes)
+    keys = np.unique(content_keys(codes.astype(np.int16)))
+    taught = TaughtStatistics(("a", "b"), np.array([20, 30]), sums, codes.T @ codes, keys)
     read = write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b"), taught).taught
     assert isinstance(read, TaughtStatistics)
     assert (read.gram == taught.gram).all()
     assert (read.sums == taught.sums).all()
+    assert (read.keys == keys).all()
+
+
+def test_keys_that_no_samples_have_are_refused() -> None:
+    """They are sorted, each once, and no more than there are samples."""
+    codes = np.random.default_rng(0).integers(-4096, 4097, (3, 4), dtype=np.int16)
+    taught = statistics(codes, ["a", "a", "b"])
+    for keys in (taught.keys[::-1], np.arange(4, dtype=np.uint64)):
+        with pytest.raises(ModelFileError, match="keys must be sorted"):
+            unpack_taught(pack_taught(replace(taught, keys=keys)), 4)
 
 
 def test_equal_content_gives_equal_files(tmp_path: Path) -> None:
