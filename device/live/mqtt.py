@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -48,6 +49,7 @@ class Mqtt(Receiver):
             raise PeripheralError(f"the broker's address is wrong: {error}") from None
         self._topic = _topic(url, address)
         self._joined, self._order = threading.Event(), threading.Lock()
+        self._news = threading.Event()  # connected, or about to end
         self._refusal = ""
         self._client = _client(address)
         self._client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
@@ -62,7 +64,9 @@ class Mqtt(Receiver):
         with self._order:
             info = self._publish(sighting) if self._joined.is_set() else None
         if info is None:  # connecting publishes what is in view
-            if not self._joined.wait(SECONDS):
+            self._news.wait(_FAREWELL if self.finishing else SECONDS)
+            self._news.clear()
+            if not self._joined.is_set():
                 raise Undelivered(self._refusal or _AWAY)
             return
         try:
@@ -72,13 +76,21 @@ class Mqtt(Receiver):
         if not info.is_published():
             raise Undelivered("does not answer")
 
+    def finish(self) -> None:
+        """Begin to end; a wait for a connection is cut short."""
+        super().finish()
+        self._news.set()
+
     def close(self, seconds: float = CLOSING_SECONDS) -> None:
         """Deliver what waits, publish that the device is offline, and disconnect."""
         super().close(seconds)
-        if self._joined.is_set():
-            self._availability(OFFLINE).wait_for_publish(_FAREWELL)
+        joined = self._joined.is_set()
+        if joined:
+            with contextlib.suppress(RuntimeError, ValueError):
+                self._availability(OFFLINE).wait_for_publish(_FAREWELL)
         self._client.disconnect()
-        self._client.loop_stop()
+        if joined:  # otherwise its thread may be waiting for a broker that does not answer
+            self._client.loop_stop()
 
     def _publish(self, sighting: Sighting) -> Any:
         message = json.dumps(sighting.to_dict(), ensure_ascii=False).encode()
@@ -99,6 +111,7 @@ class Mqtt(Receiver):
             if present is not None:
                 self._publish(present)
             self._joined.set()
+            self._news.set()
         self.hurry()
         self.note("")
 

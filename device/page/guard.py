@@ -140,8 +140,12 @@ class Guard:
         name = _name_of(host)
         if name in self._hosts or _is_address(name):
             return
+        if not name:
+            raise Refusal(
+                421, f"the Host header must be a name or address with or without a port, got {host[:80]!r}"
+            )
         raise Refusal(
-            421, f"this page does not answer to the name {name[:80]!r}; start it with --allow-host to let it"
+            421, f"the page has no host name {name[:80]!r}; if it should, start it with --allow-host"
         )
 
 

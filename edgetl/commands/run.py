@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -205,8 +206,13 @@ def _hooks(stack: ExitStack, options: dict[str, Any], notice: Callable[[str], No
     hooks += [Webhook(url, options["headers"], notice) for url in options["webhook"]]
     hooks += [Mqtt(url, notice) for url in options["mqtt"]]
     together = Hooks(hooks)
-    stack.callback(together.close)
+    stack.callback(_close, together)
     return together
+
+
+def _close(hooks: Hooks) -> None:
+    with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait for a receiver
+        hooks.close()
 
 
 def _doubt_hooks(learner: Learner, options: dict[str, Any], tell: Callable[[str], None]) -> None:
