@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import PATIENCE, STATIC, WITHOUT_EXTRA, Client, Serve
+from .conftest import MODEL, PATIENCE, STATIC, WITHOUT_EXTRA, Client, Serve
 
 pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
 pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
@@ -284,21 +284,29 @@ def test_the_page_and_the_device_hide_the_same_characters() -> None:
         assert bool(hidden.match(chr(number))) == (printable(chr(number)) != chr(number)), hex(number)
 
 
-def test_controls_are_escaped_in_what_the_device_answers(client: Client) -> None:
-    """In lists, events and errors; programs read the label as it is."""
-    label = "mug\u202egnp.\u2066x"
+def test_controls_are_escaped_in_what_the_device_answers(serve: Serve, tmp_path: Path) -> None:
+    """In lists, events and errors: names of files and cameras, labels; programs read them as they are."""
+    model = tmp_path / "mugs\u202egnp.tflite"
+    model.write_bytes(MODEL.read_bytes())
+    label = "mug\u200bx\u2060"
+    _, client = serve(model=model)
     client.teach(label, 1)
     client.sees(label)
+    state = client.get("/api/state")
+    assert b"mugs\\u202egnp.tflite" in state.body
+    assert state.json["model"] == model.name
     for path in ("/api/state", "/api/samples", "/api/report"):
         answer = client.get(path)
-        assert not re.search("[\u202a-\u202e\u2066-\u2069]", answer.body.decode()), path
+        assert not re.search("[\u200b\u2060\u202a-\u202e\u2066-\u2069]", answer.body.decode()), path
         assert label in json.dumps(answer.json, ensure_ascii=False)
-    error = client.post("/api/labels/add", {"label": label})
+    error = client.post("/api/labels/add", {"label": "a\u202eb"})
     assert error.status == 400
-    assert "\\\\u202e" in error.body.decode()
-    with client.open("/api/events") as response:
-        line = next(line for line in response if line.startswith(b"data: "))
+    assert b"\\\\u202e" in error.body
+    _, blind = serve(source=str(tmp_path / "no\u202ecamera"), state="other.db")
+    with blind.open("/api/events") as response:
+        line = next(line for line in response if b"no camera" in line)
     assert b"\\u202e" in line
+    assert "\u202e".encode() not in line
 
 
 def test_no_path_reaches_a_file_that_is_not_the_pages(client: Client) -> None:

@@ -9,7 +9,7 @@ import pytest
 from device.cameras.fake import draw
 
 from .browser import Browser
-from .conftest import Scene, Serve, teach_many
+from .conftest import MODEL, Scene, Serve, teach_many
 
 pytestmark = pytest.mark.browser
 
@@ -195,15 +195,16 @@ def test_with_many_labels_the_worst_confusions_come_first(
     assert browser.run("return document.querySelectorAll('#confusion tbody tr').length") == 8
 
 
-def test_bidirectional_controls_are_shown_as_escapes(browser: Browser, serve: Serve, scene: Scene) -> None:
+def test_controls_are_shown_as_escapes(browser: Browser, serve: Serve, scene: Scene, tmp_path: Path) -> None:
     """In rows, verdict, samples, dialogs, toasts and spoken names; the label itself stays what it is."""
-    server, client = serve()
-    label = "mug\u202egnp.\u2066 x\u200b"
-    shown = "mug\\u202egnp.\\u2066 x\\u200b"
+    model = tmp_path / "mugs\u202egnp.tflite"
+    model.write_bytes(MODEL.read_bytes())
+    server, client = serve(model=model)
+    label, shown = "mug\u200b x\u2060", "mug\\u200b x\\u2060"
     client.teach(label, 2)
     client.teach("plant", 1)
     browser.visit(server.url)
-    browser.wait(lambda: len(browser.run("return [...document.querySelectorAll('.row .name')]")) == 2)
+    browser.wait(lambda: browser.text("#model") == "mugs\\u202egnp.tflite")
     browser.wait(lambda: browser.run("return document.querySelectorAll('#grid li').length") == 3)
     names = browser.run(
         "return [...document.querySelectorAll('.row .name')].map((e) => [e.textContent, e.title])"
@@ -217,13 +218,24 @@ def test_bidirectional_controls_are_shown_as_escapes(browser: Browser, serve: Se
     browser.wait(lambda: "plant" in browser.text("#toasts"))
     browser.run("document.querySelector('#undo').click()")
     browser.wait(lambda: shown in browser.text("#toasts"))
-    hidden = (
-        "const seen = [document.body.textContent];"
-        "for (const e of document.querySelectorAll('*'))"
-        " seen.push(e.title ?? '', e.alt ?? '', e.getAttribute('aria-label') ?? '');"
-        "return seen.filter((text) => /[\\u202a-\\u202e\\u2066-\\u2069\\u200b]/.test(text))"
-    )
-    assert browser.run(hidden) == []
+    assert browser.run(HIDDEN_TEXT) == []
     client.teach(label, 1)
     assert client.counts()[label] == 1
     assert browser.complaints() == []
+
+
+def test_what_a_camera_says_cannot_reorder_the_page(browser: Browser, serve: Serve, tmp_path: Path) -> None:
+    """Its message stands in the banner, with its controls as escapes."""
+    server, _ = serve(source=str(tmp_path / "no\u202e\u2067<b>camera"))
+    browser.visit(server.url)
+    browser.wait(lambda: "\\u202e\\u2067<b>camera" in browser.text("#banner").replace("\\\\", "\\"))
+    assert browser.run(HIDDEN_TEXT) == []
+    assert browser.run("return document.querySelectorAll('#banner b').length") == 0
+
+
+HIDDEN_TEXT = (
+    "const seen = [document.body.textContent];"
+    "for (const e of document.querySelectorAll('*'))"
+    " seen.push(e.title ?? '', e.alt ?? '', e.getAttribute('aria-label') ?? '');"
+    "return seen.filter((text) => /[\\u200b\\u202a-\\u202e\\u2060\\u2066-\\u2069]/.test(text))"
+)
