@@ -6,50 +6,63 @@ labels than columns the head grows first (`growth`). Neither TensorFlow nor a fl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import HeadError, LabelError, ModelFileError
-from ..heads import Linear, create_head
+from ..errors import HeadError, LabelError, ModelFileError, SampleNotFoundError, StateError
+from ..files import refuse_existing
+from ..heads import Head, Linear, create_head
 from ..heads.trainer import MASKED
-from ..model.memory import Memory, renamed, together
+from ..model.codes import Codes, Keys, content_keys
+from ..model.memory import Memory, renamed, sums_are_smaller, together
 from ..model.modelfile import ModelFile, write_model_file
+from ..model.taught import TaughtStatistics
 from .growth import capacity_for, grow
 
 if TYPE_CHECKING:
     from .learner import Learner
 
 _FLOAT = np.dtype("<f4")
+_CHUNK = 500  # samples read at a time; teaching waits for one read at most
 
 
 def export(learner: Learner, path: str | Path, *, force: bool = False) -> ModelFile:
     """Write a model file that starts with everything `learner` knows: weights, labels and memory.
 
+    Teaching waits only while the state of one moment is taken, not while it is summed and written. Samples are read
+    in pieces; all at once only when they are few.
+
     Args:
-        learner: Its head's linear map becomes the float head of the file; what the host and this device
-            taught becomes its memory.
-        path: Where to.
-        force: Overwrite what is there.
+        learner: The head's linear map becomes the float head of the file; the samples of the host and of this device
+            become its memory.
+        path: The new file.
+        force: Overwrite an existing file.
 
     Raises:
-        HeadError: Nothing was taught yet.
+        HeadError: No sample was taught yet.
         LabelError: There are more labels than a head can have.
         ModelFileError: There are more labels than columns, and the head of this file cannot grow.
+        StateError: Samples were purged meanwhile.
         StorageError: The file exists, or cannot be written.
     """
-    learner.require_taught()
-    memory = memory_of(learner)
-    head = learner.head
-    linear = head.linear()
+    refuse_existing(Path(path), force)
+    moment = _Moment.of(learner)
+    try:
+        memory, exact = _memory(learner, moment)
+    except SampleNotFoundError as error:
+        raise StateError(f"samples were purged while they were exported ({error}); export again") from error
+    linear, labels = moment.linear, moment.labels
     if linear is None:  # such as knn: the float head gets the exact solution of the same samples
-        linear, labels = _exact(memory, learner.model.manifest.dimensions)
-    else:
-        labels = tuple(head.labels)
+        exact = exact or _exact(learner, memory)
+        linear, labels = exact.linear(), tuple(exact.labels)
+    if linear is None:
+        raise HeadError("the head has no linear form that a model file could start with; use --head exact")
     return write_personal(learner.model, path, linear, labels, memory, force=force)
 
 
@@ -87,15 +100,83 @@ def write_personal(
     return write_model_file(path, part, replace(manifest, extra=extra), labels, memory, force=force)
 
 
-def memory_of(learner: Learner) -> Memory | None:
-    """Give what the host taught, under today's names, together with what this device was taught."""
-    known = learner.model.taught
-    memory = None if known is None else renamed(known, learner.store.lab())
-    codes, labels = [np.zeros((0, learner.model.manifest.dimensions), np.int16)], []
-    for _, names, chunk in learner.store.taught_chunks():
-        codes.append(chunk)
-        labels += names
-    return together(memory, np.concatenate(codes), labels)
+@dataclass(frozen=True)
+class _Moment:
+    """What a learner knew at one moment. Codes are left in the store: those of a sample never change.
+
+    Attributes:
+        labels: The labels of the head.
+        host: The memory of the model file under the present names of its labels, or None.
+        few: Whether the samples themselves may be smaller than their sums.
+        exact: A copy of the head when it keeps the sums of all samples, else None.
+        linear: The linear map of another head, or None.
+        numbers: int64 [N], ids of the samples taught on the device.
+        names: N labels of these samples.
+    """
+
+    labels: tuple[str, ...]
+    host: Memory | None
+    few: bool
+    exact: Any
+    linear: Linear | None
+    numbers: NDArray[np.int64]
+    names: list[str]
+
+    @classmethod
+    def of(cls, learner: Learner) -> _Moment:
+        def look(head: Head) -> _Moment:
+            learner.require_taught()
+            host = learner.model.taught
+            host = None if host is None else renamed(host, learner.store.lab())
+            many = sums_are_smaller(sum(head.counts.values()), head.dimensions)
+            few = not many and not isinstance(host, TaughtStatistics)
+            sums = hasattr(head, "statistics")
+            # a copy of the sums, so that solving them does not hold up teaching
+            exact, linear = (copy.deepcopy(head), None) if sums else (None, head.linear())
+            numbers, names, _ = learner.store.ids()
+            return cls(tuple(head.labels), host, few, exact, linear, numbers, names)
+
+        return learner.at_one_moment(look)
+
+
+def _memory(learner: Learner, moment: _Moment) -> tuple[Memory | None, Any]:
+    """Return the memory of the new file, and an exact head of the same samples if there is one by now."""
+    if moment.few:
+        parts = [codes for _, codes in _chunks(learner, moment)]
+        codes = np.concatenate([np.zeros((0, learner.model.manifest.dimensions), np.int16), *parts])
+        return together(moment.host, codes, moment.names), moment.exact
+    exact = moment.exact or _exact(learner, moment.host)
+    keys = [_keys(moment.host)]
+    for names, codes in _chunks(learner, moment):
+        keys.append(content_keys(codes))
+        if moment.exact is None:
+            exact.learn_many(codes, names)
+    counts, sums = exact.statistics.sums()
+    gram = exact.statistics.gram()
+    return TaughtStatistics(tuple(exact.labels), counts, sums, gram, np.unique(np.concatenate(keys))), exact
+
+
+def _keys(host: Memory | None) -> Keys:
+    """Return the content keys of the samples of the host."""
+    if isinstance(host, TaughtStatistics):
+        return host.keys
+    return np.zeros(0, np.uint64) if host is None else content_keys(host.codes)
+
+
+def _chunks(learner: Learner, moment: _Moment) -> Iterator[tuple[list[str], Codes]]:
+    """Yield labels and codes of the samples of the device in bounded pieces."""
+    for start in range(0, len(moment.names), _CHUNK):
+        part = slice(start, start + _CHUNK)
+        yield moment.names[part], learner.store.codes(moment.numbers[part].tolist())
+
+
+def _exact(learner: Learner, memory: Memory | None) -> Any:
+    """Return an exact head that has learned `memory`."""
+    from .derived import learn_memory
+
+    head: Any = create_head("exact", learner.model.manifest.dimensions)
+    learn_memory(head, memory, {})
+    return head
 
 
 def head_variables(
@@ -154,14 +235,3 @@ def patch(
     for name, (start, length) in places.items():
         patched[start : start + length] = values[name].astype(_FLOAT).tobytes()
     return bytes(patched)
-
-
-def _exact(memory: Memory | None, dimensions: int) -> tuple[Linear, tuple[str, ...]]:
-    from .derived import learn_memory
-
-    head: Any = create_head("exact", dimensions)
-    learn_memory(head, memory, {})
-    linear = head.linear()
-    if linear is None:
-        raise HeadError("the head has no linear form that a model file could start with; use --head exact")
-    return linear, tuple(head.labels)

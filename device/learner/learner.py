@@ -354,15 +354,20 @@ class Learner:
         return self._changed(lambda: self.store.rollback(known[version]))
 
     def export(self, path: str | Path, *, force: bool = False) -> ModelFile:
-        """Write a model file of its own that starts with everything learned here.
+        """Write a model file that starts with everything learned here; other threads may teach meanwhile.
 
         Raises:
-            StorageError: `path` is there and `force` is not given, or it cannot be written.
+            HeadError: No sample was taught yet.
+            StorageError: `path` exists and `force` is false, or it cannot be written.
         """
         from .export import export
 
+        return export(self, path, force=force)
+
+    def at_one_moment(self, look: Callable[[Head], Result]) -> Result:
+        """Return what `look` makes of the head; meanwhile teaching waits and the store shows the same state."""
         with self._lock:
-            return export(self, path, force=force)
+            return self.store.database.read(lambda: look(self.head))
 
     def purge(self) -> int:
         """Erase what was forgotten from the file for good; gives how many samples were erased."""

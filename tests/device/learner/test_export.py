@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from device.errors import HeadError, ModelFileError, StorageError
+from device.errors import HeadError, ModelFileError, StateError, StorageError
 from device.heads import Linear
 from device.learner import Learner
 from device.learner.export import patch, write_personal
 from device.model.codes import apply_map, encode
 from device.model.embedder import Embedder
-from device.model.memory import add, renamed, statistics, together
+from device.model.memory import add, remember, renamed, statistics, sums_are_smaller, together
 from device.model.modelfile import ModelFile
 from device.model.runtime import open_interpreter
-from device.model.taught import Taught, TaughtStatistics
+from device.model.taught import Taught, TaughtStatistics, pack_taught
+from device.store import NewSample
 from tests import tiny
 
 MODEL = ModelFile.open(tiny.TINY)
@@ -152,6 +155,82 @@ def test_labels_that_were_renamed_or_deleted_stay_so(tmp_path: Path) -> None:
     assert set(exported.taught.labels) == {"blue", "rosso"}
 
 
+@pytest.mark.parametrize("head", ["exact", "lda", "ncm", "softmax", "knn"])
+def test_many_samples_are_summed_in_pieces(
+    tmp_path: Path, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The memory is their exact sums, and never are all codes in memory, whatever the head keeps."""
+    codes = encode(np.abs(np.random.default_rng(2).normal(size=(1200, 32))))
+    labels = [f"label {number % 3}" for number in range(1200)]
+    with Learner.open(tiny.TINY, tmp_path / "s.db", head=head, threads=1) as learner:
+        learner.store.learn([NewSample(label, code, 0.0) for label, code in zip(labels, codes, strict=True)])
+        learner.forget(range(1, 101))
+        learner.rename_label("label 2", "other")
+        read, original = [], learner.store.codes
+        monkeypatch.setattr(
+            learner.store, "codes", lambda numbers: read.append(len(numbers)) or original(numbers)
+        )
+        exported = learner.export(tmp_path / "p.tflite")
+    names = [label.replace("label 2", "other") for label in labels[100:]]
+    expected = statistics(codes[100:], names)
+    assert isinstance(exported.taught, TaughtStatistics)
+    assert exported.taught.labels == exported.labels == ("label 0", "label 1", "other")
+    for name in ("counts", "sums", "gram", "keys"):
+        assert np.array_equal(getattr(exported.taught, name), getattr(expected, name)), name
+    assert (sum(read), max(read)) == (1100, 500)
+
+
+def test_teaching_goes_on_while_a_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file holds what was known when the export began."""
+    writing, taught = threading.Event(), threading.Event()
+
+    def write(*given: Any, **options: Any) -> ModelFile:
+        writing.set()
+        assert taught.wait(30)
+        return write_personal(*given, **options)
+
+    monkeypatch.setattr("device.learner.export.write_personal", write)
+    with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner, ThreadPoolExecutor() as pool:
+        exporting = pool.submit(learner.export, tmp_path / "p.tflite")
+        assert writing.wait(30)
+        learner.learn_one(tiny.photo("yellow", 0), "yellow")
+        assert "yellow" in learner.labels
+        taught.set()
+        assert exporting.result().labels == ("blue", "green", "red")
+
+
+def test_samples_purged_during_an_export_are_named_as_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second export then holds what is left."""
+    with Learner.open(tiny.TINY, tmp_path / "s.db", threads=1) as learner:
+        learner.learn_many([tiny.photo("red", seed) for seed in range(4)], ["a", "b"] * 2)
+        original = learner.at_one_moment
+
+        def look(wanted: Any) -> Any:
+            moment = original(wanted)
+            learner.forget(1)
+            learner.purge()
+            return moment
+
+        monkeypatch.setattr(learner, "at_one_moment", look)
+        with pytest.raises(StateError, match=r"purged while they were exported.*export again"):
+            learner.export(tmp_path / "p.tflite")
+        monkeypatch.undo()
+        exported = learner.export(tmp_path / "p.tflite")
+    assert isinstance(exported.taught, Taught)
+    assert exported.taught.labels == ("b", "a", "b")
+
+
+def test_an_existing_file_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is summed for a file that may not be written."""
+    (tmp_path / "p.tflite").touch()
+    with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner:
+        monkeypatch.setattr("device.learner.export._Moment", None)
+        with pytest.raises(StorageError, match="--force"):
+            learner.export(tmp_path / "p.tflite")
+
+
 def test_an_untaught_learner_cannot_export(tmp_path: Path) -> None:
     """Writing an empty head would help nobody."""
     with (
@@ -194,3 +273,23 @@ def test_sums_whose_labels_became_one_are_added() -> None:
     assert isinstance(merged, TaughtStatistics)
     assert merged.labels == ("a", "b")
     assert merged.counts.tolist() == [4, 2]
+
+
+def test_the_form_of_a_memory_is_chosen_without_packing_it() -> None:
+    """The samples, unless their sums are clearly smaller."""
+    chooser = np.random.default_rng(4)
+    middles = chooser.exponential(1, (3, 64))
+    forms = set()
+    for count in (20, 60, 120, 200, 400):
+        codes = encode(np.maximum(middles[np.arange(count) % 3] + chooser.normal(size=(count, 64)), 0))
+        labels = [f"label {number % 3}" for number in range(count)]
+        chosen = remember(codes, labels)
+        sizes = {
+            type(memory): len(pack_taught(memory))
+            for memory in (Taught(codes, tuple(labels)), statistics(codes, labels))
+        }
+        assert sizes[type(chosen)] < 1.5 * min(sizes.values()), (count, sizes)
+        forms.add(type(chosen))
+    assert forms == {Taught, TaughtStatistics}
+    assert not sums_are_smaller(256, 64)
+    assert sums_are_smaller(257, 64)
