@@ -22,6 +22,8 @@ from device.model.taught import Taught
 
 from .errors import ConversionError
 
+_ENTRY_BYTES = 30  # of a zip entry before its name
+
 
 @dataclass(frozen=True)
 class Inspection:
@@ -112,7 +114,7 @@ def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
         data = read_tflite(path)
     except ModelFileError:
         raise error from None  # missing, or something else
-    if MANIFEST.encode() in data:
+    if MANIFEST.encode() in data or b"PK\3\4" in data[-_ENTRY_BYTES:]:
         raise error  # a model file of ours that was damaged
     with named(path):
         read_graphs(data)

@@ -22,7 +22,7 @@ _CHUNK = 2**20
 _MAGIC = b"\x93NUMPY\x01\x00"  # with a 16-bit length of the header; longer headers are for records, which are not read
 _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[A-Za-z][0-9]{0,4})', 'fortran_order': (True|False), "
-    rb"'shape': \(((?:[0-9]{1,18},? ?){0,8})\), ?\}[ \n]*",
+    rb"'shape': \(((?:[0-9]{1,18}, ?){0,8}(?:[0-9]{1,18})?)\), ?\}[ \n]*",
 )
 _NUMBERS = re.compile(
     r"[<>|=]?[biuf][1248]"

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .flatbuffer import Table, damaged, root
+from .ops import CALL_ONCE, IF, WHILE, check_op, check_types
 
 _VERSION = 3
 _MAX_BYTES = 2**31  # of one tensor
@@ -25,8 +26,8 @@ _BITS = {
     16: 16, 17: 4, 18: 16,
 }  # fmt: skip
 _ZERO_POINTS = {INT8: (-128, 127), UINT8: (0, 255), INT32: (0, 0)}
+_LEAST_SCALE = float(np.finfo(np.float32).tiny)  # below it, kernels divide by zero
 _VARIABLE_TYPES = (13, 14)  # RESOURCE, VARIANT
-CALL_ONCE, IF, WHILE = 129, 118, 119
 _CALLS = {CALL_ONCE: (0,), IF: (0, 1), WHILE: (0, 1)}  # op -> fields of its options that number a graph
 _OPTIONS_OF = {CALL_ONCE: 103, IF: 92, WHILE: 93}  # op -> type of its options
 
@@ -187,7 +188,7 @@ def _check_quantization(entry: Table, name: str, kind: int, shape: tuple[int, ..
     axis = entry.number(6)
     if not scales.size:
         return
-    if not (np.isfinite(scales).all() and (scales > 0).all()):
+    if not ((scales >= _LEAST_SCALE) & (scales <= 1 / _LEAST_SCALE)).all():  # False for NaN
         raise damaged(f"the tensor {name!r} has a quantization scale that is not a positive number")
     if scales.size > 1 and not (0 <= axis < len(shape) and shape[axis] == scales.size):
         raise damaged(
@@ -209,7 +210,12 @@ def _operator(entry: Table, kinds: Sequence[int], tensors: Sequence[Tensor]) -> 
             raise damaged("an op that calls a graph does not say which")
         calls = tuple(options.number(field) for field in _CALLS[kind])
     _numbers(entry, 8, tensors)  # intermediate tensors
-    return Operator(kind, _numbers(entry, 1, tensors), _numbers(entry, 2, tensors), calls)
+    inputs, outputs = _numbers(entry, 1, tensors), _numbers(entry, 2, tensors)
+    check_op(kind, inputs, outputs, entry)
+    check_types(
+        kind, *([tensors[number].type for number in side if number >= 0] for side in (inputs, outputs))
+    )
+    return Operator(kind, inputs, outputs, calls)
 
 
 def _check_order(graph: Graph) -> None:

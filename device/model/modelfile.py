@@ -141,7 +141,8 @@ def write_model_file(
         members[MEMORY] = pack_taught(taught)
     promised = {name: Part(sha256(content), len(content)) for name, content in members.items()}
     sealed = manifest.sealed(sha256(model), len(model), promised).to_json().encode()
-    members |= {MANIFEST: sealed, SEAL: sha256(sealed).encode()}
+    # the manifest comes first, so that a file that was cut off is not taken for a foreign one
+    members = {MANIFEST: sealed, SEAL: sha256(sealed).encode(), **members}
     with named(Path(path)):
         _labels(members[LABELS], manifest)
         _check_labels_of(taught, labels, manifest)

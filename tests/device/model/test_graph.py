@@ -14,14 +14,16 @@ from hypothesis import strategies as st
 
 from device.errors import ModelFileError
 from device.model.flatbuffer import Table, root
-from device.model.graph import CALL_ONCE, read_graphs
+from device.model.graph import read_graphs
 from device.model.modelfile import ModelFile
+from device.model.ops import CALL_ONCE
 from tests.hostile import TakenApart
 from tests.tiny import TINY, TINY_INFER, TINY_TAUGHT, TINY_VERSION_1
 
 GOOD = TakenApart.read(TINY_TAUGHT)
 CODES, GRAPHS, BUFFERS, SIGNATURES = 1, 2, 4, 7
-TENSORS, INPUTS, OUTPUTS, OPERATORS = 0, 1, 2, 3
+TENSORS, OPERATORS = 0, 3
+KINDS = {"CONV_2D": 3, "MUL": 18}  # of BuiltinOperator
 
 
 def put(part: bytes, place: int | None, value: int | float, kind: str = "<i") -> bytes:
@@ -103,6 +105,40 @@ def with_output_over_a_constant(part: bytes) -> bytes:
     return put(part, graph.tables(OPERATORS)[0].vector(2)[0], constant)
 
 
+def ops(part: bytes, name: str) -> list[Table]:
+    """Return the ops of a kind."""
+    kinds = [max(code.number(0, "<b"), code.number(3)) for code in root(part).tables(CODES)]
+    return [operator for operator in operators(part) if kinds[operator.number(0, "<I")] == KINDS[name]]
+
+
+def with_left_out_input(part: bytes) -> bytes:
+    """Leave out what a multiplication needs."""
+    return put(part, ops(part, "MUL")[0].vector(1)[0], -1)
+
+
+def with_too_few_inputs(part: bytes) -> bytes:
+    """Shorten the list of inputs of a multiplication."""
+    return put(part, ops(part, "MUL")[0].vector(1)[0] - 4, 1)
+
+
+def with_a_stride_of_0(part: bytes) -> bytes:
+    """Let a convolution stand still."""
+    options = ops(part, "CONV_2D")[0].table(4)
+    assert options is not None
+    return put(part, options.field(1), 0)
+
+
+def with_a_variable_for_a_number(part: bytes) -> bytes:
+    """Multiply the handle of a variable."""
+    for graph in root(part).tables(GRAPHS):
+        handles = [at for at, tensor in enumerate(graph.tables(TENSORS)) if tensor.number(1, "<b") == 13]
+        kinds = [max(code.number(0, "<b"), code.number(3)) for code in root(part).tables(CODES)]
+        for operator in graph.tables(OPERATORS):
+            if handles and kinds[operator.number(0, "<I")] == KINDS["MUL"]:
+                return put(part, operator.vector(1)[0], handles[0])
+    raise AssertionError("no graph multiplies and has variables")
+
+
 def with_a_circle(part: bytes) -> bytes:
     """Let the graph that sets the variables call itself."""
     codes = [code.number(3) for code in root(part).tables(CODES)]
@@ -121,6 +157,11 @@ def with_a_circle(part: bytes) -> bytes:
         (with_scale(float("nan")), "scale"),
         (with_scale(float("inf")), "scale"),
         (with_scale(-1), "scale"),
+        (with_scale(1e-45), "scale"),
+        (with_left_out_input, "lacks a tensor"),
+        (with_too_few_inputs, "inputs, expected"),
+        (with_a_stride_of_0, "option of 0"),
+        (with_a_variable_for_a_number, "variable"),
         (with_zero_point, "zero point"),
         (with_signature_of_graph_99, "graph 99"),
         (with_signature_of_another_tensor, "signature"),
