@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import json
 import select
 import subprocess
@@ -25,6 +26,7 @@ from tests.mutants import KINDS, mutant
 
 from .machine import machine_info, write_result
 
+CHILD = ("-m", "tests.mutants")  # reads paths and answers with JSON, a line each
 SECONDS, MEGABYTES = 2.0, 300.0  # of processor time; of resident memory, the interpreter and NumPy included
 _PATIENCE = 60.0  # seconds of waiting for one file, until the child is killed
 _KEPT = 20  # failing files that are kept
@@ -79,6 +81,9 @@ class Child:
         if not ready:
             process.kill()
         code = process.wait()
+        process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
         self._process = None
         return {"outcome": "hung" if not ready else f"signal {-code}" if code < 0 else f"exit {code}"}
 
@@ -91,7 +96,7 @@ class Child:
     def _started(self) -> subprocess.Popen[str]:
         if self._process is None:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.mutants"],
+                [sys.executable, *CHILD],
                 cwd=Path(__file__).resolve().parents[1],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -116,7 +121,8 @@ def mutations(numbers: Iterable[int], folder: Path, keep: Path | None = None) ->
             kind, data = mutant(number)
             path.write_bytes(data)
             tally.add(number, kind, _judged(child.try_file(path)))
-            if keep and tally.failures and tally.failures[-1]["number"] == number <= _KEPT * 10**6:
+            failed = bool(tally.failures) and tally.failures[-1]["number"] == number
+            if keep and failed and len(tally.failures) <= _KEPT:
                 (keep / f"{number}.tflite").write_bytes(data)
     finally:
         child.close()

@@ -106,6 +106,18 @@ def _small_numbers(noise: random.Random, good: TakenApart) -> bytes:
     return _with_part(good, bytes(part))
 
 
+def _exchanged(noise: random.Random, good: TakenApart) -> bytes:
+    """Let two small numbers near each other change places, such as the inputs of two ops."""
+    words = np.frombuffer(good.part[: len(good.part) // 4 * 4], "<i4").copy()
+    small = np.flatnonzero((words >= 0) & (words < 256))
+    for _ in range(noise.choice((1, 1, 2))):
+        place = noise.randrange(len(small))
+        other = min(len(small) - 1, place + noise.randrange(1, 200))
+        one, two = small[place], small[other]
+        words[one], words[two] = words[two], words[one]
+    return _with_part(good, words.tobytes() + good.part[4 * len(words) :])
+
+
 def _with_part(good: TakenApart, part: bytes) -> bytes:
     return TakenApart(part, good.members).mended().packed()
 
@@ -177,7 +189,7 @@ KINDS: dict[str, Callable[[random.Random, TakenApart], bytes]] = {
     "manifest": _manifest,
     "memory": _memory,
     "labels": _labels,
-    "small numbers again": _small_numbers,
+    "exchanged numbers": _exchanged,
 }
 
 
