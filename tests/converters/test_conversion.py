@@ -18,6 +18,7 @@ from converters.parity import compare, source_embeddings
 from device.errors import PhotoError, StorageError
 from device.heads import create_head
 from device.images import read_photo
+from device.model import modelfile
 from device.model.codes import apply_map, encode
 from device.model.embedder import Embedder
 from device.model.modelfile import ModelFile
@@ -36,7 +37,7 @@ def test_the_file_holds_what_the_contract_says(converted: Any) -> None:
     assert isinstance(opened.taught, Taught)
     assert len(opened.taught.labels) == 36
     manifest = opened.manifest
-    assert (manifest.dimensions, manifest.capacity, manifest.quantisation) == (32, 8, converted.quantisation)
+    assert (manifest.dimensions, manifest.capacity, manifest.quantization) == (32, 8, converted.quantisation)
     names = set(open_interpreter(converted.path).get_signature_list())
     assert names == {"features", "classify", "train", "get_weights", "set_weights"}
     ops = count_ops(opened.model_part())
@@ -273,10 +274,10 @@ def test_a_full_disk_leaves_nothing_behind(
 ) -> None:
     """Nothing stands under the final name and no temporary file stays."""
 
-    def full(self: Path, data: bytes) -> int:
+    def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(modelfile, "write_container", full)
     with pytest.raises(StorageError, match="free some space"):
         convert(source, tmp_path / "m.tflite", quantise="none")
     assert not list(tmp_path.iterdir())
