@@ -79,7 +79,7 @@ def _judge(
     answers, unreadable = _ask(subject, chosen, progress)
     fresh = [answer for answer in answers if not answer.taught]
     taught = [*same_files, *(answer.photo.path for answer in answers if answer.taught)]
-    if not fresh:
+    if known.isdisjoint(answer.photo.label for answer in fresh):
         raise PhotosError(_no_figure(subject, found, taught, unreadable))
     result = tabulate(
         [answer.photo.label for answer in fresh], [answer.label for answer in fresh], known=subject.labels
@@ -144,7 +144,7 @@ def _no_figure(
     if not taught:
         return f"none of the {len(unreadable)} photos in {found.root} can be read, so no figure can be made"
     return (
-        f"{subject.name} was taught all {len(taught)} photos of {found.root} that would judge it, so no figure can be "
+        f"{subject.name} was taught all {len(taught)} photos of {found.root} that could judge it, so no figure can be "
         "made; give photos that it was not taught: a test folder beside train and val, or another folder"
     )
 

@@ -134,8 +134,8 @@ def run_block(block: CommandBlock, folder: Path) -> str:
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The reader's folder, with the photos that README.md names."""
     folder = tmp_path_factory.mktemp("reader")
-    for name in ("photos", "some-photos", "other-photos"):
-        tiny.write_photos(folder / name, count=8)
+    for first, name in enumerate(("photos", "some-photos", "other-photos")):
+        tiny.write_photos(folder / name, count=8, first=100 * first)
     return folder
 
 

@@ -112,6 +112,14 @@ def test_a_model_that_knows_none_of_the_labels_gets_no_figure(model: Path, photo
         evaluate(model, photos)
 
 
+def test_taught_photos_and_strangers_alone_make_no_figure(model: Path, tmp_path: Path) -> None:
+    """Photos of labels that the model does not know can only be wrong."""
+    tiny.write_photos(tmp_path / "mixed", 2)
+    tiny.write_photos(tmp_path / "mixed", 2, ("white",), first=STRANGERS)
+    with pytest.raises(PhotosError, match="was taught all 6 photos"):
+        evaluate(model, tmp_path / "mixed")
+
+
 def test_the_same_photos_under_two_labels_end_in_a_message(model: Path, tmp_path: Path) -> None:
     """It was an IndexError."""
     tiny.write_photos(tmp_path / "twice", 2, ("red",), first=STRANGERS)
