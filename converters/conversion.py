@@ -114,7 +114,7 @@ def convert(
     tell("comparing it with its source", 0.4)
     seen = converted_embeddings(open_interpreter(backbone), calibration.images)
     original = source_embeddings(model.backbone, calibration.images, model.preprocessing)
-    parity = compare(original, seen, model, calibration.labels)
+    parity = compare(original, seen, calibration.images, calibration.labels)
     refuse_loss(parity, quantise)
     lesson = _lesson(model, backbone, tell) if memory or project else None
     tell("adding the head", 0.85)

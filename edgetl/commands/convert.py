@@ -15,6 +15,7 @@ from .session import warn
 
 if TYPE_CHECKING:
     from converters import ConversionReport, TrainedModel
+    from converters.parity import Parity
 
 
 @click.command()
@@ -187,13 +188,7 @@ def _rows(report: ConversionReport, compiled: Path | None) -> Iterator[tuple[str
     yield "Memory", _memory(report)
     yield "Embedding", f"{report.dimensions} numbers"
     yield "Calibrated on", report.calibration
-    yield (
-        "Cosine",
-        f"{parity.cosine_mean:.4f} mean, {parity.cosine_min:.4f} least, to the source on {parity.photos} photos",
-    )
-    if parity.accuracy_float is not None and parity.accuracy_converted is not None:
-        figures = f"{parity.accuracy_float:.3f} before, {parity.accuracy_converted:.3f} converted"
-        yield "Accuracy", f"{figures} ({parity.classifier})"
+    yield from _parity(parity)
     yield "Held out", _held_out(report)
     yield "Verified in", f"{report.runtime}, {report.seconds:.0f} s in all"
     if report.twin:
@@ -205,6 +200,27 @@ def _memory(report: ConversionReport) -> str:
     if report.memory == "none":
         return "none"
     return f"{report.memory_samples} training photos as {report.memory}, {_megabytes(report.sizes['memory'])}"
+
+
+def _parity(parity: Parity) -> Iterator[tuple[str, str]]:
+    yield (
+        "Cosine",
+        f"{parity.cosine_mean:.4f} mean, {parity.cosine_min:.4f} least, to the source on {parity.photos} photos",
+    )
+    if parity.centered_cosine is not None and parity.followed is not None and parity.recognized is not None:
+        yield (
+            "Differences",
+            f"cosine {parity.centered_cosine:.3f} without the part all photos share; {parity.followed:.0%} of the "
+            f"dimensions follow the source, {parity.recognized:.0%} of the photos are recognized",
+        )
+    if parity.unchecked:
+        yield "Not checked", parity.unchecked
+    if parity.accuracy_float is not None and parity.accuracy_converted is not None:
+        yield (
+            "Same photos",
+            f"leave-one-out {parity.accuracy_float:.3f} in float, {parity.accuracy_converted:.3f} converted: "
+            "compares the two, and is no estimate of the accuracy",
+        )
 
 
 def _held_out(report: ConversionReport) -> str:

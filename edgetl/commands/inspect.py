@@ -78,7 +78,7 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
         f"{found.memory}, {_megabytes(found.sizes['memory'])}" if found.sizes["memory"] else "none",
     )
     if "cosine_mean" in manifest["parity"]:
-        yield "Parity", f"cosine {manifest['parity']['cosine_mean']:.4f} to the source model"
+        yield "Parity", _parity(manifest["parity"])
     yield "Made with", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     yield from _checks(found, manifest)
 
@@ -107,3 +107,9 @@ def _ops(ops: dict[str, int]) -> str:
 
 def _megabytes(size: int) -> str:
     return f"{size / 1e6:.2f} MB"
+
+
+def _parity(figures: dict[str, Any]) -> str:
+    centered = figures.get("centered_cosine")  # older files have none
+    more = "" if centered is None else f", {centered:.4f} without the part all photos share"
+    return f"cosine {figures['cosine_mean']:.4f} to the source model{more}"

@@ -37,7 +37,14 @@ def test_a_trained_folder_is_converted_and_reported(trained: Path, tmp_path: Pat
     """Figures for people on stdout."""
     done = run("convert", trained, "--out", tmp_path / "m.tflite")
     assert done.exit_code == 0, done.output
-    for part in ("36 training photos as samples", "Cosine", "Accuracy", "3 of 32 labels", "edgetl teach"):
+    for part in (
+        "36 training photos as samples",
+        "Cosine",
+        "Differences",
+        "Held out",
+        "3 of 32 labels",
+        "edgetl teach",
+    ):
         assert part in done.stdout
     assert ModelFile.open(tmp_path / "m.tflite").labels == ("blue", "green", "red")
 
