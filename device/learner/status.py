@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeviceError
+from ..errors import DeviceError, StateError
 from ..files import may_write
 from ..heads.drift import DriftState
 from ..heads.report import Report, self_report, wilson
@@ -99,7 +99,7 @@ def status_of(learner: Learner) -> Status:
             "threads": learner.embedder.threads,
             "delegate": learner.embedder.delegate or "cpu",
         },
-        drift=store.setting(DRIFT),
+        drift=_drift_note(store),
         held_out=_held_out(model.manifest),
     )
 
@@ -109,6 +109,25 @@ def _held_out(manifest: Manifest) -> dict[str, Any] | None:
     if figure is None:
         return None
     return {**figure, "interval": wilson(figure["correct"], figure["photos"])}
+
+
+def _drift_note(store: Store) -> dict[str, Any] | None:
+    """Return what `keep_drift` wrote, None when it is missing or of another form."""
+    try:
+        note = store.setting(DRIFT)
+    except StateError:
+        return None
+    if not isinstance(note, dict) or not isinstance(note.get("drifted"), bool):
+        return None
+    numbers = ["when", "unknown_share", "position"]
+    if note.get("threshold") is not None:  # notes of 0.1.0 have none
+        numbers += ["threshold", "unknown_score"]
+    return note if all(_is_number(note.get(name)) for name in numbers) else None
+
+
+def _is_number(value: object) -> bool:
+    # the comparison is false for NaN
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
 def keep_drift(learner: Learner, drift: DriftState) -> bool:

@@ -79,7 +79,7 @@ class Database:
             return cls(None, read_only=False)._started(lambda new: new._open_memory(begin))
         footing.refuse_unusable(path, begin is not None and not read_only)
         if path.exists() and not path.stat().st_size:
-            _remark_on_an_empty_file(path)
+            _remark_on_an_empty_file(path, may_begin=begin is not None)
             if read_only or not footing.writable(path):
                 return cls(path, read_only=True)._started(lambda new: new._open_memory(begin))
         if read_only or not footing.writable(path):
@@ -106,21 +106,24 @@ class Database:
     def _open_reader(self) -> None:
         """Open the file without changing it, waiting for another process that is just opening or closing it."""
         limit = time.monotonic() + faults.BUSY_SECONDS
+        interrupted = False
         while True:
             try:
-                self._open_reader_once()
+                self._open_reader_once(interrupted)
                 return
-            except sqlite3.Error as error:
-                stable = primary_code(error) not in _PASSING and not self._moved()
+            except (sqlite3.Error, StateError) as error:
+                stable = not _is_passing(error) and not self._moved()
                 self._disconnect()
                 if stable or time.monotonic() > limit:
                     raise
+                interrupted = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK
                 time.sleep(_RETRY_SECONDS)
 
-    def _open_reader_once(self) -> None:
+    def _open_reader_once(self, interrupted: bool) -> None:
         path = self._file()
         log = footing.examine_log(path)
-        self._footing = footing.find_footing(path, log)
+        self._footing = None
+        self._footing = footing.find_footing(path, log, interrupted=interrupted)
         self._connection = _configured(footing.connect(self._footing.uri))
         footing.note_open(self)
         self._generation += 1
@@ -203,8 +206,7 @@ class Database:
                 with self._one_state():
                     return work()
             except (sqlite3.Error, StateError) as error:
-                passing = isinstance(error, sqlite3.Error) and primary_code(error) in _PASSING
-                if time.monotonic() > limit or not (passing or self._moved()):
+                if time.monotonic() > limit or not (_is_passing(error) or self._moved()):
                     raise
                 time.sleep(_RETRY_SECONDS)
 
@@ -311,6 +313,12 @@ class Database:
             self._footing.leave()
 
 
+def _is_passing(error: Exception) -> bool:
+    if isinstance(error, sqlite3.Error):
+        return primary_code(error) in _PASSING
+    return isinstance(error, StateBusyError)
+
+
 @contextlib.contextmanager
 def new_file(path: Path) -> Iterator[Database]:
     """Yield a database in one new file without a log; flush and rename it when it is complete.
@@ -347,13 +355,15 @@ def copy_database(database: Database, path: Path) -> None:
             raise damaged(database.name, problem)
 
 
-def _remark_on_an_empty_file(path: Path) -> None:
+def _remark_on_an_empty_file(path: Path, *, may_begin: bool) -> None:
     log = footing.examine_log(path)
     _refuse_log_without_file(path, log)
+    if not may_begin:
+        raise StateError(f"{path} is empty (0 bytes), so it holds no state; take the newest backup instead")
     warnings.warn(
         f"{path} is empty (0 bytes): nothing is taught in it. If it held samples before, restore the newest backup",
         RuntimeWarning,
-        stacklevel=2,
+        stacklevel=3,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import sqlite3
+import unicodedata
 from collections.abc import Iterator
 
 from ..errors import DeviceError, StateBusyError, StateError, StorageError
@@ -40,12 +41,24 @@ def printable(text: object, limit: int = 500) -> str:
     written = str(text)
     if len(written) > limit:
         written = written[:limit] + "..."
-    return "".join(
-        character
-        if character.isprintable()
-        else character.encode("unicode_escape", "backslashreplace").decode()
-        for character in written
-    )
+    return "".join(character if character.isprintable() else _escaped(character) for character in written)
+
+
+def without_controls(text: str) -> str:
+    r"""Return `text` with control characters and line breaks escaped; any other character stays as it is.
+
+    Example:
+        >>> without_controls("a\nb\u3000c") == "a\\nb\u3000c"
+        True
+    """
+    if text.isprintable():
+        return text
+    controls = ("Cc", "Cs", "Zl", "Zp")
+    return "".join(_escaped(one) if unicodedata.category(one) in controls else one for one in text)
+
+
+def _escaped(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode()
 
 
 def primary_code(error: sqlite3.Error) -> int:

@@ -5,14 +5,14 @@ done here instead depends on what is on the disk:
 
 - A log and shared memory (another process has the file open, or did when it was killed): SQLite reads both with
   ``readonly_shm``; with nobody else there it keeps its index of the log in memory.
-- A log alone, or a rollback journal (a copy by hand, or a power cut without shared memory): a private copy is opened.
-- Neither: the file itself is opened as immutable. Should another process begin to write, `Footing.moved` says so and
-  the reader opens the file again.
+- A log alone (copied by hand), or the rollback journal of a crash: a private copy is opened.
+- A file that has no log at all, such as a backup: SQLite's locks on the file are enough.
+- A file whose log was folded in: the file itself is opened as immutable. Should another process begin to write,
+  `Footing.moved` says so and the reader opens the file again.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import shutil
 import sqlite3
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import StateError, StorageError
+from ..errors import StateBusyError, StateError, StorageError
 from ..files import may_write
 from . import faults
 from .faults import damaged
@@ -71,7 +71,7 @@ class Footing:
 
 def signature(path: Path, content: bool) -> Signature:
     """Return which files stand at `path`, and with `content` also their sizes and times."""
-    return tuple(_stat(f"{path}{ending}", content) for ending in ("", "-wal", "-shm"))
+    return tuple(_stat(f"{path}{ending}", content) for ending in ("", "-wal", "-shm", "-journal"))
 
 
 def _stat(path: str, content: bool) -> tuple[int, ...] | None:
@@ -83,10 +83,16 @@ def _stat(path: str, content: bool) -> tuple[int, ...] | None:
     return (*identity, found.st_size, found.st_mtime_ns) if content else identity
 
 
-def find_footing(path: Path, log: Log) -> Footing:
-    """Choose how to read the file at `path`, whose log was judged as `log`.
+def find_footing(path: Path, log: Log, *, interrupted: bool) -> Footing:
+    """Choose how to read the file at `path`.
+
+    Args:
+        path: The file.
+        log: What `judge` found in its log.
+        interrupted: Whether SQLite found a rollback journal beside it that nobody is writing.
 
     Raises:
+        StateBusyError: Another process wrote the file while it was copied; trying again helps.
         StorageError: The file cannot be read, or a private copy cannot be written.
     """
     log_file, shared = log_path(path), Path(f"{path}-shm")
@@ -97,18 +103,15 @@ def find_footing(path: Path, log: Log) -> Footing:
     seen = signature(path, content=True)
     if log_file.exists() and shared.exists():
         return Footing(uri(path, "ro") + "&readonly_shm=1", signature(path, content=False), content=False)
-    if log.frames or _has_rollback_journal(path):
+    if log.frames or interrupted:
         scratch = _copied(path)
+        if signature(path, content=True) != seen:
+            shutil.rmtree(scratch, ignore_errors=True)
+            raise StateBusyError(f"{path} was written by another process while it was read; try again")
         return Footing(uri(scratch / path.name, "rw"), seen, content=True, scratch=scratch)
     if read_header(path)[18:20] == _WAL_FORMAT:
         return Footing(uri(path, "ro") + "&immutable=1", seen, content=True)
     return Footing(uri(path, "ro") + "&readonly_shm=1", seen, content=True)
-
-
-def _has_rollback_journal(path: Path) -> bool:
-    with contextlib.suppress(OSError):
-        return Path(f"{path}-journal").stat().st_size > 0
-    return False
 
 
 def _copied(path: Path) -> Path:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 from ..errors import StateError
 from . import rows
-from .records import Entry, NewSample
+from .faults import damaged, without_controls
+from .records import MAX_SOURCE_CHARACTERS, UUID_BYTES, Entry, NewSample, is_plausible_time
 from .store import Store
 
-_CHUNK = 500
+_CHUNK = 100  # with thumbnails of up to 1 MB each
 
 
 def merge(store: Store, other: Path) -> Entry | None:
@@ -31,9 +32,15 @@ def merge(store: Store, other: Path) -> Entry | None:
         raise StateError(f"{other} is this very state file; give the file of another device")
     with Store.open(other, None, read_only=True) as source:
         _refuse_other_model(store, source)
-        with store.database.transaction() as connection:  # or two merges at once could both find a sample new
+        # or two merges at once could both find a sample new
+        with source.database.reading(), store.database.transaction() as connection:
             fresh = _fresh(store, source)
-            return store.write(connection, fresh, "merge") if fresh else None
+            if not fresh:
+                return None
+            _refuse_impossible(source)
+            return store.write_labelled(
+                connection, [label for _, label in fresh], _samples(source, fresh), "merge"
+            )
 
 
 def _refuse_other_model(store: Store, source: Store) -> None:
@@ -46,20 +53,39 @@ def _refuse_other_model(store: Store, source: Store) -> None:
         )
 
 
-def _fresh(store: Store, source: Store) -> list[NewSample]:
+def _fresh(store: Store, source: Store) -> list[tuple[int, str]]:
+    """Return id and label of the taught samples of `source` that `store` does not know, oldest first."""
     known = set(rows.uuids(store.database))
-    return [sample for sample in new_samples(source) if sample.uuid not in known]
+    listed = source.database.rows("SELECT id, uuid, label FROM samples WHERE label IS NOT NULL ORDER BY id")
+    return [(number, label) for number, uuid, label in listed if uuid not in known]
 
 
-def new_samples(source: Store) -> Iterator[NewSample]:
-    """Read every taught sample of a state as one that can be learned, oldest first."""
-    listed = source.database.rows("SELECT id, uuid FROM samples WHERE label IS NOT NULL ORDER BY id")
-    for start in range(0, len(listed), _CHUNK):
-        chunk = listed[start : start + _CHUNK]
-        numbers = [number for number, _ in chunk]
-        described = {sample.id: sample for sample in rows.samples_in(source.database, numbers)}
-        for (number, uuid), code in zip(chunk, source.codes(numbers), strict=True):
+def _refuse_impossible(source: Store) -> None:
+    """Refuse what no device writes, so that it does not get into a good state."""
+    listed = source.database.connection.execute(
+        "SELECT id, uuid, time, source FROM samples WHERE label IS NOT NULL"
+    )
+    for number, uuid, time, origin in listed:
+        if not is_plausible_time(time):
+            raise damaged(source.path, f"sample {number} has the time {time:g}, which is no date")
+        if origin != without_controls(origin)[:MAX_SOURCE_CHARACTERS]:
+            raise damaged(
+                source.path, f"the source of sample {number} holds control characters or is too long"
+            )
+        if len(uuid) > UUID_BYTES:
+            raise damaged(
+                source.path, f"the name of sample {number} has {len(uuid)} bytes instead of {UUID_BYTES}"
+            )
+
+
+def _samples(source: Store, fresh: list[tuple[int, str]]) -> Iterator[NewSample]:
+    """Yield samples of a state as ones that can be learned, a few at a time in memory."""
+    for start in range(0, len(fresh), _CHUNK):
+        numbers = [number for number, _ in fresh[start : start + _CHUNK]]
+        described = {sample.id: sample for sample in source.described(numbers)}
+        names = rows.uuids_of(source.database, numbers)
+        for number, code in zip(numbers, source.codes(numbers), strict=True):
             sample = described[number]
             yield NewSample(
-                sample.label, code, sample.time, sample.source, sample.burst, sample.thumbnail, uuid
+                sample.label, code, sample.time, sample.source, sample.burst, sample.thumbnail, names[number]
             )

@@ -4,75 +4,130 @@ SQLite gives up on a file whose pages contradict one another. Here every page th
 table is taken by itself (file format: https://www.sqlite.org/fileformat2.html, sections 1.6, 2.1 and 4);
 what a row says is believed only when the caller finds its checksum right, so a page read wrongly does no
 harm. The pages of the write-ahead log count as later versions of those in the file.
+
+Pages are read one at a time, and long values only up to a budget, so that a hostile file costs neither memory nor time.
 """
 
 from __future__ import annotations
 
+import os
 import struct
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 
-from .log import page_size
+from .log import FRAME_HEADER_BYTES, HEADER_BYTES, PAGE_SIZES, log_path, page_size
 from .records import Value
 
 _LEAF = 0x0D  # first byte of a page that holds rows of a table
-_SIZES = {512 << power: None for power in range(8)}
-_WAL_HEADER, _FRAME_HEADER = 32, 24
-_MAX_ROW_BYTES = 512 << 20
+_MAX_ROW_BYTES = 16 << 20  # a journal entry about 400,000 samples
+# Long values continue on other pages. Each page belongs to one value, so all of them together are no longer than the
+# file and its log, each of which may hold several versions.
+_BUDGET_FACTOR, _BUDGET_BYTES = 8, 64 << 20
+
+
+Place = tuple[int, int]  # which version of which page, later ones last; and where in it
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row: its id, its other values, and how late the page was written."""
+    """One row: its id, its other values, and its place, which `Pages.row_at` reads again."""
 
     number: int
     values: tuple[Value, ...]
-    order: int
+    place: Place
 
 
 class Pages:
-    """The pages of a damaged file and its log.
+    """The pages of a damaged file and its log, open until `close`.
 
     Args:
         path: The SQLite file; ``PATH-wal`` beside it is read too.
         fallback_size: Page size to take when the file's header is unreadable.
+
+    Raises:
+        OSError: A file cannot be read.
     """
 
     def __init__(self, path: Path, fallback_size: int) -> None:
-        data = path.read_bytes()
-        said = int.from_bytes(data[16:18], "big")
-        said = 65536 if said == 1 else said
-        self.size = said if said in _SIZES else fallback_size
-        self._versions: list[tuple[int, bytes]] = []  # (page number, content), oldest first
-        for number in range(1, -(-len(data) // self.size) + 1):
-            self._versions.append((number, data[(number - 1) * self.size : number * self.size]))
-        self._in_file = len(self._versions)
-        log = Path(f"{path}-wal")
-        if log.exists():
-            self._versions += _frames(log.read_bytes(), self.size)
-        self._newest = dict(self._versions)
+        self._files: list[int] = []
+        try:
+            self._open(path, fallback_size)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, path: Path, fallback_size: int) -> None:
+        self._files.append(os.open(path, os.O_RDONLY))
+        if log_path(path).is_file():
+            self._files.append(os.open(log_path(path), os.O_RDONLY))
+        stated = int.from_bytes(os.pread(self._files[0], 2, 16), "big")
+        stated = 65536 if stated == 1 else stated
+        self.size = stated if stated in PAGE_SIZES else fallback_size
+        sizes = [os.fstat(file).st_size for file in self._files]
+        self.bytes = sum(sizes)
+        self._budget = _BUDGET_FACTOR * self.bytes + _BUDGET_BYTES
+        self._in_file = -(-sizes[0] // self.size)
+        self._frames = list(_frames(self._files[1], sizes[1], self.size)) if len(sizes) > 1 else []
+        self._newest = dict(self._frames)  # page number -> offset in the log
+
+    def close(self) -> None:
+        """Close the files; calling it again does nothing."""
+        while self._files:
+            os.close(self._files.pop())
+
+    def __enter__(self) -> Pages:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     @property
     def in_log(self) -> int:
-        """Pages found in the log."""
-        return len(self._versions) - self._in_file
+        """Number of pages found in the log."""
+        return len(self._frames)
 
     def rows(self) -> Iterator[Row]:
-        """Give everything that can be read as a row, from older to newer pages; much of it may be stale."""
-        for order, (number, page) in enumerate(self._versions):
+        """Yield everything that can be read as a row, from older to newer pages; much of it may be stale."""
+        for order in range(self._in_file + len(self._frames)):
+            number, page = self._version(order)
             start = 100 if number == 1 else 0  # the file's header stands before the first page's own
             if len(page) > start + 8 and page[start] == _LEAF:
                 yield from self._cells(page, start, order)
+
+    def row_at(self, place: Place) -> Row:
+        """Read a row again that `rows` yielded."""
+        order, at = place
+        number, payload = self._payload(self._version(order)[1], at)
+        return Row(number, _record(payload), place)
+
+    def _version(self, order: int) -> tuple[int, bytes]:
+        """Return number and content of a page: those of the file first, then those of the log in order."""
+        if order < self._in_file:
+            return order + 1, os.pread(self._files[0], self.size, order * self.size)
+        number, offset = self._frames[order - self._in_file]
+        return number, os.pread(self._files[1], self.size, offset)
+
+    def _page(self, number: int) -> bytes:
+        """Return the newest content of a page."""
+        if number in self._newest:
+            return os.pread(self._files[1], self.size, self._newest[number])
+        if not 0 < number <= self._in_file:
+            raise ValueError(number)
+        return os.pread(self._files[0], self.size, (number - 1) * self.size)
 
     def _cells(self, page: bytes, start: int, order: int) -> Iterator[Row]:
         count = int.from_bytes(page[start + 3 : start + 5], "big")
         for place in range(min(count, len(page) // 4)):
             at = start + 8 + 2 * place
+            cell = int.from_bytes(page[at : at + 2], "big")
             try:
-                number, payload = self._payload(page, int.from_bytes(page[at : at + 2], "big"))
-                yield Row(number, _record(payload), order)
+                number, payload = self._payload(page, cell)
+                yield Row(number, _record(payload), (order, cell))
             except (IndexError, ValueError, struct.error, KeyError):
                 continue  # not a row, or not whole
 
@@ -89,9 +144,12 @@ class Pages:
         parts, have, seen = [payload], local, set()
         while have < length:
             if follow in seen:
-                raise ValueError(follow)
+                raise ValueError(follow)  # a circle
             seen.add(follow)
-            overflow = self._newest[follow]
+            overflow = self._page(follow)
+            self._budget -= self.size
+            if self._budget < 0:
+                raise ValueError("too many long values")
             parts.append(overflow[4 : 4 + min(self.size - 4, length - have)])
             have += len(parts[-1])
             if not parts[-1]:
@@ -109,24 +167,23 @@ class Pages:
         return some if some <= usable - 35 else least
 
 
-def _frames(log: bytes, size: int) -> list[tuple[int, bytes]]:
-    """Give the pages of the log's present generation in order; frames of older ones carry another salt."""
-    salt, frames = _salt(log, size), []
-    for at in range(_WAL_HEADER, len(log) - _FRAME_HEADER, _FRAME_HEADER + size):
-        header = log[at : at + _FRAME_HEADER]
+def _frames(file: int, length: int, size: int) -> Iterator[tuple[int, int]]:
+    """Yield page number and offset of the log's present generation in order; older frames carry other salts."""
+    step = FRAME_HEADER_BYTES + size
+    starts = range(HEADER_BYTES, length - step + 1, step)
+    salt = _salt(file, starts)
+    for at in starts:
+        header = os.pread(file, FRAME_HEADER_BYTES, at)
         if header[8:16] == salt:
-            frames.append(
-                (int.from_bytes(header[:4], "big"), log[at + _FRAME_HEADER : at + _FRAME_HEADER + size])
-            )
-    return frames
+            yield int.from_bytes(header[:4], "big"), at + FRAME_HEADER_BYTES
 
 
-def _salt(log: bytes, size: int) -> bytes:
+def _salt(file: int, starts: range) -> bytes:
     """Return the present generation's salt: the header's, or that of most frames when the header is damaged."""
-    if page_size(log[:_WAL_HEADER]) is not None:
-        return log[16:24]
-    starts = range(_WAL_HEADER, len(log) - _FRAME_HEADER - size + 1, _FRAME_HEADER + size)
-    found = Counter(log[at + 8 : at + 16] for at in starts)
+    header = os.pread(file, HEADER_BYTES, 0)
+    if len(header) == HEADER_BYTES and page_size(header) is not None:
+        return header[16:24]
+    found = Counter(os.pread(file, 8, at + 8) for at in starts)
     return found.most_common(1)[0][0] if found else b""
 
 

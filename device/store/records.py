@@ -20,6 +20,7 @@ CODE_TYPE = np.dtype("<i2")  # int16 codes of device/model/codes.py, little-endi
 MAX_DIMENSIONS = 65_536
 MAX_ID = 2**63 - 1  # SQLite's largest
 MAX_PICTURE_BYTES = 1 << 20  # a thumbnail of 96 pixels takes a few thousand
+UUID_BYTES = 16
 MAX_SOURCE_CHARACTERS = 4096  # the longest path Linux knows
 _LATEST = 253_402_300_800.0  # the year 10000, which no calendar of Python's shows
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import LabelError, SampleNotFoundError, StateError
 from ..labels import check_label
 from .database import Database
-from .faults import printable
+from .faults import printable, without_controls
 from .records import (
     CODE_TYPE,
     MAX_PICTURE_BYTES,
@@ -57,7 +57,7 @@ def next_id(connection: sqlite3.Connection) -> int:
 def insert(connection: sqlite3.Connection, number: int, sample: NewSample, seq: int) -> None:
     """Write one sample; runs inside the caller's transaction."""
     # a photo's name may hold anything; what goes into the file can be shown on any terminal
-    source = printable(sample.source, MAX_SOURCE_CHARACTERS)
+    source = without_controls(sample.source)[:MAX_SOURCE_CHARACTERS]
     values = (number, sample.uuid, sample.label, float(sample.time), source, sample.burst, seq)
     connection.execute(
         f"INSERT INTO samples ({SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
@@ -69,10 +69,14 @@ def insert(connection: sqlite3.Connection, number: int, sample: NewSample, seq: 
 
 
 def insert_found(
-    connection: sqlite3.Connection, number: int, row: Sequence[Value] | None, label: str | None, seq: int
+    connection: sqlite3.Connection,
+    number: int,
+    kept: tuple[bytes, float, str, int] | None,
+    label: str | None,
+    seq: int,
 ) -> None:
-    """Write a recovered row, or a forgotten one with a new name in place of a lost one."""
-    _, uuid, _, time, source, burst, _ = row or (number, os.urandom(16), None, 0.0, "", 0, 0)
+    """Write a recovered row of (uuid, time, source, burst), or a forgotten one with a new uuid for a lost one."""
+    uuid, time, source, burst = kept or (os.urandom(16), 0.0, "", 0)
     values = (number, uuid, label, time, source, burst, seq)
     connection.execute(
         f"INSERT INTO samples ({SAMPLE_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608 - a constant
@@ -217,10 +221,30 @@ def codes(database: Database, numbers: Sequence[int], dimensions: int) -> NDArra
     return result
 
 
+def without_code(database: Database, numbers: Sequence[int]) -> list[int]:
+    """Return those of `numbers` that are taught and have no code."""
+    found: list[int] = []
+    for marks, chunk in _chunks(numbers):
+        statement = (
+            f"SELECT id FROM samples WHERE label IS NOT NULL AND id IN ({marks})"  # noqa: S608 - question marks
+            " AND id NOT IN (SELECT sample FROM codes) ORDER BY id"
+        )
+        found += [number for (number,) in database.rows(statement, chunk)]
+    return found
+
+
 def _chunks(numbers: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
     for start in range(0, len(numbers), _CHUNK):
         chunk = [int(number) for number in numbers[start : start + _CHUNK]]
         yield ",".join("?" * len(chunk)), chunk
+
+
+def uuids_of(database: Database, numbers: Sequence[int]) -> dict[int, bytes]:
+    """Return the names of those of `numbers` that are there."""
+    found: dict[int, bytes] = {}
+    for marks, chunk in _chunks(numbers):
+        found.update(database.rows(f"SELECT id, uuid FROM samples WHERE id IN ({marks})", chunk))  # noqa: S608
+    return found
 
 
 def uuids(database: Database) -> Iterable[bytes]:

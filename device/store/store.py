@@ -6,7 +6,7 @@ import contextlib
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -105,6 +105,10 @@ class Store:
 
     # writing
 
+    def claim(self, connection: sqlite3.Connection) -> None:
+        """Write which model a new state belongs to; runs inside the caller's transaction."""
+        _put_identity(self.identity, connection)
+
     def learn(self, samples: Sequence[NewSample], action: str = "learn") -> Entry:
         """Write samples in one transaction and return once they are durable.
 
@@ -116,12 +120,22 @@ class Store:
 
     def write(self, connection: sqlite3.Connection, samples: Sequence[NewSample], action: str) -> Entry:
         """Do the work of `learn` inside the caller's transaction."""
-        for sample in samples:
-            self._check(sample)
+        return self.write_labelled(connection, [sample.label for sample in samples], samples, action)
+
+    def write_labelled(
+        self, connection: sqlite3.Connection, labels: Sequence[str], samples: Iterable[NewSample], action: str
+    ) -> Entry:
+        """Write samples that are read one by one, whose labels are known beforehand.
+
+        Raises:
+            EmbeddingError: A code has the wrong shape; the caller rolls back.
+            StateError: A time is no date; the caller rolls back.
+        """
         first = rows.next_id(connection)
-        changes = runs((first + place, None, sample.label) for place, sample in enumerate(samples))
+        changes = runs((first + place, None, label) for place, label in enumerate(labels))
         entry = journal.append(connection, self._clock(), action, changes)
         for place, sample in enumerate(samples):
+            self._check(sample)
             rows.insert(connection, first + place, sample, entry.seq)
         return entry
 
@@ -222,6 +236,11 @@ class Store:
             raise _not_found([number])
         return found[0]
 
+    def described(self, numbers: Sequence[int]) -> list[Sample]:
+        """Return those of `numbers` that are taught, with thumbnails, by id."""
+        with self._damage_told():
+            return rows.samples_in(self.database, numbers)
+
     def ids(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
         """Give id, label and burst of every taught sample, oldest first; reads no codes."""
         listed = self.database.rows(
@@ -240,10 +259,15 @@ class Store:
 
         Raises:
             SampleNotFoundError: One was never taught, or was purged.
-            StateError: A code does not match its checksum.
+            StateError: A code does not match its checksum, or that of a taught sample is missing.
         """
         with self._damage_told():
-            return rows.codes(self.database, numbers, self.identity.dimensions)
+            try:
+                return rows.codes(self.database, numbers, self.identity.dimensions)
+            except SampleNotFoundError:
+                if missing := rows.without_code(self.database, numbers):
+                    raise StateError(f"the embedding of sample {missing[0]} is missing") from None
+                raise
 
     def code_runs(self, first: int, last: int) -> Iterator[tuple[list[int], NDArray[np.int16]]]:
         """Read the codes of samples `first`..`last` in bounded pieces of (ids, int16 [n, D])."""

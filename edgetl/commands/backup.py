@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .options import emit, force_option, json_option
-from .session import counted
+from .session import broken_pictures_text, counted
 
 
 @click.command()
@@ -18,8 +18,8 @@ from .session import counted
 def command(state: Path, out: Path, force: bool, as_json: bool) -> None:
     """Copy the state file STATE while it may be in use.
 
-    Copying the file by hand would miss what still stands in its log. The copy is checked before it gets its name, and is
-    itself a state file.
+    Copying the file by hand would miss what is still in its log. Every row and embedding of the copy is checked before
+    it gets its name; a damaged state is refused. Pictures that cannot be read are reported, with exit code 1.
 
     \b
     Example:
@@ -29,7 +29,11 @@ def command(state: Path, out: Path, force: bool, as_json: bool) -> None:
 
     with Store.open(state, None, read_only=True) as store:
         store.backup(out, force=force)
-        counts = store.counts()
+        counts, pictures = store.counts(), store.verify_pictures()
     size = out.stat().st_size
     text = f"Wrote {out} ({size / 1e6:.1f} MB): {counted(counts)}."
-    emit({"backup": str(out), "bytes": size, "samples": counts}, as_json, text)
+    emit(
+        {"backup": str(out), "bytes": size, "samples": counts, "pictures": pictures.to_dict()}, as_json, text
+    )
+    if pictures.broken:
+        raise click.ClickException(broken_pictures_text(str(state), pictures))

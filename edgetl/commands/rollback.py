@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import emit, json_option
-from .session import counted, learner_options, open_learner
+from .session import counted, learner_options, open_learner, when_text
 
 if TYPE_CHECKING:
     from device.store import Version
@@ -40,13 +39,15 @@ def command(version: int | None, as_json: bool, **options: Any) -> None:
 
 
 def _listed(versions: list[Version]) -> str:
+    from device.store.faults import printable
+
     if not versions:
         return "There are no versions yet; each round of teaching makes one."
     lines = []
     for version in versions:
         accuracy = version.metrics.get("accuracy")
-        figure = "" if accuracy is None else f", accuracy {accuracy:.1%}"
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(version.time))
+        figure = f", accuracy {accuracy:.1%}" if isinstance(accuracy, float) else ""
         samples = version.metrics.get("samples", "?")
-        lines.append(f"{version.version:4}  {when}  {version.note} ({samples} samples{figure})")
+        note = printable(version.note)
+        lines.append(f"{version.version:4}  {when_text(version.time)}  {note} ({samples} samples{figure})")
     return "\n".join(lines)

@@ -26,6 +26,7 @@ from .options import (
 if TYPE_CHECKING:
     from device.cameras import Camera
     from device.learner import Learner
+    from device.store.verify import Pictures
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 WIDTH = 100  # columns of what is written for people
@@ -115,6 +116,26 @@ def wrapped(text: str) -> str:
 def counted(counts: Mapping[str, int]) -> str:
     """Write samples a label as ``bowl 12, mug 40``."""
     return ", ".join(f"{label} {count}" for label, count in sorted(counts.items())) or "nothing"
+
+
+def when_text(seconds: float, pattern: str = "%Y-%m-%d %H:%M") -> str:
+    """Write a time of the wall clock, or ``unknown`` for one that no calendar shows."""
+    import time
+
+    try:
+        return time.strftime(pattern, time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return "unknown"
+
+
+def broken_pictures_text(state: str, pictures: Pictures) -> str:
+    """Say which pictures of a state file cannot be shown, and what that means."""
+    ids = ids_text(list(pictures.broken[:50])) + (" ..." if len(pictures.broken) > 50 else "")
+    return (
+        f"{state} is damaged: the pictures of {plural(len(pictures.broken), 'sample')} cannot be read (ids {ids}). What was"
+        " taught is intact; only `edgetl reembed` and the page need them. A file without them:"
+        f" edgetl recover {state} --out NEW.db"
+    )
 
 
 def plural(count: int, noun: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import time
+import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,14 +11,15 @@ import click
 from device.addresses import redact
 
 from .options import emit, json_option
-from .session import ids_text, learner_options, open_learner, plural
+from .session import broken_pictures_text, ids_text, learner_options, open_learner, plural, when_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from device.heads.report import Report
     from device.learner.status import Status
-    from device.store import Sample
+    from device.store import Sample, Store
+    from device.store.verify import Pictures
 
 MATRIX_UP_TO = 12  # labels; a wider confusion matrix fits no terminal, the confused pairs tell the gist
 
@@ -46,15 +48,34 @@ def command(listed: int | None, label: str | None, verify: bool, as_json: bool, 
             samples = learner.samples(label, listed)
             emit([_sample(found) for found in samples], as_json, lambda: _sample_lines(samples))
             return
-        checked = learner.store.verify() if verify else None
+        checked = _checked(learner.store) if verify else None
         status = learner.status()
-        result = status.to_dict() | ({} if checked is None else {"verified": checked})
+        result = status.to_dict() | ({} if checked is None else checked.to_dict())
         emit(result, as_json, lambda: _drawn(status, checked))
+        if checked and checked.pictures.broken:
+            raise click.ClickException(broken_pictures_text(str(learner.store.path), checked.pictures))
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What ``--verify`` found."""
+
+    samples: int
+    pictures: Pictures
+
+    def to_dict(self) -> dict[str, Any]:
+        return {"verified": self.samples, "pictures": self.pictures.to_dict()}
+
+
+def _checked(store: Store) -> _Checked:
+    return _Checked(store.verify(), store.verify_pictures())
 
 
 def _sample(sample: Sample) -> dict[str, Any]:
     fields = {name: getattr(sample, name) for name in ("id", "label", "time", "source", "burst")}
     fields["source"] = redact(sample.source)  # of a state file written by another program
+    if not math.isfinite(sample.time):
+        fields["time"] = None  # JSON knows no infinity
     return fields | {"thumbnail_bytes": len(sample.thumbnail or b"")}
 
 
@@ -65,11 +86,13 @@ def _sample_lines(samples: list[Sample]) -> str:
 
 
 def _sample_line(sample: Sample) -> str:
-    taken = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(sample.time))
-    return f"{sample.id:6}  {taken}  {sample.label}  {redact(sample.source)}"
+    from device.store.faults import printable
+
+    taken = when_text(sample.time, "%Y-%m-%d %H:%M:%S")
+    return f"{sample.id:6}  {taken}  {sample.label}  {printable(redact(sample.source))}"
 
 
-def _drawn(status: Status, checked: int | None) -> str:
+def _drawn(status: Status, checked: _Checked | None) -> str:
     from rich.console import Console
 
     console = Console(highlight=False)
@@ -158,7 +181,7 @@ def _matrix(report: Report) -> RenderableType:
     return table
 
 
-def _plain(status: Status, checked: int | None) -> list[str]:
+def _plain(status: Status, checked: _Checked | None) -> list[str]:
     model, state, runtime = status.model, status.state, status.runtime
     where = state["path"] or "in memory"
     lines = [
@@ -178,14 +201,25 @@ def _plain(status: Status, checked: int | None) -> list[str]:
     if status.drift is not None:
         lines.append(f"Drift    {_drift(status)}")
     if checked is not None:
-        lines.append(f"Checked  {plural(checked, 'sample')}, every one matches its checksum and the journal")
+        lines.append(
+            f"Checked  {plural(checked.samples, 'sample')}, every one matches its checksum and the journal"
+        )
+        lines.append(f"         {_pictures_text(checked.pictures)}")
     return lines
+
+
+def _pictures_text(pictures: Pictures) -> str:
+    parts = [f"{plural(pictures.intact, 'picture')} intact"]
+    if pictures.missing:
+        parts.append(f"{plural(pictures.missing, 'sample')} without a picture")
+    if pictures.broken:
+        parts.append(f"{plural(len(pictures.broken), 'picture')} broken")
+    return ", ".join(parts)
 
 
 def _drift(status: Status) -> str:
     drift = status.drift or {}
-    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(drift["when"]))
-    seen = f"{drift['unknown_share']:.0%} of what was seen lately was unlike all that was taught ({when}"
+    seen = f"{drift['unknown_share']:.0%} of what was seen lately was unlike all that was taught ({when_text(drift['when'])}"
     if drift["position"] != status.state["position"]:
         seen += ", before the latest teaching"
     if drift.get("threshold") is not None:  # notes of 0.1.0 have none

@@ -1,0 +1,269 @@
+"""Taking the intact rows out of a damaged state file, and making each fit for a new one."""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+from ..errors import LabelError, PhotoError, StateError
+from ..labels import MAX_LENGTH, check_label
+from . import rows
+from .faults import printable, without_controls
+from .pages import Pages, Place, Row
+from .records import (
+    CODE_TYPE,
+    MAX_DIMENSIONS,
+    MAX_PICTURE_BYTES,
+    MAX_SOURCE_CHARACTERS,
+    UUID_BYTES,
+    Change,
+    LabChange,
+    ModelIdentity,
+    SampleRun,
+    Value,
+    changes_from_json,
+    checksum,
+    is_plausible_time,
+)
+from .store import identity_from_json
+
+# Rows of samples are never deleted and take more than this in the file, so a larger id is no sample's.
+_LEAST_BYTES_PER_SAMPLE = 40
+# A sample is seldom relabelled; the changes of a hostile journal are not followed without end.
+_CHANGES_PER_SAMPLE = 100
+
+
+@dataclass(frozen=True)
+class Found:
+    """An intact row of a sample."""
+
+    uuid: bytes
+    label: str | None
+    time: float
+    source: str
+    burst: int
+    seq: int
+
+
+@dataclass
+class Salvage:
+    """Intact rows of a damaged file, the newest of each.
+
+    Embeddings and pictures stay where they are until `code` and `picture` read them, so that a large file fits into
+    little memory.
+
+    Attributes:
+        pages: The pages of the file and its log.
+        identities: The models it names.
+        samples: Rows of samples by id.
+        codes: Place of each embedding by the sample's id.
+        thumbnails: Place of each picture by the sample's id.
+        journal: Changes of each journal entry by its position.
+        mended: What had to be left out or changed -> how often.
+    """
+
+    pages: Pages
+    identities: list[ModelIdentity] = field(default_factory=list)
+    samples: dict[int, Found] = field(default_factory=dict)
+    codes: dict[int, Place] = field(default_factory=dict)
+    thumbnails: dict[int, Place] = field(default_factory=dict)
+    journal: dict[int, tuple[Change, ...]] = field(default_factory=dict)
+    mended: Counter[str] = field(default_factory=Counter)
+
+    def __post_init__(self) -> None:
+        """Read every page once."""
+        self.most = self.pages.bytes // _LEAST_BYTES_PER_SAMPLE
+        self._names: dict[str, str] = {}
+        for row in self.pages.rows():
+            self._take(row)
+        self._names_apart()
+
+    def code(self, number: int) -> bytes:
+        """Return the embedding of a sample as it stands in the file."""
+        return _blob(self.pages.row_at(self.codes[number]))
+
+    def picture(self, number: int) -> bytes | None:
+        """Return the thumbnail of a sample, None when there is none or it is no picture."""
+        from ..images import read_photo
+
+        if number not in self.thumbnails:
+            return None
+        jpeg = _blob(self.pages.row_at(self.thumbnails[number]))
+        try:
+            read_photo(jpeg)
+        except PhotoError:
+            self.mended["pictures that cannot be decoded were left out"] += 1
+            return None
+        return jpeg
+
+    def whole(self, dimensions: int) -> list[int]:
+        """Return the ids of the samples that have a row and an embedding of `dimensions` numbers."""
+        size = dimensions * CODE_TYPE.itemsize
+        return [
+            number
+            for number in sorted(self.samples)
+            if number in self.codes and len(self.code(number)) == size
+        ]
+
+    def labels(self, whole: list[int]) -> tuple[dict[int, str | None], dict[str, str | None]]:
+        """Return the label of each sample in `whole`, and the present name of each label of the host."""
+        labels = {number: self.samples[number].label for number in whole}
+        lab: dict[str, str | None] = {}
+        budget = _CHANGES_PER_SAMPLE * (len(whole) + 1)
+        for seq in sorted(self.journal):
+            for change in self.journal[seq]:
+                if isinstance(change, LabChange):
+                    lab[change.label] = self._label(change.new)
+                    continue
+                # an intact entry that is newer than the newest intact row of a sample has the last word
+                inside = whole[bisect_left(whole, change.first) : bisect_right(whole, change.last)]
+                budget -= len(inside)
+                if budget < 0:
+                    self.mended["changes of a journal that has far too many were left out"] += 1
+                    return labels, _renamed(lab)
+                for number in inside:
+                    if seq > self.samples[number].seq:
+                        labels[number] = self._label(change.new)
+        return labels, _renamed(lab)
+
+    def ids(self) -> set[int]:
+        """Return every id that a row or an entry names."""
+        runs = [
+            change for changes in self.journal.values() for change in changes if isinstance(change, SampleRun)
+        ]
+        named = set(self.samples) | set(self.codes)
+        reached = max((run.last for run in runs), default=0)
+        return named | set(range(1, reached + 1)) if reached else named
+
+    def purged(self) -> set[int]:
+        """Return ids whose embedding is gone on purpose: forgotten, and no longer there."""
+        return {
+            number for number, row in self.samples.items() if row.label is None and number not in self.codes
+        }
+
+    def _take(self, row: Row) -> None:
+        """Keep a row if it is intact and belongs to one of the tables; rows come from older to newer."""
+        values = row.values
+        if len(values) == 2 and isinstance(values[1], str) and values[0] == "model":
+            self._take_identity(values[1])
+        elif len(values) == 8:
+            self._take_sample(row.number, values)
+        elif len(values) == 6:
+            self._take_entry(row.number, values)
+        elif len(values) == 3 and isinstance(values[2], bytes):
+            self._take_blob(row, values[1], values[2])
+
+    def _take_identity(self, text: str) -> None:
+        try:
+            self.identities.append(identity_from_json(text))
+        except StateError:
+            return
+
+    def _take_blob(self, row: Row, crc: Value, blob: bytes) -> None:
+        if not 0 < row.number <= self.most:
+            return
+        if len(blob) <= MAX_DIMENSIONS * CODE_TYPE.itemsize and rows.code_checksum(row.number, blob) == crc:
+            self.codes[row.number] = row.place
+        elif len(blob) <= MAX_PICTURE_BYTES and rows.thumbnail_checksum(row.number, blob) == crc:
+            self.thumbnails[row.number] = row.place
+
+    def _take_sample(self, number: int, values: tuple[Value, ...]) -> None:
+        _, uuid, label, time, source, burst, seq, crc = values  # the id itself is the row's number
+        if not isinstance(time, int | float) or not isinstance(seq, int):
+            return
+        time = float(time)  # SQLite stores 2.0 as the integer 2
+        if rows.sample_checksum(number, uuid, label, time, source, burst, seq) != crc:
+            return
+        before = self.samples.get(number)
+        if before is not None and before.seq > seq:
+            return  # a stale page may hold an older version of the row
+        if not 0 < number <= self.most:
+            self.mended["samples with an impossible id were left out"] += 1
+            return
+        if not isinstance(label, str | None) or not isinstance(source, str) or not isinstance(burst, int):
+            self.mended["samples with values of other types were left out"] += 1
+            return
+        self.samples[number] = Found(
+            self._uuid(uuid), self._label(label), self._time(time), self._source(source), burst, seq
+        )
+
+    def _uuid(self, uuid: Value) -> bytes:
+        if isinstance(uuid, bytes) and len(uuid) == UUID_BYTES:
+            return uuid
+        self.mended["samples got a new name for merging"] += 1
+        return os.urandom(UUID_BYTES)
+
+    def _time(self, time: float) -> float:
+        if is_plausible_time(time):
+            return time
+        self.mended["impossible times were set to 1970"] += 1
+        return 0.0
+
+    def _source(self, source: str) -> str:
+        written = without_controls(source[:MAX_SOURCE_CHARACTERS])[:MAX_SOURCE_CHARACTERS]
+        if written != source:
+            self.mended["sources with control characters, or far too long, were rewritten"] += 1
+        return written
+
+    def _label(self, label: str | None) -> str | None:
+        """Return `label`, or what it is renamed to when it is no label."""
+        if label is None:
+            return None
+        known = self._names.get(label) if len(label) <= MAX_LENGTH else None
+        if known is None:
+            known = _nearest_label(label)
+            if len(label) <= MAX_LENGTH:
+                self._names[label] = known
+        if known != label:
+            self.mended[f"the text {printable(repr(label), 40)} is no label and was renamed {known!r}"] += 1
+        return known
+
+    def _take_entry(self, seq: int, values: tuple[Value, ...]) -> None:
+        _, time, action, undoes, changes, crc = values
+        if not isinstance(time, int | float) or not isinstance(changes, str) or seq in self.journal:
+            return
+        if checksum("journal", seq, float(time), action, undoes, changes) != crc:
+            return
+        try:
+            read = changes_from_json(changes)
+        except StateError:
+            self.mended["journal entries that cannot be read were left out"] += 1
+            return
+        if any(isinstance(change, SampleRun) and change.last > self.most for change in read):
+            self.mended["journal entries about impossible ids were left out"] += 1
+            return
+        self.journal[seq] = read
+
+    def _names_apart(self) -> None:
+        """Give samples that share a name one of their own, since no two samples are the same."""
+        seen: set[bytes] = set()
+        for number, row in self.samples.items():
+            if row.uuid in seen:
+                self.samples[number] = replace(row, uuid=self._uuid(None))
+            seen.add(self.samples[number].uuid)
+
+
+def _nearest_label(label: str) -> str:
+    for text in (label, printable(label, MAX_LENGTH - 3), printable(label, MAX_LENGTH - 3)[:MAX_LENGTH]):
+        try:
+            return check_label(text)
+        except LabelError:
+            continue
+    return "no label"
+
+
+def _renamed(lab: dict[str, str | None]) -> dict[str, str | None]:
+    return {label: name for label, name in lab.items() if name != label}
+
+
+def _blob(row: Row) -> bytes:
+    value = row.values[2]
+    return value if isinstance(value, bytes) else b""
+
+
+def runs_of(labels: dict[int, str | None]) -> Iterator[tuple[int, str | None, str | None]]:
+    """Yield (id, None, label) of the taught samples, in order."""
+    return ((number, None, label) for number, label in sorted(labels.items()) if label is not None)
