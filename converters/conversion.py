@@ -34,6 +34,7 @@ from .head import HeadWeights, convert_head, initial_weights
 from .infer import add_infer
 from .inspection import sizes
 from .memory import judge_held_out, teach_head
+from .origin import family_of, origin_of
 from .parity import compare, converted_embeddings, refuse_loss, source_embeddings
 from .products import Products, products_of
 from .projection import Projection, learn_projection
@@ -135,6 +136,8 @@ def convert(
         versions=_versions(),
         head_weights=places,
         extra={**model.info, "calibration": calibration.source},
+        family=family_of(model),
+        origin=origin_of(model),
         held_out=taught.held_out if taught else None,
     )
     tell("verifying the file", 0.92)

@@ -92,10 +92,13 @@ class Table:
         return [self._table(place) for place in range(start, start + 4 * length, 4)]
 
     def text(self, number: int) -> str:
-        """Return a string field, empty where it is missing; bytes that are not UTF-8 are escaped."""
+        """Return a string field, empty where it is missing."""
         start, length = self.vector(number, 1)
         self._budget.spend(length)
-        return bytes(self.data[start : start + length]).decode(errors="backslashreplace")
+        try:
+            return bytes(self.data[start : start + length]).decode()
+        except UnicodeDecodeError as error:  # runtimes raise it too, at their first look at a name
+            raise damaged(f"the name at byte {start} is not UTF-8") from error
 
     def _table(self, place: int) -> Table:
         return Table(self.data, place + read(self.data, "<I", place), self._budget)

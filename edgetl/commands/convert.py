@@ -125,6 +125,7 @@ def _compile(twin: Path) -> Path | None:
 
 def _source(model: str, photos: Path | None) -> TrainedModel:
     from converters import TrainedModel
+    from converters.origin import PRETRAINED
     from converters.source import is_trained_model
     from converters.tensorflow import import_tensorflow
 
@@ -146,7 +147,7 @@ def _source(model: str, photos: Path | None) -> TrainedModel:
         )
     import_tensorflow()
     backbone, preprocessing = load_backbone(model)
-    return TrainedModel(backbone, model, preprocessing, (), None, (), {})
+    return TrainedModel(backbone, model, preprocessing, info={"origin": PRETRAINED})
 
 
 def _calibration(folder: Path) -> list[Path]:

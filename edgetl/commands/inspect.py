@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device.files import shown
+
 from .options import emit, json_option, model_argument
 
 if TYPE_CHECKING:
@@ -44,7 +46,7 @@ def _text(found: Inspection) -> str:
         facts.add_row(name, Text(value))
     table = Table("Signature", "Inputs", "Outputs", show_lines=True)
     for name, sides in found.signatures.items():
-        table.add_row(name or "(none)", _side(sides["inputs"]), _side(sides["outputs"]))
+        table.add_row(shown(name) or "(none)", _side(sides["inputs"]), _side(sides["outputs"]))
     console = Console()
     with console.capture() as capture:
         console.print(facts)
@@ -69,6 +71,8 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
         "Backbone",
         f"{manifest['backbone']}, {manifest['quantization']}, {_megabytes(found.sizes['backbone'])}",
     )
+    if manifest["origin"]:
+        yield "Origin", f"{manifest['origin']}, family {manifest['family'] or 'unknown'}"
     yield "Image", f"{size['height']} x {size['width']} pixels, {size['resize']}"
     yield "Embedding", f"{manifest['dimensions']} numbers, {manifest['embedding_map']}"
     yield "Labels", f"{len(found.labels)} of {manifest['capacity']}: {', '.join(found.labels) or 'none yet'}"
@@ -79,6 +83,11 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
     )
     if "cosine_mean" in manifest["parity"]:
         yield "Parity", _parity(manifest["parity"])
+    if held_out := manifest["held_out"]:
+        yield (
+            "Held out",
+            f"{held_out['correct']} of {held_out['photos']} photos correct ({held_out['accuracy']:.1%}): {held_out['how']}",
+        )
     yield "Made with", ", ".join(f"{name} {version}" for name, version in manifest["versions"].items())
     yield from _checks(found, manifest)
 
@@ -96,13 +105,13 @@ def _checks(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[str, 
 
 
 def _side(entries: dict[str, str]) -> str:
-    return "\n".join(f"{name} {described}" for name, described in entries.items())
+    return "\n".join(f"{shown(name)} {described}" for name, described in entries.items())
 
 
 def _ops(ops: dict[str, int]) -> str:
-    shown = [f"{count} {name}" for name, count in list(ops.items())[:_OPS_SHOWN]]
-    more = len(ops) - len(shown)
-    return ", ".join(shown) + (f" and {more} more kinds" if more > 0 else "")
+    first = [f"{count} {shown(name)}" for name, count in list(ops.items())[:_OPS_SHOWN]]
+    more = len(ops) - len(first)
+    return ", ".join(first) + (f" and {more} more kinds" if more > 0 else "")
 
 
 def _megabytes(size: int) -> str:
