@@ -15,14 +15,10 @@ SECRET_VARIABLES = (
 )  # fmt: skip
 """Environment variables that may hold a password: kept out of unit files and of the commands of ``--on``."""
 
-# The password runs to the last @ of the word: an unescaped / or @ in it must not end the match early. A port
-# followed by an @ in the path is hidden too, which costs a few readable characters and never a secret. The word
-# PASSWORD stays, because messages show with it how an address is written.
-_CREDENTIALS = re.compile(r"((?:[A-Za-z][A-Za-z0-9+.-]*:/{1,3})?[^\s:@/?#'\"]*):(?!/|PASSWORD@)\S*@")
-_PARAMETER = re.compile(
-    r"([?&;#][^=&;\s]*(?:pass|pwd|token|key|secret|auth|sig)[^=&;\s]*=)[^&;\s'\"]*", re.IGNORECASE
-)
-
+_WORD = re.compile(r"\S+")
+_SCHEME = re.compile(r"[^A-Za-z]*[A-Za-z][A-Za-z0-9+.-]*:/{1,3}")
+_PARAMETER = re.compile(r"([?&;#])([^=&;?#\s]*)=([^&;\s'\"]*)")
+_SECRET = re.compile(r"pass|pwd|token|key|secret|auth|sig", re.IGNORECASE)
 _WRITTEN = "%/:=&?~+!$,;'@()*[]"  # characters that mean something in an address or are escapes already
 
 
@@ -35,7 +31,27 @@ def redact(text: str) -> str:
         >>> redact("rtsp://admin:s3cret@10.0.0.5/live?token=abc&channel=1 is lost")
         'rtsp://admin:***@10.0.0.5/live?token=***&channel=1 is lost'
     """
-    return _PARAMETER.sub(r"\1***", _CREDENTIALS.sub(r"\1:***@", text))
+    return _PARAMETER.sub(_without_value, _WORD.sub(_without_password, text))
+
+
+def _without_password(match: re.Match[str]) -> str:
+    """Hide what stands between the user name and the last @ of a word: a password may hold / and @ unescaped.
+
+    A port followed by an @ in the path is hidden too, which costs a few readable characters and never a secret.
+    The word PASSWORD stays, because messages show with it how an address is written.
+    """
+    word = match[0]
+    at, scheme = word.rfind("@"), _SCHEME.match(word)
+    colon = word.find(":", scheme.end() if scheme else 0, max(at, 0))
+    if colon < 0 and scheme and not scheme[0].endswith("//"):
+        colon = word.find(":", 0, max(at, 0))
+    if at < 0 or colon < 0 or word[colon + 1 : at] == "PASSWORD":
+        return word
+    return f"{word[:colon]}:***{word[at:]}"
+
+
+def _without_value(match: re.Match[str]) -> str:
+    return f"{match[1]}{match[2]}=***" if _SECRET.search(match[2]) else match[0]
 
 
 @dataclass(frozen=True)

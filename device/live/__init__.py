@@ -1,1 +1,1 @@
-"""Loops over camera frames: watching, teaching, buttons and hooks."""
+"""Loops over camera frames: watching, teaching and buttons; and the receivers of what is seen."""

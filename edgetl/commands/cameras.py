@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from device.printable import printable
+
 from .options import emit, json_option
 
 if TYPE_CHECKING:
@@ -34,7 +36,9 @@ def command(as_json: bool) -> None:
 def _text(found: Discovery) -> str:
     lines = []
     for camera in found.cameras:
-        lines.append(f"{camera.source}  {camera.name} ({camera.kind})")
+        lines.append(
+            printable(f"{camera.source}  {camera.name} ({camera.kind})")
+        )  # the name is the device's own
         lines += [f"    {form}" for form in camera.formats]
     if not found.cameras:
         lines.append("No camera found.")

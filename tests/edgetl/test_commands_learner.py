@@ -284,6 +284,17 @@ def test_a_command_runs_when_its_label_comes_into_view(taught: Path, tmp_path: P
     assert rung[0].startswith("$HOME;ls blue 0.")
 
 
+def test_what_a_command_writes_and_how_it_ends_is_shown_beside_the_results(taught: Path) -> None:
+    """On stderr, behind the label; results stay alone on stdout."""
+    done = edgetl(
+        "run", taught, "--camera", "fake:red*3,end", "--json", "--shell", "--on", "red", "echo ding; echo dong >&2; exit 3"
+    )  # fmt: skip
+    assert done.exit_code == 0
+    assert "[red] ding\n[red] dong\n" in done.stderr
+    assert "ended with 3" in done.stderr
+    assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
