@@ -28,6 +28,7 @@ SETTLED = 1_000  # frames before the memory is taken as the ground
 GROWTH_LIMIT, LATENCY_LIMIT = 1.05, 1.5
 KEPT = 200  # samples held once it has settled
 LABELS = ("first", "second", "third")
+_TRACED = 10  # frames between two looks at the memory, at least: each collects garbage first
 
 
 def memory_kb() -> int:
@@ -72,7 +73,7 @@ def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str,
                 done = number + 1
                 if number % (teach_every if number > SETTLED else SETTLED // KEPT) == 0:
                     _teach(learner, frame.image, number, taught)
-                if number == SETTLED or number % max(1, frames // 50) == 0:
+                if number == SETTLED or number % max(_TRACED, frames // 50) == 0:
                     gc.collect()
                     trace.append({"frame": number, "memory_kb": memory_kb(), "descriptors": descriptors()})
         state_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())  # with its journal
