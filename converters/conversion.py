@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from device.files import atomic_output, refuse_existing, require_writable
 from device.images import Image
 from device.learner.growth import capacity_for
+from device.lookalikes import group_lookalikes, read_shots
 from device.model.codes import encode
 from device.model.manifest import HeldOut, Manifest
 from device.model.memory import Memory, remember
@@ -160,6 +161,7 @@ def convert(
         calibration=calibration.source,
         memory=taught.form if taught else "none",
         memory_samples=len(lesson.labels) if taught and lesson else 0,
+        views=len(np.unique(lesson.groups)) if taught and lesson else 0,
         held_out=taught.held_out if taught else None,
         sizes=sizes(ModelFile.open(out)),
         head=origin,
@@ -190,13 +192,14 @@ class _Features:
 class _Lesson:
     """Embeddings of all training photos as the device would have made them: float32 [N, D].
 
-    `held_out` and `judges` are bool [N], see `TrainedModel`.
+    `held_out` and `judges` are bool [N], see `TrainedModel`; `groups` int32 [N] numbers the look-alikes.
     """
 
     embeddings: NDArray[np.float32]
     labels: tuple[str, ...]
     held_out: NDArray[np.bool_]
     judges: NDArray[np.bool_]
+    groups: NDArray[np.int32]
 
 
 @dataclass(frozen=True)
@@ -211,8 +214,9 @@ class _Taught:
     def of(cls, features: _Features, lesson: _Lesson) -> _Taught:
         codes = encode(features.after(lesson.embeddings), features.map_name)
         judge = None if lesson.judges.all() else lesson.judges
-        samples = Taught(codes, lesson.labels, judge)
-        return cls(samples, remember(codes, lesson.labels, judge), judge_held_out(samples, lesson.held_out))
+        samples = Taught(codes, lesson.labels, judge, lesson.groups)
+        memory = remember(codes, lesson.labels, judge, lesson.groups)
+        return cls(samples, memory, judge_held_out(samples, lesson.held_out))
 
     @property
     def form(self) -> str:
@@ -252,7 +256,8 @@ def _lesson(model: TrainedModel, backbone: bytes, tell: Progress) -> _Lesson | N
 
     embeddings = converted_embeddings(open_interpreter(backbone), images())
     held_out = np.array(model.held_out or [False] * total, bool)
-    return _Lesson(embeddings, tuple(label for _, label in model.photos), held_out, model.judges)
+    groups = group_lookalikes(read_shots(model.photos)).groups
+    return _Lesson(embeddings, tuple(label for _, label in model.photos), held_out, model.judges, groups)
 
 
 def _features(model: TrainedModel, backbone: bytes, stage: _Stage | None) -> _Features:

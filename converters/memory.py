@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.heads import Head, create_head
+from device.heads.intervals import independent
 from device.model.manifest import HeldOut
 from device.model.taught import Taught
 
@@ -49,6 +50,7 @@ def judge_held_out(samples: Taught, held_out: NDArray[np.bool_]) -> HeldOut | No
     if not held_out.any() or len(set(names[~held_out])) < 2:
         return None
     judge = None if samples.judge is None else samples.judge[~held_out]
+    groups = np.arange(len(names)) if samples.groups is None else samples.groups
     head = _taught(Taught(samples.codes[~held_out], tuple(names[~held_out].tolist()), judge))
     truth = names[held_out]
     predicted = np.array(head.labels)[head.probabilities(samples.codes[held_out]).argmax(axis=1)]
@@ -57,6 +59,7 @@ def judge_held_out(samples: Taught, held_out: NDArray[np.bool_]) -> HeldOut | No
         "accuracy": float(right.mean()),
         "correct": int(right.sum()),
         "photos": len(truth),
+        "views": independent(groups[held_out]),
         "how": f"on {len(truth)} photos that neither tuned the backbone nor taught the head",
         "labels": {
             str(label): (int(right[truth == label].sum()), int((truth == label).sum()))

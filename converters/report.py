@@ -26,6 +26,7 @@ class ConversionReport:
         calibration: Which photos were looked at.
         memory: ``samples``, ``statistics`` or ``none``.
         memory_samples: How many photos the memory stands for.
+        views: How many separate views those photos show: look-alikes count as one.
         sizes: Bytes of ``total``, ``backbone``, ``head`` and ``memory``.
         head: Where the float head's weights came from.
         runtime: That the file was verified in.
@@ -45,6 +46,7 @@ class ConversionReport:
     calibration: str
     memory: str
     memory_samples: int
+    views: int
     sizes: dict[str, int]
     head: str
     runtime: str

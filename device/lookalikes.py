@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 from .capture_time import capture_time
 from .errors import PhotoError
+from .grouping import join
 from .images import read_photo
 from .looks import HASH_BITS, Look, Pairs, look_at, similarities
 
@@ -126,28 +127,6 @@ def group_lookalikes(shots: Sequence[Shot]) -> Lookalikes:
         sum(look.flat for look in looks if look),
         measured.level,
     )
-
-
-def join(count: int, pairs: Sequence[tuple[int, int]] | Sequence[list[int]] | Pairs) -> NDArray[np.int32]:
-    """Join 0 to `count` - 1 along pairs; returns each one's group, numbered in order of appearance.
-
-    Example:
-        >>> join(5, [(0, 3), (3, 4)]).tolist()
-        [0, 1, 2, 0, 0]
-    """
-    parent = list(range(count))
-
-    def root(one: int) -> int:
-        while parent[one] != one:
-            parent[one] = one = parent[parent[one]]
-        return one
-
-    for first, second in pairs:
-        one, other = root(int(first)), root(int(second))
-        parent[max(one, other)] = min(one, other)
-    numbers: dict[int, int] = {}
-    groups = [numbers.setdefault(root(one), len(numbers)) for one in range(count)]
-    return np.array(groups, np.int32)
 
 
 class _Measured:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from device.lookalikes import Lookalikes, group_lookalikes, join, read_shots
+from device.grouping import chained, join
+from device.lookalikes import Lookalikes, group_lookalikes, read_shots
 
 from .errors import PhotosError
 from .photos import TEST, TRAINING, VALIDATION, Photo, PhotoSet, name_some
@@ -81,15 +82,8 @@ class _View:
 
 def _with_views(photos: Sequence[Photo], alike: Lookalikes) -> list[Photo]:
     """Number the views; the same picture under two labels is one view too."""
-    joined = [(place, int(group)) for place, group in enumerate(_firsts(alike))]
-    views = join(len(photos), [*joined, *alike.conflicts])
+    views = join(len(photos), [*chained(alike.groups.astype(np.int64)), *alike.conflicts])
     return [replace(photo, view=int(view)) for photo, view in zip(photos, views, strict=True)]
-
-
-def _firsts(alike: Lookalikes) -> list[int]:
-    """Return for each photo the place of the first photo of its group."""
-    _, first, inverse = np.unique(alike.groups, return_index=True, return_inverse=True)
-    return [int(place) for place in first[inverse.ravel()]]
 
 
 def _assign(photo: Photo, chosen: set[int]) -> Photo:

@@ -14,10 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LabelError
+from ..grouping import chained, join
 from ..model.codes import Codes
 from .base import ONE_LABEL, Floats, Head, check_codes, softmax
 from .calibration import expected_calibration_error
 from .folds import balanced
+from .intervals import left_out_interval
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
 BLIND = (
@@ -28,7 +30,6 @@ FEW = 5  # groups a label below which its recall is a guess
 SUSPECTS = 10
 CONFUSED = 5
 _SUSPICIOUS = 0.25  # probability of its own label below which a sample may be mislabelled
-_Z = 1.959964  # 95 % of the normal distribution
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class Report:
         groups: Groups of near-duplicates among them; each is left out as one.
         accuracy: Share answered rightly when left out; None when nothing can be left out.
         balanced_accuracy: Mean of the recalls.
-        interval: Wilson's 95 % interval of the accuracy, counting groups, not samples.
+        interval: 95 % interval of the accuracy, see `device.heads.intervals`; it counts groups, not samples.
         recall: Share answered rightly, a label; labels that cannot be judged are not there.
         confusion: int64 [C, C], taught against predicted.
         confused: (taught, predicted, how many), the largest first.
@@ -110,26 +111,9 @@ def self_report(
     return _judge(head, codes[kept], owners, names, given_bursts[kept])
 
 
-def wilson(right: float, total: float) -> tuple[float, float]:
-    """Give the 95 % interval of a share (Wilson 1927); without trials it is everything."""
-    if total <= 0:
-        return 0.0, 1.0
-    share, square = right / total, _Z * _Z
-    middle = (share + square / (2 * total)) / (1 + square / total)
-    half = _Z / (1 + square / total) * (share * (1 - share) / total + square / (4 * total * total)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
-
-
 def near_duplicates(codes: Codes, owners: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Join groups that hold almost the same sample of one label; gives the joined group of each sample."""
-    _, numbers = np.unique(groups, return_inverse=True)
-    parent = list(range(int(numbers.max(initial=-1)) + 1))
-
-    def root(group: int) -> int:
-        while parent[group] != group:
-            parent[group] = group = parent[parent[group]]
-        return group
-
+    """Join groups that hold almost the same sample of one label; returns the joined group of each sample."""
+    pairs = [chained(groups)]
     for owner in np.unique(owners):
         mine = np.flatnonzero(owners == owner)
         values = codes[mine].astype(np.float32)
@@ -138,9 +122,8 @@ def near_duplicates(codes: Codes, owners: NDArray[np.int64], groups: NDArray[np.
             [values / np.maximum(length, 1e-9), length == 0], axis=1
         )  # zeros are alike too
         first, second = np.nonzero(np.triu(values @ values.T > ALIKE, 1))
-        for one, other in zip(numbers[mine[first]].tolist(), numbers[mine[second]].tolist(), strict=True):
-            parent[root(one)] = root(other)
-    return np.array([root(group) for group in numbers.tolist()], np.int64)
+        pairs.append(np.stack([mine[first], mine[second]], axis=1))
+    return join(len(codes), np.concatenate(pairs)).astype(np.int64)
 
 
 def _judge(
@@ -172,7 +155,7 @@ def _judge(
         groups=independent,
         accuracy=accuracy,
         balanced_accuracy=float(np.mean(list(recall.values()))) if recall else None,
-        interval=wilson((accuracy or 0.0) * independent, independent),
+        interval=left_out_interval(accuracy or 0.0, groups[judged], groups),
         recall=recall,
         confusion=confusion,
         confused=_confused(labels, confusion),

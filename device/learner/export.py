@@ -112,6 +112,7 @@ class _Moment:
         linear: The linear map of another head, or None.
         numbers: int64 [N], ids of the samples taught on the device.
         names: N labels of these samples.
+        bursts: int32 [N], samples of one burst share a number from 0 up.
     """
 
     labels: tuple[str, ...]
@@ -121,6 +122,7 @@ class _Moment:
     linear: Linear | None
     numbers: NDArray[np.int64]
     names: list[str]
+    bursts: NDArray[np.int32]
 
     @classmethod
     def of(cls, learner: Learner) -> _Moment:
@@ -133,8 +135,9 @@ class _Moment:
             sums = hasattr(head, "statistics")
             # a copy of the sums, so that solving them does not hold up teaching
             exact, linear = (copy.deepcopy(head), None) if sums else (None, head.linear())
-            numbers, names, _ = learner.store.ids()
-            return cls(tuple(head.labels), host, few, exact, linear, numbers, names)
+            numbers, names, bursts = learner.store.ids()
+            groups = np.unique(bursts, return_inverse=True)[1].ravel().astype(np.int32)
+            return cls(tuple(head.labels), host, few, exact, linear, numbers, names, groups)
 
         return learner.at_one_moment(look)
 
@@ -144,7 +147,7 @@ def _memory(learner: Learner, moment: _Moment) -> tuple[Memory | None, Any]:
     if moment.few:
         parts = [codes for _, codes in _chunks(learner, moment)]
         codes = np.concatenate([np.zeros((0, learner.model.manifest.dimensions), np.int16), *parts])
-        return together(moment.host, codes, moment.names), moment.exact
+        return together(moment.host, codes, moment.names, moment.bursts), moment.exact
     exact = moment.exact or _exact(learner, moment.host)
     keys = [_keys(moment.host)]
     for names, codes in _chunks(learner, moment):

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ..errors import DeviceError, StateError
 from ..files import may_write
 from ..heads.drift import DriftState
-from ..heads.report import Report, self_report, wilson
+from ..heads.intervals import held_out_interval
+from ..heads.report import Report, self_report
 from ..model.manifest import Manifest
 from ..model.taught import Taught
 from ..store import Store
@@ -108,7 +109,8 @@ def _held_out(manifest: Manifest) -> dict[str, Any] | None:
     figure = manifest.held_out
     if figure is None:
         return None
-    return {**figure, "interval": wilson(figure["correct"], figure["photos"])}
+    interval = held_out_interval(figure["correct"], figure["photos"], figure.get("views"))
+    return {**figure, "interval": interval}
 
 
 def _drift_note(store: Store) -> dict[str, Any] | None:
@@ -169,9 +171,10 @@ def report_of(learner: Learner) -> Report | None:
         kept = [place for place in range(len(names)) if names[place] is not None]
         kept = [kept[place] for place in _spread(len(kept), max(0, REPORT_LIMIT - len(ids)))]
         own = -1 - np.arange(len(kept))
+        views = own if memory.groups is None else -1 - memory.groups[kept].astype(np.int64)
         codes = np.concatenate([codes, memory.codes[kept]])
         labels = labels + [str(names[place]) for place in kept]
-        ids, bursts = np.concatenate([ids, own]), np.concatenate([bursts, own])
+        ids, bursts = np.concatenate([ids, own]), np.concatenate([bursts, views])
     if not labels:
         return None
     report = self_report(learner.head, codes, labels, ids=ids, bursts=bursts, limit=REPORT_LIMIT)

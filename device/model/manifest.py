@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -42,6 +42,7 @@ class HeldOut(TypedDict):
         photos: Number of photos.
         how: How they were held out, in words.
         labels: Label -> number of its photos predicted correctly, and number of its photos.
+        views: Number of independent views among the photos, where some look alike; absent in older files.
     """
 
     accuracy: Share
@@ -49,6 +50,7 @@ class HeldOut(TypedDict):
     photos: Size
     how: Line
     labels: dict[Line, tuple[Size, Size]]
+    views: NotRequired[Annotated[float, Meta(ge=0)]]
 
 
 @dataclass(frozen=True)

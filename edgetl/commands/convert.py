@@ -200,7 +200,8 @@ def _rows(report: ConversionReport, compiled: Path | None) -> Iterator[tuple[str
 def _memory(report: ConversionReport) -> str:
     if report.memory == "none":
         return "none"
-    return f"{report.memory_samples} training photos as {report.memory}, {_megabytes(report.sizes['memory'])}"
+    views = f", {report.views} separate views" if report.views < report.memory_samples else ""
+    return f"{report.memory_samples} training photos{views}, as {report.memory}, {_megabytes(report.sizes['memory'])}"
 
 
 def _parity(parity: Parity) -> Iterator[tuple[str, str]]:
@@ -225,12 +226,12 @@ def _parity(parity: Parity) -> Iterator[tuple[str, str]]:
 
 
 def _held_out(report: ConversionReport) -> str:
-    from device.heads.report import wilson
+    from device.heads.intervals import held_out_interval
 
     figure = report.held_out
     if figure is None:
         return "no figure: no photo was held out from training" if report.labels else "nothing taught yet"
-    low, high = wilson(figure["correct"], figure["photos"])
+    low, high = held_out_interval(figure["correct"], figure["photos"], figure.get("views"))
     unjudged = [label for label in report.labels if label not in figure["labels"]]
     missing = f"; not judged: {', '.join(unjudged)}" if unjudged else ""
     return (

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from converters.source import FloatHead, TrainedModel
 from converters.weights import require_finite_variables
-from device.heads.report import wilson
+from device.heads.intervals import held_out_interval, independent
 from device.model.codes import apply_map
 from device.model.preprocess import Preprocessing
 
@@ -296,9 +296,10 @@ class _Run:
         """Return the figures of a part; its interval counts separate views, since look-alikes are right together."""
         if evaluation is None:
             return None
-        views = min(self.photo_set.views(part), evaluation.photos)
-        interval = wilson(evaluation.accuracy * views, views)
-        return evaluation.to_dict() | {"views": views, "interval": list(interval)}
+        views = np.array([photo.view for photo in self.photo_set.part(part)])
+        correct = round(evaluation.accuracy * evaluation.photos)
+        interval = held_out_interval(correct, evaluation.photos, independent(views))
+        return evaluation.to_dict() | {"views": len(np.unique(views)), "interval": list(interval)}
 
     def _publish(self, model: TrainedModel, metrics: dict[str, Any]) -> Outcome:
         self.progress("saving", 0, 1, str(self.work.out))

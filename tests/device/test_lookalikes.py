@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
+from device.grouping import join
 from device.images import Image
-from device.lookalikes import Shot, group_lookalikes, join, read_shots
+from device.lookalikes import Shot, group_lookalikes, read_shots
 from device.looks import look_at
 from tests.scenes import frame, scene, write
 

@@ -11,7 +11,8 @@ from device.errors import HeadError, LabelError
 from device.heads import HEADS, create_head
 from device.heads.drift import Drift
 from device.heads.folds import balanced, stacked
-from device.heads.report import near_duplicates, self_report, wilson
+from device.heads.intervals import wilson
+from device.heads.report import near_duplicates, self_report
 from device.model.codes import encode
 
 from .conftest import D, samples, taught
