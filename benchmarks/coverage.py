@@ -93,9 +93,9 @@ def held_out_accuracy(head: Head, codes: Codes, labels: NDArray[np.str_], shares
     return float(sum(share * np.mean(answers[labels == label] == label) for label, share in shares.items()))
 
 
-def agrees(estimate: float, groups: float, truth: float, held_out: int) -> bool:
-    """Return whether two accuracies differ by no more than their samples explain (Newcombe 1998, method 10)."""
-    low, high = wilson(estimate * groups, groups)
+def agrees(estimate: float, interval: tuple[float, float], truth: float, held_out: int) -> bool:
+    """Return whether two accuracies differ by no more than both samples explain (Newcombe 1998, method 10)."""
+    low, high = interval
     least, most = wilson(truth * held_out, held_out)
     difference = estimate - truth
     below = difference - float(np.hypot(estimate - low, most - truth))
@@ -170,7 +170,7 @@ def _judged(
         "truth": truth,
         "held_out": held_out,
         "raw": bool(interval[0] <= truth <= interval[1]),
-        "agree": agrees(estimate, groups, truth, held_out),
+        "agree": agrees(estimate, interval, truth, held_out),
     }
 
 
