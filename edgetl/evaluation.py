@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.files import shown
-from device.heads.report import wilson
+from device.heads.intervals import wilson
 from device.leftout import describe_left_out, reasons_to_dict
 from device.photos import LeftOut
 

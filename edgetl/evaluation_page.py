@@ -10,7 +10,7 @@ from pathlib import Path
 
 from device.errors import PhotoError
 from device.files import shown
-from device.heads.report import wilson
+from device.heads.intervals import wilson
 from device.images import read_photo, thumbnail
 
 from .evaluation import Evaluation, Mistake

@@ -133,7 +133,7 @@ def _label_table(result: Evaluation) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
-    from device.heads.report import wilson
+    from device.heads.intervals import wilson
 
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("Label", max_width=50, overflow="ellipsis", no_wrap=True)
