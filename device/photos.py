@@ -199,7 +199,7 @@ def find_unreadable(paths: Mapping[str, Sequence[Path]]) -> dict[str, list[LeftO
 
 
 def require_labels(found: PhotoList, *, skip_empty: bool = False) -> PhotoList:
-    """Make sure that each label has a photo that can be read.
+    """Make sure that each label has a photo that can be used: readable, and not the same under another label.
 
     Args:
         found: The list.
@@ -230,11 +230,11 @@ def _empty_remark(empty: Sequence[str], found: PhotoList, *, skip_empty: bool) -
     listed = "; ".join(f"{label} ({why[label] or 'an empty folder'})" for label in empty)
     what = "label has" if len(empty) == 1 else f"{len(empty)} labels have"
     if skip_empty and set(empty) != set(found.labels):
-        return f"skipped, because this {what} no photo that can be read: {listed}"
+        return f"skipped, because this {what} no photo that can be used: {listed}"
     steps = next_steps([item for item in found.left_out if item.label in empty])
     skip = "" if set(empty) == set(found.labels) else "; to go on without, use --skip-empty"
     raise PhotoError(
-        f"{shown(found.root)}: {'this' if len(empty) == 1 else 'these'} {what} no photo that can be read: {listed}. "
+        f"{shown(found.root)}: {'this' if len(empty) == 1 else 'these'} {what} no photo that can be used: {listed}. "
         f"{steps or 'Add photos or remove the folder'}{skip}"
     )
 

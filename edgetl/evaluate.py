@@ -96,7 +96,7 @@ def _judge(
         part=part,
         root=found.root,
         taught=tuple(taught),
-        memory_as_sums=subject.memory_as_sums,
+        unrecognizable=subject.unrecognizable,
         left_out=(*found.left_out, *unreadable),
         remarks=found.remarks,
         absent=tuple(sorted((known | set(found.labels)) - set(result.judged))),

@@ -41,7 +41,7 @@ class Evaluation:
         root: The folder.
         part: Part of the split that was judged, "" for the whole folder.
         taught: Photos not judged because the model was taught them.
-        memory_as_sums: Number of taught photos that cannot be recognized.
+        unrecognizable: Number of taught photos that cannot be recognized.
         left_out: Files that were not read, with the reason of each.
         absent: Labels of the model or the folder without a judged photo.
         mistakes: The most confident first.
@@ -54,7 +54,7 @@ class Evaluation:
     root: Path | None = None
     part: str = ""
     taught: tuple[Path, ...] = ()
-    memory_as_sums: int = 0
+    unrecognizable: int = 0
     left_out: tuple[LeftOut, ...] = ()
     absent: tuple[str, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
@@ -144,7 +144,7 @@ class Evaluation:
             "confused": [list(pair) for pair in self.confused],
             "part": self.part,
             "taught": len(self.taught),
-            "memory_as_sums": self.memory_as_sums,
+            "unrecognizable": self.unrecognizable,
             "not_judged": list(self.absent),
             "not_known": self.not_known,
             "mistakes": [
@@ -225,10 +225,10 @@ def _warnings(result: Evaluation) -> list[str]:
             f"{len(result.taught)} {'photo was' if one else 'photos were'} not judged, because the model was taught "
             f"{'it' if one else 'them'}; the figures are on the other {result.photos}"
         )
-    if result.memory_as_sums:
+    if result.unrecognizable:
         told.append(
-            f"the model file keeps sums of {result.memory_as_sums} photos taught on the host; if photos judged here "
-            "are among them, the figures are too good"
+            f"{result.unrecognizable} photos that the model was taught cannot be recognized, because the model file keeps "
+            "sums of them or the files are no longer there; if photos judged here are among them, the figures are too good"
         )
     if result.not_known:
         told.append(_strangers(result))

@@ -54,14 +54,15 @@ class Subject:
         labels: Labels it can predict, sorted.
         answer: Predicts for a photo and its pixels, uint8 [H, W, 3] RGB.
         training_files: Files that trained it, where they are known.
-        memory_as_sums: Number of taught photos of which the model file keeps sums only, so that they cannot be recognized.
+        unrecognizable: Number of taught photos that cannot be recognized, because the model file keeps sums only or the
+            files are gone.
     """
 
     name: str
     labels: tuple[str, ...]
     answer: Callable[[Photo, Image], Answer]
     training_files: tuple[Path, ...] = ()
-    memory_as_sums: int = 0
+    unrecognizable: int = 0
 
 
 @contextlib.contextmanager
@@ -87,7 +88,7 @@ def open_device(model: Path, state: str | Path | None, head: str) -> Iterator[Su
             str(model),
             learner.labels,
             answer,
-            memory_as_sums=_without_key(learner.model.taught, same_runtime),
+            unrecognizable=_without_key(learner.model.taught, same_runtime),
         )
 
 
@@ -113,7 +114,9 @@ def open_trained(folder: Path) -> Subject:
         best = int(logits.argmax())
         return Answer(photo, model.labels[best], float(1 / np.exp(logits - logits[best]).sum()))
 
-    return Subject(str(folder), model.labels, answer, _trained_on(model))
+    files = _trained_on(model)
+    gone = sum(not path.is_file() for path in files)
+    return Subject(str(folder), model.labels, answer, files, gone)
 
 
 def _trained_on(model: TrainedModel) -> tuple[Path, ...]:

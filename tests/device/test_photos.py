@@ -115,7 +115,7 @@ def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(root:
     elif content == "cut off":
         whole = draw(root / "green" / "0.jpg").read_bytes()
         (root / "green" / "0.jpg").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(PhotoError, match=r"this label has no photo that can be read: green \(.*--skip-empty"):
+    with pytest.raises(PhotoError, match=r"this label has no photo that can be used: green \(.*--skip-empty"):
         photos_to_teach(root)
     found = photos_to_teach(root, skip_empty=True)
     assert found.labels == ("blue", "red")

@@ -85,7 +85,7 @@ def test_photos_of_a_file_that_keeps_sums_alone_are_recognized(photos: Path, tmp
     assert isinstance(exported.taught, TaughtStatistics)
     tiny.write_photos(photos, 4)
     result = judged(tmp_path / "sums.tflite", photos)
-    assert (result["taught"], result["photos"], result["memory_as_sums"]) == (12, 18, 0)
+    assert (result["taught"], result["photos"], result["unrecognizable"]) == (12, 18, 0)
 
 
 def test_labels_that_were_not_judged_are_named(model: Path, photos: Path) -> None:

@@ -75,6 +75,19 @@ def test_a_folder_of_photos_becomes_a_trained_model(photos: Path, others: Path, 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["others", "out", "photos"]
 
 
+def test_photos_that_trained_the_model_do_not_judge_it(photos: Path, others: Path, tmp_path: Path) -> None:
+    """Copies of them under other names are recognized; where they are gone, a warning says so."""
+    finetune(photos, tmp_path / "out", SETTINGS, blocks=0, validation=0)
+    with pytest.raises(PhotosError, match="was taught all 36 photos"):
+        evaluate(tmp_path / "out", photos)
+    for path in (photos / "blue").iterdir():
+        (others / "blue" / f"copy-{path.name}").write_bytes(path.read_bytes())
+    result = evaluate(tmp_path / "out", others)
+    assert (len(result.taught), result.photos, result.unrecognizable) == (12, 36, 0)
+    photos.rename(tmp_path / "moved")
+    assert evaluate(tmp_path / "out", others).unrecognizable == 36
+
+
 def test_the_same_seed_gives_the_same_model(photos: Path, tmp_path: Path) -> None:
     """Head and last blocks, to the last bits of float32."""
     one, two = (finetune(photos, tmp_path / name, SETTINGS).model for name in ("one", "two"))
@@ -130,7 +143,7 @@ def test_a_folder_of_damaged_photos_is_refused(photos: Path, tmp_path: Path) -> 
     """Something else is wrong then."""
     for path in photos.rglob("*.png"):
         path.write_text(f"damaged {path}")
-    with pytest.raises(PhotosError, match="no photo that can be read"):
+    with pytest.raises(PhotosError, match="no photo that can be used"):
         finetune(photos, tmp_path / "out", SETTINGS)
 
 
