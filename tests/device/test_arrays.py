@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
+import tracemalloc
 import zipfile
+import zlib
 
 import numpy as np
 import pytest
@@ -69,6 +72,61 @@ def test_an_archive_that_would_grow_too_large_is_refused() -> None:
     """A zip bomb is told by its directory, before anything is unpacked."""
     with pytest.raises(ArraysError, match="at most"):
         unpack_arrays(pack_arrays({"x": np.zeros(10**6)}), max_bytes=10**5)
+
+
+def archive(header: bytes, follow: bytes = b"") -> bytes:
+    """Pack one array with a header of any text."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w") as made:
+        made.writestr("x.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + follow)
+    return target.getvalue()
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"{'descr': '<i2', (((\n",
+        b"(" * 9000 + b")" * 9000,
+        b"-" * 60000 + b"1",
+        b"{'descr': '<i2', 'fortran_order': False, 'shape': (1" + b"0" * 4000 + b",)}\n",
+        b"{'descr': '<i2', 'fortran_order': False, 'shape': (-1,)}\n",
+        b"{'descr': '<i2', 'fortran_order': False, 'shape': (" + b"1, " * 40 + b")}\n",
+        b"{'descr': '|b8', 'fortran_order': False, 'shape': (0,)}\n",
+        b"{'descr': '<M8[s]', 'fortran_order': False, 'shape': (0,)}\n",
+        b"{'descr': [('a', '<i2')], 'fortran_order': False, 'shape': (0,)}\n",
+    ],
+)
+def test_a_header_is_matched_and_never_evaluated(header: bytes) -> None:
+    """Neither nesting nor length can do more than be refused."""
+    with pytest.raises(ArraysError):
+        unpack_arrays(archive(header, bytes(64)))
+
+
+def test_a_member_is_not_unpacked_beyond_its_declared_size() -> None:
+    """It says 100 bytes and holds 64 MiB."""
+    target = io.BytesIO()
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("x.npy", bytes(2**26))
+    data = bytearray(target.getvalue())
+    for place, at in ((data.index(b"PK\3\4"), 14), (data.index(b"PK\1\2"), 16)):
+        data[place + at : place + at + 4] = struct.pack("<I", zlib.crc32(bytes(100)))
+        data[place + at + 8 : place + at + 12] = struct.pack("<I", 100)
+    tracemalloc.start()
+    with pytest.raises(ArraysError):
+        unpack_arrays(bytes(data))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**23
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
+def test_an_array_that_is_there_twice_is_refused() -> None:
+    """One of them would be read in silence."""
+    target = io.BytesIO(pack_arrays({"x": np.arange(3)}))
+    with zipfile.ZipFile(target, "a") as made:
+        made.writestr("x.npy", b"")
+    with pytest.raises(ArraysError, match="twice"):
+        unpack_arrays(target.getvalue())
 
 
 @given(st.binary(max_size=200))

@@ -13,7 +13,7 @@ import pytest
 
 from device.errors import ModelFileError, StorageError
 from device.model.codes import content_keys
-from device.model.manifest import Manifest
+from device.model.manifest import HeldOut, Manifest
 from device.model.memory import statistics
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.taught import Taught, TaughtStatistics, pack_taught, unpack_taught
@@ -126,7 +126,26 @@ def test_a_photo_a_folder_and_nothing_are_refused(tmp_path: Path) -> None:
         ({"dimensions": "many"}, "damaged"),
         ({"embedding_map": "cube"}, "map"),
         ({"head_weights": {"W": "x"}}, "damaged"),
-        ({"preprocessing": None}, "damaged|incomplete"),
+        ({"preprocessing": None}, "preprocessing"),
+        ({"dimensions": "32"}, "dimensions"),
+        ({"dimensions": 32.9}, "dimensions"),
+        ({"dimensions": 65537}, "dimensions"),
+        ({"capacity": True}, "capacity"),
+        ({"model_bytes": None}, "model_bytes"),
+        ({"model_bytes": 10**30}, "model_bytes"),
+        ({"backbone": 7}, "backbone"),
+        ({"backbone": "a\x1b[2Jb"}, "backbone"),
+        ({"origin": "\u202egnp"}, "origin"),
+        ({"versions": {"a": 3}}, "versions"),
+        ({"extra": [1]}, "extra"),
+        ({"parity": "x"}, "parity"),
+        ({"format_version": True}, "damaged"),
+        ({"format_version": "2"}, "damaged"),
+        ({"head_weights": {"W": [-8, -8]}}, "head_weights"),
+        ({"members": {"labels.txt": {"sha256": "x", "bytes": 1}}}, "sha256"),
+        ({"held_out": {"accuracy": 1.5, "correct": 1, "photos": 1, "how": "", "labels": {}}}, "accuracy"),
+        ({"held_out": {"accuracy": 0.5, "correct": 2, "photos": 1, "how": "", "labels": {}}}, "held_out"),
+        ({"held_out": {"accuracy": 0.5}}, "held_out"),
     ],
 )
 def test_a_wrong_manifest_is_refused(change: dict[str, object], message: str) -> None:
@@ -136,7 +155,47 @@ def test_a_wrong_manifest_is_refused(change: dict[str, object], message: str) ->
         Manifest.from_json(json.dumps(fields))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "7", "{", "[" * 100_000])
+@pytest.mark.parametrize("name", ["embedding_map", "capacity", "members", "preprocessing"])
+def test_a_missing_field_is_refused(name: str) -> None:
+    """A default in its place could change the answers."""
+    fields = json.loads(MANIFEST.to_json())
+    del fields[name]
+    with pytest.raises(ModelFileError, match=f"lacks {name}"):
+        Manifest.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("height", "Infinity"),
+        ("width", "NaN"),
+        ("height", "0"),
+        ("mean", "[NaN, 0, 0]"),
+        ("mean", '"127"'),
+        ("mean", "[1, 2]"),
+        ("std", "[Infinity, 1, 1]"),
+        ("std", "[1, 2, 0]"),
+        ("std", '[1, 2, "x"]'),
+        ("crop_fraction", "1e999"),
+        ("crop_fraction", "true"),
+        ("resize", '"stretch"'),
+    ],
+)
+def test_wrong_preprocessing_is_refused(name: str, value: str) -> None:
+    """Neither are numbers that JSON does not have."""
+    fields = json.loads(MANIFEST.to_json())
+    fields["preprocessing"][name] = "HERE"
+    with pytest.raises(ModelFileError, match=r"edgetl\.json"):
+        Manifest.from_json(json.dumps(fields).replace('"HERE"', value))
+
+
+def test_the_figure_on_photos_held_out_makes_the_round_trip() -> None:
+    """With its photos per label."""
+    held_out: HeldOut = {"accuracy": 0.9, "correct": 9, "photos": 10, "how": "x", "labels": {"a": (9, 10)}}
+    assert Manifest.from_json(replace(MANIFEST, held_out=held_out).to_json()).held_out == held_out
+
+
+@pytest.mark.parametrize("text", ["", "[]", "7", "{", "[" * 100_000, '{"extra":' * 100_000, "\ud800"])
 def test_what_is_no_manifest_is_refused(text: str) -> None:
     """Neither is a deeply nested one a crash."""
     with pytest.raises(ModelFileError):

@@ -1,0 +1,159 @@
+"""The memory holds what samples can give, and nothing else is opened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from device.arrays import pack_arrays, pack_texts, unpack_arrays
+from device.errors import ModelFileError
+from device.model.memory import remember, renamed, statistics, together
+from device.model.taught import Taught, TaughtStatistics, pack_taught, unpack_taught
+
+WIDTH = 12
+CODES = np.random.default_rng(1).integers(-4096, 4097, (30, WIDTH)).astype(np.int16)
+LABELS = tuple(["blue", "green", "red"] * 10)
+SAMPLES = Taught(CODES, LABELS)
+SUMS = statistics(CODES, LABELS)
+
+Arrays = dict[str, Any]
+
+
+def changed(memory: Taught | TaughtStatistics, change: Callable[[Arrays], Arrays]) -> bytes:
+    """Pack a memory with other arrays."""
+    return pack_arrays(change(unpack_arrays(pack_taught(memory))))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a | {"codes": a["codes"].astype(np.float32)}, "codes must be int16"),
+        (lambda a: a | {"codes": a["codes"].astype(">i2")}, "codes must be int16"),
+        (lambda a: a | {"codes": a["codes"].ravel()}, "codes must be int16"),
+        (lambda a: a | {"codes": a["codes"][:-1]}, "codes must be int16"),
+        (lambda a: a | {"codes": np.full_like(a["codes"], -32768)}, "within"),
+        (lambda a: a | {"codes": a["codes"][:, :0], "index": a["index"][:0]}, "no sample"),
+        (lambda a: a | {"index": a["index"].astype(bool)}, "index must be int32"),
+        (lambda a: a | {"index": a["index"].astype(np.float64)}, "index must be int32"),
+        (lambda a: a | {"index": a["index"][:-1]}, "index must be int32"),
+        (lambda a: a | {"index": a["index"] + 1}, "outside the list"),
+        (lambda a: a | {"index": a["index"] - 1}, "outside the list"),
+        (lambda a: a | {"names": a["names"].astype(np.float64)}, "names must be uint8"),
+        (lambda a: a | {"names": a["names"].reshape(1, -1)}, "names must be uint8"),
+        (lambda a: a | {"names": pack_texts(["blue", "gr\aeen", "red"])}, "control"),
+        (lambda a: a | {"names": pack_texts(["blue", "blue", "red"])}, "more than once"),
+        (lambda a: a | {"names": pack_texts(["red", "green", "blue"])}, "sorted"),
+        (lambda a: a | {"names": pack_texts([" blue", "green", "red"])}, "canonical"),
+        (lambda a: a | {"names": pack_texts([])}, "sorted"),
+        (lambda a: a | {"names": np.frombuffer(b"\xff\n", np.uint8)}, "texts"),
+        (lambda a: {"codes": a["codes"], "index": a["index"]}, "names is missing"),
+        (lambda a: a | {"judge": np.full(30, 2, np.uint8)}, "judge"),
+        (lambda a: a | {"judge": np.ones(29, np.uint8)}, "judge"),
+        (lambda a: a | {"group": np.full(30, -1, np.int32)}, "group"),
+        (lambda a: a | {"group": np.zeros(30, np.int64)}, "group"),
+        (lambda a: {}, "missing"),
+    ],
+)
+def test_samples_that_cannot_be_are_refused(change: Callable[[Arrays], Arrays], message: str) -> None:
+    """Types, shapes, ranges and names."""
+    with pytest.raises(ModelFileError, match=message):
+        unpack_taught(changed(SAMPLES, change), WIDTH)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda a: a | {"counts": -a["counts"]}, "samples"),
+        (lambda a: a | {"counts": np.full(3, 2**62)}, "samples"),
+        (lambda a: a | {"counts": np.zeros(3, np.int64)}, "samples"),
+        (lambda a: a | {"counts": np.full(3, np.nan)}, "counts must be int64"),
+        (lambda a: a | {"sums": np.full((3, WIDTH), 2**62)}, "a sum is larger"),
+        (lambda a: a | {"sums": np.full((3, WIDTH), -(2**63))}, "a sum is larger"),
+        (lambda a: a | {"sums": a["sums"] * 40}, "second moment|a sum is larger"),
+        (lambda a: a | {"sums": a["sums"][:, :-1]}, "sums must be int64"),
+        (lambda a: a | {"gram": np.array(7)}, "gram must be int64"),
+        (lambda a: a | {"gram": np.full_like(a["gram"], 2**62)}, "second moment"),
+        (lambda a: a | {"gram": -a["gram"]}, "second moment"),
+        (lambda a: a | {"gram": a["gram"].astype(np.float64)}, "gram must be int64"),
+        (lambda a: a | {"names": pack_texts(["blue", "blue", "red"])}, "more than once"),
+    ],
+)
+def test_sums_that_no_samples_have_are_refused(change: Callable[[Arrays], Arrays], message: str) -> None:
+    """A sum is at most the number of samples times the largest code; moments obey Cauchy and Schwarz."""
+    with pytest.raises(ModelFileError, match=message):
+        unpack_taught(changed(SUMS, change), WIDTH)
+
+
+def test_a_moment_larger_than_its_diagonal_allows_is_refused() -> None:
+    """Only off the diagonal is it wrong."""
+
+    def enlarged(arrays: Arrays) -> Arrays:
+        gram = arrays["gram"].copy()
+        gram[1] = 2 * gram.max()
+        return arrays | {"gram": gram}
+
+    with pytest.raises(ModelFileError, match="second moment"):
+        unpack_taught(changed(SUMS, enlarged), WIDTH)
+
+
+def test_no_memory_is_taken_for_a_moment_that_is_not_there() -> None:
+    """65,536 dimensions would take 32 GiB; the array that is there holds one number."""
+    few = {"names": pack_texts(["a"]), "counts": np.ones(1, np.int64), "sums": np.zeros((1, 65536), np.int64)}
+    with pytest.raises(ModelFileError, match="gram must be int64"):
+        unpack_taught(pack_arrays(few | {"gram": np.zeros(1, np.int64)}), 65536)
+
+
+def test_statistics_of_real_samples_are_read() -> None:
+    """The bounds are not too strict, whatever the samples are."""
+    noise = np.random.default_rng(2)
+    for count in (1, 2, 50):
+        for scale in (1, 4096, 32767):
+            codes = noise.integers(-scale, scale + 1, (count, WIDTH)).astype(np.int16)
+            sums = statistics(codes, ["a"] * count)
+            again = unpack_taught(pack_taught(sums), WIDTH)
+            assert isinstance(again, TaughtStatistics)
+            assert (again.gram == sums.gram).all()
+
+
+def test_who_may_judge_and_who_looks_alike_make_the_round_trip() -> None:
+    """And are left out where nothing is known."""
+    judge, groups = np.arange(30) % 2 == 0, np.repeat(np.arange(10, dtype=np.int32), 3)
+    read = unpack_taught(pack_taught(Taught(CODES, LABELS, judge, groups)), WIDTH)
+    assert isinstance(read, Taught)
+    assert read.judge is not None
+    assert read.groups is not None
+    assert (read.judge == judge).all()
+    assert (read.groups == groups).all()
+    plain = unpack_taught(pack_taught(SAMPLES), WIDTH)
+    assert isinstance(plain, Taught)
+    assert plain.judge is None
+    assert plain.groups is None
+
+
+def test_they_survive_new_names_and_new_samples() -> None:
+    """Samples of the device may judge, and are groups of their own."""
+    wide = np.zeros((4, 200), np.int16)
+    judge, groups = np.array([True, False, True, False]), np.array([0, 0, 1, 1], np.int32)
+    memory = renamed(Taught(wide, ("a", "b", "b", "c"), judge, groups), {"c": None, "a": "x"})
+    assert isinstance(memory, Taught)
+    joined = together(memory, wide[:2], ["y", "y"])
+    assert isinstance(joined, Taught)
+    assert joined.labels == ("x", "b", "b", "y", "y")
+    assert joined.judge is not None
+    assert joined.groups is not None
+    assert joined.judge.tolist() == [True, False, True, True, True]
+    assert joined.groups.tolist() == [0, 0, 1, 2, 3]
+
+
+def test_groups_of_the_device_do_not_mix_with_those_of_the_host() -> None:
+    """A memory without groups has each sample as its own."""
+    wide = np.zeros((3, 200), np.int16)
+    memory = remember(wide, ["a", "a", "b"])
+    joined = together(memory, wide[:2], ["b", "b"], np.array([0, 0], np.int32))
+    assert isinstance(joined, Taught)
+    assert joined.groups is not None
+    assert joined.groups.tolist() == [0, 1, 2, 3, 3]
+    assert joined.judge is None
