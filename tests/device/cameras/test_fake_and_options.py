@@ -85,7 +85,7 @@ def test_errors_are_what_a_caller_expects() -> None:
     [
         ("nowhere.mp4", "no camera, file or folder"),
         ("ftp://host/stream", "unknown scheme"),
-        ("http:///stream", "names no host"),
+        ("http:///stream", "expected an address such as rtsp://HOST:PORT/PATH"),
         ("/dev/video99", "edgetl cameras"),
         (-1, "0 or above"),
         ("picamera2:x", "picamera2:NUMBER"),
