@@ -11,6 +11,12 @@ from .options import emit, force_option, json_option, skip_empty_option
 from .progress import stages
 from .session import warn
 
+_NO_FIGURE = "No figure: no photo was held out from training."
+_NO_JUDGE = (
+    " All photos tuned the backbone, so no photo may judge it on the device either; "
+    "add validation photos, or train with --head-only."
+)
+
 
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path))
@@ -153,12 +159,9 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
     lines = [f"{len(counts)} classes, {sum(counts.values())} training photos: {', '.join(counts)}"]
     for part in ("validation", "test"):
         if judged := metrics[part]:
-            low, high = judged["interval"]
-            views = f", {judged['views']} separate views" if judged["views"] < judged["photos"] else ""
-            lines.append(
-                f"{part}: accuracy {judged['accuracy']:.3f} (95 % interval {low:.2f} to {high:.2f}), "
-                f"balanced {judged['balanced_accuracy']:.3f} on {judged['photos']} photos{views}"
-            )
+            lines.append(f"{part}: {_figure(judged)}")
+    if not any(metrics[part] for part in ("validation", "test")):
+        lines.append(_NO_FIGURE + (_NO_JUDGE if metrics["epochs"]["blocks_kept"] else ""))
     if any(metrics[part] for part in ("validation", "test")):
         lines.append(BLIND)
     lines.append(f"{_epochs(metrics['epochs'])}, {sum(metrics['seconds'].values()):.0f} s")
@@ -166,6 +169,17 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
         f"Written to {folder}. Next: edgetl convert {folder} --quantize int8 --out {folder.name}.tflite"
     )
     return "\n".join(lines)
+
+
+def _figure(judged: dict[str, Any]) -> str:
+    low, high = judged["interval"]
+    balanced = "" if judged["unjudged"] else f", balanced {judged['balanced_accuracy']:.3f}"
+    views = f", {judged['views']} separate views" if judged["views"] < judged["photos"] else ""
+    figure = (
+        f"accuracy {judged['accuracy']:.3f} (95 % interval {low:.2f} to {high:.2f}){balanced} "
+        f"on {judged['photos']} photos{views}"
+    )
+    return figure + (f"; not judged: {', '.join(judged['unjudged'])}" if judged["unjudged"] else "")
 
 
 def _epochs(epochs: dict[str, int]) -> str:

@@ -293,13 +293,18 @@ class _Run:
         }
 
     def _figures(self, part: str, evaluation: Evaluation | None) -> dict[str, Any] | None:
-        """Return the figures of a part; its interval counts separate views, since look-alikes are right together."""
+        """Return the figures of a part; its interval counts separate views, since look-alikes are right together.
+
+        Labels without a photo in the part are named, and there is no balanced accuracy then: it would be a mean
+        over the other labels alone.
+        """
         if evaluation is None:
             return None
+        unjudged = [label for label in self.photo_set.labels if label not in evaluation.judged]
         views = np.array([photo.view for photo in self.photo_set.part(part)])
-        correct = round(evaluation.accuracy * evaluation.photos)
-        interval = held_out_interval(correct, evaluation.photos, independent(views))
-        return evaluation.to_dict() | {"views": len(np.unique(views)), "interval": list(interval)}
+        interval = held_out_interval(evaluation.correct, evaluation.photos, independent(views))
+        figures = {"views": len(np.unique(views)), "interval": list(interval), "unjudged": unjudged}
+        return evaluation.to_dict() | figures | ({"balanced_accuracy": None} if unjudged else {})
 
     def _publish(self, model: TrainedModel, metrics: dict[str, Any]) -> Outcome:
         self.progress("saving", 0, 1, str(self.work.out))

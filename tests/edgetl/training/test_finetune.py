@@ -253,3 +253,67 @@ def test_tabulate_equals_scikit_learn() -> None:
 def _weights(model: TrainedModel) -> list[np.ndarray]:
     assert model.head is not None
     return [*model.backbone.get_weights(), *model.head]
+
+
+def test_labels_without_a_validation_photo_are_named_and_there_is_no_balanced_figure(
+    photos: Path, tmp_path: Path
+) -> None:
+    """A mean over the judged labels alone would promise something of the others."""
+    for path in sorted((photos / "green").iterdir())[1:]:
+        path.unlink()
+    said = _command(photos, tmp_path / "out", "--blocks", "0")
+    assert "not judged: green" in said
+    assert "balanced" not in said
+    assert "95 % interval" in said
+    figures = json.loads((tmp_path / "out" / "metrics.json").read_text())["validation"]
+    assert (figures["unjudged"], figures["balanced_accuracy"]) == (["green"], None)
+
+
+def test_every_label_judged_has_a_balanced_figure(photos: Path, tmp_path: Path) -> None:
+    """With the number of photos."""
+    said = _command(photos, tmp_path / "out", "--blocks", "0")
+    assert "balanced" in said
+    assert "not judged" not in said
+
+
+@pytest.mark.parametrize(("blocks", "told"), [("0", False), ("1", True)])
+def test_without_validation_photos_there_is_no_figure(
+    photos: Path, tmp_path: Path, blocks: str, told: bool
+) -> None:
+    """After fine-tuning no photo may judge on the device either."""
+    options = ["--blocks", blocks, "--epochs", "1", "--validation", "0"]
+    said = _command(photos, tmp_path / "out", *options)
+    assert "no photo was held out" in said
+    assert ("no photo may judge" in said) is told
+    model = TrainedModel.load(tmp_path / "out")
+    assert model.judges.any() != told
+
+
+def test_photos_that_tuned_the_backbone_are_marked(photos: Path, tmp_path: Path) -> None:
+    """Those of the validation part may judge, and no other; with the backbone as it was all may."""
+    outcome = finetune(photos, tmp_path / "tuned", SETTINGS)
+    assert outcome.metrics["epochs"]["blocks_kept"] > 0
+    held_out = sum(outcome.metrics["photos"]["validation"].values())
+    model = TrainedModel.load(tmp_path / "tuned")
+    assert model.tuned
+    assert model.judges.sum() == sum(model.held_out) == held_out
+    frozen = finetune(photos, tmp_path / "frozen", SETTINGS, blocks=0).model
+    assert (frozen.tuned, sum(frozen.held_out)) == (False, held_out)
+    assert frozen.judges.all()
+
+
+def _command(photos: Path, out: Path, *options: str) -> str:
+    arguments = [
+        "finetune",
+        str(photos),
+        "--out",
+        str(out),
+        "--resize",
+        "squash",
+        "--head-epochs",
+        "10",
+        *options,
+    ]
+    done = CliRunner().invoke(main, arguments, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
