@@ -63,6 +63,10 @@ class FolderCamera(Camera):
         """Return the number of photos found, readable or not."""
         return len(self._photos)
 
+    def files(self) -> list[tuple[str, PhotoFile]]:
+        """Return the photos to be shown, each with the name that `Frame.source` gives it."""
+        return [(self._name(photo.path), photo) for photo in self._photos]
+
     def _list(self) -> list[PhotoFile]:
         try:
             found = list_photo_files(self._root)

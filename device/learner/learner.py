@@ -219,6 +219,7 @@ class Learner:
         sources: Sequence[str] | str = "",
         *,
         times: Sequence[float] | None = None,
+        bursts: Sequence[int] | None = None,
         embeddings: NDArray[np.float32] | None = None,
     ) -> list[Sample]:
         """Teach images in one transaction: all of them, or on any error none.
@@ -229,6 +230,8 @@ class Learner:
             sources: One for each image, or one for all.
             times: Seconds at which each was taken. With them, images of one label and source less than 2 s
                 apart count as one burst; without, each is a photo of its own.
+            bursts: A number for each image; images of one number are look-alikes and never judge each other
+                (`device.store.records.new_burst` draws numbers). They take precedence over `times`.
             embeddings: Of these very images, [N, D], when they have been embedded already.
 
         Raises:
@@ -239,11 +242,11 @@ class Learner:
         names = [check_label(label) for label in labels]
         codes, pictures = self._prepared(images, len(names), embeddings)
         origins = [sources] * len(names) if isinstance(sources, str) else list(sources)
-        for what, given in (("sources", origins), ("times", times)):
+        for what, given in (("sources", origins), ("times", times), ("bursts", bursts)):
             if given is not None and len(given) != len(names):
                 raise LabelError(f"{len(names)} images need as many {what}, got {len(given)}")
         with self._lock:
-            return self._learned(self._new_samples(names, codes, pictures, origins, times))
+            return self._learned(self._new_samples(names, codes, pictures, origins, times, bursts))
 
     def forget(self, id: int | Iterable[int]) -> Entry:
         """Forget one sample or several, exactly: as if they had never been seen. `undo` brings them back.
@@ -428,14 +431,18 @@ class Learner:
         pictures: Sequence[bytes | None],
         origins: Sequence[str],
         times: Sequence[float] | None,
+        bursts: Sequence[int] | None,
     ) -> list[NewSample]:
-        now, bursts = time.time(), Bursts()
+        now, counted = time.time(), Bursts()
         samples = []
         for place, (name, code, picture, origin) in enumerate(
             zip(names, codes, pictures, origins, strict=True)
         ):
             at = now if times is None else float(times[place])
-            burst = new_burst() if times is None else bursts.number(name, origin, at)
+            if bursts is not None:
+                burst = int(bursts[place])
+            else:
+                burst = new_burst() if times is None else counted.number(name, origin, at)
             samples.append(NewSample(name, code, at, origin, burst, picture))
         return samples
 

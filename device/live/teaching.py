@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,6 +14,7 @@ from ..labels import check_label, check_labels
 from ..learner.learner import Learner
 from ..photos import LeftOut
 from ..store import Sample
+from ..store.records import new_burst
 
 Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
 BATCH = 32  # photos a transaction: an interruption costs at most these, a commit is shared by them
@@ -80,6 +81,7 @@ def teach_photos(
     *,
     total: int | None = None,
     again: bool = False,
+    views: Mapping[str, int] | None = None,
     lesson: Lesson | None = None,
     progress: Progress = lambda done, total: None,
 ) -> Lesson:
@@ -94,12 +96,15 @@ def teach_photos(
         label: Of all of them; None takes each photo's folder.
         total: How many there are, for `progress`.
         again: Teach those known already once more.
+        views: Source of a photo -> number of its view, see `device.lookalikes`. Photos of one view become one burst,
+            so that they never judge each other. Without it each photo is a burst of its own.
         lesson: Filled in as it goes.
         progress: Called after each photo.
     """
     lesson = lesson or Lesson()
     label = None if label is None else check_label(label)
     taught = {} if again else _by_origin(learner)
+    bursts = _BurstOfView(learner, views or {})
     batch: list[tuple[Frame, str, np.ndarray]] = []
     for done, frame in enumerate(photos, 1):
         name = label or frame.label
@@ -107,15 +112,17 @@ def teach_photos(
             lesson.unlabelled += 1
         else:
             embedding = learner.embed_one(frame.image)
-            if learner.knows(embedding, taught.get((frame.source, check_label(name)), ())):
+            known = taught.get((frame.source, check_label(name)), ())
+            if learner.knows(embedding, known):
                 lesson.known += 1
+                bursts.recall(frame.source, known)
             else:
                 batch.append((frame, name, embedding))
         if len(batch) == BATCH:
-            lesson.samples += _taught(learner, batch)
+            lesson.samples += _taught(learner, batch, bursts)
             batch = []
         progress(done, total)
-    lesson.samples += _taught(learner, batch)
+    lesson.samples += _taught(learner, batch, bursts)
     return lesson
 
 
@@ -196,12 +203,41 @@ def _by_origin(learner: Learner) -> dict[tuple[str, str], list[int]]:
     return found
 
 
-def _taught(learner: Learner, batch: Sequence[tuple[Frame, str, np.ndarray]]) -> list[Sample]:
+class _BurstOfView:
+    """The burst number of each view; a view that was taught before keeps its burst.
+
+    Args:
+        learner: The learner.
+        views: Source of a photo -> number of its view.
+    """
+
+    def __init__(self, learner: Learner, views: Mapping[str, int]) -> None:
+        self._views = views
+        self._bursts: dict[int, int] = {}
+        ids, _, bursts = learner.store.ids()
+        self._taught = dict(zip(ids.tolist(), bursts.tolist(), strict=True))
+
+    def recall(self, source: str, ids: Sequence[int]) -> None:
+        """Note that a photo is known as one of the samples `ids`."""
+        if source in self._views and ids[0] in self._taught:
+            self._bursts.setdefault(self._views[source], self._taught[ids[0]])
+
+    def of(self, source: str) -> int:
+        """Return the burst of a photo; a new one where its view has none yet."""
+        if source not in self._views:
+            return new_burst()
+        return self._bursts.setdefault(self._views[source], new_burst())
+
+
+def _taught(
+    learner: Learner, batch: Sequence[tuple[Frame, str, np.ndarray]], bursts: _BurstOfView
+) -> list[Sample]:
     if not batch:
         return []
     return learner.learn_many(
         [frame.image for frame, _, _ in batch],
         [name for _, name, _ in batch],
         [frame.source for frame, _, _ in batch],
+        bursts=[bursts.of(frame.source) for frame, _, _ in batch],
         embeddings=np.stack([embedding for _, _, embedding in batch]),
     )

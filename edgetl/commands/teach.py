@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,7 @@ from .session import (
 )
 
 if TYPE_CHECKING:
+    from device.cameras.folder import FolderCamera
     from device.learner import Learner
     from device.live.teaching import Lesson
 
@@ -141,11 +143,13 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
         stages(lines=False, transient=True) as progress,
     ):
         try:
+            views = _views(camera, partial(progress, "Comparing photos"))
             teach_photos(
                 learner,
                 camera,
                 total=len(camera),
                 again=options["again"],
+                views=views,
                 lesson=lesson,
                 progress=partial(progress, "Teaching photos"),
             )
@@ -154,6 +158,27 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
             for line in describe_left_out(lesson.left_out):
                 warn(line)
     lesson.unlabelled += sum(item.reason is Reason.LOOSE for item in lesson.left_out)
+
+
+def _views(camera: FolderCamera, progress: Callable[[int, int], None]) -> dict[str, int]:
+    """Return the view of each photo by its source: look-alikes share a number and never judge each other."""
+    from device.lookalikes import group_lookalikes, read_shots
+
+    files = camera.files()
+    alike = group_lookalikes(read_shots([(photo.path, str(photo.label)) for _, photo in files], progress))
+    if alike.conflicts:
+        one, other = (files[place][0] for place in alike.conflicts[0])
+        warn(
+            f"{plural(len(alike.conflicts), 'picture')} under two labels, in files that differ; leave one out of each"
+            f" pair, such as {one} = {other}"
+        )
+    if alike.flat:
+        warn(f"{plural(alike.flat, 'photo')} with nothing but a single shade, such as black; leave them out")
+    if alike.count <= len(files) / 2:
+        warn(
+            f"{plural(len(files), 'photo')}, {plural(alike.count, 'separate view')}: look-alikes count as one burst"
+        )
+    return {name: int(view) for (name, _), view in zip(files, alike.groups, strict=True)}
 
 
 def _keys(learner: Learner, options: dict[str, Any], lesson: Lesson) -> None:
@@ -239,7 +264,7 @@ def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: di
 
 def _way_back(lesson: Lesson, options: dict[str, Any]) -> str:
     """Give the command that takes back all of this lesson; photos of a folder are a burst each."""
-    one_burst = len({sample.burst for sample in lesson.samples}) == 1
+    one_burst = len({sample.burst for sample in lesson.samples}) == 1 and not lesson.known
     words = ["edgetl", "forget", str(options["model"])]
     words += ["--state", str(options["state"])] if options["state"] else []
     return shlex.join([*words, *(["--last"] if one_burst else ["--newest", str(len(lesson.samples))])])

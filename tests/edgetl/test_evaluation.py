@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from device.heads.report import wilson
+from device.heads.intervals import wilson
 from edgetl.evaluation import Mistake, similar_label, tabulate
 from edgetl.evaluation_page import render
 

@@ -11,7 +11,7 @@ from device.errors import HeadError, LabelError
 from device.heads import HEADS, create_head
 from device.heads.drift import Drift
 from device.heads.folds import balanced, stacked
-from device.heads.intervals import wilson
+from device.heads.intervals import independent, left_out_interval, wilson
 from device.heads.report import near_duplicates, self_report
 from device.model.codes import encode
 
@@ -41,6 +41,42 @@ def test_wilsons_interval_is_wilsons() -> None:
     assert wilson(0, 10)[0] == 0.0
     assert wilson(10, 10)[1] == pytest.approx(1.0)
     assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_a_large_burst_counts_as_one_judgment() -> None:
+    """Ten groups of one size are ten; one of 91 beside nine single ones is little more than one."""
+    assert independent(np.repeat(np.arange(10), 4)) == pytest.approx(10)
+    assert independent(np.r_[np.zeros(91, int), np.arange(1, 10)]) == pytest.approx(1.2, abs=0.02)
+    assert independent(np.zeros(0, int)) == 0
+
+
+def test_leave_one_out_is_trusted_less_than_photos_held_out() -> None:
+    """Heads that share their samples err together: by .6 of the variance with few, by next to nothing with many."""
+    for count, excess in ((20, 1.6), (100, 1.3), (3000, 1.01)):
+        groups = np.arange(count)
+        assert left_out_interval(0.8, groups, groups) == pytest.approx(
+            wilson(0.8 * count / excess, count / excess)
+        )
+    few, many = np.arange(40), np.arange(400)
+    low, high = left_out_interval(0.8, few, many)
+    assert high - low == pytest.approx(np.subtract(*reversed(wilson(32, 40))), abs=0.01)
+    assert left_out_interval(0.0, few[:0], many) == (0.0, 1.0)
+
+
+def test_labels_drawn_at_random_by_scene_are_judged_at_chance() -> None:
+    """Forty scenes of eight frames: nothing can be learned, and the interval holds one half."""
+    held = []
+    for seed in range(8):
+        random = np.random.default_rng(seed)
+        scenes = np.repeat(random.normal(size=(40, 200)), 8, axis=0)
+        codes = encode(scenes + random.normal(0, 0.15, scenes.shape))
+        labels = np.repeat(np.array(["a", "b"])[random.integers(0, 2, 40)], 8).tolist()
+        head = create_head("exact", 200)
+        head.learn_many(codes, labels)
+        report = self_report(head, codes, labels, bursts=np.arange(320) // 8)
+        held.append(report.interval[0] <= 0.5 <= report.interval[1])
+        assert report.groups == 40
+    assert sum(held) >= 7
 
 
 def test_bursts_do_not_flatter() -> None:
