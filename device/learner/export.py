@@ -6,8 +6,9 @@ labels than columns the head grows first (`growth`). Neither TensorFlow nor a fl
 
 from __future__ import annotations
 
+import bisect
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -110,8 +111,10 @@ class _Moment:
         few: Whether the samples themselves may be smaller than their sums.
         exact: A copy of the head when it keeps the sums of all samples, else None.
         linear: The linear map of another head, or None.
-        numbers: int64 [N], ids of the samples taught on the device.
-        names: N labels of these samples.
+        newest: The largest id of the samples taught on the device.
+        numbers: Ids of these samples, oldest first; None when only their keys are wanted. Then they are listed
+            afterwards, in pieces, for a list of 100,000 would hold up teaching.
+        names: Labels of these samples.
         bursts: int32 [N], samples of one burst share a number from 0 up.
     """
 
@@ -120,9 +123,10 @@ class _Moment:
     few: bool
     exact: Any
     linear: Linear | None
-    numbers: NDArray[np.int64]
-    names: list[str]
-    bursts: NDArray[np.int32]
+    newest: int
+    numbers: list[int] | None = None
+    names: Sequence[str] = ()
+    bursts: NDArray[np.int32] | None = None
 
     @classmethod
     def of(cls, learner: Learner) -> _Moment:
@@ -135,11 +139,18 @@ class _Moment:
             sums = hasattr(head, "statistics")
             # a copy of the sums, so that solving them does not hold up teaching
             exact, linear = (copy.deepcopy(head), None) if sums else (None, head.linear())
-            numbers, names, bursts = learner.store.ids()
-            groups = np.unique(bursts, return_inverse=True)[1].ravel().astype(np.int32)
-            return cls(tuple(head.labels), host, few, exact, linear, numbers, names, groups)
+            newest = max(
+                (sample.id for sample in learner.store.samples(limit=1, thumbnails=False)), default=0
+            )
+            moment = cls(tuple(head.labels), host, few, exact, linear, newest)
+            return moment if sums and not few else moment._with_samples(learner)
 
         return learner.at_one_moment(look)
+
+    def _with_samples(self, learner: Learner) -> _Moment:
+        numbers, names, bursts = learner.store.ids()
+        groups = np.unique(bursts, return_inverse=True)[1].ravel().astype(np.int32)
+        return replace(self, numbers=numbers.tolist(), names=names, bursts=groups)
 
 
 def _memory(learner: Learner, moment: _Moment) -> tuple[Memory | None, Any]:
@@ -166,11 +177,21 @@ def _keys(host: Memory | None) -> Keys:
     return np.zeros(0, np.uint64) if host is None else content_keys(host.codes)
 
 
-def _chunks(learner: Learner, moment: _Moment) -> Iterator[tuple[list[str], Codes]]:
-    """Yield labels and codes of the samples of the device in bounded pieces."""
-    for start in range(0, len(moment.names), _CHUNK):
+def _chunks(learner: Learner, moment: _Moment) -> Iterator[tuple[Sequence[str], Codes]]:
+    """Yield labels and codes of the samples of the device in bounded pieces.
+
+    Without a list of ids, samples that were forgotten since are left out.
+    """
+    if moment.numbers is None:
+        for numbers, names, codes in learner.store.taught_chunks():
+            old = bisect.bisect_right(numbers, moment.newest)
+            yield names[:old], codes[:old]
+            if old < len(numbers):
+                return
+        return
+    for start in range(0, len(moment.numbers), _CHUNK):
         part = slice(start, start + _CHUNK)
-        yield moment.names[part], learner.store.codes(moment.numbers[part].tolist())
+        yield moment.names[part], learner.store.codes(moment.numbers[part])
 
 
 def _exact(learner: Learner, memory: Memory | None) -> Any:

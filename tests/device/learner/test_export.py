@@ -199,6 +199,32 @@ def test_teaching_goes_on_while_a_file_is_written(tmp_path: Path, monkeypatch: p
         assert exporting.result().labels == ("blue", "green", "red")
 
 
+@pytest.mark.parametrize("head", ["exact", "knn"])
+def test_many_samples_are_exported_as_they_were_when_the_export_began(
+    tmp_path: Path, head: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is taught or forgotten while the samples are read changes neither sums nor counts."""
+    codes = encode(np.abs(np.random.default_rng(5).normal(size=(700, 32))))
+    with Learner.open(tiny.TINY, tmp_path / "s.db", head=head, threads=1) as learner:
+        learner.store.learn([NewSample("ab"[place % 2], code, 0.0) for place, code in enumerate(codes)])
+        original = learner.at_one_moment
+
+        def look(wanted: Any) -> Any:
+            moment = original(wanted)
+            learner.learn_one(tiny.photo("red", 0), "later")
+            learner.forget(700)
+            return moment
+
+        monkeypatch.setattr(learner, "at_one_moment", look)
+        taught = learner.export(tmp_path / "p.tflite").taught
+    expected = statistics(codes, ["a", "b"] * 350)
+    assert isinstance(taught, TaughtStatistics)
+    for name in ("labels", "counts", "sums", "gram"):
+        assert np.array_equal(getattr(taught, name), getattr(expected, name)), name
+    assert set(taught.keys) <= set(expected.keys)
+    assert len(taught.keys) >= 699
+
+
 def test_samples_purged_during_an_export_are_named_as_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
