@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import OutputExistsError, StorageError
+from .printable import printable
 
 _NEXT_STEP = {
     errno.ENOSPC: "free some space on the disk and try again",
@@ -108,7 +109,4 @@ def sync(path: Path) -> None:
 
 def shown(path: str | Path) -> str:
     """Return a path for people: control characters and bytes that are not UTF-8 are escaped."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode()
-        for character in str(path)
-    )
+    return printable(str(path))

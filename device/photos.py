@@ -228,13 +228,13 @@ def _empty_remark(empty: Sequence[str], found: PhotoList, *, skip_empty: bool) -
 
     why = {label: count_reasons([item for item in found.left_out if item.label == label]) for label in empty}
     listed = "; ".join(f"{label} ({why[label] or 'an empty folder'})" for label in empty)
-    what = "label has" if len(empty) == 1 else f"{len(empty)} labels have"
+    what = "this label has" if len(empty) == 1 else f"these {len(empty)} labels have"
     if skip_empty and set(empty) != set(found.labels):
-        return f"skipped, because this {what} no photo that can be used: {listed}"
+        return f"skipped, because {what} no photo that can be used: {listed}"
     steps = next_steps([item for item in found.left_out if item.label in empty])
     skip = "" if set(empty) == set(found.labels) else "; to go on without, use --skip-empty"
     raise PhotoError(
-        f"{shown(found.root)}: {'this' if len(empty) == 1 else 'these'} {what} no photo that can be used: {listed}. "
+        f"{shown(found.root)}: {what} no photo that can be used: {listed}. "
         f"{steps or 'Add photos or remove the folder'}{skip}"
     )
 
@@ -299,7 +299,7 @@ def _refuse_other_levels(found: PhotoList) -> None:
         only, what = found.labels[0], "one folder"
     else:
         return
-    if found.root / only in direct or found.root in direct:
+    if found.root / only in direct:
         return
     within = inside[only]
     raise PhotoError(

@@ -5,13 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 from collections.abc import Iterator
-from html import escape
+from html import escape as escape_markup
 from pathlib import Path
 
 from device.errors import PhotoError
 from device.files import shown
 from device.heads.intervals import wilson
 from device.images import read_photo, thumbnail
+from device.printable import printable
 
 from .evaluation import Evaluation, Mistake
 
@@ -69,6 +70,11 @@ def render(result: Evaluation, model: str) -> str:
             "",
         ]
     )
+
+
+def escape(text: str) -> str:
+    """Return text from outside for the page: no markup, and nothing that hides or reorders what stands beside it."""
+    return escape_markup(printable(text))
 
 
 def _figures(result: Evaluation) -> Iterator[str]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from device.printable import printable
+
 from .options import emit, force_option, head_option, json_option, skip_empty_option
 from .progress import stages
 from .session import WIDTH, plural, warn
@@ -112,7 +114,7 @@ def _parts(result: Evaluation, report: Path | None) -> Iterator[RenderableType]:
         yield Text("\nLabels (rows) against predictions (columns):")
         yield _matrix(result)
     for label, said, count in pairs[:CONFUSED]:
-        yield Text(f"  {label} is taken for {said}: {count}", overflow="fold")
+        yield Text(printable(f"  {label} is taken for {said}: {count}"), overflow="fold")
     if len(pairs) > CONFUSED:
         yield Text(f"  and {plural(len(pairs) - CONFUSED, 'other pair')}; --report and --json show all")
     if report:
@@ -144,7 +146,7 @@ def _label_table(result: Evaluation) -> RenderableType:
         recall = [f"{right / count:.0%}", f"{low:.0%} to {high:.0%}"]
         if label in result.not_known:
             recall = ["–", "unknown to the model"]
-        table.add_row(Text(label), str(count), str(right), *recall)
+        table.add_row(Text(printable(label)), str(count), str(right), *recall)
     return table
 
 
@@ -155,11 +157,11 @@ def _matrix(result: Evaluation) -> RenderableType:
     table = Table(box=None, pad_edge=False)
     table.add_column("", max_width=20, overflow="ellipsis", no_wrap=True)
     for label in result.labels:
-        table.add_column(Text(label), justify="right", max_width=8, overflow="ellipsis", no_wrap=True)
+        table.add_column(Text(printable(label)), justify="right", max_width=8, overflow="ellipsis", no_wrap=True)
     for row, label in enumerate(result.labels):
         cells = [
             Text(str(count) if count else "·", style="bold" if column == row else "red" if count else "dim")
             for column, count in enumerate(result.confusion[row].tolist())
         ]
-        table.add_row(Text(label), *cells)
+        table.add_row(Text(printable(label)), *cells)
     return table

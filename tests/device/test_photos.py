@@ -147,6 +147,7 @@ def test_labels_one_level_too_deep_are_recognized(tmp_path: Path, inner: tuple[s
     """A zip often unpacks to one folder; its name is not the label."""
     for label in inner:
         draw(tmp_path / "photos" / label / "0.jpg")
+    draw(tmp_path / "cover.jpg")
     with pytest.raises(PhotoError, match=r"Did you mean .*/photos\?"):
         photos_to_teach(tmp_path)
     assert photos_to_teach(tmp_path, "things").labels == ("things",)
