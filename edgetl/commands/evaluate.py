@@ -157,7 +157,9 @@ def _matrix(result: Evaluation) -> RenderableType:
     table = Table(box=None, pad_edge=False)
     table.add_column("", max_width=20, overflow="ellipsis", no_wrap=True)
     for label in result.labels:
-        table.add_column(Text(printable(label)), justify="right", max_width=8, overflow="ellipsis", no_wrap=True)
+        table.add_column(
+            Text(printable(label)), justify="right", max_width=8, overflow="ellipsis", no_wrap=True
+        )
     for row, label in enumerate(result.labels):
         cells = [
             Text(str(count) if count else "·", style="bold" if column == row else "red" if count else "dim")

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from device.addresses import redact
+from device.printable import printable
 
 from .options import (
     camera_arguments,
@@ -105,7 +106,7 @@ def say(message: str) -> None:
 
 def warn(message: str) -> None:
     """Write a warning on stderr, in lines of at most 100 columns."""
-    click.echo(wrapped(f"Warning: {message}"), err=True)
+    click.echo(wrapped(printable(f"Warning: {message}")), err=True)
 
 
 def wrapped(text: str) -> str:
