@@ -18,7 +18,8 @@ from .flatbuffer import Table, damaged, root
 from .ops import CALL_ONCE, IF, WHILE, check_op, check_types
 
 _VERSION = 3
-_MAX_BYTES = 2**31  # of one tensor
+_MAX_BYTES = 2**31  # of a constant; its buffer has as many
+_MAX_COMPUTED_BYTES = 2**27  # of a tensor that is computed: 1024 x 1024 pixels with 32 channels of float32
 FLOAT32, INT32, UINT8, INT64, STRING, INT8 = 0, 2, 3, 4, 5, 9
 # TensorType -> bits of an element; strings, resources and variants have no fixed size
 _BITS = {
@@ -169,8 +170,9 @@ def _tensor(entry: Table, buffers: Sequence[tuple[int, int]]) -> Tensor:
     if min(shape, default=0) < 0 or min(free, default=0) < -1 or len(free) != len(shape):
         raise damaged(f"the tensor {name!r} has the shape {list(shape)} and the signature {list(free)}")
     size = (elements * _BITS.get(kind, 8) + 7) // 8
-    if size > _MAX_BYTES:
-        raise damaged(f"the tensor {name!r} takes {size} bytes, at most {_MAX_BYTES} are possible")
+    most = _MAX_BYTES if length else _MAX_COMPUTED_BYTES
+    if size > most:
+        raise damaged(f"the tensor {name!r} takes {size} bytes, at most {most} are possible")
     sparse = entry.table(6) is not None
     if length and kind in _BITS and not sparse and length != size:
         raise damaged(

@@ -92,6 +92,14 @@ def with_negative_side(part: bytes) -> bytes:
     return put(part, next(tensor.vector(0)[0] for tensor in tensors(part) if tensor.vector(0)[1]), -5)
 
 
+def with_a_huge_result(part: bytes) -> bytes:
+    """Let a convolution fill more memory than a Pi has."""
+    graph = root(part).tables(GRAPHS)[0]
+    operator = next(op for op in graph.tables(OPERATORS) if op.table(4) and op.number(3, "<B") == 1)
+    result = graph.tables(TENSORS)[operator.numbers(2)[0]]
+    return put(part, result.vector(0)[0] + 4, 2**22)
+
+
 def with_input(number: int) -> Callable[[bytes], bytes]:
     """Return a change of what the first op reads."""
     return lambda part: put(part, operators(part)[0].vector(1)[0], number)
@@ -169,6 +177,7 @@ def with_a_circle(part: bytes) -> bytes:
         (with_buffer, "buffer 9999"),
         (with_shape, "its buffer has"),
         (with_negative_side, "shape"),
+        (with_a_huge_result, "at most"),
         (with_input(9999), "tensors"),
         (with_input(-2), "tensors"),
         (with_output_over_a_constant, "written twice"),
