@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 from .errors import LabelError
+from .printable import printable
 
 MAX_LENGTH = 100
 # marks, embeddings, overrides and isolates: they change the order in which the text around them is shown; letters of
@@ -15,12 +16,17 @@ DIRECTION_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _DIRECTION = re.compile(f"[{DIRECTION_CONTROLS}]")
 
 
-def check_label(label: str) -> str:
+def check_label(label: str, *, stored: bool = False) -> str:
     """Return `label` in its canonical form (NFC, trimmed).
 
+    Args:
+        label: The text of the label.
+        stored: The label comes from a state file or a model file. Versions before 0.2 accepted characters that
+            change the direction of text, so these are accepted here; `device.printable` shows them escaped.
+
     Raises:
-        LabelError: It is empty, too long, or holds line breaks, control characters, or characters that change the
-            direction of text.
+        LabelError: The label is empty, too long, or contains line breaks, control characters, or characters that
+            change the direction of text.
 
     Example:
         >>> check_label(" rosa  canina ")
@@ -37,21 +43,26 @@ def check_label(label: str) -> str:
         )
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in canonical):
         raise LabelError(f"a label must not hold line breaks or control characters, got {canonical!r}")
-    if _DIRECTION.search(canonical):
+    if not stored and _DIRECTION.search(canonical):
         raise LabelError(
-            f"a label must not hold characters that change the direction of text, got {canonical!a}"
+            "a label must not contain invisible characters that change the direction of text; leave them out, got"
+            f" '{printable(canonical)}'"
         )
     return canonical
 
 
-def check_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    """Check each label, in order, and refuse two that are the same.
+def check_labels(labels: Iterable[str], *, stored: bool = False) -> tuple[str, ...]:
+    """Check each label, in order, and refuse duplicates.
+
+    Args:
+        labels: The labels.
+        stored: As for `check_label`.
 
     Raises:
-        LabelError: As `check_label`, or a label stands twice.
+        LabelError: As `check_label`, or a label occurs twice.
     """
-    checked = tuple(check_label(label) for label in labels)
+    checked = tuple(check_label(label, stored=stored) for label in labels)
     if len(set(checked)) != len(checked):
         twice = sorted({label for label in checked if checked.count(label) > 1})
-        raise LabelError(f"labels must differ, these stand more than once: {', '.join(twice)}")
+        raise LabelError(f"labels must differ, these occur more than once: {', '.join(twice)}")
     return checked

@@ -7,9 +7,9 @@ import re
 # C0 and C1 controls move a terminal's cursor; bidirectional controls (Unicode UAX #9) reorder what stands around
 # them; separators break lines; the others have no width and make two labels look alike. Zero-width joiners
 # stay: Persian, Indic scripts and emoji need them.
-_HIDDEN = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]"
-)
+_INVISIBLE = "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+_HIDDEN = re.compile(f"[\x00-\x1f\x7f-\x9f{_INVISIBLE}]")
+_UNSEEN = re.compile(f"[{_INVISIBLE}]")
 
 
 def printable(text: str) -> str:
@@ -19,4 +19,20 @@ def printable(text: str) -> str:
         >>> print(printable("mug\u202egum\x1b[2J"))
         mug\u202egum\u001b[2J
     """
-    return _HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _HIDDEN.sub(_escaped, text)
+
+
+def visible(text: str) -> str:
+    r"""Return `text` with invisible characters replaced by escapes; line breaks and terminal colors stay.
+
+    For finished text, JSON included: there the escape means the same character.
+
+    Example:
+        >>> print(visible("mug\u202egum"))
+        mug\u202egum
+    """
+    return _UNSEEN.sub(_escaped, text)
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return f"\\u{ord(match[0]):04x}"

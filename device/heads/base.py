@@ -270,7 +270,7 @@ class Head(ABC):
             LabelError: `old` was never learned, or `new` is no label.
         """
         self._require_label(old)
-        new = check_label(new)
+        new = check_label(new, stored=True)
         if new != old:
             self._rename(old, new)
             self._fitted = None
@@ -351,7 +351,7 @@ class Head(ABC):
         codes = check_codes(codes, self.dimensions)
         if isinstance(labels, str) or len(labels) != len(codes):
             raise LabelError(f"{len(codes)} codes need as many labels, got {len(labels)}")
-        checked = {label: check_label(label) for label in dict.fromkeys(labels)}
+        checked = {label: check_label(label, stored=True) for label in dict.fromkeys(labels)}
         return codes, [checked[label] for label in labels]
 
     def _require_label(self, label: str) -> None:

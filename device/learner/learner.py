@@ -22,6 +22,7 @@ from ..model.embedder import Embedder
 from ..model.modelfile import ModelFile
 from ..model.runtime import Runtime
 from ..model.taught import Taught, TaughtStatistics
+from ..printable import printable
 from ..store import Entry, ModelIdentity, NewSample, Sample, Store, Version
 from ..store.records import new_burst
 from .bursts import Bursts
@@ -464,7 +465,9 @@ class Learner:
             return result
 
     def _known(self, label: str) -> str:
-        label = check_label(label)
+        label = check_label(label, stored=True)
+        if label not in self.labels:  # perhaps as it is shown, with its invisible characters escaped
+            label = next((known for known in self.labels if printable(known) == label), label)
         if label not in self.labels:
             raise LabelError(
                 f"nothing was taught as {label!r}; labels are: {', '.join(self.labels) or 'none yet'}"

@@ -136,7 +136,7 @@ def write_model_file(
         ModelFileError: `model` is no flatbuffer of TFLite, or there are more labels than capacity.
     """
     require_identifier(Path(path), model[:8])
-    members = {LABELS: "\n".join(check_labels(labels)).encode()}
+    members = {LABELS: "\n".join(check_labels(labels, stored=True)).encode()}
     if taught is not None:
         members[MEMORY] = pack_taught(taught)
     promised = {name: Part(sha256(content), len(content)) for name, content in members.items()}
@@ -184,7 +184,7 @@ def _check_members(manifest: Manifest, members: dict[str, bytes]) -> None:
 
 def _labels(content: bytes, manifest: Manifest) -> tuple[str, ...]:
     try:
-        labels = check_labels(content.decode().splitlines())
+        labels = check_labels(content.decode().splitlines(), stored=True)
     except (LabelError, UnicodeDecodeError) as error:
         raise ModelFileError(f"labels.txt is damaged: {error}; copy or convert the file again") from error
     if len(labels) > manifest.capacity:

@@ -187,7 +187,7 @@ def _check_gram(counts: NDArray[np.int64], sums: NDArray[np.int64], gram: NDArra
 
 def _names(arrays: Arrays) -> tuple[str, ...]:
     stored = tuple(unpack_texts(_array(arrays, "names", np.uint8, (None,))))
-    names = check_labels(stored)
+    names = check_labels(stored, stored=True)
     if not names or names != stored or list(names) != sorted(names):
         raise ArraysError("the labels must be sorted and in their canonical form, one at least")
     return names

@@ -41,7 +41,7 @@ def checked_label(label: str) -> str:
         StateError: It is not, so the file was damaged or made by someone else.
     """
     try:
-        if check_label(label) == label:
+        if check_label(label, stored=True) == label:
             return label
         problem = "is not written in its canonical form (NFC, trimmed)"
     except LabelError:

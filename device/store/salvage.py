@@ -249,7 +249,7 @@ class Salvage:
 def _nearest_label(label: str) -> str:
     for text in (label, printable(label, MAX_LENGTH - 3), printable(label, MAX_LENGTH - 3)[:MAX_LENGTH]):
         try:
-            return check_label(text)
+            return check_label(text, stored=True)
         except LabelError:
             continue
     return "no label"

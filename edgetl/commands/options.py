@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from device.printable import visible
+
 if TYPE_CHECKING:
     from device.cameras.options import Options
 
@@ -109,9 +111,9 @@ def state_path(model: Path, state: Path | None) -> Path:
 def emit(data: Any, as_json: bool, text: Callable[[], str] | str) -> None:
     """Write a result on stdout: `data` as JSON, or `text` for people (called only when needed)."""
     if as_json:
-        click.echo(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False))
+        click.echo(visible(json.dumps(data, indent=2, ensure_ascii=False, allow_nan=False)))
     else:
-        click.echo(text() if callable(text) else text)
+        click.echo(visible(text() if callable(text) else text))
 
 
 def _size(_: click.Context, __: click.Parameter, value: str | None) -> tuple[int, int] | None:

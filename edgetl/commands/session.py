@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import click
 
 from device.addresses import redact
-from device.printable import printable
+from device.printable import printable, visible
 
 from .options import (
     camera_arguments,
@@ -101,7 +101,7 @@ def open_source(options: Mapping[str, Any], **more: Any) -> Camera:
 
 def say(message: str) -> None:
     """Write a remark to stderr; secrets of addresses in it are hidden."""
-    click.echo(redact(message), err=True)
+    click.echo(visible(redact(message)), err=True)
 
 
 def warn(message: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from device.printable import printable
+from device.printable import printable, visible
 
 
 def test_controls_become_visible_and_joiners_stay() -> None:
@@ -27,3 +28,9 @@ def test_no_control_or_bidirectional_control_is_left(text: str) -> None:
         assert unicodedata.bidirectional(character) not in (
             "LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI", "B",
         )  # fmt: skip
+
+
+def test_finished_text_keeps_line_breaks_and_colors() -> None:
+    """Only characters that cannot be seen become escapes; in JSON the escape means the same character."""
+    assert visible("\x1b[1m\u200fשלום\x1b[0m\n\u202eb") == "\x1b[1m\\u200fשלום\x1b[0m\n\\u202eb"
+    assert json.loads(visible(json.dumps("\u200fשלום", ensure_ascii=False))) == "\u200fשלום"

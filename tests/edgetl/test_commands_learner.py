@@ -26,6 +26,8 @@ from click.testing import CliRunner, Result
 
 from device.cameras.fake import draw
 from device.images import encode_jpeg
+from device.learner import Learner
+from device.store import NewSample
 from edgetl.cli import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -538,3 +540,15 @@ def test_a_label_without_a_readable_photo_stops_teaching_before_it_begins(model:
     result = asked("teach", model, "--photos", photos, "--skip-empty")
     assert result["taught"] == {"Grün & blau": 4, "red": 4}
     assert result["left_out"] == [{"path": "green/IMG_1.heic", "label": "green", "reason": "heic"}]
+
+
+def test_a_stored_label_with_an_invisible_mark_is_shown_escaped(taught: Path) -> None:
+    """An older version accepted it; `status`, `run` and `label rename` show it and accept it as shown."""
+    with Learner.open(taught, taught.with_suffix(".db")) as learner:
+        learner.store.learn([NewSample("\u200fשלום", learner.store.codes([1])[0], 1.0, "", 1, None)])
+    for words in (["status", taught], ["run", taught, "--camera", "fake:red", "--frames", 2]):
+        done = edgetl(*words)
+        assert done.exit_code == 0
+        assert "\u200f" not in done.output
+    assert "\\u200fשלום" in edgetl("status", taught).stdout
+    assert asked("label", "rename", taught, "\\u200fשלום", "שלום")["samples"]["שלום"] == 1

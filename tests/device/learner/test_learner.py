@@ -23,6 +23,7 @@ from device.learner import Learner, derived
 from device.learner.bursts import Bursts
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.taught import TaughtStatistics
+from device.store import NewSample
 
 DATA = Path(__file__).resolve().parents[2] / "data"
 TINY = DATA / "tiny.tflite"
@@ -446,3 +447,21 @@ def sums(codes: np.ndarray, labels: list[str]) -> TaughtStatistics:
         np.stack([wide[own == place].sum(axis=0) for place in range(len(names))]),
         (wide.T @ wide).astype(np.float64),
     )
+
+
+def test_a_stored_label_with_a_direction_mark_still_opens_and_can_be_renamed(tmp_path: Path) -> None:
+    """Versions before 0.2 accepted such labels; new ones are refused. The name as it is shown is enough to rename it."""
+    old, shown = "\u200fשלום", "\\u200fשלום"
+    with opened(tmp_path) as learner:
+        teach(learner)
+        code = learner.store.codes([1])[0]
+        learner.store.learn([NewSample(old, code, 1.0, "old", 1, None)])
+    with opened(tmp_path) as learner:
+        assert old in learner.labels
+        assert old in learner.predict_embedding(learner.embed_one(draw("red", 0))).scores
+        assert learner.store.verify() == 13
+        assert learner.export(tmp_path / "own.tflite").labels == learner.labels
+        with pytest.raises(LabelError, match=r"direction.*u200f"):
+            learner.learn_one(draw("red", 9), old)
+        learner.rename_label(shown, "שלום")
+        assert learner.store.counts()["שלום"] == 1
