@@ -283,7 +283,7 @@ def _run(data: PhotoData, options: argparse.Namespace, seed: int) -> None:
     print(f"{key}: {run}", file=sys.stderr)
     kept["runs"][key] = run
     kept |= {"summary": summary(kept["runs"]), "photos_per_label": options.photos}
-    kept[mode] = machine_info() | {"commit": _commit()}
+    kept[mode] = machine_info() | {"commit": _commit(), "command": f"python -m benchmarks.coverage, {mode}"}
     with atomic_output(options.out, force=True) as temporary:
         temporary.write_text(json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
 

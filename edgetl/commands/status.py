@@ -127,6 +127,8 @@ def _label_table(status: Status) -> RenderableType:
 def _findings(status: Status) -> list[RenderableType]:
     from rich.text import Text
 
+    from device.heads.report import BLIND
+
     report = status.report
     if report is None:
         return [Text("\nNothing is taught yet. Begin with: edgetl teach MODEL LABEL")]
@@ -143,6 +145,8 @@ def _findings(status: Status) -> list[RenderableType]:
             Text(f"Perhaps labelled wrongly, look at these: {ids} (edgetl label set, edgetl forget --id)")
         )
     parts += [Text(f"! {warning}", style="yellow") for warning in report.warnings]
+    if report.accuracy is not None:
+        parts.append(Text(BLIND, style="dim"))
     return parts
 
 
@@ -152,9 +156,10 @@ def _accuracy(report: Report) -> str:
     low, high = report.interval
     judges = plural(report.samples, "sample") + (" that did not tune the backbone" if report.tuned else "")
     part = ", a part of what was taught" if report.sampled else ""
+    views = f", {plural(report.groups, 'separate view')}" if report.groups < report.samples else ""
     return (
-        f"Accuracy {report.accuracy:.1%} (95 % interval {low:.0%} to {high:.0%}), judged on {judges}{part}, "
-        "each left out together with its burst"
+        f"Accuracy {report.accuracy:.1%} (95 % interval {low:.0%} to {high:.0%}), judged on {judges}{part}{views}, "
+        "each left out together with its burst and look-alikes"
     )
 
 
