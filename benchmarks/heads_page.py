@@ -72,26 +72,27 @@ draws, which favours the peers.
 _ESTIMATE = """## The estimate of `status`, and what its interval is worth
 
 `edgetl status` leaves samples out, each with its burst and its look-alikes, and judges them. Photos of one folder are
-grouped by `device.lookalikes`: by phase correlation of small gray copies (Kuglin and Hines 1975; candidates by difference
-hash), at a level that the best matches between different labels of the same set do not reach; by file numbers where
-they are those of a recording; and by the capture time in EXIF. `finetune` keeps a group in one part, `convert` writes the groups into the memory,
-and `teach --photos` makes each a burst. Share of photos that stay single: flower-photos5 99.8 %, ants-bees 99.5 %, ELPV
-94 % (all cells look alike there, and the level is .95). The 1,440 frames of COIL-20's turntable are 25 groups for 20
-objects. 40 scenes of 8 frames with labels drawn at random are 40 groups: `finetune`, which said 1.000, says .73 (.39 to
-.92) on 8 validation scenes, and `status` .65 (.45 to .80).
+grouped by `device.lookalikes`: by phase correlation of small gray copies (Kuglin and Hines 1975; candidates by
+difference hash), at a level that the best matches between different labels of the same set do not reach; by file
+numbers where they are those of a recording; and by the capture time in EXIF. `finetune` keeps a group in one part,
+`convert` writes the groups into the memory, and `teach --photos` makes each a burst. Share of photos that stay
+single: flower-photos5 99.8 %, ants-bees 99.5 %, ELPV 94 % (all cells look alike there, and the level is .95). The
+1,440 frames of COIL-20's turntable are 25 groups for 20 objects. 40 scenes of 8 frames with labels drawn at random
+are 40 groups: `finetune`, which reported 1.000, now reports .73 (.39 to .92) on 8 validation scenes, and `status` .65 (.45 to
+.80).
 
 The 95 % interval is Wilson's, on the number of independent judgments: groups, fewer where their sizes differ (Kish
-1965). Judgments from leave-one-out go together, since their heads share nearly all samples (Bates, Hastie and Tibshirani
-2023): the variance was 1.6 times that of independent ones with 50 samples, 1.3 with 100 and 1.1 with 200, so the
-number is divided by `1 + 30 / max(N, 50)`. That factor was fitted on these very sets, with other splits.
-The head chooses ridge and temperature by leaving single samples out, not groups: near-duplicates make it bolder, but
-do not enter the estimate. Sums in place of samples (`TaughtStatistics`) keep no groups.
+1965). Judgments from leave-one-out are correlated, because their heads share nearly all samples (Bates, Hastie and
+Tibshirani 2023): the variance was 1.6 times that of independent ones with 50 samples, 1.3 with 100 and 1.1 with 200,
+so the number is divided by `1 + 30 / max(N, 50)`. That factor was fitted on these very sets, with other splits. The
+head chooses ridge and temperature by leaving single samples out, not groups: near-duplicates make it bolder, but do
+not enter the estimate. Sums in place of samples (`TaughtStatistics`) keep no groups.
 
-`python -m benchmarks.coverage FOLDER ... --elpv --digits [--tuned]` draws 40 photos per label at random, whole groups,
-and holds out all others (at most 800 where it tunes), which neither training, conversion nor teaching sees. *Interval holds it*: the
-held-out accuracy, of labels in the shares taught, lies in the interval that `status` shows. *Agrees*: the two differ by
-no more than both samples explain (Newcombe 1998). No estimate from a set of photos can see another place or another
-camera.
+`python -m benchmarks.coverage FOLDER ... --elpv --digits [--tuned]` draws 40 photos per label at random, whole
+groups, and holds out all others (at most 800 where it tunes), which neither training, conversion nor teaching sees.
+*Interval holds it*: the held-out accuracy, of labels in the shares taught, lies in the interval that `status` shows.
+*Agrees*: the two differ by no more than both samples explain (Newcombe 1998). No estimate from a set of photos can
+see another place or another camera.
 
 """
 

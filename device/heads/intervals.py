@@ -1,7 +1,7 @@
 """How far an accuracy can be trusted: intervals that count what is independent, not how much there is.
 
 An accuracy from leave-one-out varies more than one from photos held out, because the samples left out are judged by
-heads that share nearly all their samples: their errors go together (Bates, Hastie and Tibshirani 2023). Measured as
+heads that share nearly all their samples: their errors are correlated (Bates, Hastie and Tibshirani 2023). Measured as
 the variance of estimate minus truth, over that of independent judgments: 1.6 with 50 samples, 1.3 with 100, 1.1 with
 200 and 1.0 with 400 (means over flower-photos5, ants-bees, elpv and digits, 60 splits each), and no more than 1.6
 with fewer. ``1 + 30 / max(N, 50)`` follows it.
