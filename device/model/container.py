@@ -105,7 +105,7 @@ def read_members(path: Path, stream: BinaryIO) -> dict[str, bytes]:
     Raises:
         ModelFileError: There is no readable archive, a member is missing, there twice, or too large.
     """
-    require_identifier(path, stream.read(8))
+    require_identifier(path, stream.read(min(8, _size(stream))))  # of size 0 are also files that never end
     try:
         _check_directory(stream)
         with zipfile.ZipFile(stream) as archive:
@@ -175,7 +175,7 @@ def _check_directory(stream: BinaryIO) -> None:
     """Check the size of the archive's directory, which `zipfile` reads whole before anything else."""
     size = _size(stream)
     stream.seek(max(0, size - _END.size - 2**16))  # a comment of at most 64 KiB may follow
-    tail = stream.read()
+    tail = stream.read(_END.size + 2**16)
     place = tail.rfind(b"PK\5\6")
     if place < 0 or len(tail) - place < _END.size:
         raise zipfile.BadZipFile("no archive at the end")

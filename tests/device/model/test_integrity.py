@@ -156,6 +156,9 @@ def test_only_plain_files_are_opened(tmp_path: Path) -> None:
     for name in ("fifo", "zero"):
         with pytest.raises(ModelFileError, match="no plain file"):
             ModelFile.open(tmp_path / f"{name}.tflite")
+    (tmp_path / "endless.tflite").symlink_to("/proc/kmsg")  # a plain file of size 0 whose reader waits
+    with pytest.raises(ModelFileError, match="endless"):
+        ModelFile.open(tmp_path / "endless.tflite")
     (tmp_path / "link.tflite").symlink_to(TINY_TAUGHT)
     assert ModelFile.open(tmp_path / "link.tflite").labels == ("blue", "green", "red")
 
