@@ -10,7 +10,6 @@ checked with two matrix products instead of a loop over its words.
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -26,8 +25,9 @@ PAGE_SIZES = frozenset(512 << power for power in range(8))
 _MAGIC = 0x377F0682  # the lowest bit says whether checksums are over big-endian words
 _VERSION = 3_007_000
 _CHUNK_BYTES = 1 << 20
-# A frame that another process is writing is whole a moment later; damage stays as it is.
-_ATTEMPTS, _PAUSE_SECONDS = 20, 0.02
+# Another process writes frames in order. So a frame that was not whole when it was read, while a later one was, is whole
+# by the second reading; damage stays as it is.
+_ATTEMPTS = 20
 
 Words = NDArray[np.uint32]
 Flags = NDArray[np.bool_]
@@ -65,7 +65,6 @@ def judge(path: Path) -> Log:
     for _ in range(_ATTEMPTS):
         if found.damage is None:
             return found
-        time.sleep(_PAUSE_SECONDS)
         again = examine(log_path(path))
         if again.damage is not None and again.evidence == found.evidence:
             return again

@@ -81,7 +81,10 @@ class Store:
             StorageError: It is missing, or cannot be opened or made.
         """
         begin = None if identity is None else partial(_put_identity, identity)
-        database = Database.open(None if path is None else Path(path), begin=begin, read_only=read_only)
+        check = partial(_settle_identity, wanted=identity)
+        database = Database.open(
+            None if path is None else Path(path), begin=begin, check=check, read_only=read_only
+        )
         try:
             return cls(database, _settle_identity(database, identity), clock)
         except BaseException:

@@ -183,9 +183,9 @@ def without(damaged: Path, statement: str) -> Path:
 @pytest.mark.parametrize(
     ("statement", "message"),
     [
-        ("DELETE FROM samples WHERE id = 7", "it has 59 rows of samples and should have 60"),
+        ("DELETE FROM samples WHERE id = 7", "it lacks 1 of 60 rows of samples"),
         ("DELETE FROM samples", "names sample 10, which is missing"),
-        ("DELETE FROM journal WHERE seq = 9", "its journal has 61 entries and should have 62"),
+        ("DELETE FROM journal WHERE seq = 9", "its journal lacks 1 of 62 entries"),
         (
             "DELETE FROM journal WHERE seq > 58",
             "sample was changed by entry 62 of the journal, which is missing",
