@@ -14,7 +14,9 @@ from device.errors import StateError, StorageError
 from device.images import thumbnail
 from device.store import ModelIdentity, NewSample, Store
 from device.store.merge import merge
+from device.store.records import checksum
 from device.store.recovery import recover
+from device.store.rows import thumbnail_checksum
 
 IDENTITY = ModelIdentity("a" * 64, 300, "signed_sqrt_l2", "tiny", "tiny.tflite")
 SAMPLES = 60
@@ -210,3 +212,184 @@ def test_a_deleted_embedding_is_found_by_verify(damaged: Path) -> None:
     without(damaged, "DELETE FROM codes WHERE sample = 4")
     with Store.open(damaged, IDENTITY) as store, pytest.raises(StateError, match="samples 4 are not in"):
         store.verify()
+
+
+def run_of(first: object, last: object) -> str:
+    """Return the changes of a journal entry that teaches a run of samples."""
+    return f'[["s",{first},{last},null,"mug"]]'
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        "{",
+        "[" * 100_000 + "]" * 100_000,
+        run_of(1, "Infinity"),
+        run_of(1, 10**12),
+        run_of(-(2**63), 2**63 - 1),
+        run_of(30, 1),
+        '[["s",1,2,[],"mug"]]',
+    ],
+)
+def test_one_impossible_journal_entry_costs_nothing_else(damaged: Path, tmp_path: Path, changes: str) -> None:
+    """Its checksum is right, so only what it says is wrong; opening names the file, recover leaves it out."""
+    entry = (62, 5.0, "forget", None, changes)
+    changed = sqlite3.connect(damaged)
+    changed.execute(
+        "UPDATE journal SET time = 5.0, action = 'forget', changes = ?, crc = ? WHERE seq = 62",
+        (changes, checksum("journal", *entry)),
+    )
+    changed.commit()
+    changed.close()
+    with pytest.raises(StateError, match=r"damaged\.db is damaged: .*edgetl recover"):
+        Store.open(damaged, IDENTITY)
+    found = recover(damaged, tmp_path / "new.db")
+    assert any("journal entries" in note for note in found.notes)
+    check_saved(tmp_path / "new.db", 54)
+
+
+def edited(damaged: Path, number: int, **fields: object) -> Path:
+    """Change a sample as another program would that knows the checksum."""
+    changed = sqlite3.connect(damaged)
+    for name, value in fields.items():
+        changed.execute(f"UPDATE samples SET {name} = ? WHERE id = ?", (value, number))
+    number = int(fields.get("id", number))  # type: ignore[call-overload]
+    row = changed.execute(
+        "SELECT id, uuid, label, time, source, burst, seq FROM samples WHERE id = ?", (number,)
+    ).fetchone()
+    changed.execute("UPDATE samples SET crc = ? WHERE id = ?", (checksum("sample", *row), number))
+    changed.commit()
+    changed.close()
+    return damaged
+
+
+@pytest.mark.parametrize("number", [0, -5, 10**9, 2**63 - 1])
+def test_an_impossible_id_is_left_out_at_once(damaged: Path, tmp_path: Path, number: int) -> None:
+    """The gap before it is not filled with forgotten samples."""
+    found = recover(edited(damaged, 59, id=number), tmp_path / "new.db")
+    assert any("impossible id" in note for note in found.notes)
+    assert 59 in found.lost
+    check_saved(tmp_path / "new.db", 53)
+
+
+@pytest.mark.parametrize(
+    ("label", "renamed"),
+    [
+        ("", "no label"),
+        ("a\nb", "a\\nb"),
+        ("\x1b[2Jgone", "\\x1b[2Jgone"),
+        ("a\0b", "a\\x00b"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("a" * 1_000_000, "a" * 97 + "..."),
+    ],
+)
+def test_what_is_no_label_is_refused_by_name_and_renamed_by_recover(
+    damaged: Path, tmp_path: Path, label: str, renamed: str
+) -> None:
+    """The sample itself is intact."""
+    with Store.open(edited(damaged, 59, label=label), IDENTITY, read_only=True) as store:
+        for read in (
+            store.counts,
+            store.ids,
+            store.samples,
+            lambda: list(store.taught_chunks()),
+            store.verify,
+        ):
+            with pytest.raises(StateError, match=r"damaged\.db is damaged: .*edgetl recover"):
+                read()
+    found = recover(damaged, tmp_path / "new.db")
+    assert found.samples[renamed] == 1
+    assert any("is no label and was renamed" in note for note in found.notes)
+    with Store.open(tmp_path / "new.db", IDENTITY) as store:
+        assert store.verify() == 60
+
+
+@pytest.mark.parametrize(
+    ("fields", "saved"),
+    [
+        ({"time": 1e300}, {"time": 0.0}),
+        ({"time": float("inf")}, {"time": 0.0}),
+        ({"source": "\x1b]0;owned\x07"}, {"source": "\\x1b]0;owned\\x07"}),
+        ({"source": "s" * 1_000_000}, {"source": "s" * 4096}),
+        ({"uuid": b"x" * 100_000}, {}),
+    ],
+)
+def test_impossible_values_are_refused_by_merge_and_reset_by_recover(
+    damaged: Path, tmp_path: Path, fields: dict[str, object], saved: dict[str, object]
+) -> None:
+    """They open, since what was taught is intact, but do not get into another device's state."""
+    edited(damaged, 59, **fields)
+    with Store.open(None, IDENTITY) as store:
+        with pytest.raises(StateError, match=r"damaged\.db is damaged: .*edgetl recover"):
+            merge(store, damaged)
+        assert store.position() == 0
+        recover(damaged, tmp_path / "new.db")
+        assert merge(store, tmp_path / "new.db") is not None
+    with Store.open(tmp_path / "new.db", IDENTITY) as store:
+        assert vars(store.sample(59)) | saved == vars(store.sample(59))
+
+
+def test_samples_that_share_a_name_get_names_of_their_own(damaged: Path, tmp_path: Path) -> None:
+    """No two samples are the same, or merging would take them for one."""
+    changed = sqlite3.connect(damaged)
+    (name,) = changed.execute("SELECT uuid FROM samples WHERE id = 58").fetchone()
+    changed.close()
+    with (
+        Store.open(edited(damaged, 59, uuid=name), IDENTITY) as store,
+        pytest.raises(StateError, match="twice"),
+    ):
+        store.verify()
+    recover(damaged, tmp_path / "new.db")
+    check_saved(tmp_path / "new.db", 54)
+
+
+def test_a_picture_that_is_none_is_counted_and_left_out(damaged: Path, tmp_path: Path) -> None:
+    """Pictures with a right checksum, pictures with a wrong one, and pictures far too large to be read."""
+    changed = sqlite3.connect(damaged)
+    for number, jpeg in ((1, b"no jpeg"), (2, bytes(5 << 20))):
+        changed.execute(
+            "UPDATE thumbnails SET jpeg = ?, crc = ? WHERE sample = ?",
+            (jpeg, thumbnail_checksum(number, jpeg), number),
+        )
+    changed.execute("UPDATE thumbnails SET crc = crc + 1 WHERE sample = 3")
+    changed.execute("DELETE FROM thumbnails WHERE sample IN (4, 5)")
+    changed.commit()
+    changed.close()
+    with Store.open(damaged, IDENTITY) as store:
+        assert store.verify() == 60
+        pictures = store.verify_pictures()
+        assert (pictures.intact, pictures.missing, pictures.broken) == (49, 2, (1, 2, 3))
+    assert recover(damaged, tmp_path / "new.db").thumbnails_lost == 5
+    with Store.open(tmp_path / "new.db", IDENTITY) as store:
+        assert store.verify_pictures().broken == ()
+
+
+def test_a_backup_of_a_damaged_state_is_refused_and_names_the_state(damaged: Path, tmp_path: Path) -> None:
+    """Not the temporary copy, which is gone; and nothing is left under the name."""
+    without(damaged, "DELETE FROM codes WHERE sample = 4")
+    with (
+        Store.open(damaged, IDENTITY, read_only=True) as store,
+        pytest.raises(
+            StateError, match=r"damaged\.db is damaged: .*nothing was copied.*recover .*damaged\.db"
+        ),
+    ):
+        store.backup(tmp_path / "copy.db")
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["damaged.db"]
+
+
+def test_a_missing_embedding_of_a_taught_sample_names_the_file(damaged: Path) -> None:
+    """Only one that was purged is no damage."""
+    without(damaged, "DELETE FROM codes WHERE sample = 4")
+    with (
+        Store.open(damaged, IDENTITY) as store,
+        pytest.raises(StateError, match=r"damaged\.db.*sample 4 is missing"),
+    ):
+        list(store.taught_chunks())
+
+
+def test_samples_without_the_entry_that_names_their_model_are_refused(damaged: Path) -> None:
+    """Any model that came next would have been believed."""
+    without(damaged, "DELETE FROM settings")
+    for read_only in (True, False):
+        with pytest.raises(StateError, match="which model its samples belong to"):
+            Store.open(damaged, IDENTITY, read_only=read_only)
