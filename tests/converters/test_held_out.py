@@ -13,12 +13,14 @@ from click.testing import CliRunner
 
 from converters import ConversionError, TrainedModel, convert
 from converters.memory import judge_held_out
+from device.heads.intervals import held_out_interval
 from device.learner import Learner
 from device.model.codes import encode
 from device.model.modelfile import ModelFile
 from device.model.taught import Taught
 from edgetl.cli import main
 from tests import tiny
+from tests.scenes import frame, write
 
 HELD_OUT = tuple(number % 4 == 0 for number in range(36))  # 3 of the 12 photos of each label
 
@@ -141,3 +143,42 @@ def test_a_label_held_out_whole_counts_as_wrong() -> None:
     samples = Taught(codes, tuple("aaaabbbbcccc"))
     figure: Any = judge_held_out(samples, np.arange(12) >= 7)
     assert figure["labels"] == {"b": (1, 1), "c": (0, 4)}
+
+
+def test_look_alikes_among_photos_held_out_count_as_one_view() -> None:
+    """Six photos of two scenes are two judgments; without groups each photo is one."""
+    random = np.random.default_rng(0)
+    scenes = random.normal(size=(8, 16))
+    codes = encode(np.repeat(scenes, 3, axis=0) + random.normal(0, 0.01, (24, 16)))
+    labels = tuple("ab"[number // 3 % 2] for number in range(24))
+    held_out = np.arange(24) < 6
+    groups = (np.arange(24) // 3).astype(np.int32)
+    grouped = judge_held_out(Taught(codes, labels, None, groups), held_out)
+    single = judge_held_out(Taught(codes, labels), held_out)
+    assert grouped is not None
+    assert single is not None
+    assert (grouped["photos"], grouped["views"], single["views"]) == (6, 2, 6)
+    narrow = held_out_interval(3, 6, single["views"])
+    wide = held_out_interval(3, 6, grouped["views"])
+    assert wide[0] < narrow[0] < 0.5 < narrow[1] < wide[1]
+    assert held_out_interval(3, 6) == narrow  # files made before views were counted
+
+
+def test_photos_of_one_scene_share_a_group_in_the_memory(source: TrainedModel, tmp_path: Path) -> None:
+    """The device leaves them out together, and the report of the conversion counts their views."""
+    labels = sorted(tiny.COLOURS)
+    photos = [
+        (write(frame(number, shot), tmp_path / "photos", f"s{number}_{shot}.jpg"), labels[number % 3])
+        for number in range(9)
+        for shot in range(2)
+    ]
+    report = convert(replace(source, photos=tuple(photos)), tmp_path / "m.tflite", capacity=tiny.CAPACITY)
+    taught = ModelFile.open(tmp_path / "m.tflite").taught
+    assert isinstance(taught, Taught)
+    assert taught.groups is not None
+    assert taught.groups.tolist() == np.repeat(np.arange(9), 2).tolist()
+    assert (report.memory_samples, report.views) == (18, 9)
+    with Learner.open(tmp_path / "m.tflite") as learner:
+        status = learner.status()
+    assert status.report is not None
+    assert status.report.groups <= 9

@@ -39,6 +39,20 @@ def codes_of(count: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(-4096, 4097, (count, 32)).astype(np.int16)
 
 
+def test_an_exported_file_remembers_which_samples_were_one_burst(tmp_path: Path) -> None:
+    """Otherwise the frames of a burst would judge each other on the next device."""
+    images = [tiny.photo(label, seed) for label in ("red", "blue") for seed in range(4)]
+    with Learner.open(tiny.TINY, tmp_path / "s.db") as learner:
+        learner.learn_many(images, ["red"] * 4 + ["blue"] * 4, bursts=[7, 7, 9, 9, 3, 3, 3, 5])
+        learner.export(tmp_path / "personal.tflite")
+    taught = ModelFile.open(tmp_path / "personal.tflite").taught
+    assert isinstance(taught, Taught)
+    assert taught.groups is not None
+    groups = taught.groups.tolist()
+    assert groups[0] == groups[1] != groups[2] == groups[3]
+    assert groups[4] == groups[5] == groups[6] != groups[7]
+
+
 # the file
 
 
