@@ -95,6 +95,8 @@ class Table:
         """Return a string field, empty where it is missing."""
         start, length = self.vector(number, 1)
         self._budget.spend(length)
+        if start and self.data[start + length : start + length + 1] != b"\0":
+            raise damaged(f"the name at byte {start} has no end")
         try:
             return bytes(self.data[start : start + length]).decode()
         except UnicodeDecodeError as error:  # runtimes raise it too, at their first look at a name

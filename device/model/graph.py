@@ -137,6 +137,7 @@ def read_graphs(data: bytes) -> Graphs:
 
 
 def _kind(code: Table) -> int:
+    code.text(1)  # the name of a custom op
     # old writers know the first field alone, new ones write 127 there for kinds beyond it
     return max(code.number(0, "<b"), code.number(3))
 

@@ -85,6 +85,8 @@ _POSITIVE: dict[int, tuple[int, dict[int, int]]] = {
     141: (106, {1: 0, 2: 0, 3: 0, 5: 1, 6: 1, 7: 1}),
 }
 _MOST = 2**15  # of such a field
+# type of options -> fields that are lists or strings, with the bytes of an element; tflite-runtime follows them unchecked
+_LISTS = {3: {1: 4, 2: 4}, 17: {0: 4}, 30: {0: 4}, 111: {0: 1, 1: 1}, 115: {0: 4}}
 
 
 def check_op(kind: int, inputs: Sequence[int], outputs: Sequence[int], entry: Table) -> None:
@@ -110,6 +112,7 @@ def check_op(kind: int, inputs: Sequence[int], outputs: Sequence[int], entry: Ta
             raise damaged(f"an op of kind {kind} lacks a tensor")
     if kind in _POSITIVE:
         _check_options(kind, entry)
+    _check_lists(entry)
 
 
 def check_types(kind: int, inputs: Sequence[int], outputs: Sequence[int]) -> None:
@@ -140,3 +143,13 @@ def _check_options(kind: int, entry: Table) -> None:
         value = options.number(field, default=default)
         if not 0 < value <= _MOST:
             raise damaged(f"an op of kind {kind} has an option of {value}, expected 1 to {_MOST}")
+
+
+def _check_lists(entry: Table) -> None:
+    """Check that the lists of an op's options lie within the flatbuffer; reading their place does."""
+    options = entry.table(4)
+    if options is not None:
+        for field, size in _LISTS.get(entry.number(3, "<B"), {}).items():
+            options.vector(field, size)
+    entry.vector(5, 1)  # options of a custom op
+    entry.vector(7, 1)

@@ -23,7 +23,7 @@ from tests.tiny import TINY, TINY_INFER, TINY_TAUGHT, TINY_VERSION_1
 GOOD = TakenApart.read(TINY_TAUGHT)
 CODES, GRAPHS, BUFFERS, SIGNATURES = 1, 2, 4, 7
 TENSORS, OPERATORS = 0, 3
-KINDS = {"CONV_2D": 3, "MUL": 18}  # of BuiltinOperator
+KINDS = {"CONV_2D": 3, "MUL": 18, "VAR_HANDLE": 142}  # of BuiltinOperator
 
 
 def put(part: bytes, place: int | None, value: int | float, kind: str = "<i") -> bytes:
@@ -98,6 +98,13 @@ def with_a_huge_result(part: bytes) -> bytes:
     operator = next(op for op in graph.tables(OPERATORS) if op.table(4) and op.number(3, "<B") == 1)
     result = graph.tables(TENSORS)[operator.numbers(2)[0]]
     return put(part, result.vector(0)[0] + 4, 2**22)
+
+
+def with_a_name_outside(part: bytes) -> bytes:
+    """Move the name of a variable, in the options of an op, out of the file."""
+    options = ops(part, "VAR_HANDLE")[0].table(4)
+    assert options is not None
+    return put(part, options.field(1), 2**28)
 
 
 def with_input(number: int) -> Callable[[bytes], bytes]:
@@ -178,6 +185,8 @@ def with_a_circle(part: bytes) -> bytes:
         (with_shape, "its buffer has"),
         (with_negative_side, "shape"),
         (with_a_huge_result, "at most"),
+        (with_a_name_outside, "reaches beyond|offset"),
+        (lambda part: part.replace(b"embedding\0", b"embedding!"), "has no end"),
         (with_input(9999), "tensors"),
         (with_input(-2), "tensors"),
         (with_output_over_a_constant, "written twice"),
