@@ -131,7 +131,7 @@ def _findings(status: Status) -> list[RenderableType]:
 
     report = status.report
     if report is None:
-        return [Text("\nNothing is taught yet. Begin with: edgetl teach MODEL LABEL")]
+        return [Text(f"\n{_without_report(status)}", style="bold" if status.lab else "")]
     parts: list[RenderableType] = [Text(f"\n{_accuracy(report)}", style="bold")]
     if status.held_out and (report.accuracy is None or report.sampled):  # else the same photos judge twice
         parts.append(Text(held_out_text(status.held_out)))
@@ -148,6 +148,14 @@ def _findings(status: Status) -> list[RenderableType]:
     if report.accuracy is not None:
         parts.append(Text(BLIND, style="dim"))
     return parts
+
+
+def _without_report(status: Status) -> str:
+    if not status.lab:
+        return "Nothing is taught yet. Begin with: edgetl teach MODEL LABEL"
+    if status.held_out:
+        return held_out_text(status.held_out)
+    return "Accuracy: no figure yet, the host's samples are kept as sums, which cannot judge"
 
 
 def _accuracy(report: Report) -> str:

@@ -16,7 +16,8 @@ from converters.memory import judge_held_out
 from device.heads.intervals import held_out_interval
 from device.learner import Learner
 from device.model.codes import encode
-from device.model.modelfile import ModelFile
+from device.model.memory import statistics
+from device.model.modelfile import ModelFile, write_model_file
 from device.model.taught import Taught
 from edgetl.cli import main
 from tests import tiny
@@ -182,3 +183,20 @@ def test_photos_of_one_scene_share_a_group_in_the_memory(source: TrainedModel, t
         status = learner.status()
     assert status.report is not None
     assert status.report.groups <= 9
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_where_the_memory_is_sums_the_figure_of_the_conversion_is_shown(
+    tuned: Path, tmp_path: Path, kept: bool
+) -> None:
+    """Sums cannot judge; a file without the figure says that there is none."""
+    opened = ModelFile.open(tuned)
+    assert isinstance(opened.taught, Taught)
+    sums = statistics(opened.taught.codes, opened.taught.labels)
+    manifest = opened.manifest if kept else replace(opened.manifest, held_out=None)
+    write_model_file(tmp_path / "sums.tflite", opened.model_part(), manifest, opened.labels, sums)
+    done = CliRunner().invoke(main, ["status", str(tmp_path / "sums.tflite")], catch_exceptions=False)
+    text = " ".join(done.stdout.split())
+    assert ("on 9 photos that neither tuned the backbone nor taught the head" in text) is kept
+    assert ("kept as sums, which cannot judge" in text) is not kept
+    assert "Nothing is taught yet" not in text
