@@ -29,6 +29,7 @@ CACHE_KIB = 512
 # keeps four times as many samples in the log alone (benchmarks/writes.py).
 LOG_PAGES = 250
 _RETRY_SECONDS = 0.01
+_PATIENCE_SECONDS = 0.3  # a process that opens or closes the file takes less
 # While another process opens or closes the file, a reader that may not write meets these for a moment.
 _PASSING = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
 
@@ -113,25 +114,29 @@ class Database:
 
     def _open_reader(self) -> None:
         """Open the file without changing it, waiting for another process that is just opening or closing it."""
-        limit = time.monotonic() + faults.BUSY_SECONDS
-        interrupted = False
+        start = time.monotonic()
+        private = False
         while True:
             try:
-                self._open_reader_once(interrupted)
+                self._open_reader_once(private)
                 return
             except (sqlite3.Error, StateError) as error:
                 stable = not _is_passing(error) and not self._moved()
                 self._disconnect()
-                if stable or time.monotonic() > limit:
+                waited = time.monotonic() - start
+                if stable or (private and waited > faults.BUSY_SECONDS):
                     raise
-                interrupted = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK
+                # a crash can leave a rollback journal or shared memory that only a writer could put right
+                rollback = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK
+                private = rollback or waited > _PATIENCE_SECONDS
                 time.sleep(_RETRY_SECONDS)
 
-    def _open_reader_once(self, interrupted: bool) -> None:
+    def _open_reader_once(self, private: bool) -> None:
         path = self._file()
+        seen = footing.signature(path, content=True)
         log = footing.examine_log(path)
         self._footing = None
-        self._footing = footing.find_footing(path, log, interrupted=interrupted)
+        self._footing = footing.find_footing(path, log, seen, private=private)
         self._connection = _configured(footing.connect(self._footing.uri))
         footing.note_open(self)
         self._generation += 1
@@ -216,6 +221,7 @@ class Database:
             except (sqlite3.Error, StateError) as error:
                 if time.monotonic() > limit or not (_is_passing(error) or self._moved()):
                     raise
+                self._disconnect()
                 time.sleep(_RETRY_SECONDS)
 
     @contextlib.contextmanager

@@ -5,7 +5,7 @@ done here instead depends on what is on the disk:
 
 - A log and shared memory (another process has the file open, or did when it was killed): SQLite reads both with
   ``readonly_shm``; with nobody else there it keeps its index of the log in memory.
-- A log alone (copied by hand), or the rollback journal of a crash: a private copy is opened.
+- A log alone (copied by hand), or what a crash left half done: a private copy is opened.
 - A file that has no log at all, such as a backup: SQLite's locks on the file are enough.
 - A file whose log was folded in: the file itself is opened as immutable. Should another process begin to write,
   `Footing.moved` says so and the reader opens the file again.
@@ -83,13 +83,15 @@ def _stat(path: str, content: bool) -> tuple[int, ...] | None:
     return (*identity, found.st_size, found.st_mtime_ns) if content else identity
 
 
-def find_footing(path: Path, log: Log, *, interrupted: bool) -> Footing:
+def find_footing(path: Path, log: Log, seen: Signature, *, private: bool) -> Footing:
     """Choose how to read the file at `path`.
 
     Args:
         path: The file.
         log: What `judge` found in its log.
-        interrupted: Whether SQLite found a rollback journal beside it that nobody is writing.
+        seen: What the files looked like before the log was read.
+        private: Whether to read a copy, because SQLite found a rollback journal that nobody is writing, or shared
+            memory that a crash left half made.
 
     Raises:
         StateBusyError: Another process wrote the file while it was copied; trying again helps.
@@ -100,10 +102,9 @@ def find_footing(path: Path, log: Log, *, interrupted: bool) -> Footing:
         not database.read_only for database in opened_here(path)
     ):  # shares its memory with that connection
         return Footing(uri(path, "ro"), signature(path, content=False), content=False)
-    seen = signature(path, content=True)
-    if log_file.exists() and shared.exists():
+    if not private and log.frames and log_file.exists() and shared.exists():
         return Footing(uri(path, "ro") + "&readonly_shm=1", signature(path, content=False), content=False)
-    if log.frames or interrupted:
+    if log.frames or private:
         scratch = _copied(path)
         if signature(path, content=True) != seen:
             shutil.rmtree(scratch, ignore_errors=True)
