@@ -127,8 +127,7 @@ class Manifest:
             ModelFileError: A value is NaN or infinite, or no JSON.
         """
         try:
-            fields = msgspec.to_builtins(self)
-            return json.dumps(fields, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+            return json.dumps(self.described(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
         except (ValueError, TypeError, msgspec.MsgspecError) as error:
             raise ModelFileError(f"the manifest cannot be written as JSON: {error}") from error
 
@@ -156,7 +155,8 @@ class Manifest:
 
     def described(self) -> dict[str, Any]:
         """Return the fields as a JSON-serializable dict."""
-        fields: dict[str, Any] = msgspec.to_builtins(self)
+        # msgspec leaves fields out that were not read, such as those that version 1 lacks; a copy has them all
+        fields: dict[str, Any] = msgspec.to_builtins(replace(self))
         return fields
 
     def sealed(self, model: str, length: int, members: dict[str, Part]) -> Manifest:

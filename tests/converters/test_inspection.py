@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from converters.errors import ConversionError
 from converters.inspection import inspect
 from device.errors import ModelFileError
 from device.model.flatbuffer import root
+from device.model.manifest import Manifest
 from device.model.modelfile import ModelFile
+from edgetl.cli import main
 from tests.hostile import TakenApart
 from tests.tiny import TINY, TINY_TAUGHT, TINY_VERSION_1
 
@@ -122,7 +125,18 @@ def test_version_1_and_2_say_what_is_checked() -> None:
     """A digest of the whole file, or what no checksum covers."""
     assert inspect(TINY_TAUGHT).digest == ModelFile.open(TINY_TAUGHT).digest
     assert inspect(TINY_TAUGHT).unchecked == ()
-    assert inspect(TINY_VERSION_1).to_dict()["unchecked"] == ["labels", "manifest", "memory"]
+    old = inspect(TINY_VERSION_1)
+    assert old.to_dict()["unchecked"] == ["labels", "manifest", "memory"]
+    assert old.manifest is not None
+    assert old.manifest.keys() == Manifest.__dataclass_fields__.keys()
+
+
+@pytest.mark.parametrize("path", [TINY_TAUGHT, TINY_VERSION_1], ids=lambda path: path.name)
+def test_both_versions_are_shown(path: Path) -> None:
+    """By the command, as text."""
+    done = CliRunner().invoke(main, ["inspect", str(path)])
+    assert done.exit_code == 0, done.output
+    assert ("Not checked" in done.output) == (path == TINY_VERSION_1)
 
 
 @pytest.mark.parametrize(
