@@ -226,3 +226,20 @@ def test_a_damaged_file_is_not_touched_by_opening_it_for_writing(path: Path, tmp
         with pytest.raises(StateError):
             Store.open(tmp_path / name, IDENTITY)
         assert files(tmp_path / name) == before
+
+
+@pytest.mark.parametrize("log_bytes", [0, 20, 32])
+def test_a_process_killed_while_it_opened_the_state_leaves_nothing_that_is_called_damage(
+    path: Path, log_bytes: int
+) -> None:
+    """A log without a change, and shared memory that nobody has filled."""
+    with Store.open(path, IDENTITY) as store:
+        store.learn([new("mug")])
+        header = Path(f"{path}-wal").read_bytes()[:log_bytes]
+    Path(f"{path}-wal").write_bytes(header)
+    Path(f"{path}-shm").write_bytes(bytes(3))
+    before = files(path)
+    look(path, {"mug": 1})
+    assert files(path) == before
+    with Store.open(path, IDENTITY) as store:
+        assert store.verify() == 1
