@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 from device.errors import RuntimeMissingError
 from device.model.runtime import load_runtime
 from device.system import health
-from device.system.timing import Timing, doubts, machine
+from device.system.timing import Timing, doubts
 
 # distribution -> how it is called in the report
 _PACKAGES = {
@@ -43,7 +43,7 @@ def machine_info(seed: int | None = None) -> dict[str, Any]:
     """
     memory = health.memory()
     return {
-        **machine(),
+        **health.describe_machine(),
         "memory_mb": round(memory[1] / 1e6) if memory else None,
         "runtime": _runtime(),
         "versions": versions(),
@@ -66,7 +66,7 @@ def versions() -> dict[str, str]:
 
 def warn_of_noise(stream: Any = None) -> None:
     """Say on `stream`, by default stderr, what makes times measured now untrustworthy."""
-    for doubt in doubts(machine()):
+    for doubt in doubts(health.describe_machine()):
         print(f"note: {doubt}", file=stream or sys.stderr)
 
 

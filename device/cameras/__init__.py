@@ -87,22 +87,22 @@ def _first_found() -> str:
 
 
 def _open_live(name: str, scheme: str, options: Options, timeout: float, notice: Notice | None) -> Camera:
-    from .live import Device, LiveCamera
+    from .live import Driver, LiveCamera
 
-    device: Device
+    driver: Driver
     if scheme:
-        from .stream import stream_device
+        from .stream import stream_driver
 
-        device = stream_device(name, timeout)
+        driver = stream_driver(name, timeout)
     elif name.startswith("picamera2"):
-        from .picamera import PicameraDevice
+        from .picamera import PicameraDriver
 
-        device = PicameraDevice(name, options, timeout)
+        driver = PicameraDriver(name, options, timeout)
     else:
-        from .v4l2 import V4l2Device
+        from .v4l2 import V4l2Driver
 
-        device = V4l2Device(name, options)
-    return LiveCamera(device, options, notice, timeout=timeout)
+        driver = V4l2Driver(name, options)
+    return LiveCamera(driver, options, notice, timeout=timeout)
 
 
 def _open_path(path: Path, options: Options, notice: Notice | None) -> Camera:

@@ -25,7 +25,7 @@ _STEADY_FRAMES = 30  # so many in a row, and a flapping camera has become a work
 _JOIN_SECONDS = 2.0
 
 
-class Device(ABC):
+class Driver(ABC):
     """The hardware or network end of a live camera: opened, read and closed again and again by one thread."""
 
     kind: ClassVar[str]
@@ -101,7 +101,7 @@ class LiveCamera(Camera):
 
     def __init__(
         self,
-        device: Device,
+        driver: Driver,
         options: Options | None = None,
         notice: Notice | None = None,
         *,
@@ -113,11 +113,11 @@ class LiveCamera(Camera):
         Raises:
             CameraError: The device cannot be opened.
         """
-        super().__init__(device.source, options, notice)
-        self.kind = device.kind
+        super().__init__(driver.source, options, notice)
+        self.kind = driver.kind
         self.timeout = timeout
         self.dropped = self.damaged = self.reconnects = 0
-        self._device = device
+        self._driver = driver
         self._backoff = backoff or Backoff()
         self._pace = Pace(self.options.fps)
         self._black = BlackWatch()
@@ -127,15 +127,15 @@ class LiveCamera(Camera):
         self._reopen = threading.Event()
         self._trouble: CameraError | None = None
         self._stall_told = False
-        device.open()
-        self._thread = threading.Thread(target=self._run, name=f"camera {device.source}", daemon=True)
+        driver.open()
+        self._thread = threading.Thread(target=self._run, name=f"camera {driver.source}", daemon=True)
         self._thread.start()
 
     def describe(self) -> dict[str, Any]:
         """Return what is known about the camera and how it has fared, as plain data."""
         return {
             **super().describe(),
-            **self._device.describe(),
+            **self._driver.describe(),
             "dropped": self.dropped,
             "damaged": self.damaged,
             "reconnects": self.reconnects,
@@ -152,7 +152,7 @@ class LiveCamera(Camera):
                 self._tell_stall(wait)
                 raise
             try:
-                image = self._device.decode(packet.data)
+                image = self._driver.decode(packet.data)
             except CameraError as error:
                 self._note_damaged(error)
                 continue
@@ -209,7 +209,7 @@ class LiveCamera(Camera):
             while not self._stop.is_set():
                 try:
                     connected = self._reconnect() if not connected or self._reopen.is_set() else connected
-                    data = self._device.grab()
+                    data = self._driver.grab()
                 except Exception as error:
                     # whatever a driver throws, the thread must live to try again
                     connected = False
@@ -218,7 +218,7 @@ class LiveCamera(Camera):
                 self._keep(_Packet(data, time.time(), index))
                 index += 1
         finally:
-            self._device.close()
+            self._driver.close()
 
     def _keep(self, packet: _Packet) -> None:
         self._backoff.succeed()
@@ -234,14 +234,14 @@ class LiveCamera(Camera):
 
     def _reconnect(self) -> bool:
         self._reopen.clear()
-        self._device.close()
-        self._device.open()
+        self._driver.close()
+        self._driver.open()
         return True
 
     def _lose(self, error: Exception) -> None:
         if self._stop.is_set():
             return
-        self._device.close()
+        self._driver.close()
         known = self._backoff.at_longest and self._trouble is not None
         delay = self._backoff.fail()
         with self._arrived:

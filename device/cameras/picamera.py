@@ -16,7 +16,7 @@ import numpy as np
 
 from ..errors import CameraError
 from ..images import Image
-from .live import Device
+from .live import Driver
 from .options import Options
 
 # 4:3 at this size lets every Pi camera use a mode that shows its whole field of view; 640x480 of a camera
@@ -27,7 +27,7 @@ _INSTALL = "sudo apt install -y python3-picamera2 --no-install-recommends"
 _RIBBON = "check the ribbon cable, then run: rpicam-hello --list-cameras"
 
 
-class PicameraDevice(Device):
+class PicameraDriver(Driver):
     """The camera ``picamera2`` (the first) or ``picamera2:1``."""
 
     kind = "picamera2"

@@ -18,7 +18,7 @@ from ..addresses import Address, redact
 from ..errors import AddressError, CameraError, PhotoError
 from ..images import Image, read_photo
 from .ffmpeg import load_cv2, to_rgb
-from .live import Device
+from .live import Driver
 
 _MAX_JPEG = 32 * 2**20
 _ENDS_OF_JPEG = (b"\xff\xd9", b"\xff\xd9\r\n")
@@ -28,7 +28,7 @@ _FOR_FFMPEG = (".m3u8", ".mp4", ".ts", ".flv", ".mkv", ".webm")
 _SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 
-def stream_device(url: str, timeout: float) -> Device:
+def stream_driver(url: str, timeout: float) -> Driver:
     """Return the device for a stream's address: FFmpeg for RTSP and containers, else HTTP."""
     try:
         address = Address.parse(url, _SCHEMES)
@@ -37,11 +37,11 @@ def stream_device(url: str, timeout: float) -> Device:
     # a silent server is noticed, and asked again, within the time that `read` waits
     timeout = max(0.25, timeout / 2)
     if address.scheme in ("rtsp", "rtsps") or address.path.lower().endswith(_FOR_FFMPEG):
-        return FfmpegDevice(url, timeout)
-    return HttpDevice(url, timeout)
+        return FfmpegDriver(url, timeout)
+    return HttpDriver(url, timeout)
 
 
-class FfmpegDevice(Device):
+class FfmpegDriver(Driver):
     """Any stream FFmpeg understands, RTSP above all (over TCP)."""
 
     kind = "stream"
@@ -88,7 +88,7 @@ class FfmpegDevice(Device):
             self._capture = None
 
 
-class HttpDevice(Device):
+class HttpDriver(Driver):
     """An MJPEG stream (``multipart/x-mixed-replace``), or a JPEG snapshot that is fetched again and again."""
 
     kind = "stream"

@@ -10,13 +10,13 @@ from ..errors import CameraError
 from ..images import Image
 from .discover import advise_on_node, fingerprint, same_camera
 from .ffmpeg import load_cv2, to_rgb
-from .live import Device
+from .live import Driver
 from .options import Options
 
 _SELECT_SECONDS = "5"
 
 
-class V4l2Device(Device):
+class V4l2Driver(Driver):
     """A ``/dev/video*`` device, read as MJPG where it can: raw frames of a USB 2 camera come slowly or small."""
 
     kind = "v4l2"

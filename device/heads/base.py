@@ -22,20 +22,26 @@ from .keys import Keys, KeySet, content_keys
 Floats = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
 BEST_FEW = 5
+DECIMALS = 4  # of probabilities in JSON
 ONE_LABEL = "only one label was taught: every answer will be that label"
 FALSE_REJECTION = 0.05  # share of what was taught that may be called unknown
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a head says about one embedding.
+    """The answer to "what does the camera see": the most probable label, and whether it is known at all.
 
     Attributes:
-        label: The most probable label.
-        probability: Its calibrated probability.
+        label: The most probable label, also when `known` is false.
+        probability: Calibrated probability of `label`.
         known: False when the embedding is unlike everything that was taught.
-        scores: Probabilities of the best few labels, descending.
-        unknown_score: How unlike; `known` means it is at most the head's threshold.
+        scores: Probabilities per label, most probable first: of the best few, or of all where asked for.
+        unknown_score: Distance from what was taught, in units that depend on the head; `known` means at most the
+            head's threshold.
+
+    Example:
+        >>> Prediction("mug", 0.9, True, {"mug": 0.9, "bowl": 0.1}).to_dict()["scores"]
+        {'mug': 0.9, 'bowl': 0.1}
     """
 
     label: str
@@ -43,6 +49,16 @@ class Prediction:
     known: bool
     scores: dict[str, float]
     unknown_score: float = 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-serializable values, rounded to four decimals; docs/json.md describes them."""
+        return {
+            "label": self.label,
+            "probability": round(self.probability, DECIMALS),
+            "known": self.known,
+            "unknown_score": round(self.unknown_score, DECIMALS),
+            "scores": {label: round(score, DECIMALS) for label, score in self.scores.items()},
+        }
 
 
 @dataclass(frozen=True)

@@ -152,17 +152,19 @@ class Learner:
         with self._lock:
             return self.head.predict_many(codes)
 
-    def predict_embedding(self, embedding: NDArray[np.float32]) -> Prediction:
-        """Say what an embedding [D], as `embed_one` gives it, shows."""
-        code = self._encoded(embedding)
-        with self._lock:
-            return self.head.predict_one(code)
+    def predict_embedding(self, embedding: NDArray[np.float32], *, all_scores: bool = False) -> Prediction:
+        """Return the prediction for an embedding from `embed_one`.
 
-    def judge(self, embedding: NDArray[np.float32]) -> Prediction:
-        """Say what an embedding [D] is, with the probability of every label and not of the best few alone."""
+        Args:
+            embedding: float32 [D].
+            all_scores: Return the probability of every label, not only of the best few.
+
+        Raises:
+            HeadError: Nothing was taught yet.
+        """
         code = self._encoded(embedding)
         with self._lock:
-            return self.head.predict_one(code, all_scores=True)
+            return self.head.predict_one(code, all_scores=all_scores)
 
     def require_taught(self) -> None:
         """Raise `HeadError` with the next step unless something was taught, here or on the host."""

@@ -16,7 +16,7 @@ from ..addresses import SECRET_VARIABLES, redact
 from ..cameras import Notice
 from ..errors import PeripheralError
 from .delivery import Clock, Receiver, Undelivered
-from .watching import Sighting
+from .watching import Observation
 
 LINES, WIDTH = 20, 300  # shown of one run's output
 _OUTPUT_SECONDS = 1.0  # wait for the rest of the output of a command that has ended
@@ -31,7 +31,7 @@ class CommandHook(Receiver):
 
     The command is split into words here and never goes through a shell, unless `shell` is given. What was
     seen is passed in the environment, where no quoting can go wrong: EDGETL_LABEL, EDGETL_PROBABILITY and
-    EDGETL_SIGHTING (JSON). `SECRET_VARIABLES` are not passed on.
+    EDGETL_OBSERVATION (JSON). `SECRET_VARIABLES` are not passed on.
 
     Args:
         label: Runs when this label comes into view; ``*`` stands for every change.
@@ -61,16 +61,16 @@ class CommandHook(Receiver):
         self._process: subprocess.Popen[bytes] | None = None
         super().__init__(f"the command {self._text!r}", notice, every=every, clock=clock)
 
-    def wants(self, sighting: Sighting) -> bool:
+    def wants(self, observation: Observation) -> bool:
         """Return whether the command runs for this label."""
-        return self._label in ("*", sighting.label)
+        return self._label in ("*", observation.label)
 
-    def deliver(self, sighting: Sighting) -> None:
+    def deliver(self, observation: Observation) -> None:
         """Run the command to its end."""
         try:
             process = subprocess.Popen(
                 self._words,
-                env=_environment(sighting),
+                env=_environment(observation),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -78,7 +78,7 @@ class CommandHook(Receiver):
         except OSError as error:
             raise Undelivered(f"cannot be started: {error.strerror}") from error
         self._process = process
-        output = threading.Thread(target=self._show, args=(process.stdout, sighting.label), daemon=True)
+        output = threading.Thread(target=self._show, args=(process.stdout, observation.label), daemon=True)
         output.start()
         code = process.wait()
         output.join(_OUTPUT_SECONDS)  # a program it left in the background may hold the pipe open
@@ -106,13 +106,15 @@ class CommandHook(Receiver):
                     self.report(f"[{label}] ... more lines are not shown")
 
 
-def _environment(sighting: Sighting) -> dict[str, str]:
+def _environment(observation: Observation) -> dict[str, str]:
+    text = json.dumps(observation.to_dict(), ensure_ascii=False)
     inherited = {name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES}
     return {
         **inherited,
-        "EDGETL_LABEL": sighting.label,
-        "EDGETL_PROBABILITY": f"{sighting.probability:.4f}",
-        "EDGETL_SIGHTING": json.dumps(sighting.to_dict(), ensure_ascii=False),
+        "EDGETL_LABEL": observation.label,
+        "EDGETL_PROBABILITY": f"{observation.prediction.probability if observation.prediction else 0.0:.4f}",
+        "EDGETL_OBSERVATION": text,
+        "EDGETL_SIGHTING": text,  # the name of version 0.1
     }
 
 

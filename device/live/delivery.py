@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from ..addresses import redact
 from ..cameras import Notice
 from ..printable import printable
-from .watching import Sighting
+from .watching import Observation
 
 SECONDS = 5.0  # a receiver may take to answer
 CLOSING_SECONDS = 10.0  # all receivers together may take for the last state
@@ -55,16 +55,16 @@ class Outbox:
 
     def __init__(self, every: float = 0.0) -> None:
         self._every = every
-        self._present: Sighting | None = None
+        self._present: Observation | None = None
         self._last: str | None = None  # label delivered last; None: unknown, or none
         self._free_at = -float("inf")
         self._failures = 0
 
-    def offer(self, sighting: Sighting, wanted: bool = True) -> bool:
+    def offer(self, observation: Observation, wanted: bool = True) -> bool:
         """Take in what is in view.
 
         Args:
-            sighting: What is in view.
+            observation: What is in view.
             wanted: Whether the receiver wants this label; otherwise nothing waits any more, and the next wanted
                 label counts as new.
 
@@ -74,12 +74,12 @@ class Outbox:
         before = self._present
         if not wanted:
             self._present = self._last = None
-        elif before is None or before.label != sighting.label:
-            self._present = sighting
+        elif before is None or before.label != observation.label:
+            self._present = observation
         return self._present is not before
 
     @property
-    def present(self) -> Sighting | None:
+    def present(self) -> Observation | None:
         """What is in view, as far as the receiver wants it."""
         return self._present
 
@@ -89,7 +89,7 @@ class Outbox:
             return None
         return max(0.0, self._free_at - now)
 
-    def take(self, now: float) -> Sighting:
+    def take(self, now: float) -> Observation:
         """Return the state that waits; from now on it counts as delivered."""
         if self._present is None:
             raise LookupError("nothing waits for this receiver")
@@ -122,7 +122,7 @@ class Hook(ABC):
     """A receiver of the present state."""
 
     @abstractmethod
-    def seen(self, sighting: Sighting) -> None:
+    def update(self, observation: Observation) -> None:
         """Take in what is in view; returns at once."""
 
     @abstractmethod
@@ -155,18 +155,18 @@ class Receiver(Hook):
         self._thread = threading.Thread(target=self._work, name=f"edgetl {name}", daemon=True)
         self._thread.start()
 
-    def seen(self, sighting: Sighting) -> None:
+    def update(self, observation: Observation) -> None:
         """Take in what is in view; returns at once."""
         with self._changed:
-            if self._outbox.offer(sighting, self.wants(sighting)):
+            if self._outbox.offer(observation, self.wants(observation)):
                 self._changed.notify_all()
 
-    def wants(self, sighting: Sighting) -> bool:
+    def wants(self, observation: Observation) -> bool:
         """Return whether the receiver is to get this state."""
         return True
 
     @abstractmethod
-    def deliver(self, sighting: Sighting) -> None:
+    def deliver(self, observation: Observation) -> None:
         """Deliver a state and wait until it has arrived.
 
         Raises:
@@ -174,7 +174,7 @@ class Receiver(Hook):
         """
 
     @property
-    def present(self) -> Sighting | None:
+    def present(self) -> Observation | None:
         """What is in view, as far as the receiver wants it."""
         with self._changed:
             return self._outbox.present
@@ -212,9 +212,9 @@ class Receiver(Hook):
             self._notice(printable(redact(message)))
 
     def _work(self) -> None:
-        while (sighting := self._next()) is not None:
+        while (observation := self._next()) is not None:
             try:
-                self.deliver(sighting)
+                self.deliver(observation)
             except Undelivered as failure:
                 self._fail(failure)
             except Exception as error:  # a fault of ours must not end the deliveries either
@@ -222,7 +222,7 @@ class Receiver(Hook):
             else:
                 self._succeed()
 
-    def _next(self) -> Sighting | None:
+    def _next(self) -> Observation | None:
         """Wait for a state that may be delivered; None at the end."""
         with self._changed:
             while True:
@@ -276,10 +276,10 @@ class Hooks(Hook):
     def __init__(self, hooks: Sequence[Hook]) -> None:
         self._hooks = tuple(hooks)
 
-    def seen(self, sighting: Sighting) -> None:
+    def update(self, observation: Observation) -> None:
         """Pass on what is in view."""
         for hook in self._hooks:
-            hook.seen(sighting)
+            hook.update(observation)
 
     def finish(self) -> None:
         """Begin to end, all at the same time."""

@@ -15,14 +15,17 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..cameras import Frame
 from ..errors import PeripheralError
-from ..heads import Prediction
 from ..labels import check_label
 from ..learner.learner import Learner
+from .watching import UNKNOWN, Observation, shown_label
 
 BOUNCE_SECONDS = 0.05  # a worn switch closes several times within it
-KNOWN, UNKNOWN, TAUGHT = "known", "unknown", "taught"  # LEDs with a meaning; other names are labels
+KNOWN, TAUGHT = "known", "taught"  # LEDs with a meaning, as `UNKNOWN`; other names are labels
 _PINS = range(28)  # of the 40-pin header
 
 
@@ -64,7 +67,7 @@ class Wiring:
         return wiring
 
 
-class Panel:
+class ButtonPanel:
     """The buttons and LEDs of a wiring; use it in a ``with`` statement."""
 
     def __init__(self, wiring: Wiring) -> None:
@@ -152,75 +155,93 @@ class Panel:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What one frame brought.
+class ButtonStep:
+    """What one frame shows, and what the buttons did with it.
 
     Attributes:
-        frame: The frame.
-        prediction: What it shows; None while nothing is taught.
-        taught: The labels it was taught as.
-        undone: What was taken back, with the number of samples, such as "learn (1)".
+        observation: What the frame shows, after teaching.
+        taught: The labels that the frame was taught as.
+        undone: What was undone, with the number of samples, such as "learn (1)"; None for nothing.
     """
 
-    frame: Frame
-    prediction: Prediction | None
+    observation: Observation
     taught: tuple[str, ...] = ()
     undone: str | None = None
 
     def lights(self) -> set[str]:
-        """Name the LEDs that should be lit."""
-        lit = {TAUGHT, *self.taught} if self.taught else set()
-        if self.prediction is not None and not self.taught:
-            lit |= {KNOWN, self.prediction.label} if self.prediction.known else {UNKNOWN}
-        return lit
+        """Return the names of the LEDs that should be lit."""
+        seen = self.observation.prediction
+        if self.taught:
+            return {TAUGHT, *self.taught}
+        if seen is None:
+            return set()
+        return {KNOWN, seen.label} if seen.known else {UNKNOWN}
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON-able data, without the picture."""
-        seen = self.prediction
-        return {
-            "index": self.frame.index,
-            "time": self.frame.time,
-            "label": seen.label if seen else None,
-            "probability": round(seen.probability, 4) if seen else None,
-            "known": seen.known if seen else False,
-            "taught": list(self.taught),
-            "undone": self.undone,
-        }
+        """Return the observation as JSON-serializable values, with ``taught`` and ``undone``; see docs/json.md.
+
+        In version 0.1 ``label`` was the most probable label, known or not; it stays so until version 0.3.
+        """
+        seen = self.observation.prediction
+        fields = self.observation.to_dict() | {"label": seen.label if seen else None}
+        return fields | {"taught": list(self.taught), "undone": self.undone}
 
 
 def teach_by_buttons(
     learner: Learner,
     frames: Iterable[Frame],
-    panel: Panel,
+    panel: ButtonPanel,
     every: float = 0.2,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Moment]:
+) -> Iterator[ButtonStep]:
     """Predict each frame, teach it while a button is held, and show both on the LEDs.
 
     Args:
-        learner: What is taught; each lesson is on the disk before the LED says so.
-        frames: From a camera.
+        learner: The learner. Each sample is on the disk before the LED shows it.
+        frames: Frames from a camera.
         panel: Buttons and LEDs.
-        every: Seconds between two lessons of a button that is held; a tap is one lesson.
-        clock: For tests.
+        every: Seconds between two samples while a button is held; a tap teaches one sample.
+        clock: Returns seconds.
 
     Yields:
-        What each frame brought.
+        One step per frame.
     """
     last: dict[str, float] = {}
+    before = None
     for frame in frames:
         undone = _undo(learner, panel.undo_taps())
+        start = time.perf_counter()
         embedding = learner.embed_one(frame.image)
+        embed_ms = 1e3 * (time.perf_counter() - start)
         taught = []
         for label in panel.pressed():
             if clock() - last.get(label, -every) >= every:
                 learner.learn_one(frame.image, label, frame.source, embedding=embedding)
                 last[label] = clock()
                 taught.append(label)
-        prediction = learner.predict_embedding(embedding) if learner.labels else None
-        moment = Moment(frame, prediction, tuple(taught), undone)
-        panel.show(moment.lights())
-        yield moment
+        observation = _observed(learner, frame, embedding, before, embed_ms)
+        step = ButtonStep(observation, tuple(taught), undone)
+        panel.show(step.lights())
+        yield step
+        before = observation.label
+
+
+def _observed(
+    learner: Learner, frame: Frame, embedding: NDArray[np.float32], before: str | None, embed_ms: float
+) -> Observation:
+    start = time.perf_counter()
+    prediction = learner.predict_embedding(embedding) if learner.labels else None
+    return Observation(
+        frame=frame.index,
+        time=frame.time,
+        source=frame.source,
+        changed=shown_label(prediction) != before,
+        prediction=prediction,
+        familiar=prediction is not None and prediction.known,
+        truth=frame.label,
+        embed_ms=embed_ms,
+        head_ms=1e3 * (time.perf_counter() - start),
+    )
 
 
 def _undo(learner: Learner, taps: int) -> str | None:

@@ -15,7 +15,7 @@ from ..addresses import Address
 from ..cameras import Notice
 from ..errors import AddressError, PeripheralError
 from .delivery import CLOSING_SECONDS, SECONDS, Clock, Receiver, Undelivered
-from .watching import Sighting
+from .watching import Observation
 
 ONLINE, OFFLINE = b"online", b"offline"
 _AWAY = "is not connected"
@@ -59,10 +59,10 @@ class Mqtt(Receiver):
         self._client.connect_async(address.host, port, _KEEPALIVE)
         self._client.loop_start()
 
-    def deliver(self, sighting: Sighting) -> None:
+    def deliver(self, observation: Observation) -> None:
         """Publish a state, and wait until it is on its way."""
         with self._order:
-            info = self._publish(sighting) if self._joined.is_set() else None
+            info = self._publish(observation) if self._joined.is_set() else None
         if info is None:  # connecting publishes what is in view
             self._news.wait(_FAREWELL if self.finishing else SECONDS)
             self._news.clear()
@@ -92,8 +92,8 @@ class Mqtt(Receiver):
         if joined:  # otherwise its thread may be waiting for a broker that does not answer
             self._client.loop_stop()
 
-    def _publish(self, sighting: Sighting) -> Any:
-        message = json.dumps(sighting.to_dict(), ensure_ascii=False).encode()
+    def _publish(self, observation: Observation) -> Any:
+        message = json.dumps(observation.to_dict(), ensure_ascii=False).encode()
         return self._client.publish(self._topic, message, qos=0, retain=True)
 
     def _availability(self, state: bytes) -> Any:

@@ -1,116 +1,176 @@
-"""Watching a camera: a prediction a frame, smoothed over a few."""
+"""Observing frames from a camera: one prediction per frame, averaged over a few."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Any
 
 from ..cameras import Frame
+from ..heads import Prediction
+from ..heads.base import BEST_FEW
 from ..learner.learner import Learner
 
 UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
-class Sighting:
-    """What is seen in one frame, after smoothing.
+class Observation:
+    """What one frame shows.
 
     Attributes:
-        index: Number of the frame in its source.
-        time: When it arrived, seconds since the epoch.
-        source: Where it came from.
-        label: The most probable label, or "unknown" when the frame is unlike all that was taught or no label
-            reaches the threshold.
-        best: The most probable label in any case.
-        probability: Of `best`.
-        known: Whether `label` is `best`.
-        familiar: Whether the frame is like what was taught, whatever the threshold.
-        unknown_score: How unlike what was taught this frame is, before smoothing.
-        scores: The best few labels with their probabilities, descending.
-        truth: The photo's folder, where the source has labelled folders.
-        embed_ms: Time preprocessing and backbone took.
-        head_ms: Time the head took.
+        frame: Number of the frame in its source.
+        time: When the frame arrived, in seconds since the epoch.
+        source: Where the frame comes from: the name of a camera or of a photo.
         changed: Whether `label` differs from the frame before.
+        prediction: The prediction; None while nothing is taught.
+        familiar: Whether the frame is like what was taught. Unlike ``prediction.known``, this does not depend on a
+            minimum probability.
+        truth: Name of the photo's folder, where the source has one folder per label; else None.
+        embed_ms: Duration of preprocessing and backbone, in milliseconds.
+        head_ms: Duration of the head, in milliseconds.
     """
 
-    index: int
+    frame: int
     time: float
     source: str
-    label: str
-    best: str
-    probability: float
-    known: bool
-    familiar: bool
-    unknown_score: float
-    scores: dict[str, float]
-    truth: str | None
-    embed_ms: float
-    head_ms: float
     changed: bool
+    prediction: Prediction | None
+    familiar: bool = False
+    truth: str | None = None
+    embed_ms: float = 0.0
+    head_ms: float = 0.0
 
-    def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON-able values."""
-        fields = dict(vars(self))
-        for name in ("probability", "unknown_score", "embed_ms", "head_ms"):
-            fields[name] = round(fields[name], 4)
-        fields["scores"] = {label: round(score, 4) for label, score in self.scores.items()}
-        return fields
+    @property
+    def label(self) -> str:
+        """The predicted label, or "unknown"."""
+        return shown_label(self.prediction)
+
+    def to_dict(self, *, old_names: bool = True) -> dict[str, Any]:
+        """Return the fields as JSON-serializable values; docs/json.md describes them.
+
+        Args:
+            old_names: Add the field names of version 0.1 at the top level. Version 0.3 drops them.
+        """
+        prediction = self.prediction.to_dict() if self.prediction else None
+        fields = {
+            "frame": self.frame,
+            "time": self.time,
+            "source": self.source,
+            "changed": self.changed,
+            "prediction": prediction,
+            "truth": self.truth,
+            "embed_ms": round(self.embed_ms, 4),
+            "head_ms": round(self.head_ms, 4),
+        }
+        return fields | self._old_fields(prediction) if old_names else fields
+
+    def _old_fields(self, prediction: dict[str, Any] | None) -> dict[str, Any]:
+        old = {"index": self.frame, "label": self.label, "familiar": self.familiar}
+        if prediction is None:
+            return old | {
+                "best": None,
+                "probability": None,
+                "known": False,
+                "unknown_score": None,
+                "scores": {},
+            }
+        copied = {name: prediction[name] for name in ("probability", "known", "unknown_score", "scores")}
+        return old | {"best": prediction["label"]} | copied
+
+
+def shown_label(prediction: Prediction | None) -> str:
+    """Return the label of a prediction, or "unknown" where it is not known or there is no prediction."""
+    return prediction.label if prediction is not None and prediction.known else UNKNOWN
 
 
 class Smoother:
-    """Average probabilities over the last few frames, so that one bad frame changes nothing.
+    """Average predictions over the last few frames, so that one bad frame changes nothing.
+
+    When labels are added, renamed or deleted, averaging starts again.
+
+    Args:
+        frames: Number of frames to average over.
 
     Example:
         >>> smoother = Smoother(2)
-        >>> smoother.add({"mug": 1.0, "bowl": 0.0}, known=True)
-        ({'mug': 1.0, 'bowl': 0.0}, True)
-        >>> smoother.add({"mug": 0.0, "bowl": 1.0}, known=False)
-        ({'mug': 0.5, 'bowl': 0.5}, True)
+        >>> first = smoother.add(Prediction("mug", 1.0, True, {"mug": 1.0, "bowl": 0.0}))
+        >>> smoother.add(Prediction("bowl", 1.0, False, {"mug": 0.2, "bowl": 0.8}, 3.0))
+        Prediction(label='mug', probability=0.6, known=True, scores={'mug': 0.6, 'bowl': 0.4}, unknown_score=3.0)
     """
 
     def __init__(self, frames: int = 1) -> None:
-        self._scores: deque[dict[str, float]] = deque(maxlen=max(1, frames))
-        self._known: deque[bool] = deque(maxlen=max(1, frames))
+        self._recent: deque[Prediction] = deque(maxlen=max(1, frames))
 
-    def add(self, scores: dict[str, float], known: bool) -> tuple[dict[str, float], bool]:
-        """Take in a frame; give the averages, and whether at least half of the frames were known."""
-        self._scores.append(scores)
-        self._known.append(known)
-        labels = dict.fromkeys(label for row in self._scores for label in row)
-        count = len(self._scores)
-        averages = {label: sum(row.get(label, 0.0) for row in self._scores) / count for label in labels}
-        return averages, 2 * sum(self._known) >= count
+    def add(self, prediction: Prediction) -> Prediction:
+        """Add the prediction of a frame and return the average.
+
+        Args:
+            prediction: Has the scores of all labels.
+
+        Returns:
+            The mean scores; `known` where at least half of the frames are known; the unknown score of this frame.
+        """
+        if self._recent and self._recent[-1].scores.keys() != prediction.scores.keys():
+            self._recent.clear()
+        self._recent.append(prediction)
+        count = len(self._recent)
+        means = {label: sum(one.scores[label] for one in self._recent) / count for label in prediction.scores}
+        scores = dict(sorted(means.items(), key=lambda item: (-item[1], item[0])))
+        label = next(iter(scores))
+        known = 2 * sum(one.known for one in self._recent) >= count
+        return Prediction(label, scores[label], known, scores, prediction.unknown_score)
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self._recent.clear()
 
 
 def watch(
-    learner: Learner, frames: Iterable[Frame], *, smooth: int = 1, threshold: float = 0.0, best_few: int = 5
-) -> Iterator[Sighting]:
-    """Say what each frame shows.
+    learner: Learner,
+    frames: Iterable[Frame],
+    *,
+    smooth: int = 1,
+    threshold: float = 0.0,
+    best_few: int = BEST_FEW,
+) -> Iterator[Observation]:
+    """Yield an observation per frame.
 
     Args:
-        learner: The learner; what is taught meanwhile, by this process or another, counts at once.
-        frames: From a camera.
-        smooth: Frames averaged over.
-        threshold: A label below this probability is "unknown".
-        best_few: Labels in `Sighting.scores`.
+        learner: The learner. What is taught meanwhile, by this process or another, takes effect at once.
+        frames: Frames from a camera.
+        smooth: Number of frames to average over.
+        threshold: Minimum probability; below it the prediction is not known.
+        best_few: Maximum number of labels in the scores.
+
+    Raises:
+        HeadError: Nothing was taught yet.
     """
     smoother, before = Smoother(smooth), None
     for frame in frames:
         start = time.perf_counter()
         embedding = learner.embed_one(frame.image)
         middle = time.perf_counter()
-        judged = learner.judge(embedding)
-        averages, familiar = smoother.add(judged.scores, judged.known)
-        best, probability = max(averages.items(), key=lambda item: item[1])
-        known = familiar and probability >= threshold
-        label = best if known else UNKNOWN
-        listed = sorted(averages.items(), key=lambda item: -item[1])[:best_few]
-        done = time.perf_counter()
-        yield Sighting(
-            frame.index, frame.time, frame.source, label, best, probability, known, familiar, judged.unknown_score,
-            dict(listed), frame.label, 1e3 * (middle - start), 1e3 * (done - middle), label != before,
-        )  # fmt: skip
+        mean = smoother.add(learner.predict_embedding(embedding, all_scores=True))
+        prediction = replace(
+            mean,
+            known=mean.known and mean.probability >= threshold,
+            scores=dict(islice(mean.scores.items(), best_few)),
+        )
+        end = time.perf_counter()
+        label = shown_label(prediction)
+        yield Observation(
+            frame=frame.index,
+            time=frame.time,
+            source=frame.source,
+            changed=label != before,
+            prediction=prediction,
+            familiar=mean.known,
+            truth=frame.label,
+            embed_ms=1e3 * (middle - start),
+            head_ms=1e3 * (end - middle),
+        )
         before = label

@@ -20,7 +20,7 @@ from ..addresses import Address, redact
 from ..cameras import Notice
 from ..errors import AddressError, PeripheralError
 from .delivery import SECONDS, Clock, Receiver, Undelivered
-from .watching import Sighting
+from .watching import Observation
 
 _PASSING = (408, 425, 429)  # of 4xx: Request Timeout, Too Early, Too Many Requests
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
@@ -66,9 +66,9 @@ class Webhook(Receiver):
         # the path is not shown: with many services it is the secret
         super().__init__(f"the webhook {address.scheme}://{address.host}{port}", notice, clock=clock)
 
-    def deliver(self, sighting: Sighting) -> None:
+    def deliver(self, observation: Observation) -> None:
         """POST a state."""
-        body = json.dumps(sighting.to_dict(), ensure_ascii=False).encode()
+        body = json.dumps(observation.to_dict(), ensure_ascii=False).encode()
         request = urllib.request.Request(self._url, body, self._headers)  # noqa: S310 - http or https only
         try:
             with self._opener.open(request, timeout=SECONDS):

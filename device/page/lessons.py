@@ -15,8 +15,7 @@ from ..labels import check_label
 from ..learner.learner import Learner
 from ..store import Entry
 from .doubts import Doubts
-from .loop import Loop, Moment
-from .verdict import Verdict
+from .loop import Capture, Loop
 
 _DRAFTS = 64  # labels that were added and not taught yet
 _GROUPS = 500
@@ -90,26 +89,26 @@ class Lessons:
         """
         label = check_label(label)
         while True:
-            moment = self._loop.newer(self._taught_frame)  # waits, so not under the lock
+            capture = self._loop.newer(self._taught_frame)  # waits, so not under the lock
             with self._lock:
-                if moment.number > self._taught_frame:  # else somebody else taught it meanwhile
-                    return self._teach(moment, label, hold)
+                if capture.number > self._taught_frame:  # else another viewer has taught it meanwhile
+                    return self._teach(capture, label, hold)
 
-    def _teach(self, moment: Moment, label: str, hold: str) -> dict[str, Any]:
-        frame = moment.frame
+    def _teach(self, capture: Capture, label: str, hold: str) -> dict[str, Any]:
+        frame = capture.frame
         self._check_still_there(label, hold)
         with self._one_change(hold):
-            sample = self._learner.learn_one(frame.image, label, frame.source, embedding=moment.embedding)
-        self._taught_frame = moment.number
+            sample = self._learner.learn_one(frame.image, label, frame.source, embedding=capture.embedding)
+        self._taught_frame = capture.number
         self._drafts.discard(label)
-        self._doubts.drop_like(moment.embedding)
+        self._doubts.drop_like(capture.embedding)
         self._changed()
         return {"id": sample.id, "label": label, "samples": self._counts().get(label, 0)}
 
     def release(self) -> None:
         """Judge the queue anew once a press has ended; it costs a solve, too much for each sample."""
         try:
-            self._doubts.review(lambda embedding: Verdict.of(self._learner.judge(embedding)))
+            self._doubts.review(lambda one: self._learner.predict_embedding(one, all_scores=True))
         except HeadError:  # nothing is taught any more
             self._doubts.clear()
         self._changed()

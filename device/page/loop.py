@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from ..addresses import redact
 from ..cameras import Camera, EndOfSource, Frame
 from ..errors import CameraError, DeviceError, HeadError
+from ..heads import Prediction
 from ..images import Image, encode_jpeg
 from ..learner.learner import Learner
-from ..live.watching import Smoother
+from ..live.watching import Observation, Smoother, shown_label
 from .doubts import Doubts
 from .latest import Latest
-from .verdict import Verdict
 
 _log = logging.getLogger("edgetl.page")
 _READ = 1.0  # seconds to wait for a frame before it is told
@@ -37,38 +37,40 @@ _SMOOTH = 5  # frames averaged over, so that one blurred frame does not flicker
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
-    """A frame with what was made of it.
+class Capture:
+    """A frame, its embedding and what it shows.
 
     Attributes:
-        number: Counts frames since the page was started; a folder shown again goes on counting.
         frame: The frame.
         embedding: float32 [D].
-        verdict: Smoothed over a few frames; None while nothing is taught.
-        seconds: From reading the frame to the prediction.
+        observation: What the frame shows, averaged over a few frames. Its number counts frames since the page was
+            started, also when a folder of photos is shown again.
     """
 
-    number: int
     frame: Frame
     embedding: NDArray[np.float32]
-    verdict: Verdict | None
-    seconds: float
+    observation: Observation
+
+    @property
+    def number(self) -> int:
+        """Number of the frame since the page was started, from 1."""
+        return self.observation.frame
 
 
 class Loop:
     """Run capture, embedding and prediction in a thread of its own.
 
-    While somebody else holds `judging`, for a work that keeps the learner busy, pictures go on and the last
-    verdict stays. A camera that is lost is opened again with growing patience; that and any other failure is told in
-    `condition`, and the loop goes on.
+    While another thread holds `judging`, because it keeps the learner busy, pictures continue and the last prediction
+    stays. A camera that is lost is opened again after increasing delays. `condition` shows that and any other failure,
+    and the loop continues.
 
     Args:
         open_camera: Opens the camera; called again when it was lost.
         learner: Embeds and predicts.
-        doubts: Gets every frame to choose from.
+        doubts: The queue of uncertain frames; every frame is offered to it.
         changed: Called after each frame and each change of condition; must not fail.
-        fps: Frames a second at most.
-        clock: Gives seconds.
+        fps: Maximum number of frames per second.
+        clock: Returns seconds.
     """
 
     def __init__(
@@ -82,12 +84,11 @@ class Loop:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pictures: Latest[bytes] = Latest()
-        self.moment: Moment | None = None
+        self.capture: Capture | None = None
         self.condition, self.message = "starting", "the camera is being opened"
         self._open_camera, self._learner, self._doubts, self._changed = open_camera, learner, doubts, changed
         self._interval = 1.0 / fps
         self._number = 0
-        self._labels: tuple[str, ...] = ()
         self._smoother = Smoother(_SMOOTH)
         self._clock, self._rest = clock, 0.0
         self._gap, self._last = 0.0, clock()  # seconds between frames, smoothed
@@ -110,34 +111,34 @@ class Loop:
         if self._thread.is_alive():
             self._thread.join(timeout=15.0)
 
-    def newer(self, number: int) -> Moment:
-        """Wait for a moment after `number`, so that no frame is taught twice.
+    def newer(self, number: int) -> Capture:
+        """Wait for a frame after `number`, so that no frame is taught twice.
 
         Raises:
-            CameraError: No frame came within a few seconds, or none will.
+            CameraError: No frame arrived within a few seconds, or none will.
         """
         with self._arrived:
             self._arrived.wait_for(lambda: self._is_over() or self._is_new(number), _FRAME_WAIT)
-            if self.moment is None or not self._is_new(number):
+            if self.capture is None or not self._is_new(number):
                 raise CameraError(f"there is no new frame to teach: {self.message or 'the camera is slow'}")
-            return self.moment
+            return self.capture
 
     def show(self) -> None:
         """Encode the newest frame, once for all viewers; from the loop's thread and from those of viewers that come."""
         with self._showing:
-            moment = self.moment
-            if moment is not None and moment.number > self._shown:
-                self.pictures.publish(encode_jpeg(preview(moment.frame.image), QUALITY))
-                self._shown = moment.number
+            capture = self.capture
+            if capture is not None and capture.number > self._shown:
+                self.pictures.publish(encode_jpeg(preview(capture.frame.image), QUALITY))
+                self._shown = capture.number
 
     def figures(self) -> dict[str, Any]:
-        """Tell how the camera is, JSON-able."""
-        seconds = self.moment.seconds if self.moment else 0.0
+        """Return the condition and speed of the camera, JSON-serializable."""
+        seen = self.capture.observation if self.capture else None
         return {
             "condition": self.condition,
             "message": self.message,
             "fps": round(1 / self._gap, 1) if self._gap else 0.0,
-            "milliseconds": round(1000 * seconds),
+            "milliseconds": round(seen.embed_ms + seen.head_ms) if seen else 0,
         }
 
     def _run(self) -> None:
@@ -172,40 +173,45 @@ class Loop:
             self._see(frame)
 
     def _see(self, frame: Frame) -> None:
-        began = self._clock()
+        start = self._clock()
         embedding = self._learner.embed_one(frame.image)
-        verdict = self.moment.verdict if self.moment else None
-        if self._clock() >= self._rest and self.judging.acquire(blocking=False):
+        middle = self._clock()
+        before = self.capture.observation if self.capture else None
+        prediction = before.prediction if before else None
+        if middle >= self._rest and self.judging.acquire(blocking=False):
             try:
-                verdict = self._judged(frame, embedding)
+                prediction = self._predicted(frame, embedding)
             finally:
                 self.judging.release()
-        now = self._clock()
-        self._publish(Moment(self._number + 1, frame, embedding, verdict, now - began), now)
+        end = self._clock()
+        observation = Observation(
+            frame=self._number + 1,
+            time=frame.time,
+            source=frame.source,
+            changed=before is None or shown_label(prediction) != before.label,
+            prediction=prediction,
+            familiar=prediction is not None and prediction.known,
+            truth=frame.label,
+            embed_ms=1e3 * (middle - start),
+            head_ms=1e3 * (end - middle),
+        )
+        self._publish(Capture(frame, embedding, observation), end)
         self._changed()
 
-    def _judged(self, frame: Frame, embedding: NDArray[np.float32]) -> Verdict | None:
-        began = self._clock()
-        verdict = self._judge(embedding)
-        if verdict is not None and len(verdict.scores) > 1:
-            self._doubts.offer(embedding, verdict, lambda: encode_jpeg(preview(frame.image)))
-        # After a sample is taught the head is solved anew. While a button is held that would be all a small
-        # board does, and teaching would crawl: a slow solve buys a rest, in which the last verdict stays.
-        cost = self._clock() - began
-        self._rest = began + (_REST + 1) * cost if cost > _SLOW else 0.0
-        return self._smoothed(verdict)
-
-    def _judge(self, embedding: NDArray[np.float32]) -> Verdict | None:
+    def _predicted(self, frame: Frame, embedding: NDArray[np.float32]) -> Prediction | None:
+        start = self._clock()
         try:
-            return Verdict.of(self._learner.judge(embedding))
+            prediction = self._learner.predict_embedding(embedding, all_scores=True)
         except HeadError:  # nothing taught yet
+            self._smoother.clear()
             return None
-
-    def _smoothed(self, verdict: Verdict | None) -> Verdict | None:
-        labels = () if verdict is None else tuple(sorted(verdict.scores))
-        if labels != self._labels:  # renamed, deleted or new: nothing old to average with
-            self._labels, self._smoother = labels, Smoother(_SMOOTH)
-        return None if verdict is None else Verdict(*self._smoother.add(verdict.scores, verdict.known))
+        if len(prediction.scores) > 1:
+            self._doubts.offer(embedding, prediction, lambda: encode_jpeg(preview(frame.image)))
+        # After a sample is taught the head is solved again. While a button is held, a small board would do nothing
+        # else and teaching would be slow: after a slow solve the last prediction stays for a while.
+        cost = self._clock() - start
+        self._rest = start + (_REST + 1) * cost if cost > _SLOW else 0.0
+        return self._smoother.add(prediction)
 
     def _is_over(self) -> bool:
         return self._stop.is_set() or self.condition == "ended"
@@ -214,11 +220,11 @@ class Loop:
         # the last picture of a camera that is lost is old: nobody teaches that
         return self._number > number and self.condition != "lost"
 
-    def _publish(self, moment: Moment, now: float) -> None:
+    def _publish(self, capture: Capture, now: float) -> None:
         gap, self._last = now - self._last, now
-        self._gap = 0.9 * self._gap + 0.1 * gap if moment.number > 2 else gap
+        self._gap = 0.9 * self._gap + 0.1 * gap if capture.number > 2 else gap
         with self._arrived:
-            self.moment, self._number = moment, moment.number
+            self.capture, self._number = capture, capture.number
             self.condition, self.message = "live", ""
             self._arrived.notify_all()
         if self.pictures.readers:

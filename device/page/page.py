@@ -11,7 +11,7 @@ from ..cameras import Camera
 from ..errors import DeviceError, SampleNotFoundError
 from ..learner.learner import Learner
 from ..printable import printable
-from .doubts import Doubts
+from .doubts import Doubts, QueueEntry
 from .latest import Latest
 from .lessons import Lessons
 from .loop import Loop
@@ -81,23 +81,27 @@ class Page:
         return thumbnail
 
     def queue(self) -> dict[str, Any]:
-        """List the frames to ask about, the most doubtful first."""
-        return {"doubts": [{"id": doubt.id, **doubt.verdict.to_dict()} for doubt in self.doubts.items()]}
+        """Return the frames that wait for a label, most uncertain first; docs/json.md describes the shape."""
+        return {"doubts": [_queued(entry) for entry in self.doubts.items()]}
 
     def _tell(self) -> None:
         message = json.dumps(self._situation(), separators=(",", ":"), ensure_ascii=False)
         self.events.publish(printable(message).encode())
 
     def _situation(self) -> dict[str, Any]:
-        moment = self.loop.moment
-        verdict = moment.verdict if moment else None
-        # a state file that cannot be read just now must not silence what else there is to tell, that least of all
+        capture = self.loop.capture
+        seen = capture.observation.to_dict(old_names=False) if capture else {"frame": 0, "prediction": None}
+        # a state file that cannot be read at the moment must not stop the other news
         with contextlib.suppress(DeviceError):
             self._version = self.lessons.version
         return {
             "version": self._version,
             "queue": self.doubts.version,
             "camera": self.loop.figures(),
-            "frame": moment.number if moment else 0,
-            "prediction": verdict.to_dict() if verdict else None,
+            **seen,
         }
+
+
+def _queued(entry: QueueEntry) -> dict[str, Any]:
+    prediction = entry.prediction.to_dict()
+    return {"id": entry.id, "prediction": prediction, **prediction}  # at the top level as in version 0.1

@@ -18,7 +18,7 @@ from ..errors import CameraError, DelegateError, DeviceError, RuntimeMissingErro
 from ..files import may_write
 from . import health
 
-Verdict = Literal["good", "note", "warning", "failed"]
+CheckResult = Literal["good", "note", "warning", "failed"]
 HOT, VERY_HOT = 70.0, 80.0  # degrees Celsius; a Raspberry Pi slows down from 80
 LITTLE_DISK, SCARCE_DISK = 500e6, 50e6  # bytes
 LITTLE_MEMORY = 150e6  # bytes; a learner with Lite0 takes about 90 MB
@@ -33,19 +33,19 @@ class Check:
 
     Attributes:
         name: What was looked at.
-        verdict: ``good``; ``note``: worth knowing; ``warning``: works, but will trouble; ``failed``: will not work.
+        result: ``good``; ``note``: worth knowing; ``warning``: works, but will trouble; ``failed``: will not work.
         finding: What was seen.
         fix: What to do about it; empty when there is nothing to do.
     """
 
     name: str
-    verdict: Verdict
+    result: CheckResult
     finding: str
     fix: str = ""
 
     def to_dict(self) -> dict[str, str]:
-        """Give it as JSON-able values."""
-        return asdict(self)
+        """Return the fields as JSON-serializable values; ``verdict`` is the old name of ``result`` (until 0.3)."""
+        return asdict(self) | {"verdict": self.result}
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def self_test(subject: Subject) -> Iterator[Check]:
 
     Example:
         >>> checks = list(self_test(Subject(camera="fake")))
-        >>> [check.verdict for check in checks if check.name == "camera"]
+        >>> [check.result for check in checks if check.name == "camera"]
         ['good']
     """
     for check in CHECKS:
@@ -278,10 +278,10 @@ def _clock(subject: Subject) -> Check:
     return Check("clock", "good", now)
 
 
-def _failed(name: str, error: DeviceError, fix: str, verdict: Verdict = "failed") -> Check:
+def _failed(name: str, error: DeviceError, fix: str, result: CheckResult = "failed") -> Check:
     # our messages end in the next step, after a semicolon
     problem, _, step = str(error).rpartition("; ")
-    return Check(name, verdict, problem, step) if problem else Check(name, verdict, step, fix)
+    return Check(name, result, problem, step) if problem else Check(name, result, step, fix)
 
 
 def _seconds(action: Callable[[], Any]) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path("/")
 _DEVICE_TREE = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
@@ -172,3 +174,24 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace").strip(" \n\0")
     except OSError:
         return None
+
+
+def describe_machine() -> dict[str, Any]:
+    """Return what times are measured on, JSON-serializable: board, CPU, load, governor, operating system, Python.
+
+    ``board`` is None on a machine that is not a single-board computer.
+    """
+    throttled = throttling()
+    return {
+        "board": board(),
+        "cpu": cpu(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "load": round(os.getloadavg()[0], 2),
+        "governor": ", ".join(governors()) or "not governed",
+        "temperature": temperature(),
+        "throttled": list(throttled.now) if throttled else [],
+        "system": operating_system(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }

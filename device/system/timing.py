@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import platform
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -130,28 +128,11 @@ def bench(
         "head": {"name": head, "samples": samples, "labels": labels},
     }
     embedder.close()
-    return Bench(**described, machine=machine(), timings=timings)
-
-
-def machine() -> dict[str, Any]:
-    """Describe what times were measured on."""
-    return {
-        "board": health.board() or "not a single-board computer",
-        "cpu": health.cpu(),
-        "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        "load": round(os.getloadavg()[0], 2),
-        "governor": ", ".join(health.governors()) or "not governed",
-        "temperature": health.temperature(),
-        "throttled": list(throttling.now) if (throttling := health.throttling()) else [],
-        "system": health.operating_system(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }
+    return Bench(**described, machine=health.describe_machine(), timings=timings)
 
 
 def doubts(described: dict[str, Any]) -> list[str]:
-    """Say what makes times from such a `machine` untrustworthy."""
+    """Return the reasons not to trust times from a machine that `describe_machine` described."""
     found = []
     if described["governor"] not in ("performance", "not governed"):
         found.append(

@@ -74,10 +74,11 @@ def command(
 
 def _text(result: Bench) -> str:
     model, runtime, machine, head = result.model, result.runtime, result.machine, result.head
+    board = machine["board"] or "not a single-board computer"
     lines = [
         f"{model['name']}: {model['backbone']}, {model['quantisation']}, {model['dimensions']} dimensions",
         f"{runtime['name']} {runtime['version']}, {runtime['delegate']}, threads {runtime['threads']}",
-        f"{machine['board']}, {machine['cpu']}, {machine['cores']} cores, governor {machine['governor']}",
+        f"{board}, {machine['cpu']}, {machine['cores']} cores, governor {machine['governor']}",
         f"{head['name']} head with {head['samples']} samples of {head['labels']} labels",
         "",
         f"{'milliseconds':24}{'p50':>10}{'p95':>10}{'p99':>10}{'runs':>8}",

@@ -12,7 +12,7 @@ from .options import camera_options, json_option
 from .session import learner_options, open_learner, open_source, plural, say
 
 if TYPE_CHECKING:
-    from device.live.gpio import Moment
+    from device.live.gpio import ButtonStep
 
 
 @click.command()
@@ -52,7 +52,7 @@ def command(
     Example:
       edgetl buttons mugs.tflite --teach mug=17 --teach cup=27 --undo 22 --led mug=5 --led cup=6 --led unknown=13
     """
-    from device.live.gpio import Panel, Wiring, teach_by_buttons, wiring_text
+    from device.live.gpio import ButtonPanel, Wiring, teach_by_buttons, wiring_text
 
     if not teach and undo is None and not leds:
         raise click.UsageError(
@@ -60,21 +60,21 @@ def command(
         )
     wiring = Wiring.of(teach, undo, leds)
     lessons = 0
-    with Panel(wiring) as panel, open_learner(options) as learner, open_source(options) as camera:
+    with ButtonPanel(wiring) as panel, open_learner(options) as learner, open_source(options) as camera:
         say(f"Buttons: {wiring_text(wiring.teach) or 'none'}. LEDs: {wiring_text(wiring.leds) or 'none'}.")
         try:
-            for moment in islice(teach_by_buttons(learner, camera, panel, every), frames):
-                lessons += len(moment.taught)
-                _write(moment, as_json)
+            for step in islice(teach_by_buttons(learner, camera, panel, every), frames):
+                lessons += len(step.taught)
+                _write(step, as_json)
         except KeyboardInterrupt:
             pass  # the way to end
     say(f"{plural(lessons, 'sample')} taught.")
 
 
-def _write(moment: Moment, as_json: bool) -> None:
+def _write(step: ButtonStep, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(moment.to_dict(), ensure_ascii=False))
-    elif moment.taught:
-        click.echo(f"taught {', '.join(moment.taught)}")
-    elif moment.undone:
-        click.echo(f"undone: {moment.undone}")
+        click.echo(json.dumps(step.to_dict(), ensure_ascii=False))
+    elif step.taught:
+        click.echo(f"taught {', '.join(step.taught)}")
+    elif step.undone:
+        click.echo(f"undone: {step.undone}")

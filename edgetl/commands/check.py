@@ -55,7 +55,7 @@ def command(
         checks.append(check)
         if not as_json:
             click.echo(_line(check))
-    failed = [check.name for check in checks if check.verdict == "failed"]
+    failed = [check.name for check in checks if check.result == "failed"]
     if as_json:
         emit({"passed": not failed, "checks": [check.to_dict() for check in checks]}, True, "")
     else:
@@ -65,6 +65,6 @@ def command(
 
 
 def _line(check: Check) -> str:
-    verdict = click.style(f"{check.verdict:8}", fg=_COLOURS[check.verdict])
+    result = click.style(f"{check.result:8}", fg=_COLOURS[check.result])
     fix = f"\n{'':22}-> {check.fix}" if check.fix else ""
-    return f"{verdict} {check.name:12} {check.finding}{fix}"
+    return f"{result} {check.name:12} {check.finding}{fix}"

@@ -7,6 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from device.heads.drift import Drift
     from device.learner import Learner
     from device.live.delivery import Hooks
-    from device.live.watching import Sighting
+    from device.live.watching import Observation
 
 DRIFT = (
     "Most of the last frames are unlike anything that was taught: has the light changed, the camera moved, its lens"
@@ -100,12 +101,12 @@ def command(as_json: bool, **options: Any) -> None:
     """Show what the camera sees, frame by frame; on a terminal as a live table.
 
     --on, --webhook and --mqtt act on changes of the label in view. A receiver that is busy or cannot be reached gets
-    the present state as soon as it can, never a queue of old ones. A command of --on finds what was seen in
-    EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_SIGHTING; its output goes to stderr.
+    the present state as soon as it can, never a queue of old ones. A command of --on finds what is in view in the
+    environment variables EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_OBSERVATION (JSON); its output goes to stderr.
 
     Other users of this machine can read passwords on a command line. Set EDGETL_CAMERA, EDGETL_WEBHOOK_PASSWORD or
     EDGETL_MQTT_PASSWORD instead; docs/raspberry-pi.md lists all variables. With --json each frame is one line of
-    JSON. Ctrl-C ends.
+    JSON, as docs/json.md describes. Ctrl-C ends.
 
     \b
     Examples:
@@ -127,16 +128,16 @@ def command(as_json: bool, **options: Any) -> None:
         camera = stack.enter_context(open_source(options, notice=display.say))
         summary, drift = Summary(), Drift()
         try:
-            for sighting in watch(
+            for observation in watch(
                 learner,
                 _first(camera, options["frames"]),
                 smooth=options["smooth"],
                 threshold=options["threshold"],
             ):
-                display.show(sighting)
-                summary.add(sighting)
-                hooks.seen(sighting)
-                if _begins_to_drift(drift, sighting):
+                display.show(observation)
+                summary.add(observation)
+                hooks.update(observation)
+                if _begins_to_drift(drift, observation):
                     display.say(DRIFT)
                     keep_drift(learner, drift.state)
         except KeyboardInterrupt:
@@ -146,14 +147,11 @@ def command(as_json: bool, **options: Any) -> None:
     say(summary.text())
 
 
-def _begins_to_drift(drift: Drift, sighting: Sighting) -> bool:
-    from device.heads import Prediction
-
-    before = drift.state.drifted
-    seen = Prediction(
-        sighting.best, sighting.probability, sighting.familiar, sighting.scores, sighting.unknown_score
-    )
-    return drift.update(seen).drifted and not before
+def _begins_to_drift(drift: Drift, observation: Observation) -> bool:
+    if observation.prediction is None:
+        return False
+    before = drift.state.drifted  # a probability below the threshold is no drift
+    return drift.update(replace(observation.prediction, known=observation.familiar)).drifted and not before
 
 
 class Summary:
@@ -164,14 +162,15 @@ class Summary:
         self.right = self.judged = 0
         self._embed: list[float] = []
 
-    def add(self, sighting: Sighting) -> None:
+    def add(self, observation: Observation) -> None:
         """Take in a frame."""
-        self.seen[sighting.label] = self.seen.get(sighting.label, 0) + 1
-        if sighting.truth is not None:
+        self.seen[observation.label] = self.seen.get(observation.label, 0) + 1
+        if observation.truth is not None:
             self.judged += 1
-            self.right += sighting.best == sighting.truth
+            seen = observation.prediction
+            self.right += seen is not None and seen.label == observation.truth
         if len(self._embed) < 10_000:
-            self._embed.append(sighting.embed_ms)
+            self._embed.append(observation.embed_ms)
 
     def text(self) -> str:
         """Say it in a line or two."""
@@ -237,21 +236,21 @@ def _first(frames: Iterable[Any], count: int | None) -> Iterator[Any]:
 
 
 class Display:
-    """Show sightings as JSON lines, as a live table on a terminal, or as plain lines; and remarks beside them."""
+    """Show observations as JSON lines, as a live table on a terminal, or as plain lines; and remarks beside them."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
         self._table = not as_json and sys.stdout.isatty()
         self._live: Any = None
 
-    def show(self, sighting: Sighting) -> None:
+    def show(self, observation: Observation) -> None:
         """Show what is seen in a frame."""
         if self._as_json:
-            click.echo(printable(json.dumps(sighting.to_dict(), ensure_ascii=False)))
+            click.echo(printable(json.dumps(observation.to_dict(), ensure_ascii=False)))
         elif not self._table:
-            click.echo(_line(sighting))
+            click.echo(_line(observation))
         else:
-            self._started().update(_table(sighting), refresh=True)
+            self._started().update(_table(observation), refresh=True)
 
     def say(self, message: str) -> None:
         """Write a remark to stderr; above the live table, which would otherwise overwrite it."""
@@ -276,23 +275,28 @@ class Display:
             live.__exit__(*error)
 
 
-def _line(sighting: Sighting) -> str:
-    doubt = "" if sighting.known else f" (nearest: {sighting.best})"
-    return printable(
-        f"{sighting.source}  {sighting.index}  {sighting.label}{doubt}  {sighting.probability:.0%}"
-    )
+def _line(observation: Observation) -> str:
+    seen = observation.prediction
+    start = f"{observation.source}  {observation.frame}  {observation.label}"
+    if seen is None:
+        return printable(start)
+    nearest = "" if seen.known else f" (nearest: {seen.label})"
+    return printable(f"{start}{nearest}  {seen.probability:.0%}")
 
 
-def _table(sighting: Sighting) -> Any:
+def _table(observation: Observation) -> Any:
     from rich.bar import Bar
     from rich.table import Table
     from rich.text import Text
 
     title = Text(
-        f"{sighting.label}  ·  frame {sighting.index}  ·  {sighting.embed_ms + sighting.head_ms:.0f} ms"
+        f"{observation.label}  ·  frame {observation.frame}  ·  {observation.embed_ms + observation.head_ms:.0f} ms"
     )
-    table = Table(title=title, box=None, show_header=False, title_style="bold" if sighting.known else "dim")
-    for label, score in sighting.scores.items():
-        strong = label == sighting.label
+    seen = observation.prediction
+    table = Table(
+        title=title, box=None, show_header=False, title_style="bold" if seen and seen.known else "dim"
+    )
+    for label, score in seen.scores.items() if seen else ():
+        strong = label == observation.label
         table.add_row(Text(label, style="bold" if strong else ""), Bar(1, 0, score, width=40), f"{score:.0%}")
     return table

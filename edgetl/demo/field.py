@@ -8,14 +8,11 @@ object a line; the result goes to the file that the plan names.
 from __future__ import annotations
 
 import json
-import os
-import platform
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +77,7 @@ class Row:
     photos: list[str]
 
 
-class Device:
+class FieldDevice:
     """A device in the field, with a person beside it who knows the answers."""
 
     def __init__(self, learner: Learner, plan: Plan) -> None:
@@ -143,7 +140,7 @@ def run(plan: Plan) -> FieldResult:
     """
     start = time.perf_counter()
     with Learner.open(plan.model, plan.state) as learner:
-        device = Device(learner, plan)
+        device = FieldDevice(learner, plan)
         field = device.look(device.layout.field_held_out, "looks at held-out field cells")
         lab = device.look(device.layout.lab_held_out, "looks at held-out lab cells")
         lab_head = learner.head.clone()
@@ -163,7 +160,7 @@ def run(plan: Plan) -> FieldResult:
             labels=labels,
             runtime=str(learner.runtime),
             threads=learner.embedder.threads,
-            machine=machine(),
+            machine=health.describe_machine(),
             tensorflow_imported=False,
             steps=steps,
             spread=spread,
@@ -212,19 +209,6 @@ def times(seconds: Sequence[float]) -> Times:
     return Times(p50=round(float(p50), 2), p95=round(float(p95), 2), count=len(seconds))
 
 
-def machine() -> dict[str, Any]:
-    """Say what the times were measured on."""
-    return {
-        "cpu": health.cpu(),
-        "board": health.board(),
-        "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "system": health.operating_system(),
-        "python": platform.python_version(),
-        "load": round(os.getloadavg()[0], 1),
-    }
-
-
 def refuse_tensorflow() -> None:
     """Raise `TrainingError` if this process has imported TensorFlow."""
     if found := sorted({"tensorflow", "keras"} & sys.modules.keys()):
@@ -246,7 +230,7 @@ def _step(taught: int, head: Head, field: Row, lab: Row) -> Step:
     )
 
 
-def _pool(learner: Learner, device: Device) -> Row:
+def _pool(learner: Learner, device: FieldDevice) -> Row:
     ids, labels, _ = learner.store.ids()
     return Row(learner.store.codes([int(number) for number in ids]), list(labels), [])
 

@@ -16,8 +16,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-PREDICTION = ("best", "known", "truth")
-
 
 def edgetl(*arguments: object) -> str:
     """Run an edgetl command and return its stdout."""
@@ -31,7 +29,14 @@ def edgetl(*arguments: object) -> str:
 def predictions(model: Path, photos: Path) -> list[dict[str, Any]]:
     """Return the predictions of a model file, one dict per photo."""
     lines = edgetl("run", model, "--camera", photos, "--json").splitlines()
-    return [{name: sighting.get(name) for name in PREDICTION} for sighting in map(json.loads, lines)]
+    return [
+        {
+            "label": seen["prediction"]["label"],
+            "known": seen["prediction"]["known"],
+            "truth": seen["truth"],
+        }
+        for seen in map(json.loads, lines)
+    ]
 
 
 def whole_round(photos: Path, model: Path) -> dict[str, Any]:
@@ -56,10 +61,10 @@ def whole_round(photos: Path, model: Path) -> dict[str, Any]:
 def verdict(result: dict[str, Any], expected: dict[str, Any] | None) -> list[str]:
     """Return the problems of a result; an empty list when there is none."""
     wrong = [
-        f"{name}: {sighting} is not what the photo shows"
+        f"{name}: {seen} is not what the photo shows"
         for name in ("seen", "exported")
-        for sighting in result[name]
-        if sighting["best"] != sighting["truth"]
+        for seen in result[name]
+        if seen["label"] != seen["truth"]
     ]
     if not result["seen"] or not result["samples"]:
         wrong.append("nothing was taught or seen")

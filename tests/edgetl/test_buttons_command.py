@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from device.errors import PeripheralError
-from device.live.gpio import Panel
+from device.live.gpio import ButtonPanel
 from edgetl.commands.buttons import command
 from tests.tiny import TINY
 
@@ -30,11 +30,11 @@ def test_a_held_button_teaches_what_the_camera_sees(
 ) -> None:
     """Each frame is a line of JSON; the samples are in the state file."""
 
-    def enter(panel: Panel) -> Panel:
+    def enter(panel: ButtonPanel) -> ButtonPanel:
         pins.pin(17).drive_low()  # a finger is on the button
         return panel
 
-    monkeypatch.setattr(Panel, "__enter__", enter)
+    monkeypatch.setattr(ButtonPanel, "__enter__", enter)
     line = f"{mugs} --camera fake:red --teach mug=17 --led mug=5 --frames 3 --every 0 --json"
     done = CliRunner().invoke(command, line.split())
     assert done.exit_code == 0, done.output

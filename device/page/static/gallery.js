@@ -86,7 +86,7 @@ export async function loadDoubts() {
 
 // Cards that stay keep their places, new ones take those of cards that left: nothing slides under a finger.
 function showCards(doubts, names) {
-  const wanted = new Map(doubts.map((doubt) => [JSON.stringify([doubt.id, doubt.label, doubt.known, names]), doubt]));
+  const wanted = new Map(doubts.map((doubt) => [JSON.stringify([doubt.id, doubt.prediction.label, doubt.prediction.known, names]), doubt]));
   const places = [...$("cards").children].map((card) => (!card.inert && wanted.has(card.dataset.key) ? card : null));
   for (const card of places) wanted.delete(card?.dataset.key);
   const fresh = [...wanted].map(([key, doubt]) => newCard(doubt, names, key));
@@ -95,9 +95,9 @@ function showCards(doubts, names) {
 }
 
 function newCard(doubt, names, key) {
-  const ranked = Object.entries(doubt.scores).sort((one, other) => other[1] - one[1]); // JSON sorts keys that are digits
+  const ranked = Object.entries(doubt.prediction.scores).sort((one, other) => other[1] - one[1]); // JSON sorts keys that are digits
   const likely = ranked.map(([label]) => label).filter((label) => names.includes(label)).slice(0, 3);
-  const guess = doubt.known ? `${doubt.label}, ${percent(doubt.probability)}?` : "Unlike what it was taught";
+  const guess = doubt.prediction.known ? `${doubt.prediction.label}, ${percent(doubt.prediction.probability)}?` : "Unlike what it was taught";
   const card = make("li", { class: "card" },
     make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: `Frame ${doubt.id}, it was unsure of`, onerror: () => card.remove() }),
     make("p", { class: "guess" }, guess));

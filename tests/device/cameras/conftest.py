@@ -22,7 +22,7 @@ import pytest
 from device.cameras import Camera, open_camera
 from device.cameras.live import Backoff, LiveCamera
 from device.cameras.options import Options
-from device.cameras.v4l2 import V4l2Device
+from device.cameras.v4l2 import V4l2Driver
 
 from . import fake_libcamera
 from .servers import MjpegServer, RtspServer, SnapshotServer, jpeg
@@ -110,7 +110,7 @@ def open_v4l2(folder: Path, capture: Any, monkeypatch: pytest.MonkeyPatch, **opt
     notice, timeout = options.pop("notice", None), options.pop("timeout", 5.0)
     chosen = Options.of(**options)
     return LiveCamera(
-        V4l2Device(str(node), chosen), chosen, notice, timeout=timeout, backoff=Backoff(0.001, 0.01)
+        V4l2Driver(str(node), chosen), chosen, notice, timeout=timeout, backoff=Backoff(0.001, 0.01)
     )
 
 

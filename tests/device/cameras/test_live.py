@@ -12,7 +12,7 @@ import pytest
 
 from device.cameras import FrameTimeout
 from device.cameras.base import Image
-from device.cameras.live import Backoff, BlackWatch, Device, LiveCamera
+from device.cameras.live import Backoff, BlackWatch, Driver, LiveCamera
 from device.cameras.options import Options
 from device.errors import CameraError
 
@@ -21,7 +21,7 @@ BRIGHT = np.full((16, 16, 3), 200, np.uint8)
 BLACK = np.zeros((16, 16, 3), np.uint8)
 
 
-class ScriptedDevice(Device):
+class ScriptedDriver(Driver):
     """Gives the frames and errors that the test puts into its queue."""
 
     kind = "scripted"
@@ -70,55 +70,55 @@ class ScriptedDevice(Device):
 
 
 @pytest.fixture
-def device() -> ScriptedDevice:
+def driver() -> ScriptedDriver:
     """A silent device."""
-    return ScriptedDevice()
+    return ScriptedDriver()
 
 
 @pytest.fixture
-def live(device: ScriptedDevice, notices: list[str]) -> Iterator[Callable[..., LiveCamera]]:
-    """Open live cameras on the device; they are closed at the end."""
+def live(driver: ScriptedDriver, notices: list[str]) -> Iterator[Callable[..., LiveCamera]]:
+    """Open live cameras on the driver; they are closed at the end."""
     cameras: list[LiveCamera] = []
 
     def start(**options: Any) -> LiveCamera:
         camera = LiveCamera(
-            device, Options.of(**options), notices.append, timeout=WAIT, backoff=Backoff(0.001, 0.004)
+            driver, Options.of(**options), notices.append, timeout=WAIT, backoff=Backoff(0.001, 0.004)
         )
-        assert device.asked.acquire(timeout=WAIT)  # the reader waits for the first frame
+        assert driver.asked.acquire(timeout=WAIT)  # the reader waits for the first frame
         cameras.append(camera)
         return camera
 
     yield start
     for camera in cameras:
-        device.script.put(CameraError("the test is over"))
+        driver.script.put(CameraError("the test is over"))
         camera.close()
 
 
 def test_the_newest_frame_is_delivered_and_the_others_are_counted(
-    device: ScriptedDevice, live: Callable[..., LiveCamera]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera]
 ) -> None:
     """A slow reader gets the present; what it missed is in `dropped`, and the numbers show the gap."""
     camera = live()
-    device.film(10, 20, 30, 40)
+    driver.film(10, 20, 30, 40)
     frame = camera.read()
     assert (int(frame.image[0, 0, 0]), frame.index) == (40, 3)
     assert camera.dropped == 3
-    device.film(50)
+    driver.film(50)
     assert camera.read().index == 4
     assert camera.describe()["dropped"] == 3
 
 
-def test_no_frame_is_delivered_twice(device: ScriptedDevice, live: Callable[..., LiveCamera]) -> None:
+def test_no_frame_is_delivered_twice(driver: ScriptedDriver, live: Callable[..., LiveCamera]) -> None:
     """After the newest frame, `read` waits for the next one."""
     camera = live()
-    device.film(10)
+    driver.film(10)
     camera.read()
     with pytest.raises(FrameTimeout, match="does not answer"):
         camera.read(timeout=0.01)
 
 
 def test_a_silent_device_is_told_once(
-    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
     """However often it is read, a stall is one remark until frames come again."""
     camera = live()
@@ -127,41 +127,41 @@ def test_a_silent_device_is_told_once(
             camera.read(timeout=0.001)
     assert len(notices) == 1
     assert "no frame" in notices[0]
-    device.film(10)
+    driver.film(10)
     assert camera.read().index == 0
 
 
 def test_a_lost_device_is_opened_again_and_told(
-    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
     """Unplugged and plugged in again: the loop that reads sees only a pause."""
     camera = live()
-    device.film(10)
+    driver.film(10)
     camera.read()
-    device.film(CameraError("unplugged"), 20)
+    driver.film(CameraError("unplugged"), 20)
     assert camera.read().image[0, 0, 0] == 20
-    assert (device.opens, camera.reconnects) == (2, 1)
+    assert (driver.opens, camera.reconnects) == (2, 1)
     assert "is lost: unplugged; trying again in 0.001 s" in notices[0]
     assert "is back" in notices[1]
 
 
 def test_the_last_frame_before_a_loss_is_not_shown_as_the_present(
-    device: ScriptedDevice, live: Callable[..., LiveCamera]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera]
 ) -> None:
     """A frame nobody read dies with the connection it came from."""
     camera = live()
-    device.film(10, CameraError("unplugged"))
+    driver.film(10, CameraError("unplugged"))
     with pytest.raises(FrameTimeout, match="unplugged"):
         camera.read(timeout=0.01)
     assert camera.describe()["connected"] is False
 
 
 def test_waiting_for_a_lost_camera_does_not_flood_the_log(
-    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
     """The growing pauses are told; once they have reached the longest, silence until it is back."""
     camera = live()
-    device.film(*[CameraError("unplugged")] * 20, 30)
+    driver.film(*[CameraError("unplugged")] * 20, 30)
     assert camera.read().image[0, 0, 0] == 30
     assert [notice.split("trying again ")[-1] for notice in notices[:-1]] == [
         "in 0.001 s",
@@ -172,76 +172,76 @@ def test_waiting_for_a_lost_camera_does_not_flood_the_log(
 
 
 def test_whatever_a_driver_throws_the_reader_lives(
-    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
     """An exception no one foresaw is a lost camera, not a dead thread."""
     camera = live()
-    device.film(ZeroDivisionError("in the driver"), 30)
+    driver.film(ZeroDivisionError("in the driver"), 30)
     assert camera.read().image[0, 0, 0] == 30
     assert "in the driver" in notices[0]
 
 
-def test_a_remark_that_cannot_be_written_does_not_end_the_filming(device: ScriptedDevice) -> None:
+def test_a_remark_that_cannot_be_written_does_not_end_the_filming(driver: ScriptedDriver) -> None:
     """Stderr may be a closed pipe."""
 
     def broken(_: str) -> None:
         raise BrokenPipeError
 
-    with LiveCamera(device, notice=broken, timeout=WAIT, backoff=Backoff(0.001, 0.004)) as camera:
-        assert device.asked.acquire(timeout=WAIT)
-        device.film(CameraError("unplugged"), 30)
+    with LiveCamera(driver, notice=broken, timeout=WAIT, backoff=Backoff(0.001, 0.004)) as camera:
+        assert driver.asked.acquire(timeout=WAIT)
+        driver.film(CameraError("unplugged"), 30)
         assert camera.read().image[0, 0, 0] == 30
-        device.script.put(CameraError("the test is over"))
+        driver.script.put(CameraError("the test is over"))
 
 
 def test_damaged_frames_are_dropped_and_told_ever_more_rarely(
-    device: ScriptedDevice, live: Callable[..., LiveCamera], notices: list[str]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
     """A frame that cannot be decoded costs nothing but itself."""
     camera = live()
     for _ in range(9):
-        device.film("broken")
+        driver.film("broken")
         with pytest.raises(FrameTimeout):
             camera.read(timeout=0.001)
-    device.film(30)
+    driver.film(30)
     assert camera.read().image[0, 0, 0] == 30
     assert camera.damaged == 9
     assert len([notice for notice in notices if "dropped" in notice]) == 4  # the 1st, 2nd, 4th, 8th
 
 
 def test_fps_limits_what_is_delivered_and_still_gives_the_newest(
-    device: ScriptedDevice, live: Callable[..., LiveCamera]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera]
 ) -> None:
     """Between two deliveries the newest frame waits its turn, and is replaced by newer ones."""
     camera = live(fps=20)
-    device.film(10)
+    driver.film(10)
     camera.read()
-    device.film(20, 30)
+    driver.film(20, 30)
     assert camera.read(timeout=0).image[0, 0, 0] == 30  # the pause that fps sets is no timeout
 
 
-def test_iteration_outlives_losses(device: ScriptedDevice, live: Callable[..., LiveCamera]) -> None:
+def test_iteration_outlives_losses(driver: ScriptedDriver, live: Callable[..., LiveCamera]) -> None:
     """`for frame in camera` goes on after a loss."""
     camera = live()
     seen = []
-    device.film(10)
+    driver.film(10)
     for frame in camera:
         seen.append(int(frame.image[0, 0, 0]))
         if len(seen) == 3:
             break
-        device.film(CameraError("unplugged"), 10 * len(seen) + 10)
+        driver.film(CameraError("unplugged"), 10 * len(seen) + 10)
     assert seen == [10, 20, 30]
 
 
-def test_a_camera_that_cannot_be_opened_fails_at_once(device: ScriptedDevice) -> None:
+def test_a_camera_that_cannot_be_opened_fails_at_once(driver: ScriptedDriver) -> None:
     """Back-off is for cameras that worked; a wrong name is an error."""
-    device.refuse = CameraError("no such camera")
+    driver.refuse = CameraError("no such camera")
     with pytest.raises(CameraError, match="no such camera"):
-        LiveCamera(device)
+        LiveCamera(driver)
 
 
 def test_closing_ends_a_waiting_read_and_closes_the_device(
-    device: ScriptedDevice, live: Callable[..., LiveCamera]
+    driver: ScriptedDriver, live: Callable[..., LiveCamera]
 ) -> None:
     """A thread that waits for a frame is woken with a clear error."""
     camera = live()
@@ -255,15 +255,15 @@ def test_closing_ends_a_waiting_read_and_closes_the_device(
 
     reader = threading.Thread(target=wait)
     reader.start()
-    device.script.put(CameraError("the test is over"))
+    driver.script.put(CameraError("the test is over"))
     camera.close()
     reader.join(WAIT)
     assert "is closed" in str(answers.get(timeout=WAIT))
-    assert device.closes >= 1
+    assert driver.closes >= 1
 
 
 def test_black_frames_reopen_the_device(
-    device: ScriptedDevice,
+    driver: ScriptedDriver,
     live: Callable[..., LiveCamera],
     notices: list[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -271,11 +271,11 @@ def test_black_frames_reopen_the_device(
     """Frames that stay black are told and the device is opened again; light ends it."""
     monkeypatch.setattr(BlackWatch, "_SECONDS", 0.0)
     camera = live()
-    device.film(0)
+    driver.film(0)
     assert camera.read().image.max() == 0
-    device.film(0, 200)
+    driver.film(0, 200)
     camera.read()
-    assert device.opens == 2
+    assert driver.opens == 2
     assert "black" in notices[0]
     assert "no longer black" in notices[-1]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from device.cameras import FrameTimeout, open_camera
 from device.cameras.base import Image
 from device.cameras.live import Backoff, LiveCamera
-from device.cameras.stream import HttpDevice, Multipart, stream_device
+from device.cameras.stream import HttpDriver, Multipart, stream_driver
 from device.errors import CameraError
 
 from .conftest import pure_red
@@ -43,8 +43,8 @@ def server(request: pytest.FixtureRequest) -> StreamServer:
 def test_a_server_killed_mid_stream_is_found_again(server: StreamServer, notices: list[str]) -> None:
     """Power off, power on: the same camera object goes on giving frames, and both turns are told."""
     with server:
-        device = stream_device(server.url, 10.0)
-        with LiveCamera(device, notice=notices.append, timeout=10.0, backoff=Backoff(0.01, 0.05)) as camera:
+        driver = stream_driver(server.url, 10.0)
+        with LiveCamera(driver, notice=notices.append, timeout=10.0, backoff=Backoff(0.01, 0.05)) as camera:
             camera.read()
             server.stop()
             _read_until_silent(camera, 0.3)
@@ -82,8 +82,8 @@ def test_a_server_that_falls_silent_is_asked_again(
 ) -> None:
     """Connected but silent counts as lost after the timeout."""
     with kind(grey) as server:
-        device = stream_device(server.url, 1.0)  # so a silence of 0.5 s is too long
-        with LiveCamera(device, notice=notices.append, timeout=10.0, backoff=Backoff(0.01, 0.05)) as camera:
+        driver = stream_driver(server.url, 1.0)  # so a silence of 0.5 s is too long
+        with LiveCamera(driver, notice=notices.append, timeout=10.0, backoff=Backoff(0.01, 0.05)) as camera:
             camera.read()
             server.silent.set()
             _read_until_silent(camera, 0.8)
@@ -218,6 +218,6 @@ def test_an_absurd_frame_is_refused_before_it_fills_the_memory() -> None:
 
 def test_the_scheme_and_the_suffix_choose_the_reader() -> None:
     """RTSP and containers go to FFmpeg, other HTTP is MJPEG or snapshots."""
-    assert isinstance(stream_device("http://h/stream", 5), HttpDevice)
+    assert isinstance(stream_driver("http://h/stream", 5), HttpDriver)
     for url in ("rtsp://h/x", "https://h/live.m3u8", "http://h/film.MP4?x=1"):
-        assert not isinstance(stream_device(url, 5), HttpDevice)
+        assert not isinstance(stream_driver(url, 5), HttpDriver)

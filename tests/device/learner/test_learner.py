@@ -293,7 +293,7 @@ def test_threads_teach_and_predict_at_once(learner: Learner) -> None:
             for image in frames(scene, 10, 100):
                 learner.learn_one(image, scene)
                 learner.predict_one(image)
-                learner.judge(learner.embed_one(image))
+                learner.predict_embedding(learner.embed_one(image), all_scores=True)
         except BaseException as error:
             failures.append(error)
 
@@ -340,7 +340,9 @@ def test_scores_cover_every_label_however_many(tmp_path: Path) -> None:
     with opened(tmp_path) as learner:
         for number in range(8):
             learner.learn_many(frames(f"scene {number}", 2), [f"scene {number}"] * 2)
-        scores = learner.judge(learner.embed_one(frames("scene 3", 1, 5)[0])).scores
+        scores = learner.predict_embedding(
+            learner.embed_one(frames("scene 3", 1, 5)[0]), all_scores=True
+        ).scores
         assert set(scores) == set(learner.labels)
         assert sum(scores.values()) == pytest.approx(1)
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from device.live.watching import Sighting
+from device.heads import Prediction
+from device.live.watching import UNKNOWN, Observation
 
 
-def sighting(label: str, changed: bool = True) -> Sighting:
+def observation(label: str, changed: bool = True) -> Observation:
     """A frame in which `label` is seen."""
-    return Sighting(3, 5.0, "0", label, label, 0.9, True, True, 0.0, {label: 0.9}, None, 1.0, 0.1, changed)
+    known = label != UNKNOWN
+    prediction = Prediction(label if known else "mug", 0.9, known, {label if known else "mug": 0.9})
+    return Observation(3, 5.0, "0", changed, prediction, familiar=known, embed_ms=1.0, head_ms=0.1)

@@ -12,7 +12,7 @@ import pytest
 from device.errors import PeripheralError
 from device.live.commands import LINES, WIDTH, CommandHook
 
-from .seen import sighting
+from .seen import observation
 
 PATIENCE = 30.0
 EMULATED = os.environ.get("EDGETL_EMULATED") == "1"  # set in the virtual Pi
@@ -50,10 +50,10 @@ def script(tmp_path: Path) -> Script:
 def test_a_change_while_the_command_runs_is_not_lost(script: Script) -> None:
     """The last run is for what is in view, and what came and went meanwhile has none."""
     hook = CommandHook("*", str(script.path), every=0.0)
-    hook.seen(sighting("red"))
+    hook.update(observation("red"))
     assert script.begun() == "red"
     for label in ("blue", "green", "blue"):
-        hook.seen(sighting(label))
+        hook.update(observation(label))
     script.go_on()
     assert script.begun() == "blue"
     script.go_on()
@@ -64,13 +64,13 @@ def test_a_change_too_soon_runs_when_the_time_is_over(script: Script) -> None:
     """Also when no frame comes any more, and not before."""
     now = [0.0]
     hook = CommandHook("*", str(script.path), every=60.0, clock=lambda: now[0])
-    hook.seen(sighting("red"))
+    hook.update(observation("red"))
     assert script.begun() == "red"
     script.go_on()
-    hook.seen(sighting("blue"))
+    hook.update(observation("blue"))
     now[0] = 30.0
     hook.wake()
-    hook.seen(sighting("green"))
+    hook.update(observation("green"))
     now[0] = 61.0
     hook.wake()
     assert script.begun() == "green"
@@ -85,14 +85,14 @@ def test_a_command_runs_on_its_label_only(tmp_path: Path) -> None:
     os.environ["EDGETL_WEBHOOK"] = "http://u:s3cret@host/"
     try:
         for each in (hook, other):
-            each.seen(sighting("mug"))
+            each.update(observation("mug"))
             each.close(PATIENCE)
     finally:
         del os.environ["EDGETL_WEBHOOK"]
     text = (tmp_path / "mug").read_text()
     variables = dict(line.partition("=")[::2] for line in text.splitlines())
     assert variables["EDGETL_LABEL"] == "mug"
-    assert json.loads(variables["EDGETL_SIGHTING"])["label"] == "mug"
+    assert json.loads(variables["EDGETL_OBSERVATION"])["label"] == "mug"
     assert "s3cret" not in text
     assert not (tmp_path / "bowl").exists()
 
@@ -100,7 +100,7 @@ def test_a_command_runs_on_its_label_only(tmp_path: Path) -> None:
 def test_a_star_stands_for_every_change(tmp_path: Path) -> None:
     """Unknown included."""
     hook = CommandHook("*", f"touch {tmp_path}/touched", every=0.0)
-    hook.seen(sighting("unknown"))
+    hook.update(observation("unknown"))
     hook.close(PATIENCE)
     assert (tmp_path / "touched").exists()
 
@@ -116,7 +116,7 @@ def test_a_command_that_fails_is_reported(command: str, remark: str) -> None:
     """With what it ended with."""
     remarks: list[str] = []
     hook = CommandHook("mug", command, notice=remarks.append)
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     hook.close(PATIENCE)
     assert remarks == [remark]
 
@@ -126,7 +126,7 @@ def test_what_a_command_writes_is_shown_and_cannot_take_over_the_terminal() -> N
     remarks: list[str] = []
     words = "printf 'ding\\033[2J\\n'; echo http://u:s3cret@host/ >&2"
     hook = CommandHook("mug", words, shell=True, notice=remarks.append)
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     hook.close(PATIENCE)
     assert remarks == ["[mug] ding\\u001b[2J", "[mug] http://u:***@host/"]
 
@@ -136,7 +136,7 @@ def test_the_output_of_a_talkative_command_is_cut_and_never_holds_it_up() -> Non
     remarks: list[str] = []
     command = "i=0; while [ $i -lt 3000 ]; do echo line $i of a command that goes on and on; i=$((i+1)); done"
     hook = CommandHook("mug", f"printf '%01000d\\n' 0; {command}", shell=True, notice=remarks.append)
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     hook.close(PATIENCE)
     assert len(remarks) == LINES + 1
     assert len(remarks[0]) <= WIDTH + len("[mug] ...")
@@ -152,7 +152,7 @@ def test_a_program_left_in_the_background_does_not_hold_up_the_next_run(
     os.mkfifo(fifo)
     hook = CommandHook("*", f"read line < {fifo} & echo started", shell=True, every=0.0, notice=runs.put)
     for label in ("red", "blue"):
-        hook.seen(sighting(label))
+        hook.update(observation(label))
         assert runs.get(timeout=PATIENCE) == f"[{label}] started"
     hook.close(PATIENCE)
     handle = os.open(fifo, os.O_RDWR)
@@ -168,7 +168,7 @@ def test_a_command_that_has_gone_is_tried_again(tmp_path: Path) -> None:
     hook = CommandHook("mug", str(script), notice=remarks.put, clock=lambda: now[0])
     text = script.read_text()
     script.unlink()
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     remark = remarks.get(timeout=PATIENCE)
     # Python 3.13 starts programs with posix_spawn, and qemu's vfork does not report that the file is missing
     assert "cannot be started: No such file" in remark or (EMULATED and "ended with 127" in remark)

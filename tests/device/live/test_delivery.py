@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.live.delivery import LONGEST_DELAY, LONGEST_REQUEST, Hooks, Outbox, Receiver, Undelivered
-from device.live.watching import Sighting
+from device.live.watching import Observation
 
-from .seen import sighting
+from .seen import observation
 
 PATIENCE = 30.0  # seconds to wait for another thread
 
@@ -21,15 +21,15 @@ PATIENCE = 30.0  # seconds to wait for another thread
 def test_a_change_within_the_pause_is_delivered_when_it_is_over() -> None:
     """Unless what is in view then was delivered last."""
     outbox = Outbox(every=5.0)
-    outbox.offer(sighting("red"))
+    outbox.offer(observation("red"))
     assert outbox.delay(0.0) == 0.0
     assert outbox.take(0.0).label == "red"
     assert outbox.delay(0.0) is None
-    outbox.offer(sighting("blue"))
+    outbox.offer(observation("blue"))
     assert outbox.delay(1.0) == 4.0
-    outbox.offer(sighting("red"))
+    outbox.offer(observation("red"))
     assert outbox.delay(2.0) is None
-    outbox.offer(sighting("blue"))
+    outbox.offer(observation("blue"))
     assert outbox.delay(7.0) == 0.0
     assert outbox.take(7.0).label == "blue"
 
@@ -37,29 +37,29 @@ def test_a_change_within_the_pause_is_delivered_when_it_is_over() -> None:
 def test_a_label_that_comes_back_counts_as_new_for_a_receiver_of_that_label() -> None:
     """It left, so the receiver is not up to date any more; but the pause counts."""
     outbox = Outbox(every=5.0)
-    outbox.offer(sighting("visitor"))
+    outbox.offer(observation("visitor"))
     outbox.take(0.0)
-    outbox.offer(sighting("unknown"), wanted=False)
+    outbox.offer(observation("unknown"), wanted=False)
     assert outbox.delay(1.0) is None
-    outbox.offer(sighting("visitor"))
+    outbox.offer(observation("visitor"))
     assert outbox.delay(1.0) == 4.0
-    outbox.offer(sighting("unknown"), wanted=False)
+    outbox.offer(observation("unknown"), wanted=False)
     assert outbox.delay(9.0) is None
 
 
 def test_what_waits_is_the_moment_of_the_change() -> None:
     """Later frames of the same label do not replace it."""
     outbox = Outbox()
-    first = sighting("red")
+    first = observation("red")
     assert outbox.offer(first)
-    assert not outbox.offer(sighting("red", changed=False))
+    assert not outbox.offer(observation("red", changed=False))
     assert outbox.take(0.0) is first
 
 
 def test_delays_double_up_to_a_limit_and_start_again_after_a_success() -> None:
     """The same in every run: there is no randomness in them."""
     outbox, now, delays = Outbox(), 0.0, []
-    outbox.offer(sighting("red"))
+    outbox.offer(observation("red"))
     for _ in range(9):
         outbox.take(now)
         outbox.fail(now)
@@ -68,7 +68,7 @@ def test_delays_double_up_to_a_limit_and_start_again_after_a_success() -> None:
     assert delays == [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_DELAY, LONGEST_DELAY, LONGEST_DELAY]
     outbox.take(now)
     outbox.succeed()
-    outbox.offer(sighting("blue"))
+    outbox.offer(observation("blue"))
     outbox.take(now)
     outbox.fail(now)
     assert outbox.delay(now) == 1.0
@@ -77,7 +77,7 @@ def test_delays_double_up_to_a_limit_and_start_again_after_a_success() -> None:
 def test_a_delay_that_the_receiver_asks_for_is_kept_within_limits() -> None:
     """Longer than our own, and never longer than five minutes."""
     outbox = Outbox()
-    outbox.offer(sighting("red"))
+    outbox.offer(observation("red"))
     for requested, delay in ((30.0, 30.0), (0.0, 2.0), (1e9, LONGEST_REQUEST)):
         outbox.take(0.0)
         outbox.fail(0.0, requested)
@@ -89,12 +89,12 @@ def test_a_delay_that_the_receiver_asks_for_is_kept_within_limits() -> None:
 def test_a_state_that_may_have_arrived_is_delivered_again() -> None:
     """A receiver that timed out on blue may have taken it: red, delivered before, is not up to date for certain."""
     outbox = Outbox()
-    outbox.offer(sighting("red"))
+    outbox.offer(observation("red"))
     outbox.take(0.0)
     outbox.succeed()
-    outbox.offer(sighting("blue"))
+    outbox.offer(observation("blue"))
     outbox.take(0.0)
-    outbox.offer(sighting("red"))
+    outbox.offer(observation("red"))
     outbox.fail(0.0)
     assert outbox.delay(0.0) == 1.0
     assert outbox.take(1.0).label == "red"
@@ -105,7 +105,7 @@ def test_in_the_end_the_receiver_has_the_present(events: list[tuple[str, float, 
     """Whatever happens in whatever order, and never two starts closer than allowed."""
     outbox, now, taken, starts = Outbox(every), 0.0, "", []
     for label, pause, works in [*events, ("b", 100.0, True), ("b", 100.0, True)]:
-        outbox.offer(sighting(label))
+        outbox.offer(observation(label))
         now += pause
         if outbox.delay(now) == 0.0:
             state = outbox.take(now).label
@@ -138,9 +138,9 @@ class Recorder(Receiver):
         self.remarks: list[str] = []
         super().__init__("the recorder", self.remarks.append, clock=lambda: self.now)
 
-    def deliver(self, sighting: Sighting) -> None:
+    def deliver(self, observation: Observation) -> None:
         """Say that it has begun, then wait for the test's answer."""
-        self.started.put(sighting.label)
+        self.started.put(observation.label)
         answer = self.answers.get(timeout=PATIENCE)
         if answer is not None:
             raise answer
@@ -172,10 +172,10 @@ def recorder() -> Iterator[Recorder]:
 
 def test_a_slow_receiver_gets_the_present_and_none_of_the_old_changes(recorder: Recorder) -> None:
     """And `seen` returns at once however long the receiver takes."""
-    recorder.seen(sighting("label 0"))
+    recorder.update(observation("label 0"))
     assert recorder.begun() == "label 0"
     for number in range(1, 100):
-        recorder.seen(sighting(f"label {number}"))
+        recorder.update(observation(f"label {number}"))
     recorder.answers.put(None)
     assert recorder.begun() == "label 99"
     recorder.answers.put(None)
@@ -185,14 +185,14 @@ def test_a_slow_receiver_gets_the_present_and_none_of_the_old_changes(recorder: 
 
 def test_a_receiver_that_was_away_gets_the_present_when_it_is_back(recorder: Recorder) -> None:
     """One remark when it goes and one when it is back, not one with every try."""
-    recorder.seen(sighting("red"))
+    recorder.update(observation("red"))
     for delay in (1.0, 2.0, 4.0):
         assert recorder.begun() == "red"
         recorder.answers.put(Undelivered("is down"))
         assert recorder.noted.get(timeout=PATIENCE) == "is down"
         if delay < 4.0:
             recorder.later(delay)
-    recorder.seen(sighting("blue"))
+    recorder.update(observation("blue"))
     recorder.later(4.0)
     assert recorder.begun() == "blue"
     recorder.answers.put(None)
@@ -206,7 +206,7 @@ def test_a_receiver_that_was_away_gets_the_present_when_it_is_back(recorder: Rec
 def test_a_lasting_refusal_is_reported_and_not_tried_again_before_the_next_change(recorder: Recorder) -> None:
     """The same refusal of the next change is not reported a second time; another one is."""
     for label, reason in (("red", "says 401"), ("blue", "says 401"), ("green", "says 404")):
-        recorder.seen(sighting(label))
+        recorder.update(observation(label))
         assert recorder.begun() == label
         recorder.answers.put(Undelivered(reason, lasting=True))
     recorder.later(1000.0)
@@ -220,9 +220,9 @@ def test_a_lasting_refusal_is_reported_and_not_tried_again_before_the_next_chang
 
 def test_at_the_end_what_waits_is_tried_once_at_once(recorder: Recorder) -> None:
     """A receiver that is away does not hold up the end."""
-    recorder.seen(sighting("red"))
+    recorder.update(observation("red"))
     recorder.begun()
-    recorder.seen(sighting("blue"))
+    recorder.update(observation("blue"))
     recorder.finish()
     recorder.answers.put(Undelivered("is down"))
     assert recorder.begun() == "blue"
@@ -233,7 +233,7 @@ def test_at_the_end_what_waits_is_tried_once_at_once(recorder: Recorder) -> None
 
 def test_a_fault_of_a_receiver_does_not_end_its_deliveries(recorder: Recorder) -> None:
     """It is reported, and tried again."""
-    recorder.seen(sighting("red"))
+    recorder.update(observation("red"))
     recorder.begun()
     recorder.answers.put(ZeroDivisionError("by u:s3cret@host"))  # type: ignore[arg-type]  # a fault
     recorder.finish()
@@ -249,7 +249,7 @@ def test_several_receivers_end_together() -> None:
     hanging, working = Recorder(), Recorder()
     working.answers.put(None)
     hooks = Hooks([hanging, working])
-    hooks.seen(sighting("red"))
+    hooks.update(observation("red"))
     assert hanging.begun() == working.begun() == "red"
     hooks.close(0.01)
     working.close(PATIENCE)

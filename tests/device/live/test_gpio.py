@@ -11,7 +11,7 @@ import pytest
 from device.cameras import open_camera
 from device.errors import LabelError, PeripheralError
 from device.learner import Learner
-from device.live.gpio import Panel, Wiring, teach_by_buttons
+from device.live.gpio import ButtonPanel, Wiring, teach_by_buttons
 from tests.tiny import TINY
 
 pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install 'edgetl[gpio]'")
@@ -20,14 +20,14 @@ MUG, CUP, UNDO, MUG_LED, UNKNOWN_LED, TAUGHT_LED = 17, 27, 22, 5, 6, 13
 
 
 @pytest.fixture
-def panel(pins: Any) -> Iterator[Panel]:
+def panel(pins: Any) -> Iterator[ButtonPanel]:
     """Two teaching buttons, undo, three LEDs."""
     wiring = Wiring.of(
         [f"mug={MUG}", f"cup={CUP}"],
         UNDO,
         [f"mug={MUG_LED}", f"unknown={UNKNOWN_LED}", f"taught={TAUGHT_LED}"],
     )
-    with Panel(wiring) as panel:
+    with ButtonPanel(wiring) as panel:
         yield panel
 
 
@@ -41,7 +41,7 @@ def release(pins: Any, pin: int) -> None:
     pins.pin(pin).drive_high()
 
 
-def test_a_held_button_is_pressed_until_it_is_released(pins: Any, panel: Panel) -> None:
+def test_a_held_button_is_pressed_until_it_is_released(pins: Any, panel: ButtonPanel) -> None:
     """Holding repeats, releasing ends."""
     assert panel.pressed() == []
     press(pins, MUG)
@@ -51,7 +51,7 @@ def test_a_held_button_is_pressed_until_it_is_released(pins: Any, panel: Panel) 
     assert panel.pressed() == []
 
 
-def test_a_tap_between_two_frames_is_not_missed(pins: Any, panel: Panel) -> None:
+def test_a_tap_between_two_frames_is_not_missed(pins: Any, panel: ButtonPanel) -> None:
     """Pressed and released before anyone looked counts once."""
     press(pins, CUP)
     release(pins, CUP)
@@ -61,7 +61,7 @@ def test_a_tap_between_two_frames_is_not_missed(pins: Any, panel: Panel) -> None
     assert (panel.pressed(), panel.undo_taps()) == ([], 0)
 
 
-def test_leds_show_exactly_what_is_asked(pins: Any, panel: Panel) -> None:
+def test_leds_show_exactly_what_is_asked(pins: Any, panel: ButtonPanel) -> None:
     """Others go out, names without an LED are passed over, and closing puts all out."""
     panel.show({"mug", "known", "nobody"})
     assert [pins.pin(pin).state for pin in (MUG_LED, UNKNOWN_LED)] == [1, 0]
@@ -71,17 +71,17 @@ def test_leds_show_exactly_what_is_asked(pins: Any, panel: Panel) -> None:
     assert pins.pin(UNKNOWN_LED).function == "input"
 
 
-def test_holding_a_button_teaches_and_the_leds_tell(pins: Any, panel: Panel) -> None:
+def test_holding_a_button_teaches_and_the_leds_tell(pins: Any, panel: ButtonPanel) -> None:
     """Two labels are taught by hand, told apart afterwards, and undo takes the last lesson back."""
     now = [0.0]
     with Learner.open(TINY) as learner, open_camera("fake:red*10,blue*10,red,blue") as camera:
-        moments = teach_by_buttons(learner, camera, panel, every=0.2, clock=lambda: now[0])
+        steps = teach_by_buttons(learner, camera, panel, every=0.2, clock=lambda: now[0])
 
         def step() -> Any:
             now[0] += 0.1
-            return next(moments)
+            return next(steps)
 
-        assert step().prediction is None
+        assert step().observation.prediction is None
         press(pins, MUG)
         assert [step().taught for _ in range(4)] == [("mug",), (), ("mug",), ()]
         release(pins, MUG)
@@ -96,23 +96,24 @@ def test_holding_a_button_teaches_and_the_leds_tell(pins: Any, panel: Panel) -> 
         release(pins, CUP)
         for _ in range(5):
             step()
-        assert step().prediction.label == "mug"
+        assert step().observation.prediction.label == "mug"
         assert pins.pin(TAUGHT_LED).state == 0
-        assert step().prediction.label == "cup"
+        assert step().observation.prediction.label == "cup"
         before = len(learner.samples("cup"))
         press(pins, UNDO)
         assert step().undone == "learn (1)"
         assert len(learner.samples("cup")) == before - 1
 
 
-def test_moments_are_plain_data(panel: Panel) -> None:
-    """What --json writes."""
+def test_a_step_is_written_as_json_before_anything_is_taught(panel: ButtonPanel) -> None:
+    """`buttons --json` writes an observation without a prediction, and the names of version 0.1."""
     with Learner.open(TINY) as learner, open_camera("fake:red") as camera:
-        moment = next(teach_by_buttons(learner, camera, panel))
-    assert moment.to_dict() == {
-        **{"index": 0, "time": moment.frame.time, "label": None, "probability": None, "known": False},
-        **{"taught": [], "undone": None},
-    }
+        step = next(teach_by_buttons(learner, camera, panel))
+    fields = step.to_dict()
+    assert (fields["frame"], fields["changed"], fields["prediction"]) == (0, True, None)
+    assert (fields["taught"], fields["undone"]) == ([], None)
+    old = {name: fields[name] for name in ("index", "label", "probability", "known")}
+    assert old == {"index": 0, "label": None, "probability": None, "known": False}
 
 
 @pytest.mark.parametrize(
@@ -138,10 +139,10 @@ def test_a_label_may_hold_an_equals_sign_but_no_line_break() -> None:
         Wiring.of(["a\nb=4"])
 
 
-def test_a_pin_in_use_says_so(panel: Panel) -> None:
+def test_a_pin_in_use_says_so(panel: ButtonPanel) -> None:
     """Two panels on one pin: the second is told, and the first goes on."""
     with pytest.raises(PeripheralError, match="another program"):
-        Panel(Wiring.of(["mug=17"]))
+        ButtonPanel(Wiring.of(["mug=17"]))
     assert panel.pressed() == []
 
 
@@ -156,11 +157,11 @@ def test_without_pins_the_error_says_what_helps(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Device, "pin_factory", None)
     monkeypatch.setattr(Device, "_default_pin_factory", refuse)
     with pytest.raises(PeripheralError, match=r"lgpio.*GPIOZERO_PIN_FACTORY=mock"):
-        Panel(Wiring.of(["mug=17"]))
+        ButtonPanel(Wiring.of(["mug=17"]))
 
 
 def test_without_gpiozero_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next step is a command."""
     monkeypatch.setitem(sys.modules, "gpiozero", None)
     with pytest.raises(PeripheralError, match=r"pip install 'edgetl\[gpio\]'"):
-        Panel(Wiring.of(["mug=17"]))
+        ButtonPanel(Wiring.of(["mug=17"]))

@@ -17,7 +17,7 @@ import pytest
 from device.errors import PeripheralError
 from device.live.mqtt import Mqtt
 
-from .seen import sighting
+from .seen import observation
 
 PATIENCE = 30.0
 
@@ -134,11 +134,11 @@ class Remarks:
 def test_changes_are_published_to_a_broker_and_retained(broker: Broker) -> None:
     """Staying in view publishes nothing; the end publishes that the device is offline."""
     hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed")
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     broker.wait_for("mug")
     count = len(broker.published)
-    hook.seen(sighting("mug", changed=False))
-    hook.seen(sighting("bowl"))
+    hook.update(observation("mug", changed=False))
+    hook.update(observation("bowl"))
     broker.wait_for("bowl")
     assert len(broker.published) == count + 1
     hook.close()
@@ -151,7 +151,7 @@ def test_changes_are_published_to_a_broker_and_retained(broker: Broker) -> None:
 def test_the_last_will_says_offline(broker: Broker) -> None:
     """For a device that loses its power; retained, delivered at least once."""
     hook = Mqtt(f"mqtt://me:s3cret%2F@127.0.0.1:{broker.port}/shed")
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     broker.wait_for("mug")
     hook.close()
     body = broker.connects[0]
@@ -170,7 +170,7 @@ def test_user_and_password_may_come_from_the_environment(
     monkeypatch.setenv("EDGETL_MQTT_USER", "me")
     monkeypatch.setenv("EDGETL_MQTT_PASSWORD", "50%25")
     hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed")
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     broker.wait_for("mug")
     hook.close()
     assert broker.connects[0].endswith(b"\x00\x02me\x00\x0550%25")
@@ -184,10 +184,10 @@ def test_only_the_present_is_published_by_a_broker_that_is_slow_to_answer(
     broker.accepts.clear()
     remarks = Remarks()
     hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed", remarks)
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     remarks.wait_for("is not connected")
-    hook.seen(sighting("plate"))
-    hook.seen(sighting("bowl"))
+    hook.update(observation("plate"))
+    hook.update(observation("bowl"))
     broker.accepts.set()
     broker.wait_for("bowl")
     remarks.wait_for("works again")
@@ -199,7 +199,7 @@ def test_the_newest_is_published_again_when_the_broker_comes_back(broker: Broker
     """A broker that was restarted may have kept nothing."""
     remarks = Remarks()
     hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed", remarks)
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     broker.wait_for("mug")
     count = len(broker.labels)
     with broker.came:
@@ -220,7 +220,7 @@ def test_a_refusal_of_the_broker_is_reported_in_its_words(
     broker.refuses = 5
     remarks = Remarks()
     hook = Mqtt(f"mqtt://me:s3cret@127.0.0.1:{broker.port}/shed", remarks)
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     remarks.wait_for("refuses the connection: Not authorized")
     broker.refuses = 0
     broker.wait_for("mug")
@@ -286,7 +286,7 @@ def test_a_real_broker_keeps_the_present_and_speaks_the_last_will(tmp_path: Path
         stack.callback(viewer.disconnect)
         remarks = Remarks()
         hook = Mqtt(f"mqtt://127.0.0.1:{port}/shed", remarks)
-        hook.seen(sighting("mug"))
+        hook.update(observation("mug"))
         until("shed", b'"mug"')
         until("shed/availability", b"online")
         process.kill()
@@ -294,7 +294,7 @@ def test_a_real_broker_keeps_the_present_and_speaks_the_last_will(tmp_path: Path
         remarks.wait_for("is not connected")
         held.clear()
         for label in ("plate", "mug", "bowl"):
-            hook.seen(sighting(label))
+            hook.update(observation(label))
         start()
         until("shed", b'"bowl"')
         until("shed/availability", b"online")

@@ -16,7 +16,7 @@ from device.errors import PeripheralError
 from device.live.delivery import Undelivered
 from device.live.webhook import Webhook, parse_header
 
-from .seen import sighting
+from .seen import observation
 
 PATIENCE = 30.0
 
@@ -80,7 +80,7 @@ def failure(server: Server, status: int, **headers: str) -> Undelivered:
     hook = Webhook(f"http://127.0.0.1:{server.port}/x")
     try:
         with pytest.raises(Undelivered) as caught:
-            hook.deliver(sighting("mug"))
+            hook.deliver(observation("mug"))
     finally:
         hook.close(PATIENCE)
     return caught.value
@@ -94,7 +94,7 @@ def test_user_password_and_headers_are_sent_and_never_shown(
     remarks: list[str] = []
     headers = ["x-key: Bearer ${TOKEN} $x", "content-type: application/vnd.edgetl+json"]
     hook = Webhook(f"http://me:s3cret%2F@127.0.0.1:{server.port}/ü?a=1#f", headers, remarks.append)
-    hook.seen(sighting("mug"))
+    hook.update(observation("mug"))
     method, path, sent, body = server.came()
     hook.close(PATIENCE)
     assert (method, path) == ("POST", "/%C3%BC?a=1")
@@ -106,7 +106,7 @@ def test_user_password_and_headers_are_sent_and_never_shown(
     monkeypatch.setenv("EDGETL_WEBHOOK_USER", "you")
     monkeypatch.setenv("EDGETL_WEBHOOK_PASSWORD", "s3cret")
     hook = Webhook(f"http://127.0.0.1:{server.port}/")
-    hook.deliver(sighting("mug"))
+    hook.deliver(observation("mug"))
     hook.close(PATIENCE)
     assert base64.b64decode(server.came()[2]["Authorization"].removeprefix("Basic ")) == b"you:s3cret"
 
@@ -172,11 +172,11 @@ def test_a_server_that_was_down_gets_the_present_state(server: Server) -> None:
     now, remarks = [0.0], queue.Queue[str]()
     hook = Webhook(f"http://127.0.0.1:{server.port}/", (), remarks.put, clock=lambda: now[0])
     server.answers.put((500, {}))
-    hook.seen(sighting("red"))
+    hook.update(observation("red"))
     server.came()
     assert "answers 500 Internal Server Error; trying again" in remarks.get(timeout=PATIENCE)
     for label in ("green", "red", "blue"):
-        hook.seen(sighting(label))
+        hook.update(observation(label))
     now[0] = 1.0
     hook.wake()
     assert b'"label": "blue"' in server.came()[3]
@@ -192,7 +192,7 @@ def test_a_server_that_is_not_there_is_reported_by_its_reason() -> None:
     server.close()
     remarks: list[str] = []
     hook = Webhook(f"http://u:s3cret@127.0.0.1:{server.port}/s3cret", (), remarks.append)
-    hook.seen(sighting("red"))
+    hook.update(observation("red"))
     hook.close(PATIENCE)
     assert f"http://127.0.0.1:{server.port} cannot be reached: Connection refused" in remarks[0]
     assert "s3cret" not in "".join(remarks)

@@ -75,9 +75,9 @@ def test_undo_leaves_groups_alone_when_another_process_has_taught(serve: Serve, 
     """After `edgetl teach` in another terminal, one undo takes back that one change."""
     server, client = serve()
     client.teach("mug", 3)
-    moment = server.page.loop.newer(0)
+    capture = server.page.loop.newer(0)
     with Learner.open(server.page.learner.model, tmp_path / "taught.db", threads=1) as other:
-        other.learn_one(moment.frame.image, "plant")
+        other.learn_one(capture.frame.image, "plant")
     assert client.counts() == {"mug": 3, "plant": 1}
     assert client.do("/api/undo")["message"] == "Took back 1 sample of plant."
     assert client.counts() == {"mug": 3, "plant": 0}

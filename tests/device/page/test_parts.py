@@ -1,4 +1,4 @@
-"""The parts below the server: the newest-only slot and the queue of doubts."""
+"""The parts below the server: the slot with the newest value and the queue of uncertain frames."""
 
 from __future__ import annotations
 
@@ -11,19 +11,18 @@ from numpy.typing import NDArray
 
 from device.cameras import Frame
 from device.heads import Prediction
-from device.page.doubts import Doubts, doubt_of
+from device.page.doubts import Doubts, uncertainty
 from device.page.latest import Closed, Latest
 from device.page.loop import Loop
-from device.page.verdict import Verdict
 
 
-def verdict(best: float, *, known: bool = True) -> Verdict:
-    """Say a with probability `best`, else b."""
-    return Verdict({"a": best, "b": 1 - best}, known)
+def predicted(best: float, *, known: bool = True) -> Prediction:
+    """Return a prediction of a with probability `best`, else b."""
+    return Prediction("a", best, known, {"a": best, "b": 1 - best})
 
 
 def embedding(direction: int, *, dimensions: int = 200) -> NDArray[np.float32]:
-    """Give an embedding unlike those of other directions."""
+    """Return an embedding unlike those of other directions."""
     values = np.zeros(dimensions, np.float32)
     values[direction] = 1.0
     return values
@@ -81,41 +80,41 @@ def test_publishing_after_an_event_loop_has_ended_harms_nobody() -> None:
 
 def test_doubt_grows_as_the_lead_shrinks() -> None:
     """Sure, torn, and unknown."""
-    assert doubt_of(verdict(1.0)) == 0.0
-    assert doubt_of(verdict(0.5)) == 1.0
-    assert doubt_of(verdict(1.0, known=False)) == 0.75
-    assert doubt_of(Verdict({"a": 1.0}, True)) == 0.0
+    assert uncertainty(predicted(1.0)) == 0.0
+    assert uncertainty(predicted(0.5)) == 1.0
+    assert uncertainty(predicted(1.0, known=False)) == 0.75
+    assert uncertainty(Prediction("a", 1.0, True, {"a": 1.0})) == 0.0
 
 
 def test_only_doubtful_frames_are_taken_and_encoded() -> None:
     """A sure frame costs nothing, not even a JPEG."""
     doubts = Doubts()
-    assert not doubts.offer(embedding(0), verdict(0.95), lambda: pytest.fail("encoded"))
-    assert doubts.offer(embedding(0), verdict(0.6), lambda: b"jpeg")
+    assert not doubts.offer(embedding(0), predicted(0.95), lambda: pytest.fail("encoded"))
+    assert doubts.offer(embedding(0), predicted(0.6), lambda: b"jpeg")
     assert len(doubts) == 1
 
 
 def test_of_frames_alike_the_most_doubtful_stays() -> None:
     """A still scene fills one place, not the queue."""
     doubts = Doubts()
-    assert doubts.offer(embedding(0), verdict(0.6), lambda: b"first")
-    assert not doubts.offer(embedding(0), verdict(0.7), lambda: b"less")
-    assert doubts.offer(embedding(0), verdict(0.5), lambda: b"more")
+    assert doubts.offer(embedding(0), predicted(0.6), lambda: b"first")
+    assert not doubts.offer(embedding(0), predicted(0.7), lambda: b"less")
+    assert doubts.offer(embedding(0), predicted(0.5), lambda: b"more")
     assert [item.jpeg for item in doubts.items()] == [b"more"]
 
 
 def test_a_frame_that_left_for_a_better_one_can_still_be_answered() -> None:
     """The page that shows it may be a moment behind; once answered, it and its like are gone."""
     doubts = Doubts(limit=2)
-    doubts.offer(embedding(0), verdict(0.7), lambda: b"first")
-    doubts.offer(embedding(0), verdict(0.5), lambda: b"better")
+    doubts.offer(embedding(0), predicted(0.7), lambda: b"first")
+    doubts.offer(embedding(0), predicted(0.5), lambda: b"better")
     left = doubts.get(1)
     assert left is not None
     assert left.jpeg == b"first"
     doubts.settle(1)
     assert doubts.get(1) is None
     for place in range(1, 9):
-        doubts.offer(embedding(place), verdict(0.5 + 0.001 * (9 - place)), lambda: b"more")
+        doubts.offer(embedding(place), predicted(0.5 + 0.001 * (9 - place)), lambda: b"more")
     assert sum(doubts.get(number) is not None for number in range(50)) <= 4
 
 
@@ -123,7 +122,7 @@ def test_the_queue_is_bounded_and_keeps_the_most_doubtful() -> None:
     """However long nobody looks."""
     doubts = Doubts(limit=10)
     for place in range(150):
-        doubts.offer(embedding(place), verdict(0.7 - place / 1000), lambda: b"jpeg")
+        doubts.offer(embedding(place), predicted(0.7 - place / 1000), lambda: b"jpeg")
     kept = doubts.items()
     assert len(kept) == 10
     assert [item.id for item in kept] == list(range(150, 140, -1))
@@ -132,29 +131,29 @@ def test_the_queue_is_bounded_and_keeps_the_most_doubtful() -> None:
 def test_what_was_answered_is_not_asked_again() -> None:
     """Nor what was skipped."""
     doubts = Doubts()
-    doubts.offer(embedding(3), verdict(0.5), lambda: b"jpeg")
+    doubts.offer(embedding(3), predicted(0.5), lambda: b"jpeg")
     doubts.settle(doubts.items()[0].id)
-    assert not doubts.offer(embedding(3), verdict(0.5), lambda: b"jpeg")
+    assert not doubts.offer(embedding(3), predicted(0.5), lambda: b"jpeg")
     doubts.settle(12345)
 
 
 def test_what_the_head_is_sure_of_now_leaves_the_queue() -> None:
     """Teaching elsewhere answers questions here."""
     doubts = Doubts()
-    doubts.offer(embedding(0), verdict(0.5), lambda: b"now known")
-    doubts.offer(embedding(1), verdict(0.5), lambda: b"still not")
+    doubts.offer(embedding(0), predicted(0.5), lambda: b"now known")
+    doubts.offer(embedding(1), predicted(0.5), lambda: b"still not")
     before = doubts.version
-    doubts.review(lambda values: verdict(0.99 if values[0] else 0.6))
+    doubts.review(lambda values: predicted(0.99 if values[0] else 0.6))
     assert [item.jpeg for item in doubts.items()] == [b"still not"]
-    assert doubts.items()[0].verdict.probability == 0.6
+    assert doubts.items()[0].prediction.probability == 0.6
     assert doubts.version > before
 
 
 def test_frames_like_one_just_taught_leave_the_queue() -> None:
     """What is being taught need not be asked."""
     doubts = Doubts()
-    doubts.offer(embedding(0), verdict(0.5), lambda: b"taught")
-    doubts.offer(embedding(1), verdict(0.5), lambda: b"other")
+    doubts.offer(embedding(0), predicted(0.5), lambda: b"taught")
+    doubts.offer(embedding(1), predicted(0.5), lambda: b"other")
     doubts.drop_like(embedding(0))
     assert [item.jpeg for item in doubts.items()] == [b"other"]
 
@@ -163,16 +162,16 @@ class Slow:
     """A learner whose every prediction takes a second of the test's own clock."""
 
     def __init__(self) -> None:
-        self.now, self.judged = 100.0, 0
+        self.now, self.predicted = 100.0, 0
 
     def embed_one(self, image: object) -> NDArray[np.float32]:
         """Embed in no time."""
         return embedding(0)
 
-    def judge(self, _: object) -> Prediction:
+    def predict_embedding(self, _: object, *, all_scores: bool) -> Prediction:
         """Predict slowly."""
         self.now += 1.0
-        self.judged += 1
+        self.predicted += 1
         return Prediction("a", 1.0, True, {"a": 1.0, "b": 0.0})
 
 
@@ -183,7 +182,7 @@ def test_slow_solves_do_not_keep_frames_from_being_taught(monkeypatch: pytest.Mo
     for number in range(40):
         learner.now += 0.1
         loop._see(Frame(np.zeros((8, 8, 3), np.uint8), 0.0, number, "test"))
-        assert loop.moment is not None
-        assert loop.moment.number == number + 1
-        assert loop.moment.verdict is not None
-    assert learner.judged == 2
+        assert loop.capture is not None
+        assert loop.capture.number == number + 1
+        assert loop.capture.observation.prediction is not None
+    assert learner.predicted == 2

@@ -1,4 +1,4 @@
-"""The self-test: a verdict for each thing, and what to do."""
+"""The self-test: a result for each thing, and what to do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.device.system.test_health import put
 from tests.tiny import TINY
 
 
-def verdicts(**options: object) -> dict[str, Check]:
+def results(**options: object) -> dict[str, Check]:
     """Run the self-test and give the checks by name."""
     return {check.name: check for check in self_test(Subject(**{"camera": "fake", **options}))}  # type: ignore[arg-type]
 
@@ -31,19 +31,19 @@ def pi(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_healthy_pi_gets_good_verdicts(pi: Path) -> None:
+def test_a_healthy_pi_gets_good_results(pi: Path) -> None:
     """And the model is run once on it."""
-    found = verdicts(root=pi, model=TINY, state=pi / "tiny.db")
+    found = results(root=pi, model=TINY, state=pi / "tiny.db")
     for name in ("board", "system", "runtime", "opencv", "model", "camera", "memory", "temperature"):
-        assert found[name].verdict == "good", found[name]
-    assert found["throttling"].verdict == found["governor"].verdict == "good"
+        assert found[name].result == "good", found[name]
+    assert found["throttling"].result == found["governor"].result == "good"
     assert load_runtime().version in found["model"].finding
 
 
 def test_a_pc_is_said_to_be_no_raspberry_pi(tmp_path: Path) -> None:
     """That is a note, not a failure."""
-    assert verdicts(root=tmp_path)["board"].verdict == "note"
-    assert "not a Raspberry Pi" in verdicts(root=tmp_path)["board"].finding
+    assert results(root=tmp_path)["board"].result == "note"
+    assert "not a Raspberry Pi" in results(root=tmp_path)["board"].finding
 
 
 def test_whatever_is_not_good_says_what_to_do(pi: Path) -> None:
@@ -52,9 +52,9 @@ def test_whatever_is_not_good_says_what_to_do(pi: Path) -> None:
     put(pi, "sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n")
     put(pi, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "ondemand\n")
     put(pi, "proc/meminfo", "MemTotal: 400000 kB\nMemAvailable: 90000 kB\n")
-    found = verdicts(root=pi)
+    found = results(root=pi)
     for name in ("temperature", "throttling", "memory"):
-        assert found[name].verdict == "warning"
+        assert found[name].result == "warning"
     assert "voltage" in found["throttling"].finding
     for name in ("temperature", "throttling", "memory", "governor"):
         assert found[name].fix
@@ -63,16 +63,16 @@ def test_whatever_is_not_good_says_what_to_do(pi: Path) -> None:
 def test_throttling_that_is_over_is_a_note(pi: Path) -> None:
     """It tells of a weak power supply all the same."""
     put(pi, "sys/devices/platform/soc/soc:firmware/get_throttled", "50000\n")
-    found = verdicts(root=pi)["throttling"]
-    assert found.verdict == "note"
+    found = results(root=pi)["throttling"]
+    assert found.result == "note"
     assert "power supply" in found.fix
 
 
 def test_a_missing_runtime_fails_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a name that is no runtime."""
     monkeypatch.setenv("EDGETL_RUNTIME", "onnx")
-    found = verdicts()["runtime"]
-    assert found.verdict == "failed"
+    found = results()["runtime"]
+    assert found.result == "failed"
     assert "pip install" in found.fix
 
 
@@ -80,24 +80,24 @@ def test_a_broken_model_fails_and_the_rest_goes_on(tmp_path: Path) -> None:
     """Every other line is there."""
     broken = tmp_path / "broken.tflite"
     broken.write_bytes(TINY.read_bytes()[:1000])
-    found = verdicts(model=broken)
-    assert found["model"].verdict == "failed"
+    found = results(model=broken)
+    assert found["model"].result == "failed"
     assert found["model"].fix
     assert len(found) == len(CHECKS)
 
 
 def test_a_missing_coral_fails_only_when_it_is_wanted() -> None:
     """Else the CPU is used, which is worth a note."""
-    if verdicts()["edge tpu"].verdict == "good":
+    if results()["edge tpu"].result == "good":
         pytest.skip("a Coral is plugged in here")
-    assert verdicts()["edge tpu"].verdict == "note"
-    assert verdicts(edgetpu=True)["edge tpu"].verdict == "failed"
+    assert results()["edge tpu"].result == "note"
+    assert results(edgetpu=True)["edge tpu"].result == "failed"
 
 
 def test_a_camera_that_was_named_and_is_missing_fails_with_a_next_step(tmp_path: Path) -> None:
     """A path where nothing is."""
-    found = verdicts(camera=str(tmp_path / "nothing"))["camera"]
-    assert found.verdict == "failed"
+    found = results(camera=str(tmp_path / "nothing"))["camera"]
+    assert found.result == "failed"
     assert found.fix
 
 
@@ -107,45 +107,45 @@ def test_a_black_picture_is_a_warning(tmp_path: Path) -> None:
     import numpy as np
 
     cv2.imwrite(str(tmp_path / "black.png"), np.zeros((48, 64, 3), np.uint8))
-    assert verdicts(camera=str(tmp_path / "black.png"))["camera"].verdict == "warning"
+    assert results(camera=str(tmp_path / "black.png"))["camera"].result == "warning"
 
 
 def test_no_camera_is_opened_when_none_is_wanted() -> None:
     """For machines that only predict photos."""
-    assert "camera" not in verdicts(look=False)
+    assert "camera" not in results(look=False)
 
 
 @pytest.mark.parametrize(
-    ("free", "verdict"), [(10e9, "good"), (100e6, "warning"), (1e6, "failed"), (None, "note")]
+    ("free", "expected"), [(10e9, "good"), (100e6, "warning"), (1e6, "failed"), (None, "note")]
 )
 def test_the_disk_is_judged_by_what_is_free(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: float | None, verdict: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, free: float | None, expected: str
 ) -> None:
     """SD cards fill up."""
     monkeypatch.setattr(health, "disk_free", lambda folder: free)
-    assert verdicts(state=tmp_path / "x.db")["disk"].verdict == verdict
+    assert results(state=tmp_path / "x.db")["disk"].result == expected
 
 
 def test_a_folder_that_is_missing_or_read_only_fails(forbidden: Path, tmp_path: Path) -> None:
     """Nothing taught could be kept."""
-    assert verdicts(state=tmp_path / "no" / "x.db")["disk"].verdict == "failed"
-    assert verdicts(state=forbidden / "x.db")["disk"].verdict == "failed"
+    assert results(state=tmp_path / "no" / "x.db")["disk"].result == "failed"
+    assert results(state=forbidden / "x.db")["disk"].result == "failed"
 
 
 @pytest.mark.parametrize(
-    ("plausible", "synchronised", "verdict"),
+    ("plausible", "synchronised", "expected"),
     [(True, True, "good"), (True, False, "note"), (True, None, "good"), (False, True, "warning")],
 )
 def test_the_clock_is_judged(
-    monkeypatch: pytest.MonkeyPatch, plausible: bool, synchronised: bool | None, verdict: str
+    monkeypatch: pytest.MonkeyPatch, plausible: bool, synchronised: bool | None, expected: str
 ) -> None:
     """Samples carry its time."""
     monkeypatch.setattr(health, "clock_is_plausible", lambda: plausible)
     monkeypatch.setattr(health, "clock_is_synchronised", lambda: synchronised)
-    assert verdicts()["clock"].verdict == verdict
+    assert results()["clock"].result == expected
 
 
-def test_verdicts_come_one_by_one() -> None:
+def test_results_come_one_by_one() -> None:
     """So that a camera that takes its time does not hold back the rest."""
     tests = self_test(Subject(camera="fake"))
     assert isinstance(tests, Iterator)

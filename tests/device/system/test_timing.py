@@ -7,7 +7,8 @@ import json
 import pytest
 
 from device.model.runtime import load_runtime
-from device.system.timing import Timing, bench, doubts, machine
+from device.system.health import describe_machine
+from device.system.timing import Timing, bench, doubts
 from tests.tiny import DIMENSIONS, TINY
 
 
@@ -47,6 +48,6 @@ def test_percentiles_are_of_what_was_measured() -> None:
 )
 def test_what_spoils_times_is_told(change: dict[str, object], word: str) -> None:
     """Before anybody quotes them."""
-    quiet = {**machine(), "governor": "performance", "throttled": [], "load": 0.0}
+    quiet = {**describe_machine(), "governor": "performance", "throttled": [], "load": 0.0}
     assert doubts(quiet) == []
     assert any(word in doubt for doubt in doubts({**quiet, **change}))
