@@ -107,7 +107,7 @@ def measure(model: Path, samples: int, head: str) -> dict[str, Any]:
             "samples": samples,
             "dimensions": exported.manifest.dimensions,
             "head": head,
-            "memory_form": type(exported.taught).__name__,
+            "memory_form": type(exported.memory).__name__,
             "file_bytes": out.stat().st_size,
             "open_s": round(opened, 2),
             "export_s": round(seconds, 2),

@@ -86,7 +86,7 @@ The 95 % interval is Wilson's, on the number of independent judgments: groups, f
 Tibshirani 2023): the variance was 1.6 times that of independent ones with 50 samples, 1.3 with 100 and 1.1 with 200,
 so the number is divided by `1 + 30 / max(N, 50)`. That factor was fitted on these very sets, with other splits. The
 head chooses ridge and temperature by leaving single samples out, not groups: near-duplicates make it bolder, but do
-not enter the estimate. Sums in place of samples (`TaughtStatistics`) keep no groups.
+not enter the estimate. Sums in place of samples (`Sums`) keep no groups.
 
 `python -m benchmarks.coverage FOLDER ... --elpv --digits [--tuned]` draws 40 photos per label at random, whole
 groups, and holds out all others (at most 800 where it tunes), which neither training, conversion nor teaching sees.

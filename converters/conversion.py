@@ -21,10 +21,9 @@ from device.learner.growth import capacity_for
 from device.lookalikes import group_lookalikes, read_shots
 from device.model.codes import encode
 from device.model.manifest import HeldOut, Manifest
-from device.model.memory import Memory, remember
+from device.model.memory import Memory, Samples, remember
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.runtime import load_runtime, open_interpreter
-from device.model.taught import Taught
 
 from . import photos
 from .backbone import QUANTISATIONS, convert_backbone
@@ -206,7 +205,7 @@ class _Lesson:
 class _Taught:
     """The lesson in fixed point, how the file keeps it, and the figure on photos held out."""
 
-    samples: Taught
+    samples: Samples
     memory: Memory
     held_out: HeldOut | None
 
@@ -214,13 +213,13 @@ class _Taught:
     def of(cls, features: _Features, lesson: _Lesson) -> _Taught:
         codes = encode(features.after(lesson.embeddings), features.map_name)
         judge = None if lesson.judges.all() else lesson.judges
-        samples = Taught(codes, lesson.labels, judge, lesson.groups)
+        samples = Samples(codes, lesson.labels, judge, lesson.groups)
         memory = remember(codes, lesson.labels, judge, lesson.groups)
         return cls(samples, memory, judge_held_out(samples, lesson.held_out))
 
     @property
     def form(self) -> str:
-        return "samples" if isinstance(self.memory, Taught) else "statistics"
+        return "samples" if isinstance(self.memory, Samples) else "statistics"
 
 
 def _check(model: TrainedModel, out: Path, quantise: str, capacity: int, twin: bool, force: bool) -> None:

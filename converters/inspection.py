@@ -16,9 +16,9 @@ from device.errors import DelegateError, DeviceError, ModelFileError
 from device.model.container import MANIFEST, named, read_tflite
 from device.model.contract import SIGNATURES
 from device.model.graph import read_graphs
+from device.model.memory import Samples
 from device.model.modelfile import ModelFile
 from device.model.runtime import Runtime, load_runtime, open_interpreter
-from device.model.taught import Taught
 
 from .errors import ConversionError
 
@@ -105,7 +105,7 @@ def sizes(model: ModelFile) -> dict[str, int]:
         "total": model.path.stat().st_size,
         "backbone": model.manifest.model_bytes - head,
         "head": head,
-        "memory": model.taught_bytes,
+        "memory": model.memory_bytes,
     }
 
 
@@ -197,9 +197,9 @@ def _ops_of_interpreter(part: bytes, path: Path, runtime: Runtime) -> dict[str, 
 
 
 def _memory(model: ModelFile) -> str:
-    taught = model.taught
-    if taught is None:
+    memory = model.memory
+    if memory is None:
         return "none"
-    if isinstance(taught, Taught):
-        return f"{len(taught.labels)} samples of {len(set(taught.labels))} labels"
-    return f"sums over {int(taught.counts.sum())} samples of {len(taught.labels)} labels"
+    if isinstance(memory, Samples):
+        return f"{len(memory.labels)} samples of {len(set(memory.labels))} labels"
+    return f"sums over {sum(memory.counts().values())} samples of {len(memory.labels)} labels"

@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from device.heads import Head, create_head
 from device.heads.intervals import independent
+from device.heads.memory import learn_memory
 from device.model.manifest import HeldOut
-from device.model.taught import Taught
+from device.model.memory import Samples
 
 from .source import FloatHead
 
 
-def teach_head(samples: Taught, names: Sequence[str]) -> FloatHead | None:
+def teach_head(samples: Samples, names: Sequence[str]) -> FloatHead | None:
     """Return W [D, C] and b [C] of the exact head taught with the samples.
 
     Args:
@@ -35,7 +36,7 @@ def teach_head(samples: Taught, names: Sequence[str]) -> FloatHead | None:
     return linear.W[:, order].astype(np.float32), linear.b[order].astype(np.float32)
 
 
-def judge_held_out(samples: Taught, held_out: NDArray[np.bool_]) -> HeldOut | None:
+def judge_held_out(samples: Samples, held_out: NDArray[np.bool_]) -> HeldOut | None:
     """Judge the exact head on photos held out from it, as the manifest's ``held_out`` keeps the figure.
 
     Args:
@@ -51,7 +52,7 @@ def judge_held_out(samples: Taught, held_out: NDArray[np.bool_]) -> HeldOut | No
         return None
     judge = None if samples.judge is None else samples.judge[~held_out]
     groups = np.arange(len(names)) if samples.groups is None else samples.groups
-    head = _taught(Taught(samples.codes[~held_out], tuple(names[~held_out].tolist()), judge))
+    head = _taught(Samples(samples.codes[~held_out], tuple(names[~held_out].tolist()), judge))
     truth = names[held_out]
     predicted = np.array(head.labels)[head.probabilities(samples.codes[held_out]).argmax(axis=1)]
     right = predicted == truth
@@ -68,9 +69,7 @@ def judge_held_out(samples: Taught, held_out: NDArray[np.bool_]) -> HeldOut | No
     }
 
 
-def _taught(samples: Taught) -> Head:
-    head = create_head("exact", samples.codes.shape[1])
-    if samples.judge is not None:
-        head.exclude(samples.codes[~samples.judge])
-    head.learn_many(samples.codes, list(samples.labels))
+def _taught(samples: Samples) -> Head:
+    head = create_head("exact", samples.dimensions)
+    learn_memory(head, samples)
     return head

@@ -88,7 +88,7 @@ def open_device(model: Path, state: str | Path | None, head: str) -> Iterator[Su
             str(model),
             learner.labels,
             answer,
-            unrecognizable=_without_key(learner.model.taught, same_runtime),
+            unrecognizable=_without_key(learner.model.memory, same_runtime),
         )
 
 
@@ -126,30 +126,30 @@ def _trained_on(model: TrainedModel) -> tuple[Path, ...]:
 
 
 def _taught_codes(learner: Learner) -> Codes:
-    from device.model.taught import Taught
+    from device.model.memory import Samples
 
     ids = [sample.id for sample in learner.store.samples(thumbnails=False)]
     codes = [learner.store.codes(ids)] if ids else []
-    if isinstance(learner.model.taught, Taught):
-        codes.append(learner.model.taught.codes)
+    if isinstance(learner.model.memory, Samples):
+        codes.append(learner.model.memory.codes)
     width = learner.model.manifest.dimensions
     return np.concatenate(codes) if codes else np.zeros((0, width), np.int16)
 
 
 def _taught_keys(learner: Learner) -> Keys:
-    from device.model.taught import TaughtStatistics
+    from device.model.memory import Sums
 
-    host = learner.model.taught
-    return host.keys if isinstance(host, TaughtStatistics) else np.zeros(0, np.uint64)
+    host = learner.model.memory
+    return host.keys if isinstance(host, Sums) else np.zeros(0, np.uint64)
 
 
 def _without_key(host: Memory | None, same_runtime: bool) -> int:
     """Return the number of taught photos that cannot be recognized, because the file keeps neither code nor key."""
-    from device.model.taught import TaughtStatistics
+    from device.model.memory import Sums
 
-    if not isinstance(host, TaughtStatistics):
+    if not isinstance(host, Sums):
         return 0
-    return int(host.counts.sum()) - (len(host.keys) if same_runtime else 0)
+    return sum(host.counts().values()) - (len(host.keys) if same_runtime else 0)
 
 
 class _Memory:

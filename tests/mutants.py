@@ -22,9 +22,8 @@ from typing import Any
 import numpy as np
 
 from device.arrays import pack_arrays, unpack_arrays
-from device.model.memory import statistics
+from device.model.memory import Samples, Sums
 from device.model.modelfile import ModelFile, write_model_file
-from device.model.taught import Taught
 from tests.hostile import TakenApart
 from tests.tiny import SIDE, TINY_INFER, TINY_TAUGHT, TINY_VERSION_1, photo
 
@@ -48,8 +47,8 @@ def mutant(number: int) -> tuple[str, bytes]:
 def _good() -> tuple[TakenApart, ...]:
     """Return the files that mutants are made of: both versions, both forms of memory, with and without ``infer``."""
     opened = ModelFile.open(TINY_TAUGHT)
-    assert isinstance(opened.taught, Taught)
-    sums = statistics(opened.taught.codes, opened.taught.labels)
+    assert isinstance(opened.memory, Samples)
+    sums = Sums.of(opened.memory.codes, opened.memory.labels)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "sums.tflite")
         write_model_file(path, opened.model_part(), opened.manifest, opened.labels, sums)

@@ -69,7 +69,7 @@ class ExactHead(Head):
     def learn_statistics(
         self, labels: Sequence[str], counts: NDArray[np.int64], sums: NDArray[np.int64], gram: Floats
     ) -> None:
-        """Learn what others have summed, as a model file's `TaughtStatistics` holds it."""
+        """Learn from sums over samples, as `device.model.memory.Sums` holds them."""
         self.statistics.add_statistics(labels, counts, sums, gram)
         self._fitted = None
 

@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 
 from ..arrays import pack_arrays, unpack_arrays
 from ..errors import ArraysError, HeadError, SampleNotFoundError, StateError
 from ..heads import Head
-from ..model.taught import Taught, TaughtStatistics, pack_taught
-from ..store import Entry, LabChange, Store
+from ..heads.memory import learn_memory
+from ..model.memory import Memory, Samples
+from ..model.packing import pack_memory
+from ..store import Entry, HostChange, Store
 from .signatures import HeadMaker
 
 # Learning again from this many samples takes a second or two on a Pi; beyond, the derived head is kept.
 KEEP_AFTER_SAMPLES = 5_000
 _CHUNK = 500
-Memory = Taught | TaughtStatistics | None
 
 
 class DerivedHead:
@@ -32,7 +33,7 @@ class DerivedHead:
         maker: Makes heads of the kind wanted.
     """
 
-    def __init__(self, store: Store, memory: Memory, maker: HeadMaker) -> None:
+    def __init__(self, store: Store, memory: Memory | None, maker: HeadMaker) -> None:
         self._store = store
         self._memory = memory
         self.maker = maker
@@ -90,7 +91,8 @@ class DerivedHead:
         head = self.maker.empty()
         self._unkept = 0
         position = self._store.position()
-        learn_memory(head, self._memory, self._store.lab())
+        if self._memory is not None:
+            learn_memory(head, self._memory, self._store.host_labels())
         for _, labels, codes in self._store.taught_chunks():
             head.learn_many(codes, labels)
             self._unkept += len(labels)
@@ -116,40 +118,8 @@ class DerivedHead:
         return f"{self.maker.name} {sorted(self.maker.options.items())} {memory}"
 
 
-def learn_memory(head: Head, memory: Memory, lab: Mapping[str, str | None]) -> None:
-    """Teach a head what the host taught, under the names its labels have now.
-
-    Args:
-        head: An empty head.
-        memory: From the model file.
-        lab: Label of the host -> its name now, or None when it was deleted; unchanged ones are left out.
-
-    Raises:
-        HeadError: The memory is sums and the head learns from samples alone.
-    """
-    if isinstance(memory, Taught):
-        names = [lab.get(label, label) for label in memory.labels]
-        if memory.judge is not None:
-            head.exclude(memory.codes[~memory.judge])  # before learning, for any order to give the same head
-        kept = [place for place, name in enumerate(names) if name is not None]
-        head.learn_many(memory.codes[kept], [name for name in names if name is not None])
-    elif memory is not None:
-        _learn_statistics(head, memory, lab)
-
-
-def _learn_statistics(head: Head, memory: TaughtStatistics, lab: Mapping[str, str | None]) -> None:
-    learn = getattr(head, "learn_statistics", None)
-    if learn is None:
-        raise HeadError(
-            f"the model file holds what the host taught as sums, which the {head.name} head cannot learn from;"
-            " use --head exact, or convert the model with fewer photos or --no-memory"
-        )
-    # two labels that became one are summed; a deleted one never gets here, see Learner.delete_label
-    learn([lab.get(label) or label for label in memory.labels], memory.counts, memory.sums, memory.gram)
-
-
 def _touches_memory(entry: Entry) -> bool:
-    return any(isinstance(change, LabChange) for change in entry.changes)
+    return any(isinstance(change, HostChange) for change in entry.changes)
 
 
 Labelled = list[tuple[int, str]]
@@ -160,7 +130,7 @@ def _net(entries: Iterable[Entry]) -> tuple[Labelled, Labelled]:
     moved: dict[int, tuple[str | None, str | None]] = {}
     for entry in entries:
         for run in entry.changes:
-            if isinstance(run, LabChange):
+            if isinstance(run, HostChange):
                 continue
             for number in range(run.first, run.last + 1):
                 before, _ = moved.get(number, (run.old, None))
@@ -178,10 +148,10 @@ def _chunks(labelled: Labelled) -> Iterable[tuple[list[int], list[str]]]:
         yield [number for number, _ in chunk], [label for _, label in chunk]
 
 
-def _memory_bytes(memory: Memory) -> bytes:
+def _memory_bytes(memory: Memory | None) -> bytes:
     if memory is None:
         return b""
-    if isinstance(memory, Taught):
+    if isinstance(memory, Samples):
         judge = b"" if memory.judge is None else memory.judge.tobytes()
         return np.ascontiguousarray(memory.codes).tobytes() + "\n".join(memory.labels).encode() + judge
-    return pack_taught(memory)
+    return pack_memory(memory)

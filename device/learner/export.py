@@ -11,60 +11,111 @@ import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HeadError, LabelError, ModelFileError, SampleNotFoundError, StateError
-from ..files import refuse_existing
 from ..heads import Head, Linear, create_head
+from ..heads.memory import learn_memory
 from ..heads.trainer import MASKED
-from ..model.codes import Codes, Keys, content_keys
-from ..model.memory import Memory, renamed, sums_are_smaller, together
+from ..model.codes import Codes, content_keys
+from ..model.memory import Memory, Samples, Sums, sums_are_smaller
 from ..model.modelfile import ModelFile, write_model_file
-from ..model.taught import TaughtStatistics
+from ..store import Store
 from .growth import capacity_for, grow
-
-if TYPE_CHECKING:
-    from .learner import Learner
 
 _FLOAT = np.dtype("<f4")
 _CHUNK = 500  # samples read at a time; teaching waits for one read at most
 
 
-def export(learner: Learner, path: str | Path, *, force: bool = False) -> ModelFile:
-    """Write a model file that starts with everything `learner` knows: weights, labels and memory.
+@dataclass(frozen=True)
+class Snapshot:
+    """What a learner knew at one moment. Codes are left in the store: those of a sample never change.
 
-    Teaching waits only while the state of one moment is taken, not while it is summed and written. Samples are read
-    in pieces; all at once only when they are few.
+    Attributes:
+        labels: The labels of the head.
+        host: The memory of the model file under the present names of its labels.
+        few: Whether the samples themselves may be smaller than their sums.
+        exact: A copy of the head when it keeps the sums of all samples, else None.
+        linear: The linear map of another head, or None.
+        newest: The largest id of the samples taught on the device.
+        ids: Ids of these samples, oldest first; None when only their keys are needed. Then they are listed
+            afterwards, in pieces, because a list of 100,000 would hold up teaching.
+        names: Labels of these samples.
+        bursts: int32 [N], samples of one burst share a number from 0 up.
+    """
+
+    labels: tuple[str, ...]
+    host: Memory
+    few: bool
+    exact: Any
+    linear: Linear | None
+    newest: int
+    ids: list[int] | None = None
+    names: Sequence[str] = ()
+    bursts: NDArray[np.int32] | None = None
+
+    @classmethod
+    def of(cls, model: ModelFile, store: Store, head: Head) -> Snapshot:
+        """Return what is known now; the caller keeps store and head from changing meanwhile.
+
+        Args:
+            model: The model file, with what the host taught.
+            store: The samples taught on the device.
+            head: The head, up to date with both.
+        """
+        host: Memory = Samples(np.zeros((0, head.dimensions), np.int16), ())
+        if model.memory is not None:
+            host = model.memory.renamed(store.host_labels())
+        many = sums_are_smaller(sum(head.counts.values()), head.dimensions)
+        few = not many and not isinstance(host, Sums)
+        summed = hasattr(head, "statistics")
+        # a copy of the sums, so that solving them does not hold up teaching
+        exact, linear = (copy.deepcopy(head), None) if summed else (None, head.linear())
+        newest = max((sample.id for sample in store.samples(limit=1, thumbnails=False)), default=0)
+        snapshot = cls(tuple(head.labels), host, few, exact, linear, newest)
+        return snapshot if summed and not few else snapshot._with_samples(store)
+
+    def _with_samples(self, store: Store) -> Snapshot:
+        ids, names, bursts = store.ids()
+        groups = np.unique(bursts, return_inverse=True)[1].ravel().astype(np.int32)
+        return replace(self, ids=ids.tolist(), names=names, bursts=groups)
+
+
+def export(
+    model: ModelFile, store: Store, snapshot: Snapshot, path: str | Path, *, force: bool = False
+) -> ModelFile:
+    """Write a model file that starts with everything that was taught: weights, labels and memory.
+
+    Other threads may teach meanwhile. Samples are read in pieces; all at once only when they are few.
 
     Args:
-        learner: The head's linear map becomes the float head of the file; the samples of the host and of this device
-            become its memory.
+        model: The model file to start from.
+        store: The state with the samples of the snapshot.
+        snapshot: What was known at the moment to export; see `Snapshot.of`.
         path: The new file.
         force: Overwrite an existing file.
 
     Raises:
-        HeadError: No sample was taught yet.
+        HeadError: The head has no linear form.
         LabelError: There are more labels than a head can have.
         ModelFileError: There are more labels than columns, and the head of this file cannot grow.
         StateError: Samples were purged meanwhile.
         StorageError: The file exists, or cannot be written.
     """
-    refuse_existing(Path(path), force)
-    moment = _Moment.of(learner)
     try:
-        memory, exact = _memory(learner, moment)
+        memory, exact = _memory(store, snapshot)
     except SampleNotFoundError as error:
         raise StateError(f"samples were purged while they were exported ({error}); export again") from error
-    linear, labels = moment.linear, moment.labels
+    linear, labels = snapshot.linear, snapshot.labels
     if linear is None:  # such as knn: the float head gets the exact solution of the same samples
-        exact = exact or _exact(learner, memory)
+        exact = exact or _exact(memory)
         linear, labels = exact.linear(), tuple(exact.labels)
     if linear is None:
         raise HeadError("the head has no linear form that a model file could start with; use --head exact")
-    return write_personal(learner.model, path, linear, labels, memory, force=force)
+    return write_personal(model, path, linear, labels, memory, force=force)
 
 
 def write_personal(
@@ -101,105 +152,45 @@ def write_personal(
     return write_model_file(path, part, replace(manifest, extra=extra), labels, memory, force=force)
 
 
-@dataclass(frozen=True)
-class _Moment:
-    """What a learner knew at one moment. Codes are left in the store: those of a sample never change.
-
-    Attributes:
-        labels: The labels of the head.
-        host: The memory of the model file under the present names of its labels, or None.
-        few: Whether the samples themselves may be smaller than their sums.
-        exact: A copy of the head when it keeps the sums of all samples, else None.
-        linear: The linear map of another head, or None.
-        newest: The largest id of the samples taught on the device.
-        numbers: Ids of these samples, oldest first; None when only their keys are wanted. Then they are listed
-            afterwards, in pieces, for a list of 100,000 would hold up teaching.
-        names: Labels of these samples.
-        bursts: int32 [N], samples of one burst share a number from 0 up.
-    """
-
-    labels: tuple[str, ...]
-    host: Memory | None
-    few: bool
-    exact: Any
-    linear: Linear | None
-    newest: int
-    numbers: list[int] | None = None
-    names: Sequence[str] = ()
-    bursts: NDArray[np.int32] | None = None
-
-    @classmethod
-    def of(cls, learner: Learner) -> _Moment:
-        def look(head: Head) -> _Moment:
-            learner.require_taught()
-            host = learner.model.taught
-            host = None if host is None else renamed(host, learner.store.lab())
-            many = sums_are_smaller(sum(head.counts.values()), head.dimensions)
-            few = not many and not isinstance(host, TaughtStatistics)
-            sums = hasattr(head, "statistics")
-            # a copy of the sums, so that solving them does not hold up teaching
-            exact, linear = (copy.deepcopy(head), None) if sums else (None, head.linear())
-            newest = max(
-                (sample.id for sample in learner.store.samples(limit=1, thumbnails=False)), default=0
-            )
-            moment = cls(tuple(head.labels), host, few, exact, linear, newest)
-            return moment if sums and not few else moment._with_samples(learner)
-
-        return learner.at_one_moment(look)
-
-    def _with_samples(self, learner: Learner) -> _Moment:
-        numbers, names, bursts = learner.store.ids()
-        groups = np.unique(bursts, return_inverse=True)[1].ravel().astype(np.int32)
-        return replace(self, numbers=numbers.tolist(), names=names, bursts=groups)
-
-
-def _memory(learner: Learner, moment: _Moment) -> tuple[Memory | None, Any]:
+def _memory(store: Store, snapshot: Snapshot) -> tuple[Memory, Any]:
     """Return the memory of the new file, and an exact head of the same samples if there is one by now."""
-    if moment.few:
-        parts = [codes for _, codes in _chunks(learner, moment)]
-        codes = np.concatenate([np.zeros((0, learner.model.manifest.dimensions), np.int16), *parts])
-        return together(moment.host, codes, moment.names, moment.bursts), moment.exact
-    exact = moment.exact or _exact(learner, moment.host)
-    keys = [_keys(moment.host)]
-    for names, codes in _chunks(learner, moment):
+    host = snapshot.host
+    if snapshot.few:
+        parts = [codes for _, codes in _chunks(store, snapshot)]
+        codes = np.concatenate([np.zeros((0, host.dimensions), np.int16), *parts])
+        return host.together(codes, snapshot.names, snapshot.bursts), snapshot.exact
+    exact = snapshot.exact or _exact(host)
+    keys = [host.content_keys()]
+    for names, codes in _chunks(store, snapshot):
         keys.append(content_keys(codes))
-        if moment.exact is None:
+        if snapshot.exact is None:
             exact.learn_many(codes, names)
-    counts, sums = exact.statistics.sums()
+    numbers, sums = exact.statistics.sums()
     gram = exact.statistics.gram()
-    return TaughtStatistics(tuple(exact.labels), counts, sums, gram, np.unique(np.concatenate(keys))), exact
+    return Sums(tuple(exact.labels), numbers, sums, gram, np.unique(np.concatenate(keys))), exact
 
 
-def _keys(host: Memory | None) -> Keys:
-    """Return the content keys of the samples of the host."""
-    if isinstance(host, TaughtStatistics):
-        return host.keys
-    return np.zeros(0, np.uint64) if host is None else content_keys(host.codes)
-
-
-def _chunks(learner: Learner, moment: _Moment) -> Iterator[tuple[Sequence[str], Codes]]:
+def _chunks(store: Store, snapshot: Snapshot) -> Iterator[tuple[Sequence[str], Codes]]:
     """Yield labels and codes of the samples of the device in bounded pieces.
 
     Without a list of ids, samples that were forgotten since are left out.
     """
-    if moment.numbers is None:
-        for numbers, names, codes in learner.store.taught_chunks():
-            old = bisect.bisect_right(numbers, moment.newest)
+    if snapshot.ids is None:
+        for ids, names, codes in store.taught_chunks():
+            old = bisect.bisect_right(ids, snapshot.newest)
             yield names[:old], codes[:old]
-            if old < len(numbers):
+            if old < len(ids):
                 return
         return
-    for start in range(0, len(moment.numbers), _CHUNK):
+    for start in range(0, len(snapshot.ids), _CHUNK):
         part = slice(start, start + _CHUNK)
-        yield moment.names[part], learner.store.codes(moment.numbers[part])
+        yield snapshot.names[part], store.codes(snapshot.ids[part])
 
 
-def _exact(learner: Learner, memory: Memory | None) -> Any:
+def _exact(memory: Memory) -> Any:
     """Return an exact head that has learned `memory`."""
-    from .derived import learn_memory
-
-    head: Any = create_head("exact", learner.model.manifest.dimensions)
-    learn_memory(head, memory, {})
+    head: Any = create_head("exact", memory.dimensions)
+    learn_memory(head, memory)
     return head
 
 

@@ -8,29 +8,29 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, EmbeddingError, HeadError, LabelError, StateError
+from ..files import refuse_existing
 from ..heads import Head, Prediction
 from ..images import Image, thumbnail
 from ..labels import check_label
 from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
+from ..model.memory import Sums
 from ..model.modelfile import ModelFile
 from ..model.runtime import Runtime
-from ..model.taught import Taught, TaughtStatistics
 from ..printable import printable
 from ..store import Entry, ModelIdentity, NewSample, Sample, Store, Version
 from ..store.records import new_burst
 from .bursts import Bursts
 from .derived import DerivedHead
+from .export import Snapshot, export
 from .signatures import HeadMaker
-
-if TYPE_CHECKING:
-    from .status import Status
+from .status import Status, status_of
 
 Result = TypeVar("Result")
 
@@ -106,7 +106,7 @@ class Learner:
         store = Store.open(state, identity_of(opened), read_only=read_only)
         try:
             embedder, embedding = Embedder(opened, threads=threads, delegate=delegate), threading.Lock()
-            derived = DerivedHead(store, opened.taught, HeadMaker.of(head, embedder, embedding, options))
+            derived = DerivedHead(store, opened.memory, HeadMaker.of(head, embedder, embedding, options))
         except BaseException:
             store.close()
             raise
@@ -278,7 +278,7 @@ class Learner:
             LabelError: `old` was never taught, or `new` is no label.
         """
         new = check_label(new)
-        return self._changed(lambda: self.store.rename(self._known(old), new, self._lab_labels()))
+        return self._changed(lambda: self.store.rename(self._known(old), new, self._host_labels()))
 
     def delete_label(self, label: str) -> Entry:
         """Forget all samples of a label, those the host taught included. `undo` brings them back.
@@ -287,13 +287,13 @@ class Learner:
             LabelError: It was never taught.
             HeadError: The model file holds this label's samples as sums only, which cannot be taken apart.
         """
-        memory = self.model.taught
-        if isinstance(memory, TaughtStatistics) and self._known(label) in self._lab_names():
+        memory = self.model.memory
+        if isinstance(memory, Sums) and self._known(label) in self._host_names():
             raise HeadError(
                 f"{label!r} was taught on the host and the model file holds that as sums, which cannot be taken"
                 " apart; rename the label, or convert the model without those photos"
             )
-        return self._changed(lambda: self.store.rename(self._known(label), None, self._lab_labels()))
+        return self._changed(lambda: self.store.rename(self._known(label), None, self._host_labels()))
 
     def undo(self) -> Entry | None:
         """Take back the newest change that still stands and give it; None when there is none.
@@ -330,11 +330,9 @@ class Learner:
         return self.store.samples(label, limit)
 
     def status(self) -> Status:
-        """Say what was taught, how well it is told apart, and what it takes."""
-        from .status import status_of
-
+        """Return what was taught, the estimated accuracy, and sizes and runtime."""
         with self._lock:
-            return status_of(self)
+            return status_of(self.model, self.store, self.head, self.embedder)
 
     def save_version(self, note: str = "", *, metrics: Mapping[str, Any] | None = None) -> Version:
         """Name the present state, so that `rollback` can return to it."""
@@ -363,17 +361,14 @@ class Learner:
         """Write a model file that starts with everything learned here; other threads may teach meanwhile.
 
         Raises:
-            HeadError: No sample was taught yet.
+            HeadError: Nothing was taught yet, or the head has no linear form.
+            LabelError: There are more labels than a head can have.
+            ModelFileError: There are more labels than columns, and the head of this model file cannot grow.
+            StateError: Samples were purged meanwhile.
             StorageError: `path` exists and `force` is false, or it cannot be written.
         """
-        from .export import export
-
-        return export(self, path, force=force)
-
-    def at_one_moment(self, look: Callable[[Head], Result]) -> Result:
-        """Return what `look` makes of the head; meanwhile teaching waits and the store shows the same state."""
-        with self._lock:
-            return self.store.database.read(lambda: look(self.head))
+        refuse_existing(Path(path), force)
+        return export(self.model, self.store, self._snapshot(), path, force=force)
 
     def purge(self) -> int:
         """Erase what was forgotten from the file for good; gives how many samples were erased."""
@@ -402,6 +397,16 @@ class Learner:
         state = self.store.path.name if self.store.path else "in memory"
         closed = ", closed" if self.store.closed else ""
         return f"<Learner {self.model.path.name}, {state}, {self._derived.maker.name} head{closed}>"
+
+    def _snapshot(self) -> Snapshot:
+        """Return what is known now; teaching waits meanwhile."""
+
+        def look() -> Snapshot:
+            self.require_taught()
+            return Snapshot.of(self.model, self.store, self.head)
+
+        with self._lock:
+            return self.store.database.read(look)
 
     def _encoded(self, embeddings: NDArray[np.float32]) -> Codes:
         width = self.model.manifest.dimensions
@@ -476,15 +481,14 @@ class Learner:
             )
         return label
 
-    def _lab_names(self) -> set[str | None]:
-        lab = self.store.lab()
-        return {lab.get(label, label) for label in self._lab_labels()}
+    def _host_labels(self) -> set[str]:
+        """Return the labels in the memory of the model file."""
+        return set(self.model.memory.labels) if self.model.memory is not None else set()
 
-    def _lab_labels(self) -> tuple[str, ...]:
-        memory = self.model.taught
-        if memory is None:
-            return ()
-        return tuple(sorted(set(memory.labels))) if isinstance(memory, Taught) else memory.labels
+    def _host_names(self) -> set[str]:
+        """Return the present names of these labels."""
+        memory = self.model.memory
+        return set() if memory is None else set(memory.renamed(self.store.host_labels()).labels)
 
 
 def identity_of(model: ModelFile) -> ModelIdentity:

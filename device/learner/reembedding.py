@@ -14,8 +14,8 @@ from ..files import atomic_output
 from ..images import Image, read_photo, thumbnail
 from ..model.codes import encode
 from ..model.embedder import Embedder
+from ..model.memory import Samples, Sums
 from ..model.modelfile import ModelFile
-from ..model.taught import Taught, TaughtStatistics
 from ..store import Store, rows
 from ..store.database import copy_database
 from ..store.inherit import inherit, leave_behind
@@ -174,8 +174,8 @@ def _check_source(source: Store, model: ModelFile) -> None:
 
 def _remembered(source: Store, model: ModelFile) -> int:
     """Count the taught samples that the model's own memory holds."""
-    memory = model.taught
-    if not isinstance(memory, Taught) or memory.codes.shape[1] != source.identity.dimensions:
+    memory = model.memory
+    if not isinstance(memory, Samples) or memory.dimensions != source.identity.dimensions:
         return 0
     known = {code.tobytes() for code in memory.codes}
     return sum(code.tobytes() in known for _, _, codes in source.taught_chunks() for code in codes)
@@ -237,8 +237,8 @@ def _told(
         notes.append("undo and rollback do not reach behind the samples that had to stay behind")
     if store.versions():
         notes.append("the accuracies noted with versions are those of the old model")
-    gone = sorted(label for label, name in store.lab().items() if name is None)
-    if isinstance(model.taught, TaughtStatistics) and (back := sorted(set(gone) & set(model.taught.labels))):
+    gone = sorted(label for label, name in store.host_labels().items() if name is None)
+    if isinstance(model.memory, Sums) and (back := sorted(set(gone) & set(model.memory.labels))):
         notes.append(
             f"{', '.join(back)} was deleted here but is in the new model's own memory, as sums, and is back"
         )

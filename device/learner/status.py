@@ -1,24 +1,24 @@
-"""What a learner can say about itself: samples, honest accuracy, sizes, runtime."""
+"""The status of a learner: samples, estimated accuracy, sizes, runtime."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, StateError
 from ..files import may_write
+from ..heads import Head
 from ..heads.drift import DriftState
 from ..heads.intervals import held_out_interval
 from ..heads.report import Report, self_report
+from ..model.embedder import Embedder
 from ..model.manifest import Manifest
-from ..model.taught import Taught
+from ..model.memory import Samples
+from ..model.modelfile import ModelFile
 from ..store import Store
-
-if TYPE_CHECKING:
-    from .learner import Learner
 
 DRIFT = "drift"  # the setting that keeps it
 REPORT_LIMIT = 5_000  # samples the estimate is made from; it is quadratic in their number
@@ -29,21 +29,21 @@ class Status:
     """The state of a learner.
 
     Attributes:
-        samples: Samples taught on this device, a label.
-        lab: Samples the host taught, a label, under the names they have now.
-        report: The head's honest estimate of itself; None while nothing was taught.
+        samples: Number of samples taught on this device per label.
+        host: Number of samples that the host taught per label, under the present names.
+        report: The head's estimate of its own accuracy; None while nothing was taught.
         model: Name, backbone, dimensions, quantization, bytes, checksums of the model file, and what none covers.
         state: Path, bytes, journal position and versions of the state file.
         head: Name and digest of the head.
         runtime: Name, version, threads and delegate.
-        drift: What the last watching said of the world, see `device.heads.drift`, with ``when`` and the journal's
-            ``position`` then; None when there was none.
+        drift: What the last run measured of drift, see `device.heads.drift`, with ``when`` and the ``position`` of
+            the journal at that time; None when there was none.
         held_out: The figure made at conversion, on photos that neither tuned the backbone nor taught the head, before
             anything was taught here; None when the model file has none.
     """
 
     samples: dict[str, int]
-    lab: dict[str, int]
+    host: dict[str, int]
     report: Report | None
     model: dict[str, Any] = field(default_factory=dict)
     state: dict[str, Any] = field(default_factory=dict)
@@ -63,19 +63,26 @@ class Status:
         return self.report.confusion if self.report else None
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON-able values."""
-        fields = dict(vars(self))
+        """Return a JSON-serializable dict; ``lab`` is the former name of ``host``, kept for one version."""
+        fields = {**vars(self), "lab": self.host}
         fields["report"] = self.report.to_dict() if self.report else None
         return {**fields, "accuracy": self.accuracy}
 
 
-def status_of(learner: Learner) -> Status:
-    """Describe `learner`; called with its lock held."""
-    store, model = learner.store, learner.model
+def status_of(model: ModelFile, store: Store, head: Head, embedder: Embedder) -> Status:
+    """Return the status of a learner; the caller keeps store and head from changing meanwhile.
+
+    Args:
+        model: The model file.
+        store: The state.
+        head: The head, up to date with both.
+        embedder: The backbone, which names the runtime.
+    """
+    host = {} if model.memory is None else model.memory.renamed(store.host_labels()).counts()
     return Status(
         samples=store.counts(),
-        lab=_lab_counts(learner),
-        report=report_of(learner),
+        host=host,
+        report=report_of(model, store, head),
         model={
             "name": model.path.name,
             "backbone": model.manifest.backbone,
@@ -93,12 +100,12 @@ def status_of(learner: Learner) -> Status:
             "versions": len(store.versions()),
             "writable": store.path is None or may_write(store.path),
         },
-        head={"name": learner.head.name, "digest": learner.head.digest()},
+        head={"name": head.name, "digest": head.digest()},
         runtime={
-            "name": learner.runtime.name,
-            "version": learner.runtime.version,
-            "threads": learner.embedder.threads,
-            "delegate": learner.embedder.delegate or "cpu",
+            "name": embedder.runtime.name,
+            "version": embedder.runtime.version,
+            "threads": embedder.threads,
+            "delegate": embedder.delegate or "cpu",
         },
         drift=_drift_note(store),
         held_out=_held_out(model.manifest),
@@ -132,53 +139,56 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
 
 
-def keep_drift(learner: Learner, drift: DriftState) -> bool:
-    """Keep what watching said of the world, so that `status` can tell; whether it could be written.
+def keep_drift(store: Store, head: Head, drift: DriftState) -> bool:
+    """Write the measured drift to the state file, for `status` to show.
 
-    Watching itself only reads, so the state file is opened for this alone.
+    `store` may be open for reading only; the file is opened again for writing.
+
+    Returns:
+        Whether it could be written.
     """
-    path = learner.store.path
+    path = store.path
     if path is None or not path.exists():
         return False
-    threshold = learner.head.fit.threshold
+    threshold = head.fit.threshold
     figures = drift.to_dict() | {
         "threshold": threshold if np.isfinite(threshold) else None,
-        "when": learner.store.now(),
-        "position": learner.store.position(),
+        "when": store.now(),
+        "position": store.position(),
     }
     try:
-        with Store.open(path) as store:
-            store.set_setting(DRIFT, figures)
-    except DeviceError:  # a read-only disk or a busy file: nothing taught hangs on it
+        with Store.open(path) as writable:
+            writable.set_setting(DRIFT, figures)
+    except DeviceError:  # a read-only disk or a busy file: nothing taught depends on it
         return False
     return True
 
 
-def report_of(learner: Learner) -> Report | None:
-    """Let the head estimate itself on what it was taught, the host's samples included.
+def report_of(model: ModelFile, store: Store, head: Head) -> Report | None:
+    """Return the head's estimate of its own accuracy, on the samples of the host and of the device.
 
-    The host's samples have the ids -1, -2, ...; they are never named as suspects, since nobody at the device
+    The host's samples have the ids -1, -2, ...; they are never named as suspects, because nobody at the device
     can look at them.
+
+    Returns:
+        None while nothing was taught.
     """
-    ids, labels, bursts = learner.store.ids()
+    ids, labels, bursts = store.ids()
     chosen = _spread(len(ids), REPORT_LIMIT)
-    codes = learner.store.codes([int(ids[place]) for place in chosen])
+    codes = store.codes([int(ids[place]) for place in chosen])
     ids, bursts, labels = ids[chosen], bursts[chosen], [labels[place] for place in chosen]
-    memory = learner.model.taught
-    if isinstance(memory, Taught):
-        lab = learner.store.lab()
-        names = [lab.get(label, label) for label in memory.labels]
-        kept = [place for place in range(len(names)) if names[place] is not None]
-        kept = [kept[place] for place in _spread(len(kept), max(0, REPORT_LIMIT - len(ids)))]
+    if isinstance(model.memory, Samples):
+        host = model.memory.renamed(store.host_labels())
+        kept = _spread(len(host.labels), max(0, REPORT_LIMIT - len(ids)))
         own = -1 - np.arange(len(kept))
-        views = own if memory.groups is None else -1 - memory.groups[kept].astype(np.int64)
-        codes = np.concatenate([codes, memory.codes[kept]])
-        labels = labels + [str(names[place]) for place in kept]
+        views = own if host.groups is None else -1 - host.groups[kept].astype(np.int64)
+        codes = np.concatenate([codes, host.codes[kept]])
+        labels = labels + [host.labels[place] for place in kept]
         ids, bursts = np.concatenate([ids, own]), np.concatenate([bursts, views])
     if not labels:
         return None
-    report = self_report(learner.head, codes, labels, ids=ids, bursts=bursts, limit=REPORT_LIMIT)
-    return replace(report, sampled=len(labels) < sum(learner.head.counts.values()))
+    report = self_report(head, codes, labels, ids=ids, bursts=bursts, limit=REPORT_LIMIT)
+    return replace(report, sampled=len(labels) < sum(head.counts.values()))
 
 
 def _spread(count: int, limit: int) -> NDArray[np.int64]:
@@ -186,19 +196,3 @@ def _spread(count: int, limit: int) -> NDArray[np.int64]:
     if count <= limit:
         return np.arange(count)
     return np.linspace(0, count - 1, limit).round().astype(np.int64) if limit else np.arange(0)
-
-
-def _lab_counts(learner: Learner) -> dict[str, int]:
-    memory, lab = learner.model.taught, learner.store.lab()
-    if memory is None:
-        return {}
-    if isinstance(memory, Taught):
-        listed = [(label, 1) for label in memory.labels]
-    else:
-        listed = [(label, int(count)) for label, count in zip(memory.labels, memory.counts, strict=True)]
-    counts: dict[str, int] = {}
-    for label, count in listed:
-        name = lab.get(label, label)
-        if name is not None:
-            counts[name] = counts.get(name, 0) + count
-    return dict(sorted(counts.items()))

@@ -29,7 +29,8 @@ from .container import (
 from .contract import check_contract, missing_signatures
 from .graph import read_graphs
 from .manifest import Manifest, Part
-from .taught import Taught, TaughtStatistics, pack_taught, unpack_taught
+from .memory import Memory
+from .packing import pack_memory, unpack_memory
 
 UNCHECKED_BY_VERSION_1 = ("labels", "manifest", "memory")
 
@@ -42,8 +43,8 @@ class ModelFile:
         path: Where it was read from.
         manifest: What it says about itself.
         labels: Labels the host taught, sorted; the first columns of the head in the file.
-        taught: The host's memory, or None.
-        taught_bytes: Size of the memory in the file.
+        memory: What the host taught, or None.
+        memory_bytes: Size of the memory in the file.
         part: The flatbuffer as it was checked; interpreters run these bytes, whatever happens to the file.
         digest: Of everything that decides an answer, sha256 in hexadecimal; empty for version 1.
         unchecked: What no checksum covers: nothing, except in files of version 1.
@@ -53,8 +54,8 @@ class ModelFile:
     path: Path
     manifest: Manifest
     labels: tuple[str, ...]
-    taught: Taught | TaughtStatistics | None
-    taught_bytes: int = 0
+    memory: Memory | None
+    memory_bytes: int = 0
     part: bytes = field(default=b"", repr=False)
     digest: str = ""
     unchecked: tuple[str, ...] = ()
@@ -92,14 +93,14 @@ class ModelFile:
             check_contract(graphs, manifest)
             labels = _labels(members[LABELS], manifest)
             packed = members.get(MEMORY)
-            taught = None if packed is None else unpack_taught(packed, manifest.dimensions)
-            _check_labels_of(taught, labels, manifest)
+            memory = None if packed is None else unpack_memory(packed, manifest.dimensions)
+            _check_labels_of(memory, labels, manifest)
         sealed = manifest.format_version > 1
         return cls(
             path,
             manifest,
             labels,
-            taught,
+            memory,
             len(packed or b""),
             part,
             members[SEAL].decode() if sealed else "",
@@ -117,7 +118,7 @@ def write_model_file(
     model: bytes,
     manifest: Manifest,
     labels: tuple[str, ...] = (),
-    taught: Taught | TaughtStatistics | None = None,
+    memory: Memory | None = None,
     *,
     force: bool = False,
 ) -> ModelFile:
@@ -128,7 +129,7 @@ def write_model_file(
         model: The flatbuffer.
         manifest: Its checksum and length are filled in here.
         labels: Columns of the head that are in use, in order.
-        taught: The host's memory.
+        memory: What the host taught.
         force: Overwrite what is there.
 
     Raises:
@@ -137,15 +138,15 @@ def write_model_file(
     """
     require_identifier(Path(path), model[:8])
     members = {LABELS: "\n".join(check_labels(labels, stored=True)).encode()}
-    if taught is not None:
-        members[MEMORY] = pack_taught(taught)
+    if memory is not None:
+        members[MEMORY] = pack_memory(memory)
     promised = {name: Part(sha256(content), len(content)) for name, content in members.items()}
     sealed = manifest.sealed(sha256(model), len(model), promised).to_json().encode()
     # the manifest comes first, so that a file that was cut off is not taken for a foreign one
     members = {MANIFEST: sealed, SEAL: sha256(sealed).encode(), **members}
     with named(Path(path)):
         _labels(members[LABELS], manifest)
-        _check_labels_of(taught, labels, manifest)
+        _check_labels_of(memory, labels, manifest)
     with atomic_output(path, force=force) as temporary, temporary.open("wb") as stream:
         write_container(stream, model, members)
     return ModelFile.open(path)
@@ -194,15 +195,13 @@ def _labels(content: bytes, manifest: Manifest) -> tuple[str, ...]:
     return labels
 
 
-def _check_labels_of(
-    taught: Taught | TaughtStatistics | None, labels: tuple[str, ...], manifest: Manifest
-) -> None:
+def _check_labels_of(memory: Memory | None, labels: tuple[str, ...], manifest: Manifest) -> None:
     """Refuse labels that do not fit the memory; in version 1 no checksum tells."""
-    strangers = set(taught.labels if taught else ()) - set(labels)
+    strangers = set(memory.labels if memory else ()) - set(labels)
     if strangers:
         raise ModelFileError(
             f"the memory holds samples of {', '.join(sorted(strangers))}, which labels.txt does not list; "
             "copy or convert the file again"
         )
-    if taught and manifest.format_version == 1 and list(labels) != sorted(labels):
+    if memory and manifest.format_version == 1 and list(labels) != sorted(labels):
         raise ModelFileError("the labels in labels.txt are not in order; copy or convert the file again")

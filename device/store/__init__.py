@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .records import Entry, LabChange, ModelIdentity, NewSample, Sample, SampleRun, Version
+from .records import Entry, HostChange, ModelIdentity, NewSample, Sample, SampleRun, Version
 from .store import Store
 
-__all__ = ["Entry", "LabChange", "ModelIdentity", "NewSample", "Sample", "SampleRun", "Store", "Version"]
+__all__ = ["Entry", "HostChange", "ModelIdentity", "NewSample", "Sample", "SampleRun", "Store", "Version"]

@@ -13,7 +13,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 
 from ..errors import SampleNotFoundError, StateError
-from .records import Change, Entry, LabChange, SampleRun, changes_from_json, changes_to_json, checksum, runs
+from .records import Change, Entry, HostChange, SampleRun, changes_from_json, changes_to_json, checksum, runs
 
 _COLUMNS = "seq, time, action, undoes, changes, crc"
 # what cannot be taken back, nor anything before it
@@ -92,22 +92,22 @@ def last_undoable(connection: sqlite3.Connection) -> Entry | None:
 def changes_back_to(connection: sqlite3.Connection, seq: int) -> tuple[Change, ...]:
     """Give the net changes that lead from now back to position `seq`."""
     samples: dict[int, tuple[str | None, str | None]] = {}  # id -> (label now, label then)
-    lab: dict[str, tuple[str | None, str | None]] = {}
+    host: dict[str, tuple[str | None, str | None]] = {}
     for entry in read(connection, after=seq, newest_first=True):
         if entry.action in _FINAL:
             raise SampleNotFoundError(
                 f"{_FINAL[entry.action]} after position {seq}; only later versions can be returned to"
             )
         for change in reversed(entry.changes):
-            if isinstance(change, LabChange):
-                now, _ = lab.get(change.label, (change.new, None))
-                lab[change.label] = (now, change.old)
+            if isinstance(change, HostChange):
+                now, _ = host.get(change.label, (change.new, None))
+                host[change.label] = (now, change.old)
                 continue
             for number in range(change.first, change.last + 1):
                 now, _ = samples.get(number, (change.new, None))
                 samples[number] = (now, change.old)
     moved = ((number, now, then) for number, (now, then) in sorted(samples.items()) if now != then)
-    relabelled = (LabChange(label, now, then) for label, (now, then) in sorted(lab.items()) if now != then)
+    relabelled = (HostChange(label, now, then) for label, (now, then) in sorted(host.items()) if now != then)
     return (*relabelled, *runs(moved))
 
 
@@ -124,26 +124,26 @@ def require_samples(entry: Entry, newest: int) -> Entry:
 
 
 def fold(entries: Iterable[Entry]) -> tuple[dict[int, str], dict[str, str | None]]:
-    """Sum the whole journal: label of each taught sample, name (or None) of each changed lab label.
+    """Sum the whole journal: label of each taught sample, name (or None) of each changed host label.
 
     Raises:
         StateError: The entries contradict one another or are not numbered 1, 2, 3.
     """
     samples: dict[int, str] = {}
-    lab: dict[str, str | None] = {}
+    host: dict[str, str | None] = {}
     for expected, entry in enumerate(entries, 1):
         if entry.seq != expected:
             raise StateError(f"entry {expected} of the journal is missing")
         for change in entry.changes:
-            _fold_one(samples, lab, change, entry.seq)
-    return samples, {label: name for label, name in lab.items() if name != label}
+            _fold_one(samples, host, change, entry.seq)
+    return samples, {label: name for label, name in host.items() if name != label}
 
 
-def _fold_one(samples: dict[int, str], lab: dict[str, str | None], change: Change, seq: int) -> None:
-    if isinstance(change, LabChange):
-        if lab.get(change.label, change.label) != change.old:
+def _fold_one(samples: dict[int, str], host: dict[str, str | None], change: Change, seq: int) -> None:
+    if isinstance(change, HostChange):
+        if host.get(change.label, change.label) != change.old:
             raise StateError(f"entry {seq} of the journal contradicts an earlier one about {change.label!r}")
-        lab[change.label] = change.new
+        host[change.label] = change.new
         return
     for number in range(change.first, change.last + 1):
         if samples.get(number) != change.old:

@@ -105,19 +105,19 @@ class SampleRun:
 
 
 @dataclass(frozen=True)
-class LabChange:
+class HostChange:
     """What the host taught as `label` is called `new` now instead of `old`; None means deleted."""
 
     label: str
     old: str | None
     new: str | None
 
-    def reversed(self) -> LabChange:
+    def reversed(self) -> HostChange:
         """Give the change that takes this one back."""
-        return LabChange(self.label, self.new, self.old)
+        return HostChange(self.label, self.new, self.old)
 
 
-Change = SampleRun | LabChange
+Change = SampleRun | HostChange
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ def _change(row: Any) -> Change:
         label, old, new = rest
         if not isinstance(label, str):
             raise TypeError("a label is no text")
-        return LabChange(label, _label(old), _label(new))
+        return HostChange(label, _label(old), _label(new))
     first, last, old, new = rest
     if kind != "s" or type(first) is not int or type(last) is not int or not 0 < first <= last <= MAX_ID:
         raise ValueError("a change is neither of samples nor of a label")

@@ -13,7 +13,7 @@ from ..files import atomic_output
 from . import journal, rows, schema
 from .database import new_file
 from .pages import Pages
-from .records import LabChange, ModelIdentity, runs
+from .records import HostChange, ModelIdentity, runs
 from .salvage import Salvage, runs_of
 from .store import Store
 
@@ -103,14 +103,14 @@ def _write(store: Store, found: Salvage, whole: list[int]) -> int:
 
     Samples keep their ids, gaps become forgotten samples, and the journal has one entry.
     """
-    labels, lab = found.labels(whole)
+    labels, host = found.labels(whole)
     pictures = 0
     with store.database.transaction() as connection:
         store.claim(connection)
-        renamed = [LabChange(label, label, name) for label, name in sorted(lab.items())]
+        renamed = [HostChange(label, label, name) for label, name in sorted(host.items())]
         entry = journal.append(connection, store.now(), "recover", (*renamed, *runs(runs_of(labels))))
         for change in renamed:
-            rows.set_lab(connection, change)
+            rows.set_host_label(connection, change)
         for number in range(1, (whole[-1] if whole else 0) + 1):
             row = found.samples.get(number)
             kept = (row.uuid, row.time, row.source, row.burst) if row else None

@@ -19,7 +19,7 @@ from .records import (
     CODE_TYPE,
     MAX_PICTURE_BYTES,
     MAX_SOURCE_CHARACTERS,
-    LabChange,
+    HostChange,
     NewSample,
     Sample,
     SampleRun,
@@ -131,7 +131,7 @@ def set_label(connection: sqlite3.Connection, run: SampleRun, seq: int) -> None:
     connection.executemany("UPDATE samples SET label = ?, seq = ?, crc = ? WHERE id = ?", changed)
 
 
-def set_lab(connection: sqlite3.Connection, change: LabChange) -> None:
+def set_host_label(connection: sqlite3.Connection, change: HostChange) -> None:
     """Write what a label of the host is called now; nothing is kept for one that has its own name."""
     if change.new == change.label:
         connection.execute("DELETE FROM lab WHERE label = ?", (change.label,))

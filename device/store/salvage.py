@@ -20,7 +20,7 @@ from .records import (
     MAX_SOURCE_CHARACTERS,
     UUID_BYTES,
     Change,
-    LabChange,
+    HostChange,
     ModelIdentity,
     SampleRun,
     Value,
@@ -111,23 +111,23 @@ class Salvage:
     def labels(self, whole: list[int]) -> tuple[dict[int, str | None], dict[str, str | None]]:
         """Return the label of each sample in `whole`, and the present name of each label of the host."""
         labels = {number: self.samples[number].label for number in whole}
-        lab: dict[str, str | None] = {}
+        host: dict[str, str | None] = {}
         budget = _CHANGES_PER_SAMPLE * (len(whole) + 1)
         for seq in sorted(self.journal):
             for change in self.journal[seq]:
-                if isinstance(change, LabChange):
-                    lab[change.label] = self._label(change.new)
+                if isinstance(change, HostChange):
+                    host[change.label] = self._label(change.new)
                     continue
                 # an intact entry that is newer than the newest intact row of a sample has the last word
                 inside = whole[bisect_left(whole, change.first) : bisect_right(whole, change.last)]
                 budget -= len(inside)
                 if budget < 0:
                     self.mended["changes of a journal that has far too many were left out"] += 1
-                    return labels, _renamed(lab)
+                    return labels, _renamed(host)
                 for number in inside:
                     if seq > self.samples[number].seq:
                         labels[number] = self._label(change.new)
-        return labels, _renamed(lab)
+        return labels, _renamed(host)
 
     def ids(self) -> set[int]:
         """Return every id that a row or an entry names."""
@@ -255,8 +255,8 @@ def _nearest_label(label: str) -> str:
     return "no label"
 
 
-def _renamed(lab: dict[str, str | None]) -> dict[str, str | None]:
-    return {label: name for label, name in lab.items() if name != label}
+def _renamed(host: dict[str, str | None]) -> dict[str, str | None]:
+    return {label: name for label, name in host.items() if name != label}
 
 
 def _blob(row: Row) -> bytes:

@@ -23,7 +23,7 @@ from .records import (
     MAX_DIMENSIONS,
     Change,
     Entry,
-    LabChange,
+    HostChange,
     ModelIdentity,
     NewSample,
     Sample,
@@ -153,18 +153,18 @@ class Store:
             moved = ((number, found[number], labels[number]) for number in sorted(labels))
             return self._apply(action, runs(change for change in moved if change[1] != change[2]))
 
-    def rename(self, old: str, new: str | None, lab_labels: Sequence[str] = ()) -> Entry:
-        """Call everything taught as `old` by the name `new`, the host's memory included; None deletes it.
+    def rename(self, old: str, new: str | None, host_labels: Iterable[str] = ()) -> Entry:
+        """Rename a label, in the samples and for the host's memory; None deletes it.
 
         Args:
-            old: A label as it stands now.
+            old: A present label.
             new: Its new name, which may be in use already, or None.
-            lab_labels: Labels of the host's memory in the model file.
+            host_labels: Labels in the memory of the model file.
         """
         with self.database.transaction() as connection:
-            lab = self.lab()
+            names = self.host_labels()
             renamed = [
-                LabChange(label, old, new) for label in sorted(lab_labels) if lab.get(label, label) == old
+                HostChange(label, old, new) for label in sorted(host_labels) if names.get(label, label) == old
             ]
             statement = "SELECT id FROM samples WHERE label = ? ORDER BY id"
             moved = ((number, old, new) for (number,) in connection.execute(statement, (old,)))
@@ -289,7 +289,7 @@ class Store:
             yield numbers, labels, self.codes(numbers)
             after = numbers[-1]
 
-    def lab(self) -> dict[str, str | None]:
+    def host_labels(self) -> dict[str, str | None]:
         """Return the present name of each renamed label of the host, None for a deleted one."""
         with self._damage_told():
             return {
@@ -430,7 +430,7 @@ class Store:
             if isinstance(change, SampleRun):
                 rows.set_label(connection, change, entry.seq)
             else:
-                rows.set_lab(connection, change)
+                rows.set_host_label(connection, change)
         return entry
 
     @contextlib.contextmanager

@@ -53,7 +53,7 @@ def verify(database: Database, dimensions: int) -> int:
 
 
 def _verify_rows(database: Database, dimensions: int) -> int:
-    taught, lab = journal.fold(journal.read(database.connection))
+    taught, host = journal.fold(journal.read(database.connection))
     listed = database.rows(f"SELECT {rows.SAMPLE_COLUMNS} FROM samples ORDER BY id")  # noqa: S608 - a constant
     names = set()
     for expected, (number, uuid, label, *rest) in enumerate(listed, 1):
@@ -68,7 +68,7 @@ def _verify_rows(database: Database, dimensions: int) -> int:
         names.add(uuid)
     if len(names) != len(listed):
         raise StateError(f"{len(listed) - len(names)} samples appear twice")
-    if lab != dict(database.rows("SELECT label, name FROM lab")):
+    if host != dict(database.rows("SELECT label, name FROM lab")):
         raise StateError("the names of the host's labels are not those of the journal")
     _verify_codes(database, [row[0] for row in listed if row[2] is not None], dimensions)
     return len(listed)

@@ -139,11 +139,11 @@ def command(as_json: bool, **options: Any) -> None:
                 hooks.update(observation)
                 if _begins_to_drift(drift, observation):
                     display.say(DRIFT)
-                    keep_drift(learner, drift.state)
+                    keep_drift(learner.store, learner.head, drift.state)
         except KeyboardInterrupt:
             pass  # the way to end watching
         if drift.state.predictions >= ENOUGH:
-            keep_drift(learner, drift.state)
+            keep_drift(learner.store, learner.head, drift.state)
     say(summary.text())
 
 

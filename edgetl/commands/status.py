@@ -117,9 +117,9 @@ def _label_table(status: Status) -> RenderableType:
         ("Recall", "right"),
     ):
         table.add_column(title, justify=justify)  # type: ignore[arg-type]
-    for label in sorted({*status.samples, *status.lab}):
+    for label in sorted({*status.samples, *status.host}):
         judged = f"{recall[label]:.0%}" if label in recall else "–"
-        here, host = status.samples.get(label, 0), status.lab.get(label, 0)
+        here, host = status.samples.get(label, 0), status.host.get(label, 0)
         table.add_row(Text(label), str(here or "–"), str(host or "–"), judged)
     return table
 
@@ -131,7 +131,7 @@ def _findings(status: Status) -> list[RenderableType]:
 
     report = status.report
     if report is None:
-        return [Text(f"\n{_without_report(status)}", style="bold" if status.lab else "")]
+        return [Text(f"\n{_without_report(status)}", style="bold" if status.host else "")]
     parts: list[RenderableType] = [Text(f"\n{_accuracy(report)}", style="bold")]
     if status.held_out and (report.accuracy is None or report.sampled):  # else the same photos judge twice
         parts.append(Text(held_out_text(status.held_out)))
@@ -151,7 +151,7 @@ def _findings(status: Status) -> list[RenderableType]:
 
 
 def _without_report(status: Status) -> str:
-    if not status.lab:
+    if not status.host:
         return "Nothing is taught yet. Begin with: edgetl teach MODEL LABEL"
     if status.held_out:
         return held_out_text(status.held_out)

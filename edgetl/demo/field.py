@@ -172,7 +172,7 @@ def run(plan: Plan) -> FieldResult:
                 "durable": times(device.durable),
             },
             taught=status.samples,
-            lab_memory=status.lab,
+            lab_memory=status.host,
             estimate=round(status.accuracy, 4) if status.accuracy is not None else None,
             examples=_examples(field, before, after),
             state_bytes=int(status.state["bytes"]),

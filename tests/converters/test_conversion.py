@@ -21,10 +21,10 @@ from device.images import read_photo
 from device.model import modelfile
 from device.model.codes import apply_map, encode
 from device.model.embedder import Embedder
+from device.model.memory import Samples
 from device.model.modelfile import ModelFile
 from device.model.preprocess import Preprocessing
 from device.model.runtime import open_interpreter
-from device.model.taught import Taught
 from tests import tiny
 
 TOLERANCE = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.05}  # of the largest number
@@ -34,8 +34,8 @@ def test_the_file_holds_what_the_contract_says(converted: Any) -> None:
     """Signatures, shapes, labels, memory, and builtin ops alone."""
     opened = ModelFile.open(converted.path)
     assert opened.labels == tuple(tiny.COLOURS)
-    assert isinstance(opened.taught, Taught)
-    assert len(opened.taught.labels) == 36
+    assert isinstance(opened.memory, Samples)
+    assert len(opened.memory.labels) == 36
     manifest = opened.manifest
     assert (manifest.dimensions, manifest.capacity, manifest.quantization) == (32, 8, converted.quantisation)
     names = set(open_interpreter(converted.path).get_signature_list())
@@ -97,8 +97,8 @@ def test_the_float_head_starts_with_the_knowledge_of_the_memory(converted: Any) 
     """Its probabilities are those of the exact head taught with the memory."""
     opened = ModelFile.open(converted.path)
     head = create_head("exact", 32)
-    assert isinstance(opened.taught, Taught)
-    head.learn_many(opened.taught.codes, list(opened.taught.labels))
+    assert isinstance(opened.memory, Samples)
+    head.learn_many(opened.memory.codes, list(opened.memory.labels))
     embedder = Embedder(opened)
     embeddings = embedder.embed_many(tiny.photo(label, 99) for label in tiny.COLOURS)
     given = embedder.signature("classify")(embedding=embeddings)["probabilities"]
@@ -141,7 +141,7 @@ def test_without_memory_the_trained_head_is_taken(source: Any, tmp_path: Path) -
     head = (np.eye(32, 3, dtype=np.float32), np.arange(3, dtype=np.float32))
     report = convert(replace(source, head=head), tmp_path / "m.tflite", memory=False, capacity=5)
     assert (report.memory, report.sizes["memory"]) == ("none", 0)
-    assert ModelFile.open(report.path).taught is None
+    assert ModelFile.open(report.path).memory is None
     weights = _weights(report.path)
     assert np.array_equal(weights["W"][:, :3], head[0])
     assert weights["b"].tolist() == [0, 1, 2, np.float32(-1e9), np.float32(-1e9)]
@@ -153,9 +153,9 @@ def test_many_photos_are_remembered_as_sums() -> None:
 
     codes = np.random.default_rng(0).integers(-4096, 4097, (900, 16)).astype(np.int16)
     memory = remember(codes, ["a", "b", "c"] * 300)
-    assert not isinstance(memory, Taught)
+    assert not isinstance(memory, Samples)
     assert np.array_equal(memory.gram, codes.astype(np.int64).T @ codes.astype(np.int64))
-    assert isinstance(remember(codes[:4], list("abca")), Taught)
+    assert isinstance(remember(codes[:4], list("abca")), Samples)
 
 
 def test_embeddings_can_be_projected_inside_the_file(source: Any, tmp_path: Path) -> None:

@@ -16,9 +16,8 @@ from converters.memory import judge_held_out
 from device.heads.intervals import held_out_interval
 from device.learner import Learner
 from device.model.codes import encode
-from device.model.memory import statistics
+from device.model.memory import Samples, Sums
 from device.model.modelfile import ModelFile, write_model_file
-from device.model.taught import Taught
 from edgetl.cli import main
 from tests import tiny
 from tests.scenes import frame, write
@@ -36,8 +35,8 @@ def tuned(source: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 def test_the_memory_says_which_photos_tuned_the_backbone(tuned: Path) -> None:
     """Those held out may judge, and no other."""
-    taught = ModelFile.open(tuned).taught
-    assert isinstance(taught, Taught)
+    taught = ModelFile.open(tuned).memory
+    assert isinstance(taught, Samples)
     assert taught.judge is not None
     assert tuple(taught.judge.tolist()) == HELD_OUT
 
@@ -62,16 +61,16 @@ def test_the_device_judges_by_photos_held_out_and_by_its_own(tuned: Path, tmp_pa
     assert after is not None
     assert (before.samples, before.tuned) == (9, 27)
     assert (after.samples, after.tuned) == (11, 27)
-    assert isinstance(exported.taught, Taught)
-    assert exported.taught.judge is not None
-    assert exported.taught.judge.tolist() == [*HELD_OUT, True, True]
+    assert isinstance(exported.memory, Samples)
+    assert exported.memory.judge is not None
+    assert exported.memory.judge.tolist() == [*HELD_OUT, True, True]
 
 
 def test_a_frozen_backbone_is_judged_by_all_photos(source: TrainedModel, tmp_path: Path) -> None:
     """Leave-one-out is fair then; the held-out figure is there as well."""
     report = convert(replace(source, held_out=HELD_OUT), tmp_path / "m.tflite")
-    taught = ModelFile.open(report.path).taught
-    assert isinstance(taught, Taught)
+    taught = ModelFile.open(report.path).memory
+    assert isinstance(taught, Samples)
     assert taught.judge is None
     assert report.held_out is not None
     assert report.held_out["photos"] == 9
@@ -130,7 +129,7 @@ def test_photos_held_out_do_not_teach_the_head_that_they_judge() -> None:
     """Random labels on random codes: a head that had seen them would know them all."""
     random = np.random.default_rng(0)
     codes, held_out = encode(random.normal(size=(300, 64))), np.arange(300) >= 150
-    samples = Taught(codes, tuple(f"label {owner}" for owner in random.integers(0, 2, 300)))
+    samples = Samples(codes, tuple(f"label {owner}" for owner in random.integers(0, 2, 300)))
     figure = judge_held_out(samples, held_out)
     assert figure is not None
     assert figure["photos"] == 150
@@ -141,7 +140,7 @@ def test_photos_held_out_do_not_teach_the_head_that_they_judge() -> None:
 def test_a_label_held_out_whole_counts_as_wrong() -> None:
     """The head cannot know it."""
     codes = encode(np.eye(3).repeat(4, axis=0) + 0.01)
-    samples = Taught(codes, tuple("aaaabbbbcccc"))
+    samples = Samples(codes, tuple("aaaabbbbcccc"))
     figure: Any = judge_held_out(samples, np.arange(12) >= 7)
     assert figure["labels"] == {"b": (1, 1), "c": (0, 4)}
 
@@ -154,8 +153,8 @@ def test_look_alikes_among_photos_held_out_count_as_one_view() -> None:
     labels = tuple("ab"[number // 3 % 2] for number in range(24))
     held_out = np.arange(24) < 6
     groups = (np.arange(24) // 3).astype(np.int32)
-    grouped = judge_held_out(Taught(codes, labels, None, groups), held_out)
-    single = judge_held_out(Taught(codes, labels), held_out)
+    grouped = judge_held_out(Samples(codes, labels, None, groups), held_out)
+    single = judge_held_out(Samples(codes, labels), held_out)
     assert grouped is not None
     assert single is not None
     assert (grouped["photos"], grouped["views"], single["views"]) == (6, 2, 6)
@@ -174,8 +173,8 @@ def test_photos_of_one_scene_share_a_group_in_the_memory(source: TrainedModel, t
         for shot in range(2)
     ]
     report = convert(replace(source, photos=tuple(photos)), tmp_path / "m.tflite", capacity=tiny.CAPACITY)
-    taught = ModelFile.open(tmp_path / "m.tflite").taught
-    assert isinstance(taught, Taught)
+    taught = ModelFile.open(tmp_path / "m.tflite").memory
+    assert isinstance(taught, Samples)
     assert taught.groups is not None
     assert taught.groups.tolist() == np.repeat(np.arange(9), 2).tolist()
     assert (report.memory_samples, report.views) == (18, 9)
@@ -191,8 +190,8 @@ def test_where_the_memory_is_sums_the_figure_of_the_conversion_is_shown(
 ) -> None:
     """Sums cannot judge; a file without the figure says that there is none."""
     opened = ModelFile.open(tuned)
-    assert isinstance(opened.taught, Taught)
-    sums = statistics(opened.taught.codes, opened.taught.labels)
+    assert isinstance(opened.memory, Samples)
+    sums = Sums.of(opened.memory.codes, opened.memory.labels)
     manifest = opened.manifest if kept else replace(opened.manifest, held_out=None)
     write_model_file(tmp_path / "sums.tflite", opened.model_part(), manifest, opened.labels, sums)
     done = CliRunner().invoke(main, ["status", str(tmp_path / "sums.tflite")], catch_exceptions=False)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from device.model.embedder import Embedder
+from device.model.memory import Samples
 from device.model.modelfile import ModelFile
-from device.model.taught import Taught
 from tests import tiny
 from tests.make_tiny_model import make
 
@@ -23,10 +23,10 @@ def test_the_script_makes_equivalent_files(tmp_path: Path) -> None:
         assert (kept.labels, kept.manifest.dimensions) == (made.labels, made.manifest.dimensions)
         one, other = (Embedder(model, threads=1).embed_many(images) for model in (kept, made))
         assert np.allclose(one, other, atol=0.02 * one.max())
-        if isinstance(kept.taught, Taught):
-            assert isinstance(made.taught, Taught)
-            assert kept.taught.labels == made.taught.labels
-            assert np.abs(kept.taught.codes.astype(int) - made.taught.codes).max() < 200
+        if isinstance(kept.memory, Samples):
+            assert isinstance(made.memory, Samples)
+            assert kept.memory.labels == made.memory.labels
+            assert np.abs(kept.memory.codes.astype(int) - made.memory.codes).max() < 200
 
 
 def test_the_tiny_models_hold_no_name_of_the_machine_they_were_made_on() -> None:

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from device.learner import Learner
-from device.model.taught import TaughtStatistics
+from device.model.memory import Sums
 from edgetl.cli import main
 from edgetl.errors import PhotosError
 from edgetl.evaluate import evaluate
@@ -82,7 +82,7 @@ def test_photos_of_a_file_that_keeps_sums_alone_are_recognized(photos: Path, tmp
             pytest.skip("keys are equal in the runtime that conversions use")
         learner.learn_many([tiny.photo(*one) for one in taught], [label for label, _ in taught])
         exported = learner.export(tmp_path / "sums.tflite")
-    assert isinstance(exported.taught, TaughtStatistics)
+    assert isinstance(exported.memory, Sums)
     tiny.write_photos(photos, 4)
     result = judged(tmp_path / "sums.tflite", photos)
     assert (result["taught"], result["photos"], result["unrecognizable"]) == (12, 18, 0)

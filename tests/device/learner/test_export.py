@@ -13,13 +13,13 @@ import pytest
 from device.errors import HeadError, ModelFileError, StateError, StorageError
 from device.heads import Linear
 from device.learner import Learner
-from device.learner.export import patch, write_personal
+from device.learner.export import Snapshot, patch, write_personal
 from device.model.codes import apply_map, encode
 from device.model.embedder import Embedder
-from device.model.memory import add, remember, renamed, statistics, sums_are_smaller, together
+from device.model.memory import Samples, Sums, remember, sums_are_smaller
 from device.model.modelfile import ModelFile
+from device.model.packing import pack_memory
 from device.model.runtime import open_interpreter
-from device.model.taught import Taught, TaughtStatistics, pack_taught
 from device.store import NewSample
 from tests import tiny
 
@@ -45,8 +45,8 @@ def test_an_exported_file_remembers_which_samples_were_one_burst(tmp_path: Path)
     with Learner.open(tiny.TINY, tmp_path / "s.db") as learner:
         learner.learn_many(images, ["red"] * 4 + ["blue"] * 4, bursts=[7, 7, 9, 9, 3, 3, 3, 5])
         learner.export(tmp_path / "personal.tflite")
-    taught = ModelFile.open(tmp_path / "personal.tflite").taught
-    assert isinstance(taught, Taught)
+    taught = ModelFile.open(tmp_path / "personal.tflite").memory
+    assert isinstance(taught, Samples)
     assert taught.groups is not None
     groups = taught.groups.tolist()
     assert groups[0] == groups[1] != groups[2] == groups[3]
@@ -165,8 +165,8 @@ def test_labels_that_were_renamed_or_deleted_stay_so(tmp_path: Path) -> None:
         learner.delete_label("green")
         exported = learner.export(tmp_path / "p.tflite")
     assert exported.labels == ("blue", "rosso")
-    assert isinstance(exported.taught, Taught)
-    assert set(exported.taught.labels) == {"blue", "rosso"}
+    assert isinstance(exported.memory, Samples)
+    assert set(exported.memory.labels) == {"blue", "rosso"}
 
 
 @pytest.mark.parametrize("head", ["exact", "lda", "ncm", "softmax", "knn"])
@@ -186,11 +186,11 @@ def test_many_samples_are_summed_in_pieces(
         )
         exported = learner.export(tmp_path / "p.tflite")
     names = [label.replace("label 2", "other") for label in labels[100:]]
-    expected = statistics(codes[100:], names)
-    assert isinstance(exported.taught, TaughtStatistics)
-    assert exported.taught.labels == exported.labels == ("label 0", "label 1", "other")
-    for name in ("counts", "sums", "gram", "keys"):
-        assert np.array_equal(getattr(exported.taught, name), getattr(expected, name)), name
+    expected = Sums.of(codes[100:], names)
+    assert isinstance(exported.memory, Sums)
+    assert exported.memory.labels == exported.labels == ("label 0", "label 1", "other")
+    for name in ("numbers", "sums", "gram", "keys"):
+        assert np.array_equal(getattr(exported.memory, name), getattr(expected, name)), name
     assert (sum(read), max(read)) == (1100, 500)
 
 
@@ -221,19 +221,19 @@ def test_many_samples_are_exported_as_they_were_when_the_export_began(
     codes = encode(np.abs(np.random.default_rng(5).normal(size=(700, 32))))
     with Learner.open(tiny.TINY, tmp_path / "s.db", head=head, threads=1) as learner:
         learner.store.learn([NewSample("ab"[place % 2], code, 0.0) for place, code in enumerate(codes)])
-        original = learner.at_one_moment
+        original = learner._snapshot
 
-        def look(wanted: Any) -> Any:
-            moment = original(wanted)
+        def look() -> Snapshot:
+            snapshot = original()
             learner.learn_one(tiny.photo("red", 0), "later")
             learner.forget(700)
-            return moment
+            return snapshot
 
-        monkeypatch.setattr(learner, "at_one_moment", look)
-        taught = learner.export(tmp_path / "p.tflite").taught
-    expected = statistics(codes, ["a", "b"] * 350)
-    assert isinstance(taught, TaughtStatistics)
-    for name in ("labels", "counts", "sums", "gram"):
+        monkeypatch.setattr(learner, "_snapshot", look)
+        taught = learner.export(tmp_path / "p.tflite").memory
+    expected = Sums.of(codes, ["a", "b"] * 350)
+    assert isinstance(taught, Sums)
+    for name in ("labels", "numbers", "sums", "gram"):
         assert np.array_equal(getattr(taught, name), getattr(expected, name)), name
     assert set(taught.keys) <= set(expected.keys)
     assert len(taught.keys) >= 699
@@ -245,28 +245,28 @@ def test_samples_purged_during_an_export_are_named_as_the_reason(
     """A second export then holds what is left."""
     with Learner.open(tiny.TINY, tmp_path / "s.db", threads=1) as learner:
         learner.learn_many([tiny.photo("red", seed) for seed in range(4)], ["a", "b"] * 2)
-        original = learner.at_one_moment
+        original = learner._snapshot
 
-        def look(wanted: Any) -> Any:
-            moment = original(wanted)
+        def look() -> Snapshot:
+            snapshot = original()
             learner.forget(1)
             learner.purge()
-            return moment
+            return snapshot
 
-        monkeypatch.setattr(learner, "at_one_moment", look)
+        monkeypatch.setattr(learner, "_snapshot", look)
         with pytest.raises(StateError, match=r"purged while they were exported.*export again"):
             learner.export(tmp_path / "p.tflite")
         monkeypatch.undo()
         exported = learner.export(tmp_path / "p.tflite")
-    assert isinstance(exported.taught, Taught)
-    assert exported.taught.labels == ("b", "a", "b")
+    assert isinstance(exported.memory, Samples)
+    assert exported.memory.labels == ("b", "a", "b")
 
 
 def test_an_existing_file_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is summed for a file that may not be written."""
     (tmp_path / "p.tflite").touch()
     with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner:
-        monkeypatch.setattr("device.learner.export._Moment", None)
+        monkeypatch.setattr("device.learner.learner.Snapshot", None)
         with pytest.raises(StorageError, match="--force"):
             learner.export(tmp_path / "p.tflite")
 
@@ -286,33 +286,30 @@ def test_an_untaught_learner_cannot_export(tmp_path: Path) -> None:
 def test_sums_of_parts_are_the_sums_of_the_whole() -> None:
     """Exactly, in whole numbers, labels in any split."""
     codes, labels = codes_of(50), [f"l{number % 7}" for number in range(50)]
-    whole = statistics(codes, labels)
-    parts = add([statistics(codes[:13], labels[:13]), statistics(codes[13:], labels[13:])])
+    whole = Sums.of(codes, labels)
+    parts = Sums.added([Sums.of(codes[:13], labels[:13]), Sums.of(codes[13:], labels[13:])])
     assert parts.labels == whole.labels
     assert all(
-        np.array_equal(getattr(parts, name), getattr(whole, name)) for name in ("counts", "sums", "gram")
+        np.array_equal(getattr(parts, name), getattr(whole, name)) for name in ("numbers", "sums", "gram")
     )
 
 
 def test_samples_join_a_memory_of_samples_or_of_sums() -> None:
-    """A memory of sums stays one; nothing at all is no memory."""
+    """A memory of sums stays one."""
     codes, more = codes_of(6), codes_of(3, seed=1)
-    joined = together(Taught(codes, tuple("ababab")), more, ["c", "c", "a"])
-    assert isinstance(joined, Taught)
+    joined = Samples(codes, tuple("ababab")).together(more, ["c", "c", "a"])
+    assert isinstance(joined, Samples)
     assert joined.labels == (*"ababab", "c", "c", "a")
     assert np.array_equal(joined.codes, np.concatenate([codes, more]))
-    summed = together(statistics(codes, list("ababab")), more, ["c", "c", "a"])
-    assert isinstance(summed, TaughtStatistics)
-    assert summed.counts.tolist() == [4, 3, 2]
-    assert together(None, codes[:0], []) is None
+    summed = Sums.of(codes, list("ababab")).together(more, ["c", "c", "a"])
+    assert summed.counts() == {"a": 4, "b": 3, "c": 2}
 
 
 def test_sums_whose_labels_became_one_are_added() -> None:
     """Renaming onto a label that is there merges the two."""
-    merged = renamed(statistics(codes_of(6), list("abcabc")), {"c": "a"})
-    assert isinstance(merged, TaughtStatistics)
+    merged = Sums.of(codes_of(6), list("abcabc")).renamed({"c": "a"})
     assert merged.labels == ("a", "b")
-    assert merged.counts.tolist() == [4, 2]
+    assert merged.counts() == {"a": 4, "b": 2}
 
 
 def test_the_form_of_a_memory_is_chosen_without_packing_it() -> None:
@@ -325,11 +322,11 @@ def test_the_form_of_a_memory_is_chosen_without_packing_it() -> None:
         labels = [f"label {number % 3}" for number in range(count)]
         chosen = remember(codes, labels)
         sizes = {
-            type(memory): len(pack_taught(memory))
-            for memory in (Taught(codes, tuple(labels)), statistics(codes, labels))
+            type(memory): len(pack_memory(memory))
+            for memory in (Samples(codes, tuple(labels)), Sums.of(codes, labels))
         }
         assert sizes[type(chosen)] < 1.5 * min(sizes.values()), (count, sizes)
         forms.add(type(chosen))
-    assert forms == {Taught, TaughtStatistics}
+    assert forms == {Samples, Sums}
     assert not sums_are_smaller(256, 64)
     assert sums_are_smaller(257, 64)

@@ -21,8 +21,8 @@ from device.errors import (
 )
 from device.learner import Learner, derived
 from device.learner.bursts import Bursts
+from device.model.memory import Sums
 from device.model.modelfile import ModelFile, write_model_file
-from device.model.taught import TaughtStatistics
 from device.store import NewSample
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -216,7 +216,7 @@ def test_what_the_host_taught_is_known_renamed_deleted_and_brought_back(tmp_path
         for _ in range(3):
             learner.undo()
         assert learner.head.digest() == before
-        assert sum(learner.status().lab.values()) == sum(learner.head.counts.values())
+        assert sum(learner.status().host.values()) == sum(learner.head.counts.values())
 
 
 def test_a_long_history_is_opened_from_a_kept_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -433,17 +433,17 @@ def test_a_memory_of_sums_is_renamed_joined_and_added_to_but_not_taken_apart(tmp
         assert learner.head.counts == {"bowl": 30, "cup": 60}
         learner.undo()
         assert learner.head.digest() == before
-        assert learner.status().lab == {"bowl": 30, "cup": 30, "mug": 30}
+        assert learner.status().host == {"bowl": 30, "cup": 30, "mug": 30}
     with pytest.raises(HeadError, match="--head exact"):
         Learner.open(model, tmp_path / "mugs.db", head="knn", threads=1)
 
 
-def sums(codes: np.ndarray, labels: list[str]) -> TaughtStatistics:
+def sums(codes: np.ndarray, labels: list[str]) -> Sums:
     """Sum samples as the converter does for many photos."""
     names = sorted(set(labels))
     own = np.array([names.index(label) for label in labels])
     wide = codes.astype(np.int64)
-    return TaughtStatistics(
+    return Sums(
         tuple(names),
         np.bincount(own).astype(np.int64),
         np.stack([wide[own == place].sum(axis=0) for place in range(len(names))]),

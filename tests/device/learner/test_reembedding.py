@@ -188,6 +188,6 @@ def test_the_memory_of_the_new_model_counts_too(tmp_path: Path, old: Path) -> No
     """What the host taught it and what was taken over are one."""
     reembed(TAUGHT, old, tmp_path / "new.db")
     with opened(tmp_path, "new.db", TAUGHT) as newer:
-        lab = newer.status().lab
-        assert sum(newer.head.counts.values()) == 11 + sum(lab.values())
+        host = newer.status().host
+        assert sum(newer.head.counts.values()) == 11 + sum(host.values())
         assert np.isfinite(newer.head.predict_one(newer.store.codes([1])[0]).probability)

@@ -114,7 +114,7 @@ def test_an_export_of_version_1_is_written_as_version_2(tmp_path: Path) -> None:
         exported = learner.export(tmp_path / "new.tflite")
     assert (exported.manifest.format_version, exported.unchecked) == (2, ())
     assert exported.labels == ("blue", "green", "red", "white")
-    assert exported.taught is not None
+    assert exported.memory is not None
 
 
 @pytest.mark.parametrize(

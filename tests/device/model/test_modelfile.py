@@ -14,14 +14,14 @@ import pytest
 from device.errors import ModelFileError, StorageError
 from device.model.codes import content_keys
 from device.model.manifest import HeldOut, Manifest
-from device.model.memory import statistics
+from device.model.memory import Samples, Sums
 from device.model.modelfile import ModelFile, write_model_file
-from device.model.taught import Taught, TaughtStatistics, pack_taught, unpack_taught
+from device.model.packing import pack_memory, unpack_memory
 from tests.tiny import DIMENSIONS, TINY
 
 MODEL = ModelFile.open(TINY).model_part()
 MANIFEST = ModelFile.open(TINY).manifest
-TAUGHT = Taught(np.arange(6 * DIMENSIONS, dtype=np.int16).reshape(6, -1), ("a", "b", "a", "ü c", "a", "b"))
+TAUGHT = Samples(np.arange(6 * DIMENSIONS, dtype=np.int16).reshape(6, -1), ("a", "b", "a", "ü c", "a", "b"))
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def test_what_was_written_is_read_again(path: Path) -> None:
     assert read.manifest == replace(
         MANIFEST, model_sha256=read.sha256, model_bytes=len(MODEL), members=read.manifest.members
     )
-    assert isinstance(read.taught, Taught)
-    assert (read.taught.codes == TAUGHT.codes).all()
-    assert read.taught.labels == TAUGHT.labels
+    assert isinstance(read.memory, Samples)
+    assert (read.memory.codes == TAUGHT.codes).all()
+    assert read.memory.labels == TAUGHT.labels
     assert read.model_part() == MODEL
-    assert 0 < read.taught_bytes < path.stat().st_size
+    assert 0 < read.memory_bytes < path.stat().st_size
 
 
 def test_statistics_as_memory_make_the_round_trip(tmp_path: Path) -> None:
@@ -49,9 +49,9 @@ def test_statistics_as_memory_make_the_round_trip(tmp_path: Path) -> None:
     codes = np.random.default_rng(0).integers(-4096, 4097, (50, DIMENSIONS)).astype(np.float64)
     sums = np.stack([codes[:20].sum(0), codes[20:].sum(0)]).astype(np.int64)
     keys = np.unique(content_keys(codes.astype(np.int16)))
-    taught = TaughtStatistics(("a", "b"), np.array([20, 30]), sums, codes.T @ codes, keys)
-    read = write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b"), taught).taught
-    assert isinstance(read, TaughtStatistics)
+    taught = Sums(("a", "b"), np.array([20, 30]), sums, codes.T @ codes, keys)
+    read = write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b"), taught).memory
+    assert isinstance(read, Sums)
     assert (read.gram == taught.gram).all()
     assert (read.sums == taught.sums).all()
     assert (read.keys == keys).all()
@@ -60,10 +60,10 @@ def test_statistics_as_memory_make_the_round_trip(tmp_path: Path) -> None:
 def test_keys_that_no_samples_have_are_refused() -> None:
     """They are sorted, each once, and no more than there are samples."""
     codes = np.random.default_rng(0).integers(-4096, 4097, (3, 4), dtype=np.int16)
-    taught = statistics(codes, ["a", "a", "b"])
+    taught = Sums.of(codes, ["a", "a", "b"])
     for keys in (taught.keys[::-1], np.arange(4, dtype=np.uint64)):
         with pytest.raises(ModelFileError, match="keys must be sorted"):
-            unpack_taught(pack_taught(replace(taught, keys=keys)), 4)
+            unpack_memory(pack_memory(replace(taught, keys=keys)), 4)
 
 
 def test_equal_content_gives_equal_files(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_unknown_fields_are_left_out() -> None:
 
 def test_memory_of_another_size_is_refused(tmp_path: Path) -> None:
     """Embeddings of ten numbers do not fit a model of 32."""
-    narrow = Taught(np.zeros((6, 10), np.int16), TAUGHT.labels)
+    narrow = Samples(np.zeros((6, 10), np.int16), TAUGHT.labels)
     with pytest.raises(ModelFileError, match=r"codes must be int16 \[32, any\]"):
         write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b", "ü c"), narrow)
 

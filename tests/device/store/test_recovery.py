@@ -70,7 +70,7 @@ def test_an_intact_file_is_recovered_whole(original: Path, tmp_path: Path) -> No
     assert (found.lost, found.forgotten, found.thumbnails_lost) == ((), 6, 0)
     check_saved(tmp_path / "new.db", 54)
     with Store.open(tmp_path / "new.db", IDENTITY) as store:
-        assert store.lab() == {"mug": "cup"}
+        assert store.host_labels() == {"mug": "cup"}
         assert store.samples()[0].thumbnail == PICTURE
         assert merge(store, original) is None  # the samples kept their names
     assert original.read_bytes() == before

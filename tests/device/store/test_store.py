@@ -13,7 +13,7 @@ import pytest
 
 from device.errors import EmbeddingError, SampleNotFoundError, StateBusyError, StateError, StorageError
 from device.store import (
-    LabChange,
+    HostChange,
     ModelIdentity,
     NewSample,
     Sample,
@@ -110,7 +110,7 @@ def test_undo_takes_back_one_change_at_a_time_to_the_empty_state(path: Path) -> 
         for expected in reversed(states[:-1]):
             assert store.undo() is not None
             assert store.counts() == expected
-        assert (store.undo(), store.lab()) == (None, {})
+        assert (store.undo(), store.host_labels()) == (None, {})
 
 
 def test_rollback_returns_to_a_position_and_can_be_undone(path: Path) -> None:
@@ -122,9 +122,9 @@ def test_rollback_returns_to_a_position_and_can_be_undone(path: Path) -> None:
         store.rename("mug", "cup", ["mug"])
         after = store.counts()
         store.rollback(version.seq)
-        assert (store.counts(), store.lab()) == ({"bowl": 1, "mug": 1}, {})
+        assert (store.counts(), store.host_labels()) == ({"bowl": 1, "mug": 1}, {})
         store.undo()
-        assert (store.counts(), store.lab()) == (after, {"mug": "cup"})
+        assert (store.counts(), store.host_labels()) == (after, {"mug": "cup"})
         assert store.versions() == [version]
 
 
@@ -147,10 +147,10 @@ def test_the_tables_are_the_sum_of_the_journal() -> None:
                     store.undo()
                 case 5:
                     store.rollback(int(rng.integers(store.position() + 1)))
-            samples, lab = journal.fold(store.entries())
+            samples, host = journal.fold(store.entries())
             ids, names, _ = store.ids()
             assert samples == dict(zip(ids.tolist(), names, strict=True))
-            assert lab == store.lab()
+            assert host == store.host_labels()
 
 
 def test_purged_samples_are_gone_from_the_bytes_of_the_file(path: Path) -> None:
@@ -388,13 +388,13 @@ def test_settings_are_kept(path: Path) -> None:
 def test_a_renamed_host_label_keeps_its_story(path: Path) -> None:
     """What the host taught is followed through renames and undo."""
     with Store.open(path, IDENTITY) as store:
-        assert store.rename("mug", "cup", ["mug"]).changes == (LabChange("mug", "mug", "cup"),)
+        assert store.rename("mug", "cup", ["mug"]).changes == (HostChange("mug", "mug", "cup"),)
         store.rename("cup", "glass", ["mug"])
-        assert store.lab() == {"mug": "glass"}
+        assert store.host_labels() == {"mug": "glass"}
         store.undo()
-        assert store.lab() == {"mug": "cup"}
+        assert store.host_labels() == {"mug": "cup"}
         store.rename("cup", "mug", ["mug"])
-        assert store.lab() == {}
+        assert store.host_labels() == {}
 
 
 def test_a_file_without_write_permission_can_still_be_read(path: Path) -> None:

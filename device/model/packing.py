@@ -1,9 +1,8 @@
-"""The memory: what the host taught, carried inside the model file so that a device starts with all of it."""
+"""The bytes of a memory in the model file: npz arrays, checked before anything is made of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,8 @@ from numpy.typing import NDArray
 from ..arrays import pack_arrays, pack_texts, unpack_arrays, unpack_texts
 from ..errors import ArraysError, LabelError, ModelFileError
 from ..labels import check_labels
-from .codes import Codes, Keys
+from .codes import Keys
+from .memory import Memory, Samples, Sums
 
 _GREATEST = 32767  # of a code; -32768 is never written
 # more would leave float64's exact whole numbers in a second moment of codes up to 32767
@@ -22,63 +22,30 @@ _ROUNDING = 1e-9  # relative; bounds are compared in float64
 Arrays = Mapping[str, NDArray[Any]]
 
 
-@dataclass(frozen=True)
-class Taught:
-    """Samples of the host: fixed-point embeddings with their labels.
-
-    Attributes:
-        codes: int16 [N, D].
-        labels: N labels.
-        judge: bool [N], whether a sample may judge the head: False for photos that tuned the backbone. None means
-            that all may.
-        groups: int32 [N], samples of photos that look alike share a number from 0 up. None means that each sample is
-            its own group.
-    """
-
-    codes: Codes
-    labels: tuple[str, ...]
-    judge: NDArray[np.bool_] | None = None
-    groups: NDArray[np.int32] | None = None
+def pack_memory(memory: Memory) -> bytes:
+    """Return `memory` as npz bytes."""
+    if isinstance(memory, Samples):
+        return pack_arrays(_samples_arrays(memory))
+    if isinstance(memory, Sums):
+        return pack_arrays(_sums_arrays(memory))
+    raise TypeError(f"a memory must be Samples or Sums, got {type(memory).__name__}")
 
 
-@dataclass(frozen=True)
-class TaughtStatistics:
-    """Sums over the host's samples, in integers of the fixed point; exact whatever their number.
-
-    Attributes:
-        labels: C labels, sorted.
-        counts: int64 [C], number of samples per label.
-        sums: int64 [C, D], sums of codes.
-        gram: float64 [D, D] of whole numbers, the sum of the codes' outer products.
-        keys: uint64 [K], sorted: content keys of the samples, so that evaluation recognizes them. Files of older
-            versions have none.
-    """
-
-    labels: tuple[str, ...]
-    counts: NDArray[np.int64]
-    sums: NDArray[np.int64]
-    gram: NDArray[np.float64]
-    keys: Keys = field(default_factory=lambda: np.zeros(0, np.uint64))
-
-
-def pack_taught(taught: Taught | TaughtStatistics) -> bytes:
-    """Return `taught` as npz bytes."""
-    if isinstance(taught, TaughtStatistics):
-        return pack_arrays(_statistics_arrays(taught))
-    # codes are stored by dimension: neighbours are alike there and deflate saves about a tenth more
-    names = sorted(set(taught.labels))
+def _samples_arrays(samples: Samples) -> dict[str, NDArray[Any]]:
+    # codes are stored by dimension: neighbors are alike there and deflate saves about a tenth more
+    names = sorted(set(samples.labels))
     places = {name: place for place, name in enumerate(names)}
-    index = np.array([places[label] for label in taught.labels], np.int32)
-    arrays: dict[str, NDArray[Any]] = {"names": pack_texts(names), "codes": taught.codes.T, "index": index}
-    if taught.judge is not None:
-        arrays["judge"] = taught.judge.astype(np.uint8)
-    if taught.groups is not None:
-        arrays["group"] = taught.groups.astype(np.int32)
-    return pack_arrays(arrays)
+    index = np.array([places[label] for label in samples.labels], np.int32)
+    arrays: dict[str, NDArray[Any]] = {"names": pack_texts(names), "codes": samples.codes.T, "index": index}
+    if samples.judge is not None:
+        arrays["judge"] = samples.judge.astype(np.uint8)
+    if samples.groups is not None:
+        arrays["group"] = samples.groups.astype(np.int32)
+    return arrays
 
 
-def unpack_taught(data: bytes, dimensions: int) -> Taught | TaughtStatistics:
-    """Read what `pack_taught` wrote.
+def unpack_memory(data: bytes, dimensions: int) -> Memory:
+    """Read what `pack_memory` wrote.
 
     Raises:
         ModelFileError: The bytes are damaged, hold what no samples can give, or are not of embeddings with `dimensions`
@@ -86,26 +53,26 @@ def unpack_taught(data: bytes, dimensions: int) -> Taught | TaughtStatistics:
     """
     try:
         arrays = unpack_arrays(data)
-        return _samples(arrays, dimensions) if "codes" in arrays else _statistics(arrays, dimensions)
+        return _samples(arrays, dimensions) if "codes" in arrays else _sums(arrays, dimensions)
     except (ArraysError, LabelError) as error:
         raise ModelFileError(
             f"taught.npz in the model file is damaged: {error}; copy the file again or convert the model again"
         ) from error
 
 
-def _statistics_arrays(taught: TaughtStatistics) -> dict[str, NDArray[Any]]:
-    rows, columns = np.triu_indices(len(taught.gram))
-    keys = {"keys": taught.keys.astype(np.uint64)} if len(taught.keys) else {}
+def _sums_arrays(sums: Sums) -> dict[str, NDArray[Any]]:
+    rows, columns = np.triu_indices(len(sums.gram))
+    keys = {"keys": sums.keys.astype(np.uint64)} if len(sums.keys) else {}
     return {
         **keys,
-        "names": pack_texts(list(taught.labels)),
-        "counts": taught.counts.astype(np.int64),
-        "sums": taught.sums.astype(np.int64),
-        "gram": taught.gram[rows, columns].astype(np.int64),
+        "names": pack_texts(list(sums.labels)),
+        "counts": sums.numbers.astype(np.int64),
+        "sums": sums.sums.astype(np.int64),
+        "gram": sums.gram[rows, columns].astype(np.int64),
     }
 
 
-def _samples(arrays: Arrays, dimensions: int) -> Taught:
+def _samples(arrays: Arrays, dimensions: int) -> Samples:
     names, codes = _names(arrays), _array(arrays, "codes", np.int16, (dimensions, None))
     count = codes.shape[1]
     index = _array(arrays, "index", np.int32, (count,))
@@ -115,7 +82,7 @@ def _samples(arrays: Arrays, dimensions: int) -> Taught:
         raise ArraysError(f"a label's number lies outside the list of {len(names)} labels")
     if codes.min() < -_GREATEST:
         raise ArraysError(f"codes must lie within -{_GREATEST} and {_GREATEST}")
-    return Taught(
+    return Samples(
         np.ascontiguousarray(codes.T),
         tuple(names[number] for number in index),
         _judge(arrays, count),
@@ -141,7 +108,7 @@ def _groups(arrays: Arrays, count: int) -> NDArray[np.int32] | None:
     return groups
 
 
-def _statistics(arrays: Arrays, dimensions: int) -> TaughtStatistics:
+def _sums(arrays: Arrays, dimensions: int) -> Sums:
     names = _names(arrays)
     counts = _array(arrays, "counts", np.int64, (len(names),))
     sums = _array(arrays, "sums", np.int64, (len(names), dimensions))
@@ -152,7 +119,7 @@ def _statistics(arrays: Arrays, dimensions: int) -> TaughtStatistics:
     gram[rows, columns] = upper
     gram[columns, rows] = upper
     _check_gram(counts, sums, gram)
-    return TaughtStatistics(names, counts, sums, gram, _keys(arrays, int(counts.sum())))
+    return Sums(names, counts, sums, gram, _keys(arrays, int(counts.sum())))
 
 
 def _keys(arrays: Arrays, count: int) -> Keys:

@@ -10,21 +10,21 @@ import pytest
 
 from device.arrays import pack_arrays, pack_texts, unpack_arrays
 from device.errors import ModelFileError
-from device.model.memory import remember, renamed, statistics, together
-from device.model.taught import Taught, TaughtStatistics, pack_taught, unpack_taught
+from device.model.memory import Memory, Samples, Sums, remember
+from device.model.packing import pack_memory, unpack_memory
 
 WIDTH = 12
 CODES = np.random.default_rng(1).integers(-4096, 4097, (30, WIDTH)).astype(np.int16)
 LABELS = tuple(["blue", "green", "red"] * 10)
-SAMPLES = Taught(CODES, LABELS)
-SUMS = statistics(CODES, LABELS)
+SAMPLES = Samples(CODES, LABELS)
+SUMS = Sums.of(CODES, LABELS)
 
 Arrays = dict[str, Any]
 
 
-def changed(memory: Taught | TaughtStatistics, change: Callable[[Arrays], Arrays]) -> bytes:
+def changed(memory: Memory, change: Callable[[Arrays], Arrays]) -> bytes:
     """Pack a memory with other arrays."""
-    return pack_arrays(change(unpack_arrays(pack_taught(memory))))
+    return pack_arrays(change(unpack_arrays(pack_memory(memory))))
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def changed(memory: Taught | TaughtStatistics, change: Callable[[Arrays], Arrays
 def test_samples_that_cannot_be_are_refused(change: Callable[[Arrays], Arrays], message: str) -> None:
     """Types, shapes, ranges and names."""
     with pytest.raises(ModelFileError, match=message):
-        unpack_taught(changed(SAMPLES, change), WIDTH)
+        unpack_memory(changed(SAMPLES, change), WIDTH)
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_samples_that_cannot_be_are_refused(change: Callable[[Arrays], Arrays], 
 def test_sums_that_no_samples_have_are_refused(change: Callable[[Arrays], Arrays], message: str) -> None:
     """A sum is at most the number of samples times the largest code; moments obey Cauchy and Schwarz."""
     with pytest.raises(ModelFileError, match=message):
-        unpack_taught(changed(SUMS, change), WIDTH)
+        unpack_memory(changed(SUMS, change), WIDTH)
 
 
 def test_a_moment_larger_than_its_diagonal_allows_is_refused() -> None:
@@ -96,14 +96,14 @@ def test_a_moment_larger_than_its_diagonal_allows_is_refused() -> None:
         return arrays | {"gram": gram}
 
     with pytest.raises(ModelFileError, match="second moment"):
-        unpack_taught(changed(SUMS, enlarged), WIDTH)
+        unpack_memory(changed(SUMS, enlarged), WIDTH)
 
 
 def test_no_memory_is_taken_for_a_moment_that_is_not_there() -> None:
     """65,536 dimensions would take 32 GiB; the array that is there holds one number."""
     few = {"names": pack_texts(["a"]), "counts": np.ones(1, np.int64), "sums": np.zeros((1, 65536), np.int64)}
     with pytest.raises(ModelFileError, match="gram must be int64"):
-        unpack_taught(pack_arrays(few | {"gram": np.zeros(1, np.int64)}), 65536)
+        unpack_memory(pack_arrays(few | {"gram": np.zeros(1, np.int64)}), 65536)
 
 
 def test_statistics_of_real_samples_are_read() -> None:
@@ -112,23 +112,23 @@ def test_statistics_of_real_samples_are_read() -> None:
     for count in (1, 2, 50):
         for scale in (1, 4096, 32767):
             codes = noise.integers(-scale, scale + 1, (count, WIDTH)).astype(np.int16)
-            sums = statistics(codes, ["a"] * count)
-            again = unpack_taught(pack_taught(sums), WIDTH)
-            assert isinstance(again, TaughtStatistics)
+            sums = Sums.of(codes, ["a"] * count)
+            again = unpack_memory(pack_memory(sums), WIDTH)
+            assert isinstance(again, Sums)
             assert (again.gram == sums.gram).all()
 
 
 def test_who_may_judge_and_who_looks_alike_make_the_round_trip() -> None:
     """And are left out where nothing is known."""
     judge, groups = np.arange(30) % 2 == 0, np.repeat(np.arange(10, dtype=np.int32), 3)
-    read = unpack_taught(pack_taught(Taught(CODES, LABELS, judge, groups)), WIDTH)
-    assert isinstance(read, Taught)
+    read = unpack_memory(pack_memory(Samples(CODES, LABELS, judge, groups)), WIDTH)
+    assert isinstance(read, Samples)
     assert read.judge is not None
     assert read.groups is not None
     assert (read.judge == judge).all()
     assert (read.groups == groups).all()
-    plain = unpack_taught(pack_taught(SAMPLES), WIDTH)
-    assert isinstance(plain, Taught)
+    plain = unpack_memory(pack_memory(SAMPLES), WIDTH)
+    assert isinstance(plain, Samples)
     assert plain.judge is None
     assert plain.groups is None
 
@@ -137,10 +137,9 @@ def test_they_survive_new_names_and_new_samples() -> None:
     """Samples of the device may judge, and are groups of their own."""
     wide = np.zeros((4, 200), np.int16)
     judge, groups = np.array([True, False, True, False]), np.array([0, 0, 1, 1], np.int32)
-    memory = renamed(Taught(wide, ("a", "b", "b", "c"), judge, groups), {"c": None, "a": "x"})
-    assert isinstance(memory, Taught)
-    joined = together(memory, wide[:2], ["y", "y"])
-    assert isinstance(joined, Taught)
+    memory = Samples(wide, ("a", "b", "b", "c"), judge, groups).renamed({"c": None, "a": "x"})
+    joined = memory.together(wide[:2], ["y", "y"])
+    assert isinstance(joined, Samples)
     assert joined.labels == ("x", "b", "b", "y", "y")
     assert joined.judge is not None
     assert joined.groups is not None
@@ -152,8 +151,8 @@ def test_groups_of_the_device_do_not_mix_with_those_of_the_host() -> None:
     """A memory without groups has each sample as its own."""
     wide = np.zeros((3, 200), np.int16)
     memory = remember(wide, ["a", "a", "b"])
-    joined = together(memory, wide[:2], ["b", "b"], np.array([0, 0], np.int32))
-    assert isinstance(joined, Taught)
+    joined = memory.together(wide[:2], ["b", "b"], np.array([0, 0], np.int32))
+    assert isinstance(joined, Samples)
     assert joined.groups is not None
     assert joined.groups.tolist() == [0, 1, 2, 3, 3]
     assert joined.judge is None
