@@ -76,7 +76,7 @@ def model_file() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"converting {BACKBONE}, once", file=sys.stderr)
         backbone, preprocessing = load_backbone(BACKBONE)
-        convert(TrainedModel(backbone, BACKBONE, preprocessing), path, quantise="int8")
+        convert(TrainedModel(backbone, BACKBONE, preprocessing), path, quantize="int8")
     return path
 
 

@@ -20,7 +20,7 @@ _TOP = """<!-- made by python -m benchmarks.heads_page from benchmarks/results/h
 The part that learns. Embeddings `e` are mapped, `z = phi(e)`, and kept as whole numbers `round(4096 z)`.
 
 **exact** (default) keeps counts `n_c`, sums `S_c` and the second moment `G = sum z z^T`, all in whole numbers,
-so that any order, split, merge or forgetting gives the same state bit for bit. With the mean `m`, centred
+so that any order, split, merge or forgetting gives the same state bit for bit. With the mean `m`, centered
 samples `X`, and `Q_c = S_c - n_c m`:
 
     A = X^T X + lam I,   W = A^-1 Q,   b = n/N - W^T m       ridge (Hoerl and Kennard 1970)
@@ -35,7 +35,7 @@ A block J of samples (a burst) is left out exactly, without refitting, with `H =
 
 From left-out scores come the temperature (Guo et al. 2017, targets as Platt 1999) and the unknown threshold
 (conformal quantile, Vovk et al. 2005). The unknown score adds the relative Mahalanobis distance (Ren et al.
-2021) and the cosine to the nearest mean, each standardised by left-out samples. Beyond 256 samples, 256 chosen
+2021) and the cosine to the nearest mean, each standardized by left-out samples. Beyond 256 samples, 256 chosen
 by content hash (bottom-k sampling, Cohen and Kaplan 2007) stand for all. **lda** shrinks the covariance by OAS
 (Chen et al. 2010); **ncm** is imprinting (Qi et al. 2018); **softmax** takes the model file's `train` steps with
 class-balanced replay; **knn** votes.
@@ -65,7 +65,7 @@ noisy: at a fixed rate of 0.5 SGD + replay was better at 5 samples a label, thou
 
 _PAIRED = """*holds* compares the means as they stand. The last column is the mean difference over the draws both took part
 in, with its standard error: *not behind* means not by more than that. "Best peer" is whoever was best on these very
-draws, which favours the peers.
+draws, which favors the peers.
 
 """
 
@@ -106,10 +106,10 @@ _LIMITS = """
 - *Differences of less than a point* between exact, Deep SLDA, imprinting and offline logistic regression are mostly
   within the standard error of the paired difference: the same linear boundary, regularised differently. They are
   misses all the same where the mean is below.
-- *Ants-bees* favours class means at 5 and 10 samples a label. A likely reason, not tested: the backbone was trained on
+- *Ants-bees* favors class means at 5 and 10 samples a label. A likely reason, not tested: the backbone was trained on
   these very classes, perhaps photos, so that the covariance of few samples adds only noise. The sets the ridge was
   chosen on show no such gain, and we choose nothing by this one.
-- *digits*, raw pixels: three neighbours among all samples kept beat every linear map of 64 pixels. `edgetl convert
+- *digits*, raw pixels: three neighbors among all samples kept beat every linear map of 64 pixels. `edgetl convert
   --products` puts the products of all pairs behind a backbone of at most 128 numbers (it was tried on MNIST shrunk to
   8 x 8 pixels first); so converted (`digits-products`) the exact head is ahead of everybody, whether they are fed
   pixels or products. It is an option and not the default because the state grows with the square of the numbers:

@@ -92,7 +92,7 @@ def _head(task: Task, train: NDArray[np.int64]) -> ExactHead:
 
 def _scores(head: ExactHead, codes: Codes) -> Scores:
     solution = head.solution()
-    readout = read_out(solution.centred(codes) @ solution.W, solution.P, solution.moments.counts)
+    readout = read_out(solution.centered(codes) @ solution.W, solution.P, solution.moments.counts)
     means = directions(head.statistics.sums()[1].astype(np.float64))
     return {
         "combined": head.unknown_scores(codes),

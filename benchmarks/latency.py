@@ -46,8 +46,8 @@ def stamped(_: int = 0) -> Image:
 
 def age(image: Image) -> float:
     """Read the stamp of a frame: seconds since it was made."""
-    centres = image[BLOCK // 2 : 2 * BLOCK : BLOCK, BLOCK // 2 : BITS // 2 * BLOCK : BLOCK, 1]  # [2, 24]
-    made = sum(1 << place for place, bit in enumerate(centres.reshape(-1) > 127) if bit)
+    centers = image[BLOCK // 2 : 2 * BLOCK : BLOCK, BLOCK // 2 : BITS // 2 * BLOCK : BLOCK, 1]  # [2, 24]
+    made = sum(1 << place for place, bit in enumerate(centers.reshape(-1) > 127) if bit)
     return time.monotonic_ns() / 1e9 - made / 1e6
 
 
@@ -128,7 +128,7 @@ def main() -> None:
     chosen = parser.parse_args()
     warn_of_noise()
     results: dict[str, Any] = {}
-    with Learner.open(chosen.model) as learner:
+    with Learner.open(chosen.model, None) as learner:
         for kind in SERVERS:
             for name, reader in (("edgetl", ours), ("plain OpenCV", plain_opencv)):
                 with stream(kind, chosen.fps) as url, reader(url) as read:

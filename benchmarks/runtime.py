@@ -5,7 +5,7 @@
 Beside it stands what XNNPACK gains: the runtimes turn it on by themselves, and we leave it on.
 
 Bare and ours run in turn in one process, on interpreters of their own, so that what else the machine does
-falls on both alike. The figure is the median of the ratios of neighbours.
+falls on both alike. The figure is the median of the ratios of neighbors.
 """
 
 from __future__ import annotations

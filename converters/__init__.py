@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .errors import ConversionError
+
+if TYPE_CHECKING:
+    from .conversion import convert
+    from .report import ConversionReport
+    from .source import TrainedModel
 
 __all__ = ["ConversionError", "ConversionReport", "TrainedModel", "convert"]
 

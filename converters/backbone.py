@@ -1,4 +1,4 @@
-"""Stage 1: the backbone alone, Keras to .tflite, from raw pixels to embeddings."""
+"""Stage 2: the backbone alone, Keras to .tflite, from raw pixels to embeddings."""
 
 from __future__ import annotations
 
@@ -12,58 +12,58 @@ from device.images import Image
 from device.model.preprocess import Preprocessing
 
 from .errors import ConversionError
-from .flatbuffer import chain, parse, serialise
+from .flatbuffer import chain, parse, serialize
 from .tensorflow import convert_function, freeze
 
-QUANTISATIONS = ("int8", "float16", "dynamic", "none")
+QUANTIZATIONS = ("int8", "float16", "dynamic", "none")
 
 
 def convert_backbone(
     model: Any,
     preprocessing: Preprocessing,
-    quantisation: str,
+    quantization: str,
     calibration: Sequence[Image] = (),
     *,
     twin: bool = False,
 ) -> bytes:
     """Convert a backbone to a .tflite of one subgraph: image uint8 [N, H, W, 3] -> embedding float32 [N, D].
 
-    int8: where normalisation is the same for all channels and its mean is whole, it costs nothing, because
-    the input's quantisation *is* the normalisation: ``(pixel - zero_point) * scale = (pixel - mean) / std``.
+    int8: where normalization is the same for all channels and its mean is whole, it costs nothing, because
+    the input's quantization *is* the normalization: ``(pixel - zero_point) * scale = (pixel - mean) / std``.
     Otherwise, and in float models, it becomes float ops in front.
 
     Args:
-        model: Keras model: normalised float32 [N, H, W, 3] -> float32 [N, D].
+        model: Keras model: normalized float32 [N, H, W, 3] -> float32 [N, D].
         preprocessing: Its mean and std, and the input's size.
-        quantisation: One of `QUANTISATIONS`.
+        quantization: One of `QUANTIZATIONS`.
         calibration: Prepared photos, for int8.
-        twin: Make the Edge TPU's form: one image, int8 throughout, the embedding still quantised.
+        twin: Make the Edge TPU's form: one image, int8 throughout, the embedding still quantized.
 
     Raises:
         ConversionError: There are no calibration photos for int8, or the converter failed.
     """
-    if quantisation not in QUANTISATIONS:
-        raise ConversionError(f"quantisation must be one of {', '.join(QUANTISATIONS)}, got {quantisation!r}")
+    if quantization not in QUANTIZATIONS:
+        raise ConversionError(f"quantization must be one of {', '.join(QUANTIZATIONS)}, got {quantization!r}")
     size = (1 if twin else None, preprocessing.height, preprocessing.width, 3)
     frozen = freeze(lambda images: model(images, training=False), size)
-    if quantisation != "int8":
-        return _behind_normalisation(convert_function(frozen, quantisation=quantisation), preprocessing)
+    if quantization != "int8":
+        return _behind_normalization(convert_function(frozen, quantization=quantization), preprocessing)
     if not calibration:
         raise ConversionError("int8 needs calibration photos, got none; give some with --calibrate PHOTOS")
 
     def samples() -> Iterator[list[NDArray[np.float32]]]:
         for image in [*calibration, full_range(preprocessing)]:
-            yield [preprocessing.normalise(image[np.newaxis])]
+            yield [preprocessing.normalize(image[np.newaxis])]
 
     output = "uint8" if twin else "float32"
     if can_fold(preprocessing) or twin:
         folded = convert_function(
-            frozen, samples=samples, quantisation="int8", input_type="uint8", output_type=output
+            frozen, samples=samples, quantization="int8", input_type="uint8", output_type=output
         )
         if twin or is_folded(folded, preprocessing):
             return folded
-    plain = convert_function(frozen, samples=samples, quantisation="int8")
-    return _behind_normalisation(plain, preprocessing)
+    plain = convert_function(frozen, samples=samples, quantization="int8")
+    return _behind_normalization(plain, preprocessing)
 
 
 def full_range(preprocessing: Preprocessing) -> Image:
@@ -74,28 +74,28 @@ def full_range(preprocessing: Preprocessing) -> Image:
 
 
 def can_fold(preprocessing: Preprocessing) -> bool:
-    """Tell whether the input's quantisation can express the normalisation exactly."""
+    """Tell whether the input's quantization can express the normalization exactly."""
     mean, std = preprocessing.mean, preprocessing.std
     return len(set(mean)) == 1 and len(set(std)) == 1 and mean[0].is_integer() and 0 <= mean[0] <= 255
 
 
 def is_folded(model: bytes, preprocessing: Preprocessing) -> bool:
-    """Tell whether the converted input's scale and zero point are those of the normalisation."""
+    """Tell whether the converted input's scale and zero point are those of the normalization."""
     graph = parse(model).subgraphs[0]
-    quantisation = graph.tensors[graph.inputs[0]].quantization
-    scale, zero = float(quantisation.scale[0]), int(quantisation.zeroPoint[0])
+    quantization = graph.tensors[graph.inputs[0]].quantization
+    scale, zero = float(quantization.scale[0]), int(quantization.zeroPoint[0])
     return bool(np.isclose(scale * preprocessing.std[0], 1, rtol=1e-6)) and zero == int(preprocessing.mean[0])
 
 
-def _behind_normalisation(backbone: bytes, preprocessing: Preprocessing) -> bytes:
+def _behind_normalization(backbone: bytes, preprocessing: Preprocessing) -> bytes:
     mean = np.array(preprocessing.mean, np.float32)
     factor = np.float32(1) / np.array(preprocessing.std, np.float32)
 
-    def normalise(image: Any) -> Any:
+    def normalize(image: Any) -> Any:
         import tensorflow as tf
 
         return (tf.cast(image, tf.float32) - mean) * factor
 
     size = (None, preprocessing.height, preprocessing.width, 3)
-    front = convert_function(freeze(normalise, size, "uint8"))
-    return serialise(chain(parse(front), parse(backbone)))
+    front = convert_function(freeze(normalize, size, "uint8"))
+    return serialize(chain(parse(front), parse(backbone)))

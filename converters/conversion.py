@@ -1,6 +1,15 @@
-"""The way from a trained model to one .tflite that a device can teach; one module per stage.
+"""From a trained model to one .tflite that a device can teach; one module per stage.
 
-backbone -> head -> memory -> parity -> flatbuffer (one file of both) -> verify
+The stages run in this order:
+
+1. `photos`: read the photos to calibrate and compare with.
+2. `backbone`: convert the backbone.
+3. `parity`: compare it with its source.
+4. `lesson`: embed the training photos; `projection` or `products`: change the length of embeddings.
+5. `memory`: decide what the file keeps of the training photos, and the weights its head starts with.
+6. `head` and `flatbuffer`: convert the head and join it with the backbone; `infer`: add that signature.
+7. `verify`: reopen the file in the runtime and check every signature.
+8. `edgetpu`: convert the backbone once more, for the Edge TPU.
 """
 
 from __future__ import annotations
@@ -8,34 +17,33 @@ from __future__ import annotations
 import contextlib
 import importlib.metadata
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from device.files import atomic_output, refuse_existing, require_writable
-from device.images import Image
 from device.learner.growth import capacity_for
-from device.lookalikes import group_lookalikes, read_shots
-from device.model.codes import encode
-from device.model.manifest import HeldOut, Manifest
-from device.model.memory import Memory, Samples, remember
+from device.model.manifest import Manifest
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.runtime import load_runtime, open_interpreter
+from device.progress import Progress, no_progress
 
 from . import photos
-from .backbone import QUANTISATIONS, convert_backbone
-from .edgetpu import twin_path, write_twin
+from .backbone import QUANTIZATIONS, convert_backbone
+from .edgetpu import compile_twin, twin_path, write_twin
 from .errors import ConversionError
-from .flatbuffer import buffer_places, chain, join, keep_apart, parse, serialise
+from .flatbuffer import buffer_places, chain, join, keep_apart, parse, serialize
 from .head import HeadWeights, convert_head, initial_weights
 from .infer import add_infer
 from .inspection import sizes
-from .memory import judge_held_out, teach_head
+from .lesson import Lesson, Taught, embed_training_photos
+from .memory import teach_head
 from .origin import family_of, origin_of
-from .parity import compare, converted_embeddings, refuse_loss, source_embeddings
+from .parity import Parity, compare, converted_embeddings, refuse_loss, source_embeddings
 from .products import Products, products_of
 from .projection import Projection, learn_projection
 from .report import ConversionReport
@@ -43,51 +51,50 @@ from .source import FloatHead, TrainedModel
 from .verify import verify
 from .weights import require_finite_variables, require_numeric_constants
 
-_VERIFIED = 4  # photos the finished file is tried with, one at a time and together
+_VERIFIED = 4  # photos that the finished file is run on, one at a time and together
 
-_Stage = Projection | Products  # what stands between the backbone and the head
-Progress = Callable[[str, float], None]
-"""Called with what is being done and how far the whole is, 0 to 1."""
+Quantization = Literal["int8", "float16", "dynamic", "none"]
+_Extension = Projection | Products  # ops between the backbone and the head
 
 
 def convert(
     model: TrainedModel,
     out: str | Path,
     *,
-    quantise: str = "int8",
+    quantize: Quantization = "int8",
     calibrate: Sequence[Path] | None = None,
     memory: bool = True,
     capacity: int | None = None,
     project: int | None = None,
     products: bool = False,
     infer: bool = False,
-    twin: bool = False,
+    edgetpu: bool = False,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> ConversionReport:
     """Convert a model to one .tflite that a device can run and teach.
 
     The file appears under its name only after it was reopened in the runtime and every signature agreed
-    with what it was made from.
+    with its source.
 
     Args:
-        model: What to convert; without labels it gives a generic file, ready to be taught.
-        out: The model file.
-        quantise: Form of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``. The head is float.
+        model: The model to convert; without labels the result is a generic file, ready to be taught.
+        out: The model file to write.
+        quantize: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``. The head is float.
         calibrate: Photos to calibrate and compare with; by default the model's training photos, else
             sample photos of installed packages.
-        memory: Carry the embeddings of the training photos in the file.
-        capacity: Columns of the head; by default 32, or more for a model with more than 24 labels. A head grows
-            when a device exports more labels than columns.
-        project: Shorten embeddings to this many principal components.
-        products: Lengthen embeddings of at most 128 numbers by the products of all pairs.
+        memory: Whether the file carries the embeddings of the training photos.
+        capacity: Maximum number of labels; by default 32, or more for a model with more than 24 labels. A head
+            grows when a device exports more labels.
+        project: Shorten embeddings to this number of principal components.
+        products: Extend embeddings of at most 128 numbers by the products of all pairs.
         infer: Add the signature ``infer``, image -> probabilities.
-        twin: Also write the backbone in the form the Edge TPU compiler takes.
+        edgetpu: Also write the backbone for the Edge TPU, and compile it where the compiler is installed.
         force: Overwrite `out`.
-        progress: Called as the work goes on.
+        progress: Called at the start and the end of each stage, and for each training photo.
 
     Returns:
-        What was made, with figures.
+        The figures of the conversion.
 
     Raises:
         ConversionError: The model cannot be converted, or its converted file failed verification.
@@ -100,139 +107,102 @@ def convert(
         >>> report.parity.cosine_mean  # doctest: +SKIP
         0.987
     """
-    started = time.monotonic()
-    tell = progress or (lambda _doing, _share: None)
-    out = Path(out)
+    started, out = time.monotonic(), Path(out)
     capacity = capacity_for(len(model.labels)) if capacity is None else capacity
-    _check(model, out, quantise, capacity, twin, force)
-    require_finite_variables(model.backbone)
-    stage: _Stage | None = products_of(model.dimensions, project) if products else None
-    tell("reading photos", 0.0)
-    calibration = _calibration(model, calibrate)
-    tell(f"converting the backbone to {quantise}", 0.05)
-    backbone = convert_backbone(model.backbone, model.preprocessing, quantise, calibration.images)
-    require_numeric_constants(backbone)
-    tell("comparing it with its source", 0.4)
-    seen = converted_embeddings(open_interpreter(backbone), calibration.images)
-    original = source_embeddings(model.backbone, calibration.images, model.preprocessing)
-    parity = compare(original, seen, calibration.images, calibration.labels)
-    refuse_loss(parity, quantise)
-    lesson = _lesson(model, backbone, tell) if memory or project else None
-    tell("adding the head", 0.85)
-    if project:
-        stage = learn_projection(lesson.embeddings if lesson else seen, project)
-    features = _features(model, backbone, stage)
-    taught = _Taught.of(features, lesson) if memory and lesson else None
-    weights, origin = _weights(model, features, taught, capacity)
-    joined, places = _join(features, weights, infer)
-    manifest = Manifest(
-        backbone=model.backbone_name,
-        preprocessing=model.preprocessing,
-        dimensions=features.dimensions,
-        capacity=capacity,
-        embedding_map=features.map_name,
-        quantization=quantise,
-        parity=parity.to_dict(),
-        versions=_versions(),
-        head_weights=places,
-        extra={**model.info, "calibration": calibration.source},
-        family=family_of(model),
-        origin=origin_of(model),
-        held_out=taught.held_out if taught else None,
+    _check(model, out, quantize, capacity, edgetpu, force)
+    extension = products_of(model.dimensions, project) if products else None
+    backbone = _backbone(model, quantize, calibrate, progress)
+    lesson = embed_training_photos(model, backbone.graph, progress) if memory or project else None
+    features = _features(model, backbone, extension, lesson, project)
+    taught = Taught.of(lesson, features.apply, features.map_name) if memory and lesson else None
+    weights, head = _weights(model, features, taught, capacity)
+    with _stage(progress, "adding the head"):
+        joined, places = _join(features, weights, infer)
+    manifest = _manifest(model, backbone, features, taught, capacity, places)
+    images, expected = (
+        backbone.calibration.images[:_VERIFIED],
+        features.apply(backbone.embeddings[:_VERIFIED]),
     )
-    tell("verifying the file", 0.92)
-    with atomic_output(out, force=force) as temporary:
-        write_model_file(
-            temporary, joined, manifest, model.labels, taught.memory if taught else None, force=True
-        )
-        expected = features.after(seen[:_VERIFIED])
-        verify(temporary, calibration.images[:_VERIFIED], expected, weights, model.labels, infer=infer)
-    coral = write_twin(model, out, calibration.images, force=force) if twin else None
-    tell("done", 1.0)
-    return ConversionReport(
-        path=out,
-        backbone=model.backbone_name,
-        quantisation=quantise,
-        dimensions=features.dimensions,
-        capacity=capacity,
-        labels=model.labels,
-        parity=parity,
-        calibration=calibration.source,
-        memory=taught.form if taught else "none",
-        memory_samples=len(lesson.labels) if taught and lesson else 0,
-        views=len(np.unique(lesson.groups)) if taught and lesson else 0,
-        held_out=taught.held_out if taught else None,
-        sizes=sizes(ModelFile.open(out)),
-        head=origin,
-        runtime=str(load_runtime()),
-        seconds=time.monotonic() - started,
-        twin=coral,
-    )
+    with _stage(progress, "verifying the file"), atomic_output(out, force=force) as temporary:
+        memory_kept = taught.memory if taught else None
+        write_model_file(temporary, joined, manifest, model.labels, memory_kept, force=True)
+        verify(temporary, images, expected, weights, model.labels, infer=infer)
+    report = _report(model, out, manifest, backbone, taught, head, time.monotonic() - started)
+    return _with_twin(report, model, backbone, force, progress) if edgetpu else report
+
+
+@dataclass(frozen=True)
+class _Backbone:
+    """The converted backbone and what was compared.
+
+    Attributes:
+        graph: A .tflite, image -> embedding.
+        quantization: Its format.
+        calibration: The photos it was calibrated and compared with.
+        embeddings: float32 [N, D], its embeddings of these photos.
+        parity: It against its source.
+    """
+
+    graph: bytes
+    quantization: str
+    calibration: photos.Calibration
+    embeddings: NDArray[np.float32]
+    parity: Parity
 
 
 @dataclass(frozen=True)
 class _Features:
-    """The graph from image to what the file calls embedding."""
+    """The graph of the signature ``features``: the backbone, and an extension if there is one."""
 
     graph: bytes
     dimensions: int
-    stage: _Stage | None = None
+    extension: _Extension | None = None
 
     @property
     def map_name(self) -> str:
-        return "identity" if self.stage else "signed_sqrt_l2"
+        return "identity" if self.extension else "signed_sqrt_l2"
 
-    def after(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Give what the file's ``features`` makes of the backbone's embeddings."""
-        return self.stage.apply(embeddings).astype(np.float32) if self.stage else embeddings
-
-
-@dataclass(frozen=True)
-class _Lesson:
-    """Embeddings of all training photos as the device would have made them: float32 [N, D].
-
-    `held_out` and `judges` are bool [N], see `TrainedModel`; `groups` int32 [N] numbers the look-alikes.
-    """
-
-    embeddings: NDArray[np.float32]
-    labels: tuple[str, ...]
-    held_out: NDArray[np.bool_]
-    judges: NDArray[np.bool_]
-    groups: NDArray[np.int32]
+    def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the output of ``features`` for embeddings [N, D] of the backbone."""
+        return self.extension.apply(embeddings).astype(np.float32) if self.extension else embeddings
 
 
-@dataclass(frozen=True)
-class _Taught:
-    """The lesson in fixed point, how the file keeps it, and the figure on photos held out."""
-
-    samples: Samples
-    memory: Memory
-    held_out: HeldOut | None
-
-    @classmethod
-    def of(cls, features: _Features, lesson: _Lesson) -> _Taught:
-        codes = encode(features.after(lesson.embeddings), features.map_name)
-        judge = None if lesson.judges.all() else lesson.judges
-        samples = Samples(codes, lesson.labels, judge, lesson.groups)
-        memory = remember(codes, lesson.labels, judge, lesson.groups)
-        return cls(samples, memory, judge_held_out(samples, lesson.held_out))
-
-    @property
-    def form(self) -> str:
-        return "samples" if isinstance(self.memory, Samples) else "statistics"
+@contextlib.contextmanager
+def _stage(progress: Progress, task: str) -> Iterator[None]:
+    progress(task, 0, 1)
+    yield
+    progress(task, 1, 1)
 
 
-def _check(model: TrainedModel, out: Path, quantise: str, capacity: int, twin: bool, force: bool) -> None:
-    if quantise not in QUANTISATIONS:
-        raise ConversionError(f"quantise must be one of {', '.join(QUANTISATIONS)}, got {quantise!r}")
+def _check(model: TrainedModel, out: Path, quantize: str, capacity: int, edgetpu: bool, force: bool) -> None:
+    if quantize not in QUANTIZATIONS:
+        raise ConversionError(f"quantize must be one of {', '.join(QUANTIZATIONS)}, got {quantize!r}")
     if len(model.labels) > capacity:
         raise ConversionError(
-            f"the model has {len(model.labels)} labels and the head {capacity} columns; give a larger --capacity, or none"
+            f"the model has {len(model.labels)} labels, which is more than the capacity {capacity}; "
+            "use a larger --capacity, or leave it out"
         )
     refuse_existing(out, force)
-    if twin:
+    if edgetpu:
         refuse_existing(twin_path(out), force)
     require_writable(out)
+    require_finite_variables(model.backbone)
+
+
+def _backbone(
+    model: TrainedModel, quantize: str, calibrate: Sequence[Path] | None, progress: Progress
+) -> _Backbone:
+    with _stage(progress, "reading photos"):
+        calibration = _calibration(model, calibrate)
+    with _stage(progress, f"converting the backbone to {quantize}"):
+        graph = convert_backbone(model.backbone, model.preprocessing, quantize, calibration.images)
+        require_numeric_constants(graph)
+    with _stage(progress, "comparing the backbone with its source"):
+        embeddings = converted_embeddings(open_interpreter(graph), calibration.images)
+        original = source_embeddings(model.backbone, calibration.images, model.preprocessing)
+        parity = compare(original, embeddings, calibration.images, calibration.labels)
+        refuse_loss(parity, quantize)
+    return _Backbone(graph, quantize, calibration, embeddings, parity)
 
 
 def _calibration(model: TrainedModel, calibrate: Sequence[Path] | None) -> photos.Calibration:
@@ -243,31 +213,23 @@ def _calibration(model: TrainedModel, calibrate: Sequence[Path] | None) -> photo
     return photos.from_samples(model.preprocessing)
 
 
-def _lesson(model: TrainedModel, backbone: bytes, tell: Progress) -> _Lesson | None:
-    if not model.photos or not model.labels:
-        return None
-    total = len(model.photos)
-
-    def images() -> Iterator[Image]:
-        for number, (path, _) in enumerate(model.photos):
-            tell(f"embedding training photos ({number + 1} of {total})", 0.5 + 0.35 * number / total)
-            yield photos.prepare(path, model.preprocessing)
-
-    embeddings = converted_embeddings(open_interpreter(backbone), images())
-    held_out = np.array(model.held_out or [False] * total, bool)
-    groups = group_lookalikes(read_shots(model.photos)).groups
-    return _Lesson(embeddings, tuple(label for _, label in model.photos), held_out, model.judges, groups)
-
-
-def _features(model: TrainedModel, backbone: bytes, stage: _Stage | None) -> _Features:
-    if stage is None:
-        return _Features(backbone, model.dimensions)
-    graph = serialise(chain(parse(backbone), parse(stage.convert())))
-    return _Features(graph, stage.dimensions, stage)
+def _features(
+    model: TrainedModel,
+    backbone: _Backbone,
+    extension: _Extension | None,
+    lesson: Lesson | None,
+    project: int | None,
+) -> _Features:
+    if project:
+        extension = learn_projection(lesson.embeddings if lesson else backbone.embeddings, project)
+    if extension is None:
+        return _Features(backbone.graph, model.dimensions)
+    graph = serialize(chain(parse(backbone.graph), parse(extension.convert())))
+    return _Features(graph, extension.dimensions, extension)
 
 
 def _weights(
-    model: TrainedModel, features: _Features, taught: _Taught | None, capacity: int
+    model: TrainedModel, features: _Features, taught: Taught | None, capacity: int
 ) -> tuple[HeadWeights, str]:
     linear: FloatHead | None = None
     origin = "untaught"
@@ -275,8 +237,8 @@ def _weights(
         linear, origin = teach_head(taught.samples, model.labels), "taught with the memory"
     if linear is None and model.head is not None:
         linear, origin = model.head, "trained by the source model"
-        if features.stage:
-            linear = features.stage.of_head(linear)
+        if features.extension:
+            linear = features.extension.of_head(linear)
     origin = origin if linear is not None else "untaught"
     return initial_weights(features.dimensions, capacity, model.labels, linear), origin
 
@@ -287,8 +249,70 @@ def _join(features: _Features, weights: HeadWeights, infer: bool) -> tuple[bytes
     buffers = keep_apart(joined, weights)
     if infer:
         add_infer(joined)
-    data = serialise(joined)
+    data = serialize(joined)
     return data, buffer_places(data, buffers)
+
+
+def _manifest(
+    model: TrainedModel,
+    backbone: _Backbone,
+    features: _Features,
+    taught: Taught | None,
+    capacity: int,
+    places: dict[str, tuple[int, int]],
+) -> Manifest:
+    return Manifest(
+        backbone=model.backbone_name,
+        preprocessing=model.preprocessing,
+        dimensions=features.dimensions,
+        capacity=capacity,
+        embedding_map=features.map_name,
+        quantization=backbone.quantization,
+        parity=backbone.parity.to_dict(),
+        versions=_versions(),
+        head_weights=places,
+        extra={**model.info, "calibration": backbone.calibration.source},
+        family=family_of(model),
+        origin=origin_of(model),
+        held_out=taught.held_out if taught else None,
+    )
+
+
+def _report(
+    model: TrainedModel,
+    out: Path,
+    manifest: Manifest,
+    backbone: _Backbone,
+    taught: Taught | None,
+    head: str,
+    seconds: float,
+) -> ConversionReport:
+    return ConversionReport(
+        path=out,
+        backbone=model.backbone_name,
+        quantization=backbone.quantization,
+        dimensions=manifest.dimensions,
+        capacity=manifest.capacity,
+        labels=model.labels,
+        parity=backbone.parity,
+        calibration=backbone.calibration.source,
+        memory=taught.form if taught else "none",
+        memory_samples=len(taught.samples.labels) if taught else 0,
+        views=taught.views if taught else 0,
+        held_out=taught.held_out if taught else None,
+        sizes=sizes(ModelFile.open(out)),
+        head=head,
+        runtime=str(load_runtime()),
+        seconds=seconds,
+    )
+
+
+def _with_twin(
+    report: ConversionReport, model: TrainedModel, backbone: _Backbone, force: bool, progress: Progress
+) -> ConversionReport:
+    with _stage(progress, "converting the backbone for the Edge TPU"):
+        twin = write_twin(model, report.path, backbone.calibration.images, force=force)
+        return replace(report, twin=twin, compiled=compile_twin(twin))
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The twin for Coral: the backbone alone, int8 throughout, and the compiler for the Edge TPU."""
+"""Stage 8: the twin, which is the backbone alone and int8 throughout, and the compiler for the Edge TPU."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def twin_path(path: Path) -> Path:
 def write_twin(model: TrainedModel, path: Path, images: Sequence[Image], *, force: bool = False) -> Path:
     """Write the twin of a model file.
 
-    It is quantised with the same photos, but for one image at a time and without float ops, because the
+    It is quantized with the same photos, but for one image at a time and without float ops, because the
     compiler takes static shapes and maps int8 ops only. The head stays on the CPU.
 
     Raises:

@@ -1,7 +1,7 @@
-"""Surgery on .tflite files as trees of objects: parse, chain, join, serialise.
+"""Surgery on .tflite files as trees of objects: parse, chain, join, serialize.
 
 Two conversions become one file here, because one conversion of everything has traps: calibrating an
-int8 backbone together with its head quantises the training away, and Keras 3 models lose their weights.
+int8 backbone together with its head quantizes the training away, and Keras 3 models lose their weights.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def parse(data: bytes) -> Any:
     return model
 
 
-def serialise(model: Any) -> bytes:
+def serialize(model: Any) -> bytes:
     """Write a tree of objects as a .tflite, its buffers aligned to 16 bytes."""
     import flatbuffers
 
@@ -189,7 +189,7 @@ def keep_apart(model: Any, values: dict[str, NDArray[np.float32]]) -> dict[str, 
 
 
 def buffer_places(data: bytes, buffers: dict[str, int]) -> dict[str, tuple[int, int]]:
-    """Give byte offset and byte length of numbered buffers within a serialised model."""
+    """Give byte offset and byte length of numbered buffers within a serialized model."""
     model = schema().Model.GetRootAs(data, 0)
     places = {}
     for name, number in buffers.items():
@@ -229,7 +229,7 @@ def _adopt(model: Any, other: Any, shift: int = 0) -> list[Any]:
             operator.opcodeIndex = codes[operator.opcodeIndex]
             options = operator.builtinOptions
             if hasattr(options, "initSubgraphIndex"):
-                options.initSubgraphIndex += shift  # variables are initialised there, by CALL_ONCE
+                options.initSubgraphIndex += shift  # variables are initialized there, by CALL_ONCE
     return list(other.subgraphs)
 
 

@@ -1,4 +1,4 @@
-"""Stage 2: the head, a softmax layer that can be trained by signatures made of builtin ops only.
+"""Stage 6: the head, a softmax layer that can be trained by signatures made of builtin ops only.
 
 A column that no label uses is closed: its bias is `device.heads.trainer.MASKED`, so that its probability and its
 gradient are exactly zero. No gradient step could open it again (float32 numbers of that size are 64 apart),
@@ -60,9 +60,16 @@ def convert_head(dimensions: int, capacity: int, embedding_map: str) -> bytes:
     Returns:
         A .tflite in float32. No input has rank 0: LiteRT on aarch64 crashes on those.
     """
-    module = _module(dimensions, capacity, embedding_map)
+    tf = import_tensorflow()
+    head = _Head(dimensions, capacity, embedding_map)
+    module = tf.Module()
+    module.head = head.variables  # a module saves the variables that its attributes hold
     return convert_module(
-        module, {name: getattr(module, name) for name in ("classify", "train", "get_weights", "set_weights")}
+        module,
+        {
+            name: tf.function(getattr(head, name), input_signature=inputs)
+            for name, inputs in head.inputs().items()
+        },
     )
 
 
@@ -83,71 +90,74 @@ def embedding_map_function(name: str) -> Any:
     }[name]
 
 
-def _module(dimensions: int, capacity: int, embedding_map: str) -> Any:
-    tf = import_tensorflow()
-    phi = embedding_map_function(embedding_map)
+class _Head:
+    """The variables of a head and its signatures as TensorFlow functions.
 
-    def spec(name: str, *shape: int | None) -> Any:
-        return tf.TensorSpec(shape, tf.float32, name=name)
+    Attributes:
+        variables: W [D, C], b [C] and their momenta.
+    """
 
-    class Head(tf.Module):  # type: ignore[name-defined, misc]  # TensorFlow has no types
-        def __init__(self) -> None:
-            # distinct values, so that the converter does not store two variables as one
-            shapes = {"W": (dimensions, capacity), "b": (capacity,)}
-            for number, name in enumerate(VARIABLES):
-                value = np.full(shapes[name[0]], number + 1, np.float32)
-                setattr(self, name, tf.Variable(value, name=name))
+    def __init__(self, dimensions: int, capacity: int, embedding_map: str) -> None:
+        self.tf = import_tensorflow()
+        self.phi = embedding_map_function(embedding_map)
+        self.shapes = {"W": (dimensions, capacity), "b": (capacity,)}
+        # distinct values, so that the converter does not store two variables as one
+        self.variables = {
+            name: self.tf.Variable(np.full(self.shapes[name[0]], number, np.float32), name=name)
+            for number, name in enumerate(VARIABLES, 1)
+        }
 
-        def opened(self, label: Any) -> Any:
-            """Return b [C] with the closed columns that `label` [N, C] uses opened."""
-            closed = self.b < CLOSED
-            lowest = tf.reduce_min(tf.where(closed, 0.0, self.b), keepdims=True)  # at most 0
-            taught = tf.reduce_max(label, 0) > 0.0
-            return tf.where(tf.logical_and(closed, taught), lowest, self.b)
+    def inputs(self) -> dict[str, list[Any]]:
+        """Return the inputs of each signature."""
+        dimensions, capacity = self.shapes["W"]
+        embedding = self._spec("embedding", None, dimensions)
+        return {
+            "classify": [embedding],
+            "train": [embedding, self._spec("label", None, capacity), self._spec("learning_rate", 1)],
+            "get_weights": [self._spec("unused", 1)],
+            "set_weights": [self._spec(name, *self.shapes[name[0]]) for name in VARIABLES],
+        }
 
-        @tf.function(input_signature=[spec("embedding", None, dimensions)])  # type: ignore[untyped-decorator]
-        def classify(self, embedding: Any) -> dict[str, Any]:
-            logits = tf.matmul(phi(embedding), self.W) + self.b
-            return {"probabilities": tf.nn.softmax(logits), "logits": logits}
+    def classify(self, embedding: Any) -> dict[str, Any]:
+        """Return probabilities and logits [N, C] for embeddings [N, D]."""
+        logits = self.tf.matmul(self.phi(embedding), self.variables["W"]) + self.variables["b"]
+        return {"probabilities": self.tf.nn.softmax(logits), "logits": logits}
 
-        @tf.function(  # type: ignore[untyped-decorator]
-            input_signature=[
-                spec("embedding", None, dimensions),
-                spec("label", None, capacity),
-                spec("learning_rate", 1),
-            ]
-        )
-        def train(self, embedding: Any, label: Any, learning_rate: Any) -> dict[str, Any]:
-            mapped, b = phi(embedding), self.opened(label)
-            logits = tf.matmul(mapped, self.W) + b
-            share = 1.0 / tf.cast(tf.shape(embedding)[:1], tf.float32)
-            error = (tf.nn.softmax(logits) - label) * share  # [N, C]
-            loss = -tf.reduce_sum(label * tf.nn.log_softmax(logits), keepdims=False) * share
-            self.step("W", self.W, tf.matmul(mapped, error, transpose_a=True), learning_rate)
-            self.step("b", b, tf.reduce_sum(error, 0), learning_rate)
-            return {"loss": loss}
+    def train(self, embedding: Any, label: Any, learning_rate: Any) -> dict[str, Any]:
+        """Take one step on embeddings [N, D] with labels [N, C]; return the loss before it."""
+        tf, mapped, b = self.tf, self.phi(embedding), self._opened(label)
+        logits = tf.matmul(mapped, self.variables["W"]) + b
+        share = 1.0 / tf.cast(tf.shape(embedding)[:1], tf.float32)
+        error = (tf.nn.softmax(logits) - label) * share  # [N, C]
+        loss = -tf.reduce_sum(label * tf.nn.log_softmax(logits), keepdims=False) * share
+        self._step("W", self.variables["W"], tf.matmul(mapped, error, transpose_a=True), learning_rate)
+        self._step("b", b, tf.reduce_sum(error, 0), learning_rate)
+        return {"loss": loss}
 
-        def step(self, name: str, value: Any, gradient: Any, learning_rate: Any) -> None:
-            variable, momentum = getattr(self, name), getattr(self, f"{name}_momentum")
-            speed = MOMENTUM * momentum + gradient
-            momentum.assign(speed)
-            variable.assign(value - learning_rate * speed)
+    def get_weights(self, unused: Any) -> dict[str, Any]:
+        """Return all variables."""
+        return {name: variable.read_value() for name, variable in self.variables.items()}
 
-        @tf.function(input_signature=[spec("unused", 1)])  # type: ignore[untyped-decorator]
-        def get_weights(self, unused: Any) -> dict[str, Any]:
-            return {name: getattr(self, name).read_value() for name in VARIABLES}
+    def set_weights(self, W: Any, b: Any, W_momentum: Any, b_momentum: Any) -> dict[str, Any]:  # noqa: N803
+        """Replace all variables."""
+        for name, value in zip(VARIABLES, (W, b, W_momentum, b_momentum), strict=True):
+            self.variables[name].assign(value)
+        return {"ok": self.tf.ones(1)}
 
-        @tf.function(  # type: ignore[untyped-decorator]
-            input_signature=[
-                spec("W", dimensions, capacity),
-                spec("b", capacity),
-                spec("W_momentum", dimensions, capacity),
-                spec("b_momentum", capacity),
-            ]
-        )
-        def set_weights(self, W: Any, b: Any, W_momentum: Any, b_momentum: Any) -> dict[str, Any]:  # noqa: N803
-            for name, value in zip(VARIABLES, (W, b, W_momentum, b_momentum), strict=True):
-                getattr(self, name).assign(value)
-            return {"ok": tf.ones(1)}
+    def _spec(self, name: str, *shape: int | None) -> Any:
+        return self.tf.TensorSpec(shape, self.tf.float32, name=name)
 
-    return Head()
+    def _opened(self, label: Any) -> Any:
+        """Return b [C] with the closed columns that `label` [N, C] uses opened."""
+        tf, b = self.tf, self.variables["b"]
+        closed = b < CLOSED
+        lowest = tf.reduce_min(tf.where(closed, 0.0, b), keepdims=True)  # at most 0
+        taught = tf.reduce_max(label, 0) > 0.0
+        return tf.where(tf.logical_and(closed, taught), lowest, b)
+
+    def _step(self, name: str, value: Any, gradient: Any, learning_rate: Any) -> None:
+        """Assign `value` after one step of gradient descent with momentum."""
+        momentum = self.variables[f"{name}_momentum"]
+        speed = MOMENTUM * momentum + gradient
+        momentum.assign(speed)
+        self.variables[name].assign(value - learning_rate * speed)

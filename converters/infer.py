@@ -22,7 +22,7 @@ def add_infer(model: Any) -> None:
     classify.outputs = [entry.tensorIndex for entry in known.outputs if entry.name == b"probabilities"]
     graph = schema().SubGraphT()
     graph.name = NAME.encode()
-    # the very tensors and ops of the backbone: `serialise` writes them once
+    # the very tensors and ops of the backbone: `serialize` writes them once
     graph.tensors, graph.operators = list(features.tensors), list(features.operators)
     graph.inputs, graph.outputs = list(features.inputs), list(features.outputs)
     append_graph(graph, classify)

@@ -1,4 +1,4 @@
-"""Stage 3: the float head of the file starts with the knowledge the memory holds, and is judged on photos held out."""
+"""Stage 5: the head that the file starts with, taught with the memory, and its accuracy on photos held out."""
 
 from __future__ import annotations
 

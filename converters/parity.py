@@ -1,4 +1,4 @@
-"""Stage 4: does the converted model still see what its source saw?
+"""Stage 3: whether the converted backbone still sees what its source saw.
 
 A plain cosine is blind to everything that all embeddings share: with a large common part it stays at 1 while what
 differs between photos is gone. So the mean embedding is removed first, each dimension is compared by itself, and
@@ -90,7 +90,7 @@ def source_embeddings(model: Any, images: Sequence[Image], preprocessing: Prepro
     # Keras itself and not the frozen function: freezing and converting are what is under test
     with quiet():
         parts = [
-            model.predict_on_batch(preprocessing.normalise(np.stack(images[start : start + _BATCH])))
+            model.predict_on_batch(preprocessing.normalize(np.stack(images[start : start + _BATCH])))
             for start in range(0, len(images), _BATCH)
         ]
     return np.concatenate(parts).astype(np.float32)
@@ -144,13 +144,13 @@ def compare(
     )
 
 
-def refuse_loss(parity: Parity, quantisation: str) -> None:
+def refuse_loss(parity: Parity, quantization: str) -> None:
     """Raise `ConversionError` when the converted model lost too much to be used."""
     advice = "calibrate with more photos like those it will see, or use --quantize float16"
-    if quantisation != "int8":
-        advice = "use --quantize none" if quantisation != "none" else "report this with the model's name"
-    for lost in _losses(parity, quantisation):
-        raise ConversionError(f"the {quantisation} backbone lost too much: {lost}; {advice}")
+    if quantization != "int8":
+        advice = "use --quantize none" if quantization != "none" else "report this with the model's name"
+    for lost in _losses(parity, quantization):
+        raise ConversionError(f"the {quantization} backbone lost too much: {lost}; {advice}")
 
 
 def _losses(parity: Parity, form: str) -> Iterable[str]:

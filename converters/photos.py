@@ -1,4 +1,4 @@
-"""Which photos a conversion looks at: to calibrate int8, to compare with the source model, to remember."""
+"""Stage 1: the photos of a conversion: to calibrate int8, to compare with the source model, to remember."""
 
 from __future__ import annotations
 

@@ -16,19 +16,19 @@ from .source import FloatHead
 from .tensorflow import convert_function, freeze
 
 _LARGEST = 2.0  # of the photos seen; codes hold up to 8
-_MOST_SCALE = 4.0  # a centred unit vector has length 2 at most, so 8 is never passed
+_MOST_SCALE = 4.0  # a centered unit vector has length 2 at most, so 8 is never passed
 
 
 @dataclass(frozen=True)
 class Projection:
-    """``z = (phi(e) - centre) @ matrix``, all of it inside the model file.
+    """``z = (phi(e) - center) @ matrix``, all of it inside the model file.
 
     Attributes:
-        centre: float32 [D], the mean mapped embedding.
+        center: float32 [D], the mean mapped embedding.
         matrix: float32 [D, P], principal directions times one scale.
     """
 
-    centre: NDArray[np.float32]
+    center: NDArray[np.float32]
     matrix: NDArray[np.float32]
 
     @property
@@ -38,7 +38,7 @@ class Projection:
 
     def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
         """Project embeddings [N, D] in NumPy: float64 [N, P]."""
-        projected: NDArray[np.float64] = (apply_map(embeddings) - self.centre) @ self.matrix.astype(
+        projected: NDArray[np.float64] = (apply_map(embeddings) - self.center) @ self.matrix.astype(
             np.float64
         )
         return projected
@@ -50,16 +50,16 @@ class Projection:
         def project(embedding: Any) -> Any:
             import tensorflow as tf
 
-            return tf.matmul(phi(embedding) - self.centre, self.matrix)
+            return tf.matmul(phi(embedding) - self.center, self.matrix)
 
-        return convert_function(freeze(project, (None, len(self.centre))))
+        return convert_function(freeze(project, (None, len(self.center))))
 
     def of_head(self, head: FloatHead) -> FloatHead:
         """Give the head on projected embeddings that is nearest to `head` on mapped ones."""
         weights, bias = head
         lengths = (self.matrix.astype(np.float64) ** 2).sum(0)  # the columns are orthogonal
         projected = (self.matrix.T @ weights) / lengths[:, None]
-        return projected.astype(np.float32), (bias + self.centre @ weights).astype(np.float32)
+        return projected.astype(np.float32), (bias + self.center @ weights).astype(np.float32)
 
 
 def learn_projection(embeddings: NDArray[np.float32], dimensions: int) -> Projection:
@@ -79,9 +79,9 @@ def learn_projection(embeddings: NDArray[np.float32], dimensions: int) -> Projec
             "give more photos with --calibrate, or a smaller --project"
         )
     mapped = apply_map(embeddings)
-    centre = mapped.mean(0)
-    _, _, directions = np.linalg.svd(mapped - centre, full_matrices=False)
+    center = mapped.mean(0)
+    _, _, directions = np.linalg.svd(mapped - center, full_matrices=False)
     matrix = directions[:dimensions].T  # [D, P]
-    largest = np.abs((mapped - centre) @ matrix).max()
+    largest = np.abs((mapped - center) @ matrix).max()
     scale = min(_MOST_SCALE, _LARGEST / max(largest, 1e-9))
-    return Projection(centre.astype(np.float32), (matrix * scale).astype(np.float32))
+    return Projection(center.astype(np.float32), (matrix * scale).astype(np.float32))

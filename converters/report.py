@@ -1,4 +1,4 @@
-"""What a conversion tells when it is done."""
+"""The report of a conversion."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ConversionReport:
     Attributes:
         path: The model file.
         backbone: Its name.
-        quantisation: ``int8``, ``float16``, ``dynamic`` or ``none``.
+        quantization: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``.
         dimensions: D of the embeddings the file gives.
         capacity: Columns of the head.
         labels: What the head knows already.
@@ -34,11 +34,13 @@ class ConversionReport:
         held_out: The accuracy of the converted file on photos held out from everything, see
             `converters.memory.judge_held_out`; None without such photos.
         twin: The backbone for the Edge TPU compiler, or None.
+        compiled: The compiled twin, or None where the compiler is not installed.
+        warnings: What the user should know, a sentence each.
     """
 
     path: Path
     backbone: str
-    quantisation: str
+    quantization: str
     dimensions: int
     capacity: int
     labels: tuple[str, ...]
@@ -53,15 +55,23 @@ class ConversionReport:
     seconds: float
     held_out: HeldOut | None = None
     twin: Path | None = None
+    compiled: Path | None = None
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        labels = f"{len(self.labels)} of {self.capacity} labels"
+        return f"<ConversionReport {self.path.name}: {self.backbone}, {self.quantization}, {labels}, memory {self.memory}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the report as JSON-able values."""
+        """Return the report as JSON-serializable values."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         fields.update(
             path=str(self.path),
             labels=list(self.labels),
+            warnings=list(self.warnings),
             parity=self.parity.to_dict(),
             twin=str(self.twin) if self.twin else None,
+            compiled=str(self.compiled) if self.compiled else None,
             seconds=round(self.seconds, 1),
         )
         return fields

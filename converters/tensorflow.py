@@ -50,14 +50,14 @@ def freeze(function: Callable[..., Any], shape: Sequence[int | None], dtype: str
 
 
 def convert_function(
-    frozen: Any, *, samples: Samples | None = None, quantisation: str = "none", **types: Any
+    frozen: Any, *, samples: Samples | None = None, quantization: str = "none", **types: Any
 ) -> bytes:
     """Convert a frozen function to a .tflite.
 
     Args:
         frozen: What `freeze` gave.
         samples: Calibration inputs, for ``int8``.
-        quantisation: ``int8``, ``float16``, ``dynamic`` or ``none``.
+        quantization: ``int8``, ``float16``, ``dynamic`` or ``none``.
         types: ``input_type`` and ``output_type`` of an int8 model, by default float32.
 
     Raises:
@@ -66,11 +66,11 @@ def convert_function(
     tf = import_tensorflow()
     with quiet():
         converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-    if quantisation != "none":
+    if quantization != "none":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if quantisation == "float16":
+    if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if quantisation == "int8":
+    if quantization == "int8":
         converter.representative_dataset = samples
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         converter.inference_input_type = tf.as_dtype(types.get("input_type", "float32"))

@@ -1,4 +1,4 @@
-"""Stage 6: the finished file, reopened in the runtime and held against what it should be."""
+"""Stage 7: the finished file, reopened in the runtime and compared with its source."""
 
 from __future__ import annotations
 

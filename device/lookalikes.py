@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from .errors import PhotoError
 from .grouping import join
 from .images import read_photo
 from .looks import HASH_BITS, Look, Pairs, look_at, similarities
+from .progress import Progress, no_progress
 
 LEAST = 0.4  # similarity below which two pictures are never called alike
 MOST = 0.95  # and above which they always are
@@ -84,21 +85,19 @@ class Lookalikes:
         return len(np.unique(self.groups))
 
 
-def read_shots(
-    photos: Sequence[tuple[Path, str]], progress: Callable[[int, int], None] = lambda done, total: None
-) -> list[Shot]:
+def read_shots(photos: Sequence[tuple[Path, str]], progress: Progress = no_progress) -> list[Shot]:
     """Read photos for the grouping, two at a time; one that cannot be read gets no look.
 
     Args:
         photos: Paths with their labels.
-        progress: Called with photos read and all.
+        progress: Called as task "comparing photos" with the number of photos.
     """
     shots = []
     with ThreadPoolExecutor(2) as pool:
         read = pool.map(lambda photo: _read(photo[0]), photos)
         for (path, label), (look, time) in zip(photos, read, strict=True):
             shots.append(Shot(label, str(path), look, time))
-            progress(len(shots), len(photos))
+            progress("comparing photos", len(shots), len(photos))
     return shots
 
 

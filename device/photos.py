@@ -114,7 +114,7 @@ def list_photos(folder: str | Path, *, deep: bool = False) -> list[Path]:
     return [path for path in _entries(folder) if not _is_folder(path) and _reason(path, folder) is None]
 
 
-def list_labelled(root: str | Path) -> PhotoList:
+def list_labeled(root: str | Path) -> PhotoList:
     """List the photos of a folder that holds one folder per label; labels are in canonical form.
 
     Raises:
@@ -146,7 +146,7 @@ def photos_to_teach(root: str | Path, label: str | None = None, *, skip_empty: b
         LabelError: `label` or the name of a folder cannot be a label.
     """
     if label is None:
-        return require_labels(leave_out_copies(list_labelled(root)), skip_empty=skip_empty)
+        return require_labels(leave_out_copies(list_labeled(root)), skip_empty=skip_empty)
     label, found = check_label(label), list_photo_files(root)
     photos = tuple(replace(photo, label=label) for photo in found.photos)
     left_out = tuple(replace(item, label=label) for item in found.left_out)

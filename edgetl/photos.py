@@ -13,7 +13,7 @@ from device.errors import PhotoError
 from device.files import shown
 from device.formats import Reason
 from device.leftout import count_reasons, describe_left_out
-from device.photos import LeftOut, PhotoList, list_labelled, require_labels, same_content
+from device.photos import LeftOut, PhotoList, list_labeled, require_labels, same_content
 
 from .errors import PhotosError
 
@@ -141,7 +141,7 @@ def name_some(names: Iterable[object], limit: int = _NAMED) -> str:
 def _list_parts(root: Path) -> tuple[list[Photo], PhotoList]:
     """List the photos with their parts, and all that was found in one list."""
     parted = _part_folders(_folders(root)) or [(root, "")]
-    lists = [(list_labelled(folder), part) for folder, part in parted]
+    lists = [(list_labeled(folder), part) for folder, part in parted]
     photos = [Photo(photo.path, str(photo.label), part) for found, part in lists for photo in found.photos]
     whole = PhotoList(
         root,

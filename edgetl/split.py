@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from device.grouping import chained, join
 from device.lookalikes import Lookalikes, group_lookalikes, read_shots
+from device.progress import Progress, no_progress
 
 from .errors import PhotosError
 from .photos import TEST, TRAINING, VALIDATION, Photo, PhotoSet, name_some
@@ -20,7 +21,7 @@ def split_photos(
     photo_set: PhotoSet,
     validation: float = 0.2,
     seed: int = 0,
-    progress: Callable[[int, int], None] = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> PhotoSet:
     """Assign the photos whose part is open, and cut a validation part off the training part.
 
@@ -34,7 +35,7 @@ def split_photos(
         validation: Share of each label to set aside, 0 for none; not used where the folder or the
             split file names the validation photos.
         seed: Seed of the cut.
-        progress: Called with photos compared and all.
+        progress: Called as task "comparing photos" with the number of photos.
 
     Raises:
         PhotosError: `validation` is out of range, or fewer than two labels have training photos.

@@ -34,7 +34,7 @@ def main() -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = Path(shutil.copy(arguments.model, folder / "kitchen.tflite"))
-        learner = stack.enter_context(Learner.open(model))
+        learner = stack.enter_context(Learner.open(model, None))
         _teach(learner)
         table = Table()
         server = stack.enter_context(PageServer(learner, lambda: table, port=0))

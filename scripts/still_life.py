@@ -19,7 +19,7 @@ _FINE = 4  # bits of fractions of pixels in coordinates
 
 Layer = NDArray[np.uint8]  # [_SIZE, _SIZE, 4] RGBA
 Point = tuple[float, float]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
 
 class Table(Camera):
@@ -53,8 +53,8 @@ def draw(thing: str, number: int) -> Image:
 def _table(random: np.random.Generator) -> NDArray[np.float32]:
     down, across = np.mgrid[0:1:480j, 0:1:640j].astype(np.float32)
     light = 1.0 - 0.16 * down - 0.10 * np.abs(across - random.uniform(0.35, 0.5))
-    colour = np.array([233, 226, 216], np.float32) * np.float32(random.uniform(0.95, 1.02))
-    table: NDArray[np.float32] = light[..., None] * colour
+    color = np.array([233, 226, 216], np.float32) * np.float32(random.uniform(0.95, 1.02))
+    table: NDArray[np.float32] = light[..., None] * color
     return table
 
 
@@ -73,17 +73,17 @@ def _empty() -> Layer:
     return np.zeros((_SIZE, _SIZE, 4), np.uint8)
 
 
-def _fill(layer: Layer, points: list[Point], colour: Colour) -> None:
+def _fill(layer: Layer, points: list[Point], color: Color) -> None:
     fine = np.round(np.asarray(points) * (1 << _FINE)).astype(np.int32)
-    cv2.fillPoly(layer, [fine], (*colour, 255), cv2.LINE_AA, _FINE)
+    cv2.fillPoly(layer, [fine], (*color, 255), cv2.LINE_AA, _FINE)
 
 
-def _oval(centre: Point, width: float, height: float, bend: float = 2.0) -> list[Point]:
+def _oval(center: Point, width: float, height: float, bend: float = 2.0) -> list[Point]:
     """Give a superellipse; `bend` 2 is an ellipse, more has corners."""
     angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     across, down = np.cos(angles), np.sin(angles)
     rounded = [np.sign(part) * np.abs(part) ** (2 / bend) for part in (across, down)]
-    return list(zip(centre[0] + width * rounded[0], centre[1] + height * rounded[1], strict=True))
+    return list(zip(center[0] + width * rounded[0], center[1] + height * rounded[1], strict=True))
 
 
 def _mug() -> Layer:
@@ -108,9 +108,9 @@ def _leaf() -> Layer:
     layer = _empty()
     along = np.linspace(0, 1, 60)
     bulge = 92 * np.sin(np.pi * along) ** 1.3
-    for side, colour in ((1, (72, 140, 62)), (-1, (92, 164, 76))):
+    for side, color in ((1, (72, 140, 62)), (-1, (92, 164, 76))):
         edge = list(zip(240 + side * bulge, 60 + 330 * along, strict=True))
-        _fill(layer, [*edge, (240, 390), (240, 60)], colour)
+        _fill(layer, [*edge, (240, 390), (240, 60)], color)
     cv2.line(layer, (240, 80), (240, 440), (50, 104, 46, 255), 7, cv2.LINE_AA)
     for down in range(140, 340, 50):
         for side in (-1, 1):
@@ -120,13 +120,13 @@ def _leaf() -> Layer:
 
 def _nut() -> Layer:
     layer = _empty()
-    for size, shift, colour in (
+    for size, shift, color in (
         (128, 10, (104, 112, 122)),
         (128, 0, (160, 168, 178)),
         (112, 0, (178, 186, 195)),
     ):
         angles = np.arange(6) * np.pi / 3
-        _fill(layer, [(240 + size * np.cos(a), 240 + shift + size * np.sin(a)) for a in angles], colour)
+        _fill(layer, [(240 + size * np.cos(a), 240 + shift + size * np.sin(a)) for a in angles], color)
     _fill(layer, _oval((240, 240), 62, 62), (96, 104, 114))
     layer[..., :4][cv2.circle(np.zeros((_SIZE, _SIZE), np.uint8), (240, 246), 54, 1, -1) > 0] = 0
     return layer

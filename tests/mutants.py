@@ -200,7 +200,7 @@ def open_as_a_device(path: Path, folder: Path) -> str:
 
     outcome = "opened"
     try:
-        with Learner.open(path, threads=1) as learner:
+        with Learner.open(path, None, threads=1) as learner:
             learner.predict_one(photo("red", 1, SIDE))
             learner.export(folder / "exported.tflite", force=True)
     except EdgetlError as error:

@@ -15,7 +15,7 @@ DATA = Path(__file__).parent / "data"
 TINY = DATA / "tiny.tflite"
 """int8, 32x32 pixels, 32 dimensions, capacity 8, no labels; runs without TensorFlow."""
 TINY_TAUGHT = DATA / "tiny_taught.tflite"
-"""The same, taught `COLOURS` with 12 photos each, kept as memory."""
+"""The same, taught `COLORS` with 12 photos each, kept as memory."""
 TINY_INFER = DATA / "tiny_infer.tflite"
 """The same, with the signature infer."""
 TINY_VERSION_1 = DATA / "tiny_version1.tflite"
@@ -23,23 +23,23 @@ TINY_VERSION_1 = DATA / "tiny_version1.tflite"
 
 SIDE, DIMENSIONS, CAPACITY = 32, 32, 8
 PREPROCESSING = Preprocessing(SIDE, SIDE, resize="squash")
-COLOURS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
-EXTRA_COLOURS = {"white": (230, 230, 225), "yellow": (220, 200, 40)}
+COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
+EXTRA_COLORS = {"white": (230, 230, 225), "yellow": (220, 200, 40)}
 
 
 def photo(label: str, seed: int, side: int = SIDE) -> NDArray[np.uint8]:
-    """Draw a noisy photo of a disc in the colour that `label` names: uint8 [side, side, 3]."""
+    """Draw a noisy photo of a disc in the color that `label` names: uint8 [side, side, 3]."""
     chooser = np.random.default_rng([seed, *label.encode()])
     image = np.full((side, side, 3), chooser.integers(90, 140), np.uint8)
-    centre = tuple(int(value) for value in chooser.integers(2 * side // 5, 3 * side // 5 + 1, 2))
-    colour = (COLOURS | EXTRA_COLOURS)[label]
-    cv2.circle(image, centre, int(side * chooser.uniform(0.33, 0.48)), colour, -1)
+    center = tuple(int(value) for value in chooser.integers(2 * side // 5, 3 * side // 5 + 1, 2))
+    color = (COLORS | EXTRA_COLORS)[label]
+    cv2.circle(image, center, int(side * chooser.uniform(0.33, 0.48)), color, -1)
     noisy = image.astype(np.float64) + chooser.normal(0, 8, image.shape)
     return np.clip(noisy, 0, 255).astype(np.uint8)
 
 
 def write_photos(
-    folder: Path, count: int = 12, labels: tuple[str, ...] = tuple(COLOURS), first: int = 0
+    folder: Path, count: int = 12, labels: tuple[str, ...] = tuple(COLORS), first: int = 0
 ) -> list[tuple[Path, str]]:
     """Write `count` photos per label as PNG, one folder per label, from seed `first` on; return (path, label) pairs."""
     pairs = []

@@ -57,7 +57,7 @@ def contestants(river: bool = True) -> list[Contestant]:
         ),
         Contestant("Coral imprinting", coral.Imprinting, "l2"),
         Contestant("Coral SGD head", coral.SoftmaxRegression, "raw", streaming=False, draws=10),
-        Contestant("kNN-3", streaming.NearestNeighbours),
+        Contestant("kNN-3", streaming.NearestNeighbors),
         Contestant("one-pass SGD", streaming.tuned(streaming.OnePassSgd), draws=10),
         Contestant("SGD + replay", streaming.tuned(streaming.ReplaySgd), draws=5),
         Contestant("Deep SLDA", streaming.DeepSlda),

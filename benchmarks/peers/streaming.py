@@ -17,7 +17,7 @@ _CHOOSABLE = 4  # samples a class from which a quarter is held out to choose the
 _REPLAYED = 20  # samples a class, as in the experiments the field notes cite
 
 
-class NearestNeighbours:
+class NearestNeighbors:
     """Three nearest by cosine, every sample kept (project-teachable and Coral's examples)."""
 
     def __init__(self, dimensions: int, classes: int) -> None:

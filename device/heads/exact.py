@@ -98,7 +98,7 @@ class ExactHead(Head):
         times_inverse = inverse(self.statistics, solution)
         logits = np.empty((len(codes), len(columns)))
         for members in stacked(groups):
-            X = solution.centred(codes[members])
+            X = solution.centered(codes[members])
             H = times_inverse(X.reshape(-1, self.dimensions)).reshape(X.shape) @ X.swapaxes(1, 2)
             Y = np.eye(len(columns))[owners[members]]
             left = without(H, X @ solution.W, solution.P, solution.moments.counts, Y)
@@ -213,7 +213,7 @@ class ExactHead(Head):
         discriminant = Discriminant.of(solution.P, solution.moments.counts)
 
         def score(codes: Codes, logits: Floats) -> Floats:
-            U = solution.centred(codes) @ solution.W
+            U = solution.centered(codes) @ solution.W
             return unknown.score(codes, discriminant.read(U).distance)
 
         return score

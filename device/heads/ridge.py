@@ -1,6 +1,6 @@
 """Ridge regression on class indicators, solved from sums or from inner products.
 
-With mean m, centred samples x = z - m (rows of X), indicators Y, ``Q_c = S_c - n_c m`` and
+With mean m, centered samples x = z - m (rows of X), indicators Y, ``Q_c = S_c - n_c m`` and
 ``A = X^T X + lam I``:
 
     W = A^-1 Q = X^T (X X^T + lam I)^-1 Y,   b = n/N - W^T m          (Hoerl and Kennard 1970)
@@ -42,7 +42,7 @@ class Moments:
         counts: float64 [C].
         mean: float64 [D].
         Q: float64 [D, C], ``S_c - n_c m``.
-        trace: Trace of the centred second moment.
+        trace: Trace of the centered second moment.
     """
 
     counts: Floats
@@ -57,7 +57,7 @@ class Moments:
 
     @property
     def eigenvalue(self) -> float:
-        """Mean eigenvalue of the centred second moment."""
+        """Mean eigenvalue of the centered second moment."""
         return self.trace / len(self.mean)
 
 
@@ -92,7 +92,7 @@ class Solution:
         """An upper bound of A's condition number, from its trace and its ridge."""
         return (self.moments.trace + self.lam) / self.lam
 
-    def centred(self, codes: Codes) -> Floats:
+    def centered(self, codes: Codes) -> Floats:
         """Give ``z - m``, float64 [N, D]."""
         X: Floats = codes / SCALE - self.moments.mean
         return X
@@ -102,7 +102,7 @@ class Kernel:
     """Ridge regression on inner products, and what it leaves when a sample is left out, for any ridge.
 
     Args:
-        products: float64 [N, N], inner products of centred samples.
+        products: float64 [N, N], inner products of centered samples.
         owners: int64 [N], columns of the indicators.
     """
 
@@ -157,12 +157,12 @@ def moments(statistics: Statistics) -> Moments:
 
 
 def centred_products(products: Floats) -> Floats:
-    """Give the inner products of centred samples [N, N] from those of codes, in units of the embedding."""
-    centred: Floats = products / SCALE**2
-    rows = centred.mean(axis=1)
-    centred -= rows[:, None]
-    centred -= rows - rows.mean()
-    return centred
+    """Give the inner products of centered samples [N, N] from those of codes, in units of the embedding."""
+    centered: Floats = products / SCALE**2
+    rows = centered.mean(axis=1)
+    centered -= rows[:, None]
+    centered -= rows - rows.mean()
+    return centered
 
 
 class Chosen:
@@ -210,7 +210,7 @@ def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Fl
     if not statistics.complete:
         whole = np.linalg.inv(_scatter(statistics, solution.moments, lam))
         return lambda X: X @ whole
-    kept = solution.centred(statistics.codes)
+    kept = solution.centered(statistics.codes)
     kernel = centred_products(statistics.products())
     kernel[np.diag_indices_from(kernel)] += lam
     small = np.linalg.inv(kernel)

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import EllipsisType, TracebackType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -76,7 +76,7 @@ class Learner:
     def open(
         cls,
         model: str | Path | ModelFile,
-        state: str | Path | None = None,
+        state: str | Path | EllipsisType | None = ...,
         *,
         head: str = "exact",
         threads: int | None = None,
@@ -89,12 +89,15 @@ class Learner:
 
         Args:
             model: The model file.
-            state: The state file, made when it is missing. None learns in memory only.
+            state: The state file; it is created if it does not exist. By default it has the name of the model
+                file with the suffix ``.db``, as with the commands. None keeps the state in RAM only: what is
+                taught is lost when the learner is closed.
             head: Kind of head; it is derived from the samples, so it may differ from run to run.
             threads: CPU threads of the backbone.
             delegate: ``edgetpu`` to use a Coral.
             thumbnails: Keep a small JPEG of each image that is taught, for people to look at.
-            read_only: Predict only; write nothing.
+            read_only: Predict only, and write nothing. Where the default state file does not exist, the model
+                file alone is used.
             options: More for the head, such as ``{"false_rejection": 0.02}``.
 
         Raises:
@@ -103,7 +106,8 @@ class Learner:
             StorageError: The state cannot be opened or made.
         """
         opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
-        store = Store.open(state, identity_of(opened), read_only=read_only)
+        path = state_beside(opened.path, read_only) if state is ... else state
+        store = Store.open(path, identity_of(opened), read_only=read_only)
         try:
             embedder, embedding = Embedder(opened, threads=threads, delegate=delegate), threading.Lock()
             derived = DerivedHead(store, opened.memory, HeadMaker.of(head, embedder, embedding, options))
@@ -489,6 +493,12 @@ class Learner:
         """Return the present names of these labels."""
         memory = self.model.memory
         return set() if memory is None else set(memory.renamed(self.store.host_labels()).labels)
+
+
+def state_beside(model: Path, read_only: bool = False) -> Path | None:
+    """Return the default state file of a model file; None where it does not exist and nothing may be written."""
+    path = model.with_suffix(".db")
+    return None if read_only and not path.exists() else path
 
 
 def identity_of(model: ModelFile) -> ModelIdentity:

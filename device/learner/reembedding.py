@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from ..model.codes import encode
 from ..model.embedder import Embedder
 from ..model.memory import Samples, Sums
 from ..model.modelfile import ModelFile
+from ..progress import Progress, no_progress
 from ..store import Store, rows
 from ..store.database import copy_database
 from ..store.inherit import inherit, leave_behind
@@ -24,8 +24,6 @@ from .learner import identity_of
 LOOKS_ALIKE = (
     12.0  # mean difference of 8-bit values: two JPEGs of one photo differ by less, two photos by more
 )
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def reembed(
     threads: int | None = None,
     delegate: str | None = None,
     force: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Reembedding:
     """Write a state file for `model` with what the state file `old` of another model was taught.
 
@@ -81,7 +79,7 @@ def reembed(
         threads: CPU threads of the backbone.
         delegate: ``edgetpu`` to use a Coral.
         force: Overwrite `out`.
-        progress: Told (samples done, samples in all).
+        progress: Called as task "Embedding again" with the number of samples.
 
     Raises:
         StateError: `old` is damaged or empty, belongs to `model` already or was exported into it, or keeps no picture
@@ -187,7 +185,7 @@ def _embed_all(
     pictures: _Pictures,
     threads: int | None,
     delegate: str | None,
-    progress: Progress | None,
+    progress: Progress,
 ) -> list[int]:
     """Write the code of every sample that has a picture; gives the ids of the others."""
     embedder = Embedder(model, threads=threads, delegate=delegate)
@@ -202,8 +200,7 @@ def _embed_all(
                 else:
                     code = encode(embedder.embed_one(picture), model.manifest.embedding_map)
                     rows.insert_code(connection, number, rows.code_bytes(code))
-                if progress is not None:
-                    progress(done, len(listed))
+                progress("Embedding again", done, len(listed))
     finally:
         embedder.close()
     return missing

@@ -87,7 +87,7 @@ def status_of(model: ModelFile, store: Store, head: Head, embedder: Embedder) ->
             "name": model.path.name,
             "backbone": model.manifest.backbone,
             "dimensions": model.manifest.dimensions,
-            "quantisation": model.manifest.quantization,
+            "quantization": model.manifest.quantization,
             "sha256": model.sha256,
             "digest": model.digest,
             "unchecked": list(model.unchecked),

@@ -13,10 +13,10 @@ from ..errors import CameraError, LabelError
 from ..labels import check_label, check_labels
 from ..learner.learner import Learner
 from ..photos import LeftOut
+from ..progress import Progress, no_progress
 from ..store import Sample
 from ..store.records import new_burst
 
-Progress = Callable[[int, int | None], None]  # frames done, frames in all if known
 BATCH = 32  # photos a transaction: an interruption costs at most these, a commit is shared by them
 PATIENCE = 6  # silent reads of a live camera, ten seconds each, before a burst gives up
 
@@ -28,13 +28,13 @@ class Lesson:
     Attributes:
         samples: Taught, in order; each is durable.
         known: Photos left out because this very picture was taught already.
-        unlabelled: Number of photos left out because they have no label.
+        unlabeled: Number of photos left out because they have no label.
         left_out: Files of a photo folder that were not read.
     """
 
     samples: list[Sample] = field(default_factory=list)
     known: int = 0
-    unlabelled: int = 0
+    unlabeled: int = 0
     left_out: list[LeftOut] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
@@ -51,7 +51,7 @@ def teach_burst(
     frames: int,
     every: float = 0.0,
     lesson: Lesson | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = no_progress,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Lesson:
     """Teach `frames` frames of what the camera sees, `every` so many seconds; each is durable by itself.
@@ -67,7 +67,7 @@ def teach_burst(
     due = time.monotonic()
     for frame in _some(camera, frames):
         lesson.samples.append(learner.learn_one(frame.image, label, _origin(camera, frame)))
-        progress(len(lesson.samples), frames)
+        progress(f"Teaching {label}", len(lesson.samples), frames)
         due += every
         if camera.live and len(lesson.samples) < frames:
             sleep(max(0.0, due - time.monotonic()))
@@ -83,7 +83,7 @@ def teach_photos(
     again: bool = False,
     views: Mapping[str, int] | None = None,
     lesson: Lesson | None = None,
-    progress: Progress = lambda done, total: None,
+    progress: Progress = no_progress,
 ) -> Lesson:
     """Teach a folder of photos, a few in each transaction.
 
@@ -99,7 +99,7 @@ def teach_photos(
         views: Source of a photo -> number of its view, see `device.lookalikes`. Photos of one view become one burst,
             so that they never judge each other. Without it each photo is a burst of its own.
         lesson: Filled in as it goes.
-        progress: Called after each photo.
+        progress: Called as task "Teaching photos" after each photo.
     """
     lesson = lesson or Lesson()
     label = None if label is None else check_label(label)
@@ -109,7 +109,7 @@ def teach_photos(
     for done, frame in enumerate(photos, 1):
         name = label or frame.label
         if name is None:
-            lesson.unlabelled += 1
+            lesson.unlabeled += 1
         else:
             embedding = learner.embed_one(frame.image)
             known = taught.get((frame.source, check_label(name)), ())
@@ -121,7 +121,7 @@ def teach_photos(
         if len(batch) == BATCH:
             lesson.samples += _taught(learner, batch, bursts)
             batch = []
-        progress(done, total)
+        progress("Teaching photos", done, total)
     lesson.samples += _taught(learner, batch, bursts)
     return lesson
 

@@ -34,9 +34,9 @@ class Preprocessing:
     Attributes:
         height: Rows of the backbone's input, in pixels.
         width: Columns of the backbone's input, in pixels.
-        resize: ``crop`` takes the largest centred window of the input's shape, times `crop_fraction`;
+        resize: ``crop`` takes the largest centered window of the input's shape, times `crop_fraction`;
             ``squash`` takes the whole frame and changes its proportions; ``pad`` keeps the whole frame
-            and its proportions and fills with grey.
+            and its proportions and fills with gray.
         crop_fraction: Part of the window's sides that ``crop`` keeps; 224/256 is ImageNet's custom.
         mean: Per channel (R, G, B), in pixel values: subtracted inside the model file.
         std: Per channel, in pixel values: divided by inside the model file.
@@ -87,7 +87,7 @@ class Preprocessing:
             return _resize(image, self.width, self.height)
         return self._pad(image)
 
-    def normalise(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def normalize(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Give ``(x - mean) / std`` as float32; for training only, the model file does it inside."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         return (batch.astype(np.float32) - mean) / std
@@ -131,8 +131,8 @@ class Preprocessing:
         scale = min(self.height / rows, self.width / columns)
         height = min(self.height, max(1, round(rows * scale)))
         width = min(self.width, max(1, round(columns * scale)))
-        grey = np.clip(np.round(self.mean), 0, 255).astype(np.uint8)
-        canvas: Image = np.broadcast_to(grey, (self.height, self.width, 3)).copy()
+        gray = np.clip(np.round(self.mean), 0, 255).astype(np.uint8)
+        canvas: Image = np.broadcast_to(gray, (self.height, self.width, 3)).copy()
         top, left = (self.height - height) // 2, (self.width - width) // 2
         canvas[top : top + height, left : left + width] = _resize(image, width, height)
         return canvas
@@ -144,7 +144,7 @@ def _resize(image: Image, width: int, height: int) -> Image:
         return np.ascontiguousarray(image)
     down, across = max(1, rows // height), max(1, columns // width)
     if down > 1 or across > 1:
-        # centred on a whole multiple, so that every output pixel averages whole input pixels
+        # centered on a whole multiple, so that every output pixel averages whole input pixels
         kept_rows, kept_columns = rows // down * down, columns // across * across
         top, left = (rows - kept_rows) // 2, (columns - kept_columns) // 2
         window = image[top : top + kept_rows, left : left + kept_columns]

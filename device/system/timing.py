@@ -59,7 +59,7 @@ class Bench:
     """What `bench` measured.
 
     Attributes:
-        model: Name, backbone, dimensions and quantisation.
+        model: Name, backbone, dimensions and quantization.
         runtime: Name, version, threads and delegate.
         machine: Board, cpu, governor and load; times mean nothing without them.
         head: Name of the head, and the samples and labels it held.
@@ -117,7 +117,7 @@ def bench(
             "name": path.name,
             "backbone": model.manifest.backbone,
             "dimensions": model.manifest.dimensions,
-            "quantisation": model.manifest.quantization,
+            "quantization": model.manifest.quantization,
         },
         "runtime": {
             "name": embedder.runtime.name,

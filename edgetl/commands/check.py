@@ -12,7 +12,7 @@ from .options import emit, json_option, state_path, threads_option
 if TYPE_CHECKING:
     from device.system.checks import Check
 
-_COLOURS = {"good": "green", "note": "cyan", "warning": "yellow", "failed": "red"}
+_COLORS = {"good": "green", "note": "cyan", "warning": "yellow", "failed": "red"}
 
 
 @click.command()
@@ -65,6 +65,6 @@ def command(
 
 
 def _line(check: Check) -> str:
-    result = click.style(f"{check.result:8}", fg=_COLOURS[check.result])
+    result = click.style(f"{check.result:8}", fg=_COLORS[check.result])
     fix = f"\n{'':22}-> {check.fix}" if check.fix else ""
     return f"{result} {check.name:12} {check.finding}{fix}"

@@ -54,7 +54,7 @@ def command(
     The laptop learns intact and defective mono-crystalline cells. The device then meets poly-crystalline ones through
     its camera, is taught them one by one, and is tested on cells it never saw. Ends with a table and an HTML report.
 
-    The photos (ELPV, licence CC BY-NC-SA 4.0: not for commercial use) come with the extra "demo".
+    The photos (ELPV, license CC BY-NC-SA 4.0: not for commercial use) come with the extra "demo".
 
     \b
     Example:
@@ -76,7 +76,7 @@ def command(
     story = Story(_folder(cache), recipe, fresh=fresh, command=_typed(blocks, seed))
     with stages() as progress:
         result = story.tell(
-            lambda who, stage, done, total: progress(f"{who:>6} {stage:<34}", done, total),
+            lambda task, done, total: progress(f"{task:<41}", done, total),
             report,
             force=force,
         )

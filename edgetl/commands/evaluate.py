@@ -1,4 +1,4 @@
-"""``edgetl evaluate``: how good a model is on labelled photos."""
+"""``edgetl evaluate``: how good a model is on labeled photos."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def command(
     """
     from device.files import refuse_existing
 
-    from ..evaluate import evaluate
+    from ..evaluation import evaluate
 
     if report:
         refuse_existing(report, force)
@@ -75,7 +75,7 @@ def command(
             state=state,
             head=head,
             skip_empty=skip_empty,
-            progress=lambda done, total: progress("photos", done, total, ""),
+            progress=progress,
         )
     if report:
         _write(report, result, str(model), force)
@@ -88,7 +88,7 @@ def command(
 def _write(path: Path, result: Evaluation, model: str, force: bool) -> None:
     from device.files import atomic_output
 
-    from ..evaluation_page import render
+    from ..evaluation.page import render
 
     with atomic_output(path, force=force) as temporary:
         temporary.write_text(render(result, model), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``edgetl finetune``: a folder of photos becomes a trained model."""
+"""``edgetl finetune``: train a model on a folder of photos."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from .options import emit, force_option, json_option, skip_empty_option
 from .progress import stages
 from .session import warn
 
-_NO_FIGURE = "No figure: no photo was held out from training."
+_NO_FIGURE = "No accuracy can be reported: no photo was held out from training."
 _NO_JUDGE = (
-    " All photos tuned the backbone, so no photo may judge it on the device either; "
+    " All photos tuned the backbone, so none of them can be used to estimate the accuracy on the device either; "
     "add validation photos, or train with --head-only."
 )
 
@@ -21,29 +21,39 @@ _NO_JUDGE = (
 @click.command()
 @click.argument("photos", type=click.Path(path_type=Path))
 @click.option(
+    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the trained model to write."
+)
+@click.option(
     "--backbone",
     default="efficientnet-lite0",
     show_default=True,
     help="efficientnet-lite0, -lite1, -lite2, keras:NAME or keras:NAME=WEIGHTS.",
 )
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder of the trained model to make."
-)
-@click.option(
-    "--split", type=click.Path(path_type=Path), help="CSV of lines path,part with train, val or test."
+    "--split",
+    type=click.Path(path_type=Path),
+    help="CSV file with lines path,part; a part is train, val or test.",
 )
 @click.option(
     "--resize",
     type=click.Choice(["crop", "squash", "pad"]),
     default="crop",
     show_default=True,
-    help="How a photo becomes the backbone's shape.",
+    help="How a photo is fitted to the input of the backbone.",
 )
 @click.option(
-    "--head-epochs", type=click.IntRange(1), default=40, show_default=True, help="Epochs of the head alone."
+    "--head-epochs",
+    type=click.IntRange(1),
+    default=40,
+    show_default=True,
+    help="Epochs in which the head alone is trained.",
 )
 @click.option(
-    "--epochs", type=click.IntRange(0), default=8, show_default=True, help="Epochs of the last blocks."
+    "--epochs",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Epochs in which the last blocks are trained.",
 )
 @click.option(
     "--blocks",
@@ -53,60 +63,87 @@ _NO_JUDGE = (
     metavar="N",
     help="Train the last N blocks of the backbone.",
 )
-@click.option("--head-only", is_flag=True, help="Leave the backbone as it is: --blocks 0 --copies 0.")
-@click.option("--rate", type=float, default=2e-4, show_default=True, help="Learning rate of the last blocks.")
-@click.option("--head-rate", type=float, default=0.02, show_default=True, help="Learning rate of the head.")
-@click.option("--batch", type=click.IntRange(1), default=32, show_default=True, help="Photos in a step.")
 @click.option(
-    "--validation", type=float, default=0.2, show_default=True, help="Part of each class to judge by."
+    "--head-only", is_flag=True, help="Leave the backbone unchanged; the same as --blocks 0 --copies 0."
+)
+@click.option(
+    "--rate", type=float, default=2e-4, show_default=True, help="Initial learning rate of the last blocks."
+)
+@click.option(
+    "--head-rate", type=float, default=0.02, show_default=True, help="Initial learning rate of the head."
+)
+@click.option(
+    "--batch", type=click.IntRange(1), default=32, show_default=True, help="Number of photos per step."
+)
+@click.option(
+    "--validation",
+    type=float,
+    default=0.2,
+    show_default=True,
+    help="Fraction of each label that is held out for validation.",
 )
 @click.option(
     "--patience",
     type=click.IntRange(1),
     default=3,
     show_default=True,
-    help="Epochs without improvement before stopping.",
+    help="Stop after this number of epochs without improvement.",
 )
 @click.option(
     "--class-weights/--no-class-weights",
     default=True,
     show_default=True,
-    help="Weigh classes alike, however uneven.",
+    help="Weight all labels equally, whatever their number of photos.",
 )
-@click.option("--no-augment", is_flag=True, help="Train on the photos as they are.")
+@click.option(
+    "--augment/--no-augment",
+    default=True,
+    show_default=True,
+    help="Train on augmented copies too; --no-augment is the same as --copies 0.",
+)
 @click.option(
     "--copies",
     type=click.IntRange(0, 100),
     default=3,
     show_default=True,
-    help="Varied copies of each training photo.",
+    help="Number of augmented copies of each training photo.",
 )
-@click.option("--flip/--no-flip", default=True, show_default=True, help="Swap left and right in copies.")
-@click.option("--vertical-flip", is_flag=True, help="Swap top and bottom in copies.")
 @click.option(
-    "--crop", type=float, default=0.7, show_default=True, help="Smallest part of a photo a copy shows."
+    "--flip/--no-flip", default=True, show_default=True, help="Mirror copies left to right at random."
 )
-@click.option("--colour", type=float, default=0.15, show_default=True, help="How far light and colours vary.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of everything drawn.")
-@click.option("--restart", is_flag=True, help="Begin anew where an interrupted run would be continued.")
+@click.option("--vertical-flip", is_flag=True, help="Mirror copies top to bottom at random.")
+@click.option(
+    "--crop",
+    type=float,
+    default=0.7,
+    show_default=True,
+    help="Smallest fraction of a photo's area that a copy shows.",
+)
+@click.option(
+    "--color",
+    type=float,
+    default=0.15,
+    show_default=True,
+    help="Range of brightness, contrast and color balance in copies.",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed for splitting, shuffling and augmentation.",
+)
+@click.option("--restart", is_flag=True, help="Start again instead of continuing an interrupted run.")
 @skip_empty_option
 @force_option
 @json_option
-def command(
-    photos: Path,
-    out: Path,
-    split: Path | None,
-    skip_empty: bool,
-    force: bool,
-    restart: bool,
-    as_json: bool,
-    **options: Any,
-) -> None:
-    """Teach a backbone the classes in PHOTOS, a folder with one folder of photos a class.
+def command(photos: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Train a model on PHOTOS, a folder with one folder of photos per label.
 
-    First the head is trained on embeddings that are computed once, then the backbone's last blocks with
-    it. PHOTOS may instead hold train, val and test folders. A run that was interrupted is continued when
-    the same command is given again. OUT gets the model, metrics.json and curve.png; convert it next.
+    First the head is trained on embeddings that are computed once, then the last blocks of the backbone are
+    trained together with the head. PHOTOS may instead contain train, val and test folders. To continue an
+    interrupted run, run the same command again. OUT receives the model, metrics.json and curve.png; the next
+    step is to convert it.
 
     \b
     Example:
@@ -115,21 +152,14 @@ def command(
     """
     from ..training import finetune
 
-    settings = _settings(options)
     try:
         with stages() as progress:
-            outcome = finetune(
-                photos,
-                out,
-                settings,
-                split=split,
-                skip_empty=skip_empty,
-                force=force,
-                restart=restart,
-                progress=progress,
-            )
+            outcome = finetune(photos, out, **options, progress=progress)
     except KeyboardInterrupt:
-        click.echo("Interrupted. The same command goes on from here; --restart begins anew.", err=True)
+        click.echo(
+            "Interrupted. Run the same command again to continue; --restart starts from the beginning.",
+            err=True,
+        )
         raise
     for warning in outcome.warnings:
         warn(warning)
@@ -140,23 +170,11 @@ def command(
     )
 
 
-def _settings(options: dict[str, Any]) -> Any:
-    from ..training import Augmentation, Settings
-
-    varied = {name: options.pop(name) for name in ("copies", "flip", "vertical_flip", "crop", "colour")}
-    head_only, no_augment = options.pop("head_only"), options.pop("no_augment")
-    if head_only:
-        options["blocks"] = 0
-    if head_only or no_augment:
-        varied["copies"] = 0
-    return Settings(**options, augmentation=Augmentation(**varied))
-
-
 def _summary(folder: Path, metrics: dict[str, Any]) -> str:
     from device.heads.report import BLIND
 
     counts = metrics["photos"]["training"]
-    lines = [f"{len(counts)} classes, {sum(counts.values())} training photos: {', '.join(counts)}"]
+    lines = [f"{len(counts)} labels, {sum(counts.values())} training photos: {', '.join(counts)}"]
     for part in ("validation", "test"):
         if judged := metrics[part]:
             lines.append(f"{part}: {_figure(judged)}")
@@ -185,7 +203,7 @@ def _figure(judged: dict[str, Any]) -> str:
 def _epochs(epochs: dict[str, int]) -> str:
     head, blocks, kept = epochs["head"], epochs["blocks"], epochs["blocks_kept"]
     if not blocks:
-        return f"{head} epochs of the head, the backbone as it was"
+        return f"{head} epochs of the head, the backbone unchanged"
     ending = (
         f"kept as it was after epoch {kept}"
         if kept

@@ -73,5 +73,5 @@ def set_label(ids: tuple[int, ...], label: str, as_json: bool, **options: Any) -
     with open_learner(options, must_exist=True) as learner:
         learner.relabel(ids, label)
         counts = learner.store.counts()
-        text = f"{plural(len(set(ids)), 'sample')} relabelled {label}. Now: {counted(counts)}."
+        text = f"{plural(len(set(ids)), 'sample')} relabeled {label}. Now: {counted(counts)}."
         emit({"ids": sorted(set(ids)), "label": label, "samples": counts}, as_json, text)

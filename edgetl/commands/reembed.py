@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +50,7 @@ def command(model: Path, old: Path, as_json: bool, **options: Any) -> None:
             threads=options["threads"],
             delegate="edgetpu" if options["edgetpu"] else None,
             force=options["force"],
-            progress=partial(progress, "Embedding anew"),
+            progress=progress,
         )
     emit(found.to_dict(), as_json, lambda: _text(found, model))
 

@@ -142,7 +142,7 @@ def _findings(status: Status) -> list[RenderableType]:
     if report.suspects:
         ids = ids_text(list(report.suspects))
         parts.append(
-            Text(f"Perhaps labelled wrongly, look at these: {ids} (edgetl label set, edgetl forget --id)")
+            Text(f"Perhaps labeled wrongly, look at these: {ids} (edgetl label set, edgetl forget --id)")
         )
     parts += [Text(f"! {warning}", style="yellow") for warning in report.warnings]
     if report.accuracy is not None:
@@ -199,7 +199,7 @@ def _plain(status: Status, checked: _Checked | None) -> list[str]:
     where = state["path"] or "in memory"
     lines = [
         "",
-        f"Model    {model['name']}: {model['backbone']}, {model['quantisation']}, {model['dimensions']} dimensions,"
+        f"Model    {model['name']}: {model['backbone']}, {model['quantization']}, {model['dimensions']} dimensions,"
         f" {(model['bytes'] or 0) / 1e6:.1f} MB",
         f"State    {where}: {state['bytes'] / 1e6:.2f} MB, {plural(state['versions'], 'version')}"
         f"{'' if state['writable'] else ', read-only'}",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +29,7 @@ if TYPE_CHECKING:
     from device.cameras.folder import FolderCamera
     from device.learner import Learner
     from device.live.teaching import Lesson
+    from device.progress import Progress
 
 LISTED_UP_TO = 8  # labels; more of them are only counted where a line must stay short
 FIGURES_UP_TO = 2_000  # samples; beyond, the estimate for the version's note would keep the user waiting
@@ -119,7 +118,7 @@ def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson
                 frames=options["frames"],
                 every=options["every"],
                 lesson=lesson,
-                progress=partial(progress, f"Teaching {label}"),
+                progress=progress,
             )
 
 
@@ -143,7 +142,7 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
         stages(lines=False, transient=True) as progress,
     ):
         try:
-            views = _views(camera, partial(progress, "Comparing photos"))
+            views = _views(camera, progress)
             teach_photos(
                 learner,
                 camera,
@@ -151,16 +150,16 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
                 again=options["again"],
                 views=views,
                 lesson=lesson,
-                progress=partial(progress, "Teaching photos"),
+                progress=progress,
             )
         finally:
             lesson.left_out += [*found.left_out, *camera.left_out]
             for line in describe_left_out(lesson.left_out):
                 warn(line)
-    lesson.unlabelled += sum(item.reason is Reason.LOOSE for item in lesson.left_out)
+    lesson.unlabeled += sum(item.reason is Reason.LOOSE for item in lesson.left_out)
 
 
-def _views(camera: FolderCamera, progress: Callable[[int, int], None]) -> dict[str, int]:
+def _views(camera: FolderCamera, progress: Progress) -> dict[str, int]:
     """Return the view of each photo by its source: look-alikes share a number and never judge each other."""
     from device.lookalikes import group_lookalikes, read_shots
 
@@ -230,7 +229,7 @@ def _result(
         "taught": lesson.counts(),
         "ids": [sample.id for sample in lesson.samples],
         "known_already": lesson.known,
-        "without_label": lesson.unlabelled,
+        "without_label": lesson.unlabeled,
         "left_out": reasons_to_dict(lesson.left_out, options["photos"]) if options["photos"] else [],
         "samples": learner.store.counts(),
         "accuracy": figures.get("accuracy"),

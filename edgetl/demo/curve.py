@@ -1,4 +1,4 @@
-"""The learning curve as a picture: SVG written by hand, in the colours of the page or on its own."""
+"""The learning curve as a picture: SVG written by hand, in the colors of the page or on its own."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ class Plot:
 
 
 def inline_curve(result: FieldResult, size: Size = WIDE) -> str:
-    """Draw the curve for a page that defines the colours; it has no address in it, not even a namespace."""
+    """Draw the curve for a page that defines the colors; it has no address in it, not even a namespace."""
     return _svg(result, size, "", "")
 
 
 def standalone_curve(result: FieldResult) -> str:
-    """Draw the curve as a file of its own, with a title, light and dark colours and a card behind it."""
+    """Draw the curve as a file of its own, with a title, light and dark colors and a card behind it."""
     style = (
         f"<style>.curve {{ {LIGHT} }}\n"
         f"@media (prefers-color-scheme: dark) {{ .curve {{ {DARK} }} }}\n{STYLE}"

@@ -22,10 +22,10 @@ import numpy as np
 from ..errors import MissingExtraError, PhotosError
 
 LABELS = ("defective", "intact")
-LICENCE = "CC BY-NC-SA 4.0"
+LICENSE = "CC BY-NC-SA 4.0"
 NOTICE = (
     "Photos: ELPV, electroluminescence images of solar cells (Buerhop-Lutz et al. 2018; Deitsch et al. 2019, 2021), "
-    f"licence {LICENCE}: not for commercial use. They stay on this computer."
+    f"license {LICENSE}: not for commercial use. They stay on this computer."
 )
 LAB_EVERY = 4  # every fourth mono cell is held out
 FIELD_EVERY = 3  # every third poly cell is held out
@@ -112,7 +112,7 @@ def elpv_folder() -> Path:
     if not places:
         raise MissingExtraError(
             "the demo's photos are not installed; install them with: pip install 'edgetl[demo]' "
-            f"(ELPV solar cells, 91 MB, licence {LICENCE})"
+            f"(ELPV solar cells, 91 MB, license {LICENSE})"
         )
     return Path(next(iter(places))) / "data"
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from device.progress import Progress
 
 from .. import __version__
 from ..errors import EdgetlError
@@ -19,15 +20,13 @@ MODEL, RESULT = "cells.tflite", "host.json"
 PACKAGES = ("edgetl", "tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless")
 
 _STAGES = {
+    "comparing photos": "compares the lab's photos",
     "backbone": "loads the backbone",
     "features": "looks at the lab's photos",
     "head": "trains the head",
     "blocks": "fine-tunes the last blocks",
     "saving": "saves what it trained",
 }
-
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class Recipe:
     blocks: int = 2
     epochs: int = 6
     copies: int = 2
-    resize: str = "crop"
+    resize: Literal["crop", "squash", "pad"] = "crop"
     seed: int = 0
 
     def slug(self) -> str:
@@ -76,8 +75,8 @@ def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Prog
     conversion = convert(
         outcome.model,
         folder / MODEL,
-        quantise="int8",
-        progress=lambda _, share: progress("converts to int8", round(100 * share), 100),
+        quantize="int8",
+        progress=progress,
     )
     done = time.perf_counter()
     result = HostResult(
@@ -97,10 +96,12 @@ def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Prog
 
 
 def _finetune(photos: Path, out: Path, recipe: Recipe, progress: Progress) -> Any:
-    from ..training import Augmentation, finetune
+    from ..training import finetune
 
-    # a solar cell has no upright; colour is kept, since these photos are grey
-    augmentation = Augmentation(copies=recipe.copies if recipe.blocks else 0, vertical_flip=True, crop=0.8)
+    def report(task: str, done: int, total: int | None, /) -> None:
+        progress(_STAGES.get(task, task), done, total)
+
+    # a solar cell has no upright
     outcome = finetune(
         photos,
         out,
@@ -109,8 +110,10 @@ def _finetune(photos: Path, out: Path, recipe: Recipe, progress: Progress) -> An
         epochs=recipe.epochs if recipe.blocks else 0,
         resize=recipe.resize,
         seed=recipe.seed,
-        augmentation=augmentation,
-        progress=lambda stage, done, total, _: progress(_STAGES.get(stage, stage), done, total),
+        copies=recipe.copies if recipe.blocks else 0,
+        vertical_flip=True,
+        crop=0.8,
+        progress=report,
     )
     if set(outcome.model.labels) != set(LABELS):
         raise EdgetlError(f"the lab's photos gave the labels {outcome.model.labels}, expected {LABELS}")

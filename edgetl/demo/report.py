@@ -13,7 +13,7 @@ from typing import Any
 from device.images import read_photo, thumbnail
 
 from .curve import DARK, LIGHT, NARROW, STYLE, WIDE, always_share, inline_curve, percent
-from .data import FIELD_EVERY, LAB_EVERY, LICENCE, describe
+from .data import FIELD_EVERY, LAB_EVERY, LICENSE, describe
 from .results import DemoResult, Example, FieldResult, Guess, HostResult, Matrix, Times
 
 TITLE = "Trained in the lab, taught in the field"
@@ -236,7 +236,7 @@ def _made(result: DemoResult) -> list[tuple[str, str]]:
     return [
         ("Photos", f"{describe(result['cells'])}: every {_nth(LAB_EVERY)} mono and every {_nth(FIELD_EVERY)} poly cell"),
         ("Backbone", f"{host['backbone']}, ImageNet weights, {_tuned(host)}"),
-        ("Quantisation", _quantisation(host["conversion"])),
+        ("Quantization", _quantization(host["conversion"])),
         ("Time", f"training {host['seconds']['finetune']:.0f} s, conversion {host['seconds']['convert']:.0f} s, "
                  f"field {field['seconds']:.0f} s"),
         ("Versions", versions),
@@ -253,19 +253,19 @@ def _tuned(host: HostResult) -> str:
     return f"frozen: fine-tuning its last {blocks} blocks did not help on the lab's validation cells"
 
 
-def _quantisation(conversion: Mapping[str, Any]) -> str:
+def _quantization(conversion: Mapping[str, Any]) -> str:
     parity = conversion.get("parity") or {}
     told = [
         f"{name.replace('_', ' ')} {value:.4g}" for name, value in parity.items() if isinstance(value, float)
     ]
-    return ", ".join([str(conversion.get("quantisation", "")), *told])
+    return ", ".join([str(conversion.get("quantization", "")), *told])
 
 
 def _footer(host: str, field: str) -> str:
     return (
-        f"Photos: ELPV data set (Buerhop-Lutz et al. 2018, Deitsch et al. 2019 and 2021), licence {LICENCE}, not for "
+        f"Photos: ELPV data set (Buerhop-Lutz et al. 2018, Deitsch et al. 2019 and 2021), license {LICENSE}, not for "
         "commercial use. edgetl does not redistribute them: the pictures on this page come from the copy that you "
-        "installed, and this page is yours too. Pass it on under the same licence only. "
+        "installed, and this page is yours too. Pass it on under the same license only. "
         f"Trained {escape(host)}, played in the field {escape(field)}."
     )
 

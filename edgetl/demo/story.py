@@ -13,6 +13,7 @@ from typing import Any
 
 from device.files import atomic_output
 from device.model.runtime import load_runtime
+from device.progress import Progress
 
 from ..errors import TrainingError
 from . import host
@@ -25,9 +26,6 @@ from .results import DemoResult, FieldResult, HostResult
 
 STEPS = (20, 50, 100, 200)
 FIELD_RESULT, STATE, REPORT = "field.json", "cells.db", "report.html"
-
-Progress = Callable[[str, str, int, int], None]
-"""Called with who works (``laptop``, ``device``), what is done, how much of it, and how much there is."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +52,7 @@ class Story:
         """Play the demo and write its report.
 
         Args:
-            progress: Called as the work goes on.
+            progress: Called as the demo advances; a task begins with ``laptop`` or ``device``.
             report: Where to write the report; None is in the cache, where it replaces the last one.
             force: Overwrite `report`.
 
@@ -107,14 +105,14 @@ class Story:
         return kept_or_made(folder, key, make, fresh=fresh or self.fresh)
 
     def _photos(self, split: Split, folder: Path, progress: Progress) -> None:
-        progress("laptop", "lays out the photos", 0, 1)
+        progress("laptop lays out the photos", 0, 1)
         lay_out(split, folder / "cells")
-        progress("laptop", "lays out the photos", 1, 1)
+        progress("laptop lays out the photos", 1, 1)
 
     def _laptop(self, photos: Path, folder: Path, progress: Progress) -> None:
         lab = Layout.of(photos / "cells").lab
         host.train_and_convert(
-            lab, folder, self.recipe, lambda stage, done, total: progress("laptop", stage, done, total)
+            lab, folder, self.recipe, lambda task, done, total: progress(f"laptop {task}", done, total)
         )
 
     def _field(self, photos: Path, laptop: Path, folder: Path, progress: Progress) -> None:
@@ -154,7 +152,7 @@ def run_field_process(plan: Path, progress: Progress) -> None:
             if "error" in told:
                 said = str(told["error"])
             elif "stage" in told:
-                progress("device", told["stage"], told["done"], told["total"])
+                progress(f"device {told['stage']}", told["done"], told["total"])
     if process.returncode:
         raise TrainingError(said or f"the device's process ended with code {process.returncode}; see above")
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .run import Outcome, finetune
+from .finetuning import finetune
+from .run import Outcome
 from .settings import Augmentation, Settings
 
 __all__ = ["Augmentation", "Outcome", "Settings", "finetune"]

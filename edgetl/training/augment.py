@@ -33,7 +33,7 @@ def vary(
         copy = np.ascontiguousarray(copy[:, ::-1])
     if augmentation.vertical_flip and upright_flip < 0.5:
         copy = np.ascontiguousarray(copy[::-1])
-    return _light(copy, np.array(light), augmentation.colour) if augmentation.colour else copy
+    return _light(copy, np.array(light), augmentation.color) if augmentation.color else copy
 
 
 def _window(image: Image, area: float, down: float, across: float, smallest: float) -> Image:

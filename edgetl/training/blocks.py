@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.model.codes import apply_map
+from device.progress import Progress, no_progress
 
-from ..evaluate import judge
+from ..evaluation.figures import judge
 from .features import Features
 from .head import probabilities
 from .settings import Settings
@@ -63,8 +64,8 @@ class BlockTraining:
         self.weights = keras.Variable(head[0] / _HEAD_PACE, name="head_weights")
         self.bias = keras.Variable(head[1] / _HEAD_PACE, name="head_bias")
         self._trained = [*tail.trainable_variables, self.weights, self.bias]
-        self._optimiser = keras.optimizers.Adam(settings.rate)
-        self._optimiser.build(self._trained)
+        self._optimizer = keras.optimizers.Adam(settings.rate)
+        self._optimizer.build(self._trained)
         self._step = _make_step(self)
         self._embed = make_embed(tail)
         self.history: list[dict[str, float]] = []
@@ -83,7 +84,7 @@ class BlockTraining:
         *,
         resume: tuple[dict[str, NDArray[Any]], dict[str, Any]] | None,
         save: Saver,
-        progress: Callable[[int, int, str], None] | None = None,
+        progress: Progress = no_progress,
     ) -> None:
         """Train until the epochs are through or the validation loss has stopped falling.
 
@@ -95,7 +96,7 @@ class BlockTraining:
             validation: What the best epoch is chosen by; without it the last one is taken.
             resume: What `save` was given by an interrupted run.
             save: Called after each epoch with all that is needed to go on.
-            progress: Called with steps done, all steps and a note.
+            progress: Called as task "blocks" with the number of steps.
         """
         best = self._vector()
         lowest = np.inf
@@ -129,7 +130,7 @@ class BlockTraining:
         features: Features,
         training: Rows,
         epoch: int,
-        progress: Callable[[int, int, str], None] | None,
+        progress: Progress,
     ) -> dict[str, float]:
         generator = np.random.default_rng([self.settings.seed, 2, epoch])
         order = generator.permutation(len(training.targets))
@@ -138,13 +139,12 @@ class BlockTraining:
         total, right, losses = steps * self.settings.epochs, 0.0, 0.0
         for step, chosen in enumerate(np.array_split(order, steps)):
             done = epoch * steps + step
-            self._optimiser.learning_rate.assign(self.settings.rate * (1 + np.cos(np.pi * done / total)) / 2)
+            self._optimizer.learning_rate.assign(self.settings.rate * (1 + np.cos(np.pi * done / total)) / 2)
             targets = training.targets[chosen]
             importance = self.class_weights[targets].astype(np.float32)
             loss, hits = self._step(features.take(copies[chosen]), targets, importance)
             losses, right = losses + float(loss) * len(chosen), right + float(hits)
-            if progress:
-                progress(done + 1, total, f"epoch {epoch + 1}, loss {float(loss):.3f}")
+            progress("blocks", done + 1, total)
         return {"phase": 2, "epoch": epoch + 1, "loss": losses / len(order), "accuracy": right / len(order)}
 
     def _measure(self, features: Features, part: Rows) -> dict[str, float]:
@@ -155,7 +155,7 @@ class BlockTraining:
         return _flatten(self._trained)
 
     def _arrays(self, best: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
-        moments = [variable for variable in self._optimiser.variables if variable.shape]
+        moments = [variable for variable in self._optimizer.variables if variable.shape]
         return {"now": self._vector(), "best": best, "moments": _flatten(moments)}
 
     def _restore(
@@ -164,7 +164,7 @@ class BlockTraining:
         self.history, self.best_epoch = list(state["history"]), int(state["best"])
         self._assign(self._trained, arrays["now"])
         self._assign(
-            [variable for variable in self._optimiser.variables if variable.shape], arrays["moments"]
+            [variable for variable in self._optimizer.variables if variable.shape], arrays["moments"]
         )
         return arrays["best"], float(state["lowest"])
 
@@ -200,7 +200,7 @@ def embed_rows(embed: Embed, features: Features, rows: NDArray[np.int64]) -> Arr
 def _make_step(owner: BlockTraining) -> Callable[..., Any]:
     import tensorflow as tf
 
-    tail, trained, optimiser = owner.tail, owner._trained, owner._optimiser
+    tail, trained, optimizer = owner.tail, owner._trained, owner._optimizer
     signature = [
         tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32),
         tf.TensorSpec((None,), tf.int64),
@@ -209,13 +209,13 @@ def _make_step(owner: BlockTraining) -> Callable[..., Any]:
 
     def step(features: Any, targets: Any, importance: Any) -> Any:
         with tf.GradientTape() as tape:
-            # inference mode: normalisation keeps ImageNet's statistics
+            # inference mode: normalization keeps ImageNet's statistics
             mapped = _map(tail(features, training=False))
             logits = (mapped @ owner.weights.value + owner.bias.value) * _HEAD_PACE
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
             loss = tf.reduce_mean(losses * importance)
         variables = [variable.value for variable in trained]
-        optimiser.apply(tape.gradient(loss, variables), trained)
+        optimizer.apply(tape.gradient(loss, variables), trained)
         hits = tf.cast(tf.argmax(logits, axis=1) == targets, tf.float32)
         return loss, tf.reduce_sum(hits)
 

@@ -45,6 +45,6 @@ def _mark_blocks(axes: Any, history: Sequence[dict[str, float]], kept: int) -> N
     head = sum(entry["phase"] == 1 for entry in history)
     if head == len(history):
         return
-    axes.axvspan(head + 0.5, len(history) + 0.5, color="grey", alpha=0.12, label="last blocks")
+    axes.axvspan(head + 0.5, len(history) + 0.5, color="gray", alpha=0.12, label="last blocks")
     if kept:
         axes.axvline(head + kept, color="green", linewidth=0.9, linestyle=":", label="kept")

@@ -52,8 +52,8 @@ def block_starts(backbone: Any) -> list[Any]:
     return [tensor for _, tensor, following in passages if following.weights]
 
 
-def freeze_normalisation(model: Any) -> None:
-    """Keep every normalisation of `model` as it is; its statistics are those of ImageNet."""
+def freeze_normalization(model: Any) -> None:
+    """Keep every normalization of `model` as it is; its statistics are those of ImageNet."""
     for layer in model.layers:
         if "Normalization" in type(layer).__name__:
             layer.trainable = False

@@ -18,6 +18,7 @@ from device.errors import PhotoError
 from device.files import atomic_output, storage_error
 from device.images import Image, read_photo
 from device.model.preprocess import Preprocessing
+from device.progress import Progress, no_progress
 
 from ..errors import PhotosError
 from ..photos import TRAINING, Photo, name_some
@@ -28,8 +29,6 @@ from .trunk import Trunk
 _CHUNK = 32  # photos
 _VALUES, _PROGRESS = "features.bin", "features.json"
 _FLOAT16_LIMIT = 1e4  # far enough from 65504, where float16 ends
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def extract(
     *,
     seed: int,
     folder: Path,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Features:
     """Compute the features of `photos`, and of the copies of those for training.
 
@@ -102,7 +101,7 @@ def extract(
         augmentation: How copies are made.
         seed: Of the copies.
         folder: Where the features are kept.
-        progress: Called with photos done and all.
+        progress: Called as task "features" with the number of photos.
 
     Raises:
         PhotosError: Too many photos cannot be read.
@@ -155,7 +154,7 @@ class _Reader:
             yield [future.result() for future in pending]
 
 
-def _compute(reader: _Reader, trunk: Trunk, state: _State, folder: Path, progress: Progress | None) -> None:
+def _compute(reader: _Reader, trunk: Trunk, state: _State, folder: Path, progress: Progress) -> None:
     total = len(reader.photos)
     for chunk in reader.chunks(state.done):
         for index, result in enumerate(chunk, state.done):
@@ -167,8 +166,7 @@ def _compute(reader: _Reader, trunk: Trunk, state: _State, folder: Path, progres
             _append(folder, state, trunk(np.stack(images)))
         state.done += len(chunk)
         state.save(folder)
-        if progress:
-            progress(state.done, total)
+        progress("features", state.done, total)
     if len(state.bad) == total:
         raise PhotosError(
             f"none of the {total} photos can be read; the first: {next(iter(state.bad.values()))}"

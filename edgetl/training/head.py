@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..evaluate import judge
+from device.progress import Progress, no_progress
+
+from ..evaluation.figures import judge
 
 Array = NDArray[np.float64]
 _BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's customary constants (Kingma and Ba 2015)
@@ -47,7 +48,7 @@ def fit_head(
     rate: float,
     batch: int,
     seed: int,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress = no_progress,
 ) -> HeadFit:
     """Train a softmax head with Adam; the rate falls to zero along a half cosine.
 
@@ -59,7 +60,7 @@ def fit_head(
         rate: Adam's learning rate at the start.
         batch: Examples in a step.
         seed: Of the order.
-        progress: Called with epochs done and all.
+        progress: Called as task "head" with the number of epochs.
 
     Returns:
         The head of the epoch with the lowest validation loss.
@@ -82,8 +83,7 @@ def fit_head(
         judged = entry.get("validation_loss", -epoch)
         if judged < lowest:
             best, lowest = parameters, judged
-        if progress:
-            progress(epoch + 1, epochs)
+        progress("head", epoch + 1, epochs)
     return HeadFit(best[:-1].astype(np.float32), best[-1].astype(np.float32), history)
 
 
@@ -95,8 +95,8 @@ def probabilities(mapped: Array, weights: NDArray[np.float32], bias: NDArray[np.
 def softmax(logits: Array) -> Array:
     """Give the softmax over the last axis."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
-    normalised: Array = powers / powers.sum(-1, keepdims=True)
-    return normalised
+    normalized: Array = powers / powers.sum(-1, keepdims=True)
+    return normalized
 
 
 def balance(targets: NDArray[np.int64], classes: int, weigh: bool) -> Array:

@@ -20,25 +20,23 @@ from converters.weights import require_finite_variables
 from device.heads.intervals import held_out_interval, independent
 from device.model.codes import apply_map
 from device.model.preprocess import Preprocessing
+from device.progress import Progress
 
 from .. import __version__
 from ..backbones import load_backbone
-from ..backbones.registry import require_keras
 from ..errors import TrainingError
-from ..evaluate import Evaluation, tabulate
-from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, find_photos, name_some
-from ..split import split_photos
+from ..evaluation.figures import Evaluation, tabulate
+from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, name_some
 from .blocks import BlockTraining, Rows, embed_rows, make_embed
 from .curve import draw_curve
-from .cut import freeze_normalisation, split_backbone
+from .cut import freeze_normalization, split_backbone
 from .features import Features, extract
 from .head import Examples, balance, fit_head, probabilities
 from .settings import Settings
 from .trunk import compile_trunk
-from .workfolder import WorkFolder, check_output, fingerprint
+from .workfolder import WorkFolder
 
 METRICS_FILE, CURVE_FILE = "metrics.json", "curve.png"
-Progress = Callable[[str, int, int, str], None]
 Embedding = Callable[[Features, NDArray[np.int64]], NDArray[np.float64]]
 
 
@@ -59,69 +57,9 @@ class Outcome:
     warnings: tuple[str, ...] = ()
 
 
-def finetune(
-    photos: str | Path,
-    out: str | Path,
-    settings: Settings | None = None,
-    *,
-    split: str | Path | None = None,
-    skip_empty: bool = False,
-    force: bool = False,
-    restart: bool = False,
-    progress: Progress | None = None,
-    **changes: Any,
-) -> Outcome:
-    """Teach a backbone the classes of a folder of photos.
-
-    Phase 1 trains a softmax head on cached embeddings. Phase 2 trains the last blocks with it, at a lower
-    rate and with normalisation frozen, on features cached where the blocks begin. A run that was
-    interrupted is continued when it is started again with the same settings.
-
-    Args:
-        photos: A folder with one folder a class; see `edgetl.photos.find_photos`.
-        out: The folder of the trained model to make.
-        settings: How to train.
-        split: A CSV file of lines ``path,part``.
-        skip_empty: Skip labels without a readable photo instead of raising.
-        force: Replace a trained model that is already there.
-        restart: Begin anew where an interrupted run would be continued.
-        progress: Called with the stage, steps done, all steps and a note.
-        **changes: Fields of `Settings` that differ from `settings`, such as ``epochs=4``.
-
-    Raises:
-        PhotosError: The photos cannot be used.
-        BackboneError: The backbone is unknown.
-        OutputExistsError: `out` is there and `force` is false.
-        TrainingError: A setting is out of range, or an interrupted run had others.
-        StorageError: The disk is full or not writable.
-
-    Example:
-        >>> finetune("photos", "mugs", epochs=4).metrics["validation"]["accuracy"]  # doctest: +SKIP
-        0.97
-    """
-    chosen = dataclasses.replace(settings or Settings(), **changes)
-    out = Path(out).absolute()
-    check_output(out, force)
-    photo_set = split_photos(
-        find_photos(Path(photos).absolute(), split, skip_empty=skip_empty),
-        chosen.validation,
-        chosen.seed,
-        lambda done, total: (progress or _silent)("comparing", done, total, f"{total} photos"),
-    )
-    require_keras()
-    identity = {
-        "settings": chosen.to_dict(),
-        "photos": fingerprint(photo_set.photos, photo_set.root),
-        "versions": _versions(),
-    }
-    with WorkFolder(out).open(identity, restart) as work:
-        run = _Run(photo_set, chosen, work, progress or _silent)
-        return run.run()
-
-
 @dataclass
-class _Run:
-    """One run; its parts in the order they are made."""
+class Run:
+    """One training run; the methods follow the order of the stages."""
 
     photo_set: PhotoSet
     settings: Settings
@@ -132,11 +70,12 @@ class _Run:
     kept: int = 0  # the epoch of the last blocks that is kept; 0 is the start
 
     def run(self) -> Outcome:
+        """Train, evaluate and save."""
         import keras
 
         keras.utils.set_random_seed(self.settings.seed)
         self.warnings += self.photo_set.warnings
-        self.progress("backbone", 0, 1, self.settings.backbone)
+        self.progress("backbone", 0, 1)
         backbone, preprocessing = load_backbone(self.settings.backbone, resize=self.settings.resize)
         require_finite_variables(backbone)
         trunk, tail = self._cut(backbone)
@@ -157,7 +96,7 @@ class _Run:
         if self.settings.head_only:
             return backbone, None
         trunk, tail = split_backbone(backbone, self.settings.blocks)
-        freeze_normalisation(tail)
+        freeze_normalization(tail)
         return trunk, tail
 
     def _features(self, trunk: Any, preprocessing: Preprocessing) -> Features:
@@ -171,7 +110,7 @@ class _Run:
             augmentation,
             seed=self.settings.seed,
             folder=self.work.path,
-            progress=lambda done, total: self.progress("features", done, total, f"{images} images"),
+            progress=self.progress,
         )
         self.seconds["features"] = time.perf_counter() - started
         if features.problems:
@@ -197,7 +136,7 @@ class _Run:
             rate=settings.head_rate,
             batch=settings.batch,
             seed=settings.seed,
-            progress=lambda done, total: self.progress("head", done, total, ""),
+            progress=self.progress,
         )
         self.seconds["head"] = time.perf_counter() - started
         return fit.history, (fit.weights, fit.bias)
@@ -213,7 +152,7 @@ class _Run:
             validation if len(validation.first) else None,
             resume=self.work.load(),
             save=self.work.save,
-            progress=lambda done, total, note: self.progress("blocks", done, total, note),
+            progress=self.progress,
         )
         self.seconds["blocks"] = time.perf_counter() - started
         self.kept = phase.best_epoch
@@ -257,7 +196,7 @@ class _Run:
             photos=tuple((photo.path, photo.label) for photo in readable),
             held_out=tuple(photo.part == VALIDATION for photo in readable),
             tuned=self.kept > 0,
-            info={"settings": self.settings.to_dict(), "versions": _versions()},
+            info={"settings": self.settings.to_dict(), "versions": installed_versions()},
         )
 
     def _judge(self, features: Features, part: str, embed: Embedding, head: FloatHead) -> Evaluation | None:
@@ -288,7 +227,7 @@ class _Run:
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
             "resumed": self.work.resumed,
             "settings": self.settings.to_dict(),
-            "versions": _versions(),
+            "versions": installed_versions(),
             "machine": platform.machine(),
         }
 
@@ -307,7 +246,7 @@ class _Run:
         return evaluation.to_dict() | figures | ({"balanced_accuracy": None} if unjudged else {})
 
     def _publish(self, model: TrainedModel, metrics: dict[str, Any]) -> Outcome:
-        self.progress("saving", 0, 1, str(self.work.out))
+        self.progress("saving", 0, 1)
         built = self.work.path / "model"
         info = dict(model.info) | {name: metrics[name] for name in (VALIDATION, TEST, "epochs", "seconds")}
         model = dataclasses.replace(model, info=info)
@@ -315,7 +254,7 @@ class _Run:
         (built / METRICS_FILE).write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False))
         draw_curve(metrics["history"], built / CURVE_FILE, metrics["epochs"]["blocks_kept"])
         self.work.finish(built)
-        self.progress("saving", 1, 1, str(self.work.out))
+        self.progress("saving", 1, 1)
         return Outcome(self.work.out, model, metrics, tuple(self.warnings))
 
 
@@ -335,7 +274,8 @@ def _every_row(training: Rows) -> Rows:
     return Rows(rows, np.ones_like(rows), np.repeat(training.targets, training.rows))
 
 
-def _versions() -> dict[str, str]:
+def installed_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide the result of a run."""
     names = ("tensorflow", "keras", "numpy", "ai-edge-litert")
     return {"edgetl": __version__} | {name: _version(name) for name in names}
 
@@ -345,7 +285,3 @@ def _version(name: str) -> str:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return "none"
-
-
-def _silent(stage: str, done: int, total: int, note: str) -> None:
-    pass

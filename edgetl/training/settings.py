@@ -22,19 +22,19 @@ class Augmentation:
         flip: Swap left and right in half of the copies; not for letters or gestures.
         vertical_flip: Swap top and bottom in half of the copies; for photos without an upright.
         crop: The smallest part of the window's area that a copy shows, up to 1.
-        colour: How far brightness, contrast and the balance of the channels move, 0 for not at all.
+        color: How far brightness, contrast and the balance of the channels move, 0 for not at all.
     """
 
     copies: int = 3
     flip: bool = True
     vertical_flip: bool = False
     crop: float = 0.7
-    colour: float = 0.15
+    color: float = 0.15
 
     def __post_init__(self) -> None:
         _check("copies", self.copies, 0, 100)
         _check("crop", self.crop, 0.05, 1)
-        _check("colour", self.colour, 0, 0.9)
+        _check("color", self.color, 0, 0.9)
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,8 @@ def compile_trunk(model: Any, preprocessing: Preprocessing, images: int) -> Trun
     """Make a function that runs `model` without training it.
 
     Args:
-        model: keras.Model, normalised float32 [N, H, W, 3] -> features.
-        preprocessing: Normalises the images.
+        model: keras.Model, normalized float32 [N, H, W, 3] -> features.
+        preprocessing: Normalizes the images.
         images: How many will come; few are not worth a conversion.
 
     Returns:
@@ -40,7 +40,7 @@ def compile_trunk(model: Any, preprocessing: Preprocessing, images: int) -> Trun
     run = _with_litert(model) if images >= _WORTH_CONVERTING else _with_tensorflow(model)
 
     def trunk(batch: NDArray[np.uint8]) -> Array:
-        return run(preprocessing.normalise(batch))
+        return run(preprocessing.normalize(batch))
 
     return trunk
 

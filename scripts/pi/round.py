@@ -83,7 +83,7 @@ def main(photos: str, model: str, out: str, expected: str | None = None) -> None
         sys.exit("\n".join(wrong))
     same = ", the same to the bit as on the host" if expected else ""
     print(
-        f"taught {result['samples']}, recognised {len(result['seen'])} of {len(result['seen'])} photos, "
+        f"taught {result['samples']}, recognized {len(result['seen'])} of {len(result['seen'])} photos, "
         f"exported, and again: head {str(result['head'].get('digest'))[:12]}{same}"
     )
 

@@ -31,4 +31,4 @@ def converted(request: pytest.FixtureRequest, source: Any, tmp_path_factory: pyt
     from converters import convert
 
     out = tmp_path_factory.mktemp("converted") / f"{request.param}.tflite"
-    return convert(source, out, quantise=request.param, capacity=tiny.CAPACITY)
+    return convert(source, out, quantize=request.param, capacity=tiny.CAPACITY)

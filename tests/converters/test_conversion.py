@@ -33,11 +33,11 @@ TOLERANCE = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.05}  # of
 def test_the_file_holds_what_the_contract_says(converted: Any) -> None:
     """Signatures, shapes, labels, memory, and builtin ops alone."""
     opened = ModelFile.open(converted.path)
-    assert opened.labels == tuple(tiny.COLOURS)
+    assert opened.labels == tuple(tiny.COLORS)
     assert isinstance(opened.memory, Samples)
     assert len(opened.memory.labels) == 36
     manifest = opened.manifest
-    assert (manifest.dimensions, manifest.capacity, manifest.quantization) == (32, 8, converted.quantisation)
+    assert (manifest.dimensions, manifest.capacity, manifest.quantization) == (32, 8, converted.quantization)
     names = set(open_interpreter(converted.path).get_signature_list())
     assert names == {"features", "classify", "train", "get_weights", "set_weights"}
     ops = count_ops(opened.model_part())
@@ -55,11 +55,11 @@ def test_no_signature_input_has_rank_zero(converted: Any) -> None:
 
 
 def test_embeddings_are_those_of_keras(converted: Any, source: Any, photos: Any) -> None:
-    """Within rounding for float, within the quantisation's steps for the others."""
+    """Within rounding for float, within the quantization's steps for the others."""
     images = [tiny.PREPROCESSING.prepare(read_photo(path)) for path, _ in photos]
     expected = source_embeddings(source.backbone, images, tiny.PREPROCESSING)
     embeddings = Embedder(ModelFile.open(converted.path)).embed_many(images)
-    assert np.abs(embeddings - expected).max() <= TOLERANCE[converted.quantisation] * expected.max()
+    assert np.abs(embeddings - expected).max() <= TOLERANCE[converted.quantization] * expected.max()
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
@@ -100,14 +100,14 @@ def test_the_float_head_starts_with_the_knowledge_of_the_memory(converted: Any) 
     assert isinstance(opened.memory, Samples)
     head.learn_many(opened.memory.codes, list(opened.memory.labels))
     embedder = Embedder(opened)
-    embeddings = embedder.embed_many(tiny.photo(label, 99) for label in tiny.COLOURS)
+    embeddings = embedder.embed_many(tiny.photo(label, 99) for label in tiny.COLORS)
     given = embedder.signature("classify")(embedding=embeddings)["probabilities"]
     assert np.allclose(given[:, :3], head.probabilities(encode(embeddings)), atol=0.02)  # codes are rounded
     assert not given[:, 3:].any()
 
 
-def test_normalisation_costs_nothing_when_the_quantisation_can_express_it(photos: Any) -> None:
-    """Scale 1/std and zero point mean: the pixels themselves are the quantised input."""
+def test_normalization_costs_nothing_when_the_quantization_can_express_it(photos: Any) -> None:
+    """Scale 1/std and zero point mean: the pixels themselves are the quantized input."""
     images = [tiny.photo("red", number) // 2 + 40 for number in range(8)]  # no black and no white in them
     part = backbone.convert_backbone(tiny.backbone(), tiny.PREPROCESSING, "int8", images)
     graph = parse(part).subgraphs[0]
@@ -116,7 +116,7 @@ def test_normalisation_costs_nothing_when_the_quantisation_can_express_it(photos
     assert "CAST" not in count_ops(part)
 
 
-def test_other_normalisations_become_float_ops(photos: Any, source: Any, tmp_path: Path) -> None:
+def test_other_normalizations_become_float_ops(photos: Any, source: Any, tmp_path: Path) -> None:
     """ImageNet's mean and deviation differ by channel and cannot be folded."""
     preprocessing = Preprocessing(
         32, 32, "squash", mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)
@@ -169,7 +169,7 @@ def test_embeddings_can_be_projected_inside_the_file(source: Any, tmp_path: Path
     assert embedding.shape == (12,)
     assert np.abs(embedding).max() <= 4 < np.abs(apply_map(raw)).max() * 32
     answers = embedder.signature("classify")(
-        embedding=embedder.embed_many(tiny.photo(label, 77) for label in tiny.COLOURS)
+        embedding=embedder.embed_many(tiny.photo(label, 77) for label in tiny.COLORS)
     )
     assert answers["probabilities"].argmax(1).tolist() == [0, 1, 2]
 
@@ -185,8 +185,8 @@ def test_too_few_photos_for_a_projection_are_refused(source: Any, tmp_path: Path
 
 
 def test_the_twin_for_the_edge_tpu_is_int8_from_end_to_end(source: Any, tmp_path: Path) -> None:
-    """One static image in, a quantised embedding out, one graph and no float op."""
-    report = convert(source, tmp_path / "m.tflite", twin=True)
+    """One static image in, a quantized embedding out, one graph and no float op."""
+    report = convert(source, tmp_path / "m.tflite", edgetpu=True)
     assert report.twin == tmp_path / "m.backbone.tflite"
     interpreter = open_interpreter(report.twin)
     interpreter.allocate_tensors()
@@ -214,7 +214,7 @@ def test_lost_weights_are_noticed(source: Any, tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr(conversion, "convert_backbone", forgetful)
     with pytest.raises(ConversionError, match="weights of the converted backbone hold NaN"):
-        convert(source, tmp_path / "m.tflite", quantise="none")
+        convert(source, tmp_path / "m.tflite", quantize="none")
     assert not list(tmp_path.iterdir())
 
 
@@ -279,7 +279,7 @@ def test_a_full_disk_leaves_nothing_behind(
 
     monkeypatch.setattr(modelfile, "write_container", full)
     with pytest.raises(StorageError, match="free some space"):
-        convert(source, tmp_path / "m.tflite", quantise="none")
+        convert(source, tmp_path / "m.tflite", quantize="none")
     assert not list(tmp_path.iterdir())
 
 
@@ -295,7 +295,7 @@ def test_the_capacity_follows_the_number_of_labels(source: Any, tmp_path: Path) 
 
 def test_more_labels_than_columns_are_refused(source: Any, tmp_path: Path) -> None:
     """With the option that helps."""
-    with pytest.raises(ConversionError, match=r"3 labels and the head 2 columns.*--capacity"):
+    with pytest.raises(ConversionError, match=r"3 labels, which is more than the capacity 2.*--capacity"):
         convert(source, tmp_path / "m.tflite", capacity=2)
 
 
@@ -312,17 +312,17 @@ def test_photos_that_are_gone_or_damaged_are_named(source: Any, tmp_path: Path) 
         convert(source, tmp_path / "m.tflite", calibrate=[])
 
 
-def test_grey_photos_of_any_size_calibrate(tmp_path: Path) -> None:
+def test_gray_photos_of_any_size_calibrate(tmp_path: Path) -> None:
     """Calibration reads photos with the function the device uses."""
-    cv2.imwrite(str(tmp_path / "grey.png"), np.arange(0, 250, dtype=np.uint8).reshape(10, 25).repeat(4, 0))
-    report = convert(tiny.trained_model(), tmp_path / "m.tflite", calibrate=[tmp_path / "grey.png"])
+    cv2.imwrite(str(tmp_path / "gray.png"), np.arange(0, 250, dtype=np.uint8).reshape(10, 25).repeat(4, 0))
+    report = convert(tiny.trained_model(), tmp_path / "m.tflite", calibrate=[tmp_path / "gray.png"])
     assert report.calibration == "1 of 1 photos given"
 
 
 def test_an_unknown_form_is_refused(source: Any, tmp_path: Path) -> None:
     """The names that exist are given."""
     with pytest.raises(ConversionError, match="int8, float16, dynamic, none, got 'int4'"):
-        convert(source, tmp_path / "m.tflite", quantise="int4")
+        convert(source, tmp_path / "m.tflite", quantize="int4")
 
 
 def test_a_backbone_with_an_op_that_has_no_builtin_is_refused(tmp_path: Path) -> None:
@@ -337,7 +337,7 @@ def test_a_backbone_with_an_op_that_has_no_builtin_is_refused(tmp_path: Path) ->
 
     model = TrainedModel(keras.Sequential([keras.Input((8, 8, 3)), Odd()]), "odd", Preprocessing(8, 8))
     with pytest.raises(ConversionError, match="converter refused the model"):
-        convert(model, tmp_path / "m.tflite", quantise="none")
+        convert(model, tmp_path / "m.tflite", quantize="none")
 
 
 def _weights(path: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.errors import ConversionError
-from converters.flatbuffer import chain, count_ops, join, keep_apart, parse, schema, serialise
+from converters.flatbuffer import chain, count_ops, join, keep_apart, parse, schema, serialize
 from device.model.modelfile import ModelFile
 from device.model.runtime import open_interpreter
 from tests.tiny import TINY, TINY_TAUGHT
@@ -16,12 +16,12 @@ from tests.tiny import TINY, TINY_TAUGHT
 PART = ModelFile.open(TINY).model_part()
 
 
-def test_a_model_survives_parsing_and_serialising() -> None:
+def test_a_model_survives_parsing_and_serializing() -> None:
     """The interpreter gives the same embedding before and after."""
     image = np.full((1, 32, 32, 3), 77, np.uint8)
     one, other = (
         open_interpreter(part).get_signature_runner("features")(image=image)["embedding"]
-        for part in (PART, serialise(parse(PART)))
+        for part in (PART, serialize(parse(PART)))
     )
     assert np.array_equal(one, other)
 

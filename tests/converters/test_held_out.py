@@ -47,7 +47,7 @@ def test_the_manifest_has_the_figure_on_photos_held_out(tuned: Path) -> None:
     assert figure is not None
     assert figure["photos"] == 9
     assert sum(correct for correct, _ in figure["labels"].values()) == figure["correct"]
-    assert {label: count for label, (_, count) in figure["labels"].items()} == dict.fromkeys(tiny.COLOURS, 3)
+    assert {label: count for label, (_, count) in figure["labels"].items()} == dict.fromkeys(tiny.COLORS, 3)
 
 
 def test_the_device_judges_by_photos_held_out_and_by_its_own(tuned: Path, tmp_path: Path) -> None:
@@ -166,7 +166,7 @@ def test_look_alikes_among_photos_held_out_count_as_one_view() -> None:
 
 def test_photos_of_one_scene_share_a_group_in_the_memory(source: TrainedModel, tmp_path: Path) -> None:
     """The device leaves them out together, and the report of the conversion counts their views."""
-    labels = sorted(tiny.COLOURS)
+    labels = sorted(tiny.COLORS)
     photos = [
         (write(frame(number, shot), tmp_path / "photos", f"s{number}_{shot}.jpg"), labels[number % 3])
         for number in range(9)
@@ -178,7 +178,7 @@ def test_photos_of_one_scene_share_a_group_in_the_memory(source: TrainedModel, t
     assert taught.groups is not None
     assert taught.groups.tolist() == np.repeat(np.arange(9), 2).tolist()
     assert (report.memory_samples, report.views) == (18, 9)
-    with Learner.open(tmp_path / "m.tflite") as learner:
+    with Learner.open(tmp_path / "m.tflite", None) as learner:
         status = learner.status()
     assert status.report is not None
     assert status.report.groups <= 9

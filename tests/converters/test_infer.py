@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from converters.flatbuffer import parse, serialise
+from converters.flatbuffer import parse, serialize
 from converters.infer import add_infer
 from device.model.modelfile import ModelFile
 from device.model.runtime import open_interpreter
@@ -15,21 +15,21 @@ def test_constants_and_the_description_of_the_backbone_are_in_the_file_once() ->
     plain, model = parse(part), parse(part)
     add_infer(model)
     assert len(model.buffers) == len(plain.buffers)
-    grown = len(serialise(model)) - len(part)
+    grown = len(serialize(model)) - len(part)
     classify = next(entry for entry in plain.signatureDefs if entry.signatureKey == b"classify")
     alone = parse(part)
     alone.subgraphs = [alone.subgraphs[classify.subgraphIndex]]
     for buffer in alone.buffers:
         buffer.data = None
-    assert grown < len(serialise(alone)) + 2048
+    assert grown < len(serialize(alone)) + 2048
 
 
-def test_serialising_leaves_the_tree_as_it_was() -> None:
+def test_serializing_leaves_the_tree_as_it_was() -> None:
     """So that it can be changed and written again."""
     model = parse(ModelFile.open(TINY).model_part())
     add_infer(model)
-    once = serialise(model)
-    assert serialise(model) == once
+    once = serialize(model)
+    assert serialize(model) == once
     assert list(open_interpreter(once).get_signature_list())[-1] == "infer"
 
 

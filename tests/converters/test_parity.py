@@ -73,7 +73,7 @@ def test_an_int8_backbone_with_a_large_common_part_is_refused_and_float16_is_not
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     """From the Keras model to the message."""
-    labels = tuple(tiny.COLOURS)
+    labels = tuple(tiny.COLORS)
     model = TrainedModel(
         with_common_part(3000),
         "shifted",
@@ -84,7 +84,7 @@ def test_an_int8_backbone_with_a_large_common_part_is_refused_and_float16_is_not
     with pytest.raises(ConversionError, match=r"without the part all photos share"):
         convert(model, tmp_path / "m.tflite")
     assert not list(tmp_path.iterdir())
-    report = convert(model, tmp_path / "m.tflite", quantise="float16")
+    report = convert(model, tmp_path / "m.tflite", quantize="float16")
     assert report.parity.recognized == 1.0
 
 

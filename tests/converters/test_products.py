@@ -42,11 +42,11 @@ def test_a_trained_head_answers_the_same_on_longer_embeddings() -> None:
 
 def test_the_file_gives_what_numpy_gives(source: Any, tmp_path: Path) -> None:
     """A model file with products: features, memory and taught head agree with their source."""
-    report = convert(source, tmp_path / "m.tflite", quantise="none", products=True, capacity=8)
-    plain = convert(source, tmp_path / "p.tflite", quantise="none", capacity=8)
+    report = convert(source, tmp_path / "m.tflite", quantize="none", products=True, capacity=8)
+    plain = convert(source, tmp_path / "p.tflite", quantize="none", capacity=8)
     opened = ModelFile.open(report.path)
     assert (opened.manifest.dimensions, opened.manifest.embedding_map) == (32 + 32 * 33 // 2, "identity")
-    images = [tiny.photo(label, 5) for label in tiny.COLOURS]
+    images = [tiny.photo(label, 5) for label in tiny.COLORS]
     embedder = Embedder(opened)
     longer = embedder.embed_many(images)
     short = Embedder(ModelFile.open(plain.path)).embed_many(images)
@@ -65,19 +65,19 @@ def test_what_cannot_be_lengthened_is_refused_before_the_work(source: Any, tmp_p
 
 
 def _pixels() -> Any:
-    """Make a backbone whose embedding are the 64 pixels of a grey image."""
+    """Make a backbone whose embedding are the 64 pixels of a gray image."""
     import keras
 
     layers = keras.layers
     inputs = keras.Input((8, 8, 3))
-    grey = layers.Conv2D(1, 1, use_bias=False)(inputs)
-    model = keras.Model(inputs, layers.Flatten()(grey))
+    gray = layers.Conv2D(1, 1, use_bias=False)(inputs)
+    model = keras.Model(inputs, layers.Flatten()(gray))
     model.set_weights([np.full((1, 1, 3, 1), 1 / 3, np.float32)])
     return model
 
 
 def test_digits_are_told_apart_better_than_by_the_nearest_samples(tmp_path: Path) -> None:
-    """On 64 pixels as the embedding, taught through the `Learner`: products lift `exact` above three neighbours.
+    """On 64 pixels as the embedding, taught through the `Learner`: products lift `exact` above three neighbors.
 
     And everything the head promises holds: the exported file answers as the learner does, and forgetting is exact.
     """
@@ -89,12 +89,12 @@ def test_digits_are_told_apart_better_than_by_the_nearest_samples(tmp_path: Path
         photos.append(tmp_path / f"{at}.png")
     scale = Preprocessing(8, 8, resize="squash", mean=(0.0, 0.0, 0.0), std=(16.0, 16.0, 16.0))
     model = TrainedModel(_pixels(), "pixels", scale)
-    convert(model, tmp_path / "m.tflite", quantise="none", calibrate=photos, products=True)
+    convert(model, tmp_path / "m.tflite", quantize="none", calibrate=photos, products=True)
     order = np.random.default_rng(2026).permutation(len(images))
     train, test = order[:1000], order[1000:1500]
     names, shares = digits.target.astype(str), {}
     for head in ("exact", "knn"):
-        with Learner.open(tmp_path / "m.tflite", head=head) as learner:
+        with Learner.open(tmp_path / "m.tflite", None, head=head) as learner:
             learner.learn_many([images[at] for at in train], [str(names[at]) for at in train])
             answers = learner.predict_many([images[at] for at in test])
             shares[head] = np.mean(

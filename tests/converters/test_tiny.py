@@ -16,7 +16,7 @@ from tests.make_tiny_model import make
 def test_the_script_makes_equivalent_files(tmp_path: Path) -> None:
     """Same embeddings, labels and memory, within what another converter version may round."""
     make(tmp_path)
-    images = [tiny.photo(label, 5) for label in tiny.COLOURS]
+    images = [tiny.photo(label, 5) for label in tiny.COLORS]
     for path in (tiny.TINY, tiny.TINY_TAUGHT):
         kept, made = ModelFile.open(path), ModelFile.open(tmp_path / path.name)
         assert path.stat().st_size < 100_000

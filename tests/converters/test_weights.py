@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from converters import ConversionError, convert
-from converters.flatbuffer import parse, schema, serialise
+from converters.flatbuffer import parse, schema, serialize
 from converters.weights import require_finite_variables, require_numeric_constants
 from device.model.modelfile import ModelFile
 from tests import tiny
@@ -51,13 +51,13 @@ def test_finite_weights_and_the_state_of_generators_pass() -> None:
     require_finite_variables(model)
 
 
-@pytest.mark.parametrize("quantise", ["int8", "none"])
-def test_a_source_with_infinite_weights_is_named_as_such(source: Any, tmp_path: Path, quantise: str) -> None:
+@pytest.mark.parametrize("quantize", ["int8", "none"])
+def test_a_source_with_infinite_weights_is_named_as_such(source: Any, tmp_path: Path, quantize: str) -> None:
     """The fault is the training's, not the conversion's; no advice to calibrate with more photos."""
     with pytest.raises(
         ConversionError, match=r"source model hold NaN or infinity: .*; train the model again"
     ):
-        convert(replace(source, backbone=spoil(np.inf)), tmp_path / "m.tflite", quantise=quantise)
+        convert(replace(source, backbone=spoil(np.inf)), tmp_path / "m.tflite", quantize=quantize)
     assert not list(tmp_path.iterdir())
 
 
@@ -79,7 +79,7 @@ def with_constants_of(value: float) -> bytes:
     )
     buffer = next(buffer for buffer in buffers if buffer.data is not None)
     buffer.data = np.full(len(buffer.data) // 4, value, np.float32).view(np.uint8)
-    return serialise(model)
+    return serialize(model)
 
 
 def test_an_infinite_float32_constant_may_be_meant() -> None:

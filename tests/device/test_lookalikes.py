@@ -91,7 +91,7 @@ def test_files_are_read_and_a_damaged_one_stays_by_itself(tmp_path: Path) -> Non
     (tmp_path / "a" / "bad.jpg").write_bytes(b"no photo")
     seen: list[int] = []
     photos = [(path, "a") for path in [*good, tmp_path / "a" / "bad.jpg", tmp_path / "missing.jpg"]]
-    shots = read_shots(photos, lambda done, total: seen.append(done))
+    shots = read_shots(photos, lambda task, done, total: seen.append(done))
     assert [one.look is None for one in shots] == [False, False, True, True]
     assert group_lookalikes(shots).groups.tolist() == [0, 0, 1, 2]
     assert seen == [1, 2, 3, 4]

@@ -12,7 +12,7 @@ from device.errors import LabelError, PhotoError
 from device.formats import Reason
 from device.images import encode_jpeg
 from device.leftout import count_reasons, describe_left_out, next_steps, reasons_to_dict
-from device.photos import list_labelled, list_photo_files, list_photos, photos_to_teach
+from device.photos import list_labeled, list_photo_files, list_photos, photos_to_teach
 
 HEIC = b"\0\0\0\x1cftypheic\0\0\0\0mif1heic"
 
@@ -103,7 +103,7 @@ def test_links_to_folders_are_followed_and_loops_end(root: Path, tmp_path: Path)
 def test_photos_at_any_depth_have_the_label_of_the_first_folder(root: Path) -> None:
     """Albums by year are common."""
     draw(root / "blue" / "2024" / "May" / "0.jpg")
-    assert [photo.label for photo in list_labelled(root).photos].count("blue") == 3
+    assert [photo.label for photo in list_labeled(root).photos].count("blue") == 3
 
 
 @pytest.mark.parametrize("content", ["empty folder", "heic", "cut off"])

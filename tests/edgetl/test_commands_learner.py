@@ -265,7 +265,7 @@ def test_status_tells_what_run_saw_of_the_world(taught: Path) -> None:
     assert "before the latest teaching" in edgetl("status", taught).stdout
 
 
-def test_run_counts_right_answers_on_labelled_folders(model: Path, photos: Path) -> None:
+def test_run_counts_right_answers_on_labeled_folders(model: Path, photos: Path) -> None:
     """A folder a label is a test set."""
     asked("teach", model, "--photos", photos)
     done = edgetl("run", model, "--camera", photos)

@@ -64,7 +64,7 @@ def test_the_report_as_json_has_every_figure(trained: Path, tmp_path: Path) -> N
         "--calibrate", trained.parent / "photos", "--capacity", 5, "--json",
     )  # fmt: skip
     report = json.loads(done.stdout)
-    assert (report["memory"], report["capacity"], report["quantisation"]) == ("none", 5, "float16")
+    assert (report["memory"], report["capacity"], report["quantization"]) == ("none", 5, "float16")
     assert report["parity"]["cosine_mean"] > 0.999
     assert report["calibration"] == "36 of 36 photos given"
 
@@ -132,7 +132,7 @@ def test_a_calibration_folder_without_photos_is_refused(trained: Path, tmp_path:
     """Before the conversion begins."""
     refused = run("convert", trained, "--out", tmp_path / "m.tflite", "--calibrate", tmp_path)
     assert refused.exit_code == 1
-    assert "holds no photos to calibrate with" in refused.output
+    assert "contains no photos to calibrate with" in refused.output
 
 
 def test_inspect_shows_a_model_file() -> None:

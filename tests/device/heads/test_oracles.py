@@ -147,7 +147,7 @@ def test_relative_mahalanobis_is_what_it_says(count: int) -> None:
         return np.einsum("nd,nd->n", z - centre, np.linalg.solve(scatter, (z - centre).T).T)
 
     nearest = np.min([squared(mean, within) for mean in means], axis=0)
-    ours = read_out(solution.centred(codes) @ solution.W, solution.P, solution.moments.counts).distance
+    ours = read_out(solution.centered(codes) @ solution.W, solution.P, solution.moments.counts).distance
     np.testing.assert_allclose(ours, count * (nearest - squared(z.mean(axis=0), total)), atol=1e-8)
 
 

@@ -97,7 +97,7 @@ def test_a_model_file_of_version_0_1_0_is_still_taught() -> None:
     """Its ``train`` opens no columns; the head does so itself."""
     weights = []
     for path in (tiny.TINY_VERSION_1, tiny.TINY_TAUGHT):
-        with Learner.open(path, head="softmax", threads=1) as learner:
+        with Learner.open(path, None, head="softmax", threads=1) as learner:
             learner.learn_many([tiny.photo("yellow", seed) for seed in range(12)], ["yellow"] * 12)
             weights.append(learner.head.weights())  # type: ignore[attr-defined]  # softmax alone has them
             assert learner.predict_one(tiny.photo("yellow", 50)).scores["yellow"] > 0.2

@@ -61,12 +61,12 @@ def test_the_new_file_answers_with_the_new_weights(tmp_path: Path, linear: Linea
     made = write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS)
     assert made.labels == LABELS
     embedder = Embedder(made, threads=1)
-    embeddings = embedder.embed_many(tiny.photo(label, 0) for label in tiny.COLOURS)
+    embeddings = embedder.embed_many(tiny.photo(label, 0) for label in tiny.COLORS)
     given = embedder.signature("classify")(embedding=embeddings)
     assert np.allclose(given["logits"][:, :3], apply_map(embeddings) @ linear.W + linear.b, atol=1e-5)
     assert not given["probabilities"][:, 3:].any()
     assert np.array_equal(
-        embeddings, Embedder(MODEL, threads=1).embed_many(tiny.photo(label, 0) for label in tiny.COLOURS)
+        embeddings, Embedder(MODEL, threads=1).embed_many(tiny.photo(label, 0) for label in tiny.COLORS)
     )
 
 
@@ -136,12 +136,12 @@ def test_places_that_do_not_fit_are_refused(places: dict[str, tuple[int, int]]) 
 def test_an_exported_model_knows_what_the_host_and_the_device_taught(tmp_path: Path, head: str) -> None:
     """Old labels by memory, new ones by samples; without any state file, from every kind of head."""
     asked = [tiny.photo(label, 50) for label in ("blue", "green", "white", "red")]
-    with Learner.open(tiny.TINY_TAUGHT, head=head, threads=1) as learner:
+    with Learner.open(tiny.TINY_TAUGHT, None, head=head, threads=1) as learner:
         learner.learn_many([tiny.photo("white", seed) for seed in range(6)], ["paper"] * 6)
         exported = learner.export(tmp_path / "p.tflite")
         answers = learner.predict_many(asked)
     assert exported.labels == ("blue", "green", "paper", "red")
-    with Learner.open(exported, threads=1) as learner:
+    with Learner.open(exported, None, threads=1) as learner:
         assert [answer.label for answer in learner.predict_many(asked)] == list(exported.labels)
         classify = learner.embedder.signature("classify")
         given = classify(embedding=learner.embed_many(asked))["probabilities"]
@@ -150,8 +150,8 @@ def test_an_exported_model_knows_what_the_host_and_the_device_taught(tmp_path: P
 
 def test_the_float_head_is_the_learners(tmp_path: Path) -> None:
     """Its probabilities are those the learner gave, within the codes' rounding."""
-    with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner:
-        embeddings = learner.embed_many(tiny.photo(label, 60) for label in tiny.COLOURS)
+    with Learner.open(tiny.TINY_TAUGHT, None, threads=1) as learner:
+        embeddings = learner.embed_many(tiny.photo(label, 60) for label in tiny.COLORS)
         expected = learner.head.probabilities(encode(embeddings))
         exported = learner.export(tmp_path / "p.tflite")
     given = Embedder(exported, threads=1).signature("classify")(embedding=embeddings)["probabilities"]
@@ -160,7 +160,7 @@ def test_the_float_head_is_the_learners(tmp_path: Path) -> None:
 
 def test_labels_that_were_renamed_or_deleted_stay_so(tmp_path: Path) -> None:
     """The memory of an export carries today's names."""
-    with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner:
+    with Learner.open(tiny.TINY_TAUGHT, None, threads=1) as learner:
         learner.rename_label("red", "rosso")
         learner.delete_label("green")
         exported = learner.export(tmp_path / "p.tflite")
@@ -204,7 +204,7 @@ def test_teaching_goes_on_while_a_file_is_written(tmp_path: Path, monkeypatch: p
         return write_personal(*given, **options)
 
     monkeypatch.setattr("device.learner.export.write_personal", write)
-    with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner, ThreadPoolExecutor() as pool:
+    with Learner.open(tiny.TINY_TAUGHT, None, threads=1) as learner, ThreadPoolExecutor() as pool:
         exporting = pool.submit(learner.export, tmp_path / "p.tflite")
         assert writing.wait(30)
         learner.learn_one(tiny.photo("yellow", 0), "yellow")
@@ -265,7 +265,7 @@ def test_samples_purged_during_an_export_are_named_as_the_reason(
 def test_an_existing_file_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is summed for a file that may not be written."""
     (tmp_path / "p.tflite").touch()
-    with Learner.open(tiny.TINY_TAUGHT, threads=1) as learner:
+    with Learner.open(tiny.TINY_TAUGHT, None, threads=1) as learner:
         monkeypatch.setattr("device.learner.learner.Snapshot", None)
         with pytest.raises(StorageError, match="--force"):
             learner.export(tmp_path / "p.tflite")
@@ -274,7 +274,7 @@ def test_an_existing_file_is_refused_before_the_work(tmp_path: Path, monkeypatch
 def test_an_untaught_learner_cannot_export(tmp_path: Path) -> None:
     """Writing an empty head would help nobody."""
     with (
-        Learner.open(tiny.TINY, threads=1) as learner,
+        Learner.open(tiny.TINY, None, threads=1) as learner,
         pytest.raises(HeadError, match="teach something first"),
     ):
         learner.export(tmp_path / "p.tflite")

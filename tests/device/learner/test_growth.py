@@ -44,7 +44,7 @@ def test_a_grown_file_answers_and_learns_like_numpy(tmp_path: Path, path: Path) 
     made = write_personal(ModelFile.open(path), tmp_path / "grown.tflite", wanted, MANY)
     assert (made.manifest.capacity, made.labels) == (48, MANY)
     before, after = runners(path), runners(made.path)
-    images = np.stack([tiny.photo(label, 3) for label in tiny.COLOURS])
+    images = np.stack([tiny.photo(label, 3) for label in tiny.COLORS])
     embeddings = after["features"](image=images)["embedding"]
     assert np.array_equal(embeddings, before["features"](image=images)["embedding"])
     given = after["classify"](embedding=embeddings)
@@ -89,7 +89,7 @@ def test_a_learner_with_more_labels_than_columns_exports(tmp_path: Path) -> None
         learner.learn_many([tiny.photo("red", seed) for seed in range(43)], names)
         exported = learner.export(tmp_path / "p.tflite")
     assert (exported.labels, exported.manifest.capacity) == (tuple(names), 64)
-    with Learner.open(exported, head="softmax", threads=1) as learner:
+    with Learner.open(exported, None, head="softmax", threads=1) as learner:
         assert learner.labels == tuple(names)
         learner.learn_one(tiny.photo("blue", 0), "one more")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from device.errors import (
     PhotoError,
     SampleNotFoundError,
     StateError,
+    StateNotFoundError,
     StorageError,
 )
 from device.learner import Learner, derived
@@ -178,10 +180,31 @@ def test_an_embedding_that_is_no_number_is_refused(learner: Learner) -> None:
     assert learner.store.position() == position
 
 
-def test_without_a_state_file_it_learns_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is written anywhere."""
+def test_the_default_state_file_is_beside_the_model_file(tmp_path: Path) -> None:
+    """What was taught is there again when only the model file is named."""
+    model = Path(shutil.copy(TINY, tmp_path / "mugs.tflite"))
+    with Learner.open(model, threads=1) as learner:
+        teach(learner, 1)
+        assert learner.store.path == tmp_path / "mugs.db"
+    with Learner.open(ModelFile.open(model), threads=1) as learner:
+        assert learner.labels == ("blue", "green", "red")
+
+
+def test_reading_only_creates_no_state_file(tmp_path: Path) -> None:
+    """Without a state file beside it, the model file alone is used; a state file that was named must exist."""
+    model = Path(shutil.copy(TAUGHT, tmp_path / "mugs.tflite"))
+    with Learner.open(model, threads=1, read_only=True) as learner:
+        assert learner.store.path is None
+        assert learner.labels
+    with pytest.raises(StateNotFoundError):
+        Learner.open(model, tmp_path / "mugs.db", threads=1, read_only=True)
+    assert list(tmp_path.iterdir()) == [model]
+
+
+def test_a_state_of_none_keeps_everything_in_ram(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file is written."""
     monkeypatch.chdir(tmp_path)
-    with Learner.open(TINY, threads=1) as learner:
+    with Learner.open(TINY, None, threads=1) as learner:
         teach(learner, 2)
         assert learner.predict_one(frames("green", 1, 40)[0]).label == "green"
         assert learner.status().state["path"] is None
@@ -406,7 +429,7 @@ def test_what_was_forgotten_is_not_exported(tmp_path: Path) -> None:
         sample = learner.learn_one(frames("red", 1)[0], "secret")
         learner.forget(sample.id)
         learner.export(tmp_path / "personal.tflite")
-    with Learner.open(tmp_path / "personal.tflite", threads=1) as personal:
+    with Learner.open(tmp_path / "personal.tflite", None, threads=1) as personal:
         assert set(personal.labels).isdisjoint({gone, "secret"})
 
 

@@ -45,7 +45,9 @@ def test_everything_but_the_embeddings_is_kept(tmp_path: Path, old: Path) -> Non
     """Ids, names, labels, times, sources, pictures; and the old file is left as it was."""
     before = old.read_bytes()
     told: list[tuple[int, int]] = []
-    found = reembed(NEW, old, tmp_path / "new.db", progress=lambda done, total: told.append((done, total)))
+    found = reembed(
+        NEW, old, tmp_path / "new.db", progress=lambda task, done, total: told.append((done, total))
+    )
     assert found.samples == {"blue": 3, "green": 4, "red": 3, "rouge": 1}
     assert (found.from_thumbnails, found.from_photos, found.forgotten, found.left_behind) == (12, 0, 1, {})
     assert told[-1] == (12, 12)
@@ -173,7 +175,7 @@ def test_a_process_killed_midway_leaves_nothing_under_the_name(tmp_path: Path, o
     """And the next one succeeds."""
     program = (
         "import os, signal, sys; from device.learner.reembedding import reembed\n"
-        "def stop(done, total):\n"
+        "def stop(task, done, total):\n"
         "    if done == 7: os.kill(os.getpid(), signal.SIGKILL)\n"
         "reembed(sys.argv[1], sys.argv[2], sys.argv[3], progress=stop)\n"
     )

@@ -74,7 +74,7 @@ def test_leds_show_exactly_what_is_asked(pins: Any, panel: ButtonPanel) -> None:
 def test_holding_a_button_teaches_and_the_leds_tell(pins: Any, panel: ButtonPanel) -> None:
     """Two labels are taught by hand, told apart afterwards, and undo takes the last lesson back."""
     now = [0.0]
-    with Learner.open(TINY) as learner, open_camera("fake:red*10,blue*10,red,blue") as camera:
+    with Learner.open(TINY, None) as learner, open_camera("fake:red*10,blue*10,red,blue") as camera:
         steps = teach_by_buttons(learner, camera, panel, every=0.2, clock=lambda: now[0])
 
         def step() -> Any:
@@ -107,7 +107,7 @@ def test_holding_a_button_teaches_and_the_leds_tell(pins: Any, panel: ButtonPane
 
 def test_a_step_is_written_as_json_before_anything_is_taught(panel: ButtonPanel) -> None:
     """`buttons --json` writes an observation without a prediction, and the names of version 0.1."""
-    with Learner.open(TINY) as learner, open_camera("fake:red") as camera:
+    with Learner.open(TINY, None) as learner, open_camera("fake:red") as camera:
         step = next(teach_by_buttons(learner, camera, panel))
     fields = step.to_dict()
     assert (fields["frame"], fields["changed"], fields["prediction"]) == (0, True, None)

@@ -26,7 +26,7 @@ def test_a_code_is_within_half_a_step_of_the_mapped_embedding(embeddings: np.nda
 
 @given(arrays(np.float32, (3, 7), elements=FINITE))
 def test_the_map_gives_unit_vectors_and_leaves_zero_alone(embeddings: np.ndarray) -> None:
-    """The norm is one wherever there is anything to normalise."""
+    """The norm is one wherever there is anything to normalize."""
     norms = np.linalg.norm(apply_map(embeddings), axis=1)
     assert np.allclose(norms[np.abs(embeddings).max(1) > 0], 1)
     assert (norms[np.abs(embeddings).max(1) == 0] == 0).all()

@@ -66,4 +66,4 @@ def test_a_file_without_a_signature_is_not_run(tmp_path: Path) -> None:
     path = written(tmp_path, TakenApart(GOOD.part.replace(b"features\0", b"featureS\0"), GOOD.members))
     assert ModelFile.open(path).missing == ("features",)
     with pytest.raises(ModelFileError, match="lacks the signatures features"):
-        Learner.open(path)
+        Learner.open(path, None)

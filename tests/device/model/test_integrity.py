@@ -109,7 +109,7 @@ def test_a_state_taught_to_version_1_opens_with_version_1(tmp_path: Path) -> Non
 
 def test_an_export_of_version_1_is_written_as_version_2(tmp_path: Path) -> None:
     """With everything it knew, and a digest."""
-    with Learner.open(TINY_VERSION_1) as learner:
+    with Learner.open(TINY_VERSION_1, None) as learner:
         learner.learn_one(photo("white", 1), "white")
         exported = learner.export(tmp_path / "new.tflite")
     assert (exported.manifest.format_version, exported.unchecked) == (2, ())

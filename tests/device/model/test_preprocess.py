@@ -114,7 +114,7 @@ def test_wrong_fields_are_refused(change: dict[str, object]) -> None:
         Preprocessing.from_dict({**Preprocessing().to_dict(), **change})
 
 
-def test_normalise_is_the_arithmetic_of_the_model_file() -> None:
+def test_normalize_is_the_arithmetic_of_the_model_file() -> None:
     """(x - mean) / std in float32."""
     batch = np.array([[[[0, 127, 255]]]], np.uint8)
-    assert Preprocessing().normalise(batch).tolist() == [[[[-127 / 128, 0.0, 1.0]]]]
+    assert Preprocessing().normalize(batch).tolist() == [[[[-127 / 128, 0.0, 1.0]]]]

@@ -85,7 +85,7 @@ def test_the_recipe_as_it_stands_opens_the_columns_and_lowers_the_loss(tmp_path:
 
 def test_a_taught_file_learns_a_new_label_and_keeps_the_old_ones(tmp_path: Path) -> None:
     """The new label takes the next column."""
-    labels = [*tiny.COLOURS, "yellow"]
+    labels = [*tiny.COLORS, "yellow"]
     given = run(tmp_path / "a", tiny.TINY_TAUGHT, labels)
     assert not given["before"][:, 3:].any()
     assert accuracy(given["after"], 4) > 0.9

@@ -21,7 +21,7 @@ RATE, MOMENTUM = np.full(1, 0.3, np.float32), 0.9
 def embeddings() -> Any:
     """Embeddings of synthetic photos, four of each colour, float32 [12, 32]."""
     embedder = Embedder(ModelFile.open(tiny.TINY), threads=1)
-    return embedder.embed_many(tiny.photo(label, seed) for seed in range(4) for label in tiny.COLOURS)
+    return embedder.embed_many(tiny.photo(label, seed) for seed in range(4) for label in tiny.COLORS)
 
 
 def softmax(logits: Any) -> Any:
@@ -75,7 +75,7 @@ def test_codes_can_be_replayed_through_the_signatures(embeddings: Any) -> None:
 def test_any_number_of_images_can_be_embedded_at_once(embeddings: Any, count: int) -> None:
     """A signature's batch is free in each runtime."""
     features = open_interpreter(tiny.TINY, threads=1).get_signature_runner("features")
-    labels = (list(tiny.COLOURS) * 2)[:count]
+    labels = (list(tiny.COLORS) * 2)[:count]
     images = np.stack([tiny.photo(label, number // 3) for number, label in enumerate(labels)])
     together = features(image=images)["embedding"]
     assert together.shape == (count, 32)

@@ -213,7 +213,7 @@ def test_the_export_is_a_model_file_that_knows_what_was_taught(
     assert answer.headers["content-disposition"] == 'attachment; filename="tiny-taught.tflite"'
     exported = tmp_path / "exported.tflite"
     exported.write_bytes(answer.body)
-    with Learner.open(exported, threads=1) as learner:
+    with Learner.open(exported, None, threads=1) as learner:
         assert learner.labels == ("mug", "plant")
 
 

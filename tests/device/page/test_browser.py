@@ -219,5 +219,5 @@ def test_the_model_is_downloaded_by_a_click(
     browser.one("#export").click()
     file = tmp_path / "tiny-taught.tflite"
     browser.wait(file.exists)
-    with Learner.open(file, threads=1) as learner:
+    with Learner.open(file, None, threads=1) as learner:
         assert learner.labels == ("mug", "plant")

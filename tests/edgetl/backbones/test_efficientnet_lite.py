@@ -27,25 +27,25 @@ def random_weights(name: str) -> Weights:
             np.float32
         )
 
-    def normalisation(key: str, channels: int) -> None:
+    def normalization(key: str, channels: int) -> None:
         for part in ("weight", "running_var"):
             weights[f"{key}.{part}"] = chooser.uniform(0.5, 1.5, channels).astype(np.float32)
         for part in ("bias", "running_mean"):
             weights[f"{key}.{part}"] = chooser.normal(0, 0.2, channels).astype(np.float32)
 
     conv("_conv_stem", 32, 3, 3, 3)
-    normalisation("_bn0", 32)
+    normalization("_bn0", 32)
     for index, block in enumerate(blocks(VARIANTS[name])):
         key, inner = f"_blocks.{index}", block.inputs * block.expand
         if block.expand != 1:
             conv(f"{key}._expand_conv", inner, block.inputs, 1, 1)
-            normalisation(f"{key}._bn0", inner)
+            normalization(f"{key}._bn0", inner)
         conv(f"{key}._depthwise_conv", inner, 1, block.kernel, block.kernel)
-        normalisation(f"{key}._bn1", inner)
+        normalization(f"{key}._bn1", inner)
         conv(f"{key}._project_conv", block.outputs, inner, 1, 1)
-        normalisation(f"{key}._bn2", block.outputs)
+        normalization(f"{key}._bn2", block.outputs)
     conv("_conv_head", 1280, blocks(VARIANTS[name])[-1].outputs, 1, 1)
-    normalisation("_bn1", 1280)
+    normalization("_bn1", 1280)
     return weights
 
 
@@ -67,21 +67,21 @@ def numpy_conv(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
 def numpy_forward(weights: Weights, image: np.ndarray, name: str) -> np.ndarray:
     """Run the network on one image [H, W, 3] in float64."""
 
-    def normalise(x: np.ndarray, key: str, activate: bool = True) -> np.ndarray:
+    def normalize(x: np.ndarray, key: str, activate: bool = True) -> np.ndarray:
         scale = weights[f"{key}.weight"] / np.sqrt(weights[f"{key}.running_var"] + 1e-3)
         x = (x - weights[f"{key}.running_mean"]) * scale + weights[f"{key}.bias"]
         return np.clip(x, 0, 6) if activate else x
 
-    x = normalise(numpy_conv(image, weights["_conv_stem.weight"], 2), "_bn0")
+    x = normalize(numpy_conv(image, weights["_conv_stem.weight"], 2), "_bn0")
     for index, block in enumerate(blocks(VARIANTS[name])):
         key, entry = f"_blocks.{index}", x
         if block.expand != 1:
-            x = normalise(numpy_conv(x, weights[f"{key}._expand_conv.weight"], 1), f"{key}._bn0")
-        x = normalise(numpy_conv(x, weights[f"{key}._depthwise_conv.weight"], block.stride), f"{key}._bn1")
-        x = normalise(numpy_conv(x, weights[f"{key}._project_conv.weight"], 1), f"{key}._bn2", False)
+            x = normalize(numpy_conv(x, weights[f"{key}._expand_conv.weight"], 1), f"{key}._bn0")
+        x = normalize(numpy_conv(x, weights[f"{key}._depthwise_conv.weight"], block.stride), f"{key}._bn1")
+        x = normalize(numpy_conv(x, weights[f"{key}._project_conv.weight"], 1), f"{key}._bn2", False)
         if block.stride == 1 and block.inputs == block.outputs:
             x = x + entry
-    return normalise(numpy_conv(x, weights["_conv_head.weight"], 1), "_bn1").mean((0, 1))
+    return normalize(numpy_conv(x, weights["_conv_head.weight"], 1), "_bn1").mean((0, 1))
 
 
 def test_the_network_gives_what_numpy_gives() -> None:

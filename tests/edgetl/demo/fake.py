@@ -18,7 +18,7 @@ PROBABILITIES = ("0.0", "1.0", "0.3333333333333333", "0.0", "0.6666666666666666"
 
 
 def elpv(folder: Path, cells: int = 48) -> Path:
-    """Write `cells` grey photos and their list as the data set has them; every other cell is mono."""
+    """Write `cells` gray photos and their list as the data set has them; every other cell is mono."""
     (folder / "images").mkdir(parents=True)
     chooser = np.random.default_rng(5)
     lines = []
@@ -34,7 +34,7 @@ def elpv(folder: Path, cells: int = 48) -> Path:
 
 
 def laptop(photos: Path, folder: Path, recipe: Recipe, progress: Any) -> HostResult:
-    """Stand in for the laptop's half: bring a tiny model file that knows three colours."""
+    """Stand in for the laptop's half: bring a tiny model file that knows three colors."""
     progress("trains: head", 1, 1)
     shutil.copyfile(TINY_TAUGHT, folder / MODEL)
     result = host_result(recipe)
@@ -50,7 +50,7 @@ def host_result(recipe: Recipe | None = None) -> HostResult:
         last_blocks=recipe.blocks,
         fine_tuned=bool(recipe.blocks),
         training={},
-        conversion={"quantisation": "int8", "parity": {"cosine_mean": 0.98, "photos": 64, "classifier": ""}},
+        conversion={"quantization": "int8", "parity": {"cosine_mean": 0.98, "photos": 64, "classifier": ""}},
         model_bytes=4_800_000,
         memory_bytes=500_000,
         seconds={"finetune": 40.0, "convert": 30.0},

@@ -70,7 +70,7 @@ def test_the_device_sees_photos_without_labels_in_teaching_order(tmp_path: Path)
     assert not any(name.startswith("lab/") for name in answers)
 
 
-def test_a_missing_package_is_told_with_its_licence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_told_with_its_license(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who has to install the photos learns what they may be used for."""
     monkeypatch.setattr(data, "_PACKAGE", "no_such_package_of_photos")
     with pytest.raises(MissingExtraError, match=r"edgetl\[demo\].*CC BY-NC-SA 4\.0"):

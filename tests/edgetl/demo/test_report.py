@@ -69,7 +69,7 @@ def test_the_page_is_well_formed_and_self_contained(photos: Path) -> None:
     assert "$" not in page
 
 
-def test_the_page_tells_the_figures_and_the_licence(photos: Path) -> None:
+def test_the_page_tells_the_figures_and_the_license(photos: Path) -> None:
     """Accuracy before and after, the runtime, that TensorFlow was not there, and whose the photos are."""
     text = " ".join(_parsed(render(demo_result(), photos, command="edgetl demo --seed 4")).text.split())
     for told in (
@@ -133,9 +133,9 @@ def test_every_point_of_the_curve_lies_on_the_paper(worst: float) -> None:
     field["steps"] = [step(0, worst), step(20, 0.79)]
     picture = standalone_curve(field)
     box = [float(part) for part in re.search(r'viewBox="([^"]+)"', picture)[1].split()]  # type: ignore[index]
-    centres = re.findall(r'<circle [^>]*cx="([\d.-]+)" cy="([\d.-]+)"', picture)
-    assert len(centres) == 4
-    assert all(0 <= float(x) <= box[0] + box[2] and 0 <= float(y) <= box[1] + box[3] for x, y in centres)
+    centers = re.findall(r'<circle [^>]*cx="([\d.-]+)" cy="([\d.-]+)"', picture)
+    assert len(centers) == 4
+    assert all(0 <= float(x) <= box[0] + box[2] and 0 <= float(y) <= box[1] + box[3] for x, y in centers)
 
 
 def test_the_reference_line_is_the_commonest_label_of_the_field() -> None:

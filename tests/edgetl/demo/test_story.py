@@ -32,7 +32,7 @@ def elpv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def _tell(cache: Path, elpv: Path, *, fresh: bool = False) -> tuple[DemoResult, list[tuple[str, str]]]:
     heard: list[tuple[str, str]] = []
     play = Story(cache, Recipe(), source=elpv, steps=(2, 5), fresh=fresh)
-    result = play.tell(lambda who, stage, done, total: heard.append((who, stage)))
+    result = play.tell(lambda task, done, total: heard.append(tuple(task.split(" ", 1))))
     return result, heard
 
 
@@ -41,7 +41,7 @@ def test_the_whole_demo_runs_in_small_and_again_from_the_cache(tmp_path: Path, e
     result, heard = _tell(tmp_path / "cache", elpv)
     field = result["field"]
     assert [step["taught"] for step in field["steps"]] == [0, 2, 5, 11]
-    assert field["steps"][0]["field"]["accuracy"] == 0  # it knows colours only
+    assert field["steps"][0]["field"]["accuracy"] == 0  # it knows colors only
     assert field["steps"][-1]["field"]["accuracy"] == 1
     assert sum(field["taught"].values()) == 11
     assert set(field["labels"]) == {"blue", "green", "red", "intact", "defective"}
@@ -110,14 +110,14 @@ def test_no_times_are_no_error() -> None:
 def test_the_command_prints_a_table_and_writes_what_was_asked(
     tmp_path: Path, elpv: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Result on stdout, licence and progress on stderr, report and chart where they were asked for."""
+    """Result on stdout, license and progress on stderr, report and chart where they were asked for."""
     from edgetl.cli import main
 
     report, chart = tmp_path / "mine.html", tmp_path / "curve.svg"
     typed = ["demo", "--cache", str(tmp_path / "c"), "--report", str(report), "--chart", str(chart)]
     done = CliRunner().invoke(main, typed)
     assert done.exit_code == 0, done.output
-    assert data.LICENCE in done.stderr
+    assert data.LICENSE in done.stderr
     assert "is taught in the field" in done.stderr
     assert re.search(r"none +0\.0 %", done.stdout)
     assert str(report) in done.stdout
@@ -130,7 +130,7 @@ def test_the_command_prints_a_table_and_writes_what_was_asked(
     assert json.loads(told.stdout)["reused"] == ["photos", "laptop", "field"]
 
 
-def test_help_tells_the_licence_and_ends_in_an_example() -> None:
+def test_help_tells_the_license_and_ends_in_an_example() -> None:
     """Before anything is installed."""
     from edgetl.cli import main
 

@@ -17,21 +17,22 @@ from device.errors import StorageError
 from edgetl import finetune
 from edgetl.cli import main
 from edgetl.errors import OutputExistsError, PhotosError, TrainingError
-from edgetl.evaluate import evaluate, tabulate
-from edgetl.training import Augmentation, Settings
+from edgetl.evaluation import evaluate
+from edgetl.evaluation.figures import tabulate
+from edgetl.training import Settings
 from edgetl.training import features as features_module
 from edgetl.training.head import balance
 from tests import tiny
 
-SETTINGS = Settings(
-    backbone="tiny",
-    resize="squash",
-    head_epochs=100,
-    epochs=3,
-    blocks=1,
-    batch=8,
-    augmentation=Augmentation(copies=1),
-)
+SETTINGS: dict[str, Any] = {
+    "backbone": "tiny",
+    "resize": "squash",
+    "head_epochs": 100,
+    "epochs": 3,
+    "blocks": 1,
+    "batch": 8,
+    "copies": 1,
+}
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,7 @@ def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve photos of each of three colours, one label with a space and an umlaut."""
+    """Twelve photos of each of three colors, one label with a space and an umlaut."""
     tiny.write_photos(tmp_path / "photos")
     (tmp_path / "photos" / "red").rename(tmp_path / "photos" / "rötlich rund")
     return tmp_path / "photos"
@@ -65,7 +66,7 @@ def others(tmp_path: Path) -> Path:
 
 def test_a_folder_of_photos_becomes_a_trained_model(photos: Path, others: Path, tmp_path: Path) -> None:
     """Labels sorted, metrics and curve beside it, and it is right about other photos."""
-    outcome = finetune(photos, tmp_path / "out", SETTINGS)
+    outcome = finetune(photos, tmp_path / "out", **SETTINGS)
     model = TrainedModel.load(tmp_path / "out")
     assert model.labels == ("blue", "green", "rötlich rund")
     assert json.loads((tmp_path / "out" / "metrics.json").read_text())["labels"] == list(model.labels)
@@ -77,7 +78,7 @@ def test_a_folder_of_photos_becomes_a_trained_model(photos: Path, others: Path, 
 
 def test_photos_that_trained_the_model_do_not_judge_it(photos: Path, others: Path, tmp_path: Path) -> None:
     """Copies of them under other names are recognized; where they are gone, a warning says so."""
-    finetune(photos, tmp_path / "out", SETTINGS, blocks=0, validation=0)
+    finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0, "validation": 0})
     with pytest.raises(PhotosError, match="was taught all 36 photos"):
         evaluate(tmp_path / "out", photos)
     for path in (photos / "blue").iterdir():
@@ -90,7 +91,7 @@ def test_photos_that_trained_the_model_do_not_judge_it(photos: Path, others: Pat
 
 def test_the_same_seed_gives_the_same_model(photos: Path, tmp_path: Path) -> None:
     """Head and last blocks, to the last bits of float32."""
-    one, two = (finetune(photos, tmp_path / name, SETTINGS).model for name in ("one", "two"))
+    one, two = (finetune(photos, tmp_path / name, **SETTINGS).model for name in ("one", "two"))
     for first, second in zip(_weights(one), _weights(two), strict=True):
         assert np.allclose(first, second, atol=1e-6)
 
@@ -100,16 +101,16 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
     photos: Path, tmp_path: Path, stage: str
 ) -> None:
     """Interrupted in the features or in the second epoch of the blocks."""
-    whole = finetune(photos, tmp_path / "whole", SETTINGS).model
+    whole = finetune(photos, tmp_path / "whole", **SETTINGS).model
 
-    def interrupt(at: str, done: int, total: int, note: str) -> None:
+    def interrupt(at: str, done: int, total: int | None) -> None:
         if at == stage and done > total // 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(photos, tmp_path / "out", SETTINGS, progress=interrupt)
+        finetune(photos, tmp_path / "out", **SETTINGS, progress=interrupt)
     assert not (tmp_path / "out").exists()
-    outcome = finetune(photos, tmp_path / "out", SETTINGS)
+    outcome = finetune(photos, tmp_path / "out", **SETTINGS)
     assert outcome.metrics["resumed"]
     for first, second in zip(_weights(whole), _weights(outcome.model), strict=True):
         assert np.allclose(first, second, atol=1e-5)
@@ -118,15 +119,17 @@ def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
 def test_an_interrupted_run_is_not_continued_with_other_settings(photos: Path, tmp_path: Path) -> None:
     """It says what differs; --restart begins anew."""
 
-    def interrupt(at: str, done: int, total: int, note: str) -> None:
+    def interrupt(at: str, done: int, total: int | None) -> None:
         if at == "blocks":
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        finetune(photos, tmp_path / "out", SETTINGS, progress=interrupt)
+        finetune(photos, tmp_path / "out", **SETTINGS, progress=interrupt)
     with pytest.raises(TrainingError, match=r"rate was .* --restart"):
-        finetune(photos, tmp_path / "out", SETTINGS, rate=1e-3)
-    assert not finetune(photos, tmp_path / "out", SETTINGS, rate=1e-3, restart=True).metrics["resumed"]
+        finetune(photos, tmp_path / "out", **SETTINGS | {"rate": 1e-3})
+    assert not finetune(photos, tmp_path / "out", **SETTINGS | {"rate": 1e-3}, restart=True).metrics[
+        "resumed"
+    ]
 
 
 def test_photos_that_cannot_be_read_are_left_out_by_name(photos: Path, tmp_path: Path) -> None:
@@ -134,7 +137,7 @@ def test_photos_that_cannot_be_read_are_left_out_by_name(photos: Path, tmp_path:
     (photos / "blue" / "text.jpg").write_text("not a photo")
     cut = next((photos / "green").iterdir())
     cut.write_bytes(cut.read_bytes()[:100])
-    outcome = finetune(photos, tmp_path / "out", SETTINGS, blocks=0)
+    outcome = finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0})
     assert len(outcome.metrics["skipped"]) + outcome.metrics["ignored_files"] == 2
     assert "text.jpg" in " ".join(outcome.warnings)
 
@@ -144,17 +147,17 @@ def test_a_folder_of_damaged_photos_is_refused(photos: Path, tmp_path: Path) -> 
     for path in photos.rglob("*.png"):
         path.write_text(f"damaged {path}")
     with pytest.raises(PhotosError, match="no photo that can be used"):
-        finetune(photos, tmp_path / "out", SETTINGS)
+        finetune(photos, tmp_path / "out", **SETTINGS)
 
 
 def test_nothing_is_overwritten_without_force_and_foreign_folders_never(photos: Path, tmp_path: Path) -> None:
     """--force replaces a trained model, and only that."""
-    finetune(photos, tmp_path / "out", SETTINGS, blocks=0)
+    finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0})
     with pytest.raises(OutputExistsError, match="--force"):
-        finetune(photos, tmp_path / "out", SETTINGS, blocks=0)
-    finetune(photos, tmp_path / "out", SETTINGS, blocks=0, force=True)
+        finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0})
+    finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0}, force=True)
     with pytest.raises(OutputExistsError, match="no trained model"):
-        finetune(photos, photos, SETTINGS, blocks=0, force=True)
+        finetune(photos, photos, **SETTINGS | {"blocks": 0}, force=True)
 
 
 def test_class_weights_help_the_rare_class() -> None:
@@ -284,20 +287,20 @@ def test_without_validation_photos_there_is_no_figure(
     options = ["--blocks", blocks, "--epochs", "1", "--validation", "0"]
     said = _command(photos, tmp_path / "out", *options)
     assert "no photo was held out" in said
-    assert ("no photo may judge" in said) is told
+    assert ("none of them can be used" in said) is told
     model = TrainedModel.load(tmp_path / "out")
     assert model.judges.any() != told
 
 
 def test_photos_that_tuned_the_backbone_are_marked(photos: Path, tmp_path: Path) -> None:
     """Those of the validation part may judge, and no other; with the backbone as it was all may."""
-    outcome = finetune(photos, tmp_path / "tuned", SETTINGS)
+    outcome = finetune(photos, tmp_path / "tuned", **SETTINGS)
     assert outcome.metrics["epochs"]["blocks_kept"] > 0
     held_out = sum(outcome.metrics["photos"]["validation"].values())
     model = TrainedModel.load(tmp_path / "tuned")
     assert model.tuned
     assert model.judges.sum() == sum(model.held_out) == held_out
-    frozen = finetune(photos, tmp_path / "frozen", SETTINGS, blocks=0).model
+    frozen = finetune(photos, tmp_path / "frozen", **SETTINGS | {"blocks": 0}).model
     assert (frozen.tuned, sum(frozen.held_out)) == (False, held_out)
     assert frozen.judges.all()
 

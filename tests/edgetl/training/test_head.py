@@ -61,7 +61,7 @@ def test_copies_vary_within_their_bounds_and_with_the_seed_alone() -> None:
     """Without any variation a copy is the prepared photo."""
     photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     preprocessing = Preprocessing(32, 32)
-    still = Augmentation(copies=1, flip=False, crop=1.0, colour=0.0)
+    still = Augmentation(copies=1, flip=False, crop=1.0, color=0.0)
     assert (vary(photo, preprocessing, still, np.random.default_rng(0)) == preprocessing.prepare(photo)).all()
     lively = Augmentation(copies=1)
     one, two = (vary(photo, preprocessing, lively, np.random.default_rng(5)) for _ in range(2))

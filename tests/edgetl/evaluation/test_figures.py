@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from device.heads.intervals import wilson
-from edgetl.evaluation import Mistake, similar_label, tabulate
-from edgetl.evaluation_page import render
+from edgetl.evaluation.figures import Mistake, similar_label, tabulate
+from edgetl.evaluation.page import render
 
 
 def test_each_figure_has_its_number_of_photos_and_interval() -> None:

@@ -14,7 +14,7 @@ from device.learner import Learner
 from device.model.memory import Sums
 from edgetl.cli import main
 from edgetl.errors import PhotosError
-from edgetl.evaluate import evaluate
+from edgetl.evaluation import evaluate
 from tests import tiny
 
 STRANGERS = 100  # seeds from here on are photos that tiny_taught.tflite was not taught
@@ -76,8 +76,8 @@ def test_photos_that_the_device_was_taught_are_not_judged(model: Path, photos: P
 
 def test_photos_of_a_file_that_keeps_sums_alone_are_recognized(photos: Path, tmp_path: Path) -> None:
     """Many photos are kept as sums, with a key of each."""
-    taught = [(label, seed) for label in tiny.COLOURS for seed in range(60)]
-    with Learner.open(tiny.TINY) as learner:
+    taught = [(label, seed) for label in tiny.COLORS for seed in range(60)]
+    with Learner.open(tiny.TINY, None) as learner:
         if learner.runtime.name != "ai-edge-litert":
             pytest.skip("keys are equal in the runtime that conversions use")
         learner.learn_many([tiny.photo(*one) for one in taught], [label for label, _ in taught])
@@ -106,7 +106,7 @@ def test_labels_that_the_model_does_not_know_are_named(model: Path, photos: Path
 
 def test_a_model_that_knows_none_of_the_labels_gets_no_figure(model: Path, photos: Path) -> None:
     """Both lists of labels are shown."""
-    for label in tiny.COLOURS:
+    for label in tiny.COLORS:
         (photos / label).rename(photos / f"{label} one")
     with pytest.raises(PhotosError, match=r"knows none of the labels.* it knows blue, green, red"):
         evaluate(model, photos)
@@ -150,7 +150,7 @@ def test_photos_that_cannot_be_decoded_are_counted_by_reason(model: Path, photos
 def many(tmp_path: Path) -> tuple[Path, Path]:
     """A state file with 43 long labels, and a folder with as many."""
     names = [f"species {number:02d} with a name that is rather long" for number in range(43)]
-    colors = sorted(tiny.COLOURS)
+    colors = sorted(tiny.COLORS)
     state = tmp_path / "many.db"
     with Learner.open(tiny.TINY, state, head="ncm") as learner:
         for number, name in enumerate(names):

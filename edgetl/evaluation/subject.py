@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from device.images import Image
 from device.model.codes import Codes, Keys, content_keys
 
-from .errors import PhotosError
-from .photos import Photo
+from ..errors import PhotosError
+from ..photos import Photo
 
 if TYPE_CHECKING:
     from converters import TrainedModel
@@ -109,7 +109,7 @@ def open_trained(folder: Path) -> Subject:
     weights, bias = model.head
 
     def answer(photo: Photo, image: Image) -> Answer:
-        batch = model.preprocessing.normalise(model.preprocessing.prepare(image)[np.newaxis])
+        batch = model.preprocessing.normalize(model.preprocessing.prepare(image)[np.newaxis])
         logits = (apply_map(np.asarray(model.backbone(batch, training=False))) @ weights + bias)[0]
         best = int(logits.argmax())
         return Answer(photo, model.labels[best], float(1 / np.exp(logits - logits[best]).sum()))

@@ -1,24 +1,23 @@
-"""How good a model is on labelled photos that it was not taught."""
+"""How good a model is on labeled photos that it was not taught."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from device.errors import PhotoError
 from device.images import read_photo
 from device.photos import LeftOut, same_content
+from device.progress import Progress, no_progress
 
-from .errors import PhotosError
-from .evaluation import Evaluation, Mistake, judge, tabulate
-from .photos import TEST, VALIDATION, Photo, PhotoSet, find_photos
+from ..errors import PhotosError
+from ..photos import TEST, VALIDATION, Photo, PhotoSet, find_photos
+from .figures import Evaluation, Mistake, judge, tabulate
 from .subject import Answer, Subject, open_device, open_trained
 
 __all__ = ["Evaluation", "evaluate", "judge", "tabulate"]
-
-Progress = Callable[[int, int], None]
 
 
 def evaluate(
@@ -28,7 +27,7 @@ def evaluate(
     state: str | Path | None = None,
     head: str = "exact",
     skip_empty: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = no_progress,
 ) -> Evaluation:
     """Judge a model on a folder of photos with one folder per label.
 
@@ -40,7 +39,7 @@ def evaluate(
         state: What a device learned; for a model file only.
         head: Kind of head that is derived from memory and state.
         skip_empty: Skip labels without a readable photo instead of raising.
-        progress: Called with photos done and all.
+        progress: Called as task "photos" with the number of photos.
 
     Raises:
         PhotosError: No photo can be judged: there is none, none can be read, the model was taught all of
@@ -67,7 +66,7 @@ def _judged_part(found: PhotoSet) -> tuple[Sequence[Photo], str]:
 
 
 def _judge(
-    subject: Subject, found: PhotoSet, chosen: Sequence[Photo], part: str, progress: Progress | None
+    subject: Subject, found: PhotoSet, chosen: Sequence[Photo], part: str, progress: Progress
 ) -> Evaluation:
     known = set(subject.labels)
     if not known & {photo.label for photo in chosen}:
@@ -104,9 +103,7 @@ def _judge(
     )
 
 
-def _ask(
-    subject: Subject, photos: Sequence[Photo], progress: Progress | None
-) -> tuple[list[Answer], list[LeftOut]]:
+def _ask(subject: Subject, photos: Sequence[Photo], progress: Progress) -> tuple[list[Answer], list[LeftOut]]:
     answers, unreadable = [], []
     for number, photo in enumerate(photos, 1):
         try:
@@ -115,8 +112,7 @@ def _ask(
             unreadable.append(LeftOut(photo.path, error.reason, photo.label))
         else:
             answers.append(subject.answer(photo, image))
-        if progress:
-            progress(number, len(photos))
+        progress("photos", number, len(photos))
     return answers, unreadable
 
 

@@ -1,4 +1,4 @@
-"""Figures on labelled photos: accuracy with its interval, recall per label, confusion."""
+"""Figures on labeled photos: accuracy with its interval, recall per label, confusion."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from device.heads.intervals import wilson
 from device.images import read_photo, thumbnail
 from device.printable import printable
 
-from .evaluation import Evaluation, Mistake
+from .figures import Evaluation, Mistake
 
 MISTAKES = 24
 _DENSE = 20  # labels from which the cells of the matrix are smaller

@@ -1,0 +1,138 @@
+"""`convert`: from a trained model or a backbone to one .tflite that a device can teach."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from device.leftout import count_reasons, describe_left_out
+from device.photos import PhotoList, list_photo_files
+from device.progress import Progress, no_progress
+
+from .errors import BackboneError, PhotoFolderError
+
+if TYPE_CHECKING:
+    from converters import ConversionReport, TrainedModel
+
+
+def convert(
+    model: str | Path | TrainedModel,
+    out: str | Path,
+    *,
+    quantize: Literal["int8", "float16", "dynamic", "none"] = "int8",
+    calibrate: str | Path | None = None,
+    memory: bool = True,
+    capacity: int | None = None,
+    project: int | None = None,
+    products: bool = False,
+    infer: bool = False,
+    photos: str | Path | None = None,
+    edgetpu: bool = False,
+    force: bool = False,
+    progress: Progress = no_progress,
+) -> ConversionReport:
+    """Convert a trained model or a backbone to one .tflite that a device can run and teach.
+
+    The file appears under its name only after it was reopened in the runtime and every signature agreed
+    with its source.
+
+    Args:
+        model: The folder of a trained model, a trained model, or the name of a backbone such as
+            ``efficientnet-lite0``. A backbone gives a file without labels, ready to be taught.
+        out: The model file to write.
+        quantize: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``. The head is float.
+        calibrate: A folder of photos to calibrate and compare with, like those that the camera will see; by
+            default the training photos, else sample photos of installed packages.
+        memory: Whether the file carries the embeddings of the training photos.
+        capacity: Maximum number of labels; by default 32, or more for a model with more than 24 labels.
+        project: Shorten embeddings to this number of principal components.
+        products: Extend embeddings of at most 128 numbers by the products of all pairs.
+        infer: Add the signature ``infer``, image -> probabilities, for programs that do not learn.
+        photos: The folder that contains the training photos now, if they were moved.
+        edgetpu: Also write the backbone for the Edge TPU, and compile it where the compiler is installed.
+        force: Overwrite `out`.
+        progress: Called at the start and the end of each stage, and for each training photo.
+
+    Returns:
+        The figures of the conversion.
+
+    Raises:
+        BackboneError: There is no such folder and no such backbone.
+        ConversionError: The model cannot be converted, or its converted file failed verification.
+        PhotoError: A photo cannot be read, or `calibrate` contains no photo.
+        MissingExtraError: TensorFlow or the package with the weights is not installed.
+        StorageError: `out` exists and `force` is false, or it cannot be written.
+
+    Example:
+        >>> import edgetl
+        >>> edgetl.convert("efficientnet-lite0", "base.tflite")  # doctest: +SKIP
+        <ConversionReport base.tflite: efficientnet-lite0, int8, 0 of 32 labels, memory none>
+    """
+    from converters import convert as convert_model
+
+    chosen = None if calibrate is None else _calibration(Path(calibrate))
+    progress("starting TensorFlow", 0, 1)
+    source = _source(model, photos)
+    progress("starting TensorFlow", 1, 1)
+    report = convert_model(
+        source,
+        out,
+        quantize=quantize,
+        calibrate=[photo.path for photo in chosen.photos] if chosen else None,
+        memory=memory,
+        capacity=capacity,
+        project=project,
+        products=products,
+        infer=infer,
+        edgetpu=edgetpu,
+        force=force,
+        progress=progress,
+    )
+    return replace(report, warnings=tuple(describe_left_out(chosen.left_out))) if chosen else report
+
+
+def _source(model: str | Path | TrainedModel, photos: str | Path | None) -> TrainedModel:
+    from converters.source import TrainedModel, is_trained_model
+    from converters.tensorflow import import_tensorflow
+
+    if isinstance(model, TrainedModel):
+        return model
+    folder = Path(model)
+    if folder.is_dir():
+        if is_trained_model(folder):
+            import_tensorflow()  # quietly, before Keras imports it with its log
+        return TrainedModel.load(folder, photos_root=photos)
+    if folder.exists():
+        raise BackboneError(
+            f"{model} is a file; expected the folder that 'edgetl finetune' wrote, or the name of a backbone"
+        )
+    return _backbone(str(model))
+
+
+def _backbone(name: str) -> TrainedModel:
+    from converters.origin import PRETRAINED
+    from converters.source import TrainedModel
+    from converters.tensorflow import import_tensorflow
+
+    from .backbones import BACKBONES, load_backbone
+    from .backbones.applications import PREFIX
+
+    if name not in BACKBONES and not name.startswith(PREFIX):
+        raise BackboneError(
+            f"there is no folder {name}, and no backbone of that name; "
+            f"backbones are: {', '.join(BACKBONES)}, {PREFIX}NAME"
+        )
+    import_tensorflow()
+    backbone, preprocessing = load_backbone(name)
+    return TrainedModel(backbone, name, preprocessing, info={"origin": PRETRAINED})
+
+
+def _calibration(folder: Path) -> PhotoList:
+    found = list_photo_files(folder)
+    if not found.photos:
+        contents = count_reasons(found.left_out) or "nothing"
+        raise PhotoFolderError(
+            f"{folder} contains no photos to calibrate with, found {contents}; name a folder with photos"
+        )
+    return found
