@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..errors import StateBusyError, StateError, StorageError
+from ..errors import StateBusyError, StateError, StateNotFoundError, StorageError
 from ..files import may_write
 from . import faults
 from .faults import damaged
@@ -174,7 +174,9 @@ def refuse_unusable(path: Path, create: bool) -> None:
 
 def _refuse_missing(path: Path, create: bool) -> None:
     if not create:
-        raise StorageError(errno.ENOENT, f"{path} is not there; teach something first or correct the path")
+        raise StateNotFoundError(
+            errno.ENOENT, f"{path} is not there; teach something first or correct the path"
+        )
     if not path.parent.is_dir():
         raise StorageError(
             errno.ENOENT, f"the folder {path.parent} is not there; make it first: mkdir -p {path.parent}"

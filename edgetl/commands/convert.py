@@ -10,7 +10,7 @@ import click
 
 from .options import emit, force_option, json_option
 from .progress import stages
-from .session import warn
+from .session import WIDTH, warn
 
 if TYPE_CHECKING:
     from converters import ConversionReport
@@ -107,9 +107,11 @@ def _table(report: ConversionReport) -> str:
     from rich.table import Table
 
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for name, value in _rows(report):
         table.add_row(name, value)
-    console = Console()
+    console = Console(width=WIDTH)
     with console.capture() as capture:
         console.print(table)
     return "\n".join(line.rstrip() for line in capture.get().rstrip().splitlines())

@@ -38,7 +38,7 @@ def test_a_trained_folder_is_converted_and_reported(trained: Path, tmp_path: Pat
     done = run("convert", trained, "--out", tmp_path / "m.tflite")
     assert done.exit_code == 0, done.output
     for part in (
-        "36 training photos as samples",
+        "36 training photos, ",
         "Cosine",
         "Differences",
         "Held out",

@@ -18,7 +18,7 @@ from tests.tiny import TINY
 @pytest.fixture(scope="module")
 def learner() -> Iterator[Learner]:
     """A learner that knows the fake camera's red and blue scenes."""
-    with Learner.open(TINY) as learner:
+    with Learner.open(TINY, None) as learner:
         for scene in ("red", "blue"):
             learner.learn_many([draw(scene, index) for index in range(8)], [scene] * 8)
         yield learner
