@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from device.errors import DelegateError, DeviceError, ModelFileError
+from device.errors import DelegateError, EdgetlError, ModelFileError
 from device.model.container import MANIFEST, named, read_tflite
 from device.model.contract import SIGNATURES
 from device.model.graph import read_graphs
@@ -190,7 +190,7 @@ def _ops_of_interpreter(part: bytes, path: Path, runtime: Runtime) -> dict[str, 
     try:
         details = _interpreter(part, path, runtime)._get_ops_details()
         counted = Counter(str(entry["op_name"]) for entry in details)
-    except (AttributeError, KeyError, ValueError, RuntimeError, DeviceError):
+    except (AttributeError, KeyError, ValueError, RuntimeError, EdgetlError):
         return {}
     counted.pop("DELEGATE", None)
     return dict(counted.most_common())

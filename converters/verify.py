@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.errors import DeviceError
+from device.errors import EdgetlError
 from device.heads.trainer import CLOSED, MOMENTUM
 from device.images import Image
 from device.model.codes import apply_map
@@ -58,7 +58,7 @@ def verify(
                 _check_infer(interpreter, images)
             _check_head(interpreter, expected, weights, opened.manifest.embedding_map)
     except (ValueError, RuntimeError) as error:
-        if isinstance(error, DeviceError):
+        if isinstance(error, EdgetlError):
             raise
         raise ConversionError(f"the converted file does not run when reopened: {error}") from error
 

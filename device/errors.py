@@ -134,6 +134,3 @@ class MissingPackageError(EdgetlError, ImportError):
 
 class RuntimeMissingError(MissingPackageError):
     """Neither LiteRT nor tflite-runtime can be imported."""
-
-
-DeviceError = EdgetlError

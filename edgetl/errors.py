@@ -10,7 +10,6 @@ __all__ = [
     "MissingExtraError",
     "OutputExistsError",
     "PhotoFolderError",
-    "PhotosError",
     "TrainingError",
 ]
 
@@ -24,11 +23,8 @@ class BackboneError(EdgetlError, ValueError):
 
 
 class TrainingError(EdgetlError, RuntimeError):
-    """Training cannot start or go on."""
+    """Training cannot start or continue."""
 
 
 class MissingExtraError(MissingPackageError):
     """A package of an optional extra is not installed."""
-
-
-PhotosError = PhotoFolderError

@@ -15,7 +15,7 @@ from device.formats import Reason
 from device.leftout import count_reasons, describe_left_out
 from device.photos import LeftOut, PhotoList, list_labeled, require_labels, same_content
 
-from .errors import PhotosError
+from .errors import PhotoFolderError
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
 PARTS = {
@@ -103,7 +103,7 @@ def find_photos(root: str | Path, split: str | Path | None = None, *, skip_empty
         skip_empty: Leave labels without a readable photo out instead of raising.
 
     Raises:
-        PhotosError: The folder is missing, holds no labels, or has them one level deeper; a label has no
+        PhotoFolderError: The folder is missing, holds no labels, or has them one level deeper; a label has no
             photo that can be read; or the split file does not fit.
         LabelError: A folder's name cannot be a label.
 
@@ -115,15 +115,15 @@ def find_photos(root: str | Path, split: str | Path | None = None, *, skip_empty
     try:
         photos, found = _list_parts(root)
         if not found.labels:
-            raise PhotosError(_nothing_found(found))
+            raise PhotoFolderError(_nothing_found(found))
         warnings: list[str] = []
         if split is not None:
             photos, warnings = _apply_split(root, photos, Path(split))
         found = require_labels(found.without(_copies(photos)), skip_empty=skip_empty)
-    except PhotosError:
+    except PhotoFolderError:
         raise
     except PhotoError as error:
-        raise PhotosError(str(error)) from error
+        raise PhotoFolderError(str(error)) from error
     kept = {photo.path for photo in found.photos}
     photos = [photo for photo in photos if photo.path in kept]
     remarks = (*warnings, *found.remarks)
@@ -169,7 +169,7 @@ def _folders(root: Path) -> list[Path]:
     try:
         return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     except OSError as error:
-        raise PhotosError(
+        raise PhotoFolderError(
             f"{shown(root)} cannot be listed: {error.strerror}; expected a folder with one folder of photos per label"
         ) from error
 
@@ -187,7 +187,7 @@ def _apply_split(root: Path, photos: list[Photo], split: Path) -> tuple[list[Pho
     known = {os.path.normpath(photo.path.relative_to(root)): photo for photo in photos}
     strangers = sorted(set(parts) - set(known))
     if strangers:
-        raise PhotosError(
+        raise PhotoFolderError(
             f"{split} names photos that are not in {root}: {name_some(strangers)}; "
             "give paths relative to that folder"
         )
@@ -200,19 +200,19 @@ def _read_split(split: Path) -> dict[str, str]:
     try:
         rows = list(csv.reader(split.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeError, csv.Error) as error:
-        raise PhotosError(f"the split file {split} cannot be read: {error}") from error
+        raise PhotoFolderError(f"the split file {split} cannot be read: {error}") from error
     parts: dict[str, str] = {}
     for number, row in enumerate(rows, 1):
         if not row or (number == 1 and row[0].strip().lower() == "path"):
             continue
         part = PARTS.get(row[-1].strip().lower()) if len(row) == 2 else None
         if part is None:
-            raise PhotosError(
+            raise PhotoFolderError(
                 f"{split}, line {number}: expected 'path,part' with part train, val or test, got {','.join(row)!r}"
             )
         path = os.path.normpath(row[0].strip())
         if parts.setdefault(path, part) != part:
-            raise PhotosError(
+            raise PhotoFolderError(
                 f"{split}, line {number}: {path} is put into two parts, {parts[path]} and {part}"
             )
     return parts

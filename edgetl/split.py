@@ -13,7 +13,7 @@ from device.grouping import chained, join
 from device.lookalikes import Lookalikes, group_lookalikes, read_shots
 from device.progress import Progress, no_progress
 
-from .errors import PhotosError
+from .errors import PhotoFolderError
 from .photos import TEST, TRAINING, VALIDATION, Photo, PhotoSet, name_some
 
 
@@ -38,10 +38,10 @@ def split_photos(
         progress: Called as task "comparing photos" with the number of photos.
 
     Raises:
-        PhotosError: `validation` is out of range, or fewer than two labels have training photos.
+        PhotoFolderError: `validation` is out of range, or fewer than two labels have training photos.
     """
     if not 0 <= validation <= 0.9:
-        raise PhotosError(f"the validation part must be 0 to 0.9 of the photos, got {validation}")
+        raise PhotoFolderError(f"the validation part must be 0 to 0.9 of the photos, got {validation}")
     given = any(photo.part == VALIDATION for photo in photo_set.photos)
     alike = group_lookalikes(read_shots([(photo.path, photo.label) for photo in photo_set.photos], progress))
     photos = _with_views(photo_set.photos, alike)
@@ -56,18 +56,18 @@ def split_photos(
 
 
 def check_classes(photo_set: PhotoSet) -> None:
-    """Raise `PhotosError` unless at least two labels have a training photo, and every label has one."""
+    """Raise `PhotoFolderError` unless at least two labels have a training photo, and every label has one."""
     counts = photo_set.counts(TRAINING)
     taught = [label for label, count in counts.items() if count]
     if len(taught) < 2:
         only = f"only {taught[0]!r}" if taught else "none"
-        raise PhotosError(
+        raise PhotoFolderError(
             f"{photo_set.root} must hold training photos of two classes or more, found {only}; "
             "add a folder with photos of something else, for example 'background'"
         )
     untaught = [label for label, count in counts.items() if not count]
     if untaught:
-        raise PhotosError(
+        raise PhotoFolderError(
             f"these classes are in the validation or test part alone: {', '.join(untaught)}; "
             "add training photos of them, or take them out"
         )

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..errors import DeviceError, HeadError, LabelError
+from ..errors import EdgetlError, HeadError, LabelError
 from ..model.codes import Codes
 from .base import FALSE_REJECTION, Fit, Floats, Head, State, check_codes
 from .calibration import NO_JUDGES, fit_sharpness, too_few_judges
@@ -109,7 +109,7 @@ class KnnHead(Head):
             )
             head._vocabulary.add_counts(unpack_texts(state["labels"]), state["counts"])
             head._held, head.tuned = Sketch.restore(dimensions, state, int(capacity)), KeySet.restore(state)
-        except (KeyError, IndexError, ValueError, DeviceError) as error:
+        except (KeyError, IndexError, ValueError, EdgetlError) as error:
             raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
         return head
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..errors import DeviceError, HeadError, LabelError
+from ..errors import EdgetlError, HeadError, LabelError
 from ..model.codes import SCALE, Codes, decode
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .integers import pack_integers, unpack_integers
@@ -124,7 +124,7 @@ class NcmHead(Head):
             head.tuned = KeySet.restore(state)
         except HeadError:
             raise
-        except (KeyError, IndexError, ValueError, DeviceError) as error:
+        except (KeyError, IndexError, ValueError, EdgetlError) as error:
             raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
         return head
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..errors import DeviceError, HeadError, LabelError
+from ..errors import EdgetlError, HeadError, LabelError
 from ..model.codes import Codes, representative
 from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
 from .calibration import NO_JUDGES
@@ -171,7 +171,7 @@ class SoftmaxHead(Head):
             head._replay = Replay.restore(dimensions, int(room), state)
             head._trainer.set_weights({name: state[name] for name in VARIABLES})
             head.tuned = KeySet.restore(state)
-        except (KeyError, IndexError, ValueError, DeviceError) as error:
+        except (KeyError, IndexError, ValueError, EdgetlError) as error:
             raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
         return head
 

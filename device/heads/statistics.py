@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..arrays import pack_texts, unpack_texts
-from ..errors import DeviceError, HeadError
+from ..errors import EdgetlError, HeadError
 from ..model.codes import Codes
 from .base import Floats, State
 from .integers import pack_integers, pack_symmetric, unpack_integers, unpack_symmetric
@@ -290,7 +290,7 @@ class Statistics:
             return cls._restored(dimensions, unpack_texts(state["labels"]), state)
         except HeadError:
             raise
-        except (KeyError, IndexError, ValueError, DeviceError) as error:
+        except (KeyError, IndexError, ValueError, EdgetlError) as error:
             raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
 
     @classmethod

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, EmbeddingError, HeadError, LabelError, StateError
+from ..errors import EdgetlError, EmbeddingError, HeadError, LabelError, StateError
 from ..files import refuse_existing
 from ..heads import Head, Prediction
 from ..images import Image, thumbnail
@@ -383,7 +383,7 @@ class Learner:
         """Close state file and backbone; calling it again does nothing."""
         with self._lock:
             if not self.store.closed:
-                with contextlib.suppress(DeviceError):  # derived data: a full disk here loses nothing taught
+                with contextlib.suppress(EdgetlError):  # derived data: a full disk here loses nothing taught
                     self._derived.keep()
             self.store.close()
             with self._embedding:

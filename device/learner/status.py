@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, StateError
+from ..errors import EdgetlError, StateError
 from ..files import may_write
 from ..heads import Head
 from ..heads.drift import DriftState
@@ -159,7 +159,7 @@ def keep_drift(store: Store, head: Head, drift: DriftState) -> bool:
     try:
         with Store.open(path) as writable:
             writable.set_setting(DRIFT, figures)
-    except DeviceError:  # a read-only disk or a busy file: nothing taught depends on it
+    except EdgetlError:  # a read-only disk or a busy file: nothing taught depends on it
         return False
     return True
 

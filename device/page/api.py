@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 
 from ..errors import (
     CameraError,
-    DeviceError,
+    EdgetlError,
     LabelError,
     SampleNotFoundError,
     StateBusyError,
@@ -40,7 +40,7 @@ _FILES = {
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
-_STATUS: tuple[tuple[type[DeviceError], int], ...] = (
+_STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
     (SampleNotFoundError, 404),
     (LabelError, 400),
     (StateBusyError, 409),
@@ -66,7 +66,7 @@ def build(
     """
     api = _Api(page, sessions, signed_in)
     handlers: dict[Any, Any] = {
-        DeviceError: _device_error,
+        EdgetlError: _device_error,
         Refusal: _refusal,
         HTTPException: _http_error,
         Exception: _failure,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..addresses import redact
 from ..cameras import Camera, EndOfSource, Frame
-from ..errors import CameraError, DeviceError, HeadError
+from ..errors import CameraError, EdgetlError, HeadError
 from ..heads import Prediction
 from ..images import Image, encode_jpeg
 from ..learner.learner import Learner
@@ -151,7 +151,7 @@ class Loop:
             except EndOfSource:
                 self._tell("ended", "the recording has ended; its last frame stays")
                 return
-            except DeviceError as error:
+            except EdgetlError as error:
                 self._tell("lost", str(error))
             except Exception as error:
                 # whatever a driver throws: a page that goes on saying so beats a thread that has died

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..cameras import Camera
-from ..errors import DeviceError, SampleNotFoundError
+from ..errors import EdgetlError, SampleNotFoundError
 from ..learner.learner import Learner
 from ..printable import printable
 from .doubts import Doubts, QueueEntry
@@ -92,7 +92,7 @@ class Page:
         capture = self.loop.capture
         seen = capture.observation.to_dict(old_names=False) if capture else {"frame": 0, "prediction": None}
         # a state file that cannot be read at the moment must not stop the other news
-        with contextlib.suppress(DeviceError):
+        with contextlib.suppress(EdgetlError):
             self._version = self.lessons.version
         return {
             "version": self._version,

@@ -18,7 +18,7 @@ from typing import Self
 import uvicorn
 
 from ..cameras import Camera
-from ..errors import DeviceError
+from ..errors import EdgetlError
 from ..learner.learner import Learner
 from .api import build
 from .connections import Connection
@@ -50,7 +50,7 @@ class PageServer:
         signed_in: Called when the one-time link was used.
 
     Raises:
-        DeviceError: The address cannot be listened on.
+        EdgetlError: The address cannot be listened on.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class PageServer:
             self.page = Page(learner, open_camera, fps=fps)
             app = build(self.page, self.sessions, lambda: signed_in(self) if signed_in else None)
             guard = Guard(app, hosts=allow_hosts, sessions=self.sessions)
-        except DeviceError:
+        except EdgetlError:
             self._socket.close()
             raise
         self._server = _Server(_config(guard), self.page.stop)
@@ -191,7 +191,7 @@ def _listen(host: str, port: int) -> socket.socket:
         )[0]
         listener = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
-        raise DeviceError(
+        raise EdgetlError(
             f"there is no address {host!r} to listen on: {error.strerror}; try --host 0.0.0.0"
         ) from error
     try:
@@ -200,7 +200,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise DeviceError(_why_not(error, host, port)) from error
+        raise EdgetlError(_why_not(error, host, port)) from error
     return listener
 
 

@@ -8,7 +8,7 @@ import sqlite3
 import unicodedata
 from collections.abc import Iterator
 
-from ..errors import DeviceError, StateBusyError, StateError, StorageError
+from ..errors import EdgetlError, StateBusyError, StateError, StorageError
 
 BUSY_SECONDS = 10.0
 
@@ -66,7 +66,7 @@ def primary_code(error: sqlite3.Error) -> int:
     return (getattr(error, "sqlite_errorcode", None) or 0) & 0xFF
 
 
-def translated(error: sqlite3.Error, path: object) -> DeviceError:
+def translated(error: sqlite3.Error, path: object) -> EdgetlError:
     """Turn an SQLite error into one of ours, with the next step."""
     code = primary_code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import CameraError, DelegateError, DeviceError, RuntimeMissingError
+from ..errors import CameraError, DelegateError, EdgetlError, RuntimeMissingError
 from ..files import may_write
 from . import health
 
@@ -146,7 +146,7 @@ def _model(subject: Subject) -> Check | None:
         return None
     try:
         return _run_model(subject, subject.model)
-    except DeviceError as error:
+    except EdgetlError as error:
         return _failed("model", error, "copy the file again, or convert it again")
 
 
@@ -278,7 +278,7 @@ def _clock(subject: Subject) -> Check:
     return Check("clock", "good", now)
 
 
-def _failed(name: str, error: DeviceError, fix: str, result: CheckResult = "failed") -> Check:
+def _failed(name: str, error: EdgetlError, fix: str, result: CheckResult = "failed") -> Check:
     # our messages end in the next step, after a semicolon
     problem, _, step = str(error).rpartition("; ")
     return Check(name, result, problem, step) if problem else Check(name, result, step, fix)

@@ -208,14 +208,14 @@ def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:
     """Name the state after this round, with its honest accuracy, so that `edgetl rollback` can return to it."""
     if not lesson.samples:
         return {}
-    from device.errors import DeviceError
+    from device.errors import EdgetlError
 
     figures: dict[str, Any] = {}
     try:
         if sum(learner.head.counts.values()) <= FIGURES_UP_TO:
             figures["accuracy"] = learner.status().accuracy
         learner.save_version(f"taught {counted(lesson.counts())}", metrics=figures)
-    except DeviceError as error:  # the samples are safe; a note about them is not worth failing for
+    except EdgetlError as error:  # the samples are safe; a note about them is not worth failing for
         say(f"No version was noted: {error}")
     return figures
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from device.files import storage_error
 
-from ..errors import PhotosError
+from ..errors import PhotoFolderError
 
 KEY = "key.json"
 _SOURCES = ("device", "converters", "edgetl")
@@ -80,7 +80,9 @@ def digest_files(paths: Iterable[Path]) -> str:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise PhotosError(f"{path} cannot be read: {error.strerror}; install the photos again") from error
+            raise PhotoFolderError(
+                f"{path} cannot be read: {error.strerror}; install the photos again"
+            ) from error
         whole.update(f"{path.name}\0{len(content)}\0".encode() + content)
     return whole.hexdigest()
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import MissingExtraError, PhotosError
+from ..errors import MissingExtraError, PhotoFolderError
 
 LABELS = ("defective", "intact")
 LICENSE = "CC BY-NC-SA 4.0"
@@ -124,14 +124,14 @@ def crisp_cells(folder: Path) -> list[Cell]:
         folder: Holds ``labels.csv`` (path, defect probability, type; separated by blanks) and the photos.
 
     Raises:
-        PhotosError: The list is missing or not as expected.
+        PhotoFolderError: The list is missing or not as expected.
     """
     listing = folder / "labels.csv"
     try:
         rows = [line.split() for line in listing.read_text(encoding="utf-8").splitlines() if line.strip()]
         cells = [_cell(folder, *row) for row in rows]
     except (OSError, TypeError, ValueError) as error:
-        raise PhotosError(
+        raise PhotoFolderError(
             f"{listing} is not the list of ELPV cells that was expected ({error}); "
             "install it again: pip install --force-reinstall elpv-dataset"
         ) from error

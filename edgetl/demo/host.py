@@ -60,8 +60,7 @@ def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Prog
     """Fine-tune on `photos` (a folder per label) and write the model file and figures into `folder`.
 
     Raises:
-        EdgetlError: The host extra is missing, or training failed.
-        DeviceError: The conversion failed or its verification did.
+        EdgetlError: The host extra is missing, or training or the conversion failed.
     """
     from converters import convert
     from converters.tensorflow import import_tensorflow

@@ -57,8 +57,7 @@ class Story:
             force: Overwrite `report`.
 
         Raises:
-            EdgetlError: The photos or a package are missing, or a stage failed.
-            DeviceError: The device refused something, or a file cannot be written.
+            EdgetlError: The photos or a package are missing, a stage failed, or a file cannot be written.
         """
         cells = crisp_cells(self.source or elpv_folder())
         split = split_cells(cells, self.recipe.seed)

@@ -12,7 +12,7 @@ from device.images import read_photo
 from device.photos import LeftOut, same_content
 from device.progress import Progress, no_progress
 
-from ..errors import PhotosError
+from ..errors import PhotoFolderError
 from ..photos import TEST, VALIDATION, Photo, PhotoSet, find_photos
 from .figures import Evaluation, Mistake, judge, tabulate
 from .subject import Answer, Subject, open_device, open_trained
@@ -42,7 +42,7 @@ def evaluate(
         progress: Called as task "photos" with the number of photos.
 
     Raises:
-        PhotosError: No photo can be judged: there is none, none can be read, the model was taught all of
+        PhotoFolderError: No photo can be judged: there is none, none can be read, the model was taught all of
             them, or it knows none of their labels; or a state was given beside a trained model's folder.
         EdgetlError: The model or the state cannot be used.
     """
@@ -50,7 +50,7 @@ def evaluate(
     chosen, part = _judged_part(found)
     if Path(model).is_dir():
         if state is not None:
-            raise PhotosError(
+            raise PhotoFolderError(
                 f"{model} is a trained model's folder, which has no state; convert it, or leave --state out"
             )
         return _judge(open_trained(Path(model)), found, chosen, part, progress)
@@ -70,7 +70,7 @@ def _judge(
 ) -> Evaluation:
     known = set(subject.labels)
     if not known & {photo.label for photo in chosen}:
-        raise PhotosError(
+        raise PhotoFolderError(
             f"{subject.name} knows none of the labels in {found.root}, so no figure can be made; "
             f"it knows {_some(subject.labels)}, the folders are {_some(found.labels)}"
         )
@@ -79,7 +79,7 @@ def _judge(
     fresh = [answer for answer in answers if not answer.taught]
     taught = [*same_files, *(answer.photo.path for answer in answers if answer.taught)]
     if known.isdisjoint(answer.photo.label for answer in fresh):
-        raise PhotosError(_no_figure(subject, found, taught, unreadable))
+        raise PhotoFolderError(_no_figure(subject, found, taught, unreadable))
     result = tabulate(
         [answer.photo.label for answer in fresh], [answer.label for answer in fresh], known=subject.labels
     )

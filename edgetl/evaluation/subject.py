@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from device.images import Image
 from device.model.codes import Codes, Keys, content_keys
 
-from ..errors import PhotosError
+from ..errors import PhotoFolderError
 from ..photos import Photo
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def open_trained(folder: Path) -> Subject:
     """Open the folder of a trained model.
 
     Raises:
-        PhotosError: It has no head.
+        PhotoFolderError: It has no head.
     """
     from converters.source import TrainedModel
     from converters.tensorflow import import_tensorflow
@@ -105,7 +105,9 @@ def open_trained(folder: Path) -> Subject:
     import_tensorflow()  # quietly, before Keras imports it with its log
     model = TrainedModel.load(folder)
     if model.head is None:
-        raise PhotosError(f"{folder} holds a backbone without a head; train it with 'edgetl finetune' first")
+        raise PhotoFolderError(
+            f"{folder} holds a backbone without a head; train it with 'edgetl finetune' first"
+        )
     weights, bias = model.head
 
     def answer(photo: Photo, image: Image) -> Answer:

@@ -20,7 +20,7 @@ from device.images import Image, read_photo
 from device.model.preprocess import Preprocessing
 from device.progress import Progress, no_progress
 
-from ..errors import PhotosError
+from ..errors import PhotoFolderError
 from ..photos import TRAINING, Photo, name_some
 from .augment import vary
 from .settings import Augmentation
@@ -104,7 +104,7 @@ def extract(
         progress: Called as task "features" with the number of photos.
 
     Raises:
-        PhotosError: Too many photos cannot be read.
+        PhotoFolderError: Too many photos cannot be read.
         StorageError: The disk is full.
     """
     state = _State.load(folder)
@@ -168,7 +168,7 @@ def _compute(reader: _Reader, trunk: Trunk, state: _State, folder: Path, progres
         state.save(folder)
         progress("features", state.done, total)
     if len(state.bad) == total:
-        raise PhotosError(
+        raise PhotoFolderError(
             f"none of the {total} photos can be read; the first: {next(iter(state.bad.values()))}"
         )
 
@@ -181,7 +181,7 @@ def _append(folder: Path, state: _State, features: NDArray[np.float32]) -> None:
         state.dtype = "float16" if small else "float32"
     values = features.astype(state.dtype)
     if not np.isfinite(values).all():
-        raise PhotosError("the backbone gave NaN or infinity for a photo; choose another backbone")
+        raise PhotoFolderError("the backbone gave NaN or infinity for a photo; choose another backbone")
     path = folder / _VALUES
     try:
         # appended, not mapped: a full disk is then an error and not a bus error
@@ -205,7 +205,7 @@ def _cut_to(folder: Path, state: _State, planned: Sequence[int]) -> None:
 def _refuse_too_many(bad: dict[int, str], total: int) -> None:
     limit = max(10, total // 10)
     if len(bad) > limit:
-        raise PhotosError(
+        raise PhotoFolderError(
             f"more than {limit} of {total} photos cannot be read; is this the right folder? "
             f"{name_some(bad.values(), 3)}"
         )

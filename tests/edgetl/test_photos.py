@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from device.formats import Reason
-from edgetl.errors import PhotosError
+from edgetl.errors import PhotoFolderError
 from edgetl.photos import TEST, TRAINING, VALIDATION, find_photos
 from edgetl.split import split_photos
 
@@ -53,7 +53,7 @@ def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(tmp_p
     fill(tmp_path, {"a": 2, "b": 2, "empty": 0, "broken": 1})
     (tmp_path / "broken" / "000.jpg").write_text("<html>404</html>")
     with pytest.raises(
-        PhotosError, match=r"2 labels .* broken \(1 damaged .*; empty \(an empty folder\).*--skip-empty"
+        PhotoFolderError, match=r"2 labels .* broken \(1 damaged .*; empty \(an empty folder\).*--skip-empty"
     ):
         find_photos(tmp_path)
     found = find_photos(tmp_path, skip_empty=True)
@@ -63,7 +63,7 @@ def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(tmp_p
 
 def test_an_empty_folder_is_refused_with_what_was_expected(tmp_path: Path) -> None:
     """A folder for each label is expected."""
-    with pytest.raises(PhotosError, match="folder for each label"):
+    with pytest.raises(PhotoFolderError, match="folder for each label"):
         find_photos(tmp_path)
 
 
@@ -71,13 +71,13 @@ def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
     """Both by name."""
     (tmp_path / "file").touch()
     for name in ("none", "file"):
-        with pytest.raises(PhotosError, match=name):
+        with pytest.raises(PhotoFolderError, match=name):
             find_photos(tmp_path / name)
 
 
 def test_one_class_only_is_refused_with_the_next_step(tmp_path: Path) -> None:
     """There is nothing to tell apart."""
-    with pytest.raises(PhotosError, match="background"):
+    with pytest.raises(PhotoFolderError, match="background"):
         split_photos(find_photos(fill(tmp_path, {"mug": 5})))
 
 
@@ -128,7 +128,7 @@ def test_a_wrong_split_file_is_refused(tmp_path: Path, row: str) -> None:
     """Unknown parts, missing columns, and photos that are not in the folder."""
     fill(tmp_path / "photos", {"a": 3, "b": 3})
     (tmp_path / "split.csv").write_text(row)
-    with pytest.raises(PhotosError):
+    with pytest.raises(PhotoFolderError):
         find_photos(tmp_path / "photos", tmp_path / "split.csv")
 
 
@@ -154,5 +154,5 @@ def test_the_same_photo_in_two_classes_is_left_out_of_both(tmp_path: Path) -> No
 def test_an_impossible_validation_part_is_refused(tmp_path: Path, part: float) -> None:
     """It lies between 0 and 0.9."""
     found = find_photos(fill(tmp_path, {"a": 3, "b": 3}))
-    with pytest.raises(PhotosError, match="validation"):
+    with pytest.raises(PhotoFolderError, match="validation"):
         split_photos(found, part)

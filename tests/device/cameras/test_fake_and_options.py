@@ -14,7 +14,7 @@ from device.cameras import EndOfSource, FrameTimeout, Options, open_camera
 from device.cameras.base import Pace
 from device.cameras.fake import FakeCamera, draw
 from device.cameras.options import parse_crop, parse_size
-from device.errors import CameraError, DeviceError
+from device.errors import CameraError, EdgetlError
 
 from .conftest import halves
 
@@ -77,7 +77,7 @@ def test_errors_are_what_a_caller_expects() -> None:
     assert issubclass(CameraError, OSError)
     assert issubclass(EndOfSource, EOFError)
     assert issubclass(FrameTimeout, TimeoutError)
-    assert issubclass(FrameTimeout, DeviceError)
+    assert issubclass(FrameTimeout, EdgetlError)
 
 
 @pytest.mark.parametrize(

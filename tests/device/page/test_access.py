@@ -16,7 +16,7 @@ from .conftest import MODEL, PATIENCE, STATIC, WITHOUT_EXTRA, Client, Serve
 pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
 pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
 
-from device.errors import AddressError, DeviceError, StateError
+from device.errors import AddressError, EdgetlError, StateError
 from device.page.guard import MAX_BODY, Guard
 from device.page.server import PageServer, is_loopback
 from device.page.sessions import Guesses, Sessions
@@ -492,14 +492,14 @@ def test_the_oldest_session_leaves_when_there_are_too_many() -> None:
 def test_a_port_in_use_is_said_plainly(serve: Serve) -> None:
     """With the next step."""
     server, _ = serve()
-    with pytest.raises(DeviceError, match="another program listens there"):
+    with pytest.raises(EdgetlError, match="another program listens there"):
         PageServer(server.page.learner, lambda: None, port=server.port)  # type: ignore[arg-type,return-value]
 
 
 def test_an_address_of_another_machine_is_said_plainly(serve: Serve) -> None:
     """With the next step."""
     server, _ = serve()
-    with pytest.raises(DeviceError, match=r"--host 0\.0\.0\.0 takes all it has"):
+    with pytest.raises(EdgetlError, match=r"--host 0\.0\.0\.0 takes all it has"):
         PageServer(server.page.learner, lambda: None, host="192.0.2.77")  # type: ignore[arg-type,return-value]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from device.cameras.fake import draw
-from device.errors import DeviceError
+from device.errors import EdgetlError
 from device.images import thumbnail
 from device.store import ModelIdentity, NewSample, Store
 from device.store.merge import merge
@@ -88,7 +88,7 @@ def attempt(work: Callable[[], None]) -> bool:
     """Do something that may be refused by an error of ours; return whether it was done."""
     try:
         work()
-    except DeviceError:
+    except EdgetlError:
         return False
     return True
 

@@ -10,7 +10,7 @@ import pytest
 from device.photos import list_photos
 from edgetl.demo import data
 from edgetl.demo.data import crisp_cells, lay_out, split_cells
-from edgetl.errors import MissingExtraError, PhotosError
+from edgetl.errors import MissingExtraError, PhotoFolderError
 from tests.edgetl.demo.fake import elpv
 
 
@@ -83,11 +83,11 @@ def test_a_missing_package_is_told_with_its_license(monkeypatch: pytest.MonkeyPa
 def test_a_foreign_list_is_refused(tmp_path: Path, line: str) -> None:
     """A list with other columns gives an error that names the file."""
     (tmp_path / "labels.csv").write_text(line)
-    with pytest.raises(PhotosError, match=r"labels\.csv"):
+    with pytest.raises(PhotoFolderError, match=r"labels\.csv"):
         crisp_cells(tmp_path)
 
 
 def test_an_absent_list_is_refused(tmp_path: Path) -> None:
     """So does none at all."""
-    with pytest.raises(PhotosError, match=r"labels\.csv"):
+    with pytest.raises(PhotoFolderError, match=r"labels\.csv"):
         crisp_cells(tmp_path)

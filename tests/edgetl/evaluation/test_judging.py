@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from device.learner import Learner
 from device.model.memory import Sums
 from edgetl.cli import main
-from edgetl.errors import PhotosError
+from edgetl.errors import PhotoFolderError
 from edgetl.evaluation import evaluate
 from tests import tiny
 
@@ -108,7 +108,7 @@ def test_a_model_that_knows_none_of_the_labels_gets_no_figure(model: Path, photo
     """Both lists of labels are shown."""
     for label in tiny.COLORS:
         (photos / label).rename(photos / f"{label} one")
-    with pytest.raises(PhotosError, match=r"knows none of the labels.* it knows blue, green, red"):
+    with pytest.raises(PhotoFolderError, match=r"knows none of the labels.* it knows blue, green, red"):
         evaluate(model, photos)
 
 
@@ -116,7 +116,7 @@ def test_taught_photos_and_strangers_alone_make_no_figure(model: Path, tmp_path:
     """Photos of labels that the model does not know can only be wrong."""
     tiny.write_photos(tmp_path / "mixed", 2)
     tiny.write_photos(tmp_path / "mixed", 2, ("white",), first=STRANGERS)
-    with pytest.raises(PhotosError, match="was taught all 6 photos"):
+    with pytest.raises(PhotoFolderError, match="was taught all 6 photos"):
         evaluate(model, tmp_path / "mixed")
 
 

@@ -16,7 +16,7 @@ from converters.source import TrainedModel
 from device.errors import StorageError
 from edgetl import finetune
 from edgetl.cli import main
-from edgetl.errors import OutputExistsError, PhotosError, TrainingError
+from edgetl.errors import OutputExistsError, PhotoFolderError, TrainingError
 from edgetl.evaluation import evaluate
 from edgetl.evaluation.figures import tabulate
 from edgetl.training import Settings
@@ -79,7 +79,7 @@ def test_a_folder_of_photos_becomes_a_trained_model(photos: Path, others: Path, 
 def test_photos_that_trained_the_model_do_not_judge_it(photos: Path, others: Path, tmp_path: Path) -> None:
     """Copies of them under other names are recognized; where they are gone, a warning says so."""
     finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0, "validation": 0})
-    with pytest.raises(PhotosError, match="was taught all 36 photos"):
+    with pytest.raises(PhotoFolderError, match="was taught all 36 photos"):
         evaluate(tmp_path / "out", photos)
     for path in (photos / "blue").iterdir():
         (others / "blue" / f"copy-{path.name}").write_bytes(path.read_bytes())
@@ -146,7 +146,7 @@ def test_a_folder_of_damaged_photos_is_refused(photos: Path, tmp_path: Path) -> 
     """Something else is wrong then."""
     for path in photos.rglob("*.png"):
         path.write_text(f"damaged {path}")
-    with pytest.raises(PhotosError, match="no photo that can be used"):
+    with pytest.raises(PhotoFolderError, match="no photo that can be used"):
         finetune(photos, tmp_path / "out", **SETTINGS)
 
 
