@@ -1,1 +1,1 @@
-"""Benchmarks, one file a question; run each as ``python -m benchmarks.NAME``."""
+"""Benchmarks, one module per question; run each one as ``python -m benchmarks.NAME``."""

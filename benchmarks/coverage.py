@@ -1,15 +1,16 @@
 """Does the 95 % interval that `edgetl status` shows contain the accuracy on photos held out from everything?
 
-``python -m benchmarks.coverage [FOLDER ...] [--elpv] [--digits] [--tuned] [--splits 10] [--photos 40] [--out FILE]``
+Usage: ``python -m benchmarks.coverage [FOLDER ...] [--elpv] [--digits] [--tuned] [--splits 10] [--photos 40]``
 
-FOLDER holds one folder of photos per label. Each split draws views (`device.lookalikes`) at random until a label has
-`--photos` photos to teach, and holds out all others, which neither training, conversion nor teaching sees. Frozen: the
-generic model file is taught the photos. ``--tuned``: they are given to `edgetl finetune` with its defaults and to
-`edgetl convert`. The accuracy held out is that of the labels in the shares that were taught, as the estimate is.
+FOLDER contains one folder of photos per label. Each split draws views (`device.lookalikes`) at random until every
+label has `--photos` photos to teach, and holds out all others, which neither training, conversion nor teaching uses.
+Frozen: the generic model file is taught the photos. ``--tuned``: the photos are passed to `edgetl finetune` with its
+defaults and to `edgetl convert`. The held-out accuracy weights the labels by the shares that were taught, as the
+estimate does.
 
-Two counts are kept. *raw*: the held-out accuracy lies in the interval; it misses now and then for want of held-out
-photos alone. *agree*: the two accuracies differ by no more than both samples explain (Newcombe's 95 % interval of a
-difference, 1998, method 10, holds 0). Results are written after each split, and a second call goes on from there.
+Two counts are kept. *raw*: the held-out accuracy is inside the interval; with few held-out photos it can miss by
+chance. *agree*: the two accuracies differ by no more than both samples explain (Newcombe's 95 % interval of a
+difference, 1998, method 10, contains 0). Results are written after each split, and the next run continues from there.
 """
 
 from __future__ import annotations
@@ -42,10 +43,10 @@ from device.model.embedder import Embedder
 from device.model.modelfile import ModelFile
 
 from .embeddings import cache_folder, model_file
-from .machine import machine_info
+from .machine import machine_info, parser_of
 
 RESULT = Path(__file__).resolve().parent / "results" / "coverage.json"
-HELD_OUT_TUNED = 800  # photos held out at most where each split has a backbone of its own
+HELD_OUT_TUNED = 800  # maximum number of held-out photos if each split fine-tunes its own backbone
 
 Places = NDArray[np.int64]
 
@@ -55,10 +56,10 @@ class PhotoData:
     """The photos of a set.
 
     Attributes:
-        name: Of the set.
+        name: Name of the set.
         paths: N files.
         labels: N labels.
-        views: int64 [N], look-alikes share a number.
+        views: int64 [N]; look-alikes share a number.
     """
 
     name: str
@@ -68,13 +69,13 @@ class PhotoData:
 
     @classmethod
     def of(cls, name: str, photos: Sequence[tuple[Path, str]]) -> PhotoData:
-        """Group the photos by what they look like."""
+        """Create a set whose look-alike photos are grouped into views."""
         views = group_lookalikes(read_shots(photos)).groups.astype(np.int64)
         return cls(name, tuple(path for path, _ in photos), np.array([label for _, label in photos]), views)
 
 
 def draw(data: PhotoData, count: int, seed: int) -> tuple[Places, Places]:
-    """Return the places to teach, about `count` per label in whole views, and those held out."""
+    """Return the indices to teach, about `count` per label in complete views, and the held-out indices."""
     random = np.random.default_rng(seed)
     taught: list[int] = []
     for label in np.unique(data.labels):
@@ -88,13 +89,13 @@ def draw(data: PhotoData, count: int, seed: int) -> tuple[Places, Places]:
 
 
 def held_out_accuracy(head: Head, codes: Codes, labels: NDArray[np.str_], shares: dict[str, float]) -> float:
-    """Return the accuracy on held-out codes [N, D], with labels in the given shares."""
+    """Return the accuracy on held-out codes [N, D], with the labels weighted by `shares`."""
     answers = np.array(head.labels)[head.probabilities(codes).argmax(axis=1)]
     return float(sum(share * np.mean(answers[labels == label] == label) for label, share in shares.items()))
 
 
 def agrees(estimate: float, interval: tuple[float, float], truth: float, held_out: int) -> bool:
-    """Return whether two accuracies differ by no more than both samples explain (Newcombe 1998, method 10)."""
+    """Whether two accuracies differ by no more than both samples explain (Newcombe 1998, method 10)."""
     low, high = interval
     least, most = wilson(truth * held_out, held_out)
     difference = estimate - truth
@@ -104,7 +105,7 @@ def agrees(estimate: float, interval: tuple[float, float], truth: float, held_ou
 
 
 def frozen(data: PhotoData, codes: Codes, taught: Places, held_out: Places) -> dict[str, Any]:
-    """Teach the generic embeddings and judge estimate and interval."""
+    """Teach a head the generic embeddings and compare its estimate and interval with the held-out accuracy."""
     head = create_head("exact", codes.shape[1])
     labels = data.labels[taught].tolist()
     head.learn_many(codes[taught], labels)
@@ -114,7 +115,7 @@ def frozen(data: PhotoData, codes: Codes, taught: Places, held_out: Places) -> d
 
 
 def tuned(data: PhotoData, taught: Places, held_out: Places, seed: int) -> dict[str, Any]:
-    """Fine-tune and convert as the commands do, and judge what `status` says of the file."""
+    """Fine-tune and convert with the commands, and compare the file's `status` with the held-out accuracy."""
     from device.learner import Learner
 
     held_out = held_out[np.linspace(0, len(held_out) - 1, min(len(held_out), HELD_OUT_TUNED)).astype(int)]
@@ -133,7 +134,7 @@ def tuned(data: PhotoData, taught: Places, held_out: Places, seed: int) -> dict[
 
 
 def _made(data: PhotoData, taught: Places, seed: int, folder: Path) -> Path:
-    """Run `edgetl finetune` and `edgetl convert` on the photos to teach; returns the model file."""
+    """Run `edgetl finetune` and `edgetl convert` on the photos to teach; return the model file."""
     for place in taught.tolist():
         target = folder / "photos" / data.labels[place] / data.paths[place].name
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -161,7 +162,7 @@ def _judged(
     held_out: int,
 ) -> dict[str, Any]:
     if estimate is None:
-        raise RuntimeError("the head gave no estimate, expected one; teach more photos with --photos")
+        raise RuntimeError("the head has no estimate, expected one; teach more photos with --photos")
     return {
         "estimate": estimate,
         "interval": list(interval),
@@ -182,14 +183,14 @@ def folder_data(folder: Path) -> PhotoData:
 
 
 def elpv_data() -> PhotoData:
-    """Return the ELPV cells with crisp labels; the package elpv-dataset brings them."""
+    """Return the ELPV cells with crisp labels, from the package elpv-dataset."""
     from edgetl.demo.data import crisp_cells, elpv_folder
 
     return PhotoData.of("elpv", [(cell.path, cell.label) for cell in crisp_cells(elpv_folder())])
 
 
 def digits_data() -> PhotoData:
-    """Return scikit-learn's digits as files, enlarged to 96 pixels, in the cache folder."""
+    """Return scikit-learn's digits, written to the cache folder as files of 96 x 96 pixels."""
     from sklearn.datasets import load_digits
 
     values, labels = load_digits(return_X_y=True)
@@ -211,7 +212,7 @@ def digits_data() -> PhotoData:
 
 
 def embedded(data: PhotoData) -> Codes:
-    """Return the codes of all photos from the generic model file, made once and kept."""
+    """Return the codes of all photos from the generic model file, computed once and kept in the cache."""
     kept = cache_folder() / f"coverage-{data.name}.npz"
     if not kept.exists():
         print(f"embedding {len(data.paths)} photos of {data.name}, once", file=sys.stderr)
@@ -223,12 +224,14 @@ def embedded(data: PhotoData) -> Codes:
     with np.load(kept, allow_pickle=False) as stored:
         codes = stored["codes"]
     if len(codes) != len(data.paths):
-        raise SystemExit(f"{kept} holds {len(codes)} photos, the folder {len(data.paths)}; delete it")
+        raise SystemExit(
+            f"{kept} contains {len(codes)} photos, but the folder {len(data.paths)}; delete the file and run again"
+        )
     return np.asarray(codes, np.int16)
 
 
 def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return the counts of each set and mode: splits, contained, agreeing, mean bias and mean width."""
+    """Return the counts per set and mode: splits, contained, agreeing, mean bias and mean width."""
     found: dict[str, dict[str, Any]] = {}
     for name in sorted({key.rpartition(" ")[0] for key in runs}):
         rows = [run for key, run in runs.items() if key.rpartition(" ")[0] == name]
@@ -251,20 +254,21 @@ def summary(runs: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the splits that are not in the result yet."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    """Run the splits that the result does not contain yet."""
+    parser = parser_of(__doc__, out=RESULT)
     parser.add_argument("folders", nargs="*", type=Path, help="Folders with one folder of photos per label.")
-    parser.add_argument("--elpv", action="store_true", help="Solar cells of the package elpv-dataset.")
-    parser.add_argument("--digits", action="store_true", help="The digits of scikit-learn.")
+    parser.add_argument(
+        "--elpv", action="store_true", help="Add the solar cells of the package elpv-dataset."
+    )
+    parser.add_argument("--digits", action="store_true", help="Add the digits of scikit-learn.")
     parser.add_argument("--tuned", action="store_true", help="Fine-tune a backbone in each split.")
-    parser.add_argument("--splits", type=int, default=10, help="Number of random splits.")
-    parser.add_argument("--photos", type=int, default=40, help="Photos to teach per label.")
-    parser.add_argument("--out", type=Path, default=RESULT, help="The result, continued where it is there.")
+    parser.add_argument("--splits", type=int, default=10, help="Number of random splits.  [default: 10]")
+    parser.add_argument("--photos", type=int, default=40, help="Photos to teach per label.  [default: 40]")
     options = parser.parse_args(arguments)
     sets = [folder_data(folder) for folder in options.folders]
     sets += [elpv_data()] if options.elpv else []
     sets += [digits_data()] if options.digits else []
-    for seed in range(options.splits):  # one split of each set at a time: an interrupted run is balanced
+    for seed in range(options.splits):  # one split per set at a time, so that an interrupted run is balanced
         for data in sets:
             _run(data, options, seed)
 

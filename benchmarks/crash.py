@@ -1,16 +1,18 @@
-"""Does a state file survive being killed at any moment? ``python -m benchmarks.crash --kills 500``.
+"""Does a state file survive if the process that writes it is killed at any moment?
 
-A child teaches, forgets and relabels through the learner as fast as it can, and says of each change what it is
-about to do and when it has returned. The parent kills it (SIGKILL) at a random moment, often while it opens the
-file, then opens the file itself and compares it with what was acknowledged: every acknowledged change must be
-there, exactly once; the one change under way may be there whole, or not at all; and every page, checksum and
-journal entry must be right. The same file lives through many kills.
+Usage: ``python -m benchmarks.crash [--kills 500] [--disk KIB]``
 
-With ``--disk 400`` the files lie on a disk of 400 KiB (a tmpfs, which root alone may mount), where most changes are
-refused because it is full: of a change that was refused nothing may be there.
+A child process teaches, forgets and relabels through the learner as fast as it can. It prints each change before it
+starts and after it returns. The parent kills the child (SIGKILL) at a random moment, often while it opens the file,
+then opens the file itself and compares it with the acknowledged changes: every acknowledged change must be there
+exactly once; the one change in progress must be complete or absent; and every page, checksum and journal entry must
+be correct. The same file goes through many kills.
 
-SIGKILL shows that nothing hangs on the process; that nothing hangs on the power either is SQLite's doing
-(WAL, ``synchronous = FULL``: the log is flushed to the disk before a change returns), which this cannot show.
+With ``--disk 400`` the files are on a disk of 400 KiB (a tmpfs, which only root may mount), where most changes are
+refused because the disk is full. A refused change must leave no trace.
+
+SIGKILL shows that no change depends on the process. That no change depends on the power either is due to SQLite (WAL,
+``synchronous = FULL``: the log is flushed to the disk before a change returns), which this benchmark cannot show.
 """
 
 from __future__ import annotations
@@ -37,20 +39,20 @@ from device.learner.learner import Learner, identity_of
 from device.model.modelfile import ModelFile
 from device.store import Store
 
-from .machine import machine_info, percentiles, write_result
+from .machine import machine_info, parser_of, percentiles, write_result
 
 MODEL = Path(__file__).resolve().parents[1] / "tests" / "data" / "tiny.tflite"
 KILLS_A_FILE = 25
-LONGEST = 0.25  # seconds a child lives at most after it is ready
-EARLY = 0.25  # share of the kills while the child still starts up or opens the file
+LONGEST = 0.25  # maximum seconds that a child runs after it is ready
+EARLY = 0.25  # share of the kills that come while the child still starts or opens the file
 LABELS = ("mug", "bowl", "schön blau")
 
-Labels = dict[int, str | None]  # id -> label, None when forgotten
+Labels = dict[int, str | None]  # id -> label; None if forgotten
 
 
 @dataclass
 class Tally:
-    """What happened over all kills."""
+    """Counts over all kills."""
 
     kills: int = 0
     early: int = 0
@@ -64,15 +66,16 @@ class Tally:
 
 
 def main() -> None:
-    """Run the harness; exit 1 when anything acknowledged was lost."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    """Run the harness; exit with status 1 if any acknowledged change was lost."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--kills", type=int, default=500, help="Number of kills.  [default: 500]")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="Seed for the changes and the moments of the kills."
     )
-    parser.add_argument("--kills", type=int, default=500)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--folder", type=Path, help="where the state files go; default a temporary folder")
-    parser.add_argument("--disk", type=int, metavar="KIB", help="size of a small disk to fill; needs root")
-    parser.add_argument("--out", type=Path)
+    parser.add_argument(
+        "--folder", type=Path, help="Folder for the state files.  [default: a temporary folder]"
+    )
+    parser.add_argument("--disk", type=int, metavar="KIB", help="Size of a small disk to fill; needs root.")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.child:
@@ -86,7 +89,7 @@ def main() -> None:
 
 def crash(kills: int, seed: int, folder: Path) -> Tally:
     """Kill `kills` children and check the file after each."""
-    rng, tally = random.Random(seed), Tally()  # noqa: S311 - moments of killing, no secrets
+    rng, tally = random.Random(seed), Tally()  # noqa: S311 - moments of the kills, no secrets
     for number in range(kills):
         path = folder / "state.db"
         if number % KILLS_A_FILE == 0:
@@ -100,7 +103,7 @@ def crash(kills: int, seed: int, folder: Path) -> Tally:
 
 
 def result(tally: Tally, seed: int) -> dict[str, Any]:
-    """Give what is written out."""
+    """Return the result as a JSON-serializable dict."""
     return {
         "kills": tally.kills,
         "killed_before_ready": tally.early,
@@ -116,7 +119,7 @@ def result(tally: Tally, seed: int) -> dict[str, Any]:
 
 
 def child(path: Path, seed: int) -> None:
-    """Teach, forget and relabel without end, saying so; runs until it is killed."""
+    """Teach, forget and relabel, and print each change, until the process is killed."""
     rng = np.random.default_rng(seed)
     with _opened(path) as learner:
         print(json.dumps("ready"), flush=True)
@@ -131,7 +134,7 @@ def child(path: Path, seed: int) -> None:
 
 
 def _opened(path: Path) -> Learner:
-    while True:  # on a full disk there may be no room to open for writing until the parent has looked
+    while True:  # a full disk may have no room to open the file for writing until the parent has opened it
         with contextlib.suppress(StorageError):
             return Learner.open(MODEL, path, threads=1)
         time.sleep(0.01)
@@ -164,7 +167,7 @@ def _change(learner: Learner, rng: np.random.Generator, kind: str, argument: Any
 
 
 def _killed(path: Path, seed: int, rng: random.Random, tally: Tally) -> list[Any]:
-    """Start a child, kill it at a random moment, and give what it said."""
+    """Start a child, kill it at a random moment, and return the changes that it printed."""
     command = [sys.executable, "-m", "benchmarks.crash", "--child", str(path), "--seed", str(seed)]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     early = rng.random() < EARLY
@@ -176,21 +179,21 @@ def _killed(path: Path, seed: int, rng: random.Random, tally: Tally) -> list[Any
     tally.kills += 1
     if process.returncode != -signal.SIGKILL:
         tally.failures.append(f"kill {tally.kills}: the child ended by itself: {complaints[-2000:]}")
-    # the line being written when the kill came may be cut off
+    # the last line may be cut off by the kill
     lines = [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
     tally.early += early and "ready" not in lines
     return [line for line in lines if line != "ready"]
 
 
 def _wait_until_ready(process: subprocess.Popen[str]) -> None:
-    """Wait for the first byte without reading it: what is read here would be missing later."""
+    """Wait for the first byte without reading it, because `communicate` needs it later."""
     stream: IO[str] | None = process.stdout
     if stream is not None:
         select.select([stream], [], [], 60)
 
 
 def _check(path: Path, before: Labels, said: list[Any], tally: Tally) -> None:
-    """Compare the file with what was acknowledged."""
+    """Compare the file with the acknowledged changes."""
     expected, pending = dict(before), None
     for line in said:
         if line[0] == "try":
@@ -224,14 +227,14 @@ def _check(path: Path, before: Labels, said: list[Any], tally: Tally) -> None:
 
 @contextlib.contextmanager
 def _disk(folder: Path, kib: int | None) -> Iterator[None]:
-    """Lay a disk of `kib` KiB over `folder`, when that is asked for."""
+    """Mount a disk of `kib` KiB on `folder`, if `kib` is not None."""
     if kib is None:
         yield
         return
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "edgetl-crash", str(folder)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise SystemExit(f"a small disk cannot be mounted here: {done.stderr.strip()}")
+        raise SystemExit(f"cannot mount a small disk: {done.stderr.strip()}; run as root, or without --disk")
     try:
         yield
     finally:

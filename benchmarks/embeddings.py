@@ -1,10 +1,10 @@
-"""Data of the head benchmarks: embeddings of a frozen int8 EfficientNet-Lite0, made once and kept.
+"""Data of the head benchmarks: embeddings of a frozen int8 EfficientNet-Lite0, computed once and kept in the cache.
 
 The model file is the generic one, ``edgetl convert efficientnet-lite0 --quantize int8``, calibrated on sample
 photos that belong to none of the sets. Sets: ELPV (crisp labels; CC BY-NC-SA 4.0), scikit-learn's digits
-(``digits``: raw pixels are the embedding; ``digits-products``: and their pairwise products;
-``digits-photos``: enlarged and through the backbone), and flower-photos5 and ants-bees where the development data is present
-(``EDGETL_DEV_DATA``, default ``../shared/data``).
+(``digits``: raw pixels as the embedding; ``digits-products``: the pixels and their pairwise products;
+``digits-photos``: enlarged and embedded by the backbone), and flower-photos5 and ants-bees if the development data is
+present (``EDGETL_DEV_DATA``, default ``../shared/data``).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class Dataset:
     """Embeddings with labels.
 
     Attributes:
-        name: Of the set.
-        embeddings: float32 [N, D], as the backbone gives them.
+        name: Name of the set.
+        embeddings: float32 [N, D], as the backbone returns them.
         labels: N labels.
     """
 
@@ -43,7 +43,7 @@ class Dataset:
 
     @property
     def codes(self) -> Codes:
-        """The fixed-point codes a device would learn from, int16 [N, D]."""
+        """The fixed-point codes that a device would learn from, int16 [N, D]."""
         return encode(self.embeddings)
 
     @property
@@ -53,7 +53,7 @@ class Dataset:
 
 
 def cache_folder() -> Path:
-    """Give where embeddings are kept: ``EDGETL_CACHE``, else ``edgetl`` in the user's cache folder."""
+    """Return the folder for embeddings: in ``EDGETL_CACHE``, or in ``edgetl`` in the user's cache folder."""
     home = os.environ.get("EDGETL_CACHE")
     if home:
         return Path(home) / "benchmarks"
@@ -61,13 +61,13 @@ def cache_folder() -> Path:
 
 
 def development_data() -> Path:
-    """Give the folder of development data; it need not be there."""
+    """Return the folder of development data, which may not exist."""
     root = Path(__file__).resolve().parent.parent
     return Path(os.environ.get("EDGETL_DEV_DATA") or root.parent / "shared" / "data")
 
 
 def model_file() -> Path:
-    """Give the generic int8 model file, converted on first use."""
+    """Return the generic int8 model file, converted on first use."""
     path = cache_folder() / f"{BACKBONE}-int8.tflite"
     if not path.exists():
         from converters import TrainedModel, convert
@@ -81,7 +81,7 @@ def model_file() -> Path:
 
 
 def load(name: str) -> Dataset | None:
-    """Load a set by name, or None when its photos are not there."""
+    """Load a set by name; return None if its photos are not available."""
     if name in ("digits", "digits-products"):
         values, labels = _pixels()
         return Dataset(name, values if name == "digits" else with_products(values), labels)
@@ -103,9 +103,9 @@ def load(name: str) -> Dataset | None:
 
 
 def with_products(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Put the products of all pairs of mapped numbers beside them: [N, D] -> [N, D + D (D + 1) / 2].
+    """Append the products of all pairs of mapped numbers: [N, D] -> [N, D + D (D + 1) / 2].
 
-    Signed squares of what they should be, so that the map's square root gives the products.
+    The results are signed squares, so that the square root of the embedding map restores the products.
     """
     mapped = apply_map(values)
     rows, columns = np.triu_indices(mapped.shape[1])

@@ -1,8 +1,9 @@
-"""How long does an export take, how much memory, and how long does teaching wait for it?
+"""How much time and RAM does an export take, and how long does teaching wait for it?
 
-``python -m benchmarks.export --samples 20000``: a state of that many samples is written, opened and exported, while
-another thread teaches one sample after another. Embeddings are mixtures of random ones per label, so no photo is
-needed; their number of dimensions is the model's.
+Usage: ``python -m benchmarks.export [MODEL] [--samples 20000]``
+
+A state with ``--samples`` samples is written, opened and exported while another thread teaches one sample after another.
+Embeddings are random around a mean per label, so no photo is needed; they have the model's number of dimensions.
 """
 
 from __future__ import annotations
@@ -27,12 +28,12 @@ from device.store import NewSample, Store
 from .machine import machine_info, model_to_measure, parser_of, warn_of_noise, write_result
 
 LABELS = 20
-AT_ONCE = 500  # samples in a transaction while the state is written
-BETWEEN = 0.02  # seconds between two lessons, about those of a camera
+AT_ONCE = 500  # samples per transaction while the state is written
+BETWEEN = 0.02  # seconds between two taught samples, about those of a camera
 
 
 class Photos:
-    """Random embeddings that share a direction within a label, sparse and positive like those behind a ReLU."""
+    """Random embeddings with a common direction per label, sparse and positive like those after a ReLU."""
 
     def __init__(self, dimensions: int, seed: int = 0) -> None:
         self._random = np.random.default_rng(seed)
@@ -58,11 +59,11 @@ def prepare(model: ModelFile, state: Path, samples: int) -> None:
 
 
 class Teacher(threading.Thread):
-    """Teaches one sample after another and keeps the seconds that each took.
+    """A thread that teaches one sample after another and records the seconds per sample.
 
     Args:
-        learner: An opened learner.
-        enough: Asked before each sample; True ends it.
+        learner: An open learner.
+        enough: Called before each sample; True ends the thread.
     """
 
     def __init__(self, learner: Learner, enough: Callable[[], bool]) -> None:
@@ -71,7 +72,7 @@ class Teacher(threading.Thread):
         self._learner, self._enough = learner, enough
 
     def run(self) -> None:
-        """Teach until it is enough."""
+        """Teach until `enough` returns True."""
         image = draw("red", 1)
         photos = Photos(self._learner.model.manifest.dimensions, seed=1)
         while not self._enough():
@@ -111,7 +112,7 @@ def measure(model: Path, samples: int, head: str) -> dict[str, Any]:
             "file_bytes": out.stat().st_size,
             "open_s": round(opened, 2),
             "export_s": round(seconds, 2),
-            "processor_s": round(work, 2),  # of all threads, lessons included
+            "processor_s": round(work, 2),  # of all threads, teaching included
             "peak_above_idle_mb": round((peak - idle) / 1e6, 1),
             "idle_mb": round(idle / 1e6, 1),
             "lessons_meanwhile": len(teacher.seconds),
@@ -130,21 +131,25 @@ def _taught_for(learner: Learner, seconds: float) -> list[float]:
 
 
 def _memory(field: str) -> int:
-    """Return a field of /proc/self/status in bytes."""
+    """Return the field `field` of /proc/self/status in bytes."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
 def _reset_peak() -> None:
-    """Start the peak of resident memory, VmHWM, anew (proc(5), clear_refs)."""
+    """Reset the peak of resident RAM, VmHWM (proc(5), clear_refs)."""
     Path("/proc/self/clear_refs").write_text("5")
 
 
 def main() -> None:
     """Measure and write the result."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--samples", type=int, nargs="+", default=[20_000])
-    parser.add_argument("--head", default="exact", choices=["exact", "knn", "lda", "ncm", "softmax"])
+    parser = parser_of(__doc__, model=True)
+    parser.add_argument(
+        "--samples", type=int, nargs="+", default=[20_000], help="Samples in the state.  [default: 20000]"
+    )
+    parser.add_argument(
+        "--head", default="exact", choices=["exact", "knn", "lda", "ncm", "softmax"], help="Kind of head."
+    )
     options = parser.parse_args()
     warn_of_noise()
     model = model_to_measure(options.model)

@@ -1,12 +1,13 @@
 """How much faster is training the head on cached embeddings than ``model.fit`` through the frozen backbone?
 
-Both train a softmax head for the same epochs on the same photos in the same process. Ours pays for opening the
-frozen backbone in LiteRT, embedding each photo once and training in NumPy; the peer is what the Keras guides do: the
-backbone not trainable, a Dense layer on it, ``model.fit``. With ``--measured-epochs`` only some epochs of the peer are
-run (each costs the same) and the rest is extrapolated, which the result says.
+Usage: ``python -m benchmarks.finetune [PHOTOS] [--epochs 10]``
 
-Run ``python -m benchmarks.finetune PHOTOS --out finetune.json``; without PHOTOS, drawn images stand for them: the
-times are the same, the accuracies mean nothing then.
+Both train a softmax head for the same number of epochs on the same photos in the same process. Our time includes
+opening the frozen backbone in LiteRT, embedding each photo once and training in NumPy. The peer follows the Keras
+guides: a backbone that is not trainable, a Dense layer on top, ``model.fit``. With ``--measured-epochs`` only some
+epochs of the peer are run (each takes the same time) and the rest is extrapolated, which the result states.
+
+Without PHOTOS, drawn images are used: the times are the same, but the accuracies mean nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import machine_info, warn_of_noise, write_result
+from benchmarks.machine import machine_info, parser_of, warn_of_noise, write_result
 from device.images import read_photo
 from device.model.codes import apply_map
 from edgetl.backbones import load_backbone
@@ -31,11 +32,11 @@ from edgetl.training.head import Examples, balance, fit_head, probabilities
 from edgetl.training.trunk import compile_trunk
 
 BATCH = 32
-TARGET = 10.0  # times faster, at ten epochs
+TARGET = 10.0  # times faster, with ten epochs
 
 
 def main() -> None:
-    """Run both and write what came out."""
+    """Run both and write the result."""
     options = _options()
     warn_of_noise()
     started = time.perf_counter()
@@ -45,7 +46,7 @@ def main() -> None:
     ours = _ours(backbone, preprocessing, images, targets, options)
     peer = _peer(backbone, preprocessing, images, targets, options)
     speedup = peer["seconds"] / ours["seconds"]
-    # the conversion is paid once, however many photos there are
+    # opening the backbone takes the same time for any number of photos
     per_photo = peer["seconds"] / (ours["seconds"] - ours["opening_seconds"])
     result = {
         "benchmark": "finetune",
@@ -66,14 +67,13 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.finetune", description=__doc__)
-    parser.add_argument("photos", type=Path, nargs="?", help="a folder with one folder of photos a class")
-    parser.add_argument("--backbone", default="efficientnet-lite0")
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--measured-epochs", type=int, help="epochs of model.fit that are run; default: all")
-    parser.add_argument("--limit", type=int, default=256, help="images at most")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, help="write the result here instead of on stdout")
+    parser = parser_of(__doc__)
+    parser.add_argument("photos", type=Path, nargs="?", help="Folder with one folder of photos per class.")
+    parser.add_argument("--backbone", default="efficientnet-lite0", help="Name of the backbone.")
+    parser.add_argument("--epochs", type=int, default=10, help="Number of epochs.  [default: 10]")
+    parser.add_argument("--measured-epochs", type=int, help="Epochs of model.fit to run.  [default: all]")
+    parser.add_argument("--limit", type=int, default=256, help="Maximum number of images.  [default: 256]")
+    parser.add_argument("--seed", type=int, default=0, help="Seed for the choice of photos and the training.")
     return parser.parse_args()
 
 
@@ -140,7 +140,7 @@ def _peer(
     model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     inputs = preprocessing.normalize(images)  # not counted: the peer may keep what it likes in memory
     epochs = min(options.epochs, options.measured_epochs or options.epochs)
-    model.fit(inputs[:BATCH], targets[:BATCH], batch_size=BATCH, verbose=0)  # compiles, not counted
+    model.fit(inputs[:BATCH], targets[:BATCH], batch_size=BATCH, verbose=0)  # compiles; not timed
     start = time.perf_counter()
     history = model.fit(inputs, targets, batch_size=BATCH, epochs=epochs, verbose=0)
     seconds = time.perf_counter() - start

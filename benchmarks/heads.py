@@ -1,12 +1,13 @@
-"""Compare our heads with their peers on frozen features: accuracy, order, forgetting, honesty, cost.
+"""How do our heads compare with their peers on frozen features: accuracy, order, forgetting, honesty, cost?
 
-Run ``python -m benchmarks.heads`` (about ten minutes on two cores, after the embeddings are made once);
-``--only`` runs some of the parts. Splits are nested: what a method tunes, it tunes inside the training part.
+Usage: ``python -m benchmarks.heads [--only PART ...]``
+
+A complete run takes about ten minutes on two cores once the embeddings are cached. Splits are nested: a method tunes
+its parameters inside the training part.
 """
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
@@ -20,7 +21,7 @@ from .embeddings import BACKBONE, load
 from .heads_protocols import Task, bursts, class_incremental, full, honesty, k_shot
 from .heads_targets import judged
 from .heads_unknown import unknown
-from .machine import machine_info, warn_of_noise, write_result
+from .machine import machine_info, parser_of, warn_of_noise, write_result
 from .peers import Contestant, contestants
 
 SETS = ("elpv", "flower-photos5", "ants-bees", "digits", "digits-products")
@@ -31,13 +32,12 @@ SEED = 2026
 
 def main() -> None:
     """Run the benchmark and write its result."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=sorted(_parts()), help="run these parts alone")
-    parser.add_argument("--out", type=Path, default=RESULT, help="where the JSON goes")
+    parser = parser_of(__doc__, out=RESULT)
+    parser.add_argument("--only", nargs="+", choices=sorted(_parts()), help="Run only these parts.")
     given = parser.parse_args()
     warn_of_noise()
     result: dict[str, Any] = {"backbone": f"{BACKBONE}, int8, frozen", "seed": SEED}
-    with threadpool_limits(1):  # small products are slower on two threads, and times stay comparable
+    with threadpool_limits(1):  # small products are slower on two threads; one thread keeps times comparable
         tasks = [Task(dataset) for dataset in map(load, SETS) if dataset is not None]
         result["sets"] = {
             task.name: {
@@ -86,10 +86,10 @@ def _incremental(tasks: list[Task]) -> Any:
     return {task.name: class_incremental(task, _allowed(task, chosen), 2, SEED) for task in tasks}
 
 
-def _allowed(task: Task, everybody: list[Contestant]) -> list[Contestant]:
-    """Leave out what takes minutes on many numbers: River wants a dict of them for each sample."""
+def _allowed(task: Task, candidates: list[Contestant]) -> list[Contestant]:
+    """Leave out contestants that take minutes on wide embeddings: River needs a dict per sample."""
     wide = task.features["raw"].shape[1] > 2000
-    return [one for one in everybody if not (wide and one.name in ("River softmax", "softmax"))]
+    return [one for one in candidates if not (wide and one.name in ("River softmax", "softmax"))]
 
 
 def _cost(tasks: list[Task]) -> Any:

@@ -1,4 +1,4 @@
-"""What learning costs: time beside the backbone's, bytes of state, and what long streams do to both."""
+"""The cost of learning: time relative to the backbone, bytes of state, and the effect of long streams on both."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _STREAM = (100, 1000, 10_000, 30_000, 100_000)
 
 
 def embedding_time(repeats: int = 60) -> dict[str, float]:
-    """Time one embedding of a frame already at the model's size, one thread."""
+    """Time one embedding of a frame that already has the model's input size, with one thread."""
     model = ModelFile.open(model_file())
     embedder = Embedder(model, threads=1)
     size = model.manifest.preprocessing
@@ -38,7 +38,7 @@ def embedding_time(repeats: int = 60) -> dict[str, float]:
 
 
 def crowd(dataset: Dataset, count: int, classes: int = 10, seed: int = 0) -> tuple[Codes, list[str]]:
-    """Make `count` codes of ten classes out of real embeddings: mixtures of two of one class, and noise."""
+    """Return `count` codes and labels: mixtures of two real embeddings of the same class, with noise."""
     random = np.random.default_rng(seed)
     pools = [np.flatnonzero(np.arange(len(dataset.labels)) % classes == at) for at in range(classes)]
     owners = np.arange(count) % classes
@@ -50,10 +50,10 @@ def crowd(dataset: Dataset, count: int, classes: int = 10, seed: int = 0) -> tup
 
 
 def update_cost(dataset: Dataset, embedding_ms: float) -> dict[str, Any]:
-    """Time learning and having the new head active, for several N.
+    """Time learning a sample until the new head is active, for several N.
 
-    ``amortised``: 100 samples learned one by one, then one prediction, which solves; a hundredth of it.
-    ``every sample``: a prediction after each sample, so that each one pays for a solve.
+    ``amortised``: 100 samples learned one by one, then one prediction, which solves; divided by 100.
+    ``every sample``: a prediction after each sample, so that each one includes a solve.
     """
     rows: dict[str, Any] = {}
     codes, labels = crowd(dataset, 10_200)
@@ -78,11 +78,11 @@ def update_cost(dataset: Dataset, embedding_ms: float) -> dict[str, Any]:
 
 
 def against_coral(task: Task, seed: int) -> dict[str, Any]:
-    """Train on 1,000 samples of 10 classes: ours against Coral's SGD, one thread each.
+    """Train on 1,000 samples of 10 classes: our head against Coral's SGD, one thread each.
 
-    Ours on all numbers and on 256 principal components, which a model file may give instead (they are learned at
-    conversion, here from the same 1,000 samples, and are not in the time). Coral's 500 iterations as published, and
-    with more of them and the rate that is best on a quarter of the training part: what it takes to be as accurate.
+    Ours is trained on complete embeddings and on 256 principal components, which a model file may return instead
+    (they are learned at conversion, here from the same 1,000 samples, and are not timed). Coral's is trained with 500
+    iterations as published, and with more iterations at the rate that is best on a quarter of the training part.
     """
     train, test = task.split(np.random.default_rng(seed), held_out=0.4)
     train = train[:1000]
@@ -142,7 +142,7 @@ def _best_rate(features: Any, owners: Any, classes: int) -> float:
 
 
 def stream(dataset: Dataset) -> dict[str, Any]:
-    """Learn 100,000 samples in batches of 100; the time of a batch with one solve, and the bytes kept."""
+    """Learn 100,000 samples in batches of 100; return the time per batch, solve and prediction, and the bytes kept."""
     base, names = crowd(dataset, 10_000, seed=1)
     head = create_head("exact", base.shape[1])
     random = np.random.default_rng(2)
@@ -171,7 +171,7 @@ def stream(dataset: Dataset) -> dict[str, Any]:
 
 
 def sizes(dataset: Dataset) -> dict[str, Any]:
-    """Give the bytes each head stores after 1,000 and 5,000 samples of 10 classes."""
+    """Return the number of bytes that each head stores after 1,000 and 5,000 samples of 10 classes."""
     codes, labels = crowd(dataset, 5000)
     rows: dict[str, Any] = {}
     for name in HEADS:
@@ -185,7 +185,7 @@ def sizes(dataset: Dataset) -> dict[str, Any]:
 
 
 def projected(task: Task, seed: int, draws: int = 3, dimensions: int = 256) -> dict[str, Any]:
-    """Compare the exact head on all numbers and on 256 principal components learned on the training part."""
+    """Compare the exact head on complete embeddings and on principal components learned on the training part."""
     rows = []
     for draw in range(draws):
         train, test = task.split(np.random.default_rng([seed, draw]))
@@ -204,7 +204,7 @@ def projected(task: Task, seed: int, draws: int = 3, dimensions: int = 256) -> d
 
 
 def _bytes(codes: Codes, labels: list[str], count: int) -> dict[str, int]:
-    """Give what the exact head stores after `count` samples: the set over and over, with a little noise."""
+    """Return the bytes that the exact head stores after `count` samples: the set repeated, with a little noise."""
     head, random = create_head("exact", codes.shape[1]), np.random.default_rng(3)
     for start in range(0, count, 500):
         places = np.arange(start, min(start + 500, count)) % len(codes)

@@ -1,4 +1,4 @@
-"""How heads are compared: full training parts, few shots, one class after another, and their own estimates."""
+"""Protocols to compare heads: full training parts, few shots, one class after another, and their own estimates."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from .peers import Contestant, Features, Owners, Peer
 from .peers.ours import codes_of
 
 SHOTS = (1, 2, 5, 10, 20)
-_TESTED = 600  # test samples of a k-shot draw
+_TESTED = 600  # test samples per k-shot draw
 
 
 class Task:
-    """A set in the forms contestants want.
+    """A set with its features in each form that a contestant may use.
 
     Args:
         dataset: Embeddings with labels.
@@ -41,7 +41,7 @@ class Task:
         self.labels = [str(name) for name in names]
 
     def split(self, random: np.random.Generator, held_out: float = 0.25) -> tuple[Owners, Owners]:
-        """Split stratified at random: indices of training and test part."""
+        """Return the indices of a random, stratified training part and test part."""
         test = np.concatenate(
             [
                 random.permutation(mine)[: round(held_out * len(mine))]
@@ -52,7 +52,7 @@ class Task:
         return random.permutation(train), random.permutation(test)
 
     def shots(self, random: np.random.Generator, k: int) -> tuple[Owners, Owners]:
-        """Draw k of each class to learn from, and others to test on."""
+        """Return the indices of k samples per class to learn, and of others to test on."""
         train = np.concatenate(
             [random.permutation(np.flatnonzero(self.owners == at))[:k] for at in range(len(self.labels))]
         )
@@ -60,22 +60,22 @@ class Task:
         return random.permutation(train), random.permutation(rest)[:_TESTED]
 
     def make(self, contestant: Contestant) -> Peer:
-        """Give a fresh learner for this set."""
+        """Return a new peer for this set."""
         return contestant.make(self.features[contestant.features].shape[1], len(self.labels))
 
     def taught(self, contestant: Contestant, chosen: Owners) -> Peer:
-        """Give a learner that has learned the chosen samples in their order."""
+        """Return a peer that has learned the chosen samples in their order."""
         peer = self.make(contestant)
         peer.learn(self.features[contestant.features][chosen], self.owners[chosen])
         return peer
 
     def answers(self, contestant: Contestant, peer: Peer, chosen: Owners) -> Owners:
-        """Ask about the chosen samples."""
+        """Return the peer's predictions for the chosen samples."""
         return peer.predict(self.features[contestant.features][chosen])
 
 
 def full(task: Task, contestants: Sequence[Contestant], seed: int) -> dict[str, Any]:
-    """Learn three quarters in one pass, test on the rest; streaming learners in two orders."""
+    """Learn three quarters in one pass and test on the rest; streaming learners in two orders."""
     results: dict[str, Any] = {}
     accuracies: dict[str, list[float]] = {}
     for contestant in contestants:
@@ -100,7 +100,7 @@ def full(task: Task, contestants: Sequence[Contestant], seed: int) -> dict[str, 
 
 
 def k_shot(task: Task, contestants: Sequence[Contestant], draws: int, seed: int) -> dict[str, dict[str, Any]]:
-    """Learn k samples of each class; the same draws for everybody."""
+    """Learn k samples per class, with the same draws for all contestants."""
     results: dict[str, dict[str, Any]] = {contestant.name: {} for contestant in contestants}
     for k in SHOTS:
         accuracies: dict[str, list[float]] = {name: [] for name in results}
@@ -129,16 +129,16 @@ def class_incremental(
 
 
 def honesty(task: Task, draws: int, seed: int) -> dict[str, Any]:
-    """Compare what the exact head says of itself with what held-out samples say.
+    """Compare the exact head's own estimate with the accuracy on held-out samples.
 
-    With k samples of each label taught, the head's estimate is of labels that are equally frequent; so it is
-    compared with the mean of the held-out recalls (``held_out``). ``as_they_come`` is the accuracy in the set's own
-    mix of labels, which the head cannot know.
+    With k samples taught per label, the estimate assumes that labels are equally frequent, so it is compared with
+    the mean of the held-out recalls (``held_out``). ``as_they_come`` is the accuracy in the set's own mix of labels,
+    which the head cannot know.
     """
     found: dict[str, Any] = {}
     for k in (20, 50, 0):
         pairs, confidences, owners = [], [], []
-        for draw in range(6 * draws if k == 20 else draws):  # the fewer samples, the noisier a draw
+        for draw in range(6 * draws if k == 20 else draws):  # draws with fewer samples are noisier
             random = np.random.default_rng([seed, k, draw])
             train, test = task.shots(random, k) if k else task.split(random)
             estimate, probabilities = _estimate(task, train, test)
@@ -167,10 +167,10 @@ def _mean_recall(answers: Owners, truth: Owners) -> float:
 
 
 def bursts(task: Task, draws: int, seed: int, k: int = 20, frames: int = 5) -> dict[str, float]:
-    """Teach each sample as a burst of near-duplicates: what do both estimates say, and what is true?
+    """Teach each sample as a burst of near-duplicates, and compare both estimates with the held-out accuracy.
 
-    A frame of a burst is its embedding with noise of a tenth of its length. True is the mean of the held-out recalls:
-    as many samples of each label were taught, see `honesty`.
+    A frame of a burst is the sample's embedding plus noise of a tenth of its length. The held-out accuracy is the
+    mean of the recalls, because every label was taught equally often; see `honesty`.
     """
     rows = np.array(
         [_burst(task, np.random.default_rng([seed, 77, draw]), k, frames) for draw in range(draws)]
@@ -246,7 +246,7 @@ def _summary(values: Sequence[float]) -> dict[str, float]:
 
 
 def _paired(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
-    """Give how far the exact head is ahead on the draws both have, with the standard error of the mean."""
+    """Return the mean lead of the exact head over the draws that both have, with the standard error of the mean."""
     common = min(len(ours), len(theirs))
     ahead = np.array(ours[:common]) - np.array(theirs[:common])
     error = float(ahead.std(ddof=1) / common**0.5) if common > 1 else 0.0

@@ -1,4 +1,4 @@
-"""The figures the heads are to reach, judged on a result of `benchmarks.heads`."""
+"""The targets for the heads, and whether a result of `benchmarks.heads` reaches them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Target = dict[str, Any]
 
 
 def judged(result: dict[str, Any]) -> list[Target]:
-    """Give each target with what was measured and whether it holds; parts that were not run are left out."""
+    """Return each target with the measured figures and whether it holds; parts that were not run are left out."""
     targets: list[Target] = []
     for name, rows in result.get("full", {}).items():
         targets += _full(name, rows)
@@ -84,7 +84,7 @@ def _few(name: str, rows: dict[str, Any], k: str) -> Target:
 
 
 def _lengthened(result: dict[str, Any]) -> list[Target]:
-    """Judge the digits as `convert --products` gives them against peers fed pixels or products, as they like."""
+    """Compare our head on the digits as `convert --products` embeds them with peers on pixels or products."""
     full = result.get("full", {})
     if not {PLAIN, LONGER} <= set(full):
         return []
@@ -112,10 +112,10 @@ def _best(rows: dict[str, Any], peers: tuple[str, ...]) -> str:
 
 
 def _not_behind(row: dict[str, Any], allowed: float = 0.0) -> str:
-    """Say how far exact is ahead on the draws both have, and whether more than its standard error behind."""
+    """Describe the lead of exact over the draws that both have; "behind" means by more than the standard error."""
     ahead = row["exact_ahead"]
-    told = f"{ahead['mean']:+.4f} ± {ahead['error']:.4f}"
-    return told + (", not behind" if ahead["mean"] + ahead["error"] + allowed >= 0 else ", behind")
+    lead = f"{ahead['mean']:+.4f} ± {ahead['error']:.4f}"
+    return lead + (", not behind" if ahead["mean"] + ahead["error"] + allowed >= 0 else ", behind")
 
 
 def _costs(cost: dict[str, Any]) -> list[Target]:

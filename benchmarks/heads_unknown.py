@@ -1,4 +1,4 @@
-"""Which score tells best what was never taught: near (a class left out) and far (another set)."""
+"""Which score detects best what was never taught: near (a class that was left out) and far (another set)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Scores = dict[str, NDArray[np.float64]]
 def unknown(
     tasks: Sequence[Task], seed: int, counts: Sequence[int] = (10, 50), draws: int = 2
 ) -> dict[str, Any]:
-    """Give the area under the ROC curve of each score, and how often known samples are called unknown."""
+    """Return the area under the ROC curve per score, and the share of known samples that are rejected as unknown."""
     found: dict[str, dict[str, list[float]]] = {}
     rejected: dict[str, list[float]] = {}
     for task in tasks:
@@ -109,7 +109,7 @@ def _add(found: dict[str, dict[str, list[float]]], where: str, known: Scores, st
 
 
 def auroc(low: NDArray[np.float64], high: NDArray[np.float64]) -> float:
-    """Give the chance that a score of `high` is above one of `low` (Mann and Whitney 1947)."""
+    """Return the probability that a score of `high` is above one of `low` (Mann and Whitney 1947)."""
     order = np.argsort(np.concatenate([low, high]), kind="stable")
     ranks = np.empty(len(order))
     ranks[order] = np.arange(1, len(order) + 1)

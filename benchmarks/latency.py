@@ -1,16 +1,15 @@
-"""How old is what a slow reader sees? A stamped stream through our camera and through plain OpenCV.
+"""How old are the frames that a slow reader receives, through our camera and through plain OpenCV?
 
-A server in a process of its own films a clock: each frame carries the moment it was made as a barcode of black and
-white blocks, which survives JPEG. A reader that takes its time (a model file's prediction plus ``--work`` seconds,
-which stand for a slow board) notes how old each frame is when it is delivered and when its prediction is there.
-Plain OpenCV queues frames and falls behind; the reader thread of `device.cameras.live` keeps the newest.
+Usage: ``python -m benchmarks.latency [--work 0.1] [--seconds 15]``
 
-Run ``python -m benchmarks.latency --out latency.json``.
+A server in another process streams frames that contain the time they were drawn, as a barcode of black and white
+blocks, which survives JPEG. A slow reader (a prediction plus ``--work`` seconds, which simulate a slow board) measures
+how old each frame is when it is delivered and when its prediction is ready. Plain OpenCV queues frames and falls
+behind; the reader thread of `device.cameras.live` keeps the newest frame.
 """
 
 from __future__ import annotations
 
-import argparse
 import multiprocessing
 import sys
 import time
@@ -22,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import machine_info, percentiles, warn_of_noise, write_result
+from benchmarks.machine import machine_info, parser_of, percentiles, warn_of_noise, write_result
 from device.cameras import open_camera
 from device.learner import Learner
 from tests.device.cameras.servers import MjpegServer, RtspServer
@@ -36,7 +35,7 @@ SERVERS = {"mjpeg": MjpegServer, "rtsp": RtspServer}
 
 
 def stamped(_: int = 0) -> Image:
-    """Draw a frame that carries the present moment: uint8 [480, 640, 3]."""
+    """Draw a frame that contains the current time: uint8 [480, 640, 3]."""
     image = np.full((HEIGHT, WIDTH, 3), 128, np.uint8)
     now = time.monotonic_ns() // 1000
     bits = np.array([now >> place & 1 for place in range(BITS)], np.uint8).reshape(2, BITS // 2) * 255
@@ -45,7 +44,7 @@ def stamped(_: int = 0) -> Image:
 
 
 def age(image: Image) -> float:
-    """Read the stamp of a frame: seconds since it was made."""
+    """Return the seconds since a frame was drawn, from its stamp."""
     centers = image[BLOCK // 2 : 2 * BLOCK : BLOCK, BLOCK // 2 : BITS // 2 * BLOCK : BLOCK, 1]  # [2, 24]
     made = sum(1 << place for place, bit in enumerate(centers.reshape(-1) > 127) if bit)
     return time.monotonic_ns() / 1e9 - made / 1e6
@@ -53,7 +52,7 @@ def age(image: Image) -> float:
 
 @contextmanager
 def stream(kind: str, fps: float) -> Iterator[str]:
-    """Serve the stamped stream from another process; yield its address."""
+    """Serve the stamped stream from another process and yield its address."""
     context = multiprocessing.get_context("spawn")
     address: Any = context.Queue()
     process = context.Process(target=_serve, args=(kind, fps, address), daemon=True)
@@ -80,7 +79,7 @@ def ours(url: str) -> Iterator[Callable[[], Image]]:
 
 @contextmanager
 def plain_opencv(url: str) -> Iterator[Callable[[], Image]]:
-    """Read as most programs do: one `VideoCapture.read` after the other."""
+    """Read as most programs do: one `VideoCapture.read` after another."""
     import cv2
 
     capture = cv2.VideoCapture(url, cv2.CAP_FFMPEG)
@@ -118,13 +117,14 @@ def measure(read: Callable[[], Image], learner: Learner, seconds: float, work: f
 
 
 def main() -> None:
-    """Measure every stream with every reader, and write JSON."""
-    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
-    parser.add_argument("--model", type=Path, default=TINY_TAUGHT, help="a model file that was taught")
-    parser.add_argument("--fps", type=float, default=30.0, help="of the stream")
-    parser.add_argument("--work", type=float, default=0.1, help="seconds the reader takes beside predicting")
-    parser.add_argument("--seconds", type=float, default=15.0, help="for each measurement")
-    parser.add_argument("--out", type=Path, help="write the JSON here instead of on stdout")
+    """Measure every stream with every reader and write the result."""
+    parser = parser_of(__doc__)
+    parser.add_argument(
+        "--model", type=Path, default=TINY_TAUGHT, help="Model file that was taught.  [default: a tiny one]"
+    )
+    parser.add_argument("--fps", type=float, default=30.0, help="Frames per second of the stream.")
+    parser.add_argument("--work", type=float, default=0.1, help="Seconds of other work per frame.")
+    parser.add_argument("--seconds", type=float, default=15.0, help="Duration of each measurement.")
     chosen = parser.parse_args()
     warn_of_noise()
     results: dict[str, Any] = {}

@@ -1,6 +1,6 @@
-"""What a time was measured on; every benchmark's JSON carries it.
+"""What the benchmarks share: a description of the machine, a command line, and JSON output.
 
-Run ``python -m benchmarks.machine`` to see it.
+Usage: ``python -m benchmarks.machine`` prints the description that every result contains.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from device.model.runtime import load_runtime
 from device.system import health
 from device.system.timing import Timing, doubts
 
-# distribution -> how it is called in the report
+# distribution -> its name in the result
 _PACKAGES = {
     "edgetl": "edgetl",
     "numpy": "numpy",
@@ -36,10 +36,10 @@ def machine_info(seed: int | None = None) -> dict[str, Any]:
     """Describe this machine and the versions in use.
 
     Args:
-        seed: The benchmark's seed, when it has one.
+        seed: The benchmark's seed, if it has one.
 
     Returns:
-        A JSON-able dict: board, cpu, cores, load, governor, memory, system, python, runtime, versions, when.
+        A JSON-serializable dict: board, cpu, cores, load, governor, memory, system, python, runtime, versions, when.
     """
     memory = health.memory()
     return {
@@ -54,7 +54,7 @@ def machine_info(seed: int | None = None) -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    """Give the versions of the packages that matter, without importing them."""
+    """Return the installed versions of the packages that affect results, without importing them."""
     found = {}
     for distribution, name in _PACKAGES.items():
         try:
@@ -65,27 +65,42 @@ def versions() -> dict[str, str]:
 
 
 def warn_of_noise(stream: Any = None) -> None:
-    """Say on `stream`, by default stderr, what makes times measured now untrustworthy."""
+    """Write to `stream`, by default stderr, why times measured now are unreliable."""
     for doubt in doubts(health.describe_machine()):
         print(f"note: {doubt}", file=stream or sys.stderr)
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
-    """Give p50, p95 and p99 of times, in milliseconds."""
+    """Return p50, p95 and p99 of `seconds`, in milliseconds."""
     timing = Timing.of("", seconds)
     return {"p50_ms": timing.p50, "p95_ms": timing.p95, "p99_ms": timing.p99}
 
 
-def parser_of(doc: str | None) -> argparse.ArgumentParser:
-    """Give a parser with the first line of `doc`, an optional model, and ``--out``."""
-    parser = argparse.ArgumentParser(description=(doc or "").partition("\n")[0])
-    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
-    parser.add_argument("--out", type=Path, help="Where the result is written.  [default: stdout]")
+def parser_of(doc: str | None, *, model: bool = False, out: Path | None = None) -> argparse.ArgumentParser:
+    """Return a command-line parser with ``--out``.
+
+    Args:
+        doc: The benchmark's module docstring. It becomes the description, without the paragraph that shows the usage.
+        model: Add an optional argument for the model file to measure.
+        out: Default of ``--out``; None is stdout.
+    """
+    paragraphs = (doc or "").strip().split("\n\n")
+    parser = argparse.ArgumentParser(
+        prog=f"python -m benchmarks.{Path(sys.argv[0]).stem}",
+        description="\n\n".join(part for part in paragraphs if not part.startswith("Usage:")),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    if model:
+        parser.add_argument(
+            "model", type=Path, nargs="?", help="Model file.  [default: int8 EfficientNet-Lite0]"
+        )
+    default = "/".join(out.parts[-3:]) if out else "stdout"
+    parser.add_argument("--out", type=Path, default=out, help=f"Write the result here.  [default: {default}]")
     return parser
 
 
 def model_to_measure(given: Path | None) -> Path:
-    """Give the model file that was named, else int8 EfficientNet-Lite0, converted once into the cache."""
+    """Return the model file `given`, or int8 EfficientNet-Lite0, which is converted once and kept in the cache."""
     if given is not None:
         return given
     folder = Path(os.environ.get("EDGETL_CACHE") or Path.home() / ".cache" / "edgetl")
@@ -98,7 +113,7 @@ def model_to_measure(given: Path | None) -> Path:
 
 
 def write_result(result: dict[str, Any], out: Path | None) -> None:
-    """Write a benchmark's result as JSON: to the file `out`, else on stdout."""
+    """Write a benchmark's result as JSON to the file `out`, or to stdout if `out` is None."""
     text = json.dumps(result, indent=2, ensure_ascii=False, allow_nan=False)
     if out is None:
         print(text)
@@ -109,7 +124,7 @@ def write_result(result: dict[str, Any], out: Path | None) -> None:
 
 
 def end_judged(result: dict[str, Any], out: Path | None) -> NoReturn:
-    """Write a result that says whether it ``passed``, and leave with 0 when it did, else with 1."""
+    """Write `result` and exit with status 0 if ``result["passed"]`` is true, otherwise 1."""
     write_result(result, out)
     raise SystemExit(0 if result["passed"] else 1)
 

@@ -1,15 +1,16 @@
-"""Does any damaged model file end the process, or slip past the product's own errors? ``python -m benchmarks.mutations``.
+"""Can a damaged model file crash the process, or raise anything but edgetl's own errors?
 
-Good model files are changed at random: bits anywhere, the flatbuffer, the zip's directory, fields of the manifest, labels and
-arrays of the memory. After most changes every checksum is mended, so that only what the parts mean can be refused. A
-child process opens each file as a device would (a learner, one prediction, an export) and looks into it as ``edgetl
-inspect`` does. A signal, an exception outside of the product's root, more than 2 s of processor time or more than 300 MB
-is a failure; a file that still opens is none.
+Usage: ``python -m benchmarks.mutations [--files 20000]``
+
+Valid model files are changed at random: single bits, the flatbuffer, the zip directory, fields of the manifest, labels
+and arrays of the memory. After most changes every checksum is corrected, so that a file can be refused only for what
+it contains. A child process opens each file as a device would (a learner, one prediction, an export) and inspects it
+as ``edgetl inspect`` does. A signal, an exception that is not one of edgetl's own, more than 2 s of processor time or
+more than 300 MB of RAM is a failure; a file that still opens is not.
 """
 
 from __future__ import annotations
 
-import argparse
 import collections
 import contextlib
 import json
@@ -24,24 +25,24 @@ from typing import Any
 
 from tests.mutants import KINDS, mutant
 
-from .machine import machine_info, write_result
+from .machine import machine_info, parser_of, write_result
 
-CHILD = ("-m", "tests.mutants")  # reads paths and answers with JSON, a line each
-SECONDS, MEGABYTES = 2.0, 300.0  # of processor time; of resident memory, the interpreter and NumPy included
-_PATIENCE = 60.0  # seconds of waiting for one file, until the child is killed
-_KEPT = 20  # failing files that are kept
+CHILD = ("-m", "tests.mutants")  # reads one path per line and prints one JSON object per line
+SECONDS, MEGABYTES = 2.0, 300.0  # of processor time; of resident RAM, the interpreter and NumPy included
+_PATIENCE = 60.0  # seconds to wait for one file before the child is killed
+_KEPT = 20  # maximum number of failing files to keep
 
 
 @dataclass
 class Tally:
-    """What happened over all files.
+    """Counts over all files.
 
     Attributes:
         files: Number of files tried.
         outcomes: Kind of mutation -> outcome -> number of files.
         failures: Number, kind and fault of each file that failed.
-        slowest: Seconds of processor time at most.
-        largest: Megabytes of resident memory at most.
+        slowest: Maximum processor time in seconds.
+        largest: Maximum resident RAM in megabytes.
     """
 
     files: int = 0
@@ -61,13 +62,13 @@ class Tally:
 
 
 class Child:
-    """The process that opens the files; a new one is started when it ended."""
+    """The process that opens the files; it is restarted if it has ended."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[str] | None = None
 
     def try_file(self, path: Path) -> dict[str, Any]:
-        """Return the outcome for a file, with what went wrong."""
+        """Return the outcome for a file, with its fault if there is one."""
         process = self._started()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -110,9 +111,9 @@ def mutations(numbers: Iterable[int], folder: Path, keep: Path | None = None) ->
     """Try mutants by their numbers.
 
     Args:
-        numbers: Each stands for one file, always the same.
-        folder: Where the files are written, one at a time.
-        keep: Where the first failing files are kept.
+        numbers: Each number always produces the same file.
+        folder: Folder to write the files to, one at a time.
+        keep: Folder to keep the first failing files in.
     """
     tally, child = Tally(), Child()
     path = folder / "mutant.tflite"
@@ -138,14 +139,11 @@ def _judged(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Try many mutants; exit 1 when any of them failed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--files", type=int, default=20_000)
-    parser.add_argument("--first", type=int, default=0, help="number of the first file")
-    parser.add_argument("--keep", type=Path, help="folder for files that failed")
-    parser.add_argument("--out", type=Path)
+    """Try many mutants; exit with status 1 if any of them failed."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--files", type=int, default=20_000, help="Number of files.  [default: 20000]")
+    parser.add_argument("--first", type=int, default=0, help="Number of the first file.  [default: 0]")
+    parser.add_argument("--keep", type=Path, help="Folder to keep failing files in.")
     given = parser.parse_args()
     if given.keep:
         given.keep.mkdir(parents=True, exist_ok=True)

@@ -1,18 +1,17 @@
-"""What the page costs: its weight over the wire, and the CPU that viewers take from the loop.
+"""What does the page cost: its weight over the wire, and the CPU time that viewers take from the loop?
 
-``python -m benchmarks.page [MODEL] [--seconds 8] [--out FILE]``
+Usage: ``python -m benchmarks.page [MODEL] [--seconds 8]``
 
-`edgetl serve` runs as a process of its own on drawn photos of 640x480 at 15 frames a second, with two labels
-taught. Its CPU time is read from /proc while nobody watches and while 1, 4 and 10 viewers read the pictures and
-events: of the whole process, which mostly embeds, and of the thread that answers viewers alone, which shows what
-one of them costs. What the viewers themselves take is not counted; the one encode for all is timed by itself.
-The weight is what a browser's first visit transfers, headers included, with and without compression; a second
-visit transfers the headers alone.
+`edgetl serve` runs in a separate process on drawn photos of 640x480 at 15 frames per second, with two labels taught.
+Its CPU time is read from /proc without viewers and while 1, 4 and 10 viewers read the pictures and events: of the
+whole process, which mostly embeds, and of the thread that answers viewers, which shows the cost of one viewer. The
+viewers' own CPU time is not counted; encoding, which is done once for all viewers, is timed separately. The weight is
+what a browser's first visit transfers, headers included, with and without compression; a second visit transfers only
+the headers.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import http.client
 import json
@@ -33,24 +32,20 @@ from device.cameras.fake import draw
 from device.images import Image, encode_jpeg
 from device.page.loop import QUALITY, preview
 
-from .machine import machine_info, model_to_measure, percentiles, warn_of_noise, write_result
+from .machine import machine_info, model_to_measure, parser_of, percentiles, warn_of_noise, write_result
 
-VIEWERS = (0, 1, 4, 10)  # 12 are let in, and frames are counted by reading events
+VIEWERS = (0, 1, 4, 10)  # the page accepts 12, and counting frames reads the events too
 FPS = 15
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LINKS = re.compile(r'(?:src|href)="(/[^"]+)"|from "\./([^"]+)"')
 
 
 def main() -> None:
-    """Measure and tell."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Measure and write the result."""
+    parser = parser_of(__doc__, model=True)
     parser.add_argument(
-        "model", type=Path, nargs="?", help="model file; EfficientNet-Lite0 int8 when none is given"
+        "--seconds", type=float, default=8.0, help="Seconds per number of viewers.  [default: 8]"
     )
-    parser.add_argument("--seconds", type=float, default=8.0, help="for each number of viewers")
-    parser.add_argument("--out", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     warn_of_noise()
     model = model_to_measure(given.model)
@@ -69,7 +64,7 @@ def main() -> None:
 
 
 def weigh(port: int) -> dict[str, int]:
-    """Count the bytes of a first visit's files: those the page names, and those its scripts name."""
+    """Return the number and bytes of the files that a first visit loads: the page, and what it and its scripts link."""
     wanted, seen = ["/"], {}
     while wanted:
         path = wanted.pop()
@@ -84,7 +79,7 @@ def weigh(port: int) -> dict[str, int]:
 
 
 def time_encoding(rounds: int = 200) -> dict[str, float]:
-    """Time what is done once for all viewers: shrinking a frame of 640x480 where needed, and its JPEG."""
+    """Time the work that is done once for all viewers: shrinking a frame of 640x480 if needed, and its JPEG."""
     picture = _picture(0)
     times = []
     for _ in range(rounds):
@@ -95,7 +90,7 @@ def time_encoding(rounds: int = 200) -> dict[str, float]:
 
 
 def per_viewer(watched: list[dict[str, Any]]) -> float:
-    """Give the slope of the answering thread's CPU over the viewers, in percent of a core."""
+    """Return the CPU time of the answering thread per additional viewer (a slope), in percent of a core."""
     viewers = np.array([one["viewers"] for one in watched], float)
     percent = np.array([one["answering_percent"] for one in watched], float)
     return round(float(np.polyfit(viewers, percent, 1)[0]), 2)
@@ -150,7 +145,7 @@ def _teach(port: int) -> None:
 
 
 def _watched(process: int, port: int, viewers: int, seconds: float) -> dict[str, Any]:
-    """Measure the server's CPU, frames and bytes while so many look on."""
+    """Measure the server's CPU time, frames and bytes with this number of viewers."""
     received = [0] * viewers
     done = threading.Event()
     paths = ("/api/stream.mjpg", "/api/events")
@@ -161,7 +156,7 @@ def _watched(process: int, port: int, viewers: int, seconds: float) -> dict[str,
     ]
     for thread in threads:
         thread.start()
-    time.sleep(1.0)  # until all are there
+    time.sleep(1.0)  # until all viewers are connected
     cpu, answering, frame, sent = _cpu(process), _cpu(process, process), _frame(port), sum(received)
     began = time.perf_counter()
     time.sleep(seconds)
@@ -193,7 +188,7 @@ def _view(port: int, path: str, received: list[int], number: int, done: threadin
 
 
 def _cpu(process: int, thread: int | None = None) -> float:
-    """Give the seconds of CPU a process, or one of its threads, has taken; its first thread answers viewers."""
+    """Return the CPU seconds of a process, or of one of its threads; the first thread answers viewers."""
     place = f"/proc/{process}/task/{thread}/stat" if thread else f"/proc/{process}/stat"
     fields = Path(place).read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS  # utime and stime

@@ -1,15 +1,15 @@
-"""What does a new model lose when it learns from thumbnails in place of the camera's frames?
+"""What does a new model lose if it learns from thumbnails instead of the camera's frames?
 
-``python -m benchmarks.reembedding PHOTOS [MODEL] [--most 120] [--taught 10 50] [--fresh 5] [--draws 5] [--out FILE]``
+Usage: ``python -m benchmarks.reembedding PHOTOS [MODEL] [--taught 10 50] [--fresh 5] [--draws 5]``
 
-PHOTOS has one subfolder a label. A head is taught the photos, their thumbnails as the state file keeps them (what
-`edgetl reembed` has), or thumbnails and a few fresh photos of each label; and asked about other photos, whole. Told
-are accuracy and the share of those photos that it calls known, means and standard deviations over the draws.
+PHOTOS contains one folder of photos per label. A head is taught the photos, their thumbnails as the state file stores
+them (which `edgetl reembed` uses), or thumbnails and a few fresh photos per label. It is tested on other photos in
+full size. The result contains the accuracy and the share of those photos that is known to the head, as means and
+standard deviations over the draws.
 """
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,13 @@ from device.model.embedder import Embedder
 from device.model.modelfile import ModelFile
 from device.photos import list_photos
 
-from .machine import machine_info, model_to_measure, write_result
+from .machine import machine_info, model_to_measure, parser_of, write_result
 
 Places = NDArray[np.intp]
 
 
 def embedded(photos: Path, model: ModelFile, most: int) -> tuple[Codes, Codes, list[str], float]:
-    """Give codes of photos and of their thumbnails [N, D], labels, and the mean size of a thumbnail in bytes."""
+    """Return codes of photos and of their thumbnails [N, D], labels, and the mean size of a thumbnail in bytes."""
     embedder = Embedder(model)
     whole, small, labels, sizes = [], [], [], []
     for folder in sorted(path for path in photos.iterdir() if path.is_dir()):
@@ -51,7 +51,7 @@ def _asked(head: Any, whole: Codes, labels: list[str], asked: Places) -> tuple[f
 
 
 def draw(labels: list[str], count: int, rng: np.random.Generator) -> tuple[Places, Places]:
-    """Choose `count` places of each label to teach, and give those left to ask about."""
+    """Return the indices of `count` samples per label to teach, and of the others to test on."""
     taught: list[int] = []
     for label in sorted(set(labels)):
         own = np.flatnonzero([found == label for found in labels])
@@ -62,7 +62,7 @@ def draw(labels: list[str], count: int, rng: np.random.Generator) -> tuple[Place
 def compare(
     whole: Codes, small: Codes, labels: list[str], taught: int, fresh: int, draws: int, seed: int = 0
 ) -> dict[str, Any]:
-    """Compare the three ways at one number of samples a label."""
+    """Compare the three ways with one number of samples per label."""
     figures: dict[str, list[tuple[float, float]]] = {
         "photos": [],
         "thumbnails": [],
@@ -73,7 +73,7 @@ def compare(
         learned, rest = draw(labels, taught, rng)
         names = [labels[place] for place in rest]
         extra, asked = draw(names, fresh, rng)
-        extra, asked = rest[extra], rest[asked]  # the same photos are asked about in all three
+        extra, asked = rest[extra], rest[asked]  # all three are tested on the same photos
         for name, codes, places in (
             ("photos", whole[learned], learned),
             ("thumbnails", small[learned], learned),
@@ -100,14 +100,19 @@ def _summed(pairs: list[tuple[float, float]]) -> dict[str, float]:
 
 def main() -> None:
     """Compare and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("photos", type=Path)
-    parser.add_argument("model", type=Path, nargs="?", help="By default int8 EfficientNet-Lite0.")
-    parser.add_argument("--most", type=int, default=120, help="Photos used of a label.")
-    parser.add_argument("--taught", type=int, nargs="+", default=[10, 50])
-    parser.add_argument("--fresh", type=int, default=5)
-    parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--out", type=Path)
+    parser = parser_of(__doc__)
+    parser.add_argument("photos", type=Path, help="Folder with one folder of photos per label.")
+    parser.add_argument("model", type=Path, nargs="?", help="Model file.  [default: int8 EfficientNet-Lite0]")
+    parser.add_argument("--most", type=int, default=120, help="Maximum photos per label.  [default: 120]")
+    parser.add_argument(
+        "--taught",
+        type=int,
+        nargs="+",
+        default=[10, 50],
+        help="Samples per label to teach.  [default: 10 50]",
+    )
+    parser.add_argument("--fresh", type=int, default=5, help="Fresh photos per label.  [default: 5]")
+    parser.add_argument("--draws", type=int, default=5, help="Number of random draws.  [default: 5]")
     options = parser.parse_args()
     model = ModelFile.open(model_to_measure(options.model))
     whole, small, labels, size = embedded(options.photos, model, options.most)

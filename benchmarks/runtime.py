@@ -1,8 +1,8 @@
-"""What does our embedding cost above the bare interpreter? At most 3 %, preprocessing apart.
+"""How much slower is our embedding than the bare interpreter? The limit is 3 %, without preprocessing.
 
-``python -m benchmarks.runtime [MODEL] [--pairs 400] [--threads N ...] [--out FILE]``
+Usage: ``python -m benchmarks.runtime [MODEL] [--pairs 400] [--threads N ...]``
 
-Beside it stands what XNNPACK gains: the runtimes turn it on by themselves, and we leave it on.
+The result also shows the gain from XNNPACK, which the runtimes enable by default and edgetl leaves enabled.
 
 Bare and ours run in turn in one process, on interpreters of their own, so that what else the machine does
 falls on both alike. The figure is the median of the ratios of neighbors.
@@ -29,13 +29,13 @@ LIMIT = 1.03
 
 
 def measure(path: Path, threads: int, pairs: int, warm_up: int = 20, seed: int = 0) -> dict[str, Any]:
-    """Time `pairs` of bare and our passes of the model file at `path`."""
+    """Time `pairs` of bare passes and our passes of the model file at `path`."""
     model = ModelFile.open(path)
     sides = model.manifest.preprocessing
     image = np.random.default_rng(seed).integers(0, 256, (sides.height, sides.width, 3), np.uint8)
     bare, ours = _bare(path, image, threads), _ours(model, image, threads)
     if not np.array_equal(bare(), ours()):
-        raise SystemExit("bare and ours give different embeddings: the comparison would be of different work")
+        raise SystemExit("bare and ours return different embeddings, so their times cannot be compared")
     for _ in range(warm_up):
         bare(), ours()
     times: dict[str, list[float]] = {"bare": [], "ours": []}
@@ -57,7 +57,7 @@ def measure(path: Path, threads: int, pairs: int, warm_up: int = 20, seed: int =
 
 
 def xnnpack_gain(path: Path, threads: int, pairs: int, seed: int = 0) -> dict[str, Any]:
-    """Time the bare backbone with the runtime's default delegate, XNNPACK, and without any."""
+    """Time the bare backbone with the runtime's default delegate, XNNPACK, and without a delegate."""
     runtime = load_runtime()
     kinds = sys.modules[runtime.interpreter_class.__module__].OpResolverType
     plain = runtime.interpreter_class(
@@ -84,7 +84,7 @@ def xnnpack_gain(path: Path, threads: int, pairs: int, seed: int = 0) -> dict[st
 
 
 def _bare(path: Path, image: Any, threads: int) -> Callable[[], Any]:
-    # what a hand-written program does: the first subgraph is the backbone
+    # as a hand-written program does: the first subgraph is the backbone
     return _runner(open_interpreter(path, threads=threads), image)
 
 
@@ -109,9 +109,9 @@ def _ours(model: ModelFile, image: Any, threads: int) -> Callable[[], Any]:
 
 def main() -> None:
     """Measure and write the result."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--pairs", type=int, default=400)
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser = parser_of(__doc__, model=True)
+    parser.add_argument("--pairs", type=int, default=400, help="Number of pairs.  [default: 400]")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2], help="Threads.  [default: 1 2]")
     options = parser.parse_args()
     model = model_to_measure(options.model)
     warn_of_noise()

@@ -1,14 +1,14 @@
-"""How much does a device install take on the disk, and is there a wheel for every board?
+"""How much disk space does an installation on a device take, and is there a wheel for every board?
 
-``python -m benchmarks.size [--wheel FILE] [--no-aarch64] [--out FILE]``  (needs the package registry)
+Usage: ``python -m benchmarks.size [--wheel FILE] [--no-aarch64]``
 
-Installs the wheel with ``[device]`` into a fresh virtual environment and weighs it: under 330 MB, no TensorFlow.
-Then asks for aarch64 wheels of every dependency, for each Python that is supported.
+Installs the wheel with ``[device]`` into a fresh virtual environment and measures its size: the limit is 330 MB,
+without TensorFlow. Then checks that every dependency has an aarch64 wheel for each supported Python. Needs access to
+the package registry.
 """
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from .machine import end_judged, machine_info
+from .machine import end_judged, machine_info, parser_of
 
 REPOSITORY = Path(__file__).parents[1]
 LIMIT_MB = 330.0
@@ -31,28 +31,28 @@ FORBIDDEN = {"tensorflow", "keras", "scipy", "pandas", "matplotlib", "torch"}
 
 
 def pip(python: Path | str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run pip of `python`, quietly."""
+    """Run pip of the interpreter `python`, quietly."""
     command = [str(python), "-m", "pip", "--disable-pip-version-check", "--quiet", *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def build_wheel(folder: Path) -> Path:
-    """Build our wheel."""
+    """Build the wheel of edgetl and return its path."""
     done = pip(sys.executable, "wheel", "--no-deps", "--wheel-dir", str(folder), str(REPOSITORY))
     if done.returncode:
-        raise SystemExit(f"the wheel cannot be built:\n{done.stderr}")
+        raise SystemExit(f"cannot build the wheel:\n{done.stderr}")
     return next(folder.glob("edgetl-*.whl"))
 
 
 def installed(wheel: Path, folder: Path) -> dict[str, Any]:
-    """Install into a fresh environment and weigh what pip brought, byte code left out."""
+    """Install into a fresh environment and measure what pip added, without byte code."""
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
     packages = next((folder / "venv" / "lib").glob("python3*/site-packages"))
     own = {path.name for path in packages.iterdir()}
     done = pip(python, "install", "--no-compile", f"{wheel}[device]")
     if done.returncode:
-        raise SystemExit(f"the wheel cannot be installed:\n{done.stderr}")
+        raise SystemExit(f"cannot install the wheel:\n{done.stderr}")
     sizes = {path.name: weigh(path) for path in packages.iterdir() if path.name not in own}
     present = {name for name in FORBIDDEN if name in sizes}
     largest = sorted(sizes.items(), key=lambda item: -item[1])[:8]
@@ -69,19 +69,19 @@ def installed(wheel: Path, folder: Path) -> dict[str, Any]:
 
 
 def weigh(path: Path) -> float:
-    """Give the size of a file or folder in MB (10^6 bytes)."""
+    """Return the size of a file or folder in MB (10^6 bytes)."""
     files = path.rglob("*") if path.is_dir() else [path]
     return sum(file.lstat().st_size for file in files if file.is_file()) / 1e6
 
 
 def aarch64(wheel: Path, folder: Path) -> dict[str, str]:
-    """Ask for wheels of all dependencies for each Python on aarch64; what is missing is quoted."""
+    """Return per Python whether all dependencies have aarch64 wheels: "complete", or pip's error."""
     answers = {}
     for version in PYTHONS:
         options = [part for platform in PLATFORMS for part in ("--platform", platform)]
         done = pip(
             sys.executable,
-            # a dry run asks for the wheels' metadata alone and downloads nothing
+            # a dry run reads only the metadata and downloads no wheel
             *("install", "--dry-run", "--only-binary=:all:", "--python-version", version, *options),
             *("--target", str(folder / version), f"{wheel}[device]"),
         )
@@ -91,10 +91,9 @@ def aarch64(wheel: Path, folder: Path) -> dict[str, str]:
 
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--wheel", type=Path, help="Instead of building it.")
-    parser.add_argument("--no-aarch64", action="store_true", help="Only weigh.")
-    parser.add_argument("--out", type=Path)
+    parser = parser_of(__doc__)
+    parser.add_argument("--wheel", type=Path, help="Wheel to install.  [default: a new one]")
+    parser.add_argument("--no-aarch64", action="store_true", help="Do not check for aarch64 wheels.")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)

@@ -1,11 +1,11 @@
-"""Endurance: 100,000 frames through capture, embedding and prediction, with teaching in between.
+"""Does anything leak or slow down over 100,000 frames of capture, embedding and prediction, with teaching in between?
 
-``python -m benchmarks.soak [MODEL] [--frames 100000] [--teach-every 250] [--out FILE]``
+Usage: ``python -m benchmarks.soak [MODEL] [--frames 100000] [--teach-every 250]``
 
-The first 1,000 frames teach as many samples as the learner is to hold; from then on each sample that is taught
-replaces the oldest, which is forgotten. So what grows is a leak: memory may grow by less than 5 % after the first
-1,000 frames, no file descriptor may leak, and the p99 latency of the last tenth may be at most 1.5 times that of the
-first tenth. The last figure needs a quiet machine. What the samples themselves take is told beside it.
+During the first 1,000 frames the learner is taught 200 samples. After that each new sample replaces the oldest one,
+which is forgotten, so that any growth is a leak. RAM may grow by less than 5 % after the first 1,000 frames, no file
+descriptor may leak, and the p99 latency of the last tenth may be at most 1.5 times that of the first tenth. The
+latency needs an idle machine. The RAM and disk space of the samples themselves are reported too.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from device.learner import Learner
 
 from .machine import end_judged, machine_info, model_to_measure, parser_of, percentiles, warn_of_noise
 
-SETTLED = 1_000  # frames before the memory is taken as the ground
+SETTLED = 1_000  # frames before the RAM is taken as the baseline
 GROWTH_LIMIT, LATENCY_LIMIT = 1.05, 1.5
-KEPT = 200  # samples held once it has settled
+KEPT = 200  # samples kept after the first frames
 LABELS = ("first", "second", "third")
-_TRACED = 10  # frames between two looks at the memory, at least: each collects garbage first
+_TRACED = 10  # minimum frames between two measurements of the RAM, because each collects garbage first
 
 
 def memory_kb() -> int:
-    """Give this process's resident memory."""
+    """Return the resident RAM of this process in KiB."""
     fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     return int(fields["VmRSS"].split()[0])
 
 
 def descriptors() -> int:
-    """Count the open file descriptors."""
+    """Return the number of open file descriptors."""
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
@@ -47,12 +47,12 @@ def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str,
 
     Args:
         model: The model file.
-        frames: How many.
-        teach_every: Frames between two lessons once it has settled.
-        seed: For the record; nothing here is drawn.
+        frames: Number of frames.
+        teach_every: Frames between two taught samples after the first 1,000 frames.
+        seed: Recorded in the result; nothing here is random.
     """
     trace: list[dict[str, int]] = []
-    seconds = array("d", bytes(8 * frames))  # made whole now: a growing list would count as a leak
+    seconds = array("d", bytes(8 * frames))  # allocated at once: a growing list would count as a leak
     done = 0
     taught: list[int] = []
     with (
@@ -64,7 +64,7 @@ def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str,
             taught.append(learner.learn_one(camera.read().image, label).id)
         learner.predict_one(camera.read().image)
         opened = memory_kb()
-        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends it early, with a result
+        with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C ends the run early, with a result
             for number in range(frames):
                 start = time.perf_counter()
                 frame = camera.read()
@@ -76,7 +76,7 @@ def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str,
                 if number == SETTLED or number % max(_TRACED, frames // 50) == 0:
                     gc.collect()
                     trace.append({"frame": number, "memory_kb": memory_kb(), "descriptors": descriptors()})
-        state_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())  # with its journal
+        state_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())  # with the write-ahead log
     return {
         **_judged(trace, list(seconds[:done])),
         "machine": machine_info(seed),
@@ -96,7 +96,7 @@ def _teach(learner: Learner, image: Any, number: int, taught: list[int]) -> None
 def _judged(trace: list[dict[str, int]], seconds: list[float]) -> dict[str, Any]:
     settled = next((row for row in trace if row["frame"] >= SETTLED), trace[0])
     tenth = max(1, len(seconds) // 10)
-    # the first frames warm up: the first tenth begins after them
+    # the first tenth begins after the warm-up
     first, last = percentiles(seconds[min(SETTLED, tenth) :][:tenth]), percentiles(seconds[-tenth:])
     growth = max(row["memory_kb"] for row in trace if row["frame"] >= settled["frame"]) / settled["memory_kb"]
     leaked = trace[-1]["descriptors"] - settled["descriptors"]
@@ -112,10 +112,12 @@ def _judged(trace: list[dict[str, int]], seconds: list[float]) -> dict[str, Any]
 
 
 def main() -> None:
-    """Soak and write the result."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--teach-every", type=int, default=250)
+    """Run the frames and write the result."""
+    parser = parser_of(__doc__, model=True)
+    parser.add_argument("--frames", type=int, default=100_000, help="Number of frames.  [default: 100000]")
+    parser.add_argument(
+        "--teach-every", type=int, default=250, help="Frames between two taught samples.  [default: 250]"
+    )
     options = parser.parse_args()
     model = model_to_measure(options.model)
     warn_of_noise()

@@ -1,10 +1,10 @@
-"""From the command line to the first prediction: how much above a bare process, in time and memory?
+"""How much more time and RAM than a bare process does edgetl take from the command line to the first prediction?
 
-``python -m benchmarks.startup [MODEL] [--rounds 7] [--samples 200] [--out FILE]``
+Usage: ``python -m benchmarks.startup [MODEL] [--rounds 7] [--samples 200]``
 
 Bare: imports OpenCV, NumPy and the runtime, loads the backbone and invokes it once. Ours: ``edgetl run --frames 1``
-with a state of 200 samples. Both are new processes, in turn; the figures are ratios of medians. Both find their
-modules compiled, as pip leaves them. What costs most above the bare process is named from ``python -X importtime``.
+with a state of 200 samples. Both are started alternately as new processes; the figures are ratios of medians. Both
+find compiled modules, as after a pip installation. The costliest additional imports come from ``python -X importtime``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ interpreter.invoke()
 """
 
 
-# The kernel counts the memory of whoever forks as its child's peak, so a small process does the starting.
+# The kernel counts the RAM of the forking process as its child's peak, so a small process starts the child.
 _START = """
 import os, sys, time
 before = time.perf_counter()
@@ -52,11 +52,11 @@ print(os.waitstatus_to_exitcode(status), time.perf_counter() - before, usage.ru_
 
 
 def start(command: list[str], compiled: Path | None = None) -> tuple[float, float]:
-    """Run a command, whose program is an absolute path; give its seconds and its peak memory in MB.
+    """Run a command and return its seconds and its peak RAM in MB.
 
     Args:
-        command: The command.
-        compiled: Where compiled modules are kept; whatever the caller's environment says about them.
+        command: The program as an absolute path, and its arguments.
+        compiled: Folder for compiled modules; overrides the caller's environment.
     """
     launcher = [sys.executable, "-I", "-S", "-c", _START, *command]
     code, seconds, memory = subprocess.run(
@@ -68,7 +68,7 @@ def start(command: list[str], compiled: Path | None = None) -> tuple[float, floa
 
 
 def prepare(model: Path, folder: Path, samples: int, labels: int = 5) -> tuple[Path, Path]:
-    """Make a photo and a state file of `samples` taught noisy pictures."""
+    """Write a photo and a state file that was taught `samples` noisy pictures; return both paths."""
     chooser = np.random.default_rng(0)
     photo, state = folder / "photo.jpg", folder / "taught.db"
     photo.write_bytes(encode_jpeg(chooser.integers(0, 256, (SIDE, SIDE, 3), np.uint8)))
@@ -85,7 +85,7 @@ def _environment(compiled: Path | None) -> dict[str, str]:
 
 
 def import_times(command: list[str], compiled: Path | None = None) -> dict[str, float]:
-    """Give for each module a command imports the milliseconds its own import takes."""
+    """Return the milliseconds that each module imported by `command` takes, its own imports excluded."""
     traced = [command[0], "-X", "importtime", *command[1:]]
     done = subprocess.run(traced, capture_output=True, text=True, check=True, env=_environment(compiled))
     times: dict[str, float] = {}
@@ -97,13 +97,13 @@ def import_times(command: list[str], compiled: Path | None = None) -> dict[str, 
 
 
 def costly_imports(bare: dict[str, float], ours: dict[str, float], count: int = 8) -> list[dict[str, Any]]:
-    """Name the modules that only we import and whose own import takes longest, in milliseconds."""
+    """Return the modules that only edgetl imports and whose own import takes longest, in milliseconds."""
     rows = [{"module": name, "own_ms": own} for name, own in ours.items() if name not in bare]
     return sorted(rows, key=lambda row: -float(str(row["own_ms"])))[:count]
 
 
 def measure(model: Path, rounds: int, samples: int) -> dict[str, Any]:
-    """Start both in turn `rounds` times, after one start each that compiles modules and warms the disk cache."""
+    """Start both alternately `rounds` times, after one start each that compiles modules and warms the disk cache."""
     info = machine_info(0)
     module = (
         "tflite_runtime.interpreter" if "tflite" in str(info["runtime"]) else "ai_edge_litert.interpreter"
@@ -148,9 +148,9 @@ def _picture(chooser: np.random.Generator, tint: Any) -> Any:
 
 def main() -> None:
     """Measure and write the result."""
-    parser = parser_of(__doc__)
-    parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--samples", type=int, default=200)
+    parser = parser_of(__doc__, model=True)
+    parser.add_argument("--rounds", type=int, default=7, help="Starts of each process.  [default: 7]")
+    parser.add_argument("--samples", type=int, default=200, help="Samples in the state.  [default: 200]")
     options = parser.parse_args()
     model = model_to_measure(options.model)
     warn_of_noise()

@@ -1,13 +1,14 @@
-"""What does a taught sample cost an SD card? ``python -m benchmarks.writes``.
+"""How many bytes does a taught sample write to an SD card?
 
-Bytes that the process caused to be written to the storage layer, per sample, from /proc/self/io: the log and, in the
-end, the file itself; with and without thumbnails, one by one (as from a camera) and many in one transaction (as
-from a folder). Embeddings have 1,280 numbers, as EfficientNet-Lite0's; thumbnails are of the fake camera's frames.
+Usage: ``python -m benchmarks.writes [--samples 1000] [--folder FOLDER]``
+
+Counts the bytes per sample that the process sends to the storage layer, from /proc/self/io: the log and finally the
+file itself; with and without thumbnails, one by one (as from a camera) and many in one transaction (as from a folder).
+Embeddings have 1,280 numbers, like those of EfficientNet-Lite0; thumbnails show the fake camera's frames.
 """
 
 from __future__ import annotations
 
-import argparse
 import tempfile
 import time
 from pathlib import Path
@@ -19,21 +20,21 @@ from device.cameras.fake import draw
 from device.images import thumbnail
 from device.store import ModelIdentity, NewSample, Store
 
-from .machine import machine_info, percentiles, write_result
+from .machine import machine_info, parser_of, percentiles, write_result
 
 DIMENSIONS = 1280
 
 
 def main() -> None:
     """Measure and write the result."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--samples", type=int, default=1000)
+    parser = parser_of(__doc__)
+    parser.add_argument("--samples", type=int, default=1000, help="Samples per run.  [default: 1000]")
     parser.add_argument(
-        "--folder", type=Path, help="on the disk in question; a tmpfs counts nothing", default=Path()
+        "--folder",
+        type=Path,
+        default=Path(),
+        help="Folder on the disk to measure, not on a tmpfs, where no bytes are counted.  [default: .]",
     )
-    parser.add_argument("--out", type=Path)
     given = parser.parse_args()
     runs = {
         f"{'with' if pictures else 'without'} thumbnails, {'one by one' if at_once == 1 else f'{at_once} at once'}": (
@@ -46,7 +47,7 @@ def main() -> None:
 
 
 def measure(folder: Path, count: int, pictures: bool, at_once: int) -> dict[str, Any]:
-    """Teach `count` samples, `at_once` in a transaction, and count."""
+    """Teach `count` samples, `at_once` per transaction, and return the bytes and times."""
     rng = np.random.default_rng(0)
     picture = thumbnail(draw("red", 1))
     times = []

@@ -1,6 +1,7 @@
-"""Make the pictures of the page in docs/images: ``python -m scripts.screenshots MODEL``.
+"""Take the screenshots of the page in docs/images: ``python -m scripts.screenshots MODEL``.
 
-A real server, a real model, a headless Chromium; only what the camera sees is drawn (`scripts.still_life`).
+The server and the model are real, the browser is a headless Chromium; only the camera's frames are drawn
+(`scripts.still_life`).
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from tests.device.page.browser import Browser, start_chromium, why_not
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
 _TAUGHT = {"mug": 26, "lemon": 24, "leaf": 23, "nut": 25, "nothing": 12}
-_DESK = (1280, 1092, 1.5, False)  # width, height, pixels to a pixel, whether it is a phone
+_DESK = (1280, 1092, 1.5, False)  # width, height, device pixels per CSS pixel, whether it is a phone
 _PHONE = (390, 844, 2, True)
 
 
 def main() -> None:
-    """Take all pictures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("model", type=Path, help="model file, from `edgetl convert efficientnet-lite0`")
+    """Take all screenshots."""
+    parser = argparse.ArgumentParser(prog="python -m scripts.screenshots", description=__doc__)
+    parser.add_argument("model", type=Path, help="Model file from `edgetl convert efficientnet-lite0`.")
     arguments = parser.parse_args()
     if why_not():
         parser.error(why_not())
@@ -53,7 +54,7 @@ def _take(browser: Browser, server: PageServer, table: Table) -> None:
     browser.visit(server.url)
     _ask_about(browser, table)
     for scheme, name in (("light", "serve"), ("dark", "serve-dark")):
-        browser.prefer(color_scheme=scheme, reduced_motion="reduce")  # bars stand where they belong
+        browser.prefer(color_scheme=scheme, reduced_motion="reduce")  # bars do not move
         _show(browser, table, "mug")
         _save(browser, name)
     browser.prefer(color_scheme="light", reduced_motion="reduce")
@@ -63,7 +64,7 @@ def _take(browser: Browser, server: PageServer, table: Table) -> None:
 
 
 def _show(browser: Browser, table: Table, thing: str) -> None:
-    """Lay a thing on the table and wait until the page is sure of it and all pictures are there."""
+    """Put a thing on the table and wait until the page is sure of it and all pictures have loaded."""
     table.thing = thing
     sure = re.compile(r"(9\d|100) %")
     browser.wait(
@@ -77,7 +78,7 @@ def _show(browser: Browser, table: Table, thing: str) -> None:
 
 
 def _ask_about(browser: Browser, table: Table) -> None:
-    """Show what was not taught until the queue has a few frames of it."""
+    """Show a thing that was not taught until the queue contains a few frames of it."""
     table.thing = next(thing for thing in THINGS if thing not in _TAUGHT)
     browser.wait(lambda: browser.run("return document.querySelectorAll('.card').length") >= 3)
 

@@ -1,4 +1,4 @@
-"""Things on a table, drawn: what the screenshots show, so that they need no camera and nobody's photos."""
+"""Drawn things on a table for the screenshots, which therefore need neither a camera nor photos."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from device.cameras import Camera, Frame
 from device.images import Image
 
 _HEIGHT, _WIDTH = 480, 640
-_SIZE = 480  # pixels of the square a thing is drawn in, standing upright in its middle
-_FINE = 4  # bits of fractions of pixels in coordinates
+_SIZE = 480  # pixels of the square that a thing is drawn in, upright and centered
+_FINE = 4  # fractional bits of pixel coordinates
 
 Layer = NDArray[np.uint8]  # [_SIZE, _SIZE, 4] RGBA
 Point = tuple[float, float]
@@ -23,7 +23,7 @@ Color = tuple[int, int, int]
 
 
 class Table(Camera):
-    """A camera over a table; `thing` is what lies on it, and it never lies twice the same way.
+    """A camera over a table that shows `thing` in a different pose in each frame.
 
     Args:
         thing: One of `THINGS`, or ``nothing``.
@@ -42,7 +42,7 @@ class Table(Camera):
 
 
 def draw(thing: str, number: int) -> Image:
-    """Draw a thing in pose `number`: uint8 [480, 640, 3] RGB, the same for the same arguments."""
+    """Draw a thing in pose `number`; return uint8 [480, 640, 3] RGB, always the same for the same arguments."""
     random = np.random.default_rng([zlib.crc32(thing.encode()), number])
     picture = _table(random)
     if thing in THINGS:
@@ -146,4 +146,4 @@ def _brick() -> Layer:
 THINGS: dict[str, Callable[[], Layer]] = {
     "mug": _mug, "lemon": _lemon, "leaf": _leaf, "nut": _nut, "brick": _brick,
 }  # fmt: skip
-"""What can lie on the table."""
+"""Name -> a function that draws the thing."""

@@ -1,4 +1,4 @@
-"""Other ways to learn a head on a device, made from their published descriptions."""
+"""Other ways to learn a head on a device, implemented from their published descriptions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ class Peer(Protocol):
         """Learn samples [N, D] of classes [N], in their order."""
 
     def predict(self, features: Features) -> Owners:
-        """Give the class of each sample."""
+        """Return the class of each sample, [N]."""
 
 
 @dataclass(frozen=True)
 class Contestant:
-    """A way to learn, and how it takes part.
+    """A way to learn a head, and how it takes part in the comparison.
 
     Attributes:
-        name: In the tables.
-        make: (dimensions, classes) -> a fresh peer.
-        features: ``raw`` embeddings, their direction (``l2``), or ``mapped`` as our heads see them.
-        streaming: Whether it learns as samples come, one pass.
+        name: Name in the tables.
+        make: (dimensions, classes) -> a new peer.
+        features: ``raw`` embeddings, their direction (``l2``), or ``mapped`` as our heads receive them.
+        streaming: Whether it learns sample by sample, in one pass.
         ours: Whether it is one of our heads.
-        slow: Whether one draw must do.
-        draws: Most draws of a full training part: fewer for what takes seconds.
+        slow: Whether it is run on a single draw.
+        draws: Maximum number of draws of a full training part; fewer for peers that take seconds.
     """
 
     name: str
@@ -47,10 +47,10 @@ class Contestant:
 
 
 def contestants(river: bool = True) -> list[Contestant]:
-    """Give everybody, ours first."""
+    """Return all contestants, our heads first."""
     from . import coral, offline, ours, streaming
 
-    everybody = [
+    everyone = [
         *(
             Contestant(name, ours.maker(name), ours=True, draws=20 if name in ("exact", "ncm") else 5)
             for name in ("exact", "lda", "ncm", "softmax", "knn")
@@ -64,5 +64,5 @@ def contestants(river: bool = True) -> list[Contestant]:
         Contestant("logistic regression (offline)", offline.LogisticRegression, streaming=False, draws=10),
     ]
     if river and streaming.has_river():
-        everybody.insert(-1, Contestant("River softmax", streaming.RiverSoftmax, slow=True))
-    return everybody
+        everyone.insert(-1, Contestant("River softmax", streaming.RiverSoftmax, slow=True))
+    return everyone

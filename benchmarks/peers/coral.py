@@ -1,12 +1,12 @@
 """Coral's two ways to learn on the device, from the descriptions in its documentation and examples.
 
 Imprinting (Qi, Brown and Lowe 2018; coral.ai/docs/edgetpu/retrain-classification-ondevice): embeddings are
-scaled to length one, a class's weights are the mean of its embeddings scaled to length one.
+scaled to length one; the weights of a class are the mean of its embeddings, scaled to length one.
 
 Backpropagation of the last layer (coral.ai/docs/edgetpu/retrain-classification-ondevice-backprop): softmax
-regression on the embeddings as they are, weights drawn from a normal distribution of scale 0.05, 500
-iterations of plain SGD on batches of 100 drawn at random, learning rate 0.01, no regularisation: the numbers of
-the example ``backprop_last_layer.py`` and of pycoral's own benchmark.
+regression on unscaled embeddings, weights drawn from a normal distribution of scale 0.05, 500 iterations of
+plain SGD on random batches of 100, learning rate 0.01, no regularization: the settings of the example
+``backprop_last_layer.py`` and of pycoral's own benchmark.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Imprinting:
         np.add.at(self._sums, owners, features / np.maximum(length, 1e-12))
 
     def predict(self, features: Features) -> Owners:
-        """Give the class whose weights point most the same way."""
+        """Return the class whose weights have the largest cosine with the embedding."""
         length = np.linalg.norm(self._sums, axis=1, keepdims=True)
         scores = features @ (self._sums / np.maximum(length, 1e-12)).T
         scores[:, length[:, 0] == 0] = -np.inf
@@ -43,12 +43,12 @@ class Imprinting:
 
 
 class SoftmaxRegression:
-    """The last layer by SGD, trained again from the start on all samples; float32, as Coral's is.
+    """A last layer trained by SGD, each time from the start on all samples; float32, as Coral's is.
 
     Args:
         dimensions: D.
         classes: C.
-        iterations: Steps.
+        iterations: Number of SGD steps.
         rate: Learning rate.
     """
 
@@ -82,13 +82,13 @@ class SoftmaxRegression:
             self.b -= error.sum(axis=0)
 
     def predict(self, features: Features | NDArray[np.float32]) -> Owners:
-        """Give the class of the largest logit."""
+        """Return the class with the largest logit."""
         answers: Owners = (features @ self.W + self.b).argmax(axis=1)
         return answers
 
 
 def softmax(logits: Features) -> Features:
-    """Give probabilities of logits [N, C]."""
+    """Return the probabilities of logits [N, C]."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Features = powers / powers.sum(axis=1, keepdims=True)
     return probabilities

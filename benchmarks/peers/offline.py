@@ -1,4 +1,4 @@
-"""The ceiling: logistic regression with all samples at once, its regularisation tuned inside the training part."""
+"""The upper limit: logistic regression on all samples at once, with regularization tuned inside the training part."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from . import Features, Owners
 
 _GRID = (10.0, 100.0)
-_FEW = 40  # samples a class from which a quarter can be held out for tuning
+_FEW = 40  # samples per class from which on a quarter is held out for tuning
 
 
 class LogisticRegression:
-    """scikit-learn's, C chosen on a quarter of the training part."""
+    """scikit-learn's logistic regression, with C chosen on a quarter of the training part."""
 
     def __init__(self, dimensions: int, classes: int) -> None:
         self._features, self._owners = np.zeros((0, dimensions)), np.zeros(0, np.int64)
@@ -27,7 +27,7 @@ class LogisticRegression:
         self._model = _fit(self._features, self._owners, self._chosen())
 
     def predict(self, features: Features) -> Owners:
-        """Give the most probable class."""
+        """Return the most probable class."""
         answers: Owners = self._model.predict(features)
         return answers
 
@@ -46,5 +46,7 @@ def _fit(features: Features, owners: Owners, strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression as Model
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # not quite converged after 100 iterations changes no answer we count
+        warnings.simplefilter(
+            "ignore"
+        )  # full convergence, which takes over 100 iterations, changes no result
         return Model(C=strength, max_iter=100, tol=1e-3).fit(features, owners)

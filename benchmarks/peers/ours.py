@@ -1,4 +1,4 @@
-"""Our heads as contestants: they learn codes made of the mapped embeddings."""
+"""Our heads as contestants: they learn the codes of the mapped embeddings."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Ours:
     """A head of `device.heads`.
 
     Args:
-        name: Of the head.
+        name: Name of the head.
         dimensions: D.
         classes: C.
     """
@@ -27,11 +27,11 @@ class Ours:
         self.names = [f"{owner:03d}" for owner in range(classes)]
 
     def learn(self, features: Features, owners: Owners) -> None:
-        """Learn in the order given."""
+        """Learn the samples in their order."""
         self.head.learn_many(codes_of(features), [self.names[owner] for owner in owners])
 
     def predict(self, features: Features) -> Owners:
-        """Give the most probable class."""
+        """Return the most probable class."""
         best = self.head.probabilities(codes_of(features)).argmax(axis=1)
         columns = np.array([self.names.index(label) for label in self.head.labels], np.int64)
         answers: Owners = columns[best]
@@ -39,10 +39,10 @@ class Ours:
 
 
 def codes_of(features: Features) -> Codes:
-    """Give the codes of mapped embeddings."""
+    """Return the codes of mapped embeddings."""
     return encode(features, "identity")
 
 
 def maker(name: str) -> Callable[[int, int], Ours]:
-    """Give a maker of one kind of head."""
+    """Return a function that creates peers with the head `name`."""
     return lambda dimensions, classes: Ours(name, dimensions, classes)

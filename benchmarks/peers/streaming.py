@@ -1,4 +1,4 @@
-"""Learners of data streams, each from its published equations."""
+"""Learners for data streams, each implemented from its published equations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import numpy as np
 from . import Features, Owners
 from .coral import softmax
 
-_RATE = 0.5  # of the SGD peers on features of length one, where nothing can be held out to choose it by
+_RATE = 0.5  # learning rate of the SGD peers on features of length one, with too few samples to choose it
 _RATES = (0.1, 0.5, 2.0)
-_CHOOSABLE = 4  # samples a class from which a quarter is held out to choose the rate by, as for the ceiling
-_REPLAYED = 20  # samples a class, as in the experiments the field notes cite
+_CHOOSABLE = (
+    4  # samples per class from which on a quarter is held out to choose the rate, as for the upper limit
+)
+_REPLAYED = 20  # kept samples per class
 
 
 class NearestNeighbors:
@@ -30,7 +32,7 @@ class NearestNeighbors:
         self._owners = np.concatenate([self._owners, owners])
 
     def predict(self, features: Features) -> Owners:
-        """Give the class of most of the three nearest; ties go to the nearest."""
+        """Return the majority class of the three nearest; ties go to the nearest."""
         near = np.argsort(-(features @ self._features.T), axis=1, kind="stable")[:, :3]
         votes = np.zeros((len(features), self._classes))
         for place in range(near.shape[1]):
@@ -40,19 +42,19 @@ class NearestNeighbors:
 
 
 class OnePassSgd:
-    """Softmax regression, one step a sample, in the order they come."""
+    """Softmax regression with one step per sample, in their order."""
 
     def __init__(self, dimensions: int, classes: int, rate: float = _RATE) -> None:
         self.rate = rate
         self.W, self.b = np.zeros((dimensions, classes)), np.zeros(classes)
 
     def learn(self, features: Features, owners: Owners) -> None:
-        """Take one step for each sample."""
+        """Take one step per sample."""
         for x, owner in zip(features, owners, strict=True):
             self._step(x[None], np.array([owner]))
 
     def predict(self, features: Features) -> Owners:
-        """Give the class of the largest logit."""
+        """Return the class with the largest logit."""
         answers: Owners = (features @ self.W + self.b).argmax(axis=1)
         return answers
 
@@ -64,7 +66,7 @@ class OnePassSgd:
 
 
 class ReplaySgd(OnePassSgd):
-    """One-pass SGD with a reservoir for each class mixed into every step (experience replay)."""
+    """One-pass SGD that adds a sample from each class's reservoir to every step (experience replay)."""
 
     def __init__(self, dimensions: int, classes: int, rate: float = _RATE) -> None:
         super().__init__(dimensions, classes, rate)
@@ -73,7 +75,7 @@ class ReplaySgd(OnePassSgd):
         self._seen = np.zeros(classes, np.int64)
 
     def learn(self, features: Features, owners: Owners) -> None:
-        """Take one step for each sample, on it and one kept sample of each class."""
+        """Take one step per sample, on it and on one kept sample per class."""
         for x, owner in zip(features, owners.tolist(), strict=True):
             classes = sorted(self._kept)
             drawn = [self._kept[at][int(self._random.integers(len(self._kept[at])))] for at in classes]
@@ -90,7 +92,7 @@ class ReplaySgd(OnePassSgd):
 
 
 class Tuned:
-    """An SGD peer whose rate is chosen on a quarter of the first samples it is given.
+    """An SGD peer that chooses its rate on a quarter of the first samples that it learns.
 
     Args:
         make: (dimensions, classes, rate) -> the peer.
@@ -109,7 +111,7 @@ class Tuned:
         self._peer.learn(features, owners)
 
     def predict(self, features: Features) -> Owners:
-        """Give the class of the largest logit."""
+        """Return the class with the largest logit."""
         if self._peer is None:
             return np.zeros(len(features), np.int64)
         return self._peer.predict(features)
@@ -128,7 +130,7 @@ class Tuned:
 
 
 def tuned(make: type[OnePassSgd]) -> Callable[[int, int], Tuned]:
-    """Give a maker of peers that choose their rate."""
+    """Return a function that creates peers which choose their rate."""
     return lambda dimensions, classes: Tuned(make, dimensions, classes)
 
 
@@ -137,8 +139,8 @@ class DeepSlda:
 
     For sample t (from 0) of class y: ``Sigma <- (t Sigma + Delta) / (t + 1)`` with
     ``Delta = t (x - mu_y)(x - mu_y)^T / (t + 1)``, then the mean moves; ``Lambda = ((1 - eps) Sigma + eps I)^-1``
-    with eps = 1e-4; the score is ``Lambda mu . x - mu . Lambda mu / 2``. The rank-one terms are gathered and
-    added in one product, which is the same sum.
+    with eps = 1e-4; the score is ``Lambda mu . x - mu . Lambda mu / 2``. The rank-one terms are collected and
+    added as one product, which is the same sum.
     """
 
     def __init__(self, dimensions: int, classes: int) -> None:
@@ -148,7 +150,7 @@ class DeepSlda:
         self._seen = 0
 
     def learn(self, features: Features, owners: Owners) -> None:
-        """Update covariance and means sample by sample."""
+        """Update the covariance and the means sample by sample."""
         for x, owner in zip(features, owners.tolist(), strict=True):
             t = self._seen
             self._terms.append((t / (t + 1)) ** 0.5 * (x - self._means[owner]))
@@ -160,7 +162,7 @@ class DeepSlda:
         self._terms = []
 
     def predict(self, features: Features) -> Owners:
-        """Give the class of the largest discriminant."""
+        """Return the class with the largest discriminant."""
         shrunk = (1 - 1e-4) * self._scatter / self._seen + 1e-4 * np.eye(len(self._scatter))
         W = np.linalg.solve(shrunk, self._means.T)
         scores = features @ W - 0.5 * np.einsum("cd,dc->c", self._means, W)
@@ -170,7 +172,7 @@ class DeepSlda:
 
 
 class RiverSoftmax:
-    """River's ``linear_model.SoftmaxRegression``, features as dicts as it wants them."""
+    """River's ``linear_model.SoftmaxRegression``, with features as dicts, which it requires."""
 
     def __init__(self, dimensions: int, classes: int) -> None:
         from river import linear_model, optim

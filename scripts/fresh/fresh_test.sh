@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Runs the first command block of README.md on fresh machines: in a bare Debian root made for it by debootstrap, with
-# Python, make and nothing else, and a copy of the last commit.
+# Runs the first command block of README.md on fresh machines: in bare Debian roots from debootstrap that contain only
+# Python, make and a copy of the last commit.
 #
 # Usage: sudo scripts/fresh/fresh_test.sh [SUITE...]      bookworm (Debian 12) and trixie (Debian 13) by default
-# Ends with 0 when every command succeeded in every root, with 1 otherwise.
+# Exits with 0 if every command succeeded in every root, otherwise with 1.
 #
-#   EDGETL_FRESH_FOLDER    where the roots are built and removed again   (a new folder in /var/tmp)
-#   EDGETL_FRESH_LOGS      where the logs are kept                       (/tmp/edgetl-fresh)
-#   EDGETL_FRESH_MINUTES   time limit of one command                     (120)
+#   EDGETL_FRESH_FOLDER    folder for the roots, removed at the end      (a new folder in /var/tmp)
+#   EDGETL_FRESH_LOGS      folder for the logs                           (/tmp/edgetl-fresh)
+#   EDGETL_FRESH_MINUTES   time limit per command                        (120)
 #
-# pip's settings of this machine apply in the roots too: its configuration files, PIP_* and proxy variables, and the
-# local files and folders that they name. Everything runs in mount and PID namespaces, so that nothing stays mounted
-# or running when this script ends or is killed.
+# This machine's pip settings also apply in the roots: configuration files, PIP_* and proxy variables, and the local
+# files and folders they refer to. Everything runs in mount and PID namespaces, so that nothing stays mounted or
+# running when this script ends or is killed.
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -31,7 +31,7 @@ check_host() {
         PATH=$PATH:/usr/sbin:/sbin command -v "$tool" > /dev/null \
             || fail "$tool is missing. On Debian: sudo apt-get install debootstrap util-linux git"
     done
-    unshare --mount --pid --fork true 2> /dev/null || fail "this container may not make namespaces"
+    unshare --mount --pid --fork true 2> /dev/null || fail "this container may not create namespaces"
 }
 
 build_root() {
@@ -69,7 +69,7 @@ folder=${EDGETL_FRESH_FOLDER:-$(mktemp -d /var/tmp/edgetl-fresh.XXXXXX)}
 mkdir -p "$folder"
 trap 'rm -rf --one-file-system "$folder"' EXIT
 trap 'exit 130' INT TERM HUP
-git -c safe.directory="$repository" -C "$repository" diff --quiet HEAD || say "note: changes that are not committed are left out"
+git -c safe.directory="$repository" -C "$repository" diff --quiet HEAD || say "note: uncommitted changes are not included"
 failed=
 results=()
 for suite in "${suites[@]}"; do test_suite "$suite"; done

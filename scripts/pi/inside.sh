@@ -1,6 +1,6 @@
 #!/bin/bash
-# Inside the Pi: installs the wheel offline into /opt/NAME, does the whole round with the edgetl command, and runs the
-# device tests against what was installed.
+# Inside the Pi: installs the wheel offline into /opt/NAME, runs a complete round of edgetl commands, and runs the
+# device tests against the installation.
 # Usage: inside.sh SUITE NAME EXTRAS TEST_TOOL...
 set -euo pipefail
 suite=$1 name=$2 extras=$3
@@ -11,12 +11,12 @@ wheel=$(ls "$payload"/edgetl-*.whl)
 
 install() { "$python" -m pip --disable-pip-version-check --no-cache-dir --quiet install --no-index --find-links "$wheels" "$@"; }
 
-# only another set of dependencies is worth a new environment: under emulation that takes minutes
+# make a new environment only if the dependencies have changed, because it takes minutes under emulation
 dependencies=$(printf '%s\n' "$wheels"/*.whl "$films"/*.whl | grep -v '/edgetl-' | sha256sum)
 if [ "$(cat "/opt/$name/.dependencies" 2>/dev/null)" = "$dependencies" ]; then
     install --force-reinstall --no-deps "$wheel"
 else
-    echo "installing the wheel and what it needs (once, some minutes)"
+    echo "installing the wheel and its dependencies (once, some minutes)"
     rm -rf "/opt/$name"
     python3 -m venv "/opt/$name"
     install "${wheel}[$extras]" "$@"
@@ -25,7 +25,7 @@ else
 fi
 "$python" -c 'import platform, device.model.runtime as r; print(r.load_runtime(), "on", platform.machine(), "Python", platform.python_version())'
 
-# LiteRT's integer arithmetic is the same everywhere; tflite-runtime rounds in its own way
+# LiteRT's integer arithmetic is the same on all machines; tflite-runtime rounds differently
 cd /tmp
 if [ "$name" = litert ]; then expected=$payload/expected.json; else expected=; fi
 "$python" /pi/round.py "$payload/photos" "$payload/model.tflite" round.json $expected

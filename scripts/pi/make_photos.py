@@ -1,4 +1,4 @@
-"""Draw the photos for the whole round: python -m scripts.pi.make_photos FOLDER."""
+"""Draw the photos for the complete round: ``python -m scripts.pi.make_photos FOLDER``."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import cv2
 
 from tests.tiny import photo
 
-# 256 pixels: the 224 of Lite0 are then a plain crop, so that the comparison is of the runtime alone
+# at 256 pixels, the 224 of Lite0 are a plain crop, so that only the runtimes are compared
 SIDE = 256
 LABELS = ("blue", "red")
 COUNTS = {"teach": 4, "ask": 2}
 
 
 def main(folder: Path) -> None:
-    """Write PNG photos, one folder per label, to teach with and to predict."""
+    """Write PNG photos to teach and to predict, with one folder per label."""
     for part, count in COUNTS.items():
         for label in LABELS:
             (folder / part / label).mkdir(parents=True, exist_ok=True)

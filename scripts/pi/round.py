@@ -1,9 +1,10 @@
-"""One whole round with the edgetl command: check, teach, status, run, export, run again.
+"""Run one complete round of edgetl commands: check, teach, status, run, export, and run again.
 
 Usage: python round.py PHOTOS MODEL RESULT.json [EXPECTED.json]
 
-With EXPECTED, the result of the same round on the host, the head and the predictions must be the same: the int8
-arithmetic of LiteRT does not depend on the machine. Needs only the standard library and the command.
+EXPECTED is the result of the same round on the host. If it is given, the head and the predictions must be equal to
+it, because the int8 arithmetic of LiteRT does not depend on the machine. Needs only the standard library and the
+command ``edgetl``.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ def edgetl(*arguments: object) -> str:
     command = [sys.executable, "-m", "edgetl", *map(str, arguments)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
-        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}")
+        sys.exit(f"{' '.join(command)} ended with status {done.returncode}:\n{done.stdout}")
     return done.stdout
 
 
@@ -40,7 +41,7 @@ def predictions(model: Path, photos: Path) -> list[dict[str, Any]]:
 
 
 def whole_round(photos: Path, model: Path) -> dict[str, Any]:
-    """Run every command in a temporary folder and return what the runs printed."""
+    """Run every command in a temporary folder and return the status and the predictions."""
     with tempfile.TemporaryDirectory() as scratch:
         mine = Path(shutil.copy(model, Path(scratch) / "base.tflite"))
         print("edgetl check:", edgetl("check", mine, "--camera", "fake").strip().splitlines()[-1])
@@ -59,7 +60,7 @@ def whole_round(photos: Path, model: Path) -> dict[str, Any]:
 
 
 def verdict(result: dict[str, Any], expected: dict[str, Any] | None) -> list[str]:
-    """Return the problems of a result; an empty list when there is none."""
+    """Return the problems of a result; an empty list if there are none."""
     wrong = [
         f"{name}: {seen} is not what the photo shows"
         for name in ("seen", "exported")
@@ -67,15 +68,15 @@ def verdict(result: dict[str, Any], expected: dict[str, Any] | None) -> list[str
         if seen["label"] != seen["truth"]
     ]
     if not result["seen"] or not result["samples"]:
-        wrong.append("nothing was taught or seen")
+        wrong.append("nothing was taught or predicted")
     for name in ("head", "seen", "exported") if expected else ():
         if expected is not None and result[name] != expected[name]:
-            wrong.append(f"{name} differs from the host's: {result[name]} against {expected[name]}")
+            wrong.append(f"{name} differs from the host's: got {result[name]}, expected {expected[name]}")
     return wrong
 
 
 def main(photos: str, model: str, out: str, expected: str | None = None) -> None:
-    """Run the round, write its result and end with 1 when something is wrong."""
+    """Run the round, write its result and exit with status 1 if something is wrong."""
     result = whole_round(Path(photos), Path(model))
     Path(out).write_text(json.dumps(result, indent=2), encoding="utf-8")
     wrong = verdict(result, json.loads(Path(expected).read_text(encoding="utf-8")) if expected else None)

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Builds what the emulated Raspberry Pi needs and does every run at once. Only pi_test.sh calls it, inside a mount and
-# PID namespace of its own.
+# Builds what the emulated Raspberry Pi needs and executes all runs in parallel. Only pi_test.sh calls it, in its own
+# mount and PID namespace.
 # Usage: run.sh RUN...      a run is SUITE-RUNTIME, such as trixie-litert
 set -euo pipefail
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repository=$(cd "$here/../.." && pwd)
 cache=$EDGETL_PI_CACHE
-payload=$cache/payload # what goes into the Pi: wheel, tests, photos, model; taken in one moment
+payload=$cache/payload # what is copied into the Pi: wheel, tests, photos, model; all from one moment
 python=$(command -v "$PYTHON" || true)
 [[ $python = /* ]] || python=$PWD/$python
 minutes=${EDGETL_PI_MINUTES:-60}
 extras=serve,gpio,mqtt
-test_tools=(pytest hypothesis) # the group device-test; the pip of Debian 12 knows no groups
+test_tools=(pytest hypothesis) # the group device-test; the pip of Debian 12 does not support groups
 
 say() { printf '%(%H:%M:%S)T  %s\n' -1 "$*"; }
 skip() { say "pi-test skipped: $*"; exit 77; }
@@ -38,8 +38,7 @@ python_of() { readlink "$cache/$1/usr/bin/python3" | sed 's/^python//'; }
 
 extras_of() { [ "$1" = litert ] && echo "device,$extras" || echo "$1,$extras"; }
 
-# Wheel and tests are taken together, before anything slow: a checkout that is worked on meanwhile must not give the
-# tests of one state and the code of another.
+# Wheel and tests are copied together, before any slow step, so that they match even if the checkout changes later.
 build_payload() {
     rm -rf "$payload"
     mkdir -p "$payload/tests"
@@ -50,7 +49,7 @@ build_payload() {
     wheel=$(ls "$payload"/edgetl-*.whl)
 }
 
-# fetch SUITE NAME REQUIREMENT...: the wheels that a Pi would install; none is built here
+# fetch SUITE NAME REQUIREMENT...: download the wheels that a Pi would install; none is built here
 fetch() {
     local suite=$1 name=$2 wheels=$cache/wheels/$1-$2 log=$cache/fetch-$1-$2.log
     shift 2
@@ -68,23 +67,23 @@ fetch() {
     fail "the wheels of $name are not available for aarch64 and $suite; see $log"
 }
 
-# The model the round starts from, made once per state of the code that makes it.
+# The model that the round starts from, converted again only if the code of the conversion has changed.
 make_model() {
     local key
     key=$(cd "$repository" && find converters edgetl/backbones device -name '*.py' | sort | xargs cat | sha256sum)
     local model=${EDGETL_PI_MODEL:-$cache/base-${key:0:12}.tflite}
     if [ ! -e "$model" ]; then
         rm -f "$cache"/base*.tflite
-        say "converting EfficientNet-Lite0 for the whole round"
+        say "converting EfficientNet-Lite0 for the round"
         (cd "$repository" && TF_CPP_MIN_LOG_LEVEL=3 "$python" -m edgetl convert efficientnet-lite0 --quantize int8 --out "$model") \
             > "$cache/convert.log" 2>&1 || { tail -20 "$cache/convert.log"; fail "edgetl convert ended with an error"; }
     fi
     cp "$model" "$payload/model.tflite"
 }
 
-# The same wheel on the host, for an answer to compare with.
+# Run the same wheel on the host, to compare the results.
 ask_host() {
-    say "the whole round on the host, to compare with"
+    say "running the round on the host, to compare the results"
     "$python" -m zipfile -e "$wheel" "$payload/host"
     (cd "$repository" && "$python" -m scripts.pi.make_photos "$payload/photos")
     (cd "$payload" && PYTHONPATH=$payload/host EDGETL_RUNTIME=litert \
@@ -92,7 +91,7 @@ ask_host() {
         || { cat "$cache/host.log"; fail "the round on the host"; }
 }
 
-# enter RUN COMMAND...: run inside the Pi, in namespaces of its own: two runs share nothing but the root
+# enter RUN COMMAND...: run inside the Pi, in separate namespaces: two runs share only the root
 enter() {
     local run=$1
     shift
@@ -101,14 +100,14 @@ enter() {
         | tee "$cache/$run.log" | while IFS= read -r line; do say "[$run] $line"; done
 }
 
-[ -f "$python" ] || fail "PYTHON=$PYTHON is no command"
+[ -f "$python" ] || fail "PYTHON=$PYTHON is not a command"
 "$python" -c 'import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ["hatchling", "tensorflow"])))' \
-    || fail "$python has no TensorFlow or no hatchling: leave PYTHON out, and .venv is made"
+    || fail "$python has no TensorFlow or no hatchling: leave PYTHON unset to create .venv"
 for suite in $(suites_of "$@"); do build_root "$suite" & done
 wait
 runs=()
 for run; do
-    if [ -e "$cache/${run%%-*}/.complete" ]; then runs+=("$run"); else say "$run is left out: it has no root"; fi
+    if [ -e "$cache/${run%%-*}/.complete" ]; then runs+=("$run"); else say "$run is skipped: it has no root"; fi
 done
 [ ${#runs[@]} -gt 0 ] || skip "no root could be built"
 set -- "${runs[@]}"
@@ -119,7 +118,7 @@ for run; do fetch "${run%%-*}" "${run#*-}" "${wheel}[$(extras_of "${run#*-}")]" 
 make_model
 ask_host
 
-say "in the Pi, $# run(s) at once: install the wheel offline, a whole round, the device tests"
+say "in the Pi, $# run(s) in parallel: install the wheel offline, one round, the device tests"
 jobs=()
 for run; do
     enter "$run" /pi/inside.sh "${run%%-*}" "${run#*-}" "$(extras_of "${run#*-}")" "${test_tools[@]}" & jobs+=($!)

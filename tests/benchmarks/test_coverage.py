@@ -1,4 +1,4 @@
-"""How splits are drawn and counted when intervals are checked on photos held out."""
+"""How the coverage benchmark draws splits and judges intervals on held-out photos."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def drawn(views: int = 60, frames: int = 3) -> PhotoData:
     return PhotoData("drawn", paths, labels, np.repeat(np.arange(views), frames))
 
 
-def test_a_split_takes_whole_views_and_nothing_twice() -> None:
-    """What is held out shares no view with what is taught, and each label has what was asked."""
+def test_split_keeps_views_whole_and_parts_disjoint() -> None:
+    """Held-out and taught photos share no view, and each label has the requested number of photos."""
     data = drawn()
     for seed in range(5):
         taught, held_out = draw(data, 12, seed)
@@ -30,16 +30,16 @@ def test_a_split_takes_whole_views_and_nothing_twice() -> None:
     assert draw(data, 12, 0)[0].tolist() != draw(data, 12, 1)[0].tolist()
 
 
-def test_two_accuracies_agree_when_their_samples_explain_the_difference() -> None:
-    """A large difference does not; a small one does, and so does any within the interval."""
+def test_accuracies_agree_if_their_samples_explain_the_difference() -> None:
+    """A small difference agrees, as does any inside the interval; a large one does not."""
     interval = wilson(80, 100)
     assert agrees(0.8, interval, 0.75, 1000)
     assert agrees(0.8, interval, interval[0] - 0.005, 200)
     assert not agrees(0.8, interval, 0.6, 1000)
 
 
-def test_what_cannot_be_learned_is_judged_at_chance() -> None:
-    """Noise by view: the estimate, whose frames are left out together, agrees with photos held out."""
+def test_estimate_is_at_chance_for_random_labels() -> None:
+    """The estimate leaves out all frames of a view together, so it agrees with the held-out photos."""
     data = drawn(120)
     random = np.random.default_rng(0)
     values = np.repeat(random.normal(size=(120, 64)), 3, axis=0) + random.normal(0, 0.05, (360, 64))

@@ -1,4 +1,4 @@
-"""The crash harness itself, for a few kills; the full figure comes from ``python -m benchmarks.crash``."""
+"""The crash harness with a few kills; ``python -m benchmarks.crash`` runs hundreds."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ from benchmarks import crash
 from device.learner import Learner
 
 
-def test_nothing_acknowledged_is_lost_over_a_few_kills(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every page, checksum and journal entry is right after each."""
+def test_acknowledged_changes_survive_a_few_kills(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every page, checksum and journal entry is correct after each kill."""
     monkeypatch.setattr(crash, "LONGEST", 0.05)
     tally = crash.crash(12, 7, tmp_path)
     assert (tally.kills, tally.failures) == (12, [])
@@ -22,7 +20,7 @@ def test_nothing_acknowledged_is_lost_over_a_few_kills(
 
 
 def test_the_harness_notices_a_lost_sample(tmp_path: Path) -> None:
-    """A check that cannot fail proves nothing."""
+    """The check fails if an acknowledged sample is missing."""
     path, tally = tmp_path / "state.db", crash.Tally()
     with Learner.open(crash.MODEL, path, threads=1) as learner:
         learner.store.learn([])
@@ -30,8 +28,8 @@ def test_the_harness_notices_a_lost_sample(tmp_path: Path) -> None:
     assert tally.failures != []
 
 
-def test_the_harness_notices_a_sample_that_stands_twice(tmp_path: Path) -> None:
-    """Under an id of its own, which the checksums alone would let pass."""
+def test_the_harness_notices_a_duplicated_sample(tmp_path: Path) -> None:
+    """The duplicate has its own id, so checksums alone would accept it."""
     path, tally = tmp_path / "state.db", crash.Tally()
     with Learner.open(crash.MODEL, path, threads=1) as learner:
         learner.learn_many([crash.np.zeros((16, 16, 3), crash.np.uint8)] * 2, ["mug", "mug"])
@@ -39,8 +37,8 @@ def test_the_harness_notices_a_sample_that_stands_twice(tmp_path: Path) -> None:
     assert tally.failures != []
 
 
-def test_a_change_that_was_refused_may_not_be_there(tmp_path: Path) -> None:
-    """Half a change on a full disk would be as bad as a lost one."""
+def test_the_harness_notices_a_refused_change_in_the_file(tmp_path: Path) -> None:
+    """A change that was refused on a full disk must leave no trace."""
     path, tally = tmp_path / "state.db", crash.Tally()
     with Learner.open(crash.MODEL, path, threads=1) as learner:
         learner.learn_one(crash.np.zeros((16, 16, 3), crash.np.uint8), "mug")
@@ -49,7 +47,7 @@ def test_a_change_that_was_refused_may_not_be_there(tmp_path: Path) -> None:
 
 
 def test_the_harness_notices_damage(tmp_path: Path) -> None:
-    """A row changed behind the store's back."""
+    """A row is changed without the store."""
     path = tmp_path / "state.db"
     with Learner.open(crash.MODEL, path, threads=1) as learner:
         learner.learn_one(crash.np.zeros((16, 16, 3), crash.np.uint8), "mug")

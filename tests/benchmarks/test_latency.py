@@ -14,7 +14,7 @@ from tests.device.cameras.servers import jpeg
 
 
 def test_a_stamp_survives_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The moment a frame was made is read back to the microsecond from its compressed pixels."""
+    """The time of a frame is read to the microsecond from its compressed pixels."""
     now = 123_456_789_012_345_000
     monkeypatch.setattr(time, "monotonic_ns", lambda: now)
     image = read_photo(jpeg(stamped(), quality=60))
@@ -23,7 +23,7 @@ def test_a_stamp_survives_jpeg(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_stamp_survives_noise() -> None:
-    """Grain and a dim picture do not change a bit."""
+    """Noise and blur do not change a bit of the stamp."""
     image = stamped()
     noise = np.random.default_rng(0).integers(-40, 40, image.shape)
     noisy = np.clip(image.astype(int) + noise, 0, 255).astype(np.uint8)

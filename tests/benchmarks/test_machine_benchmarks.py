@@ -1,4 +1,4 @@
-"""The benchmarks of runtime, start-up, endurance and size, on tiny work: that they run and judge rightly."""
+"""The benchmarks of runtime, start-up, endurance and size run on small inputs and judge correctly."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import numpy as np
 import pytest
 
 from benchmarks import reembedding, runtime, size, soak, startup
-from benchmarks.machine import machine_info, percentiles, warn_of_noise, write_result
+from benchmarks.machine import machine_info, parser_of, percentiles, warn_of_noise, write_result
 from device.model.codes import encode
 from tests.tiny import TINY
 
 
 def test_the_machine_is_described_as_json() -> None:
-    """Board, governor, runtime and versions: without them a time means nothing."""
+    """It contains board, governor, runtime and versions, without which a time means nothing."""
     info = json.loads(json.dumps(machine_info(7)))
     assert info["seed"] == 7
     assert {"board", "governor", "cores", "runtime", "python", "load"} <= set(info)
     assert info["versions"]["numpy"]
 
 
-def test_a_result_is_written_where_it_was_asked_for(
+def test_a_result_is_written_to_the_file_or_to_stdout(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file, else stdout."""
+    """Without a file, the result goes to stdout."""
     write_result({"a": 1}, tmp_path / "new" / "r.json")
     assert json.loads((tmp_path / "new" / "r.json").read_text()) == {"a": 1}
     capsys.readouterr()
@@ -34,29 +34,42 @@ def test_a_result_is_written_where_it_was_asked_for(
     assert json.loads(capsys.readouterr().out) == {"a": 1}
 
 
-def test_noise_is_told_on_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
-    """Stdout belongs to the result."""
+def test_a_parser_shows_its_module_and_no_second_usage(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The help starts with ``python -m benchmarks.NAME`` and ends with the default of ``--out``."""
+    monkeypatch.setattr(sys, "argv", ["/somewhere/soak.py", "--help"])
+    with pytest.raises(SystemExit):
+        parser_of("What leaks?\n\nUsage: ``python``\n\nMore.\n", model=True).parse_args()
+    text = " ".join(capsys.readouterr().out.split())
+    assert text.startswith("usage: python -m benchmarks.soak [-h]")
+    assert "What leaks? More." in text
+    assert text.endswith("[default: stdout]")
+
+
+def test_warnings_about_noise_go_to_stderr_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """Stdout is reserved for the result."""
     warn_of_noise()
     assert capsys.readouterr().out == ""
     assert percentiles([0.002]) == {"p50_ms": 2.0, "p95_ms": 2.0, "p99_ms": 2.0}
 
 
 def test_bare_and_ours_do_the_same_work() -> None:
-    """Equal embeddings are a condition of the comparison."""
+    """Both return equal embeddings, which the comparison requires."""
     result = runtime.measure(TINY, threads=1, pairs=4, warm_up=1)
     assert result["ratio"] > 0
     assert result["pairs"] == 4
 
 
-def test_the_gain_of_xnnpack_is_told_for_each_number_of_threads() -> None:
-    """The same backbone on both sides."""
+def test_the_gain_of_xnnpack_is_measured_per_number_of_threads() -> None:
+    """Both sides run the same backbone."""
     gained = runtime.xnnpack_gain(TINY, threads=1, pairs=3)
     assert gained["gain"] > 0
     assert gained["threads"] == 1
 
 
 def test_start_up_compares_two_new_processes() -> None:
-    """One that only runs the backbone, and the command with a state."""
+    """One process only runs the backbone; the other runs the command with a state."""
     result = startup.measure(TINY, rounds=1, samples=10)
     assert result["time_ratio"] > 0
     assert result["memory_mb"]["bare"] > 0
@@ -64,22 +77,22 @@ def test_start_up_compares_two_new_processes() -> None:
     assert "cv2" not in {row["module"] for row in result["costliest_imports_above_bare"]}
 
 
-def test_a_process_that_fails_is_no_measurement() -> None:
-    """It would be fast."""
+def test_a_process_that_fails_is_not_measured() -> None:
+    """A process that fails is fast, so it must not count."""
     with pytest.raises(SystemExit, match="ended with"):
         startup.start([sys.executable, "-c", "raise SystemExit(3)"])
 
 
-def test_the_memory_of_a_process_is_its_own() -> None:
-    """Not that of the process which started it, which holds NumPy and more."""
+def test_the_ram_of_a_process_excludes_its_parent() -> None:
+    """The parent has NumPy and more in RAM, which must not count."""
     _, small = startup.start([sys.executable, "-I", "-S", "-c", "pass"])
     _, large = startup.start([sys.executable, "-I", "-S", "-c", "held = bytearray(b'x' * 100_000_000)"])
     assert small < 50
     assert large > 95
 
 
-def test_a_soak_teaches_and_predicts_and_judges() -> None:
-    """A short one; its latency is not judged here."""
+def test_a_short_soak_teaches_and_predicts() -> None:
+    """The latency of so short a run is not judged here."""
     result = soak.soak(TINY, frames=60, teach_every=20)
     assert result["frames"] == 60
     assert result["descriptors_leaked"] == 0
@@ -93,7 +106,7 @@ def test_a_soak_teaches_and_predicts_and_judges() -> None:
 def test_growth_leaks_and_slowing_down_fail_a_soak(
     memory: int, descriptors: int, slow: int, passed: bool
 ) -> None:
-    """Each alone is enough."""
+    """Each of them alone makes the run fail."""
     trace = [
         {"frame": 0, "memory_kb": 500, "descriptors": 9},
         {"frame": 1000, "memory_kb": 1000, "descriptors": 9},
@@ -103,8 +116,8 @@ def test_growth_leaks_and_slowing_down_fail_a_soak(
     assert soak._judged(trace, seconds)["passed"] is passed
 
 
-def test_weighing_counts_every_file_once(tmp_path: Path) -> None:
-    """Folders and single modules alike."""
+def test_size_counts_every_file_once(tmp_path: Path) -> None:
+    """The size of a folder is the sum of its files; a single file counts by itself."""
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x").write_bytes(bytes(500_000))
     (tmp_path / "a" / "y").write_bytes(bytes(500_000))
@@ -112,8 +125,8 @@ def test_weighing_counts_every_file_once(tmp_path: Path) -> None:
     assert size.weigh(tmp_path / "a" / "x") == 0.5
 
 
-def test_what_thumbnails_cost_is_judged_on_photos_none_of_the_heads_saw() -> None:
-    """Where thumbnails say the same as photos they cost nothing; where they say nothing, everything."""
+def test_the_cost_of_thumbnails_is_measured_on_photos_that_no_head_learned() -> None:
+    """Thumbnails equal to the photos cost nothing; thumbnails of noise cost all accuracy."""
     rng = np.random.default_rng(0)
     labels = [label for label in ("a", "b") for _ in range(30)]
     means = np.repeat(rng.normal(size=(2, 16)), 30, axis=0)

@@ -11,13 +11,13 @@ from benchmarks import mutations
 from tests.mutants import KINDS, mutant
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="memory and signals are measured as Linux shows them"
+    sys.platform != "linux", reason="RAM and signals are measured with Linux interfaces"
 )
 FILES = 500
 
 
-def test_no_mutant_ends_the_process_or_slips_past_the_errors(tmp_path: Path) -> None:
-    """No signal, no exception outside of the product's root, nothing over 2 s or 300 MB."""
+def test_no_mutant_crashes_the_process_or_raises_a_foreign_error(tmp_path: Path) -> None:
+    """No signal, no exception other than edgetl's own, nothing over 2 s or 300 MB."""
     tally = mutations.mutations(range(FILES), tmp_path)
     assert tally.failures == []
     assert tally.files == FILES
@@ -25,15 +25,15 @@ def test_no_mutant_ends_the_process_or_slips_past_the_errors(tmp_path: Path) -> 
     assert sum(counts["refused"] for counts in tally.outcomes.values()) > FILES // 2
 
 
-def test_a_mutant_is_always_the_same_for_its_number() -> None:
-    """So that a failure can be seen again."""
+def test_a_number_always_produces_the_same_mutant() -> None:
+    """A failure can be reproduced from its number."""
     assert [mutant(number) for number in range(len(KINDS))] == [
         mutant(number) for number in range(len(KINDS))
     ]
 
 
 def test_the_harness_notices_a_process_that_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A check that cannot fail proves nothing."""
+    """The check fails if the child process is killed by a signal."""
     monkeypatch.setattr(
         mutations, "CHILD", ("-c", "import os, signal; input(); os.kill(os.getpid(), signal.SIGSEGV)")
     )
@@ -52,6 +52,6 @@ def test_the_harness_notices_a_process_that_ends(tmp_path: Path, monkeypatch: py
 def test_the_harness_notices_what_takes_too_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: dict[str, object], outcome: str
 ) -> None:
-    """Time, memory, and exceptions that are none of the product's."""
+    """It detects excessive time and RAM, and exceptions that are not edgetl's own."""
     monkeypatch.setattr(mutations, "CHILD", ("-c", f"import json; input(); print(json.dumps({answer!r}))"))
     assert [failure["outcome"] for failure in mutations.mutations([0], tmp_path).failures] == [outcome]
