@@ -138,7 +138,7 @@ def _peer(
     head = keras.layers.Dense(int(targets.max()) + 1, activation="softmax")
     model = keras.Sequential([keras.Input(backbone.input_shape[1:]), backbone, head])
     model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    inputs = preprocessing.normalize(images)  # not counted: the peer may keep what it likes in memory
+    inputs = preprocessing.normalize(images)  # not timed: the peer may keep all inputs in RAM
     epochs = min(options.epochs, options.measured_epochs or options.epochs)
     model.fit(inputs[:BATCH], targets[:BATCH], batch_size=BATCH, verbose=0)  # compiles; not timed
     start = time.perf_counter()

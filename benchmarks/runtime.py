@@ -4,8 +4,8 @@ Usage: ``python -m benchmarks.runtime [MODEL] [--pairs 400] [--threads N ...]``
 
 The result also shows the gain from XNNPACK, which the runtimes enable by default and edgetl leaves enabled.
 
-Bare and ours run in turn in one process, on interpreters of their own, so that what else the machine does
-falls on both alike. The figure is the median of the ratios of neighbors.
+The bare interpreter and ours run alternately in one process, each on its own interpreter, so that other load on the
+machine affects both alike. The ratio is the median over neighboring pairs.
 """
 
 from __future__ import annotations

@@ -79,7 +79,7 @@ def _fill(layer: Layer, points: list[Point], color: Color) -> None:
 
 
 def _oval(center: Point, width: float, height: float, bend: float = 2.0) -> list[Point]:
-    """Give a superellipse; `bend` 2 is an ellipse, more has corners."""
+    """Return the points of a superellipse; with `bend` 2 it is an ellipse, with more it has corners."""
     angles = np.linspace(0, 2 * np.pi, 120, endpoint=False)
     across, down = np.cos(angles), np.sin(angles)
     rounded = [np.sign(part) * np.abs(part) ** (2 / bend) for part in (across, down)]

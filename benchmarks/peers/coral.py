@@ -23,7 +23,7 @@ _SCALE = 5e-2
 
 
 class Imprinting:
-    """Weights are normalized mean embeddings."""
+    """A classifier whose weights are normalized mean embeddings."""
 
     def __init__(self, dimensions: int, classes: int) -> None:
         self._sums = np.zeros((classes, dimensions))

@@ -20,7 +20,7 @@ _REPLAYED = 20  # kept samples per class
 
 
 class NearestNeighbors:
-    """Three nearest by cosine, every sample kept (project-teachable and Coral's examples)."""
+    """The three nearest neighbors by cosine; every sample is kept (project-teachable and Coral's examples)."""
 
     def __init__(self, dimensions: int, classes: int) -> None:
         self._classes = classes
