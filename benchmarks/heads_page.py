@@ -52,7 +52,7 @@ taught.
 *How this was chosen.* On sets that are not reported here, through the same backbone: MNIST (ten digits, five of them,
 and pairs) and the monocrystalline cells of ELPV. On MNIST at 5 and 10 samples a label the left-out likelihood in place
 of the squared residual, its average over all ridges, and ridges up to the class means were tried: none was better,
-so none is used. The ridge of the panel stands for any number of samples, as it would for a Gaussian prior; on
+so none is used. The ridge of the selection stands for any number of samples, as it would for a Gaussian prior; on
 450 to 1,875 samples of both sets that was as good as or better than letting it grow. ELPV's monocrystalline cells are
 a part of the reported ELPV; the embedding map and the first form of the head were chosen by an earlier look at the
 reported sets.

@@ -22,10 +22,10 @@ from .folds import balanced, stacked
 from .keys import Keys
 from .nearest import conformal_threshold, directions
 from .ridge import Chosen, Solution, inverse, solve
-from .statistics import Panel, Statistics
+from .statistics import Selection, Statistics
 from .unknown import Scale, Unknown, left_out_cosine
 
-PANEL = 256  # samples that choose ridge, temperature and threshold; all of them while there are no more
+SELECTION = 256  # samples that choose ridge, temperature and threshold; all of them while there are no more
 TURNED = 128  # few samples are left out several times over, each time with others
 DEFAULT_SHARPNESS = 0.3  # where nothing can be left out
 ILL = 1e12  # condition number beyond which float64 leaves fewer than four digits
@@ -148,15 +148,15 @@ class ExactHead(Head):
         self.statistics.delete(label)
 
     def _compute_fit(self) -> Fit:
-        panel = self._panel()
-        solution = self._solution = self._solve(panel)
+        selection = self._selection()
+        solution = self._solution = self._solve(selection)
         readout = self._readout(solution)
         taken, C = solution.moments, len(solution.moments.counts)
         # a label's only sample cannot be left out: nobody would know the label
-        fair = taken.counts[panel.owners] > 1
-        owners, copies = panel.owners[fair], panel.copies[fair]
+        fair = taken.counts[selection.owners] > 1
+        owners, copies = selection.owners[fair], selection.copies[fair]
         turns = max(1, TURNED // len(owners)) if fair.any() else 1
-        left_out = [self._left_out(solution, panel, fair, turn) for turn in range(turns)]
+        left_out = [self._left_out(solution, selection, fair, turn) for turn in range(turns)]
         held_out, relative = (np.concatenate(parts) for parts in zip(*left_out, strict=True))
         sharpness = DEFAULT_SHARPNESS
         if fair.any():
@@ -166,7 +166,7 @@ class ExactHead(Head):
             )
         linear = Linear(sharpness * readout.W, sharpness * readout.b)
         sums = self.statistics.sums()[1].astype(np.float64)
-        cosine = left_out_cosine(panel.codes[fair], owners, sums)
+        cosine = left_out_cosine(selection.codes[fair], owners, sums)
         unknown = Unknown(directions(sums), Scale.of(relative), Scale.of(cosine))
         threshold = conformal_threshold(
             np.repeat(unknown.combine(relative[: len(owners)], cosine), copies), self.false_rejection
@@ -174,18 +174,18 @@ class ExactHead(Head):
         figures = {"ridge": solution.lam, "sharpness": sharpness, "condition": solution.condition}
         return Fit(linear, self._novelty(solution, unknown), threshold, self._notes(solution, fair), figures)
 
-    def _panel(self) -> Panel:
+    def _selection(self) -> Selection:
         """Return the samples that choose ridge, temperature and threshold; none where too few may judge."""
-        panel = self.statistics.panel(PANEL)
-        if len(self.tuned) and too_few_judges(panel.owners):
-            return self.statistics.panel(0)
-        return panel
+        selection = self.statistics.selection(SELECTION)
+        if len(self.tuned) and too_few_judges(selection.owners):
+            return self.statistics.selection(0)
+        return selection
 
     def _left_out(
-        self, solution: Solution, panel: Panel, fair: NDArray[np.bool_], turn: int
+        self, solution: Solution, selection: Selection, fair: NDArray[np.bool_], turn: int
     ) -> tuple[Floats, Floats]:
-        """Give scores [n, C] and distances [n] of the fair samples of the panel, left out in balanced blocks."""
-        taken, owners = solution.moments, panel.owners[fair]
+        """Give scores [n, C] and distances [n] of the fair samples of the selection, left out in balanced blocks."""
+        taken, owners = solution.moments, selection.owners[fair]
         H, U, Y = solution.H[np.ix_(fair, fair)], solution.U[fair], np.eye(len(taken.counts))[owners]
         scores, distance = np.empty_like(Y), np.empty(len(owners))
         for members in stacked(balanced(owners, np.arange(len(owners)), turn)):
@@ -194,8 +194,8 @@ class ExactHead(Head):
             scores[members], distance[members] = readout.scores, readout.distance
         return scores, distance
 
-    def _solve(self, panel: Panel) -> Solution:
-        return solve(self.statistics, panel, self.ridge, self._chosen)
+    def _solve(self, selection: Selection) -> Solution:
+        return solve(self.statistics, selection, self.ridge, self._chosen)
 
     def _readout(self, solution: Solution) -> Linear:
         """Give the discriminant scores as a map of the embedding, before the temperature."""

@@ -17,7 +17,7 @@ from ..model.codes import SCALE
 from .base import Floats, Linear
 from .exact import ExactHead
 from .ridge import Solution, solve
-from .statistics import Panel, Statistics
+from .statistics import Selection, Statistics
 
 _MOST = 1 - 1e-9  # shrinkage short of 1 keeps the ridge finite
 
@@ -44,12 +44,12 @@ class LdaHead(ExactHead):
         """Give the discriminant functions themselves, before the temperature."""
         return self._readout(self.solution())
 
-    def _solve(self, panel: Panel) -> Solution:
+    def _solve(self, selection: Selection) -> Solution:
         ridge = self.ridge
         if ridge is None:
             scatter, shrinkage = within_scatter(self.statistics)
             ridge = max(shrinkage / (1 - shrinkage) * scatter / self.dimensions, 1e-9)
-        return solve(self.statistics, panel, ridge)
+        return solve(self.statistics, selection, ridge)
 
     def _readout(self, solution: Solution) -> Linear:
         plain, prior = super()._readout(solution), np.log(solution.moments.counts / solution.moments.total)

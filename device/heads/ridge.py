@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from ..model.codes import SCALE, Codes
 from .base import Floats
 from .products import inner
-from .statistics import Panel, Statistics
+from .statistics import Selection, Statistics
 from .triangular import Factor, cholesky, lower_inverse
 
 Places = NDArray[np.intp]
@@ -70,8 +70,8 @@ class Solution:
         lam: The ridge, absolute.
         W: float64 [D, C], ``A^-1 Q``.
         P: float64 [C, C], ``Q^T A^-1 Q``.
-        U: float64 [n, C], ``x A^-1 Q`` of the panel.
-        H: float64 [n, n], ``X A^-1 X^T`` of the panel; its diagonal are the leverages.
+        U: float64 [n, C], ``x A^-1 Q`` of the selection.
+        H: float64 [n, n], ``X A^-1 X^T`` of the selection; its diagonal are the leverages.
     """
 
     moments: Moments
@@ -166,42 +166,42 @@ def centred_products(products: Floats) -> Floats:
 
 
 class Chosen:
-    """The ridge of the last panel: a new sample that is not of the panel chooses no other."""
+    """The ridge of the last selection: a new sample that is not of the selection chooses no other."""
 
     def __init__(self) -> None:
         self._last: tuple[bytes, float | None] | None = None
 
-    def of(self, panel: Panel, choose: Callable[[], float | None]) -> float | None:
-        """Give the ridge chosen for this very panel, choosing it when it is another than the last."""
-        mark = panel.fingerprint()
+    def of(self, selection: Selection, choose: Callable[[], float | None]) -> float | None:
+        """Give the ridge chosen for this very selection, choosing it when it is another than the last."""
+        mark = selection.fingerprint()
         if self._last is None or self._last[0] != mark:
             self._last = mark, choose()
         return self._last[1]
 
 
 def solve(
-    statistics: Statistics, panel: Panel, ridge: float | None = None, chosen: Chosen | None = None
+    statistics: Statistics, selection: Selection, ridge: float | None = None, chosen: Chosen | None = None
 ) -> Solution:
     """Solve the ridge regression.
 
     Args:
         statistics: Of at least one sample.
-        panel: Samples that choose the ridge, and whose leverages are wanted.
-        ridge: The ridge, absolute; None chooses it by PRESS on the panel.
+        selection: Samples that choose the ridge, and whose leverages are wanted.
+        ridge: The ridge, absolute; None chooses it by PRESS on the selection.
         chosen: Where the choice is remembered, while no sample tuned the backbone.
     """
     chosen = chosen or Chosen()
     taken = moments(statistics)
-    if panel.places is not None and len(panel.places) == statistics.total:
-        kernel = Kernel(centred_products(statistics.products()), panel.owners)
-        lam = (_chosen(panel, kernel) or _fallback(taken)) if ridge is None else ridge
-        return _from_weights(statistics, taken, lam, panel, kernel.weights(lam), kernel.hat(lam))
+    if selection.places is not None and len(selection.places) == statistics.total:
+        kernel = Kernel(centred_products(statistics.products()), selection.owners)
+        lam = (_chosen(selection, kernel) or _fallback(taken)) if ridge is None else ridge
+        return _from_weights(statistics, taken, lam, selection, kernel.weights(lam), kernel.hat(lam))
     if ridge is None and len(statistics.tuned):
-        return _judged(statistics, taken, panel)
+        return _judged(statistics, taken, selection)
     if ridge is None:
-        best = chosen.of(panel, lambda: _chosen(panel, _panel_kernel(statistics, panel)))
+        best = chosen.of(selection, lambda: _chosen(selection, _selection_kernel(statistics, selection)))
         ridge = best or _fallback(taken)
-    return _solved(statistics, taken, ridge, panel)
+    return _solved(statistics, taken, ridge, selection)
 
 
 def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Floats]:
@@ -217,21 +217,21 @@ def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Fl
     return lambda X: (X - ((X @ kept.T) @ small) @ kept) / lam
 
 
-def _judged(statistics: Statistics, taken: Moments, panel: Panel) -> Solution:
+def _judged(statistics: Statistics, taken: Moments, selection: Selection) -> Solution:
     """Return the solution of least PRESS where samples that tuned the backbone may not judge.
 
-    The panel alone would choose too small a ridge: tuned samples, which the panel lacks, lie closer together
-    than new ones. So each panel sample is left out of the fit to all samples, at the cost of a solve per ridge.
+    The selection alone would choose too small a ridge: tuned samples, which the selection lacks, lie closer together
+    than new ones. So each selection sample is left out of the fit to all samples, at the cost of a solve per ridge.
     """
-    if not len(panel.owners) or taken.eigenvalue <= _TINY:
-        return _solved(statistics, taken, _fallback(taken), panel)
+    if not len(selection.owners) or taken.eigenvalue <= _TINY:
+        return _solved(statistics, taken, _fallback(taken), selection)
     solutions: dict[int, Solution] = {}
 
     def press(at: int) -> float:
-        solution = solutions[at] = _solved(statistics, taken, GRID[at] * taken.eigenvalue, panel)
-        residual = np.eye(len(taken.counts))[panel.owners] - taken.counts / taken.total - solution.U
+        solution = solutions[at] = _solved(statistics, taken, GRID[at] * taken.eigenvalue, selection)
+        residual = np.eye(len(taken.counts))[selection.owners] - taken.counts / taken.total - solution.U
         left = np.maximum(1 - np.diagonal(solution.H) - 1 / taken.total, _TINY)
-        return float(panel.copies @ ((residual / left[:, None]) ** 2).sum(axis=1))
+        return float(selection.copies @ ((residual / left[:, None]) ** 2).sum(axis=1))
 
     return solutions[_downhill(press, START_TUNED)]
 
@@ -250,11 +250,11 @@ def _downhill(loss: Callable[[int], float], at: int) -> int:
     return at
 
 
-def _solved(statistics: Statistics, taken: Moments, lam: float, panel: Panel) -> Solution:
-    if panel.places is None:
-        return _from_sums(statistics, taken, lam, panel)
-    others = np.setdiff1d(np.arange(statistics.total), panel.places)
-    return _from_kept(statistics, taken, lam, panel, np.concatenate([others, panel.places]))
+def _solved(statistics: Statistics, taken: Moments, lam: float, selection: Selection) -> Solution:
+    if selection.places is None:
+        return _from_sums(statistics, taken, lam, selection)
+    others = np.setdiff1d(np.arange(statistics.total), selection.places)
+    return _from_kept(statistics, taken, lam, selection, np.concatenate([others, selection.places]))
 
 
 def _fallback(taken: Moments) -> float:
@@ -262,28 +262,30 @@ def _fallback(taken: Moments) -> float:
     return max(DEFAULT_RELATIVE * taken.eigenvalue, _LEAST)
 
 
-def _chosen(panel: Panel, kernel: Kernel | None) -> float | None:
-    """Choose the ridge by PRESS on the panel, and by nothing else; None where nothing can be learned from it."""
-    if kernel is None or np.count_nonzero(np.bincount(panel.owners)) < 2:
+def _chosen(selection: Selection, kernel: Kernel | None) -> float | None:
+    """Choose the ridge by PRESS on the selection, and by nothing else; None where nothing can be learned from it."""
+    if kernel is None or np.count_nonzero(np.bincount(selection.owners)) < 2:
         return None
-    eigenvalue = float(np.trace(kernel.products)) / panel.codes.shape[1]
+    eigenvalue = float(np.trace(kernel.products)) / selection.codes.shape[1]
     if eigenvalue <= _TINY:
         return None
     # as a prior on W the ridge is noise over signal, which more samples do not change: what is best for the
-    # panel stands for all
-    return kernel.best([relative * eigenvalue for relative in GRID], panel.copies)
+    # selection stands for all
+    return kernel.best([relative * eigenvalue for relative in GRID], selection.copies)
 
 
-def _panel_kernel(statistics: Statistics, panel: Panel) -> Kernel | None:
-    if not len(panel.owners):
+def _selection_kernel(statistics: Statistics, selection: Selection) -> Kernel | None:
+    if not len(selection.owners):
         return None
-    if panel.places is not None:
-        return Kernel(centred_products(statistics.products(panel.places)), panel.owners)
-    return Kernel(centred_products(inner(panel.codes, panel.codes)), panel.owners)
+    if selection.places is not None:
+        return Kernel(centred_products(statistics.products(selection.places)), selection.owners)
+    return Kernel(centred_products(inner(selection.codes, selection.codes)), selection.owners)
 
 
-def _from_kept(statistics: Statistics, taken: Moments, lam: float, panel: Panel, places: Places) -> Solution:
-    """Solve from inner products, the panel last: what is asked of it then needs the last corner of the factor alone."""
+def _from_kept(
+    statistics: Statistics, taken: Moments, lam: float, selection: Selection, places: Places
+) -> Solution:
+    """Solve from inner products, the selection last: what is asked of it then needs the last corner of the factor alone."""
     kernel = centred_products(statistics.products(places))
     kernel[np.diag_indices_from(kernel)] += lam
     factor = Factor(kernel)
@@ -291,22 +293,22 @@ def _from_kept(statistics: Statistics, taken: Moments, lam: float, panel: Panel,
     weights = np.empty_like(Y)
     weights[places] = factor.solve(Y - Y.mean(axis=0))
     # K (K + lam I)^-1 = I - lam (K + lam I)^-1
-    hat = np.eye(len(panel.owners)) - lam * factor.last_corner(len(panel.owners))
-    return _from_weights(statistics, taken, lam, panel, weights, hat)
+    hat = np.eye(len(selection.owners)) - lam * factor.last_corner(len(selection.owners))
+    return _from_weights(statistics, taken, lam, selection, weights, hat)
 
 
 def _from_weights(
-    statistics: Statistics, taken: Moments, lam: float, panel: Panel, weights: Floats, hat: Floats
+    statistics: Statistics, taken: Moments, lam: float, selection: Selection, weights: Floats, hat: Floats
 ) -> Solution:
     Y = np.eye(len(taken.counts))[statistics.owners()]
     U = Y - Y.mean(axis=0) - lam * weights  # K weights
     # the weights of a column sum to 0: centring is done by them
     W = statistics.codes.T.astype(np.float64) @ (weights / SCALE)
-    return Solution(taken, lam, W, _symmetric(Y.T @ U), U[panel.places], hat)
+    return Solution(taken, lam, W, _symmetric(Y.T @ U), U[selection.places], hat)
 
 
-def _from_sums(statistics: Statistics, taken: Moments, lam: float, panel: Panel) -> Solution:
-    X: Floats = panel.codes / SCALE - taken.mean
+def _from_sums(statistics: Statistics, taken: Moments, lam: float, selection: Selection) -> Solution:
+    X: Floats = selection.codes / SCALE - taken.mean
     factor = Factor(_scatter(statistics, taken, lam))
     half = factor.forward(np.concatenate([taken.Q, X.T], axis=1))
     half, probes = half[:, : len(taken.counts)], half[:, len(taken.counts) :]

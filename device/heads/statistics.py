@@ -31,7 +31,7 @@ _PENDING = 256  # codes gathered before one matrix product adds them to G; a ran
 
 
 @dataclass(frozen=True)
-class Panel:
+class Selection:
     """The samples with the smallest keys, by which a head judges itself.
 
     Attributes:
@@ -49,7 +49,7 @@ class Panel:
     keys: NDArray[np.uint64]
 
     def fingerprint(self) -> bytes:
-        """Give what is the same for the same panel, and for no other."""
+        """Give what is the same for the same selection, and for no other."""
         return b"".join(array.tobytes() for array in (self.keys, self.owners, self.copies))
 
 
@@ -58,7 +58,7 @@ class Statistics:
 
     Args:
         dimensions: D.
-        tuned: Keys of samples that tuned the backbone: summed like all others, but never in a panel.
+        tuned: Keys of samples that tuned the backbone: summed like all others, but never in a selection.
     """
 
     def __init__(self, dimensions: int, tuned: KeySet | None = None) -> None:
@@ -146,11 +146,11 @@ class Statistics:
             gram += second_moment(self._codes[start : min(start + _PENDING, self._used)])
         return gram
 
-    def panel(self, size: int) -> Panel:
+    def selection(self, size: int) -> Selection:
         """Return at most `size` of the samples that may judge, chosen by what was learned alone."""
         if self._gram is not None:
             codes, rows, copies, keys = self._sketch.smallest(size, self._vocabulary.ranks())
-            return Panel(codes, self._vocabulary.ranks()[rows], copies, None, keys)
+            return Selection(codes, self._vocabulary.ranks()[rows], copies, None, keys)
         order, owners = self.kept_order(), self.owners()
         keys = self._keys[order]
         fresh = np.ones(len(order), bool)
@@ -159,10 +159,10 @@ class Statistics:
         times = np.diff(np.append(starts, len(order))).astype(np.int64)
         judges = np.flatnonzero(~self.tuned.holds(keys[starts]))[:size]
         places = starts[judges]
-        return Panel(self._codes[order[places]], owners[places], times[judges], places, keys[places])
+        return Selection(self._codes[order[places]], owners[places], times[judges], places, keys[places])
 
     def exclude(self, keys: Keys) -> None:
-        """Keep the samples with these keys, learned already or to come, out of every panel."""
+        """Keep the samples with these keys, learned already or to come, out of every selection."""
         self.tuned.add(keys)
         self._sketch.exclude(self.tuned)
 

@@ -22,7 +22,7 @@ from .base import Floats
 from .nearest import unit
 
 _FLAT = 1e-9  # spread of a distance that tells nothing
-_AT_ONCE = 32  # rows; float64 copies of a whole panel would be the most memory a device takes at start-up
+_AT_ONCE = 32  # rows; float64 copies of a whole selection would be the most memory a device takes at start-up
 
 
 @dataclass(frozen=True)

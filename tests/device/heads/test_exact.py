@@ -269,19 +269,19 @@ def test_an_ill_conditioned_system_is_answered_with_a_warning() -> None:
 
 @pytest.mark.parametrize("count", [1, 4])
 def test_the_ridge_is_remembered_for_the_same_panel_alone(count: int) -> None:
-    """Past the panel's size a new sample may leave the choice as it was; the answers are those of a fresh head.
+    """Past the selection's size a new sample may leave the choice as it was; the answers are those of a fresh head.
 
     So they are with one label, where nothing can be chosen.
     """
     codes, labels = samples(608, count)
     head = ExactHead(D)
     head.learn_many(codes[:600], labels[:600])
-    panels = set()
+    selections = set()
     for at in range(600, 608):
         head.learn_one(codes[at], labels[at])
         fresh = ExactHead(D)
         fresh.learn_many(codes[: at + 1], labels[: at + 1])
         assert head.fit.figures == fresh.fit.figures
         np.testing.assert_array_equal(head.probabilities(codes), fresh.probabilities(codes))
-        panels.add(head.statistics.panel(256).fingerprint())
-    assert 1 < len(panels) < 8  # both happened
+        selections.add(head.statistics.selection(256).fingerprint())
+    assert 1 < len(selections) < 8  # both happened

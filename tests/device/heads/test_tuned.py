@@ -54,12 +54,12 @@ def test_samples_that_tuned_the_backbone_do_not_judge(name: str) -> None:
 
 @pytest.mark.parametrize("tuned", [15, 240], ids=["fewer samples than dimensions", "more samples"])
 def test_the_exact_head_chooses_by_samples_that_may_judge(tuned: int) -> None:
-    """Its panel holds them all, and no other."""
+    """Its selection holds them all, and no other."""
     codes, labels, _ = leaky(6 if tuned == 15 else 60, tuned)
     head = taught("exact", codes, labels, tuned)
     assert isinstance(head, ExactHead)
-    panel = head.statistics.panel(256).codes
-    assert sorted(map(bytes, panel)) == sorted(map(bytes, codes[tuned:]))
+    selection = head.statistics.selection(256).codes
+    assert sorted(map(bytes, selection)) == sorted(map(bytes, codes[tuned:]))
 
 
 def test_probabilities_do_not_promise_what_new_samples_do_not_keep() -> None:
