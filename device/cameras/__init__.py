@@ -1,6 +1,6 @@
-"""Cameras: one way to get RGB frames from hardware, files, streams, or nothing at all.
+"""Cameras: one way to get RGB frames from hardware, files, streams, or without any of them.
 
-`open_camera` chooses the backend from the source's name; each backend is a file of its own and imports
+`open_camera` chooses the backend by the name of the source. Each backend is a separate file that imports
 what it needs only when it is used.
 """
 
@@ -40,19 +40,19 @@ def open_camera(
 
     Args:
         source: ``0`` or ``/dev/video0`` (V4L2), ``picamera2`` or ``picamera2:1``, a video file, a photo or a folder
-            of photos, an ``rtsp://`` or ``http://`` stream, ``fake`` or ``fake:SCRIPT``. None takes the environment
-            variable ``EDGETL_CAMERA``, else the first camera found.
-        fps: At most this many frames per second; of a video file, this many per second of film.
-        size: Width and height of the delivered frames, or ``"640x480"``; other shapes are cropped at the centre.
+            of photos, an ``rtsp://`` or ``http://`` stream, ``fake`` or ``fake:SCRIPT``. None uses the environment
+            variable ``EDGETL_CAMERA``, or else the first camera found.
+        fps: Maximum number of frames per second; for a video file, per second of film.
+        size: Width and height of the delivered frames, or ``"640x480"``; other shapes are cropped at the center.
         rotate: Degrees clockwise: 0, 90, 180 or 270.
         mirror: Swap left and right.
         crop: Left, top, width, height, in pixels or as fractions of the frame; applied first.
         loop: Start a folder or a video file again when it ends.
-        timeout: Seconds that reading a live camera waits for a new frame.
+        timeout: Seconds to wait for a new frame of a live camera.
         notice: Called with remarks such as "unplugged, trying again in 2 s"; default: the log, which goes to stderr.
 
     Raises:
-        CameraError: There is no such camera, it is busy or forbidden, or an option makes no sense.
+        CameraError: There is no such camera, it is busy, permission is missing, or an option is invalid.
     """
     options = Options.of(fps=fps, size=size, rotate=rotate, mirror=mirror, crop=crop, loop=loop)
     name = _choose(source)

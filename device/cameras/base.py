@@ -1,4 +1,4 @@
-"""What every camera is: a context manager that hands out RGB frames until it ends or is closed."""
+"""The base class of cameras: a context manager that yields RGB frames until it ends or is closed."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ Image = npt.NDArray[np.uint8]  # [H, W, 3] RGB
 Notice = Callable[[str], None]
 
 
-class EndOfSource(CameraError, EOFError):  # noqa: N818  (an end, not a fault)
+class EndOfSource(CameraError, EOFError):  # noqa: N818  (an end, not an error)
     """A finite source (folder, video file, scripted fake) has no more frames."""
 
 
 class FrameTimeout(CameraError, TimeoutError):  # noqa: N818  (it may pass by itself)
-    """A live camera gave no new frame in time; it may come back, so reading again is allowed."""
+    """A live camera delivered no new frame in time; reading again is allowed, since it may come back."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Frame:
-    """One picture from a camera.
+    """One frame from a camera.
 
     Attributes:
         image: uint8 [H, W, 3], RGB.
-        time: Seconds since the epoch at which the frame arrived. In a video file: when it was opened plus
-            the position in the film, so that frames far apart in the film are far apart here too.
+        time: Seconds since the epoch at which the frame arrived. In a video file: the time at which it was opened
+            plus the position in the film.
         index: Number of the frame in its source, from 0. Gaps are frames that were skipped or dropped.
-        source: Where it came from; for a folder, the photo's path inside it. Never holds a password.
-        label: The subfolder's name when the source is a folder with one subfolder per label, else None.
+        source: Name of the camera; for a folder, the path of the photo in it. Never contains a password.
+        label: Name of the subfolder when the source is a folder with one subfolder per label, else None.
     """
 
     image: Image = field(repr=False)
@@ -76,11 +76,11 @@ class Camera(ABC):
         """Return the next frame of a finite source, or the newest one of a live source.
 
         Args:
-            timeout: Seconds to wait for a live source; None takes the camera's own. Finite sources never wait.
+            timeout: Seconds to wait for a live source; None means the timeout of the camera. Finite sources never wait.
 
         Raises:
             EndOfSource: A finite source is at its end.
-            FrameTimeout: A live source gave no new frame in time.
+            FrameTimeout: A live source delivered no new frame in time.
             CameraError: The camera is closed or cannot be read.
         """
         self._check_open()
@@ -91,16 +91,16 @@ class Camera(ABC):
 
     @abstractmethod
     def _next(self, timeout: float | None) -> Frame:
-        """Return the next frame as the source gives it: RGB, but neither cropped nor scaled."""
+        """Return the next frame of the source: RGB, neither cropped nor scaled."""
 
     def close(self) -> None:
-        """Let go of the source; closing twice is fine."""
+        """Release the source; closing it again does nothing."""
         if not self._closed:
             self._closed = True
             self._release()
 
     def _release(self) -> None:  # noqa: B027  (a hook: most finite sources hold nothing)
-        """Free what the backend holds."""
+        """Release the resources of the backend."""
 
     @property
     def closed(self) -> bool:
@@ -108,7 +108,7 @@ class Camera(ABC):
         return self._closed
 
     def describe(self) -> dict[str, Any]:
-        """Return what is known about the camera, as plain JSON-able data."""
+        """Return the properties of the camera, JSON-serializable."""
         return {
             "source": self.source,
             "kind": self.kind,
@@ -118,10 +118,10 @@ class Camera(ABC):
             **self.options.to_dict(),
         }
 
-    def tell(self, message: str) -> None:
-        """Pass a remark to the `notice` callback, or to the log (stderr) where there is none.
+    def notify(self, message: str) -> None:
+        """Pass a message to the `notice` callback, or to the log (stderr) where there is none.
 
-        Secrets of addresses in it are hidden, and control characters are shown as escapes.
+        Secrets in addresses are hidden, and control characters are shown as escapes.
         """
         message = printable(redact(message))
         if self._notice is not None:
@@ -132,16 +132,16 @@ class Camera(ABC):
             logging.getLogger("edgetl.camera").warning("%s", message)
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield frames to the end of a finite source; a live one is waited for as long as it takes."""
+        """Yield frames to the end of a finite source; a live source is waited for without limit."""
         while True:
             try:
                 yield self.read()
             except EndOfSource:
                 return
             except FrameTimeout:
-                continue  # told by the camera itself, which keeps on trying
+                continue  # the camera reports this itself and keeps trying
             except CameraError:
-                if self.closed:  # by the loop's own body or by another thread
+                if self.closed:  # by the body of the loop or by another thread
                     return
                 raise
 
@@ -160,18 +160,18 @@ class Camera(ABC):
         self.close()
 
     def __repr__(self) -> str:
-        """Tell an open camera from a closed one."""
+        """Return a description that shows whether the camera is open."""
         return f"<{type(self).__name__} {self.source!r} {'closed' if self._closed else 'open'}>"
 
     def _check_open(self) -> None:
         if self._closed:
             raise CameraError(
-                f"camera {self.source} is closed, so it gives no more frames; open it again with open_camera()"
+                f"camera {self.source} is closed, so it delivers no more frames; open it again with open_camera()"
             )
 
 
 class Pace:
-    """Hold a loop to at most `fps` rounds a second; None lets it run freely."""
+    """Limit a loop to `fps` rounds per second; None means no limit."""
 
     def __init__(
         self,
@@ -179,25 +179,25 @@ class Pace:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
-        """Start at once: the first round never waits."""
+        """Start without a delay: the first round never waits."""
         self._interval = 1.0 / fps if fps else 0.0
         self._clock = clock
         self._sleep = sleep
         self._due = -math.inf
 
     def delay(self) -> float:
-        """Seconds until the next round is due, 0.0 when it is."""
+        """Return the seconds until the next round is due, 0.0 when it is."""
         return max(0.0, self._due - self._clock()) if self._interval else 0.0
 
     def mark(self) -> None:
-        """Note that a round has begun; one that came late does not make the next ones hurry."""
+        """Record that a round has begun; a late round does not shorten the following delays."""
         if self._interval:
             now = self._clock()
             late = now - self._due >= self._interval
             self._due = (now if late else self._due) + self._interval
 
     def wait(self) -> None:
-        """Sleep until the next round is due and begin it."""
+        """Sleep until the next round is due, and record that it has begun."""
         delay = self.delay()
         if delay:
             self._sleep(delay)

@@ -1,4 +1,4 @@
-"""Which cameras there are, and for each way of there being none, what to do next."""
+"""Find cameras, and for each reason why there is none, the next step."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .v4l2_query import VideoNode, list_nodes, query
 
 _INSTALL = "sudo apt install -y python3-picamera2 --no-install-recommends"
 _RIBBON = (
-    "switch the Pi off, push the ribbon cable fully into both connectors (contacts towards the contacts, latch closed), "
+    "switch the Pi off, push the ribbon cable fully into both connectors (contacts facing contacts, latch closed), "
     "switch it on and run: rpicam-hello --list-cameras"
 )
 
@@ -30,7 +30,7 @@ class FoundCamera:
 
 @dataclass(frozen=True)
 class Advice:
-    """Something that stands between the user and a camera, and the next step."""
+    """A reason why a camera cannot be used, and the next step."""
 
     problem: str
     next_step: str
@@ -41,7 +41,7 @@ class Advice:
 
 @dataclass(frozen=True)
 class Discovery:
-    """The cameras of a machine, and what would help where there are none or fewer than expected."""
+    """The cameras of a machine, and advice where there are none or fewer than expected."""
 
     cameras: tuple[FoundCamera, ...]
     advice: tuple[Advice, ...]
@@ -49,7 +49,7 @@ class Discovery:
     picamera2: str  # "ready", "not installed", or why it cannot be used
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain JSON-able data."""
+        """Return the fields as JSON-serializable values."""
         return {
             "cameras": [asdict(camera) for camera in self.cameras],
             "advice": [asdict(advice) for advice in self.advice],
@@ -59,7 +59,7 @@ class Discovery:
 
 
 def discover(surroundings: Surroundings | None = None) -> Discovery:
-    """Look for cameras of every kind."""
+    """Find cameras of every kind."""
     around = surroundings or look_around()
     attached, picamera2 = _libcamera_cameras(around)
     usable = tuple(
@@ -78,24 +78,29 @@ def first_camera() -> str:
     """Return the source of the first camera found.
 
     Raises:
-        CameraError: There is none; the message holds the next step.
+        CameraError: There is none; the message contains the next step.
     """
     found = discover()
     if found.cameras:
         return found.cameras[0].source
     reasons = " ".join(f"{advice}." for advice in found.advice)
     raise CameraError(
-        f"no camera was found. {reasons} To try without one: a folder of photos, a video file, or `fake` as the camera"
+        f"no camera was found. {reasons} To try without one, use a folder of photos, a video file, or `fake` as the camera"
     )
 
 
 def advise_on_node(node: str, failed: bool = False) -> None:
-    """Raise `CameraError` with the next step if `node` cannot be opened, or, with `failed`, could not be."""
+    """Raise `CameraError` with the next step if the device file `node` cannot be opened.
+
+    Args:
+        node: The device file.
+        failed: Opening it has failed already; find out why.
+    """
     path = Path(node)
     if not path.exists():
         others = ", ".join(str(other) for other in sorted(Path("/dev").glob("video*"))) or "none"
         raise CameraError(
-            f"there is no {node} (video devices here: {others}); plug the camera in, or see `edgetl cameras`"
+            f"there is no {node} (video devices: {others}); plug the camera in, or run `edgetl cameras`"
         )
     if not os.access(path, os.R_OK | os.W_OK):
         raise CameraError(str(_forbidden(node)))
@@ -104,7 +109,7 @@ def advise_on_node(node: str, failed: bool = False) -> None:
 
 
 def same_camera(fingerprint: tuple[str, str] | None) -> str | None:
-    """Return where the camera with this name and port is now: plugged in again, its number may have changed."""
+    """Return the present device file of the camera with this name and port; its number may have changed."""
     if fingerprint is None:
         return None
     nodes = [
@@ -120,7 +125,7 @@ def fingerprint(node: str) -> tuple[str, str]:
 
 
 def describe_formats(node: VideoNode) -> tuple[str, ...]:
-    """Return one line a pixel format, largest size first: ``"MJPG 1920x1080@30 1280x720@30"``."""
+    """Return one line per pixel format, largest size first: ``"MJPG 1920x1080@30 1280x720@30"``."""
     lines = []
     for form in node.formats:
         sizes = sorted(set(form.sizes), reverse=True)
@@ -134,11 +139,11 @@ def _why_not(node: VideoNode) -> Advice:
         return Advice(f"{node.path} is in use by {', '.join(users)}", "stop that program first")
     if node.pipeline:
         return Advice(
-            f"{node.path} is a part of the Pi's camera hardware ({node.driver})", "use the camera `picamera2`"
+            f"{node.path} is part of the Pi's camera hardware ({node.driver})", "use the camera `picamera2`"
         )
     if not node.usable:
         return Advice(
-            f"{node.path} gives no pictures ({node.problem or node.card or 'no capture device'})",
+            f"{node.path} delivers no pictures ({node.problem or node.card or 'no capture device'})",
             "choose another from `edgetl cameras`",
         )
     return Advice(
@@ -154,7 +159,7 @@ def _node_advice(around: Surroundings) -> list[Advice]:
             advice.append(_forbidden(node.path, around.container))
         elif node.problem:
             advice.append(
-                Advice(f"{node.path} cannot be asked: {node.problem}", "unplug it and plug it in again")
+                Advice(f"{node.path} cannot be queried: {node.problem}", "unplug it and plug it in again")
             )
         elif node.usable and (users := holders(node.path)):
             advice.append(
@@ -167,7 +172,7 @@ def _forbidden(node: str, container: bool = False) -> Advice:
     step = "add yourself to the group `video` (sudo usermod -aG video $USER), then log out and in again"
     if container:
         step = f"start the container with --device {node} --group-add video"
-    return Advice(f"{node} may not be opened by this user", step)
+    return Advice(f"{node} cannot be opened by this user: permission is missing", step)
 
 
 def _libcamera_advice(around: Surroundings, picamera2: str, attached: bool) -> list[Advice]:
@@ -183,7 +188,7 @@ def _libcamera_advice(around: Surroundings, picamera2: str, attached: bool) -> l
     if around.is_pi and "camera_auto_detect=0" in around.boot_options:
         return [
             Advice(
-                "config.txt says camera_auto_detect=0",
+                "config.txt contains camera_auto_detect=0",
                 "set camera_auto_detect=1 in /boot/firmware/config.txt (unless a dtoverlay names your camera), reboot",
             )
         ]
@@ -197,17 +202,15 @@ def _missing_picamera2(around: Surroundings) -> list[Advice]:
         return [
             Advice(
                 "picamera2 is installed for the system's Python, but this virtual environment does not see it",
-                "make it with: python3 -m venv --system-site-packages .venv (or set include-system-site-packages = true "
+                "create it with: python3 -m venv --system-site-packages .venv (or set include-system-site-packages = true "
                 "in its pyvenv.cfg)",
             )
         ]
     if around.libcamera or around.is_pi or any(node.pipeline for node in around.nodes):
-        also = (
-            "; in a virtual environment, make that with --system-site-packages" if around.closed_venv else ""
-        )
+        also = "; create the virtual environment with --system-site-packages" if around.closed_venv else ""
         return [
             Advice(
-                "libcamera is here, but its Python module picamera2 is not",
+                "libcamera is installed, but its Python module picamera2 is not",
                 f"for a ribbon camera: {_INSTALL}{also}",
             )
         ]
@@ -221,7 +224,7 @@ def _from_picamera2(state: str) -> Advice:
         )
     if state != "ready":
         return Advice(f"picamera2 cannot be used: {state}", f"install it again: {_INSTALL}")
-    return Advice("picamera2 works but sees no camera", _RIBBON)
+    return Advice("picamera2 works but detects no camera", _RIBBON)
 
 
 def _nothing_there(around: Surroundings) -> Advice:
@@ -229,15 +232,13 @@ def _nothing_there(around: Surroundings) -> Advice:
         return Advice(
             "no /dev/video* in this container", "start it with --device /dev/video0 --group-add video"
         )
-    return Advice(
-        "there is no /dev/video* that films", "plug in a USB camera, then look at: lsusb; sudo dmesg | tail"
-    )
+    return Advice("no /dev/video* is a camera", "plug in a USB camera, then run: lsusb; sudo dmesg | tail")
 
 
 def _libcamera_cameras(around: Surroundings) -> tuple[tuple[FoundCamera, ...], str]:
     if not around.picamera2:
         hidden = around.picamera2_in_system and around.closed_venv
-        return (), "not seen by this virtual environment" if hidden else "not installed"
+        return (), "not visible in this virtual environment" if hidden else "not installed"
     from .picamera import list_cameras
 
     try:

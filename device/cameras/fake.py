@@ -1,8 +1,8 @@
-"""A camera without hardware: coloured shapes, the same in every run.
+"""A camera without hardware: colored shapes, the same in every run.
 
-A named backend that ships and is tested, and is never the default. The script after ``fake:`` says what
-is shown: ``fake:red,blue`` changes the scene with each frame, ``fake:red*30,blue*30`` every thirty frames,
-``fake:red*5,end`` ends after five, ``fake:@FILE`` shows the scene whose name stands in FILE at the moment.
+A named backend, shipped and tested, that is never the default. The script after ``fake:`` names the scenes:
+``fake:red,blue`` changes the scene with each frame, ``fake:red*30,blue*30`` every thirty frames,
+``fake:red*5,end`` ends after five, ``fake:@FILE`` shows the scene that FILE names at the time.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .options import Options
 
 DEFAULT_SCRIPT = "red*30,blue*30"
 _HEIGHT, _WIDTH = 240, 320
-_COLOURS = {
+_COLORS = {
     "red": (224, 16, 16),
     "green": (16, 200, 16),
     "blue": (16, 16, 224),
@@ -30,6 +30,7 @@ _COLOURS = {
     "cyan": (16, 208, 208),
     "magenta": (208, 16, 208),
     "orange": (232, 128, 16),
+    "gray": (128, 128, 128),
     "grey": (128, 128, 128),
     "white": (235, 235, 235),
 }
@@ -37,10 +38,10 @@ _MAX_REPEATS = 1_000_000
 
 
 class FakeCamera(Camera):
-    """Draw a scene per frame: any name is a scene, colours look like their name, ``black`` is black.
+    """Draw a scene per frame: any name is a scene, names of colors have their color, ``black`` is black.
 
-    A frame depends only on the scene's name and the frame's number. With `fps` the frames are paced;
-    without, they come as fast as they are read.
+    A frame depends only on the name of the scene and the number of the frame. `fps` limits the rate; without it,
+    frames arrive as fast as they are read.
     """
 
     kind = "fake"
@@ -48,7 +49,7 @@ class FakeCamera(Camera):
     def __init__(
         self, source: str = "fake", options: Options | None = None, notice: Notice | None = None
     ) -> None:
-        """Read the script.
+        """Parse the script.
 
         Raises:
             CameraError: The script is empty or malformed.
@@ -63,7 +64,7 @@ class FakeCamera(Camera):
         self._index = 0
 
     def scene(self, index: int) -> str:
-        """Return the name of the scene that frame number `index` shows."""
+        """Return the name of the scene in frame number `index`."""
         if self._file:
             return _scene_in(self._file)
         place = index % self._total
@@ -75,14 +76,14 @@ class FakeCamera(Camera):
 
     def _next(self, timeout: float | None) -> Frame:
         if self._ends and self._index >= self._total:
-            raise EndOfSource(f"the script of {self.source} is at its end after {self._total} frames")
+            raise EndOfSource(f"the script of {self.source} has ended after {self._total} frames")
         self._pace.wait()
         index, self._index = self._index, self._index + 1
         return Frame(draw(self.scene(index), index), time.time(), index, self.source)
 
 
 def draw(scene: str, index: int = 0) -> Image:
-    """Draw frame number `index` of a scene: its colour, a grain, and its shape at a place that wanders.
+    """Draw frame number `index` of a scene: its color, grain, and its shape at a place that varies.
 
     Returns:
         uint8 [240, 320, 3] RGB.
@@ -92,27 +93,26 @@ def draw(scene: str, index: int = 0) -> Image:
     digest = hashlib.sha256(scene.encode()).digest()
     random = np.random.default_rng([int.from_bytes(digest[:4], "little"), index])
     grain = random.integers(-14, 15, size=(_HEIGHT // 8, _WIDTH // 8, 1), dtype=np.int16)
-    coarse = np.asarray(_colour(scene, digest), np.int16) + grain  # [30, 40, 3]
+    coarse = np.asarray(_color(scene, digest), np.int16) + grain  # [30, 40, 3]
     image: Image = np.clip(coarse, 0, 255).astype(np.uint8).repeat(8, axis=0).repeat(8, axis=1)
-    centre = random.uniform((90, 90), (_HEIGHT - 90, _WIDTH - 90))
-    image[_shape(digest[4] % 4, centre, random.uniform(30, 60))] //= 4  # a darker tone of the same colour
+    center = random.uniform((90, 90), (_HEIGHT - 90, _WIDTH - 90))
+    image[_shape(digest[4] % 4, center, random.uniform(30, 60))] //= 4  # a darker tone of the same color
     return image
 
 
-def _colour(scene: str, digest: bytes) -> tuple[int, ...]:
-    if scene in _COLOURS:
-        return _COLOURS[scene]
-    hue, strength, light = (
-        byte / 256 for byte in digest[13:16]
-    )  # these bytes keep everyday labels well apart
+def _color(scene: str, digest: bytes) -> tuple[int, ...]:
+    if scene in _COLORS:
+        return _COLORS[scene]
+    # these bytes give everyday labels well separated colors
+    hue, strength, light = (byte / 256 for byte in digest[13:16])
     return tuple(
         round(255 * part) for part in colorsys.hsv_to_rgb(hue, 0.5 + strength / 2, 0.4 + 0.6 * light)
     )
 
 
-def _shape(kind: int, centre: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
+def _shape(kind: int, center: npt.NDArray[np.float64], radius: float) -> npt.NDArray[np.bool_]:
     rows, columns = np.ogrid[:_HEIGHT, :_WIDTH]
-    y, x = rows - centre[0], columns - centre[1]
+    y, x = rows - center[0], columns - center[1]
     inside: npt.NDArray[np.bool_]
     if kind == 0:  # disc
         inside = x * x + y * y < radius * radius
@@ -126,27 +126,27 @@ def _shape(kind: int, centre: npt.NDArray[np.float64], radius: float) -> npt.NDA
 
 
 def _parse(script: str) -> list[tuple[str, int]]:
-    """Read ``"red*30,blue,end"`` as ``[("red", 30), ("blue", 1), ("end", 0)]``."""
+    """Parse ``"red*30,blue,end"`` into ``[("red", 30), ("blue", 1), ("end", 0)]``."""
     scenes: list[tuple[str, int]] = []
     for item in script.split(","):
         match = re.fullmatch(r"\s*([^*]*?)\s*(?:\*\s*(\d{1,7}))?\s*", item)
         if not match or not match[1]:
             raise CameraError(
-                f"a fake camera's script is SCENE*FRAMES,SCENE*FRAMES such as red*30,blue*30, but got {item!r}"
+                f"a fake camera's script is SCENE*FRAMES,SCENE*FRAMES such as red*30,blue*30, got {item!r}"
             )
         scenes.append(("end", 0) if match[1] == "end" else (match[1], int(match[2] or 1)))
     total = sum(count for _, count in scenes)
     if not 0 < total <= _MAX_REPEATS or ("end", 0) in scenes[:-1]:
         raise CameraError(
-            f"a fake camera's script needs 1 to {_MAX_REPEATS} frames and `end` in the last place only, but got {script!r}"
+            f"a fake camera's script needs 1 to {_MAX_REPEATS} frames and `end` in the last place only, got {script!r}"
         )
     return scenes
 
 
 def _scene_in(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8").strip() or "grey"
+        return file.read_text(encoding="utf-8").strip() or "gray"
     except OSError as error:
         raise CameraError(
-            f"the fake camera's scene file {file} cannot be read: {error.strerror}; write a scene's name into it"
+            f"the fake camera's scene file {file} cannot be read: {error.strerror}; write the name of a scene into it"
         ) from error

@@ -1,4 +1,4 @@
-"""OpenCV's video reading, quiet: the libraries below it write to stderr on their own unless told not to."""
+"""Video reading of OpenCV without messages: its libraries write to stderr unless they are turned off."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import Any
 from ..errors import CameraError
 from ..images import Image
 
-_AV_LOG_QUIET = "-8"  # libav's own scale; OpenCV writes it to stdout, where results belong
+_AV_LOG_QUIET = "-8"  # on the scale of libav; OpenCV would write messages to stdout, among the results
 
 
 def load_cv2() -> Any:
-    """Import OpenCV with the noise of its video libraries turned off.
+    """Import OpenCV with the messages of its video libraries turned off.
 
-    What they say (`moov atom not found`, `error while decoding MB`) is reported by the cameras as one clear
-    message instead. Whoever needs it back sets ``OPENCV_FFMPEG_LOGLEVEL`` before starting.
+    The cameras report what these mean (`moov atom not found`, `error while decoding MB`) in one clear message.
+    To see the originals, set ``OPENCV_FFMPEG_LOGLEVEL`` before starting.
 
     Raises:
         CameraError: OpenCV is not installed.
     """
-    # read by OpenCV's FFmpeg plugin when the first video is opened, so setting it here is early enough
+    # the FFmpeg plugin of OpenCV reads this when the first video is opened
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", _AV_LOG_QUIET)
     # RTP inside the RTSP connection: UDP loses packets on Wi-Fi and does not pass every router
     os.environ.setdefault("OPENCV_FFMPEG_CAPTURE_OPTIONS", "rtsp_transport;tcp")
@@ -36,8 +36,8 @@ def load_cv2() -> Any:
 
 
 def to_rgb(cv2: Any, image: Image) -> Image:
-    """Turn what OpenCV gives (BGR, or grey from some cameras) into uint8 [H, W, 3] RGB."""
-    grey = image.ndim == 2 or image.shape[2] == 1
-    code = cv2.COLOR_GRAY2RGB if grey else cv2.COLOR_BGR2RGB
+    """Return an image of OpenCV (BGR, or gray from some cameras) as uint8 [H, W, 3] RGB."""
+    gray = image.ndim == 2 or image.shape[2] == 1
+    code = cv2.COLOR_GRAY2RGB if gray else cv2.COLOR_BGR2RGB
     rgb: Image = cv2.cvtColor(image, code)
     return rgb

@@ -1,4 +1,4 @@
-"""A folder of photos as a camera: sorted, with the subfolders' names as labels."""
+"""A folder of photos as a camera: sorted, with the names of subfolders as labels."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .options import Options
 class FolderCamera(Camera):
     """Photos of a folder (or a single photo), in the order of their paths.
 
-    Photos in subfolders carry the first subfolder's name as `Frame.label`; `device.photos` has the rules. A photo that
-    cannot be decoded is skipped with a notice.
+    `Frame.label` of photos in subfolders is the name of the first subfolder; `device.photos` has the rules. A photo
+    that cannot be decoded is skipped with a notice.
 
     Attributes:
-        left_out: Files that are not shown, with the reason of each; it grows as photos turn out to be damaged.
+        left_out: Files that are not shown, each with its reason; damaged photos are added when they are read.
     """
 
     kind = "folder"
@@ -39,12 +39,12 @@ class FolderCamera(Camera):
 
         Args:
             source: The folder or photo.
-            options: What is done to the frames.
-            notice: Called with remarks.
-            photos: Show only these, under their labels; default: all of the folder.
+            options: Size, rotation and other options.
+            notice: Called with messages.
+            photos: Show only these, with their labels. Default: all photos in the folder.
 
         Raises:
-            CameraError: The path is missing, cannot be listed, or holds no photo.
+            CameraError: The path is missing, cannot be listed, or contains no photo.
         """
         super().__init__(str(source), options, notice)
         self._root = Path(source)
@@ -53,7 +53,7 @@ class FolderCamera(Camera):
         if not self._photos:
             why = count_reasons(self.left_out)
             raise CameraError(
-                f"{shown(source)} holds no photo to show{f', but {why}' if why else ''}; "
+                f"{shown(source)} contains no photo to show{f', but {why}' if why else ''}; "
                 "expected files such as NAME.jpg or LABEL/NAME.jpg"
             )
         self._position = 0
@@ -64,7 +64,7 @@ class FolderCamera(Camera):
         return len(self._photos)
 
     def files(self) -> list[tuple[str, PhotoFile]]:
-        """Return the photos to be shown, each with the name that `Frame.source` gives it."""
+        """Return the photos to be shown, each with its `Frame.source`."""
         return [(self._name(photo.path), photo) for photo in self._photos]
 
     def _list(self) -> list[PhotoFile]:
@@ -74,12 +74,12 @@ class FolderCamera(Camera):
             raise CameraError(str(error)) from error
         self.left_out += found.left_out
         if found.photos and found.left_out:
-            self.tell(f"not shown: {count_reasons(found.left_out)}")
+            self.notify(f"not shown: {count_reasons(found.left_out)}")
         return list(found.photos)
 
     def _next(self, timeout: float | None) -> Frame:
         unreadable = 0
-        while unreadable < len(self._photos):  # with `loop`, damaged photos alone must not spin for ever
+        while unreadable < len(self._photos):  # with `loop`, a folder of damaged photos must not loop forever
             if self._position == len(self._photos) and self.options.loop:
                 self._position = 0
             if self._position == len(self._photos):
@@ -101,7 +101,7 @@ class FolderCamera(Camera):
     def _skip(self, photo: PhotoFile, error: PhotoError) -> None:
         if all(item.path != photo.path for item in self.left_out):  # a looping folder reports each photo once
             self.left_out.append(LeftOut(photo.path, error.reason, photo.label))
-            self.tell(f"skipped: {error}")
+            self.notify(f"skipped: {error}")
 
     def _name(self, path: Path) -> str:
         return path.name if path == self._root else path.relative_to(self._root).as_posix()

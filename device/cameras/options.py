@@ -1,4 +1,4 @@
-"""What may be asked of any camera: rate, size, rotation, mirroring, crop; checked once, applied to each frame."""
+"""Options of every camera: rate, size, rotation, mirroring, crop; checked once, applied to each frame."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from ..errors import CameraError
 
 @dataclass(frozen=True)
 class Options:
-    """How frames are to be delivered.
+    """How frames are delivered.
 
-    The order is: crop, scale to `size`, rotate, mirror. `size` is that of the delivered frame, after
-    rotation; a frame of another shape is cropped at its centre, never squashed.
+    The order is: crop, scale to `size`, rotate, mirror. `size` is the size of the delivered frame,
+    after rotation; a frame of another shape is cropped at its center, never squashed.
 
     >>> Options.of(size="640x480", rotate=90).size
     (640, 480)
 
     Attributes:
-        fps: At most this many frames per second (of a video file: this many per second of film).
-        size: Width and height in pixels, or None for the source's own.
+        fps: Maximum number of frames per second; for a video file, per second of film.
+        size: Width and height in pixels, or None for the size of the source.
         rotate: Degrees clockwise: 0, 90, 180 or 270.
         mirror: Swap left and right, as in a mirror.
         crop: Left, top, width, height; as fractions of the frame when none is above 1, else in pixels.
@@ -50,7 +50,7 @@ class Options:
         crop: tuple[float, float, float, float] | str | None = None,
         loop: bool = False,
     ) -> Options:
-        """Build options from numbers or from what was typed (``"640x480"``, ``"0.1,0.1,0.8,0.8"``)."""
+        """Return options from numbers or from text (``"640x480"``, ``"0.1,0.1,0.8,0.8"``)."""
         return cls(
             fps=fps,
             size=parse_size(size) if isinstance(size, str) else size,
@@ -61,7 +61,7 @@ class Options:
         )
 
     def __post_init__(self) -> None:
-        """Refuse what no camera could do."""
+        """Check every option."""
         if self.fps is not None and not (math.isfinite(self.fps) and self.fps > 0):
             raise CameraError(f"fps must be a number above 0, but got {self.fps}; try 10")
         if self.rotate not in (0, 90, 180, 270):
@@ -73,14 +73,14 @@ class Options:
 
     @property
     def capture_size(self) -> tuple[int, int] | None:
-        """The size to ask the device for: turned back when frames are rotated, none when they are cropped."""
+        """Size to request from the device: before rotation; None when frames are cropped."""
         if self.size is None or self.crop is not None:
             return None
         width, height = self.size
         return (height, width) if self.rotate in (90, 270) else (width, height)
 
     def apply(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        """Return the frame as asked for; the very same array when there is nothing to do."""
+        """Return the frame with all options applied; the same array when there is nothing to do."""
         result = image if self.crop is None else _cropped(image, self.crop)
         if self.size is not None:
             width, height = self.size
@@ -92,15 +92,15 @@ class Options:
         return np.ascontiguousarray(result)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the options as plain data."""
+        """Return the options, JSON-serializable."""
         return asdict(self)
 
 
 def parse_size(text: str) -> tuple[int, int]:
-    """Read ``"640x480"``.
+    """Return (width, height) from ``"640x480"``.
 
     Raises:
-        CameraError: The text is not of this form.
+        CameraError: The text has another form.
     """
     match = re.fullmatch(r"\s*(\d{1,5})\s*[xX×]\s*(\d{1,5})\s*", text)
     if not match:
@@ -109,10 +109,10 @@ def parse_size(text: str) -> tuple[int, int]:
 
 
 def parse_crop(text: str) -> tuple[float, float, float, float]:
-    """Read ``"LEFT,TOP,WIDTH,HEIGHT"``, in fractions or pixels.
+    """Return four numbers from ``"LEFT,TOP,WIDTH,HEIGHT"``, in fractions or pixels.
 
     Raises:
-        CameraError: The text is not of this form.
+        CameraError: The text has another form.
     """
     try:
         left, top, width, height = (float(part) for part in text.split(","))
@@ -124,12 +124,12 @@ def parse_crop(text: str) -> tuple[float, float, float, float]:
 
 
 def scale_to(image: npt.NDArray[np.uint8], size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """Return `image` at exactly `size` (width, height), cropped at the centre where its shape differs."""
+    """Return `image` at exactly `size` (width, height), cropped at the center where its shape differs."""
     rows, columns = image.shape[:2]
     width, height = size
     if (columns, rows) == (width, height):
         return image
-    import cv2  # heavy, and not needed by whoever asks for no size
+    import cv2  # heavy, and not needed without a size
 
     factor = max(width / columns, height / rows)
     keep_x, keep_y = min(columns, max(1, round(width / factor))), min(rows, max(1, round(height / factor)))
@@ -159,7 +159,7 @@ def _cropped(image: npt.NDArray[np.uint8], crop: tuple[float, float, float, floa
     right, bottom = round((crop[0] + crop[2]) * across), round((crop[1] + crop[3]) * down)
     if right > columns or bottom > rows or right <= left or bottom <= top:
         raise CameraError(
-            f"crop {crop} leaves the frame, which is {columns}x{rows} pixels; "
-            "give LEFT,TOP,WIDTH,HEIGHT inside it, or fractions between 0 and 1"
+            f"crop {crop} exceeds the frame, which is {columns}x{rows} pixels; "
+            "choose LEFT,TOP,WIDTH,HEIGHT inside it, or fractions between 0 and 1"
         )
     return image[top:bottom, left:right]

@@ -1,7 +1,7 @@
 """Ribbon cameras of the Raspberry Pi through picamera2 (libcamera).
 
-libcamera names pixel formats by their order in a little-endian word, so its ``BGR888`` lies in memory as
-R, G, B, and its ``RGB888`` as B, G, R. ``BGR888`` is asked for; what comes is converted by what it says it is.
+libcamera names pixel formats by their order in a little-endian word: its ``BGR888`` is R, G, B in memory, and its
+``RGB888`` is B, G, R. ``BGR888`` is requested; frames are converted according to the format that was set.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ..images import Image
 from .live import Driver
 from .options import Options
 
-# 4:3 at this size lets every Pi camera use a mode that shows its whole field of view; 640x480 of a camera
-# module 2 is a crop out of the middle.
+# 4:3 at this size lets every Pi camera use a mode with its whole field of view; 640x480 of camera module 2 is a
+# crop from the middle.
 _DEFAULT_SIZE = (1024, 768)
 _BUFFERS = 3
 _INSTALL = "sudo apt install -y python3-picamera2 --no-install-recommends"
@@ -33,11 +33,11 @@ class PicameraDriver(Driver):
     kind = "picamera2"
 
     def __init__(self, name: str, options: Options | None = None, timeout: float = 10.0) -> None:
-        """Prepare; a frame that takes longer than `timeout` seconds counts as lost."""
+        """Prepare to open camera `name`; a frame that takes longer than `timeout` seconds counts as lost."""
         super().__init__(name)
         match = re.fullmatch(r"picamera2(?::(\d{1,2}))?", name)
         if not match:
-            raise CameraError(f"a ribbon camera is named picamera2 or picamera2:NUMBER, but got {name!r}")
+            raise CameraError(f"a ribbon camera is named picamera2 or picamera2:NUMBER, got {name!r}")
         self._number = int(match[1] or 0)
         self._options = options or Options()
         self._timeout = timeout
@@ -47,11 +47,11 @@ class PicameraDriver(Driver):
     def open(self) -> None:
         """Configure and start the camera."""
         picamera2 = load_picamera2()
-        # asked first, because a Picamera2 that fails to be made leaks a pipe: too many for a night of retrying
+        # first, because each failing Picamera2() leaks a pipe, and retrying all night would use up all of them
         found = picamera2.Picamera2.global_camera_info()
         if self._number >= len(found):
             raise CameraError(
-                f"{self.source} is not there: libcamera sees {len(found)} camera{'' if len(found) == 1 else 's'}; {_RIBBON}"
+                f"{self.source} does not exist: libcamera detects {len(found)} camera{'' if len(found) == 1 else 's'}; {_RIBBON}"
             )
         try:
             self._camera = picamera2.Picamera2(self._number)
@@ -67,22 +67,22 @@ class PicameraDriver(Driver):
         width, height = self._options.capture_size or _DEFAULT_SIZE
         size = (max(2, width // 2 * 2), max(2, height // 2 * 2))  # picamera2 refuses odd sizes
         rate = {"FrameRate": self._options.fps} if self._options.fps else {}
-        # no queue: a frame that was finished before it was asked for is one too old
+        # no queue: a frame that was finished before it was requested is out of date
         return self._camera.create_video_configuration(
             main={"format": "BGR888", "size": size}, buffer_count=_BUFFERS, controls=rate, queue=False
         )
 
     def grab(self) -> Any:
-        """Wait for the next frame; it is copied out of the camera's buffer, which goes back at once."""
+        """Wait for the next frame and return a copy of it, so that its buffer is free at once."""
         if self._camera is None:
             raise CameraError("the camera is not open")
         try:
             return self._camera.capture_array("main", wait=self._timeout)
         except TimeoutError as error:
-            raise CameraError(f"it gave no frame for {self._timeout:g} s; {_RIBBON}") from error
+            raise CameraError(f"it delivered no frame for {self._timeout:g} s; {_RIBBON}") from error
 
     def decode(self, packet: Any) -> Image:
-        """Bring the channels into the order R, G, B."""
+        """Return the frame with its channels in the order R, G, B."""
         if self._format == "BGR888":
             return np.asarray(packet, dtype=np.uint8)
         if self._format in ("RGB888", "XRGB8888"):
@@ -90,14 +90,14 @@ class PicameraDriver(Driver):
         if self._format == "XBGR8888":
             return np.ascontiguousarray(packet[:, :, :3])
         raise CameraError(
-            f"the camera gives {self._format}, which is not known here; a USB camera is read as 0 or 1"
+            f"the camera delivers {self._format}, which is not supported here; read a USB camera as 0 or 1"
         )
 
     def close(self) -> None:
-        """Stop the camera and give it free for others."""
+        """Stop the camera and release it for other programs."""
         camera, self._camera = self._camera, None
         if camera is not None:
-            with contextlib.suppress(Exception):  # closing what is broken may fail; nothing more can be done
+            with contextlib.suppress(Exception):  # closing a broken camera may fail; nothing more can be done
                 camera.cancel_all_and_flush()
             with contextlib.suppress(Exception):
                 camera.close()
@@ -108,7 +108,7 @@ class PicameraDriver(Driver):
 
 
 def load_picamera2() -> Any:
-    """Import picamera2, with libcamera's chatter turned down.
+    """Import picamera2, with the log of libcamera reduced to errors.
 
     Raises:
         CameraError: It is not installed, or cannot be imported here.
@@ -116,20 +116,19 @@ def load_picamera2() -> Any:
     os.environ.setdefault("LIBCAMERA_LOG_LEVELS", "*:ERROR")
     try:
         import picamera2
-    except (
-        Exception
-    ) as error:  # a NumPy of the wrong version shows as ValueError, a missing device as OSError
+    # a wrong version of NumPy raises ValueError, a missing device OSError
+    except Exception as error:
         raise CameraError(
             f"picamera2 cannot be imported ({type(error).__name__}: {error}); install it with: {_INSTALL} "
-            "and, in a virtual environment, make that with --system-site-packages"
+            "and make a virtual environment with --system-site-packages"
         ) from error
-    # what it logs before raising is in the error we raise; whoever sets up logging still gets it
+    # what it logs before raising is in the error we raise; with logging set up it is still shown
     logging.getLogger("picamera2").addHandler(logging.NullHandler())
     return picamera2
 
 
 def list_cameras() -> list[tuple[int, str]]:
-    """Return number and name of each camera libcamera sees, itself without opening any.
+    """Return number and name of each camera that libcamera detects, without opening any.
 
     Raises:
         CameraError: picamera2 cannot be imported or libcamera fails.
@@ -139,7 +138,7 @@ def list_cameras() -> list[tuple[int, str]]:
         found = picamera2.Picamera2.global_camera_info()
     except Exception as error:
         raise CameraError(f"libcamera fails: {error}") from error
-    # USB cameras are listed by libcamera too, but read better through V4L2
+    # libcamera lists USB cameras too, but V4L2 reads them better
     return [
         (number, str(info.get("Model", "camera")))
         for number, info in enumerate(found)
@@ -148,10 +147,10 @@ def list_cameras() -> list[tuple[int, str]]:
 
 
 def _reason(error: BaseException) -> str:
-    """Say the root of picamera2's nested RuntimeErrors, and what to do about it."""
+    """Return the root cause of nested RuntimeErrors of picamera2, and what to do about it."""
     while error.__cause__ is not None:
         error = error.__cause__
     text = str(error) or type(error).__name__
     if "busy" in text.lower() or "acquire" in text.lower():
-        return f"{text}; another program uses it: stop that first (rpicam-hello, a service, a second edgetl)"
+        return f"{text}; another program uses it: stop that program first (rpicam-hello, a service, a second edgetl)"
     return f"{text}; {_RIBBON}"

@@ -1,7 +1,7 @@
 """Network cameras: MJPEG and JPEG snapshots over HTTP, everything else through FFmpeg.
 
-MJPEG is read here and not by FFmpeg, because then a frame can be left undecoded, its arrival is known, and a
-server that falls silent is noticed after `timeout`, whatever it sent before.
+MJPEG is read here and not by FFmpeg: frames that are not delivered are never decoded, their time of arrival is
+known, and a server that stops sending is noticed after `timeout`, whatever it sent before.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _SCHEMES = ("rtsp", "rtsps", "http", "https")
 
 
 def stream_driver(url: str, timeout: float) -> Driver:
-    """Return the device for a stream's address: FFmpeg for RTSP and containers, else HTTP."""
+    """Return the driver for the address of a stream: FFmpeg for RTSP and containers, else HTTP."""
     try:
         address = Address.parse(url, _SCHEMES)
     except AddressError as error:
         raise CameraError(f"the stream's address is wrong: {error}") from None
-    # a silent server is noticed, and asked again, within the time that `read` waits
+    # a silent server is noticed, and contacted again, within the time that `read` waits
     timeout = max(0.25, timeout / 2)
     if address.scheme in ("rtsp", "rtsps") or address.path.lower().endswith(_FOR_FFMPEG):
         return FfmpegDriver(url, timeout)
@@ -42,12 +42,12 @@ def stream_driver(url: str, timeout: float) -> Driver:
 
 
 class FfmpegDriver(Driver):
-    """Any stream FFmpeg understands, RTSP above all (over TCP)."""
+    """Any stream that FFmpeg reads, above all RTSP (over TCP)."""
 
     kind = "stream"
 
     def __init__(self, url: str, timeout: float) -> None:
-        """Prepare; `timeout` seconds go for connecting and for each frame."""
+        """Prepare to open `url`; `timeout` seconds apply to connecting and to each frame."""
         super().__init__(redact(url))
         self._url = url
         self._milliseconds = max(1, round(timeout * 1000))
@@ -60,7 +60,7 @@ class FfmpegDriver(Driver):
         parameters = [
             *(cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, self._milliseconds),
             *(cv2.CAP_PROP_READ_TIMEOUT_MSEC, self._milliseconds),
-            *(cv2.CAP_PROP_N_THREADS, 1),  # each further decoder thread holds a frame back
+            *(cv2.CAP_PROP_N_THREADS, 1),  # each further decoder thread delays by one frame
         ]
         self._capture = cv2.VideoCapture(self._url, cv2.CAP_FFMPEG, parameters)
         if not self._capture.isOpened():
@@ -74,11 +74,11 @@ class FfmpegDriver(Driver):
         """Wait for the next frame, decoded to BGR."""
         done, image = self._capture.read() if self._capture is not None else (False, None)
         if not done:
-            raise CameraError("the stream ended or fell silent")
+            raise CameraError("the stream ended or stopped sending")
         return image
 
     def decode(self, packet: Any) -> Image:
-        """Turn BGR into RGB."""
+        """Convert BGR to RGB."""
         return to_rgb(self._cv2, packet)
 
     def close(self) -> None:
@@ -89,12 +89,12 @@ class FfmpegDriver(Driver):
 
 
 class HttpDriver(Driver):
-    """An MJPEG stream (``multipart/x-mixed-replace``), or a JPEG snapshot that is fetched again and again."""
+    """An MJPEG stream (``multipart/x-mixed-replace``), or a JPEG snapshot that is fetched repeatedly."""
 
     kind = "stream"
 
     def __init__(self, url: str, timeout: float) -> None:
-        """Prepare; `timeout` seconds go for connecting and for each time nothing comes."""
+        """Prepare to open `url`; `timeout` seconds apply to connecting and to each wait for data."""
         super().__init__(redact(url))
         self._timeout = timeout
         self._opener, self._request = _prepare(url)
@@ -103,7 +103,7 @@ class HttpDriver(Driver):
         self._last_snapshot = 0.0
 
     def open(self) -> None:
-        """Ask the server for its stream."""
+        """Request the stream from the server."""
         self._response = self._ask()
         headers = self._response.headers
         if headers.get_content_maintype() == "multipart":
@@ -113,7 +113,7 @@ class HttpDriver(Driver):
         else:
             self.close()
             raise CameraError(
-                f"{self.source} answers with {headers.get_content_type()}, expected multipart/x-mixed-replace (MJPEG) "
+                f"{self.source} responds with {headers.get_content_type()}, expected multipart/x-mixed-replace (MJPEG) "
                 "or image/jpeg; a camera's stream often has a path such as /video, /stream or /?action=stream"
             )
 
@@ -144,14 +144,14 @@ class HttpDriver(Driver):
             response: http.client.HTTPResponse = self._opener.open(self._request, timeout=self._timeout)
         except urllib.error.HTTPError as error:
             error.close()
-            step = {401: "give the password as http://USER:PASSWORD@HOST/", 404: "correct the path"}
+            step = {401: "write the password as http://USER:PASSWORD@HOST/", 404: "correct the path"}
             raise CameraError(
                 f"{self.source} refuses with status {error.code} {error.reason}; "
-                f"{step.get(error.code, 'look at the camera’s own web page')}"
+                f"{step.get(error.code, 'see the web page of the camera')}"
             ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise CameraError(
-                f"{self.source} cannot be reached: {_reason(error)}; check the address, and that the camera is on"
+                f"{self.source} cannot be reached: {_reason(error)}; check the address and whether the camera is on"
             ) from error
         return response
 
@@ -167,26 +167,26 @@ class HttpDriver(Driver):
 
 
 class Reader(Protocol):
-    """What `Multipart` needs of a response."""
+    """The part of a response that `Multipart` needs."""
 
     def read1(self, n: int, /) -> bytes:
-        """Return what has arrived, at most `n` bytes, b"" at the end."""
+        """Return the bytes that have arrived, at most `n`; b"" at the end."""
 
 
 class Multipart:
-    """The parts of a ``multipart/x-mixed-replace`` body, with or without Content-Length, however it is cut up."""
+    """The parts of a ``multipart/x-mixed-replace`` body, with or without Content-Length, in pieces of any size."""
 
     def __init__(self, reader: Reader, boundary: bytes) -> None:
-        """Read from `reader`, split at lines that are `boundary`."""
+        """Prepare to read from `reader`, whose parts `boundary` separates."""
         self._reader = reader
         self._delimiter = b"--" + boundary
         self._buffer = bytearray()
 
     def next_part(self) -> bytes:
-        """Return the next part's body.
+        """Return the body of the next part.
 
         Raises:
-            CameraError: The stream ends, or is not multipart, or a part is absurdly large.
+            CameraError: The stream ends, is not multipart, or has a part that is too large.
         """
         self._until(self._delimiter, _MAX_JPEG)
         headers = self._until(b"\r\n\r\n", _MAX_HEADERS)
@@ -196,7 +196,7 @@ class Multipart:
         return self._exactly(int(length[1]))
 
     def _until(self, mark: bytes, limit: int) -> bytes:
-        """Take what comes before `mark`, and the mark."""
+        """Remove the bytes up to `mark` and the mark; return those before it."""
         searched = 0
         while (at := self._buffer.find(mark, searched)) < 0:
             searched = max(0, len(self._buffer) - len(mark) + 1)
@@ -206,7 +206,7 @@ class Multipart:
         return self._take(at, len(mark))
 
     def _until_end_of_jpeg(self) -> bytes:
-        """Take a part of unknown length; waiting for the next delimiter would make every frame one frame late."""
+        """Return a part of unknown length; waiting for the next delimiter would delay every frame by one."""
         mark = b"\r\n" + self._delimiter
         while (at := self._buffer.find(mark)) < 0 and not self._buffer.endswith(_ENDS_OF_JPEG):
             if len(self._buffer) > _MAX_JPEG:
@@ -235,18 +235,18 @@ class Multipart:
 
 def _boundary(headers: email.message.Message) -> bytes:
     boundary = headers.get_param("boundary") or "boundary"
-    # some cameras write the leading dashes into the header already
+    # some cameras include the leading dashes in the header
     return str(boundary).strip().removeprefix("--").encode("latin-1", "replace")
 
 
 def _prepare(url: str) -> tuple[urllib.request.OpenerDirector, urllib.request.Request]:
-    """Move user and password from the address to where HTTP wants them."""
+    """Return an opener with the user and password of the address, and a request without them."""
     address = Address.parse(url, _SCHEMES)
-    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()  # sends nothing before it is asked
+    passwords = urllib.request.HTTPPasswordMgrWithDefaultRealm()  # sends nothing before the server asks
     if address.user is not None:
         passwords.add_password(None, address.bare, address.user, address.password or "")
     opener = urllib.request.build_opener(
-        urllib.request.ProxyHandler({}),  # a camera stands in the same network; a proxy would buffer
+        urllib.request.ProxyHandler({}),  # a camera is in the same network; a proxy would buffer
         urllib.request.HTTPBasicAuthHandler(passwords),
         urllib.request.HTTPDigestAuthHandler(passwords),
     )

@@ -1,4 +1,4 @@
-"""What the machine tells about its cameras without touching them: files, groups, processes, packages."""
+"""Facts about a machine's cameras, gathered without opening them: files, groups, processes, packages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SYSTEM_PICAMERA2 = (
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Facts about a machine that explain why a camera is, or is not, to be had."""
+    """Facts about a machine that explain why a camera is available or not."""
 
     nodes: tuple[VideoNode, ...]
     board: str  # "Raspberry Pi 4 Model B Rev 1.4", or "" elsewhere
@@ -32,12 +32,12 @@ class Surroundings:
     libcamera: bool
     picamera2: bool  # importable from this Python
     picamera2_in_system: bool  # installed by apt
-    closed_venv: bool  # a virtual environment that does not see the system's packages
-    boot_options: frozenset[str]  # of the Raspberry Pi's config.txt
+    closed_venv: bool  # in a virtual environment without the packages of the system
+    boot_options: frozenset[str]  # lines of the Raspberry Pi's config.txt
 
     @property
     def is_pi(self) -> bool:
-        """Whether it is a Raspberry Pi."""
+        """Whether the machine is a Raspberry Pi."""
         return "Raspberry Pi" in self.board
 
 
@@ -47,7 +47,7 @@ def look_around(
     find_spec: Callable[[str], object | None] = importlib.util.find_spec,
     prefix: Path | None = None,
 ) -> Surroundings:
-    """Gather the facts; `root` and the others are there for tests."""
+    """Gather the facts; tests pass arguments of their own."""
     return Surroundings(
         nodes=tuple(list_nodes(root / "dev", ioctl)),
         board=_read(root / "proc/device-tree/model").strip("\0 \n"),
@@ -61,7 +61,7 @@ def look_around(
 
 
 def holders(node: str, proc: Path = Path("/proc")) -> list[str]:
-    """Name the other processes that have `node` open, as far as this user may see."""
+    """Return the other processes that have `node` open, as far as this user can list them."""
     target = os.path.realpath(node)
     found = []
     for process in sorted(proc.glob("[0-9]*"), key=lambda path: int(path.name)):
@@ -73,7 +73,7 @@ def holders(node: str, proc: Path = Path("/proc")) -> list[str]:
 def _has_open(process: Path, target: str) -> bool:
     try:
         return any(str(link.readlink()) == target for link in (process / "fd").iterdir())
-    except OSError:  # another user's process, or one that has just ended
+    except OSError:  # a process of another user, or one that has just ended
         return False
 
 

@@ -17,15 +17,15 @@ _SELECT_SECONDS = "5"
 
 
 class V4l2Driver(Driver):
-    """A ``/dev/video*`` device, read as MJPG where it can: raw frames of a USB 2 camera come slowly or small."""
+    """A ``/dev/video*`` device, read as MJPG where possible: raw frames over USB 2 are slow or small."""
 
     kind = "v4l2"
 
     def __init__(self, name: str, options: Options | None = None) -> None:
-        """Take ``0``, ``/dev/video0``, or a name that lasts such as ``/dev/v4l/by-id/...``."""
+        """Prepare to open ``0``, ``/dev/video0``, or a permanent name such as ``/dev/v4l/by-id/...``."""
         super().__init__(f"/dev/video{name}" if name.isdecimal() else name)
         self._options = options or Options()
-        # how long OpenCV's V4L2 waits for a frame; read when its first camera is opened
+        # seconds that OpenCV waits for a frame; it reads this when the first camera is opened
         os.environ.setdefault("OPENCV_VIDEOIO_V4L_SELECT_TIMEOUT", _SELECT_SECONDS)
         self._cv2 = load_cv2()
         self._capture: Any = None
@@ -33,7 +33,7 @@ class V4l2Driver(Driver):
         self._fingerprint: tuple[str, str] | None = None
 
     def open(self) -> None:
-        """Open the device, wherever it is now: unplugged and plugged in again, it may have another number."""
+        """Open the device under its present number: after it was unplugged, the number may differ."""
         self._node = (
             self.source if Path(self.source).exists() else same_camera(self._fingerprint) or self.source
         )
@@ -62,21 +62,21 @@ class V4l2Driver(Driver):
         done, image = self._capture.read() if self._capture is not None else (False, None)
         if not done or image is None:
             raise CameraError(
-                f"{self._node} gave no frame: "
+                f"{self._node} delivered no frame: "
                 + ("it stalled" if Path(self._node).exists() else "it was unplugged")
             )
         return image
 
     def decode(self, packet: Any) -> Image:
-        """Turn BGR (or grey) into RGB."""
+        """Convert BGR or gray to RGB."""
         return to_rgb(self._cv2, packet)
 
     def close(self) -> None:
-        """Let go of the device, so that its number is free when it is plugged in again."""
+        """Release the device, so that its number is free when it is plugged in again."""
         if self._capture is not None:
             self._capture.release()
             self._capture = None
 
     def describe(self) -> dict[str, Any]:
-        """Return the node it is read from."""
+        """Return the device file in use."""
         return {"node": self._node}

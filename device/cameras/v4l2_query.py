@@ -1,6 +1,6 @@
-"""Ask V4L2 devices what they are, by ioctl: names, formats, sizes and rates, without any dependency.
+"""Query V4L2 devices by ioctl: names, formats, sizes and rates, without any dependency.
 
-Numbers and layouts are those of the kernel's ``linux/videodev2.h``; they are the same on 32 and 64 bit.
+Numbers and layouts are those of the kernel header ``linux/videodev2.h``; they are the same on 32 and 64 bit.
 """
 
 from __future__ import annotations
@@ -20,18 +20,17 @@ ENUM_FMT = 0xC0405602
 ENUM_FRAMESIZES = 0xC02C564A
 ENUM_FRAMEINTERVALS = 0xC034564B
 
-_CAPABILITY = struct.Struct(
-    "=16s32s32sIII3I"
-)  # driver, card, bus, version, capabilities, of this node, reserved
+# driver, card, bus, version, capabilities, capabilities of this node, reserved
+_CAPABILITY = struct.Struct("=16s32s32sIII3I")
 _FORMAT = struct.Struct("=III32sII3I")  # index, type, flags, description, fourcc, bus code, reserved
 _FRAME_SIZE = struct.Struct("=III6I2I")  # index, fourcc, type, width and height (min, max, step), reserved
 _INTERVAL = struct.Struct("=IIIII6I2I")  # index, fourcc, width, height, type, fractions, reserved
 
 _VIDEO_CAPTURE, _VIDEO_CAPTURE_MPLANE, _DEVICE_CAPS = 0x1, 0x1000, 0x80000000
 _DISCRETE = 1
-_MOST = 256  # an enumeration that never ends is a driver's fault, not ours to follow
+_MOST = 256  # limit for faulty drivers whose enumeration never ends
 
-# These nodes are the inner parts of the Raspberry Pi's camera and codec hardware; libcamera drives them.
+# Nodes of these drivers are internal parts of the Raspberry Pi's camera and codec hardware; libcamera uses them.
 PIPELINE_DRIVERS = (
     "unicam", "rp1-cfe", "bcm2835-isp", "pispbe", "bcm2835-codec", "rpivid", "rpi-hevc-dec", "hevc_dec",
 )  # fmt: skip
@@ -39,7 +38,7 @@ PIPELINE_DRIVERS = (
 
 @dataclass(frozen=True)
 class Format:
-    """One pixel format of a device: its code, its name, and (width, height, frames per second at most)."""
+    """One pixel format of a device: its code, its name, and its sizes as (width, height, maximum frames per second)."""
 
     fourcc: str
     description: str
@@ -48,7 +47,7 @@ class Format:
 
 @dataclass(frozen=True)
 class VideoNode:
-    """One ``/dev/video*`` file, as far as it could be asked."""
+    """One ``/dev/video*`` file, with the properties that could be queried."""
 
     path: str
     card: str = ""
@@ -60,21 +59,21 @@ class VideoNode:
 
     @property
     def pipeline(self) -> bool:
-        """Whether it is an inner part of a Raspberry Pi's camera or codec hardware."""
+        """Whether the node is an internal part of a Raspberry Pi's camera or codec hardware."""
         return self.driver.startswith(PIPELINE_DRIVERS)
 
     @property
     def usable(self) -> bool:
-        """Whether frames can be read from it as it stands."""
+        """Whether frames can be read from the node."""
         return self.captures and bool(self.formats) and not self.pipeline and self.problem is None
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as plain data."""
+        """Return the fields as JSON-serializable values."""
         return {**asdict(self), "usable": self.usable}
 
 
 def list_nodes(dev: Path, ioctl: Ioctl | None = None) -> list[VideoNode]:
-    """Ask every ``video*`` in the folder `dev`, in the order of their numbers."""
+    """Query every ``video*`` in the folder `dev`, ordered by number."""
     numbered = [
         (int(match[1]), path) for path in dev.glob("video*") if (match := re.search(r"(\d+)$", path.name))
     ]
@@ -82,7 +81,7 @@ def list_nodes(dev: Path, ioctl: Ioctl | None = None) -> list[VideoNode]:
 
 
 def query(path: Path, ioctl: Ioctl | None = None) -> VideoNode:
-    """Ask one device; what stands in the way becomes its `problem`."""
+    """Query one device; an error becomes its `problem`."""
     call = ioctl or _system_ioctl()
     try:
         handle = os.open(path, os.O_RDWR | os.O_NONBLOCK)
@@ -120,7 +119,7 @@ def _sizes(call: Ioctl, handle: int, code: int) -> Iterator[tuple[int, int, floa
 
 
 def _fastest(call: Ioctl, handle: int, code: int, width: int, height: int) -> float:
-    """Frames per second at most, 0.0 when the device does not say."""
+    """Return the maximum number of frames per second, 0.0 when it is unknown."""
     answers = _enumerate(call, handle, ENUM_FRAMEINTERVALS, _INTERVAL, code, width, height, *[0] * 9)
     # the first fraction is the interval (or, stepwise, the shortest one)
     rates = [answer[6] / answer[5] for answer in answers if answer[5]]
@@ -130,7 +129,7 @@ def _fastest(call: Ioctl, handle: int, code: int, width: int, height: int) -> fl
 def _enumerate(
     call: Ioctl, handle: int, request: int, layout: struct.Struct, *rest: Any
 ) -> Iterator[tuple[Any, ...]]:
-    """Ask for index 0, 1, 2... until the driver answers EINVAL (or ENOTTY: it cannot enumerate)."""
+    """Query index 0, 1, 2... until the driver returns EINVAL (or ENOTTY: it cannot enumerate)."""
     for index in range(_MOST):
         try:
             yield _exchange(call, handle, request, layout, index, *rest)
@@ -145,7 +144,7 @@ def _exchange(call: Ioctl, handle: int, request: int, layout: struct.Struct, *va
 
 
 def _system_ioctl() -> Ioctl:
-    import fcntl  # absent on Windows, where a laptop may well run the host side
+    import fcntl  # does not exist on Windows, where the host side may run
 
     return lambda handle, request, buffer: fcntl.ioctl(handle, request, buffer, True)
 

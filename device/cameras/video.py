@@ -1,4 +1,4 @@
-"""A video file as a camera, every frame or so many per second of film."""
+"""A video file as a camera: every frame, or a number of frames per second of film."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from .ffmpeg import load_cv2, to_rgb
 from .options import Options
 
 _ASSUMED_FPS = 25.0
-_BELIEVABLE_FPS = 1000.0
+_MAX_FPS = 1000.0
 _TRIES_AT_DAMAGE = 5
 
 
 class VideoCamera(Camera):
     """Frames of a video file through OpenCV's FFmpeg.
 
-    With `fps`, as many frames per second of film as asked for are delivered and the others are passed over
-    without being converted; the file is never played in real time. A file that stops before the length its
-    header promises is told. `Frame.index` is the frame's number in the film.
+    With `fps`, that number of frames per second of film is delivered and the others are skipped without being
+    converted; the file is never played in real time. A file that is shorter than its header states is reported.
+    `Frame.index` is the number of the frame in the film.
     """
 
     kind = "video"
@@ -34,7 +34,7 @@ class VideoCamera(Camera):
         """Open the file.
 
         Raises:
-            CameraError: The file is missing, empty, or no video that FFmpeg can read.
+            CameraError: The file is missing, empty, or not a video that FFmpeg can read.
         """
         super().__init__(str(source), options, notice)
         _check_file(Path(source))
@@ -50,18 +50,18 @@ class VideoCamera(Camera):
             self._capture.release()
             raise CameraError(
                 f"{self.source} cannot be read as a video: it is damaged, cut off before its index, or of an unknown "
-                "kind; play it with ffplay or VLC to see, or convert it with: ffmpeg -i FILE new.mp4"
+                "kind; try to play it with ffplay or VLC, or convert it with: ffmpeg -i FILE new.mp4"
             )
-        self._film_fps = self._believable_fps(self._capture.get(cv2.CAP_PROP_FPS))
-        self._promised = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
+        self._film_fps = self._plausible_fps(self._capture.get(cv2.CAP_PROP_FPS))
+        self._expected = int(self._capture.get(cv2.CAP_PROP_FRAME_COUNT))
         self._position = 0  # frames of the film passed so far
         self._wanted = 0  # frames of the film delivered or tried so far
 
-    def _believable_fps(self, fps: float) -> float:
-        if math.isfinite(fps) and 0 < fps <= _BELIEVABLE_FPS:
+    def _plausible_fps(self, fps: float) -> float:
+        if math.isfinite(fps) and 0 < fps <= _MAX_FPS:
             return fps
-        self.tell(
-            f"{self.source} does not say its frames per second (got {fps}); {_ASSUMED_FPS:g} are assumed"
+        self.notify(
+            f"{self.source} does not state its frames per second (got {fps}); {_ASSUMED_FPS:g} are assumed"
         )
         return _ASSUMED_FPS
 
@@ -77,7 +77,7 @@ class VideoCamera(Camera):
         return Frame(to_rgb(self._cv2, image), at, index, self.source)
 
     def _advance(self) -> Image | None:
-        """Go to the next frame that `fps` wants and return it as BGR, None at the end."""
+        """Return the next frame that `fps` selects as BGR, or None at the end."""
         target = self._wanted
         if self.options.fps and self.options.fps < self._film_fps:
             target = math.floor(self._wanted * self._film_fps / self.options.fps + 1e-6)
@@ -90,7 +90,7 @@ class VideoCamera(Camera):
         return image if done else None
 
     def _grab(self) -> bool:
-        """Go one frame on; a damaged place makes OpenCV fail a few times before it finds the next good frame."""
+        """Advance one frame; at a damaged place OpenCV fails a few times before it finds the next intact frame."""
         return any(self._capture.grab() for _ in range(_TRIES_AT_DAMAGE))
 
     def _start_again(self) -> None:
@@ -101,16 +101,16 @@ class VideoCamera(Camera):
     def _end(self) -> NoReturn:
         if self._position == 0:
             raise CameraError(
-                f"{self.source} opens as a video but holds no frame that can be decoded; "
+                f"{self.source} opens as a video but contains no frame that can be decoded; "
                 "copy it again, or convert it with: ffmpeg -i FILE new.mp4"
             )
-        tolerance = max(2, self._promised // 50)  # containers miscount by one or two
-        if self._promised - self._position > tolerance:
-            self.tell(
-                f"{self.source} gave only {self._position} of {self._promised} frames: it is damaged or cut off"
+        tolerance = max(2, self._expected // 50)  # containers miscount by one or two
+        if self._expected - self._position > tolerance:
+            self.notify(
+                f"{self.source} delivered only {self._position} of {self._expected} frames: it is damaged or cut off"
             )
-            self._promised = 0  # told once
-        raise EndOfSource(f"{self.source} is at its end after {self._position} frames")
+            self._expected = 0  # report it once
+        raise EndOfSource(f"{self.source} has ended after {self._position} frames")
 
     def _release(self) -> None:
         self._capture.release()

@@ -113,7 +113,7 @@ def test_no_frame_is_delivered_twice(driver: ScriptedDriver, live: Callable[...,
     camera = live()
     driver.film(10)
     camera.read()
-    with pytest.raises(FrameTimeout, match="does not answer"):
+    with pytest.raises(FrameTimeout, match="does not respond"):
         camera.read(timeout=0.01)
 
 

@@ -110,7 +110,7 @@ def test_damaged_frames_of_a_stream_are_passed_over(notices: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("content_type", "message"),
-    [("text/html", "answers with text/html"), ("multipart/x-mixed-replace; boundary=--frame", "")],
+    [("text/html", "responds with text/html"), ("multipart/x-mixed-replace; boundary=--frame", "")],
 )
 def test_what_is_no_video_is_refused_and_sloppy_headers_are_not(content_type: str, message: str) -> None:
     """A web page is not a stream; a boundary written with its dashes is one."""
