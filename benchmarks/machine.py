@@ -41,10 +41,10 @@ def machine_info(seed: int | None = None) -> dict[str, Any]:
     Returns:
         A JSON-serializable dict: board, cpu, cores, load, governor, memory, system, python, runtime, versions, when.
     """
-    memory = health.memory()
+    ram = health.ram()
     return {
         **health.describe_machine(),
-        "memory_mb": round(memory[1] / 1e6) if memory else None,
+        "memory_mb": round(ram[1] / 1e6) if ram else None,
         "runtime": _runtime(),
         "versions": versions(),
         "seed": seed,

@@ -1,1 +1,1 @@
-"""Loops over camera frames: watching, teaching and buttons; and the receivers of what is seen."""
+"""Loops over camera frames: watching, teaching and buttons; and receivers of observations."""

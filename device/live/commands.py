@@ -1,4 +1,4 @@
-"""Running a command when a label comes into view."""
+"""Run a command when a label comes into view."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ from ..errors import PeripheralError
 from .delivery import Clock, Receiver, Undelivered
 from .watching import Observation
 
-LINES, WIDTH = 20, 300  # shown of one run's output
-_OUTPUT_SECONDS = 1.0  # wait for the rest of the output of a command that has ended
+LINES, WIDTH = 20, 300  # limits of the output that is shown per run
+_OUTPUT_SECONDS = 1.0  # time to wait for the remaining output of a command that has ended
 
 
 class CommandHook(Receiver):
     """Run a command when a label comes into view.
 
-    One run at a time. While a command runs, and until `every` seconds have passed since its start, changes wait;
-    then the command runs for what is in view, unless it ran for that last. A command that fails is reported and
-    not run again.
+    One run at a time. While a command runs, and until `every` seconds have passed since its start, changes wait.
+    Then the command runs for the label in view, unless the last run was for that label. A command that fails is
+    reported and not run again.
 
-    The command is split into words here and never goes through a shell, unless `shell` is given. What was
-    seen is passed in the environment, where no quoting can go wrong: EDGETL_LABEL, EDGETL_PROBABILITY and
+    The command is split into words here and is not passed to a shell unless `shell` is true. The observation is
+    passed in environment variables, which need no quoting: EDGETL_LABEL, EDGETL_PROBABILITY and
     EDGETL_OBSERVATION (JSON). `SECRET_VARIABLES` are not passed on.
 
     Args:
-        label: Runs when this label comes into view; ``*`` stands for every change.
+        label: Label that starts the command; ``*`` means every change.
         command: The command line.
-        shell: Run it with ``/bin/sh``, for pipes and the like.
+        shell: Run the command with ``/bin/sh``, for pipes and other shell syntax.
         every: Minimum seconds between two starts.
-        notice: Called with the lines the command writes and with remarks.
+        notice: Called with the output of the command and with messages, line by line.
         clock: Returns seconds.
 
     Raises:
-        PeripheralError: The command is empty, not well quoted, or cannot be found.
+        PeripheralError: The command is empty, wrongly quoted, or cannot be found.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class CommandHook(Receiver):
         return self._label in ("*", observation.label)
 
     def deliver(self, observation: Observation) -> None:
-        """Run the command to its end."""
+        """Run the command and wait until it ends."""
         try:
             process = subprocess.Popen(
                 self._words,
@@ -81,20 +81,22 @@ class CommandHook(Receiver):
         output = threading.Thread(target=self._show, args=(process.stdout, observation.label), daemon=True)
         output.start()
         code = process.wait()
-        output.join(_OUTPUT_SECONDS)  # a program it left in the background may hold the pipe open
+        output.join(_OUTPUT_SECONDS)  # a program that it started in the background may keep the pipe open
         self._process = None
         if code:
             self.report(f"the command {self._text!r} {_ending(code)}")
 
     def close(self, seconds: float = 10.0) -> None:
-        """End; a command that goes on for longer is left running."""
+        """Stop; a command that takes longer than `seconds` is left running."""
         super().close(seconds)
         process = self._process
         if process is not None:
-            self.report(f"the command {self._text!r} still runs (process {process.pid}) and is left alone")
+            self.report(
+                f"the command {self._text!r} is still running (process {process.pid}) and is not stopped"
+            )
 
     def _show(self, pipe: IO[bytes], label: str) -> None:
-        """Report the first lines of the output and read the rest, so that the command is never held up."""
+        """Report the first lines of the output and read the rest, so that the command never blocks."""
         with pipe:
             shown = 0
             while line := pipe.readline(4 * WIDTH):
@@ -120,7 +122,7 @@ def _environment(observation: Observation) -> dict[str, str]:
 
 def _ending(code: int) -> str:
     if code > 0:
-        return f"ended with {code}"
+        return f"ended with exit code {code}"
     try:
         return f"was ended by {signal.Signals(-code).name}"
     except ValueError:
@@ -131,12 +133,12 @@ def _words(command: str) -> list[str]:
     try:
         words = shlex.split(command)
     except ValueError as error:
-        raise PeripheralError(f"the command {redact(command)!r} is not well quoted: {error}") from error
+        raise PeripheralError(f"the command {redact(command)!r} is wrongly quoted: {error}") from error
     if not words:
         raise PeripheralError("the command after the label is empty; for example: --on mug './ring.sh'")
     if shutil.which(words[0]) is None:
         raise PeripheralError(
             f"there is no command {redact(words[0])!r} that can be run; check the path, make it executable with"
-            " chmod +x, or add --shell if it is meant for a shell"
+            " chmod +x, or add --shell for shell syntax"
         )
     return words

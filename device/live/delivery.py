@@ -1,8 +1,8 @@
-"""Delivering the present state to receivers: commands, web addresses, message brokers.
+"""Deliver the current state to receivers: commands, web addresses, message brokers.
 
-The state is the label in view. Each receiver has a thread and one place for a state that waits: a newer state
-takes the place of an older one, and a state equal to the last one delivered is not delivered again. So a slow
-receiver, or one that was away, gets the present and never a queue of old changes, and the camera never waits.
+The state is the label in view. Each receiver has a thread and room for one waiting state: a newer state replaces
+an older one, and a state equal to the last one delivered is not delivered again. So a receiver that is slow or was
+unreachable gets the current state and never a queue of old changes, and the camera never waits.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from ..cameras import Notice
 from ..printable import printable
 from .watching import Observation
 
-SECONDS = 5.0  # a receiver may take to answer
-CLOSING_SECONDS = 10.0  # all receivers together may take for the last state
-FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds between two tries
-LONGEST_REQUEST = 300.0  # seconds of delay that a receiver may ask for
+SECONDS = 5.0  # time limit for the response of a receiver
+CLOSING_SECONDS = 10.0  # time limit for the last state, for all receivers together
+FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds between two attempts
+LONGEST_REQUEST = 300.0  # maximum delay that a receiver may request, in seconds
 
 Clock = Callable[[], float]
 
 
-class Undelivered(Exception):  # noqa: N818  (an answer of the receiver, not a fault of ours)
-    """A receiver did not take a state.
+class Undelivered(Exception):  # noqa: N818  (a response of the receiver, not an error here)
+    """A receiver did not accept a state.
 
     Attributes:
-        lasting: Trying again would not help; the next change is tried.
-        delay: Seconds after which the receiver asks to be tried again, 0 where it does not say.
+        lasting: Whether another attempt would fail too; only the next change is tried.
+        delay: Seconds of delay that the receiver requests before the next attempt, 0 for none.
     """
 
     def __init__(self, reason: str, *, lasting: bool = False, delay: float = 0.0) -> None:
@@ -40,9 +40,9 @@ class Undelivered(Exception):  # noqa: N818  (an answer of the receiver, not a f
 
 
 class Outbox:
-    """The one state that waits for a receiver, and the time at which it may be delivered.
+    """The state that waits for a receiver, and the time at which it may be delivered.
 
-    Times are seconds on any clock that only moves forward.
+    Times are seconds of a monotonic clock.
 
     Args:
         every: Minimum seconds between the starts of two deliveries.
@@ -56,20 +56,20 @@ class Outbox:
     def __init__(self, every: float = 0.0) -> None:
         self._every = every
         self._present: Observation | None = None
-        self._last: str | None = None  # label delivered last; None: unknown, or none
+        self._last: str | None = None  # the last label delivered; None: not known, or none
         self._free_at = -float("inf")
         self._failures = 0
 
     def offer(self, observation: Observation, wanted: bool = True) -> bool:
-        """Take in what is in view.
+        """Record the current state.
 
         Args:
             observation: What is in view.
-            wanted: Whether the receiver wants this label; otherwise nothing waits any more, and the next wanted
+            wanted: Whether the receiver wants this label; if not, no state waits any more, and the next wanted
                 label counts as new.
 
         Returns:
-            Whether the state that waits may have changed.
+            Whether the waiting state may have changed.
         """
         before = self._present
         if not wanted:
@@ -80,17 +80,17 @@ class Outbox:
 
     @property
     def present(self) -> Observation | None:
-        """What is in view, as far as the receiver wants it."""
+        """The current state, or None where the receiver does not want it."""
         return self._present
 
     def delay(self, now: float) -> float | None:
-        """Return the seconds until the state that waits may be delivered, or None when none waits."""
+        """Return the seconds until the waiting state may be delivered, or None when none waits."""
         if self._present is None or self._present.label == self._last:
             return None
         return max(0.0, self._free_at - now)
 
     def take(self, now: float) -> Observation:
-        """Return the state that waits; from now on it counts as delivered."""
+        """Return the waiting state; from now on it counts as delivered."""
         if self._present is None:
             raise LookupError("nothing waits for this receiver")
         self._last = self._present.label
@@ -98,15 +98,15 @@ class Outbox:
         return self._present
 
     def succeed(self) -> None:
-        """Note that the receiver has taken the state, or will never take it."""
+        """Record that the receiver has accepted the state, or never will."""
         self._failures = 0
 
     def fail(self, now: float, requested: float = 0.0) -> None:
-        """Note that the receiver may not have the state: it waits again, longer after each failure.
+        """Record that the receiver may lack the state: it waits again, longer after each failure.
 
         Args:
-            now: The present time.
-            requested: Seconds of delay that the receiver asks for.
+            now: The current time.
+            requested: Seconds of delay that the receiver requests.
         """
         self._last = None
         self._failures += 1
@@ -114,32 +114,32 @@ class Outbox:
         self._free_at = max(self._free_at, now + max(own, min(requested, LONGEST_REQUEST)))
 
     def hurry(self) -> None:
-        """Note that the receiver is back: what waits may be delivered at once."""
+        """Record that the receiver is back: the waiting state may be delivered at once."""
         self._free_at = -float("inf")
 
 
 class Hook(ABC):
-    """A receiver of the present state."""
+    """A receiver of the current state."""
 
     @abstractmethod
     def update(self, observation: Observation) -> None:
-        """Take in what is in view; returns at once."""
+        """Record what is in view, without waiting."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Begin to end: the state that waits is delivered at once, with one try; returns at once."""
+        """Start to stop: the waiting state is delivered at once, with one attempt; does not wait."""
 
     @abstractmethod
     def close(self, seconds: float = CLOSING_SECONDS) -> None:
-        """End, after waiting at most so many seconds for what is under way."""
+        """Stop, after waiting at most `seconds` for a delivery in progress."""
 
 
 class Receiver(Hook):
     """A hook that delivers from a thread.
 
     Args:
-        name: What messages call the receiver; holds no secrets.
-        notice: Called with remarks for the user, also from the thread.
+        name: Name of the receiver in messages; contains no secrets.
+        notice: Called with messages for the user, also from the thread.
         every: Minimum seconds between the starts of two deliveries.
         clock: Returns seconds.
     """
@@ -151,18 +151,18 @@ class Receiver(Hook):
         self._outbox = Outbox(every)
         self._changed = threading.Condition()
         self._finishing = self._tried_last = False
-        self._condition = ""  # what was reported last; "" while all is well
+        self._condition = ""  # the condition reported last; "" while everything works
         self._thread = threading.Thread(target=self._work, name=f"edgetl {name}", daemon=True)
         self._thread.start()
 
     def update(self, observation: Observation) -> None:
-        """Take in what is in view; returns at once."""
+        """Record what is in view, without waiting."""
         with self._changed:
             if self._outbox.offer(observation, self.wants(observation)):
                 self._changed.notify_all()
 
     def wants(self, observation: Observation) -> bool:
-        """Return whether the receiver is to get this state."""
+        """Return whether the receiver wants this state."""
         return True
 
     @abstractmethod
@@ -170,44 +170,44 @@ class Receiver(Hook):
         """Deliver a state and wait until it has arrived.
 
         Raises:
-            Undelivered: It has not, or nobody knows.
+            Undelivered: The state has not arrived, or this is not known.
         """
 
     @property
     def present(self) -> Observation | None:
-        """What is in view, as far as the receiver wants it."""
+        """The current state, or None where the receiver does not want it."""
         with self._changed:
             return self._outbox.present
 
     @property
     def finishing(self) -> bool:
-        """Whether the end has begun."""
+        """Whether the receiver is stopping."""
         return self._finishing
 
     def wake(self) -> None:
-        """Look at the clock again."""
+        """Check the clock again."""
         with self._changed:
             self._changed.notify_all()
 
     def hurry(self) -> None:
-        """Deliver what waits at once: the receiver is back."""
+        """Deliver the waiting state at once: the receiver is back."""
         with self._changed:
             self._outbox.hurry()
             self._changed.notify_all()
 
     def finish(self) -> None:
-        """Begin to end: the state that waits is delivered at once, with one try; returns at once."""
+        """Start to stop: the waiting state is delivered at once, with one attempt; does not wait."""
         with self._changed:
             self._finishing = True
             self._changed.notify_all()
 
     def close(self, seconds: float = CLOSING_SECONDS) -> None:
-        """End, after waiting at most so many seconds for what is under way."""
+        """Stop, after waiting at most `seconds` for a delivery in progress."""
         self.finish()
         self._thread.join(seconds)
 
     def report(self, message: str) -> None:
-        """Pass a remark on; one that cannot be written must not end the deliveries."""
+        """Pass a message on; one that cannot be written must not stop the deliveries."""
         with contextlib.suppress(Exception):
             self._notice(printable(redact(message)))
 
@@ -217,13 +217,13 @@ class Receiver(Hook):
                 self.deliver(observation)
             except Undelivered as failure:
                 self._fail(failure)
-            except Exception as error:  # a fault of ours must not end the deliveries either
+            except Exception as error:  # an error in edgetl must not stop the deliveries either
                 self._fail(Undelivered(f"failed: {type(error).__name__}: {error}"))
             else:
                 self._succeed()
 
     def _next(self) -> Observation | None:
-        """Wait for a state that may be delivered; None at the end."""
+        """Wait for a state that may be delivered and return it, or None at the end."""
         with self._changed:
             while True:
                 now = self._clock()
@@ -248,26 +248,26 @@ class Receiver(Hook):
                 self._outbox.succeed()
             else:
                 self._outbox.fail(self._clock(), failure.delay)
-            step = "trying again until it has the present state"
+            step = "trying again until it has the current state"
             if failure.lasting:
                 step = "this change is dropped, the next one is tried"
             elif self._finishing:
-                step = "it does not get the last state"
+                step = "the last state is not delivered"
         self.note(str(failure), step)
 
     def note(self, condition: str, step: str = "") -> None:
-        """Report how the receiver is, once per change of its condition rather than with every try.
+        """Report the condition of the receiver, once per change and not with every attempt.
 
         Args:
-            condition: What is wrong; "" when all is well.
-            step: What is done about it.
+            condition: What is wrong; "" when everything works.
+            step: What happens next.
         """
         with self._changed:
             before, self._condition = self._condition, condition
         if condition and condition != before:
             self.report(f"{self._name} {condition}; {step}")
         elif before and not condition:
-            self.report(f"{self._name} works again and has the present state")
+            self.report(f"{self._name} works again and has the current state")
 
 
 class Hooks(Hook):
@@ -277,17 +277,17 @@ class Hooks(Hook):
         self._hooks = tuple(hooks)
 
     def update(self, observation: Observation) -> None:
-        """Pass on what is in view."""
+        """Pass on what is in view to all receivers."""
         for hook in self._hooks:
             hook.update(observation)
 
     def finish(self) -> None:
-        """Begin to end, all at the same time."""
+        """Start to stop all receivers at the same time."""
         for hook in self._hooks:
             hook.finish()
 
     def close(self, seconds: float = CLOSING_SECONDS) -> None:
-        """End all; together they take at most so many seconds."""
+        """Stop all receivers, within `seconds` together."""
         self.finish()
         deadline = time.monotonic() + seconds
         for hook in self._hooks:

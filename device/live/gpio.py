@@ -1,7 +1,7 @@
-"""Buttons and LEDs on a Raspberry Pi's pins, through gpiozero: teaching and being told without a screen.
+"""Buttons and LEDs on the pins of a Raspberry Pi, through gpiozero: teaching without a screen.
 
-Pins are numbered as on the chip (BCM: "17" is physical pin 11). A button goes between its pin and ground, an LED
-with its resistor between its pin and ground.
+Pins have the numbers of the chip (BCM: "17" is physical pin 11). Connect a button between its pin and ground, and
+an LED with its resistor between its pin and ground.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from ..labels import check_label
 from ..learner.learner import Learner
 from .watching import UNKNOWN, Observation, shown_label
 
-BOUNCE_SECONDS = 0.05  # a worn switch closes several times within it
-KNOWN, TAUGHT = "known", "taught"  # LEDs with a meaning, as `UNKNOWN`; other names are labels
-_PINS = range(28)  # of the 40-pin header
+BOUNCE_SECONDS = 0.05  # a worn switch closes several times within this time
+KNOWN, TAUGHT = "known", "taught"  # names of LEDs that are not labels; so is `UNKNOWN`
+_PINS = range(28)  # BCM numbers of the 40-pin header
 
 
 @dataclass(frozen=True)
 class Wiring:
-    """Which pin is what.
+    """The pins of buttons and LEDs.
 
     >>> Wiring.of(teach=["mug=17"], undo=27, leds=["mug=5", "unknown=6"]).leds
     {'mug': 5, 'unknown': 6}
 
     Attributes:
         teach: Label -> pin of the button that teaches it.
-        undo: Pin of the button that takes the last lesson back.
+        undo: Pin of the button that undoes the last change, or None.
         leds: Label, or "known", "unknown", "taught" -> pin of the LED that shows it.
     """
 
@@ -48,10 +48,10 @@ class Wiring:
 
     @classmethod
     def of(cls, teach: Iterable[str] = (), undo: int | None = None, leds: Iterable[str] = ()) -> Wiring:
-        """Read what was typed, ``LABEL=PIN`` each.
+        """Return the wiring from texts of the form ``LABEL=PIN``.
 
         Raises:
-            PeripheralError: Not of this form, no pin of the header, or one pin for two things.
+            PeripheralError: A text has another form, a pin does not exist, or is used twice.
         """
         wiring = cls(dict(map(_pair, teach)), undo, dict(map(_pair, leds)))
         pins = [*wiring.teach.values(), *wiring.leds.values(), *([] if undo is None else [undo])]
@@ -59,9 +59,7 @@ class Wiring:
             if pin not in _PINS:
                 raise PeripheralError(f"there is no pin {pin}; expected a BCM number from 0 to {_PINS[-1]}")
             if pins.count(pin) > 1:
-                raise PeripheralError(
-                    f"pin {pin} is given to two things; every button and LED needs a pin of its own"
-                )
+                raise PeripheralError(f"pin {pin} is used twice; every button and LED needs a pin of its own")
         for label in wiring.teach:
             check_label(label)
         return wiring
@@ -71,10 +69,10 @@ class ButtonPanel:
     """The buttons and LEDs of a wiring; use it in a ``with`` statement."""
 
     def __init__(self, wiring: Wiring) -> None:
-        """Take the pins.
+        """Open the pins.
 
         Raises:
-            PeripheralError: gpiozero is not installed, this is no Pi, a pin is in use, or access is forbidden.
+            PeripheralError: gpiozero is not installed, there are no pins, a pin is in use, or permission is missing.
         """
         gpiozero = _load_gpiozero()
         self.wiring = wiring
@@ -86,15 +84,14 @@ class ButtonPanel:
         self._undo: Any = None
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter(
-                    "ignore"
-                )  # gpiozero warns of every library it tries; the error says it all
-                self._take_pins(gpiozero)
+                # gpiozero warns about every library that it tries; the error names the reason
+                warnings.simplefilter("ignore")
+                self._open_pins(gpiozero)
         except Exception as error:  # gpiozero, lgpio and RPi.GPIO each raise exceptions of their own
             self.close()
             raise PeripheralError(f"the pins cannot be used: {_reason(error)}") from error
 
-    def _take_pins(self, gpiozero: Any) -> None:
+    def _open_pins(self, gpiozero: Any) -> None:
         for label, pin in self.wiring.teach.items():
             self._buttons[label] = gpiozero.Button(pin, bounce_time=BOUNCE_SECONDS)
             self._buttons[label].when_pressed = self._tapper(label)
@@ -115,28 +112,28 @@ class ButtonPanel:
             self._undo_taps += 1
 
     def pressed(self) -> list[str]:
-        """Return the labels whose buttons are held, or were tapped since the last call: none is missed."""
+        """Return the labels whose buttons are held now or were tapped since the last call."""
         with self._lock:
             tapped, self._tapped = self._tapped, set()
         return [label for label, button in self._buttons.items() if label in tapped or button.is_pressed]
 
     def undo_taps(self) -> int:
-        """Return how often undo was pressed since the last call."""
+        """Return the number of presses of the undo button since the last call."""
         with self._lock:
             taps, self._undo_taps = self._undo_taps, 0
         return taps
 
     def show(self, names: Iterable[str]) -> None:
-        """Light the LEDs of these names and no others; names without an LED are passed over."""
+        """Light the LEDs with these names and no others; names without an LED are ignored."""
         lit = set(names)
         for name, led in self._leds.items():
             led.value = name in lit
 
     def close(self) -> None:
-        """Put the LEDs out and let go of the pins."""
+        """Switch the LEDs off and release the pins."""
         for device in (*self._buttons.values(), *self._leds.values(), self._undo):
             if device is not None:
-                with contextlib.suppress(Exception):  # one pin that fails must not keep the others
+                with contextlib.suppress(Exception):  # an error at one pin must not keep the others open
                     device.close()
         self._buttons, self._leds, self._undo = {}, {}, None
 
@@ -252,7 +249,7 @@ def _undo(learner: Learner, taps: int) -> str | None:
 def _pair(text: str) -> tuple[str, int]:
     name, equals, pin = text.rpartition("=")
     if not equals or not name.strip() or not pin.strip().isdecimal():
-        raise PeripheralError(f"expected LABEL=PIN such as mug=17, but got {text!r}")
+        raise PeripheralError(f"expected LABEL=PIN such as mug=17, got {text!r}")
     return name.strip(), int(pin)
 
 
@@ -272,15 +269,15 @@ def _reason(error: Exception) -> str:
     if kind == "BadPinFactory":
         return (
             f"{text}; on a Raspberry Pi: pip install lgpio, elsewhere there are no pins "
-            "(GPIOZERO_PIN_FACTORY=mock pretends)"
+            "(GPIOZERO_PIN_FACTORY=mock simulates them)"
         )
     if kind == "GPIOPinInUse" or "busy" in text.lower():
-        return f"{text}; another program uses that pin: stop it or choose another pin"
+        return f"{text}; another program uses that pin: stop the program or choose another pin"
     if isinstance(error, PermissionError) or "can not open gpiochip" in text.lower():
         return f"{text}; add yourself to the group `gpio` (sudo usermod -aG gpio $USER), then log out and in again"
     return text
 
 
 def wiring_text(wiring: Mapping[str, int]) -> str:
-    """Write ``mug on pin 17, cup on pin 27``."""
+    """Return the wiring as text: ``mug on pin 17, cup on pin 27``."""
     return ", ".join(f"{name} on pin {pin}" for name, pin in wiring.items())

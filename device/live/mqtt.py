@@ -1,4 +1,4 @@
-"""Publishing the present state to an MQTT broker."""
+"""Publish the current state to an MQTT broker."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _KEEPALIVE = 30  # seconds; a broker publishes the last will after one and a hal
 
 
 class Mqtt(Receiver):
-    """Publish each change to a broker, retained, so that whoever subscribes later knows the present.
+    """Publish each change to a broker, retained, so that later subscribers get the current state.
 
-    TOPIC/availability, retained too, is ``online`` while connected and ``offline`` after the end; it is the last
-    will as well, so the broker publishes ``offline`` when the device loses power or its network.
+    TOPIC/availability, also retained, is ``online`` while connected and ``offline`` after the end. It is also the
+    last will, so the broker publishes ``offline`` when the device loses power or its network.
 
-    Messages go out with quality of service 0, and the newest again after every connect. With acknowledged
-    messages the client would send old ones once more after newer ones, and the broker would keep an old one.
+    Messages have quality of service 0, and the newest is sent again after every connect. With acknowledged
+    messages the client would repeat old ones after newer ones, and the broker would retain an old one.
 
     Args:
         url: ``mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC``; ``mqtts`` for TLS. User and password may instead be in
             the environment variables EDGETL_MQTT_USER and EDGETL_MQTT_PASSWORD.
-        notice: Called with remarks for the user.
+        notice: Called with messages for the user.
         clock: Returns seconds.
 
     Raises:
@@ -60,10 +60,10 @@ class Mqtt(Receiver):
         self._client.loop_start()
 
     def deliver(self, observation: Observation) -> None:
-        """Publish a state, and wait until it is on its way."""
+        """Publish a state, and wait until it is sent."""
         with self._order:
             info = self._publish(observation) if self._joined.is_set() else None
-        if info is None:  # connecting publishes what is in view
+        if info is None:  # connecting publishes the current state
             self._news.wait(_FAREWELL if self.finishing else SECONDS)
             self._news.clear()
             if not self._joined.is_set():
@@ -72,24 +72,24 @@ class Mqtt(Receiver):
         try:
             info.wait_for_publish(SECONDS)
         except (RuntimeError, ValueError) as error:
-            raise Undelivered(f"did not take the message: {error}") from error
+            raise Undelivered(f"did not accept the message: {error}") from error
         if not info.is_published():
-            raise Undelivered("does not answer")
+            raise Undelivered("does not respond")
 
     def finish(self) -> None:
-        """Begin to end; a wait for a connection is cut short."""
+        """Start to stop; a wait for a connection ends early."""
         super().finish()
         self._news.set()
 
     def close(self, seconds: float = CLOSING_SECONDS) -> None:
-        """Deliver what waits, publish that the device is offline, and disconnect."""
+        """Deliver the waiting state, publish that the device is offline, and disconnect."""
         super().close(seconds)
         joined = self._joined.is_set()
         if joined:
             with contextlib.suppress(RuntimeError, ValueError):
                 self._availability(OFFLINE).wait_for_publish(_FAREWELL)
         self._client.disconnect()
-        if joined:  # otherwise its thread may be waiting for a broker that does not answer
+        if joined:  # otherwise its thread may be waiting for a broker that does not respond
             self._client.loop_stop()
 
     def _publish(self, observation: Observation) -> Any:
@@ -118,12 +118,12 @@ class Mqtt(Receiver):
     def _on_disconnect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         self._joined.clear()
         if not self._refusal and not self.finishing:
-            self.note(_AWAY, "trying again until it has the present state")
+            self.note(_AWAY, "trying again until it has the current state")
 
 
 def _topic(url: str, address: Address) -> str:
     topic = urllib.parse.unquote(address.path).strip("/")
-    more = re.search("[?#]", url)  # urllib would leave out what follows
+    more = re.search("[?#]", url)  # urllib would drop what follows
     if not topic or more or any(character in topic for character in "+#\0") or len(topic.encode()) > 60_000:
         raise PeripheralError(
             f"a broker's address ends in the topic to publish to, without +, # and ?, such as"

@@ -1,4 +1,4 @@
-"""Ways to teach a learner from frames: a burst, a folder of photos, keys under the fingers."""
+"""Ways to teach a learner from frames: in a burst, from a folder of photos, with keys."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ..progress import Progress, no_progress
 from ..store import Sample
 from ..store.records import new_burst
 
-BATCH = 32  # photos a transaction: an interruption costs at most these, a commit is shared by them
-PATIENCE = 6  # silent reads of a live camera, ten seconds each, before a burst gives up
+BATCH = 32  # photos per transaction; an interruption loses at most this number
+PATIENCE = 6  # reads of a live camera without a frame, ten seconds each, before a burst gives up
 
 
 @dataclass
 class Lesson:
-    """What a round of teaching came to; filled in as it goes, so that an interruption can still tell.
+    """The result of teaching; updated while it runs, so that it is valid after an interruption.
 
     Attributes:
-        samples: Taught, in order; each is durable.
-        known: Photos left out because this very picture was taught already.
-        unlabeled: Number of photos left out because they have no label.
+        samples: The samples taught, in order; each is durable.
+        known: Number of photos skipped because the same picture was taught before.
+        unlabeled: Number of photos skipped because they have no label.
         left_out: Files of a photo folder that were not read.
     """
 
@@ -38,7 +38,7 @@ class Lesson:
     left_out: list[LeftOut] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        """Count the samples taught, a label."""
+        """Return the number of samples taught per label."""
         labels = sorted(sample.label for sample in self.samples)
         return {label: labels.count(label) for label in dict.fromkeys(labels)}
 
@@ -54,13 +54,13 @@ def teach_burst(
     progress: Progress = no_progress,
     sleep: Callable[[float], object] = time.sleep,
 ) -> Lesson:
-    """Teach `frames` frames of what the camera sees, `every` so many seconds; each is durable by itself.
+    """Teach `frames` frames from the camera, one every `every` seconds; each is durable when it is taught.
 
-    A source that ends sooner ends the burst.
+    The burst ends early where the source ends.
 
     Raises:
-        LabelError: It is no label.
-        CameraError: The camera broke or stays silent; what was taught before stays, `lesson` tells it.
+        LabelError: `label` cannot be a label.
+        CameraError: The camera failed or delivers no frames. Samples taught before remain; `lesson` lists them.
     """
     label = check_label(label)
     lesson = lesson or Lesson()
@@ -85,21 +85,21 @@ def teach_photos(
     lesson: Lesson | None = None,
     progress: Progress = no_progress,
 ) -> Lesson:
-    """Teach a folder of photos, a few in each transaction.
+    """Teach a folder of photos, several per transaction.
 
-    A photo that was taught before under the same name and label, and looks the same to the backbone, is
-    left out; so an interrupted round is simply started again.
+    A photo that was taught before with the same name, label and embedding is skipped, so an interrupted run can
+    simply be started again.
 
     Args:
         learner: The learner.
-        photos: Frames, as a folder's camera gives them.
-        label: Of all of them; None takes each photo's folder.
-        total: How many there are, for `progress`.
-        again: Teach those known already once more.
+        photos: Frames from a folder camera.
+        label: Label of all photos; None uses the folder of each photo.
+        total: Number of photos, for `progress`.
+        again: Teach photos again that were taught before.
         views: Source of a photo -> number of its view, see `device.lookalikes`. Photos of one view become one burst,
-            so that they never judge each other. Without it each photo is a burst of its own.
-        lesson: Filled in as it goes.
-        progress: Called as task "Teaching photos" after each photo.
+            so that they do not judge each other. Without it, each photo is a separate burst.
+        lesson: Updated while teaching.
+        progress: Called after each photo.
     """
     lesson = lesson or Lesson()
     label = None if label is None else check_label(label)
@@ -135,21 +135,21 @@ def teach_keys(
     lesson: Lesson | None = None,
     show: Callable[[Frame, str], None] = lambda frame, note: None,
 ) -> Lesson:
-    """Teach several labels at once: digit 1 teaches the frame in view as the first label, and so on.
+    """Teach several labels with keys: digit 1 teaches the frame in view as the first label, and so on.
 
-    ``u`` takes the last sample back, ``q`` (or Escape, or the end of the keys) ends.
+    ``u`` undoes the last sample; ``q``, Escape or the end of input stops.
 
     Args:
         learner: The learner.
-        camera: What is looked at.
-        labels: At most nine.
-        keys: Gives the key pressed since the last call: "" when none was, "q" at the end.
-        lesson: Filled in as it goes.
-        show: Called for each frame with what was just done, or "".
+        camera: The camera.
+        labels: One to nine labels.
+        keys: Returns the key pressed since the last call: "" for none, "q" at the end of input.
+        lesson: Updated while teaching.
+        show: Called for each frame with a note on what was just done, or "".
     """
     names = check_labels(labels)
     if not 1 <= len(names) <= 9:
-        raise LabelError(f"there are nine digit keys, so give 1 to 9 labels, got {len(names)}")
+        raise LabelError(f"there are nine digit keys, so name 1 to 9 labels, got {len(names)}")
     lesson = lesson or Lesson()
     for frame in _some(camera, None):
         key = keys()
@@ -164,10 +164,10 @@ def _pressed(
 ) -> str:
     if key == "u":
         if not lesson.samples:
-            return "nothing to take back"
+            return "nothing to undo"
         sample = lesson.samples.pop()
         learner.forget(sample.id)
-        return f"took back {sample.label} (sample {sample.id})"
+        return f"undid {sample.label} (sample {sample.id})"
     if not (key.isascii() and key.isdigit() and 1 <= int(key) <= len(labels)):
         return f"no label on key {key!r}" if key else ""
     sample = learner.learn_one(frame.image, labels[int(key) - 1], _origin(camera, frame))
@@ -176,7 +176,7 @@ def _pressed(
 
 
 def _some(camera: Camera, frames: int | None) -> Iterator[Frame]:
-    """Give frames until there are `frames` or the source ends."""
+    """Yield frames until there are `frames` or the source ends."""
     given, silent = 0, 0
     while frames is None or given < frames:
         try:
@@ -186,7 +186,9 @@ def _some(camera: Camera, frames: int | None) -> Iterator[Frame]:
         except FrameTimeout as error:
             silent += 1
             if silent >= PATIENCE:
-                raise CameraError(f"{camera.source} gave no frame for a while, giving up: {error}") from error
+                raise CameraError(
+                    f"{camera.source} delivered no frame in {PATIENCE} attempts, giving up: {error}"
+                ) from error
             continue
         given, silent = given + 1, 0
         yield frame

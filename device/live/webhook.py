@@ -1,4 +1,4 @@
-"""POSTing the present state to a web address."""
+"""Send the current state to a web address by POST."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2
 _OURS = ("content-length", "host", "transfer-encoding", "connection")
 _STEPS = {
     401: "check user and password: https://USER:PASSWORD@HOST/ or --webhook-header 'Authorization: ...'",
-    403: "check user, password and what they may do",
+    403: "check user, password and permissions",
     404: "check the path of the address",
-    405: "the address does not take POST",
+    405: "the address does not accept POST",
 }
 
 
 class Webhook(Receiver):
     """POST each change as JSON to a web address.
 
-    A receiver that is away, answers 5xx, 408, 425 or 429 is tried again until it has the present state, after the
-    delay it asks for (``Retry-After``), at most five minutes. Other 4xx and redirects are not tried again, because
-    the same request would get the same answer.
+    When the receiver is unreachable or responds with 5xx, 408, 425 or 429, the webhook tries again until the receiver
+    has the current state, after the delay in ``Retry-After``, at most five minutes. Other 4xx and redirects are not
+    tried again, because the same request would get the same response.
 
     Args:
-        url: ``http://[USER:PASSWORD@]HOST[:PORT]/PATH`` or ``https://...``. User and password may instead be in the
+        url: ``http://[USER:PASSWORD@]HOST[:PORT]/PATH`` or ``https://...``. User and password may instead come from the
             environment variables EDGETL_WEBHOOK_USER and EDGETL_WEBHOOK_PASSWORD.
-        headers: Further headers, ``Name: value``; ``${NAME}`` in a value stands for an environment variable.
-        notice: Called with remarks for the user.
+        headers: Further headers, ``Name: value``; ``${NAME}`` in a value is replaced by an environment variable.
+        notice: Called with messages for the user.
         clock: Returns seconds.
 
     Raises:
@@ -63,11 +63,11 @@ class Webhook(Receiver):
         self._headers |= _basic(address) | dict(parse_header(header) for header in headers)
         self._opener = urllib.request.build_opener(_NoRedirect)
         port = "" if address.port is None else f":{address.port}"
-        # the path is not shown: with many services it is the secret
+        # the path is not shown: for many services it is the secret
         super().__init__(f"the webhook {address.scheme}://{address.host}{port}", notice, clock=clock)
 
     def deliver(self, observation: Observation) -> None:
-        """POST a state."""
+        """Send a state by POST."""
         body = json.dumps(observation.to_dict(), ensure_ascii=False).encode()
         request = urllib.request.Request(self._url, body, self._headers)  # noqa: S310 - http or https only
         try:
@@ -81,18 +81,18 @@ class Webhook(Receiver):
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Leaves redirects alone: urllib would turn the POST into a GET without its body."""
+    """Does not follow redirects: urllib would turn the POST into a GET without its body."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Follow nothing."""
+        """Return None, so that the redirect is not followed."""
 
 
 def parse_header(text: str) -> tuple[str, str]:
-    """Split ``Name: value`` and fill in ``${NAME}`` from the environment.
+    """Split ``Name: value`` and replace ``${NAME}`` by environment variables.
 
     Raises:
-        PeripheralError: It is no header, a header that edgetl sets, or names a variable that is not set. The message
-            never shows the value.
+        PeripheralError: The text is not a header, names a header that edgetl sets, or a variable that is not set. The
+            message never shows the value.
     """
     name, colon, value = text.partition(":")
     name = name.strip()
@@ -106,7 +106,7 @@ def parse_header(text: str) -> tuple[str, str]:
         for character in filled
     ):
         raise PeripheralError(
-            f"the value of the header {name} holds a line break or a character that HTTP headers cannot carry"
+            f"the value of the header {name} contains a line break or a character that is not allowed in HTTP headers"
         )
     return name.title(), filled
 
@@ -130,21 +130,21 @@ def _basic(address: Address) -> dict[str, str]:
 
 
 def _refusal(code: int, headers: email.message.Message) -> Undelivered:
-    # the server's own phrase may be anything, and may differ with every try
+    # the phrase of the server may be any text, and may differ with every attempt
     phrase = http.HTTPStatus(code).phrase if code in set(http.HTTPStatus) else "(unknown status)"
     if 300 <= code < 400:
-        target = redact(headers.get("Location", "somewhere else"))
+        target = redact(headers.get("Location", "not given"))
         return Undelivered(
-            f"answers {code} {phrase}: give the address it redirects to, {target}", lasting=True
+            f"responds with {code} {phrase}: use the address it redirects to, {target}", lasting=True
         )
     if code >= 500 or code in _PASSING:
-        return Undelivered(f"answers {code} {phrase}", delay=_retry_after(headers))
+        return Undelivered(f"responds with {code} {phrase}", delay=_retry_after(headers))
     step = _STEPS.get(code, "the receiver does not accept the message")
     return Undelivered(f"refuses with {code} {phrase}: {step}", lasting=True)
 
 
 def _retry_after(headers: email.message.Message) -> float:
-    """Return the seconds in ``Retry-After``, a number or a date; 0.0 where there are none."""
+    """Return the seconds in ``Retry-After``, a number or a date; 0.0 without that header."""
     text = headers.get("Retry-After", "").strip()
     if text.isascii() and text.isdecimal():
         return float(text[:9])

@@ -1,4 +1,4 @@
-"""The self-test of a device: everything it needs, a verdict for each, and how to put it right."""
+"""The self-test of a device: everything it needs, a result for each, and how to fix it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from . import health
 CheckResult = Literal["good", "note", "warning", "failed"]
 HOT, VERY_HOT = 70.0, 80.0  # degrees Celsius; a Raspberry Pi slows down from 80
 LITTLE_DISK, SCARCE_DISK = 500e6, 50e6  # bytes
-LITTLE_MEMORY = 150e6  # bytes; a learner with Lite0 takes about 90 MB
+LITTLE_RAM = 150e6  # bytes; a learner with Lite0 needs about 90 MB
 CAMERA_SECONDS = 10.0
 TIMED_FRAMES = 5
-DARK, FLAT = 8.0, 2.0  # mean and spread, in 8-bit levels, below which a picture shows nothing
+DARK, FLAT = 8.0, 2.0  # mean and standard deviation, in 8-bit levels, below which a picture shows nothing
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,10 @@ class Check:
     """One line of the self-test.
 
     Attributes:
-        name: What was looked at.
-        result: ``good``; ``note``: worth knowing; ``warning``: works, but will trouble; ``failed``: will not work.
-        finding: What was seen.
-        fix: What to do about it; empty when there is nothing to do.
+        name: What was checked.
+        result: ``good``; ``note``: worth knowing; ``warning``: works with problems; ``failed``: does not work.
+        finding: What was found.
+        fix: What to do; empty when there is nothing to do.
     """
 
     name: str
@@ -50,16 +50,16 @@ class Check:
 
 @dataclass(frozen=True)
 class Subject:
-    """What to check beside the machine itself.
+    """What to check, besides the machine itself.
 
     Attributes:
         model: A model file to load and run, or None.
-        state: The state file; its folder is where the space must be. None takes this folder.
-        camera: A source as `open_camera` takes it; None takes the first camera there is.
-        look: Whether to open a camera at all.
-        edgetpu: Whether a Coral is wanted.
+        state: The state file, whose disk must have space. None means the current folder.
+        camera: A source for `open_camera`; None means the first camera found.
+        look: Whether to open a camera.
+        edgetpu: Whether a Coral is required.
         threads: CPU threads for the model.
-        root: Where the file system starts; another one in tests.
+        root: Where the file system starts; tests use another one.
     """
 
     model: Path | None = None
@@ -72,7 +72,7 @@ class Subject:
 
 
 def self_test(subject: Subject) -> Iterator[Check]:
-    """Check one thing after another, giving each verdict as soon as it is known.
+    """Yield one check after another, each as soon as it is done.
 
     Example:
         >>> checks = list(self_test(Subject(camera="fake")))
@@ -138,7 +138,7 @@ def _delegate(subject: Subject) -> Check:
             str(error),
             "plug the Coral into a USB 3 port, then: sudo apt install libedgetpu1-std, and unplug and plug it once",
         )
-    return Check("edge tpu", "good", "the Coral answers")
+    return Check("edge tpu", "good", "the Coral responds")
 
 
 def _model(subject: Subject) -> Check | None:
@@ -176,12 +176,12 @@ def _camera(subject: Subject) -> Check | None:
         return None
     from ..cameras import open_camera
 
-    told: list[str] = []
+    messages: list[str] = []
     try:
-        with open_camera(subject.camera, timeout=CAMERA_SECONDS, notice=told.append) as camera:
+        with open_camera(subject.camera, timeout=CAMERA_SECONDS, notice=messages.append) as camera:
             frame = camera.read()
     except CameraError as error:
-        # who named a camera needs it; who did not may teach from photos
+        # a camera that was named is needed; without one, photos can be taught
         return _failed("camera", error, "edgetl cameras", "failed" if subject.camera else "warning")
     height, width = frame.image.shape[:2]
     finding = f"{frame.source}, {width} x {height}"
@@ -190,7 +190,7 @@ def _camera(subject: Subject) -> Check | None:
             "camera",
             "warning",
             f"{finding}, but the picture shows nothing",
-            "is the lens cap on, is there light?",
+            "remove the lens cap and check the light",
         )
     return Check("camera", "good", finding)
 
@@ -199,16 +199,16 @@ def _disk(subject: Subject) -> Check:
     folder = (subject.state.absolute() if subject.state else Path.cwd() / "state").parent
     free = health.disk_free(folder)
     if not folder.is_dir():
-        return Check("disk", "failed", f"the folder {folder} is not there", f"mkdir -p {folder}")
+        return Check("disk", "failed", f"the folder {folder} does not exist", f"mkdir -p {folder}")
     if not may_write(folder):
         return Check(
             "disk",
             "failed",
-            f"nothing can be written in {folder}",
+            f"no file can be written in {folder}",
             "check its owner with ls -ld; after power cuts a card can be read-only: sudo mount -o remount,rw /",
         )
     if free is None:
-        return Check("disk", "note", f"how much is free at {folder} cannot be told")
+        return Check("disk", "note", f"the free space at {folder} is not known")
     finding = f"{free / 1e9:.1f} GB free at {folder}"
     fix = "free some space: sudo apt clean, or put the state on another disk with --state"
     if free < SCARCE_DISK:
@@ -216,14 +216,14 @@ def _disk(subject: Subject) -> Check:
     return Check("disk", "warning", finding, fix) if free < LITTLE_DISK else Check("disk", "good", finding)
 
 
-def _memory(subject: Subject) -> Check:
-    amounts = health.memory(subject.root)
+def _ram(subject: Subject) -> Check:
+    amounts = health.ram(subject.root)
     if amounts is None:
-        return Check("memory", "note", "how much is free cannot be told")
+        return Check("RAM", "note", "the free RAM is not known")
     finding = f"{amounts[0] / 1e6:.0f} MB free of {amounts[1] / 1e6:.0f} MB"
-    if amounts[0] >= LITTLE_MEMORY:
-        return Check("memory", "good", finding)
-    return Check("memory", "warning", finding, "close other programs; the desktop alone takes some 300 MB")
+    if amounts[0] >= LITTLE_RAM:
+        return Check("RAM", "good", finding)
+    return Check("RAM", "warning", finding, "close other programs; the desktop alone needs about 300 MB")
 
 
 def _temperature(subject: Subject) -> Check:
@@ -234,25 +234,27 @@ def _temperature(subject: Subject) -> Check:
     if degrees < HOT:
         return Check("temperature", "good", finding)
     fix = "add a heat sink or a fan, or run with --fps or fewer --threads"
-    return Check("temperature", "warning", finding + (", it slows down" if degrees >= VERY_HOT else ""), fix)
+    return Check(
+        "temperature", "warning", finding + (", the CPU slows down" if degrees >= VERY_HOT else ""), fix
+    )
 
 
 def _throttling(subject: Subject) -> Check:
     state = health.throttling(subject.root)
     if state is None:
-        return Check("throttling", "note", "only a Raspberry Pi's firmware tells")
+        return Check("throttling", "note", "only the firmware of a Raspberry Pi reports it")
     fix = "use the power supply made for this board, and a heat sink or a fan"
     if state.now:
         return Check("throttling", "warning", "; ".join(state.now), fix)
     if state.since_boot:
-        return Check("throttling", "note", f"not now; since the start: {'; '.join(state.since_boot)}", fix)
-    return Check("throttling", "good", "none since the start")
+        return Check("throttling", "note", f"not now; since boot: {'; '.join(state.since_boot)}", fix)
+    return Check("throttling", "good", "none since boot")
 
 
 def _governor(subject: Subject) -> Check:
     names = health.governors(subject.root)
     if not names:
-        return Check("governor", "note", "the CPU frequency is not governed here")
+        return Check("governor", "note", "the CPU frequency has no governor")
     finding = ", ".join(names)
     if names == ("performance",):
         return Check("governor", "good", finding)
@@ -270,10 +272,10 @@ def _clock(subject: Subject) -> Check:
         return Check(
             "clock",
             "warning",
-            f"{now} is in the past; samples would carry that time",
-            "connect to a network once (timedatectl shows when it is set), or add a clock module",
+            f"{now} is in the past; samples would have that time",
+            "connect to a network once (timedatectl shows whether the clock is set), or add a clock module",
         )
-    if health.clock_is_synchronised() is False:
+    if health.clock_is_synchronized() is False:
         return Check("clock", "note", f"{now}, not set by a time server", "sudo timedatectl set-ntp true")
     return Check("clock", "good", now)
 
@@ -299,7 +301,7 @@ CHECKS: tuple[Callable[[Subject], Check | None], ...] = (
     _model,
     _camera,
     _disk,
-    _memory,
+    _ram,
     _temperature,
     _throttling,
     _governor,

@@ -1,7 +1,7 @@
-"""The state of the machine, read from the kernel's files: board, temperature, throttling, governor, clock.
+"""The state of the machine, from the files of the kernel: board, temperature, throttling, governor, clock.
 
-Every function takes `root`, where the file system starts, so that a made-up machine can be read as well.
-What a machine does not tell is None, never a guess.
+Functions take `root`, where the file system starts, so that tests can describe a machine. A fact that the machine
+does not provide is None, never a guess.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from typing import Any
 ROOT = Path("/")
 _DEVICE_TREE = ("proc/device-tree/model", "sys/firmware/devicetree/base/model")
 _THROTTLED = "sys/devices/platform/soc/soc:firmware/get_throttled"
-_TIME_ERROR = 5  # what adjtimex(2) returns while the clock is not synchronised
+_TIME_ERROR = 5  # what adjtimex(2) returns while the clock is not synchronized
 
-# bit of the firmware's get_throttled word -> what it means now; 16 bits higher: has happened since boot
+# bit of the firmware's get_throttled word -> its meaning; 16 bits higher: has happened since boot
 _THROTTLED_BITS = {
     0: "the supply voltage is too low",
     1: "the CPU frequency is capped",
@@ -34,11 +34,11 @@ _THROTTLED_BITS = {
 
 @dataclass(frozen=True)
 class Throttling:
-    """What the Raspberry Pi's firmware says held the CPU back.
+    """Reasons why the Raspberry Pi slows its CPU down, as its firmware reports them.
 
     Attributes:
-        now: What holds it back at this moment.
-        since_boot: What has at any time since the machine started.
+        now: Reasons that apply now.
+        since_boot: Reasons that have applied since the machine started.
     """
 
     now: tuple[str, ...]
@@ -46,7 +46,7 @@ class Throttling:
 
     @classmethod
     def from_word(cls, word: int) -> Throttling:
-        """Read the word of ``vcgencmd get_throttled``.
+        """Decode the word of ``vcgencmd get_throttled``.
 
         Example:
             >>> Throttling.from_word(0x50001).now
@@ -59,7 +59,7 @@ class Throttling:
 
 
 def board(root: Path = ROOT) -> str | None:
-    """Give the board's name, such as ``Raspberry Pi 4 Model B Rev 1.4``, or None on a PC."""
+    """Return the name of the board, such as ``Raspberry Pi 4 Model B Rev 1.4``, or None on a PC."""
     for name in _DEVICE_TREE:
         text = _read(root / name)
         if text:
@@ -68,19 +68,19 @@ def board(root: Path = ROOT) -> str | None:
 
 
 def is_raspberry_pi(root: Path = ROOT) -> bool:
-    """Say whether the board is a Raspberry Pi."""
+    """Return whether the board is a Raspberry Pi."""
     return (board(root) or "").startswith("Raspberry Pi")
 
 
 def cpu(root: Path = ROOT) -> str:
-    """Give the CPU's name, else its architecture."""
+    """Return the name of the CPU, or else its architecture."""
     fields = _fields(root / "proc/cpuinfo")
     names = ("model name", "Model", "Hardware")  # on PCs; on Raspberry Pis; on older Arm kernels
     return next((fields[name] for name in names if name in fields), platform.machine())
 
 
 def operating_system(root: Path = ROOT) -> str:
-    """Give the name of the operating system with its release."""
+    """Return the name and release of the operating system."""
     for line in (_read(root / "etc/os-release") or "").splitlines():
         if line.startswith("PRETTY_NAME="):
             return line.partition("=")[2].strip('"')
@@ -88,12 +88,12 @@ def operating_system(root: Path = ROOT) -> str:
 
 
 def bits() -> int:
-    """Give the size of this Python's pointers: 64, or 32 on a 32-bit system."""
+    """Return the pointer size of this Python: 64, or 32 on a 32-bit system."""
     return 64 if sys.maxsize > 2**32 else 32
 
 
 def temperature(root: Path = ROOT) -> float | None:
-    """Give the hottest thermal zone in degrees Celsius."""
+    """Return the temperature of the hottest thermal zone in degrees Celsius, or None."""
     readings = []
     for path in sorted((root / "sys/class/thermal").glob("thermal_zone*/temp")):
         with contextlib.suppress(ValueError):
@@ -102,21 +102,21 @@ def temperature(root: Path = ROOT) -> float | None:
 
 
 def throttling(root: Path = ROOT) -> Throttling | None:
-    """Give what holds the CPU back, or None where no Raspberry Pi firmware can be asked."""
-    word = _read(root / _THROTTLED) or _ask_firmware(root)
+    """Return why the CPU is slowed down, or None where there is no Raspberry Pi firmware to query."""
+    word = _read(root / _THROTTLED) or _query_firmware(root)
     with contextlib.suppress(ValueError):
         return Throttling.from_word(int(word or "", 16))
     return None
 
 
 def governors(root: Path = ROOT) -> tuple[str, ...]:
-    """Give the CPU frequency governors in use; empty where the frequency is not governed."""
+    """Return the CPU frequency governors in use; empty where there are none."""
     paths = (root / "sys/devices/system/cpu").glob("cpu[0-9]*/cpufreq/scaling_governor")
     return tuple(sorted({text for path in paths if (text := _read(path))}))
 
 
-def memory(root: Path = ROOT) -> tuple[int, int] | None:
-    """Give the bytes of memory available to programs, and of all memory."""
+def ram(root: Path = ROOT) -> tuple[int, int] | None:
+    """Return the bytes of RAM available to programs and the total, or None."""
     fields = _fields(root / "proc/meminfo")
     try:
         available, total = (int(fields[name].split()[0]) * 1024 for name in ("MemAvailable", "MemTotal"))
@@ -126,7 +126,7 @@ def memory(root: Path = ROOT) -> tuple[int, int] | None:
 
 
 def disk_free(folder: Path) -> int | None:
-    """Give the bytes free to this user where `folder` is, or where it would be made."""
+    """Return the bytes free to this user on the disk of `folder`, which need not exist yet; or None."""
     existing = next((path for path in (folder.absolute(), *folder.absolute().parents) if path.exists()), None)
     try:
         return shutil.disk_usage(existing).free if existing else None
@@ -135,22 +135,22 @@ def disk_free(folder: Path) -> int | None:
 
 
 def clock_is_plausible(now: float | None = None) -> bool:
-    """Say whether the clock is later than this file was written; a Pi without a battery wakes in the past."""
+    """Return whether the clock is later than this file; a Pi without a battery starts with an old time."""
     return (time.time() if now is None else now) >= Path(__file__).stat().st_mtime - 24 * 3600
 
 
-def clock_is_synchronised() -> bool | None:
-    """Say whether the kernel's clock follows a time server; None where the kernel cannot be asked."""
+def clock_is_synchronized() -> bool | None:
+    """Return whether the clock follows a time server; None where the kernel cannot be queried."""
     try:
         adjtimex = ctypes.CDLL(None).adjtimex
     except (OSError, AttributeError, TypeError):
         return None
-    # struct timex is 208 bytes on 64-bit Linux; all zero means: only read
+    # struct timex has 208 bytes on 64-bit Linux; all zeros mean read only
     state = adjtimex(ctypes.create_string_buffer(512))
     return None if state < 0 else state != _TIME_ERROR
 
 
-def _ask_firmware(root: Path) -> str | None:
+def _query_firmware(root: Path) -> str | None:
     # older kernels lack the file; vcgencmd needs the group "video"
     if root != ROOT or not shutil.which("vcgencmd"):
         return None
@@ -177,7 +177,7 @@ def _read(path: Path) -> str | None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """Return what times are measured on, JSON-serializable: board, CPU, load, governor, operating system, Python.
+    """Return the machine that times are measured on, JSON-serializable: board, CPU, load, governor, system, Python.
 
     ``board`` is None on a machine that is not a single-board computer.
     """

@@ -1,7 +1,7 @@
-"""The environment file of a service: passwords and addresses that must not stand in its unit.
+"""The environment file of a service: passwords and addresses that must not be in its unit.
 
-Everybody on the machine can read a unit, and `ps` shows every word of a command. systemd reads an environment
-file before it gives up root, so the file of a system service can belong to root alone.
+Every user of the machine can read a unit, and `ps` shows every word of a command. systemd reads an environment
+file before it drops root privileges, so the file of a system service can belong to root.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ def environment_path(name: str, *, of_user: bool) -> Path:
 
 
 def environment_text(variables: Mapping[str, str]) -> str:
-    r"""Return the text of an environment file; systemd and a POSIX shell read it alike.
+    r"""Return the text of an environment file; systemd and a POSIX shell read the same values.
 
     Raises:
-        ServiceError: A name or a value cannot stand in such a file. The message never shows the value.
+        ServiceError: A name or a value is not allowed in such a file. The message never shows the value.
 
     Example:
         >>> print(environment_text({"EDGETL_MQTT_PASSWORD": 'a "b" $c'}), end="")
@@ -45,10 +45,10 @@ def environment_text(variables: Mapping[str, str]) -> str:
 
 
 def write_environment(path: Path, variables: Mapping[str, str]) -> None:
-    """Write an environment file, readable by its owner alone from its first byte on; none for no variables.
+    """Write an environment file that only its owner can read, from the first byte on; remove it without variables.
 
     Raises:
-        ServiceError: A value cannot stand in such a file.
+        ServiceError: A value is not allowed in such a file.
         StorageError: The file cannot be written.
     """
     text = environment_text(variables)
@@ -66,7 +66,7 @@ def write_environment(path: Path, variables: Mapping[str, str]) -> None:
 
 
 def remove_environment(path: Path) -> bool:
-    """Remove an environment file, and its folder when nothing else is in it.
+    """Remove an environment file, and its folder when that is empty.
 
     Returns:
         Whether there was one.
@@ -87,9 +87,13 @@ def remove_environment(path: Path) -> bool:
 
 def _checked(name: str, value: str) -> str:
     if not _NAME.fullmatch(name):
-        raise ServiceError(f"an environment variable's name is letters, digits and _, got {name!r}")
+        raise ServiceError(
+            f"the name of an environment variable consists of letters, digits and _, got {name!r}"
+        )
     if any(character < " " and character not in "\n\t" for character in value) or not _is_utf8(value):
-        raise ServiceError(f"the value of {name} holds a control character; a service cannot be given that")
+        raise ServiceError(
+            f"the value of {name} contains a control character, which an environment file cannot hold; remove it"
+        )
     return name
 
 

@@ -1,4 +1,4 @@
-"""A systemd service that runs an edgetl command from boot on, and again whenever it ends."""
+"""A systemd service that starts an edgetl command at boot, and again whenever it ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _UNIT = """\
 [Unit]
 Description={description}
 After={after}
-# a camera may be away for hours: never give up
+# a camera may be disconnected for hours: never give up
 StartLimitIntervalSec=0
 
 [Service]
@@ -33,7 +33,7 @@ WorkingDirectory={folder}
 {user}Environment=PYTHONUNBUFFERED=1
 {secrets}Restart=always
 RestartSec=5
-# ends as Ctrl-C does, so that the camera is let go; what was taught is on the disk at any moment
+# as Ctrl-C, so that the camera is released; what was taught is on the disk at any time
 KillSignal=SIGINT
 TimeoutStopSec=15
 
@@ -42,13 +42,13 @@ RestrictSUIDSGID=yes
 LockPersonality=yes
 RestrictRealtime=yes
 SystemCallArchitectures=native
-# netlink: how a Coral on USB is found
+# netlink: needed to find a Coral on USB
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
 {protection}
 [Install]
 WantedBy={target}
 """
-# these need mounts of the service's own, which a user's manager cannot always make
+# these need a mount namespace, which the manager of a user cannot always create
 _SYSTEM_PROTECTION = """\
 ProtectSystem=full
 ProtectKernelTunables=yes
@@ -64,9 +64,9 @@ class Service:
 
     Attributes:
         name: Name of the unit, without ``.service``.
-        command: The program's absolute path, then its arguments. Everybody on the machine can read them.
+        command: Absolute path of the program, then its arguments. Every user of the machine can read them.
         folder: Working directory, so that relative paths keep their meaning.
-        user: User that the command runs as. None: a unit of the calling user's own manager, which needs no root.
+        user: User that the command runs as. None: a unit of the calling user, which needs no root.
         title: Description that systemctl shows; by default the command.
         secrets: Environment variables and their values, kept in a file that only its owner can read.
 
@@ -98,11 +98,11 @@ class Service:
 
     @property
     def environment_path(self) -> Path:
-        """The environment file, which is there only if the service has secrets."""
+        """The environment file, which exists only if the service has secrets."""
         return environment_path(self.name, of_user=self.user is None)
 
     def text(self) -> str:
-        """Return the text of the unit; no secret stands in it."""
+        """Return the text of the unit, without any secret."""
         of_user = self.user is None
         secrets = (
             f"EnvironmentFile={_specifiers(_one_line(str(self.environment_path)))}\n" if self.secrets else ""
@@ -120,7 +120,7 @@ class Service:
 
 
 def quote(word: str) -> str:
-    r"""Write a word of a command so that systemd gives it to the program unchanged.
+    r"""Return a word of a command, quoted so that systemd passes it to the program unchanged.
 
     Example:
         >>> print(quote("100 % $HOME"))
@@ -131,20 +131,20 @@ def quote(word: str) -> str:
 
 
 def check_name(name: str) -> str:
-    """Give `name` back when a unit may be called so.
+    """Return `name` if it can be the name of a unit.
 
     Raises:
-        ServiceError: It may not.
+        ServiceError: It cannot.
     """
     if not _NAME.fullmatch(name):
         raise ServiceError(
-            f"a service's name is letters, digits, - and _, at most 64, got {name!r}; leave --name out for 'edgetl'"
+            f"the name of a service consists of at most 64 letters, digits, - and _, got {name!r}; without --name it is 'edgetl'"
         )
     return name
 
 
 def unit_path(name: str, *, of_user: bool) -> Path:
-    """Give the file of the unit `name`, of the system or of the calling user."""
+    """Return the file of the unit `name`, of the system or of the calling user."""
     if not of_user:
         return SYSTEM_FOLDER / f"{check_name(name)}.service"
     home = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
@@ -159,19 +159,19 @@ def install(service: Service, *, force: bool = False, start: bool = True) -> Pat
     Args:
         service: What to run.
         force: Replace a unit of that name.
-        start: Start and enable it; without, only the file is written.
+        start: Start and enable the service; if false, only write the files.
 
     Returns:
         The unit file.
 
     Raises:
-        ServiceError: systemd refuses the unit or is not running here.
-        StorageError: The unit is there already, or its folder may not be written (then sudo is needed).
+        ServiceError: systemd rejects the unit or is not running.
+        StorageError: The unit exists, or permission to write it is missing (then sudo is needed).
     """
     refuse_existing(service.path, force)
     problem = verify(service)
     if problem:
-        raise ServiceError(f"systemd refuses the unit: {problem}")
+        raise ServiceError(f"systemd rejects the unit: {problem}")
     if start:
         _require_systemd()
     _write(service, force)
@@ -186,12 +186,12 @@ def uninstall(name: str, *, of_user: bool = False) -> Path:
     """Stop a service and remove its unit and its environment file.
 
     Raises:
-        ServiceError: There is none of that name, or it was not written by edgetl.
-        StorageError: It may not be removed (then sudo is needed).
+        ServiceError: There is no such service, or edgetl did not write it.
+        StorageError: Permission to remove it is missing (then sudo is needed).
     """
     path = unit_path(name, of_user=of_user)
     if "edgetl service install" not in read(name, of_user=of_user):
-        raise ServiceError(f"{path} was not written by edgetl and is left alone; remove it with systemctl")
+        raise ServiceError(f"{path} was not written by edgetl and is not removed; remove it with systemctl")
     running = systemd_runs()
     if running:
         _systemctl(of_user, "disable", "--now", path.name)
@@ -206,10 +206,10 @@ def uninstall(name: str, *, of_user: bool = False) -> Path:
 
 
 def read(name: str, *, of_user: bool = False) -> str:
-    """Give the text of an installed unit.
+    """Return the text of an installed unit.
 
     Raises:
-        ServiceError: There is none of that name.
+        ServiceError: There is no such service.
     """
     path = unit_path(name, of_user=of_user)
     try:
@@ -223,7 +223,7 @@ def read(name: str, *, of_user: bool = False) -> str:
 
 
 def verify(service: Service) -> str | None:
-    """Ask systemd-analyze about the unit; give its complaint, or None where there is none or nobody to ask."""
+    """Check the unit with systemd-analyze; return its message, or None without a problem or without that program."""
     if not shutil.which("systemd-analyze"):
         return None
     with tempfile.TemporaryDirectory() as folder:
@@ -231,13 +231,13 @@ def verify(service: Service) -> str | None:
         file.write_text(service.text(), encoding="utf-8")
         manager = "--user" if service.user is None else "--system"
         done = _run(["systemd-analyze", "verify", manager, "--man=no", str(file)])
-    # it also complains about other units of the machine: only lines on ours count
+    # it also reports other units of the machine: only lines about this one count
     lines = [line for line in (done.stderr + done.stdout).splitlines() if file.name in line]
     return "; ".join(lines) if lines and done.returncode else None
 
 
 def systemd_runs() -> bool:
-    """Say whether systemd is the init of this machine; in containers it mostly is not."""
+    """Return whether systemd is the init of this machine; in containers it usually is not."""
     return Path("/run/systemd/system").is_dir() and shutil.which("systemctl") is not None
 
 
@@ -248,14 +248,15 @@ def _write(service: Service, force: bool) -> None:
             service.path.parent.mkdir(parents=True, exist_ok=True)
             with atomic_output(service.path, force=force) as temporary:
                 temporary.write_text(service.text(), encoding="utf-8")
-                temporary.chmod(0o644)  # systemd complains of units that others can write
+                temporary.chmod(0o644)  # systemd warns about units that others can write
         finally:
-            if not service.path.exists():  # secrets without a service are left nowhere
+            if not service.path.exists():  # no secrets are left behind without a service
                 remove_environment(service.environment_path)
     except StorageError as error:
         if service.user is not None and os.geteuid() != 0:
             raise StorageError(
-                error.errno or 0, f"{error.args[1]}; a system service needs sudo, one of your own --user"
+                error.errno or 0,
+                f"{error.args[1]}; a system service needs sudo; a service of your own needs --user",
             ) from error
         raise
     except OSError as error:
@@ -265,8 +266,8 @@ def _write(service: Service, force: bool) -> None:
 def _require_systemd() -> None:
     if not systemd_runs():
         raise ServiceError(
-            "systemd does not run here (a container?), so no service can be started; "
-            "write the unit alone with --no-start, or look at it with: edgetl service show"
+            "systemd is not running (in a container?), so no service can be started; "
+            "write only the unit with --no-start, or print it with: edgetl service show"
         )
 
 
@@ -283,7 +284,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise ServiceError(f"{command[0]} did not answer: {error}") from error
+        raise ServiceError(f"{command[0]} did not respond: {error}") from error
 
 
 def _specifiers(text: str) -> str:
@@ -292,5 +293,5 @@ def _specifiers(text: str) -> str:
 
 def _one_line(text: str) -> str:
     if any(character in text for character in "\n\r\0"):
-        raise ServiceError(f"a unit cannot hold a line break: {text!r}; take it out of the command")
+        raise ServiceError(f"a unit cannot contain a line break: {text!r}; remove it from the command")
     return text

@@ -1,4 +1,4 @@
-"""How long a device takes for a frame and for a lesson."""
+"""Measure how long a device takes per frame and per taught sample."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ..model.embedder import Embedder
 from ..model.modelfile import ModelFile
 from . import health
 
-CAMERA_SIZE = (480, 640)  # height and width of the frame that is timed, as many cameras give it
-LESSONS = 30  # timed updates of the head; each costs about a backbone pass
+CAMERA_SIZE = (480, 640)  # height and width of the timed frame, a common size of cameras
+LESSONS = 30  # timed updates of the head; each takes about as long as the backbone
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class Timing:
 
     Attributes:
         step: What was timed.
-        runs: How often.
-        p50: Half of the runs took at most this.
-        p95: 95 of 100 did.
-        p99: 99 of 100 did.
+        runs: Number of runs.
+        p50: Median.
+        p95: 95th percentile.
+        p99: 99th percentile.
     """
 
     step: str
@@ -40,7 +40,7 @@ class Timing:
 
     @classmethod
     def of(cls, step: str, seconds: Sequence[float]) -> Timing:
-        """Summarise times in seconds.
+        """Summarize times in seconds.
 
         Example:
             >>> Timing.of("nap", [0.001, 0.002, 0.009]).p50
@@ -56,14 +56,14 @@ class Timing:
 
 @dataclass(frozen=True)
 class Bench:
-    """What `bench` measured.
+    """The result of `bench`.
 
     Attributes:
         model: Name, backbone, dimensions and quantization.
         runtime: Name, version, threads and delegate.
         machine: Board, cpu, governor and load; times mean nothing without them.
-        head: Name of the head, and the samples and labels it held.
-        timings: The steps.
+        head: Name of the head, and its number of samples and labels.
+        timings: One per step.
     """
 
     model: dict[str, Any]
@@ -73,7 +73,7 @@ class Bench:
     timings: tuple[Timing, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON-able values."""
+        """Return the fields as JSON-serializable values."""
         return asdict(self)
 
 
@@ -89,18 +89,18 @@ def bench(
     labels: int = 5,
     seed: int = 0,
 ) -> Bench:
-    """Time a model file on this machine, on noise: the work is the same whatever the picture shows.
+    """Time a model file on this machine with random frames; the content of a frame does not change the time.
 
     Args:
         path: The model file.
-        frames: Timed frames.
-        warm_up: Frames before them.
+        frames: Number of timed frames.
+        warm_up: Number of frames before the timed ones.
         threads: CPU threads.
         delegate: ``edgetpu`` for a Coral.
         head: The head that is taught.
-        samples: Samples the head holds when it is timed.
-        labels: Labels they are of.
-        seed: Of the noise.
+        samples: Number of samples in the head when it is timed.
+        labels: Number of labels of these samples.
+        seed: Seed of the random frames.
 
     Raises:
         ModelFileError: The file cannot be run.
@@ -140,7 +140,7 @@ def doubts(described: dict[str, Any]) -> list[str]:
             "before measuring: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
         )
     if described["throttled"]:
-        found.append(f"the CPU is held back: {'; '.join(described['throttled'])}")
+        found.append(f"the CPU is slowed down: {'; '.join(described['throttled'])}")
     if described["load"] > 0.5 * described["cores"]:
         found.append(f"the machine is busy (load {described['load']}); trust ratios only")
     return found
@@ -167,7 +167,7 @@ def _lessons(
     head.predict_one(codes[0])
     update, answer = [], []
     for code, label in zip(codes[samples:], names[samples:], strict=True):
-        # a head may put off its work until it is asked: the lesson and the first answer count together
+        # a head may compute its fit at the first prediction: update and first prediction count together
         start = time.perf_counter()
         head.learn_one(code, label)
         head.predict_one(code)

@@ -1,4 +1,4 @@
-"""``edgetl buttons``: teach with buttons and see on LEDs, on a Raspberry Pi's pins."""
+"""``edgetl buttons``: teach with buttons and show labels on LEDs, on the pins of a Raspberry Pi."""
 
 from __future__ import annotations
 
@@ -21,9 +21,13 @@ if TYPE_CHECKING:
 @click.option(
     "--teach", metavar="LABEL=PIN", multiple=True, help="A button that teaches LABEL while it is held."
 )
-@click.option("--undo", type=int, metavar="PIN", help="A button that undoes the last lesson.")
+@click.option("--undo", type=int, metavar="PIN", help="A button that undoes the last change.")
 @click.option(
-    "--led", "leds", metavar="NAME=PIN", multiple=True, help="An LED for a label, or: known, unknown, taught."
+    "--led",
+    "leds",
+    metavar="NAME=PIN",
+    multiple=True,
+    help="An LED for a label, or for: known, unknown, taught.",
 )
 @click.option(
     "--every",
@@ -46,7 +50,7 @@ def command(
     """Teach MODEL with buttons and show on LEDs what the camera sees; no screen is needed.
 
     Pins have BCM numbers. Connect a button between its pin and ground, and an LED with its resistor between its pin
-    and ground. Each sample is on the disk before the LED shows it. Needs the extra `gpio`. Ctrl-C ends.
+    and ground. Each sample is on the disk before the LED shows it. Needs the extra `gpio`. Press Ctrl-C to stop.
 
     \b
     Example:
@@ -59,16 +63,16 @@ def command(
             "name at least one button or LED: --teach LABEL=PIN, --undo PIN, --led NAME=PIN"
         )
     wiring = Wiring.of(teach, undo, leds)
-    lessons = 0
+    samples = 0
     with ButtonPanel(wiring) as panel, open_learner(options) as learner, open_source(options) as camera:
         say(f"Buttons: {wiring_text(wiring.teach) or 'none'}. LEDs: {wiring_text(wiring.leds) or 'none'}.")
         try:
             for step in islice(teach_by_buttons(learner, camera, panel, every), frames):
-                lessons += len(step.taught)
+                samples += len(step.taught)
                 _write(step, as_json)
         except KeyboardInterrupt:
-            pass  # the way to end
-    say(f"{plural(lessons, 'sample')} taught.")
+            pass  # this is how it ends
+    say(f"{plural(samples, 'sample')} taught.")
 
 
 def _write(step: ButtonStep, as_json: bool) -> None:

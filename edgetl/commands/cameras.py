@@ -1,4 +1,4 @@
-"""``edgetl cameras``: which cameras there are, and what to do when there is none."""
+"""``edgetl cameras``: list the cameras, and what to do when there is none."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def command(as_json: bool) -> None:
-    """List the cameras that can be given as --camera, with their formats.
+    """List the cameras for --camera, with their formats.
 
-    Where there is none, or one that may not be used, it says why and what to do next. Nothing is opened for filming,
-    so a camera that is in use stays undisturbed.
+    When a camera is missing or cannot be used, the command shows why and what to do next. It does not start any
+    camera, so a camera in use is not disturbed.
 
     \b
     Examples:
@@ -36,14 +36,13 @@ def command(as_json: bool) -> None:
 def _text(found: Discovery) -> str:
     lines = []
     for camera in found.cameras:
-        lines.append(
-            printable(f"{camera.source}  {camera.name} ({camera.kind})")
-        )  # the name is the device's own
+        # the name comes from the device
+        lines.append(printable(f"{camera.source}  {camera.name} ({camera.kind})"))
         lines += [f"    {form}" for form in camera.formats]
     if not found.cameras:
         lines.append("No camera found.")
     lines.append(f"picamera2 (ribbon cameras): {found.picamera2}")
     for advice in found.advice:
         lines += [f"! {advice.problem}", f"  -> {advice.next_step}"]
-    lines.append("Without hardware: a video file, a folder of photos, rtsp:// or http://, or fake")
+    lines.append("Other sources: a video file, a folder of photos, rtsp:// or http://, or fake")
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""``edgetl check``: is everything here that teaching and running need?"""
+"""``edgetl check``: check what teaching and running need."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ _COLORS = {"good": "green", "note": "cyan", "warning": "yellow", "failed": "red"
 
 @click.command()
 @click.argument("model", required=False, type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="Where the state will be.")
 @click.option(
-    "--camera", metavar="SOURCE", help="Look through this camera.  [default: $EDGETL_CAMERA, else the first]"
+    "--state",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="State file whose disk is checked.  [default: MODEL with the suffix .db]",
+)
+@click.option(
+    "--camera", metavar="SOURCE", help="Camera to check.  [default: $EDGETL_CAMERA, else the first found]"
 )
 @click.option("--no-camera", is_flag=True, help="Do not open a camera.")
 @threads_option
@@ -33,10 +37,10 @@ def command(
     edgetpu: bool,
     as_json: bool,
 ) -> None:
-    """Check this device: board, runtime, camera, disk, temperature, clock; and MODEL, when it is given.
+    """Check this device: board, runtime, camera, disk, temperature, clock; and MODEL.
 
-    Each line has a verdict and, where something is wrong, what to do. Ends with 1 when anything failed; notes and
-    warnings do not count.
+    Each line has a result and, where something is wrong, what to do. The exit code is 1 when a check failed; notes
+    and warnings do not count.
 
     \b
     Examples:

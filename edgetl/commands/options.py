@@ -44,16 +44,16 @@ def state_option(function: Decorated) -> Decorated:
     return click.option(
         "--state",
         type=click.Path(path_type=Path, dir_okay=False),
-        help="What the device learned.  [default: MODEL with the suffix .db]",
+        help="State file, which contains what the device learned.  [default: MODEL with the suffix .db]",
     )(function)
 
 
 def head_option(function: Decorated) -> Decorated:
     """Add ``--head``."""
     choices = click.Choice(["exact", "lda", "ncm", "softmax", "knn"])
-    return click.option("--head", type=choices, default="exact", show_default=True, help="How it learns.")(
-        function
-    )
+    return click.option(
+        "--head", type=choices, default="exact", show_default=True, help="How the device learns."
+    )(function)
 
 
 def threads_option(function: Decorated) -> Decorated:
@@ -65,27 +65,28 @@ def threads_option(function: Decorated) -> Decorated:
 
 
 def camera_options(function: Decorated) -> Decorated:
-    """Add ``--camera`` and what is done to its frames; give the whole to `camera_arguments`."""
+    """Add ``--camera`` and the options of its frames; pass all of them to `camera_arguments`."""
     options = [
         click.option(
             "--camera",
             metavar="SOURCE",
-            help="0 or /dev/video0, picamera2, a video, a folder of photos, rtsp:// or http://, fake.  "
+            help="0 or /dev/video0, picamera2, a video file, a folder of photos, rtsp:// or http://, fake.  "
             "[default: $EDGETL_CAMERA, else the first found]",
         ),
-        click.option("--fps", type=click.FloatRange(0.1, 240), help="Frames a second at most."),
+        click.option("--fps", type=click.FloatRange(0.1, 240), help="Maximum number of frames per second."),
+        click.option("--size", metavar="WxH", callback=_size, help="Size of the frames, such as 640x480."),
         click.option(
-            "--size", metavar="WxH", callback=_size, help="Ask the camera for this size, as 640x480."
-        ),
-        click.option(
-            "--rotate", type=click.Choice(["0", "90", "180", "270"]), default="0", help="Degrees clockwise."
+            "--rotate",
+            type=click.Choice(["0", "90", "180", "270"]),
+            default="0",
+            help="Rotate clockwise by this number of degrees.",
         ),
         click.option("--mirror", is_flag=True, help="Swap left and right."),
         click.option(
             "--crop",
             metavar="X,Y,W,H",
             callback=_crop,
-            help="Use only this window of the frame, in pixels or fractions.",
+            help="Use only this part of the frame, in pixels or fractions.",
         ),
     ]
     for option in reversed(options):
@@ -97,14 +98,14 @@ CAMERA_NAMES = ("fps", "size", "rotate", "mirror", "crop")
 
 
 def camera_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """Pick from a command's options what `open_camera` takes beside the source."""
+    """Return the options of a command that `open_camera` accepts besides the source."""
     chosen = {name: options[name] for name in CAMERA_NAMES}
     chosen["rotate"] = int(chosen["rotate"])
     return chosen
 
 
 def state_path(model: Path, state: Path | None) -> Path:
-    """Give the state file to use: the one named, else the model's name with ``.db``."""
+    """Return the state file: the given one, or the path of the model with ``.db``."""
     return state or model.with_suffix(".db")
 
 

@@ -1,4 +1,4 @@
-"""``edgetl run``: say what the camera sees."""
+"""``edgetl run``: show what the camera sees."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 DRIFT = (
     "Most of the last frames are unlike anything that was taught: has the light changed, the camera moved, its lens"
-    " fogged? Teach a few samples as it looks now."
+    " fogged? Teach a few samples of how it looks now."
 )
 
 
 class HeaderLines(click.types.StringParamType):
-    """A header; the environment variable holds one per line, because a value may hold spaces."""
+    """A header; the environment variable has one per line, because a value may contain spaces."""
 
     name = "header"
     envvar_list_splitter = "\n"
@@ -60,7 +60,7 @@ class HeaderLines(click.types.StringParamType):
     type=(str, str),
     multiple=True,
     metavar="LABEL COMMAND",
-    help="Run COMMAND when LABEL comes into view; '*' is every label, 'unknown' is none of those taught.",
+    help="Run COMMAND when LABEL comes into view; '*' is every label, 'unknown' is anything that was not taught.",
 )
 @click.option("--shell", is_flag=True, help="Run the commands of --on with /bin/sh.")
 @click.option(
@@ -68,7 +68,7 @@ class HeaderLines(click.types.StringParamType):
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Minimum seconds between two starts of a command; it then runs for what is in view.",
+    help="Minimum seconds between two starts of a command; then it runs for the label in view.",
 )
 @click.option(
     "--webhook",
@@ -100,13 +100,13 @@ class HeaderLines(click.types.StringParamType):
 def command(as_json: bool, **options: Any) -> None:
     """Show what the camera sees, frame by frame; on a terminal as a live table.
 
-    --on, --webhook and --mqtt act on changes of the label in view. A receiver that is busy or cannot be reached gets
-    the present state as soon as it can, never a queue of old ones. A command of --on finds what is in view in the
+    --on, --webhook and --mqtt act when the label in view changes. A receiver that is busy or cannot be reached gets
+    the current state as soon as possible, never a queue of old ones. A command of --on finds what is in view in the
     environment variables EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_OBSERVATION (JSON); its output goes to stderr.
 
-    Other users of this machine can read passwords on a command line. Set EDGETL_CAMERA, EDGETL_WEBHOOK_PASSWORD or
+    Other users of this machine can read passwords on a command line: set EDGETL_CAMERA, EDGETL_WEBHOOK_PASSWORD or
     EDGETL_MQTT_PASSWORD instead; docs/raspberry-pi.md lists all variables. With --json each frame is one line of
-    JSON, as docs/json.md describes. Ctrl-C ends.
+    JSON, as docs/json.md describes. Press Ctrl-C to stop.
 
     \b
     Examples:
@@ -124,7 +124,7 @@ def command(as_json: bool, **options: Any) -> None:
         hooks = _hooks(stack, options, display.say)
         learner = stack.enter_context(open_learner(options, read_only=True))
         learner.require_taught()
-        _doubt_hooks(learner, options, display.say)
+        _check_labels(learner, options, display.say)
         camera = stack.enter_context(open_source(options, notice=display.say))
         summary, drift = Summary(), Drift()
         try:
@@ -141,7 +141,7 @@ def command(as_json: bool, **options: Any) -> None:
                     display.say(DRIFT)
                     keep_drift(learner.store, learner.head, drift.state)
         except KeyboardInterrupt:
-            pass  # the way to end watching
+            pass  # this is how watching ends
         if drift.state.predictions >= ENOUGH:
             keep_drift(learner.store, learner.head, drift.state)
     say(summary.text())
@@ -155,7 +155,7 @@ def _begins_to_drift(drift: Drift, observation: Observation) -> bool:
 
 
 class Summary:
-    """Count what was seen, and how long it took."""
+    """Count the labels seen, and measure the time per frame."""
 
     def __init__(self) -> None:
         self.seen: dict[str, int] = {}
@@ -163,7 +163,7 @@ class Summary:
         self._embed: list[float] = []
 
     def add(self, observation: Observation) -> None:
-        """Take in a frame."""
+        """Add a frame."""
         self.seen[observation.label] = self.seen.get(observation.label, 0) + 1
         if observation.truth is not None:
             self.judged += 1
@@ -173,7 +173,7 @@ class Summary:
             self._embed.append(observation.embed_ms)
 
     def text(self) -> str:
-        """Say it in a line or two."""
+        """Return the summary, one or two lines."""
         if not self.seen:
             return "No frame was seen."
         middle = sorted(self._embed)[len(self._embed) // 2]
@@ -181,10 +181,10 @@ class Summary:
             f"{label} {count}" for label, count in sorted(self.seen.items(), key=lambda i: -i[1])
         )
         total = plural(sum(self.seen.values()), "frame")
-        lines = [f"{total}: {counts}; {middle:.1f} ms a frame for preprocessing and backbone (median)"]
+        lines = [f"{total}: {counts}; {middle:.1f} ms per frame for preprocessing and backbone (median)"]
         if self.judged:
             lines.append(
-                f"{self.right} of {self.judged} as their folders say ({self.right / self.judged:.1%})"
+                f"{self.right} of {self.judged} agree with their folders ({self.right / self.judged:.1%})"
             )
         return "\n".join(lines)
 
@@ -214,13 +214,13 @@ def _close(hooks: Hooks) -> None:
         hooks.close()
 
 
-def _doubt_hooks(learner: Learner, options: dict[str, Any], tell: Callable[[str], None]) -> None:
+def _check_labels(learner: Learner, options: dict[str, Any], notice: Callable[[str], None]) -> None:
     from device.live.watching import UNKNOWN
 
     for label, _ in options["hooks"]:
         if label not in (*learner.labels, UNKNOWN, "*"):
-            tell(
-                f"--on {label}: nothing was taught as {label!r} yet, so its command waits;"
+            notice(
+                f"--on {label}: nothing was taught as {label!r} yet, so its command will not run;"
                 f" labels are: {', '.join(learner.labels)}"
             )
 
@@ -236,7 +236,7 @@ def _first(frames: Iterable[Any], count: int | None) -> Iterator[Any]:
 
 
 class Display:
-    """Show observations as JSON lines, as a live table on a terminal, or as plain lines; and remarks beside them."""
+    """Show observations as JSON lines, as a live table on a terminal, or as plain lines; and messages."""
 
     def __init__(self, as_json: bool) -> None:
         self._as_json = as_json
@@ -244,7 +244,7 @@ class Display:
         self._live: Any = None
 
     def show(self, observation: Observation) -> None:
-        """Show what is seen in a frame."""
+        """Show an observation."""
         if self._as_json:
             click.echo(printable(json.dumps(observation.to_dict(), ensure_ascii=False)))
         elif not self._table:
@@ -253,7 +253,7 @@ class Display:
             self._started().update(_table(observation), refresh=True)
 
     def say(self, message: str) -> None:
-        """Write a remark to stderr; above the live table, which would otherwise overwrite it."""
+        """Write a message to stderr; above the live table, which would otherwise overwrite it."""
         if self._live is not None and sys.stderr.isatty():
             self._live.console.print(redact(message), markup=False, highlight=False)
         else:

@@ -107,7 +107,7 @@ def command(
             fps=settings["fps"] or 15.0,
             signed_in=_print_next_link,
         )
-        signal.signal(signal.SIGTERM, _interrupt)  # as systemd stops a service: end as on Ctrl-C
+        signal.signal(signal.SIGTERM, _interrupt)  # systemd stops a service with it: end as on Ctrl-C
         with contextlib.suppress(KeyboardInterrupt):
             server.listen()
             _announce(server, as_json)

@@ -1,4 +1,4 @@
-"""``edgetl service``: run a command from boot on."""
+"""``edgetl service``: start a command at boot."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from device.system.service import Service
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-LASTING = ("run", "serve", "buttons")  # the commands that go on until they are stopped
+LASTING = ("run", "serve", "buttons")  # the commands that run until they are stopped
 
 
 @click.group()
 def command() -> None:
-    """Run a command from boot on, and again whenever it ends: a systemd service.
+    """Start a command at boot, and again whenever it ends: a systemd service.
 
     \b
     Examples:
@@ -38,7 +38,10 @@ def command() -> None:
 
 def _naming(function: Decorated) -> Decorated:
     function = click.option(
-        "--user", "of_user", is_flag=True, help="A service of your own: no root, starts when you log in."
+        "--user",
+        "of_user",
+        is_flag=True,
+        help="A service of the current user: needs no root, starts at login.",
     )(function)
     return click.option("--name", default="edgetl", show_default=True, help="Name of the systemd unit.")(
         function
@@ -48,7 +51,9 @@ def _naming(function: Decorated) -> Decorated:
 def _running(required: bool) -> Callable[[Decorated], Decorated]:
     def add(function: Decorated) -> Decorated:
         function = click.option(
-            "--run-as", metavar="USER", help="User that COMMAND runs as.  [default: you, also behind sudo]"
+            "--run-as",
+            metavar="USER",
+            help="User that COMMAND runs as.  [default: the current user, also with sudo]",
         )(function)
         return click.argument(
             "words", nargs=-1, required=required, type=click.UNPROCESSED, metavar="-- COMMAND ..."
@@ -60,7 +65,7 @@ def _running(required: bool) -> Callable[[Decorated], Decorated]:
 @command.command()
 @_running(required=True)
 @_naming
-@click.option("--no-start", is_flag=True, help="Write the files only.")
+@click.option("--no-start", is_flag=True, help="Only write the files.")
 @force_option
 @json_option
 def install(
@@ -74,11 +79,11 @@ def install(
 ) -> None:
     """Write a unit for COMMAND, start it, and start it again at every boot.
 
-    It runs in the present folder, so relative paths keep their meaning. Its output: journalctl -u NAME -f.
+    It runs in the current folder, so relative paths keep their meaning. To see its output: journalctl -u NAME -f.
 
-    Addresses and headers (--webhook, --webhook-header, --mqtt, and --camera where it is an address), which may hold
-    passwords, go into an environment file of mode 600 and not into the unit, which everybody can read. So do the
-    variables EDGETL_CAMERA, EDGETL_WEBHOOK..., EDGETL_MQTT... that are set when this is called.
+    Addresses and headers (--webhook, --webhook-header, --mqtt, and --camera with an address) may contain passwords.
+    They go into an environment file of mode 600 and not into the unit, which every user can read. So do the
+    variables EDGETL_CAMERA, EDGETL_WEBHOOK..., EDGETL_MQTT... that are set when this command runs.
 
     \b
     Examples:
@@ -104,7 +109,7 @@ def install(
 @_naming
 @json_option
 def uninstall(name: str, of_user: bool, as_json: bool) -> None:
-    """Stop the service and remove its unit and its environment file; what was taught stays.
+    """Stop the service and remove its unit and its environment file; the state file stays.
 
     \b
     Example:
@@ -121,7 +126,7 @@ def uninstall(name: str, of_user: bool, as_json: bool) -> None:
 @_naming
 @json_option
 def show(words: tuple[str, ...], run_as: str | None, name: str, of_user: bool, as_json: bool) -> None:
-    """Print the installed unit, or the one COMMAND would get, without installing it.
+    """Print the installed unit, or the unit for COMMAND without installing it.
 
     \b
     Examples:
@@ -140,7 +145,7 @@ def show(words: tuple[str, ...], run_as: str | None, name: str, of_user: bool, a
         text = redact(written)
         if text != written:
             say(
-                "A password stands in this unit, where everybody can read it: install the service again with --force."
+                "This unit contains a password that every user can read: install the service again with --force."
             )
     emit({"unit": str(path), "text": text, "installed": not words}, as_json, text.rstrip("\n"))
 
@@ -149,7 +154,7 @@ def _service(words: tuple[str, ...], run_as: str | None, name: str, of_user: boo
     from device.system.service import Service
 
     if run_as and of_user:
-        raise click.UsageError("--run-as and --user exclude each other: a unit of your own runs as you")
+        raise click.UsageError("--run-as and --user exclude each other: with --user the command runs as you")
     found = _checked_command(words)
     split = split_secrets(found, words[1:])
     shown = (words[0], *split.words)
@@ -160,15 +165,17 @@ def _service(words: tuple[str, ...], run_as: str | None, name: str, of_user: boo
 
 
 def _checked_command(words: tuple[str, ...]) -> click.Command:
-    # a mistake is reported now, not in the journal after the next boot
+    # report a mistake now, not in the journal after the next boot
     from edgetl.cli import main
 
     found = main.get_command(click.get_current_context(), words[0]) if words[0] in LASTING else None
     if found is None:
-        raise click.UsageError(f"a service runs one of {', '.join(LASTING)}, got {words[0]!r}")
+        raise click.UsageError(f"a service runs one of the commands {', '.join(LASTING)}, got {words[0]!r}")
     model = found.make_context(f"edgetl {words[0]}", list(words[1:])).params.get("model")
     if isinstance(model, Path) and not model.exists():
-        raise click.UsageError(f"{model} is not in {Path.cwd()}; go to its folder or give its whole path")
+        raise click.UsageError(
+            f"{model} is not in {Path.cwd()}; change to its folder or use an absolute path"
+        )
     return found
 
 
@@ -185,8 +192,8 @@ def _installed(unit: Service, no_start: bool) -> str:
         lines.append(f"Start it with: systemctl{manager} enable --now {unit.name}")
     else:
         lines.append(
-            f"It runs now and from every boot on. What it says: journalctl{manager} -u {unit.name} -f"
+            f"It runs now and starts at every boot. To see its output: journalctl{manager} -u {unit.name} -f"
         )
     if unit.user is None:
-        lines.append("To have it run without you logged in, once: sudo loginctl enable-linger $USER")
+        lines.append("To run it while you are not logged in, run once: sudo loginctl enable-linger $USER")
     return "\n".join(lines)

@@ -194,7 +194,7 @@ def _keys(learner: Learner, options: dict[str, Any], lesson: Lesson) -> None:
 
     with open_source(options) as camera, Keyboard() as keyboard:
         listed = "  ".join(f"[{number}] {label}" for number, label in enumerate(labels, 1))
-        say(f"{listed}  [u] take back  [q] end")
+        say(f"{listed}  [u] undo  [q] end")
         teach_keys(learner, camera, labels, keyboard.key, lesson=lesson, show=show)
 
 

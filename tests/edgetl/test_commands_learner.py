@@ -124,7 +124,7 @@ def test_keys_teach_several_labels_and_take_back(model: Path) -> None:
     )
     assert json.loads(done.stdout)["taught"] == {"bowl": 1, "mug": 2}
     assert "[1] mug  [2] bowl" in done.stderr
-    assert "took back bowl (sample 3)" in done.stderr
+    assert "undid bowl (sample 3)" in done.stderr
     assert "no label on key '9'" in done.stderr
 
 
@@ -269,7 +269,7 @@ def test_run_counts_right_answers_on_labeled_folders(model: Path, photos: Path) 
     """A folder a label is a test set."""
     asked("teach", model, "--photos", photos)
     done = edgetl("run", model, "--camera", photos)
-    assert "8 of 8 as their folders say (100.0%)" in done.stderr
+    assert "8 of 8 agree with their folders (100.0%)" in done.stderr
 
 
 def test_a_command_runs_when_its_label_comes_into_view(taught: Path, tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_what_a_command_writes_and_how_it_ends_is_shown_beside_the_results(taugh
     )  # fmt: skip
     assert done.exit_code == 0
     assert "[red] ding\n[red] dong\n" in done.stderr
-    assert "ended with 3" in done.stderr
+    assert "ended with exit code 3" in done.stderr
     assert [json.loads(line)["index"] for line in done.stdout.splitlines()] == [0, 1, 2]
 
 
@@ -301,7 +301,7 @@ def test_what_a_command_writes_and_how_it_ends_is_shown_beside_the_results(taugh
     ("words", "message"),
     [
         (["--on", "red", "no-such-command-here"], "there is no command"),
-        (["--on", "red", "echo 'open"], "not well quoted"),
+        (["--on", "red", "echo 'open"], "wrongly quoted"),
         (["--webhook", "ftp://user:secret@host/x"], "http://HOST"),
         (["--webhook", "http://user:secret/@host/x"], "%2F"),
         (["--webhook", "http://host/x", "--webhook-header", "secret"], "'Name: value'"),

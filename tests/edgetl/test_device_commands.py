@@ -211,4 +211,4 @@ def test_no_systemd_is_said_plainly(folder: Path) -> None:
     """As in a container."""
     done = edgetl("service", "install", "--user", "--", "run", "mugs.tflite")
     assert done.exit_code == 1
-    assert "systemd does not run here" in done.output
+    assert "systemd is not running" in done.output

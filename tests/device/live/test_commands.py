@@ -108,7 +108,7 @@ def test_a_star_stands_for_every_change(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "remark"),
     [
-        ("false", "the command 'false' ended with 1"),
+        ("false", "the command 'false' ended with exit code 1"),
         ("/bin/sh -c 'kill -9 $$'", "the command \"/bin/sh -c 'kill -9 $$'\" was ended by SIGKILL"),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_command_that_has_gone_is_tried_again(tmp_path: Path) -> None:
     hook.update(observation("mug"))
     remark = remarks.get(timeout=PATIENCE)
     # Python 3.13 starts programs with posix_spawn, and qemu's vfork does not report that the file is missing
-    assert "cannot be started: No such file" in remark or (EMULATED and "ended with 127" in remark)
+    assert "cannot be started: No such file" in remark or (EMULATED and "ended with exit code 127" in remark)
     script.write_text(text)
     script.chmod(0o755)
     now[0] = 5.0

@@ -1,4 +1,4 @@
-"""Every receiver gets the present state in the end, and never a queue of old ones."""
+"""Every receiver gets the current state in the end, and never a queue of old ones."""
 
 from __future__ import annotations
 
@@ -198,8 +198,8 @@ def test_a_receiver_that_was_away_gets_the_present_when_it_is_back(recorder: Rec
     recorder.answers.put(None)
     recorder.close(PATIENCE)
     assert recorder.remarks == [
-        "the recorder is down; trying again until it has the present state",
-        "the recorder works again and has the present state",
+        "the recorder is down; trying again until it has the current state",
+        "the recorder works again and has the current state",
     ]
 
 

@@ -123,7 +123,7 @@ def test_a_step_is_written_as_json_before_anything_is_taught(panel: ButtonPanel)
         ({"teach": ["=17"]}, "LABEL=PIN"),
         ({"teach": ["mug=x"]}, "LABEL=PIN"),
         ({"teach": ["mug=40"]}, "no pin 40"),
-        ({"teach": ["mug=17"], "undo": 17}, "pin 17 is given to two things"),
+        ({"teach": ["mug=17"], "undo": 17}, "pin 17 is used twice"),
     ],
 )
 def test_wrong_wiring_is_refused_before_a_pin_is_touched(arguments: dict[str, Any], message: str) -> None:

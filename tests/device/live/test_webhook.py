@@ -168,13 +168,13 @@ def test_the_delay_that_a_server_asks_for_is_read() -> None:
 
 
 def test_a_server_that_was_down_gets_the_present_state(server: Server) -> None:
-    """It answers 500 to the first change; when it works it gets the present, once, and no old change."""
+    """It responds with 500 to the first change; when it works it gets the present, once, and no old change."""
     now, remarks = [0.0], queue.Queue[str]()
     hook = Webhook(f"http://127.0.0.1:{server.port}/", (), remarks.put, clock=lambda: now[0])
     server.answers.put((500, {}))
     hook.update(observation("red"))
     server.came()
-    assert "answers 500 Internal Server Error; trying again" in remarks.get(timeout=PATIENCE)
+    assert "responds with 500 Internal Server Error; trying again" in remarks.get(timeout=PATIENCE)
     for label in ("green", "red", "blue"):
         hook.update(observation(label))
     now[0] = 1.0

@@ -34,7 +34,7 @@ def pi(tmp_path: Path) -> Path:
 def test_a_healthy_pi_gets_good_results(pi: Path) -> None:
     """And the model is run once on it."""
     found = results(root=pi, model=TINY, state=pi / "tiny.db")
-    for name in ("board", "system", "runtime", "opencv", "model", "camera", "memory", "temperature"):
+    for name in ("board", "system", "runtime", "opencv", "model", "camera", "RAM", "temperature"):
         assert found[name].result == "good", found[name]
     assert found["throttling"].result == found["governor"].result == "good"
     assert load_runtime().version in found["model"].finding
@@ -53,10 +53,10 @@ def test_whatever_is_not_good_says_what_to_do(pi: Path) -> None:
     put(pi, "sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "ondemand\n")
     put(pi, "proc/meminfo", "MemTotal: 400000 kB\nMemAvailable: 90000 kB\n")
     found = results(root=pi)
-    for name in ("temperature", "throttling", "memory"):
+    for name in ("temperature", "throttling", "RAM"):
         assert found[name].result == "warning"
     assert "voltage" in found["throttling"].finding
-    for name in ("temperature", "throttling", "memory", "governor"):
+    for name in ("temperature", "throttling", "RAM", "governor"):
         assert found[name].fix
 
 
@@ -133,15 +133,15 @@ def test_a_folder_that_is_missing_or_read_only_fails(forbidden: Path, tmp_path: 
 
 
 @pytest.mark.parametrize(
-    ("plausible", "synchronised", "expected"),
+    ("plausible", "synchronized", "expected"),
     [(True, True, "good"), (True, False, "note"), (True, None, "good"), (False, True, "warning")],
 )
 def test_the_clock_is_judged(
-    monkeypatch: pytest.MonkeyPatch, plausible: bool, synchronised: bool | None, expected: str
+    monkeypatch: pytest.MonkeyPatch, plausible: bool, synchronized: bool | None, expected: str
 ) -> None:
     """Samples carry its time."""
     monkeypatch.setattr(health, "clock_is_plausible", lambda: plausible)
-    monkeypatch.setattr(health, "clock_is_synchronised", lambda: synchronised)
+    monkeypatch.setattr(health, "clock_is_synchronized", lambda: synchronized)
     assert results()["clock"].result == expected
 
 

@@ -42,7 +42,7 @@ def test_an_empty_machine_tells_nothing_and_breaks_nothing(tmp_path: Path) -> No
     assert health.temperature(tmp_path) is None
     assert health.throttling(tmp_path) is None
     assert health.governors(tmp_path) == ()
-    assert health.memory(tmp_path) is None
+    assert health.ram(tmp_path) is None
     assert health.cpu(tmp_path)
     assert health.operating_system(tmp_path)
 
@@ -112,9 +112,9 @@ def test_every_governor_is_named_once(tmp_path: Path) -> None:
 def test_memory_is_read_in_bytes(tmp_path: Path) -> None:
     """The kernel writes kibibytes; a kernel that does not tell gives None."""
     put(tmp_path, "proc/meminfo", "MemTotal: 1000 kB\nMemFree: 5 kB\nMemAvailable: 400 kB\nOdd line\n")
-    assert health.memory(tmp_path) == (400 * 1024, 1000 * 1024)
+    assert health.ram(tmp_path) == (400 * 1024, 1000 * 1024)
     put(tmp_path, "proc/meminfo", "MemTotal: lots\n")
-    assert health.memory(tmp_path) is None
+    assert health.ram(tmp_path) is None
 
 
 def test_disk_space_is_told_for_a_folder_that_is_not_made_yet(tmp_path: Path) -> None:
@@ -131,4 +131,4 @@ def test_a_clock_in_the_past_is_not_plausible() -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks the Linux kernel")
 def test_the_kernel_is_asked_whether_the_clock_is_set() -> None:
     """True, False, or None where a sandbox forbids the question."""
-    assert health.clock_is_synchronised() in (True, False, None)
+    assert health.clock_is_synchronized() in (True, False, None)

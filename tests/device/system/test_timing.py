@@ -44,7 +44,11 @@ def test_percentiles_are_of_what_was_measured() -> None:
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"governor": "ondemand"}, "governor"), ({"throttled": ["hot"]}, "held back"), ({"load": 9.0}, "busy")],
+    [
+        ({"governor": "ondemand"}, "governor"),
+        ({"throttled": ["hot"]}, "slowed down"),
+        ({"load": 9.0}, "busy"),
+    ],
 )
 def test_what_spoils_times_is_told(change: dict[str, object], word: str) -> None:
     """Before anybody quotes them."""
