@@ -145,7 +145,9 @@ def _made(data: PhotoData, taught: Places, seed: int, folder: Path) -> Path:
         ("convert", trained, "--out", model),
     ):
         command = [sys.executable, "-m", "edgetl", *map(str, words)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        done = subprocess.run(command, check=False, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed: {done.stderr.strip()[-2000:]}")
     return model
 
 
