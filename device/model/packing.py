@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import pack_arrays, pack_texts, unpack_arrays, unpack_texts
+from ..arrays import MAX_BYTES, pack_arrays, pack_texts, unpack_arrays, unpack_texts
 from ..errors import ArraysError, LabelError, ModelFileError
 from ..labels import check_labels
 from .codes import Keys
@@ -17,6 +17,7 @@ from .memory import Memory, Samples, Sums
 _GREATEST = 32767  # of a code; -32768 is never written
 # more would leave float64's exact whole numbers in a second moment of codes up to 32767
 _MOST_SAMPLES = 2**23
+_ROOM = 64 * 2**20  # bytes for labels, keys and the sums per label
 _ROUNDING = 1e-9  # relative; bounds are compared in float64
 
 Arrays = Mapping[str, NDArray[Any]]
@@ -52,12 +53,20 @@ def unpack_memory(data: bytes, dimensions: int) -> Memory:
             numbers.
     """
     try:
-        arrays = unpack_arrays(data)
+        arrays = unpack_arrays(data, max_bytes=_most_bytes(dimensions))
         return _samples(arrays, dimensions) if "codes" in arrays else _sums(arrays, dimensions)
     except (ArraysError, LabelError) as error:
         raise ModelFileError(
             f"taught.npz in the model file is damaged: {error}; copy the file again or convert the model again"
         ) from error
+
+
+def _most_bytes(dimensions: int) -> int:
+    """Return how many bytes a memory may unpack to: more than either form needs, far less than a hostile file would like.
+
+    Samples are kept up to about ``4 D``, which is ``8 D**2`` bytes; sums need ``4 D**2`` bytes and some for each label.
+    """
+    return min(MAX_BYTES, _ROOM + 24 * dimensions**2)
 
 
 def _sums_arrays(sums: Sums) -> dict[str, NDArray[Any]]:

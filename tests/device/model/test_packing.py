@@ -156,3 +156,11 @@ def test_groups_of_the_device_do_not_mix_with_those_of_the_host() -> None:
     assert joined.groups is not None
     assert joined.groups.tolist() == [0, 1, 2, 3, 3]
     assert joined.judge is None
+
+
+def test_a_memory_unpacks_to_no_more_than_its_dimensions_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small file that unpacks to gigabytes of samples is refused before they are read."""
+    monkeypatch.setattr("device.model.packing._ROOM", 1000)
+    packed = pack_memory(Samples(np.ones((5000, WIDTH), np.int16), ("mug",) * 5000))
+    with pytest.raises(ModelFileError, match=r"taught\.npz in the model file is damaged"):
+        unpack_memory(packed, WIDTH)
