@@ -1,4 +1,4 @@
-"""``edgetl demo``: the whole idea on real photos."""
+"""``edgetl demo``: train, convert, teach and test on real photos."""
 
 from __future__ import annotations
 
@@ -18,25 +18,33 @@ if TYPE_CHECKING:
 @click.option(
     "--report",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Where to write the HTML report.  [default: in the cache]",
+    help="Write the HTML report to this file.  [default: in the cache]",
 )
 @click.option(
     "--blocks",
     type=click.IntRange(0, 16),
     default=None,
-    help="Fine-tune this many of the backbone's last blocks; 0 keeps it frozen.  [default: 2]",
+    help="Number of last blocks of the backbone to fine-tune; 0 keeps it frozen.  [default: 2]",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of training and teaching order."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed for the training and the teaching order.",
 )
-@click.option("--chart", type=click.Path(path_type=Path, dir_okay=False), help="Also write the curve as SVG.")
+@click.option(
+    "--chart",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Also write the learning curve to this SVG file.",
+)
 @click.option(
     "--cache",
     type=click.Path(path_type=Path, file_okay=False),
     envvar="EDGETL_CACHE",
-    help="Where photos and models are kept.  [default: ~/.cache/edgetl]",
+    help="Folder to keep photos and models in.  [default: ~/.cache/edgetl]",
 )
-@click.option("--fresh", is_flag=True, help="Use nothing of what an earlier run left.")
+@click.option("--fresh", is_flag=True, help="Do not use the results of an earlier run.")
 @force_option
 @json_option
 def command(
@@ -49,10 +57,11 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Watch the whole idea work on real photos of solar cells.
+    """Train, convert, teach and test on real photos of solar cells.
 
-    The laptop learns intact and defective mono-crystalline cells. The device then meets poly-crystalline ones through
-    its camera, is taught them one by one, and is tested on cells it never saw. Ends with a table and an HTML report.
+    The host trains on intact and defective monocrystalline cells. A device then sees polycrystalline cells through
+    its camera, is taught them one by one, and is tested on cells that it never saw. The result is a table and an HTML
+    report.
 
     The photos (ELPV, license CC BY-NC-SA 4.0: not for commercial use) come with the extra "demo".
 
@@ -67,15 +76,15 @@ def command(
     from ..demo.curve import standalone_curve
     from ..demo.data import NOTICE
     from ..demo.host import Recipe
-    from ..demo.story import Story
+    from ..demo.stages import Demo
 
     for path in filter(None, (report, chart)):
         refuse_existing(path, force)
     click.echo(NOTICE, err=True)
     recipe = Recipe(seed=seed) if blocks is None else Recipe(seed=seed, blocks=blocks)
-    story = Story(_folder(cache), recipe, fresh=fresh, command=_typed(blocks, seed))
+    demo = Demo(_folder(cache), recipe, fresh=fresh, command=_typed(blocks, seed))
     with stages() as progress:
-        result = story.tell(
+        result = demo.run(
             lambda task, done, total: progress(f"{task:<41}", done, total),
             report,
             force=force,
@@ -110,16 +119,18 @@ def _text(result: DemoResult) -> str:
     lines = [
         captured.get().rstrip(),
         "",
-        f"model      {host['model_bytes'] / 1e6:.1f} MB int8, of which {host['memory_bytes'] / 1e6:.1f} MB what the lab taught",
-        f"embedding  {_span(spans['embedding'])} a frame",
-        f"head       {_span(spans['head'])} to learn a cell, keep it, solve and answer",
+        f"model      {host['model_bytes'] / 1e6:.1f} MB int8, {host['memory_bytes'] / 1e6:.1f} MB of it for the cells of the lab",
+        f"embedding  {_span(spans['embedding'])} per frame",
+        f"head       {_span(spans['head'])} to learn a cell, store it, solve and predict",
         f"measured   {field['runtime']}, {field['threads']} threads, {field['machine']['cpu']}; "
-        "TensorFlow was not imported there",
+        "without TensorFlow",
         f"report     {result['report']}",
-        f"try        edgetl status {result['model']} --state {result['state']}",
+        f"next       edgetl status {result['model']} --state {result['state']}",
     ]
     if result["reused"]:
-        lines.append(f"reused     {', '.join(result['reused'])} of an earlier run; --fresh makes them anew")
+        lines.append(
+            f"reused     {', '.join(result['reused'])} of an earlier run; to run them again, add --fresh"
+        )
     return "\n".join(lines)
 
 

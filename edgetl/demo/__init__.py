@@ -1,1 +1,1 @@
-"""The demo: taught in the lab on one kind of solar cell, sent to the field, taught there on another."""
+"""The demo: a model trained in the lab on one kind of solar cell, and taught another kind in the field."""

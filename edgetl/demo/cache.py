@@ -1,7 +1,7 @@
-"""What the demo keeps, so that a second run is quick: one folder a stage, each with the key it was made by.
+"""The demo's cache, which makes a second run fast: one folder per stage, with the key of its content.
 
-A key names everything the result follows from: photos, settings, versions of the packages and the source
-of edgetl itself. A folder whose key differs is made anew; a folder that is not whole never gets its name.
+A key names everything that the result depends on: photos, settings, versions of the packages and the source of
+edgetl itself. A folder with another key is made again; an incomplete folder never gets its final name.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ..errors import PhotoFolderError
 
 KEY = "key.json"
 _SOURCES = ("device", "converters", "edgetl")
-_WITHOUT_EFFECT = ("tests", "page", "commands")  # parts of edgetl that no figure of the demo follows from
+_WITHOUT_EFFECT = ("tests", "page", "commands")  # parts of edgetl that affect no figure of the demo
 
 
 def default_folder() -> Path:
-    """Give ``edgetl/demo`` in the user's cache folder (``XDG_CACHE_HOME``, else ``~/.cache``)."""
+    """Return ``edgetl/demo`` in the user's cache folder (``XDG_CACHE_HOME``, or ``~/.cache``)."""
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "edgetl" / "demo"
 
@@ -33,16 +33,16 @@ def default_folder() -> Path:
 def kept_or_made(
     folder: Path, key: dict[str, Any], make: Callable[[Path], None], *, fresh: bool = False
 ) -> bool:
-    """Make sure that `folder` holds what belongs to `key`.
+    """Make sure that `folder` has the content for `key`.
 
     Args:
-        folder: Where it lies, or will lie.
-        key: What the content follows from; JSON-able.
-        make: Fills an existing, empty folder.
-        fresh: Make it anew even if it is there.
+        folder: The folder, which may not exist yet.
+        key: Everything that the content depends on; JSON-serializable.
+        make: A function that fills an existing, empty folder.
+        fresh: Make the content again even if it exists.
 
     Returns:
-        Whether the content was there already.
+        Whether the content existed already.
 
     Raises:
         StorageError: The folder cannot be written.
@@ -60,7 +60,9 @@ def kept_or_made(
             shutil.rmtree(folder)
         part.rename(folder)
     except OSError as error:
-        if error.errno is None or not error.filename:  # an error of ours that says more already
+        if (
+            error.errno is None or not error.filename
+        ):  # one of edgetl's own errors, which has a better message
             raise
         raise storage_error(error, folder) from error
     finally:
@@ -69,13 +71,13 @@ def kept_or_made(
 
 
 def versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """Name the installed versions of `packages`; None where one is not installed."""
+    """Return the installed version per package; None if a package is not installed."""
     return {name: _version(name) for name in packages}
 
 
 def digest_files(paths: Iterable[Path]) -> str:
-    """Give one SHA-256 over names and contents."""
-    whole = hashlib.sha256()
+    """Return the SHA-256 over the names and contents of files."""
+    digest = hashlib.sha256()
     for path in paths:
         try:
             content = path.read_bytes()
@@ -83,18 +85,18 @@ def digest_files(paths: Iterable[Path]) -> str:
             raise PhotoFolderError(
                 f"{path} cannot be read: {error.strerror}; install the photos again"
             ) from error
-        whole.update(f"{path.name}\0{len(content)}\0".encode() + content)
-    return whole.hexdigest()
+        digest.update(f"{path.name}\0{len(content)}\0".encode() + content)
+    return digest.hexdigest()
 
 
 def source_digest() -> str:
-    """Give one SHA-256 over the source of edgetl, so that changed code is never answered from the cache."""
-    house = Path(__file__).parents[2]
+    """Return the SHA-256 over the source of edgetl, so that changed code never uses old results."""
+    root = Path(__file__).parents[2]
     return digest_files(
         path
         for package in _SOURCES
-        for path in sorted((house / package).rglob("*.py"))
-        if not set(path.relative_to(house).parts) & set(_WITHOUT_EFFECT)
+        for path in sorted((root / package).rglob("*.py"))
+        if not set(path.relative_to(root).parts) & set(_WITHOUT_EFFECT)
     )
 
 

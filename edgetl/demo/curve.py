@@ -1,4 +1,4 @@
-"""The learning curve as a picture: SVG written by hand, in the colors of the page or on its own."""
+"""The learning curve as an SVG picture, for a page that defines the colors or as a separate file."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ STYLE = """
 LIGHT = "--ink:#1c2430;--soft:#5b6675;--line:#e3e7ec;--card:#ffffff;--field:#0b66c3;--lab:#b4540a;"
 DARK = "--ink:#e8ecf1;--soft:#9aa6b5;--line:#2e3742;--card:#171c23;--field:#62b0ff;--lab:#f2a65a;"
 
-BOTTOM, TOP = 0.2, 1.0  # of the vertical axis; a worse accuracy lowers it
-_ROW = 21  # height of a row of figures below the axis
+BOTTOM, TOP = 0.2, 1.0  # ends of the vertical axis; a lower accuracy lowers the bottom
+_ROW = 21  # pixels per row of figures below the axis
 
 
 @dataclass(frozen=True)
 class Size:
-    """The picture's measures in pixels.
+    """The dimensions of the picture in pixels.
 
     Attributes:
-        width: Of the whole.
+        width: Width of the picture.
         plot: Height of the part above the axis.
-        left: Room for the names of the rows.
-        unit: What follows a figure.
+        left: Width of the column with the names of the rows.
+        unit: Text after each figure.
     """
 
     width: int
@@ -57,7 +57,7 @@ NARROW = Size(width=370, plot=230, left=104, unit="")
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the chart: its CSS class, what it is called, and a share for each number of cells taught."""
+    """One line of the chart: its CSS class, its names, and a share per number of taught cells."""
 
     style: str
     name: str
@@ -66,7 +66,7 @@ class Line:
 
 
 class Plot:
-    """Places on the paper: cells taught along the square root, so that the first steps have room."""
+    """Coordinates of the picture; the horizontal axis is a square root, which spreads the first steps."""
 
     right = 20.0
     top = 16.0
@@ -78,22 +78,22 @@ class Plot:
         self.base = self.top + size.plot
 
     def x(self, taught: int) -> float:
-        """Give the horizontal place of a number of cells."""
+        """Return the horizontal coordinate of a number of taught cells."""
         inner = self.size.width - self.size.left - self.right
         return round(self.size.left + inner * math.sqrt(taught / self.most), 1)
 
     def y(self, share: float) -> float:
-        """Give the vertical place of a share between `bottom` and 1."""
+        """Return the vertical coordinate of a share between `bottom` and 1."""
         return round(self.base - self.size.plot * (share - self.bottom) / (TOP - self.bottom), 1)
 
 
 def inline_curve(result: FieldResult, size: Size = WIDE) -> str:
-    """Draw the curve for a page that defines the colors; it has no address in it, not even a namespace."""
+    """Return the curve for a page that defines the colors; it contains no address, not even a namespace."""
     return _svg(result, size, "", "")
 
 
 def standalone_curve(result: FieldResult) -> str:
-    """Draw the curve as a file of its own, with a title, light and dark colors and a card behind it."""
+    """Return the curve as a separate file with a title, light and dark colors and a background."""
     style = (
         f"<style>.curve {{ {LIGHT} }}\n"
         f"@media (prefers-color-scheme: dark) {{ .curve {{ {DARK} }} }}\n{STYLE}"
@@ -101,21 +101,21 @@ def standalone_curve(result: FieldResult) -> str:
         ".curve .title { font-size: 17px; font-weight: 650; }</style>"
     )
     counts = sum(sum(row) for row in result["confusion_after"])
-    title = f"Right answers in the field, on {counts} solar cells that were never taught"
+    title = f"Accuracy in the field on {counts} solar cells that were never taught"
     card = '<rect class="card" x="-27.5" y="-55.5" rx="12" width="{}" height="{}"/>'
     head = f'{style}{card}<text class="title" x="0" y="-20">{title}</text>'
     return _svg(result, WIDE, ' xmlns="http://www.w3.org/2000/svg"', head, (28, 56, 28, 16)) + "\n"
 
 
 def always_share(result: FieldResult) -> tuple[str, float]:
-    """Give the label that always answering would serve best in the field, and how often it is right."""
+    """Return the most frequent label in the field, and the accuracy of always answering it."""
     rows = [sum(row) for row in result["confusion_after"]]
     best = max(range(len(rows)), key=rows.__getitem__)
     return result["labels"][best], rows[best] / max(1, sum(rows))
 
 
 def percent(share: float, digits: int = 0) -> str:
-    """Write a share as a percentage without its sign."""
+    """Return a share as a percentage without the percent sign."""
     return f"{100 * share:.{digits}f}"
 
 
@@ -134,7 +134,7 @@ def _svg(
     height = int(plot.base + 34 + (len(lines) + bool(result["spread"])) * _ROW) + above + below
     box = f"{-left} {-above} {width} {height}"
     parts = [
-        f'<svg{attributes} class="curve" viewBox="{box}" role="img" aria-label="{_spoken(result)}">',
+        f'<svg{attributes} class="curve" viewBox="{box}" role="img" aria-label="{_description(result)}">',
         head.replace('width="{}" height="{}"', f'width="{width - 1}" height="{height - 1}"'),
         *_grid(plot, taught),
         _band(plot, result),
@@ -200,7 +200,7 @@ def _drawn(plot: Plot, line: Line, taught: Sequence[int]) -> list[str]:
 
 
 def _figures(plot: Plot, lines: Sequence[Line], taught: Sequence[int], spread: Sequence[Spread]) -> list[str]:
-    """Write the figures below the axis, each under its mark; the rows' names serve as the legend."""
+    """Return the rows of figures below the axis; the names of the rows are the legend."""
     wide = bool(plot.size.unit)
     y = plot.base + 24
     name = "cells taught in the field" if wide else "cells taught"
@@ -229,7 +229,7 @@ def _row(plot: Plot, y: float, name: str, figures: Iterable[tuple[int, float]], 
     ]
 
 
-def _spoken(result: FieldResult) -> str:
+def _description(result: FieldResult) -> str:
     steps = result["steps"]
-    told = ", ".join(f"{percent(step['field']['accuracy'])} % after {step['taught']}" for step in steps)
-    return escape(f"Accuracy in the field by cells taught there: {told}.", quote=True)
+    figures = ", ".join(f"{percent(step['field']['accuracy'])} % after {step['taught']}" for step in steps)
+    return escape(f"Accuracy in the field by number of cells taught there: {figures}.", quote=True)

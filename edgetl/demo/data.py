@@ -1,11 +1,11 @@
-"""The demo's photos: electroluminescence images of solar cells (ELPV), and who sees which.
+"""The demo's photos: electroluminescence images of solar cells (ELPV), and how they are split.
 
-In the lab only mono-crystalline cells are known, in the field the device meets poly-crystalline ones.
-Only crisp labels are used: cells whose defect probability is 0 (``intact``) or 1 (``defective``).
+The lab has only monocrystalline cells; in the field the device sees polycrystalline ones. Only crisp labels are
+used: cells whose defect probability is 0 (``intact``) or 1 (``defective``).
 
-Rules, applied to the cells in the order of the data set's own list: every fourth mono cell and every
-third poly cell is held out. Neither training, calibration nor teaching ever sees those. The other
-mono cells are the lab's photos, the other poly cells are taught in an order drawn from the seed.
+In the order of the data set's own list, every fourth mono cell and every third poly cell is held out. Training,
+calibration and teaching never use those. The other mono cells are the lab's photos; the other poly cells are taught
+in an order drawn from the seed.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Split:
-    """Which cells serve for what; no cell is in two of the four.
+    """The four parts of the cells; no cell is in two of them.
 
     Attributes:
         lab: Mono cells the host trains on.
@@ -68,7 +68,7 @@ class Split:
     field_held_out: tuple[Cell, ...]
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """Count the labels of each part."""
+        """Return the number of cells per part and label."""
         return {
             name: {label: sum(cell.label == label for cell in cells) for label in LABELS}
             for name, cells in vars(self).items()
@@ -77,14 +77,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the photos were laid out.
+    """The folders that the photos are copied to.
 
     Attributes:
-        lab: A folder per label, as `edgetl finetune` takes it.
-        lab_held_out: Photos without labels, as a camera sees them.
+        lab: One folder per label, as `edgetl finetune` expects.
+        lab_held_out: Photos without labels, as a camera shows them.
         field: Photos without labels; their names sort in teaching order.
         field_held_out: Photos without labels.
-        answers: What the person beside the device knows: JSON, photo name to label.
+        answers: The labels that the person beside the device knows: JSON, photo name -> label.
     """
 
     lab: Path
@@ -95,17 +95,17 @@ class Layout:
 
     @classmethod
     def of(cls, root: Path) -> Layout:
-        """Name the folders below `root`."""
+        """Return the layout below the folder `root`."""
         return cls(
             root / "lab", root / "lab-held-out", root / "field", root / "field-held-out", root / ANSWERS
         )
 
 
 def elpv_folder() -> Path:
-    """Find the installed photos.
+    """Return the folder of the installed photos.
 
     Raises:
-        MissingExtraError: The package is not installed.
+        MissingExtraError: The package elpv-dataset is not installed.
     """
     found = importlib.util.find_spec(_PACKAGE)
     places = found.submodule_search_locations if found else None
@@ -118,10 +118,10 @@ def elpv_folder() -> Path:
 
 
 def crisp_cells(folder: Path) -> list[Cell]:
-    """List the cells with a crisp label, in the order of ``labels.csv``.
+    """Return the cells with a crisp label, in the order of ``labels.csv``.
 
     Args:
-        folder: Holds ``labels.csv`` (path, defect probability, type; separated by blanks) and the photos.
+        folder: Contains ``labels.csv`` (path, defect probability, type; separated by spaces) and the photos.
 
     Raises:
         PhotoFolderError: The list is missing or not as expected.
@@ -132,14 +132,14 @@ def crisp_cells(folder: Path) -> list[Cell]:
         cells = [_cell(folder, *row) for row in rows]
     except (OSError, TypeError, ValueError) as error:
         raise PhotoFolderError(
-            f"{listing} is not the list of ELPV cells that was expected ({error}); "
+            f"{listing} is not a list of ELPV cells ({error}); "
             "install it again: pip install --force-reinstall elpv-dataset"
         ) from error
     return [cell for cell in cells if cell is not None]
 
 
 def split_cells(cells: Iterable[Cell], seed: int) -> Split:
-    """Divide the cells by the rules above; the same seed gives the same teaching order."""
+    """Split the cells by the rules above; the same seed produces the same teaching order."""
     cells = list(cells)
     mono, poly = ([cell for cell in cells if cell.kind == kind] for kind in _TYPES)
     lab, lab_held_out = _hold_out(mono, LAB_EVERY)
@@ -151,10 +151,10 @@ def split_cells(cells: Iterable[Cell], seed: int) -> Split:
 
 
 def lay_out(split: Split, root: Path) -> Layout:
-    """Copy the photos into folders below `root`, which must not be there yet.
+    """Copy the photos into folders below `root`, which must not exist yet.
 
-    Only the lab's folder tells labels by its subfolders; everything the device sees is a plain row of
-    photos, and `Layout.answers` is what the person beside it would say.
+    Only the lab's folder has a subfolder per label. The device's folders contain only photos; their labels are in
+    `Layout.answers`.
     """
     layout = Layout.of(root)
     for label in LABELS:
@@ -172,7 +172,7 @@ def lay_out(split: Split, root: Path) -> Layout:
 
 
 def describe(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """Say in one line who sees how many cells."""
+    """Return one line with the number of cells per part."""
     sums = {name: sum(labels.values()) for name, labels in counts.items()}
     return (
         f"{sums['lab']} mono cells in the lab and {sums['lab_held_out']} held out, "

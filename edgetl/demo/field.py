@@ -1,8 +1,8 @@
-"""The device's half of the demo: meets the field through a camera, is taught, and is tested.
+"""The field part of the demo: a device sees cells through a camera, is taught, and is tested.
 
-Run as a process of its own (``python -m edgetl.demo.field PLAN.json``), as on a Pi: TensorFlow is never
-imported here, and the process ends with an error if anything did. Progress is written to stdout, one JSON
-object a line; the result goes to the file that the plan names.
+It runs in a separate process (``python -m edgetl.demo.field PLAN.json``), as on a Pi. TensorFlow is never imported
+here, and the process exits with an error if anything imports it. Progress is written to stdout, one JSON object per
+line; the result is written to the file that the plan names.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ from ..errors import EdgetlError, TrainingError
 from .data import ANSWERS, Layout
 from .results import Example, FieldResult, Guess, Matrix, Score, Spread, Step, Times
 
-ORDERS = 10  # other teaching orders that the curve is compared with
+ORDERS = 10  # number of other teaching orders to compare the curve with
 EXAMPLES = 12
 FIRST_TIMED = 200  # the head is timed at every tenth of these cells, then at every fiftieth
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the device process is to do.
+    """The task of the device process.
 
     Attributes:
         model: The model file.
-        state: The state file, made anew.
+        state: The state file to create.
         photos: The folder that `data.lay_out` filled.
-        steps: Numbers of cells after which it is tested; more than there are stands for all.
-        seed: Of the other teaching orders.
-        out: The result's JSON.
+        steps: Numbers of taught cells after which the device is tested; larger numbers mean all cells.
+        seed: Seed for the other teaching orders.
+        out: The JSON file to write the result to.
     """
 
     model: Path
@@ -62,7 +62,7 @@ class Plan:
 
     @classmethod
     def load(cls, path: Path) -> Plan:
-        """Read what `save` wrote."""
+        """Read a plan that `save` wrote."""
         fields = json.loads(path.read_text(encoding="utf-8"))
         paths = {name: Path(fields[name]) for name in ("model", "state", "photos", "out")}
         return cls(steps=tuple(fields["steps"]), seed=fields["seed"], **paths)
@@ -70,7 +70,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Row:
-    """Cells the camera showed, embedded, with their true labels."""
+    """Embedded cells of one folder, with their true labels."""
 
     codes: Codes  # int16 [N, D]
     labels: list[str]
@@ -78,19 +78,19 @@ class Row:
 
 
 class FieldDevice:
-    """A device in the field, with a person beside it who knows the answers."""
+    """A device in the field, with a person beside it who knows the labels."""
 
     def __init__(self, learner: Learner, plan: Plan) -> None:
         self.learner = learner
         self.plan = plan
         self.layout = Layout.of(plan.photos)
         self.answers: dict[str, str] = json.loads((plan.photos / ANSWERS).read_text(encoding="utf-8"))
-        self.embedding: list[float] = []  # seconds
+        self.embedding: list[float] = []  # seconds, as in the two below
         self.head: list[float] = []
         self.durable: list[float] = []
 
     def look(self, folder: Path, stage: str) -> Row:
-        """Embed every cell the camera shows."""
+        """Embed every cell of a folder."""
         embeddings, labels, photos = [], [], []
         for frame, label in self._frames(folder, stage):
             embeddings.append(self._embed(frame))
@@ -99,7 +99,7 @@ class FieldDevice:
         return Row(self._codes(np.stack(embeddings)), labels, photos)
 
     def teach(self, stage: str) -> Iterator[int]:
-        """Show and teach the field's cells one by one; gives how many were taught so far."""
+        """Teach the field's cells one by one, and yield the number of cells taught so far."""
         for done, (frame, label) in enumerate(self._frames(self.layout.field, stage), 1):
             embedding = self._embed(frame)
             start = time.perf_counter()
@@ -114,7 +114,7 @@ class FieldDevice:
         with open_camera(folder) as camera:
             for done, frame in enumerate(camera, 1):
                 yield frame, self.answers[f"{folder.name}/{frame.source}"]
-                tell(stage, done, total)
+                report_progress(stage, done, total)
 
     def _embed(self, frame: Frame) -> NDArray[np.float32]:
         start = time.perf_counter()
@@ -123,7 +123,7 @@ class FieldDevice:
         return embedding
 
     def _time_head(self, embedding: NDArray[np.float32]) -> None:
-        # `learn_one` has just added the sample to the sums; the first answer after it pays for the solve
+        # `learn_one` has just added the sample to the sums; the first prediction after it includes the solve
         start = time.perf_counter()
         self.learner.predict_embedding(embedding)
         self.head.append(time.perf_counter() - start + self.durable[-1])
@@ -133,7 +133,7 @@ class FieldDevice:
 
 
 def run(plan: Plan) -> FieldResult:
-    """Play the field through the device.
+    """Test the device, teach it, and test it again.
 
     Raises:
         TrainingError: TensorFlow was imported.
@@ -141,12 +141,12 @@ def run(plan: Plan) -> FieldResult:
     start = time.perf_counter()
     with Learner.open(plan.model, plan.state) as learner:
         device = FieldDevice(learner, plan)
-        field = device.look(device.layout.field_held_out, "looks at held-out field cells")
-        lab = device.look(device.layout.lab_held_out, "looks at held-out lab cells")
+        field = device.look(device.layout.field_held_out, "embedding held-out field cells")
+        lab = device.look(device.layout.lab_held_out, "embedding held-out lab cells")
         lab_head = learner.head.clone()
         before = lab_head.predict_many(field.codes)
         steps = [_step(0, lab_head, field, lab)]
-        for done in device.teach("is taught in the field"):
+        for done in device.teach("teaching the field's cells"):
             if done in plan.steps:
                 steps.append(_step(done, learner.head, field, lab))
         if steps[-1]["taught"] != done:
@@ -172,7 +172,7 @@ def run(plan: Plan) -> FieldResult:
                 "durable": times(device.durable),
             },
             taught=status.samples,
-            lab_memory=status.host,
+            host_memory=status.host,
             estimate=round(status.accuracy, 4) if status.accuracy is not None else None,
             examples=_examples(field, before, after),
             state_bytes=int(status.state["bytes"]),
@@ -183,7 +183,7 @@ def run(plan: Plan) -> FieldResult:
 
 
 def score(truth: Sequence[str], answers: Sequence[Prediction]) -> Score:
-    """Compare answers with the truth."""
+    """Return the accuracy of predictions."""
     right = np.array([answer.label == label for answer, label in zip(answers, truth, strict=True)])
     names = np.array(truth)
     return Score(
@@ -195,7 +195,7 @@ def score(truth: Sequence[str], answers: Sequence[Prediction]) -> Score:
 
 
 def confusion(truth: Sequence[str], answers: Sequence[Prediction], labels: Sequence[str]) -> Matrix:
-    """Count answers: true label a row, answer a column, in the order of `labels`."""
+    """Return the confusion matrix: one row per true label, one column per prediction, in the order of `labels`."""
     place = {label: number for number, label in enumerate(labels)}
     matrix = np.zeros((len(labels), len(labels)), int)
     for label, answer in zip(truth, answers, strict=True):
@@ -204,7 +204,7 @@ def confusion(truth: Sequence[str], answers: Sequence[Prediction], labels: Seque
 
 
 def times(seconds: Sequence[float]) -> Times:
-    """Give median and 95th percentile in milliseconds."""
+    """Return the median and the 95th percentile in milliseconds."""
     p50, p95 = np.percentile(seconds, [50, 95]) * 1000 if len(seconds) else (0.0, 0.0)
     return Times(p50=round(float(p50), 2), p95=round(float(p95), 2), count=len(seconds))
 
@@ -213,11 +213,11 @@ def refuse_tensorflow() -> None:
     """Raise `TrainingError` if this process has imported TensorFlow."""
     if found := sorted({"tensorflow", "keras"} & sys.modules.keys()):
         raise TrainingError(
-            f"the device's process imported {', '.join(found)}, which no device has; this is a bug in edgetl"
+            f"the device process imported {', '.join(found)}, which a device does not have; this is a bug in edgetl"
         )
 
 
-def tell(stage: str, done: int, total: int) -> None:
+def report_progress(stage: str, done: int, total: int) -> None:
     """Report progress to the parent process."""
     print(json.dumps({"stage": stage, "done": done, "total": total}), flush=True)
 
@@ -236,7 +236,7 @@ def _pool(learner: Learner, device: FieldDevice) -> Row:
 
 
 def _other_orders(lab: Head, pool: Row, field: Row, steps: Sequence[Step], seed: int) -> list[Spread]:
-    """Teach the same cells in other orders, in memory: how much of the curve is luck."""
+    """Return the spread of the curve over other teaching orders of the same cells, without the state file."""
     marks = [step["taught"] for step in steps if 0 < step["taught"] < len(pool.labels)]
     random = np.random.default_rng(seed + 1)
     found: dict[int, list[float]] = {mark: [] for mark in marks}
@@ -246,7 +246,7 @@ def _other_orders(lab: Head, pool: Row, field: Row, steps: Sequence[Step], seed:
             chosen = order[start:mark]
             head.learn_many(pool.codes[chosen], [pool.labels[place] for place in chosen])
             found[mark].append(score(field.labels, head.predict_many(field.codes))["accuracy"])
-        tell("tries other teaching orders", number + 1, ORDERS)
+        report_progress("trying other teaching orders", number + 1, ORDERS)
     return [
         Spread(
             taught=mark,
@@ -260,7 +260,7 @@ def _other_orders(lab: Head, pool: Row, field: Row, steps: Sequence[Step], seed:
 
 
 def _examples(field: Row, before: Sequence[Prediction], after: Sequence[Prediction]) -> list[Example]:
-    # spread evenly over the held-out cells, not chosen for their looks
+    # spread evenly over the held-out cells, not selected by hand
     places = np.linspace(0, len(field.labels) - 1, min(EXAMPLES, len(field.labels))).round().astype(int)
     return [
         Example(
@@ -278,7 +278,7 @@ def _guess(answer: Prediction) -> Guess:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run the plan named on the command line; what goes wrong is told to the parent process."""
+    """Run the plan named on the command line; report errors to the parent process."""
     plan = Plan.load(Path(arguments[0]))
     try:
         result = run(plan)

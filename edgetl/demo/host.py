@@ -1,4 +1,4 @@
-"""The laptop's half of the demo: fine-tune on the lab's photos, convert to one model file."""
+"""The host part of the demo: fine-tune on the lab's photos and convert to one model file."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ MODEL, RESULT = "cells.tflite", "host.json"
 PACKAGES = ("edgetl", "tensorflow", "keras", "ai-edge-litert", "numpy", "opencv-python-headless")
 
 _STAGES = {
-    "comparing photos": "compares the lab's photos",
-    "backbone": "loads the backbone",
-    "features": "looks at the lab's photos",
-    "head": "trains the head",
-    "blocks": "fine-tunes the last blocks",
-    "saving": "saves what it trained",
+    "comparing photos": "comparing the lab's photos",
+    "backbone": "loading the backbone",
+    "features": "embedding the lab's photos",
+    "head": "training the head",
+    "blocks": "fine-tuning the last blocks",
+    "saving": "saving the trained model",
 }
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How the lab trains.
+    """The settings of the training.
 
     Attributes:
         backbone: A name that `edgetl.backbones.load_backbone` knows.
-        blocks: The backbone's last blocks to fine-tune; 0 leaves it frozen.
-        epochs: Passes of fine-tuning them.
-        copies: Augmented copies of each photo to fine-tune with.
-        resize: How frames are cut.
-        seed: Of everything that is drawn.
+        blocks: Number of last blocks of the backbone to fine-tune; 0 leaves it frozen.
+        epochs: Epochs of fine-tuning the blocks.
+        copies: Augmented copies per photo to fine-tune with.
+        resize: How photos are fitted to the model's input.
+        seed: Seed for the split, the training and the teaching order.
     """
 
     backbone: str = "efficientnet-lite0"
@@ -50,7 +50,7 @@ class Recipe:
     seed: int = 0
 
     def slug(self) -> str:
-        """Give a short name for a folder."""
+        """Return a short name for a folder."""
         return f"{self.backbone}-{self.blocks}-{self.epochs}-{self.copies}-{self.resize}-{self.seed}".replace(
             ":", "-"
         )
@@ -65,9 +65,9 @@ def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Prog
     from converters import convert
     from converters.tensorflow import import_tensorflow
 
-    progress("starts TensorFlow", 0, 1)
-    import_tensorflow()  # quietly, before anything else does
-    progress("starts TensorFlow", 1, 1)
+    progress("starting TensorFlow", 0, 1)
+    import_tensorflow()  # without its log output, before another import loads it
+    progress("starting TensorFlow", 1, 1)
     start = time.perf_counter()
     outcome = _finetune(photos, folder / "trained", recipe, progress)
     trained = time.perf_counter()
@@ -100,7 +100,7 @@ def _finetune(photos: Path, out: Path, recipe: Recipe, progress: Progress) -> An
     def report(task: str, done: int, total: int | None, /) -> None:
         progress(_STAGES.get(task, task), done, total)
 
-    # a solar cell has no upright
+    # a solar cell looks the same upside down
     outcome = finetune(
         photos,
         out,
@@ -115,7 +115,7 @@ def _finetune(photos: Path, out: Path, recipe: Recipe, progress: Progress) -> An
         progress=report,
     )
     if set(outcome.model.labels) != set(LABELS):
-        raise EdgetlError(f"the lab's photos gave the labels {outcome.model.labels}, expected {LABELS}")
+        raise EdgetlError(f"the lab's photos have the labels {outcome.model.labels}, expected {LABELS}")
     return outcome
 
 

@@ -1,4 +1,4 @@
-"""The demo's report: one HTML file that needs nothing else, for light and dark, for desk and phone."""
+"""The demo's report: one self-contained HTML file for light and dark mode and for large and small screens."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .data import FIELD_EVERY, LAB_EVERY, LICENSE, describe
 from .results import DemoResult, Example, FieldResult, Guess, HostResult, Matrix, Times
 
 TITLE = "Trained in the lab, taught in the field"
-_SIDE = 192  # pixels of an example's picture
+_SIDE = 192  # pixels per side of an example's picture
 
 
 def render(result: DemoResult, photos: Path, *, command: str = "edgetl demo") -> str:
-    """Write the report.
+    """Return the report as HTML.
 
     Args:
-        result: What the demo found out.
-        photos: The folder `data.lay_out` filled; the examples' pictures are embedded from there.
-        command: What the reader types to get this page again.
+        result: The result of the demo.
+        photos: The folder that `data.lay_out` filled; the examples' pictures are embedded from there.
+        command: The command that reproduces the report.
 
     Returns:
-        HTML without any reference to another file or place.
+        HTML without any reference to another file or address.
     """
     field, host = result["field"], result["host"]
     parts = {
@@ -43,10 +43,10 @@ def render(result: DemoResult, photos: Path, *, command: str = "edgetl demo") ->
         "curve_wide": inline_curve(field, WIDE).replace('class="curve"', 'class="curve wide"', 1),
         "curve_narrow": inline_curve(field, NARROW).replace('class="curve"', 'class="curve narrow"', 1),
         "curve_note": _curve_note(field),
-        "matrix_intro": f"{field['steps'][0]['field']['cells']} poly-crystalline cells that were never taught. "
-        "Rows are what a cell is, columns what the device says.",
+        "matrix_intro": f"{field['steps'][0]['field']['cells']} polycrystalline cells that were never taught. "
+        "One row per true label, one column per prediction of the device.",
         "matrices": _matrices(field),
-        "examples_intro": f"{len(field['examples'])} of those cells, spread evenly over them and not chosen for their looks.",
+        "examples_intro": f"{len(field['examples'])} of those cells, spread evenly over them and not selected by hand.",
         "examples": "\n".join(_figure(example, photos) for example in field["examples"]),
         "speed": _rows(_speed(result)),
         "speed_note": _speed_note(field),
@@ -63,12 +63,12 @@ def render(result: DemoResult, photos: Path, *, command: str = "edgetl demo") ->
 def _lead(result: DemoResult) -> str:
     first, last = result["field"]["steps"][0], result["field"]["steps"][-1]
     return (
-        "On the laptop a network learned to tell defective solar cells from intact ones, and saw mono-crystalline "
-        "cells only. In the field the device meets poly-crystalline ones, which look different: of those it gets "
-        f"<b>{percent(first['field']['accuracy'])} %</b> right. A person beside it then says what each cell is. "
-        f"After {last['taught']} cells it gets <b>{percent(last['field']['accuracy'])} %</b> right, "
-        f"and {percent(last['lab']['accuracy'])} % in the lab, where it had "
-        f"{percent(first['lab']['accuracy'])} %. It learned on the device, with the light runtime alone."
+        "A model was trained on a laptop to distinguish defective from intact solar cells, on photos of monocrystalline "
+        "cells only. In the field, the device sees polycrystalline cells, which look different: at first its accuracy "
+        f"on them is <b>{percent(first['field']['accuracy'])} %</b>. A person then labels the cells one by one. "
+        f"After {last['taught']} cells its accuracy is <b>{percent(last['field']['accuracy'])} %</b>, "
+        f"and {percent(last['lab']['accuracy'])} % on the lab's cells, where it was "
+        f"{percent(first['lab']['accuracy'])} %. The device learned by itself, with the light runtime only."
     )
 
 
@@ -77,11 +77,11 @@ def _numbers(result: DemoResult) -> str:
     first, last = field["steps"][0], field["steps"][-1]
     tiles = [
         ("field", f"{percent(first['field']['accuracy'])} → {percent(last['field']['accuracy'])} %",
-         f"right in the field, before and after{_soonest(field)}"),
+         f"accuracy in the field, before and after teaching{_soonest(field)}"),
         ("lab", f"{percent(first['lab']['accuracy'])} → {percent(last['lab']['accuracy'])} %",
-         "right in the lab, before and after: what was known"),
-        ("", f"{field['times']['embedding']['p50']:.1f} ms", "to look at a cell (median, one frame)"),
-        ("", _megabytes(host["model_bytes"]), "the model file, lab memory included"),
+         "accuracy in the lab, before and after teaching"),
+        ("", f"{field['times']['embedding']['p50']:.1f} ms", "per frame for the embedding (median)"),
+        ("", _megabytes(host["model_bytes"]), "size of the model file, with the lab's cells"),
     ]  # fmt: skip
     return "\n".join(
         f'<div class="{style}"><b>{value}</b><span>{escape(text)}</span></div>'
@@ -93,31 +93,29 @@ def _soonest(field: FieldResult) -> str:
     if len(field["steps"]) < 3:
         return ""
     step = field["steps"][1]
-    told = f"; {percent(step['field']['accuracy'])} % after {step['taught']} cells"
+    early = f"; {percent(step['field']['accuracy'])} % after {step['taught']} cells"
     if not field["spread"]:
-        return told
-    return f"{told} ({percent(field['spread'][0]['mean'])} % in the mean of other orders)"
+        return early
+    return f"{early} ({percent(field['spread'][0]['mean'])} % on average in other orders)"
 
 
 def _curve_intro(result: DemoResult) -> str:
     cells = {name: sum(labels.values()) for name, labels in result["cells"].items()}
     return (
-        f"Share answered right, of {cells['field_held_out']} poly cells (field) and {cells['lab_held_out']} mono cells "
-        "(lab) that neither training nor teaching ever saw."
+        f"Accuracy on {cells['field_held_out']} polycrystalline cells (field) and {cells['lab_held_out']} monocrystalline "
+        "cells (lab) that neither training nor teaching ever used."
     )
 
 
 def _curve_note(field: FieldResult) -> str:
     label, share = always_share(field)
     note = (
-        "“Balanced” is the mean over the two kinds of cells, where guessing gives 50 %. "
-        f"Always answering “{escape(label)}” would be right for {percent(share)} % in the field. "
+        "“Balanced” is the mean of the accuracies per label, where guessing scores 50 %. "
+        f"Always answering “{escape(label)}” would be correct for {percent(share)} % of the cells in the field. "
     )
     if field["spread"]:
-        note += (
-            f"Shaded: the lowest and the highest of {field['spread'][0]['orders']} other teaching orders. "
-        )
-    return note + "Cells along the square root, so that the first steps have room."
+        note += f"Shaded: the range over {field['spread'][0]['orders']} other teaching orders. "
+    return note + "The horizontal axis is a square root, which spreads the first steps."
 
 
 def _matrices(field: FieldResult) -> str:
@@ -132,16 +130,16 @@ def _matrices(field: FieldResult) -> str:
 
 
 def _matrix(matrix: Matrix, labels: list[str]) -> str:
-    head = "".join(f'<th scope="col">says {escape(label)}</th>' for label in labels)
+    head = "".join(f'<th scope="col">predicted {escape(label)}</th>' for label in labels)
     rows = []
     for row, (label, counts) in enumerate(zip(labels, matrix, strict=True)):
-        whole = max(1, sum(counts))
+        total = max(1, sum(counts))
         cells = "".join(
-            f'<td class="{"right" if row == column else "wrong"}" style="--share:{count / whole:.3f}">'
-            f"<b>{count}</b>{percent(count / whole)} %</td>"
+            f'<td class="{"right" if row == column else "wrong"}" style="--share:{count / total:.3f}">'
+            f"<b>{count}</b>{percent(count / total)} %</td>"
             for column, count in enumerate(counts)
         )
-        rows.append(f'<tr><th scope="row">is {escape(label)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">truly {escape(label)}</th>{cells}</tr>')
     return (
         f'<table class="matrix"><thead><tr><th></th>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table>'
     )
@@ -152,15 +150,15 @@ def _figure(example: Example, photos: Path) -> str:
     truth = escape(example["truth"])
     return (
         f'<figure><img alt="a cell that is {truth}" src="data:image/jpeg;base64,{picture}">'
-        f"<figcaption>is <b>{truth}</b><br>{_said('before', example['before'], example['truth'])}<br>"
-        f"{_said('after', example['after'], example['truth'])}</figcaption></figure>"
+        f"<figcaption><b>{truth}</b><br>{_guess('before', example['before'], example['truth'])}<br>"
+        f"{_guess('after', example['after'], example['truth'])}</figcaption></figure>"
     )
 
 
-def _said(when: str, guess: Guess, truth: str) -> str:
+def _guess(when: str, guess: Guess, truth: str) -> str:
     right = guess["label"] == truth
     mark, style = ("✓", "good") if right else ("✗", "bad")
-    doubt = "" if guess["known"] else " · unlike all it knows"
+    doubt = "" if guess["known"] else " · unknown"
     return (
         f'<span class="soft">{when}:</span> <span class="{style}">{mark} {escape(guess["label"])}</span> '
         f'<span class="soft">{percent(guess["probability"])} %{doubt}</span>'
@@ -171,15 +169,15 @@ def _speed(result: DemoResult) -> list[tuple[str, str]]:
     field, host = result["field"], result["host"]
     spans = field["times"]
     return [
-        ("Embedding", f"{_span(spans['embedding'])}: cut, resize and run the backbone for one frame"),
-        ("Head update", f"{_span(spans['head'])}: learn a cell, write it to disk, solve, and answer again"),
+        ("Embedding", f"{_span(spans['embedding'])}: crop and resize one frame and run the backbone"),
+        ("Head update", f"{_span(spans['head'])}: learn a cell, write it to the disk, solve, and predict"),
         (
             "Teaching",
-            f"{_span(spans['durable'])}: learn a cell and return once it survives a power cut (solved later)",
+            f"{_span(spans['durable'])}: learn a cell and write it to the disk (solved later)",
         ),
         (
             "Model file",
-            f"{_megabytes(host['model_bytes'])}, of which {_megabytes(host['memory_bytes'])} is what the lab taught",
+            f"{_megabytes(host['model_bytes'])}, of which {_megabytes(host['memory_bytes'])} for the lab's cells",
         ),
         (
             "State file",
@@ -194,7 +192,7 @@ def _speed_note(field: FieldResult) -> str:
     return escape(
         f"{field['runtime']}, {field['threads']} threads, on {where} ({machine['architecture']}, "
         f"{machine['cores']} cores), {machine['system']}, Python {machine['python']}; load {machine['load']} "
-        "at the end. This is no Raspberry Pi, unless that line says so: run “edgetl bench” on yours."
+        "at the end. To measure a Raspberry Pi, run “edgetl bench” on it."
     )
 
 
@@ -203,7 +201,7 @@ def _taught(result: DemoResult) -> str:
     labels = field["labels"]
     head = "".join(f'<th class="n">{escape(label)}</th>' for label in labels)
     rows = [
-        ("in the lab (mono)", field["lab_memory"]),
+        ("in the lab (mono)", field["host_memory"]),
         ("in the field (poly)", field["taught"]),
         ("held out, lab", cells["lab_held_out"]),
         ("held out, field", cells["field_held_out"]),
@@ -220,13 +218,13 @@ def _taught_note(field: FieldResult) -> str:
     own = (
         ""
         if estimate is None
-        else f"Asked how good it is, the device says {percent(estimate)} %: each cell it was taught, in lab and "
-        "field, judged as if it had never seen it. "
+        else f"The device’s estimate of its own accuracy is {percent(estimate)} %: every cell taught in the lab and in the "
+        "field is predicted as if it had not been taught. "
     )
     return own + (
-        f"Head: {escape(field['head']['name'])}. Its state is a sum over cells, so in the end their order does not "
-        f"matter and nothing is forgotten; fingerprint <code>{escape(field['head']['digest'][:16])}</code>. TensorFlow was "
-        f"{'imported' if field['tensorflow_imported'] else 'not imported'} in the device’s process."
+        f"Head: {escape(field['head']['name'])}. Its state is a sum over cells, so the order of teaching does not affect "
+        f"the final state and no cell is forgotten. Fingerprint: <code>{escape(field['head']['digest'][:16])}</code>. "
+        f"TensorFlow was {'imported' if field['tensorflow_imported'] else 'not imported'} in the device process."
     )
 
 
@@ -234,7 +232,7 @@ def _made(result: DemoResult) -> list[tuple[str, str]]:
     host, field = result["host"], result["field"]
     versions = ", ".join(f"{name} {version}" for name, version in host["versions"].items() if version)
     return [
-        ("Photos", f"{describe(result['cells'])}: every {_nth(LAB_EVERY)} mono and every {_nth(FIELD_EVERY)} poly cell"),
+        ("Photos", f"{describe(result['cells'])} (every {_nth(LAB_EVERY)} mono and every {_nth(FIELD_EVERY)} poly cell)"),
         ("Backbone", f"{host['backbone']}, ImageNet weights, {_tuned(host)}"),
         ("Quantization", _quantization(host["conversion"])),
         ("Time", f"training {host['seconds']['finetune']:.0f} s, conversion {host['seconds']['convert']:.0f} s, "
@@ -255,18 +253,18 @@ def _tuned(host: HostResult) -> str:
 
 def _quantization(conversion: Mapping[str, Any]) -> str:
     parity = conversion.get("parity") or {}
-    told = [
+    figures = [
         f"{name.replace('_', ' ')} {value:.4g}" for name, value in parity.items() if isinstance(value, float)
     ]
-    return ", ".join([str(conversion.get("quantization", "")), *told])
+    return ", ".join([str(conversion.get("quantization", "")), *figures])
 
 
 def _footer(host: str, field: str) -> str:
     return (
         f"Photos: ELPV data set (Buerhop-Lutz et al. 2018, Deitsch et al. 2019 and 2021), license {LICENSE}, not for "
         "commercial use. edgetl does not redistribute them: the pictures on this page come from the copy that you "
-        "installed, and this page is yours too. Pass it on under the same license only. "
-        f"Trained {escape(host)}, played in the field {escape(field)}."
+        "installed. If you share this page, share it under the same license. "
+        f"Trained {escape(host)}, taught in the field {escape(field)}."
     )
 
 

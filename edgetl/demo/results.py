@@ -1,4 +1,4 @@
-"""What the two halves of the demo find out, as they write it to JSON and the report reads it."""
+"""The results of the two parts of the demo, as written to JSON and read by the report."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ Matrix = list[list[int]]
 
 
 class Score(TypedDict):
-    """How well one row of held-out cells is told apart.
+    """The accuracy on one set of held-out cells.
 
     Attributes:
-        cells: How many there are.
-        accuracy: Share answered right.
-        balanced: Mean of the labels' shares answered right; .5 is guessing.
-        unknown: Share the device called unlike everything it was taught.
+        cells: Number of cells.
+        accuracy: Share of correct predictions.
+        balanced: Mean of the accuracies per label; guessing scores .5.
+        unknown: Share of cells that were predicted as unknown.
     """
 
     cells: int
@@ -24,7 +24,7 @@ class Score(TypedDict):
 
 
 class Step(TypedDict):
-    """The device after it was taught `taught` cells in the field."""
+    """The accuracy of the device after it was taught `taught` cells in the field."""
 
     taught: int
     field: Score
@@ -50,7 +50,7 @@ class Times(TypedDict):
 
 
 class Guess(TypedDict):
-    """What the device said of one cell."""
+    """The device's prediction for one cell."""
 
     label: str
     probability: float
@@ -58,7 +58,7 @@ class Guess(TypedDict):
 
 
 class Example(TypedDict):
-    """A held-out cell, and what the device said before and after it was taught in the field."""
+    """A held-out cell, and the device's predictions before and after it was taught in the field."""
 
     photo: str
     truth: str
@@ -67,26 +67,26 @@ class Example(TypedDict):
 
 
 class FieldResult(TypedDict):
-    """What the device process found out.
+    """The result of the device process.
 
     Attributes:
-        labels: Rows and columns of the matrices.
-        runtime: Name and version.
+        labels: Labels of the rows and columns of the matrices.
+        runtime: Name and version of the runtime.
         threads: CPU threads of the backbone.
         machine: cpu, board, cores, system, python, load.
-        tensorflow_imported: Always false; the process refuses to go on otherwise.
-        steps: Before, and after each number of cells.
-        spread: The same numbers in other orders.
-        confusion_before: Held-out field cells, true label a row, answer a column.
-        confusion_after: The same after all cells.
+        tensorflow_imported: Always false; otherwise the process exits with an error.
+        steps: The accuracy before teaching, and after each number of cells.
+        spread: The accuracy after the same numbers of cells, in other teaching orders.
+        confusion_before: Held-out field cells; one row per true label, one column per prediction.
+        confusion_after: The same after all cells were taught.
         times: ``embedding``, ``head`` (learn and solve) and ``durable`` (learned and on the disk).
-        taught: Cells taught in the field, a label.
-        lab_memory: Cells the host taught, a label.
-        estimate: The accuracy the device claims for itself, by leave-one-out over all it was taught.
+        taught: Number of cells taught in the field, per label.
+        host_memory: Number of cells that the host taught, per label.
+        estimate: The device's estimate of its own accuracy, by leave-one-out over all samples.
         examples: Cells spread evenly over the held-out ones.
         state_bytes: Size of the state file.
-        head: Name and digest.
-        seconds: How long it took.
+        head: Name and digest of the head.
+        seconds: Duration of the process.
         when: Local time at the end.
     """
 
@@ -101,7 +101,7 @@ class FieldResult(TypedDict):
     confusion_after: Matrix
     times: dict[str, Times]
     taught: dict[str, int]
-    lab_memory: dict[str, int]
+    host_memory: dict[str, int]
     estimate: float | None
     examples: list[Example]
     state_bytes: int
@@ -111,18 +111,18 @@ class FieldResult(TypedDict):
 
 
 class HostResult(TypedDict):
-    """What the host found out.
+    """The result of the host.
 
     Attributes:
-        backbone: Its name.
-        last_blocks: How many of its last blocks were to be fine-tuned; 0 is none.
-        fine_tuned: Whether an epoch of that was better on the lab's validation cells than none, and was kept.
-        training: What fine-tuning reports.
-        conversion: What the conversion reports, parity included.
+        backbone: Name of the backbone.
+        last_blocks: Number of last blocks to fine-tune; 0 means none.
+        fine_tuned: Whether fine-tuning improved the accuracy on the lab's validation cells and was kept.
+        training: The report of the training.
+        conversion: The report of the conversion, with the parity.
         model_bytes: Size of the model file.
-        memory_bytes: Of which for what the host taught.
-        seconds: Of ``finetune`` and ``convert``.
-        versions: Of the packages.
+        memory_bytes: Size of the memory in the model file: what the host taught.
+        seconds: Duration of ``finetune`` and ``convert``.
+        versions: Versions of the packages.
         when: Local time at the end.
     """
 
@@ -139,17 +139,17 @@ class HostResult(TypedDict):
 
 
 class DemoResult(TypedDict):
-    """The whole: what ``edgetl demo --json`` prints.
+    """The complete result, which ``edgetl demo --json`` prints.
 
     Attributes:
-        seed: Of training, splits and teaching order.
-        cells: Labels of each part of the photos.
-        host: The laptop's half.
-        field: The device's half.
-        model: The model file.
-        state: The state file.
-        report: The HTML report.
-        reused: Stages that came from the cache.
+        seed: Seed for the training, the split and the teaching order.
+        cells: Number of cells per part and label.
+        host: The result of the host.
+        field: The result of the device in the field.
+        model: Path of the model file.
+        state: Path of the state file.
+        report: Path of the HTML report.
+        reused: Stages that were taken from the cache: ``photos``, ``host``, ``field``.
     """
 
     seed: int

@@ -1,4 +1,4 @@
-"""A made-up ELPV folder, a made-up result, and a laptop stage that takes no TensorFlow."""
+"""A made-up ELPV folder, a made-up result, and a host stage that needs no TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PROBABILITIES = ("0.0", "1.0", "0.3333333333333333", "0.0", "0.6666666666666666"
 
 
 def elpv(folder: Path, cells: int = 48) -> Path:
-    """Write `cells` gray photos and their list as the data set has them; every other cell is mono."""
+    """Write `cells` gray photos and their list in the form of the data set; every other cell is mono."""
     (folder / "images").mkdir(parents=True)
     chooser = np.random.default_rng(5)
     lines = []
@@ -33,9 +33,9 @@ def elpv(folder: Path, cells: int = 48) -> Path:
     return folder
 
 
-def laptop(photos: Path, folder: Path, recipe: Recipe, progress: Any) -> HostResult:
-    """Stand in for the laptop's half: bring a tiny model file that knows three colors."""
-    progress("trains: head", 1, 1)
+def train_and_convert(photos: Path, folder: Path, recipe: Recipe, progress: Any) -> HostResult:
+    """Copy a tiny model file that knows three colors, in place of the host stage."""
+    progress("training the head", 1, 1)
     shutil.copyfile(TINY_TAUGHT, folder / MODEL)
     result = host_result(recipe)
     (folder / RESULT).write_text(json.dumps(result))
@@ -43,7 +43,7 @@ def laptop(photos: Path, folder: Path, recipe: Recipe, progress: Any) -> HostRes
 
 
 def host_result(recipe: Recipe | None = None) -> HostResult:
-    """Give what a laptop might have found out."""
+    """Return a made-up result of the host."""
     recipe = recipe or Recipe()
     return HostResult(
         backbone=recipe.backbone,
@@ -60,7 +60,7 @@ def host_result(recipe: Recipe | None = None) -> HostResult:
 
 
 def field_result(labels: tuple[str, str] = ("defective", "intact"), photo: str = "a/b.png") -> FieldResult:
-    """Give what a device might have found out."""
+    """Return a made-up result of the device."""
     guess = {"label": labels[0], "probability": 0.75, "known": False}
     return FieldResult(
         labels=list(labels),
@@ -82,7 +82,7 @@ def field_result(labels: tuple[str, str] = ("defective", "intact"), photo: str =
         confusion_after=[[8, 2], [2, 28]],
         times={name: {"p50": 4.0, "p95": 5.0, "count": 9} for name in ("embedding", "head", "durable")},
         taught={labels[0]: 10, labels[1]: 30},
-        lab_memory={labels[0]: 5, labels[1]: 15},
+        host_memory={labels[0]: 5, labels[1]: 15},
         estimate=0.87,
         examples=[{"photo": photo, "truth": labels[1], "before": guess, "after": guess}],  # type: ignore[typeddict-item]
         state_bytes=1_000_000,
@@ -93,7 +93,7 @@ def field_result(labels: tuple[str, str] = ("defective", "intact"), photo: str =
 
 
 def demo_result(field: FieldResult | None = None) -> DemoResult:
-    """Give a whole result."""
+    """Return a made-up result of the demo."""
     counts = {"defective": 10, "intact": 30}
     return DemoResult(
         seed=0,
@@ -108,6 +108,6 @@ def demo_result(field: FieldResult | None = None) -> DemoResult:
 
 
 def step(taught: int, accuracy: float) -> Step:
-    """Give a step with `accuracy` in the field."""
+    """Return a step with `accuracy` in the field."""
     score = Score(cells=40, accuracy=accuracy, balanced=accuracy - 0.05, unknown=0.05)
     return Step(taught=taught, field=score, lab=Score(cells=40, accuracy=0.9, balanced=0.85, unknown=0.05))

@@ -1,4 +1,4 @@
-"""What the demo keeps between runs."""
+"""The demo's cache between runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from edgetl.demo import cache
 from edgetl.demo.cache import kept_or_made
 
 
-def test_what_is_there_is_used_again_until_its_key_changes(tmp_path: Path) -> None:
-    """The same key makes nothing; another key, or asking for it, makes it anew."""
+def test_content_is_reused_until_its_key_changes(tmp_path: Path) -> None:
+    """The same key makes nothing; another key, or `fresh`, makes the content again."""
     made: list[str] = []
 
     def make(folder: Path) -> None:
@@ -29,8 +29,8 @@ def test_what_is_there_is_used_again_until_its_key_changes(tmp_path: Path) -> No
     assert (target / "x").read_text() == "xxx"
 
 
-def test_a_stage_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
-    """Neither a half of the new nor a loss of the old."""
+def test_a_failed_stage_keeps_the_old_content(tmp_path: Path) -> None:
+    """The old content is not lost, and nothing of the new content remains."""
 
     def fail(folder: Path) -> None:
         (folder / "half").write_text("")
@@ -44,21 +44,21 @@ def test_a_stage_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["stage"]
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
-    """The message names the folder and what to do."""
+def test_a_folder_that_cannot_be_written_raises_storage_error(tmp_path: Path) -> None:
+    """The message names the folder."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"cannot write .*stage"):
         kept_or_made(tmp_path / "file" / "stage", {}, lambda folder: None)
 
 
-def test_the_cache_lies_where_the_user_wants_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The habit of Linux: XDG_CACHE_HOME, else .cache in the home folder."""
+def test_the_cache_follows_xdg_cache_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without XDG_CACHE_HOME, the cache is below .cache in the home folder."""
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
     assert cache.default_folder() == Path("/somewhere/edgetl/demo")
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache.default_folder() == Path.home() / ".cache" / "edgetl" / "demo"
 
 
-def test_changed_source_changes_the_key() -> None:
-    """The digest is stable as long as the source is."""
+def test_the_source_digest_is_stable() -> None:
+    """The digest does not change while the source does not change."""
     assert cache.source_digest() == cache.source_digest()

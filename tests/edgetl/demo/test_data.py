@@ -1,4 +1,4 @@
-"""Who sees which photos."""
+"""How the demo selects and splits its photos."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def test_only_crisp_labels_are_used(tmp_path: Path) -> None:
     assert {cell.label for cell in cells} == {"intact", "defective"}
 
 
-def test_no_cell_is_in_two_parts_and_none_is_lost(tmp_path: Path) -> None:
-    """The four parts are disjoint and together are all crisp cells; lab is mono, field is poly."""
+def test_the_four_parts_are_disjoint_and_complete(tmp_path: Path) -> None:
+    """No cell is in two parts, and together they contain all crisp cells; lab is mono, field is poly."""
     cells = crisp_cells(elpv(tmp_path / "elpv"))
     split = split_cells(cells, seed=3)
     parts = [split.lab, split.lab_held_out, split.field, split.field_held_out]
@@ -33,7 +33,7 @@ def test_no_cell_is_in_two_parts_and_none_is_lost(tmp_path: Path) -> None:
 
 
 def test_every_fourth_mono_and_every_third_poly_cell_is_held_out(tmp_path: Path) -> None:
-    """The rule that the documentation states, in the order of the data set's list."""
+    """The documented rule applies in the order of the data set's list."""
     cells = crisp_cells(elpv(tmp_path / "elpv"))
     split = split_cells(cells, seed=0)
     mono = [cell for cell in cells if cell.kind == "mono"]
@@ -42,8 +42,8 @@ def test_every_fourth_mono_and_every_third_poly_cell_is_held_out(tmp_path: Path)
     assert list(split.field_held_out) == poly[2::3]
 
 
-def test_the_seed_settles_the_teaching_order_and_nothing_else(tmp_path: Path) -> None:
-    """The same seed gives the same split; another seed another order of the same cells."""
+def test_the_seed_affects_only_the_teaching_order(tmp_path: Path) -> None:
+    """The same seed produces the same split; another seed produces another order of the same cells."""
     cells = crisp_cells(elpv(tmp_path / "elpv"))
     one, same, other = (split_cells(cells, seed) for seed in (1, 1, 2))
     assert one == same
@@ -57,7 +57,7 @@ def test_the_seed_settles_the_teaching_order_and_nothing_else(tmp_path: Path) ->
 
 
 def test_the_device_sees_photos_without_labels_in_teaching_order(tmp_path: Path) -> None:
-    """Its folders are plain rows of photos; the answers lie beside them."""
+    """Its folders contain only photos; the labels are in a separate file."""
     split = split_cells(crisp_cells(elpv(tmp_path / "elpv")), seed=1)
     layout = lay_out(split, tmp_path / "cells")
     shown = [path.name.partition("-")[2] for path in list_photos(layout.field)]
@@ -70,8 +70,8 @@ def test_the_device_sees_photos_without_labels_in_teaching_order(tmp_path: Path)
     assert not any(name.startswith("lab/") for name in answers)
 
 
-def test_a_missing_package_is_told_with_its_license(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who has to install the photos learns what they may be used for."""
+def test_the_error_for_missing_photos_names_their_license(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message shows the command that installs the photos, and their license."""
     monkeypatch.setattr(data, "_PACKAGE", "no_such_package_of_photos")
     with pytest.raises(MissingExtraError, match=r"edgetl\[demo\].*CC BY-NC-SA 4\.0"):
         data.elpv_folder()
@@ -80,14 +80,14 @@ def test_a_missing_package_is_told_with_its_license(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize(
     "line", ["images/cell0001.png 1.0", "images/a.png much mono", "images/a.png 1.0 amorphous"]
 )
-def test_a_foreign_list_is_refused(tmp_path: Path, line: str) -> None:
-    """A list with other columns gives an error that names the file."""
+def test_a_list_in_another_format_is_refused(tmp_path: Path, line: str) -> None:
+    """The error names the file."""
     (tmp_path / "labels.csv").write_text(line)
     with pytest.raises(PhotoFolderError, match=r"labels\.csv"):
         crisp_cells(tmp_path)
 
 
-def test_an_absent_list_is_refused(tmp_path: Path) -> None:
-    """So does none at all."""
+def test_a_missing_list_is_refused(tmp_path: Path) -> None:
+    """The error names the file."""
     with pytest.raises(PhotoFolderError, match=r"labels\.csv"):
         crisp_cells(tmp_path)

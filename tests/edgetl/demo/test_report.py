@@ -1,4 +1,4 @@
-"""The report is one file that needs nothing else, and the picture can stand alone."""
+"""The report is a self-contained file, and the learning curve can be a separate one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
 class Balance(HTMLParser):
-    """Checks that every tag that is opened is closed, in order."""
+    """A parser that checks that every opened tag is closed, in order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -28,12 +28,12 @@ class Balance(HTMLParser):
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Note an opened tag."""
+        """Remember an opened tag."""
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """A tag that closes itself."""
+        """Ignore a tag that closes itself."""
 
     def handle_endtag(self, tag: str) -> None:
         """Expect the tag that was opened last."""
@@ -41,13 +41,13 @@ class Balance(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        """Collect what is read."""
+        """Collect the text."""
         self.text += data
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder with the one photo that the made-up result shows."""
+    """Return a folder with the photo that the made-up result shows."""
     (tmp_path / "a").mkdir()
     cv2.imwrite(str(tmp_path / "a" / "b.png"), np.full((30, 30), 90, np.uint8))
     return tmp_path
@@ -61,7 +61,7 @@ def _parsed(page: str) -> Balance:
 
 
 def test_the_page_is_well_formed_and_self_contained(photos: Path) -> None:
-    """No address, no script, no file beside it; every tag is closed."""
+    """It has no address, no script and no other file, and every tag is closed."""
     page = render(demo_result(), photos)
     assert _parsed(page).open == []
     assert not re.search(r"https?:|//[a-z]|<script|<link|@import|url\(", page)
@@ -69,38 +69,38 @@ def test_the_page_is_well_formed_and_self_contained(photos: Path) -> None:
     assert "$" not in page
 
 
-def test_the_page_tells_the_figures_and_the_license(photos: Path) -> None:
-    """Accuracy before and after, the runtime, that TensorFlow was not there, and whose the photos are."""
+def test_the_page_shows_the_figures_and_the_license(photos: Path) -> None:
+    """It shows the accuracy before and after, the runtime, and that TensorFlow was not imported."""
     text = " ".join(_parsed(render(demo_result(), photos, command="edgetl demo --seed 4")).text.split())
-    for told in (
-        "32 % right",
-        "After 40 cells it gets 90 % right",
+    for expected in (
+        "at first its accuracy on them is 32 %",
+        "After 40 cells its accuracy is 90 %",
         "ai-edge-litert 2.3.0",
         "TensorFlow was not imported",
         "CC BY-NC-SA 4.0",
         "edgetl demo --seed 4",
         "4.8 MB",
-        "the device says 87 %",
+        "own accuracy is 87 %",
         "p50 4.0 ms, p95 5.0 ms",
         "cosine mean 0.98",
     ):
-        assert told in text
+        assert expected in text
 
 
-def test_the_page_says_what_became_of_fine_tuning(photos: Path) -> None:
-    """Fine-tuned, tried in vain, or never asked for: each is told."""
-    told = []
+def test_the_page_shows_the_outcome_of_fine_tuning(photos: Path) -> None:
+    """It distinguishes fine-tuned, tried without success, and not requested."""
+    texts = []
     for blocks, kept in ((2, True), (2, False), (0, False)):
         result = demo_result()
         result["host"]["last_blocks"], result["host"]["fine_tuned"] = blocks, kept
-        told.append(_parsed(render(result, photos)).text)
-    assert "its last 2 blocks fine-tuned" in told[0]
-    assert "fine-tuning its last 2 blocks did not help" in told[1]
-    assert "frozen; a head trained" in told[2]
+        texts.append(_parsed(render(result, photos)).text)
+    assert "its last 2 blocks fine-tuned" in texts[0]
+    assert "fine-tuning its last 2 blocks did not help" in texts[1]
+    assert "frozen; a head trained" in texts[2]
 
 
 def test_names_are_escaped(photos: Path) -> None:
-    """A label or a processor with markup in its name is shown, not obeyed."""
+    """Markup in the name of a label or a processor is shown as text."""
     field = field_result(labels=('<b onload="x">', "b & c"))
     page = render(demo_result(field), photos)
     assert _parsed(page).open == []
@@ -109,15 +109,15 @@ def test_names_are_escaped(photos: Path) -> None:
     assert "A &lt;fast&gt; &amp; cheap one" in page
 
 
-def test_the_page_keeps_its_form_without_other_orders_and_with_one_step(photos: Path) -> None:
-    """A demo with a single step, or so few cells that nothing lies between, still gives a page."""
+def test_the_page_is_well_formed_without_other_orders(photos: Path) -> None:
+    """A demo with one step, or with too few cells for other orders, still has a report."""
     field = field_result()
     field["spread"], field["steps"] = [], [step(0, 0.05), step(3, 0.5)]
     assert _parsed(render(demo_result(field), photos)).open == []
 
 
-def test_the_picture_stands_alone_without_photos() -> None:
-    """It is well-formed SVG in light and dark, and holds no picture of a cell."""
+def test_the_curve_is_an_svg_file_without_photos() -> None:
+    """It is well-formed SVG for light and dark mode, and contains no photo."""
     picture = standalone_curve(field_result())
     root = ET.fromstring(picture)
     assert root.tag == "{http://www.w3.org/2000/svg}svg"
@@ -127,8 +127,8 @@ def test_the_picture_stands_alone_without_photos() -> None:
 
 
 @pytest.mark.parametrize("worst", [0.0, 0.05, 0.32, 1.0])
-def test_every_point_of_the_curve_lies_on_the_paper(worst: float) -> None:
-    """However bad the first answer is, the axis reaches it."""
+def test_every_point_of_the_curve_is_inside_the_picture(worst: float) -> None:
+    """The vertical axis reaches even the lowest accuracy."""
     field: FieldResult = field_result()
     field["steps"] = [step(0, worst), step(20, 0.79)]
     picture = standalone_curve(field)
@@ -138,6 +138,6 @@ def test_every_point_of_the_curve_lies_on_the_paper(worst: float) -> None:
     assert all(0 <= float(x) <= box[0] + box[2] and 0 <= float(y) <= box[1] + box[3] for x, y in centers)
 
 
-def test_the_reference_line_is_the_commonest_label_of_the_field() -> None:
-    """Always answering it is right as often as it occurs."""
+def test_the_reference_line_is_the_most_frequent_label_of_the_field() -> None:
+    """Its accuracy is the share of that label."""
     assert always_share(field_result()) == ("intact", 0.75)

@@ -1,4 +1,4 @@
-"""The demo from end to end: photos, laptop, field, report; each stage kept for the next run."""
+"""The demo from end to end: photos, host, field, report. Each stage is kept in the cache for the next run."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ FIELD_RESULT, STATE, REPORT = "field.json", "cells.db", "report.html"
 
 
 @dataclass(frozen=True)
-class Story:
-    """What `tell` plays.
+class Demo:
+    """The stages of the demo and their settings.
 
     Attributes:
-        cache: Where everything is kept.
-        recipe: How the lab trains.
-        source: The folder of the ELPV photos; None is the installed package.
-        steps: Numbers of cells after which the device is tested; all of them is always added.
-        fresh: Use nothing of what an earlier run left.
-        command: What the report tells the reader to type.
+        cache: The folder for the results of all stages.
+        recipe: The settings of the training.
+        source: The folder of the ELPV photos; None means the installed package.
+        steps: Numbers of taught cells after which the device is tested; a test after all cells is always added.
+        fresh: Use no results of an earlier run.
+        command: The command that the report shows to reproduce it.
     """
 
     cache: Path
@@ -48,12 +48,12 @@ class Story:
     fresh: bool = False
     command: str = "edgetl demo"
 
-    def tell(self, progress: Progress, report: Path | None = None, *, force: bool = False) -> DemoResult:
-        """Play the demo and write its report.
+    def run(self, progress: Progress, report: Path | None = None, *, force: bool = False) -> DemoResult:
+        """Run the demo and write its report.
 
         Args:
-            progress: Called as the demo advances; a task begins with ``laptop`` or ``device``.
-            report: Where to write the report; None is in the cache, where it replaces the last one.
+            progress: Called as the demo advances; a task begins with ``host:`` or ``device:``.
+            report: File for the report; None writes it to the cache, where it replaces the last one.
             force: Overwrite `report`.
 
         Raises:
@@ -74,22 +74,24 @@ class Story:
             "versions": versions(host.PACKAGES),
             "source": source_digest(),
         }
-        laptop = self.cache / f"laptop-{self.recipe.slug()}"
-        if self._kept(laptop, key, lambda folder: self._laptop(photos, folder, progress)):
-            reused.append("laptop")
+        on_host = self.cache / f"host-{self.recipe.slug()}"
+        if self._kept(on_host, key, lambda folder: self._host(photos, folder, progress)):
+            reused.append("host")
         key = key | {"steps": self.steps, "runtime": str(load_runtime())}
-        device = self.cache / f"field-{self.recipe.slug()}"
-        fresh = "laptop" not in reused
-        if self._kept(device, key, lambda folder: self._field(photos, laptop, folder, progress), fresh=fresh):
+        in_field = self.cache / f"field-{self.recipe.slug()}"
+        fresh = "host" not in reused
+        if self._kept(
+            in_field, key, lambda folder: self._field(photos, on_host, folder, progress), fresh=fresh
+        ):
             reused.append("field")
         out = report or self.cache / REPORT
         result = DemoResult(
             seed=self.recipe.seed,
             cells=split.counts(),
-            host=_host_result(laptop / host.RESULT),
-            field=_field_result(device / FIELD_RESULT),
-            model=str(laptop / host.MODEL),
-            state=str(device / STATE),
+            host=_host_result(on_host / host.RESULT),
+            field=_field_result(in_field / FIELD_RESULT),
+            model=str(on_host / host.MODEL),
+            state=str(in_field / STATE),
             report=str(out),
             reused=reused,
         )
@@ -104,19 +106,19 @@ class Story:
         return kept_or_made(folder, key, make, fresh=fresh or self.fresh)
 
     def _photos(self, split: Split, folder: Path, progress: Progress) -> None:
-        progress("laptop lays out the photos", 0, 1)
+        progress("host: copying the photos", 0, 1)
         lay_out(split, folder / "cells")
-        progress("laptop lays out the photos", 1, 1)
+        progress("host: copying the photos", 1, 1)
 
-    def _laptop(self, photos: Path, folder: Path, progress: Progress) -> None:
+    def _host(self, photos: Path, folder: Path, progress: Progress) -> None:
         lab = Layout.of(photos / "cells").lab
         host.train_and_convert(
-            lab, folder, self.recipe, lambda task, done, total: progress(f"laptop {task}", done, total)
+            lab, folder, self.recipe, lambda task, done, total: progress(f"host: {task}", done, total)
         )
 
-    def _field(self, photos: Path, laptop: Path, folder: Path, progress: Progress) -> None:
+    def _field(self, photos: Path, model_folder: Path, folder: Path, progress: Progress) -> None:
         plan = Plan(
-            model=laptop / host.MODEL,
+            model=model_folder / host.MODEL,
             state=folder / STATE,
             photos=photos / "cells",
             steps=self.steps,
@@ -128,40 +130,42 @@ class Story:
 
 
 def run_field_process(plan: Path, progress: Progress) -> None:
-    """Run the device's half in a process of its own.
+    """Run the field part in a separate process.
 
     Raises:
-        TrainingError: It failed; the message is what it said.
+        TrainingError: The process failed; the message is its own error.
     """
     command = [sys.executable, "-m", "edgetl.demo.field", str(plan)]
-    # where edgetl is not installed but run from its source, the child finds it as we did
+    # the child finds edgetl even if it is not installed but runs from its source
     paths = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]).rstrip(
         os.pathsep
     )
-    said = ""
+    message = ""
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         text=True,
-        # one thread for the head, as the device's commands take it
+        # one thread for the head, as in the device's commands
         env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths},
     ) as process:
         for line in process.stdout or ():
-            told = _read_line(line)
-            if "error" in told:
-                said = str(told["error"])
-            elif "stage" in told:
-                progress(f"device {told['stage']}", told["done"], told["total"])
+            event = _read_line(line)
+            if "error" in event:
+                message = str(event["error"])
+            elif "stage" in event:
+                progress(f"device: {event['stage']}", event["done"], event["total"])
     if process.returncode:
-        raise TrainingError(said or f"the device's process ended with code {process.returncode}; see above")
+        raise TrainingError(
+            message or f"the device process ended with status {process.returncode}; see above"
+        )
 
 
 def _read_line(line: str) -> dict[str, Any]:
     try:
-        told = json.loads(line)
+        event = json.loads(line)
     except ValueError:
         return {}
-    return told if isinstance(told, dict) else {}
+    return event if isinstance(event, dict) else {}
 
 
 def _host_result(path: Path) -> HostResult:
