@@ -69,8 +69,8 @@ def _show(browser: Browser, table: Table, thing: str) -> None:
     sure = re.compile(r"(9\d|100) %")
     browser.wait(
         lambda: (
-            browser.text("#verdict-label") == thing
-            and sure.fullmatch(browser.text("#verdict-note"))
+            browser.text("#prediction-label") == thing
+            and sure.fullmatch(browser.text("#prediction-note"))
             and browser.text("#accuracy")
             and browser.run(_LOADED)
         )

@@ -1,4 +1,4 @@
-"""What the page can ask and do, as JSON."""
+"""The HTTP interface of the page; JSON in and out."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
     (CameraError, 503),
     (StorageError, 507),
 )
-_VIEWERS = 12  # that hold a stream open; a phone or a tab each
-_SAMPLES = 600  # listed at once
-_LARGEST = 2**63 - 1  # number SQLite can hold
+_VIEWERS = 12  # maximum number of open streams; each phone or tab has one of a kind
+_SAMPLES = 600  # maximum number of samples per list
+_LARGEST = 2**63 - 1  # largest integer in SQLite
 
 T = TypeVar("T", str, int)
 
@@ -57,11 +57,11 @@ T = TypeVar("T", str, int)
 def build(
     page: Page, sessions: Sessions | None = None, signed_in: Callable[[], None] = lambda: None
 ) -> Starlette:
-    """Make the application.
+    """Return the ASGI application.
 
     Args:
-        page: What is served.
-        sessions: Who may use it; None: whoever reaches it.
+        page: The page to serve.
+        sessions: The sessions that may use it; None lets in everyone who reaches the server.
         signed_in: Called when the one-time link was used, so that the next one can be printed.
     """
     api = _Api(page, sessions, signed_in)
@@ -144,7 +144,7 @@ class _Api:
     async def doubt(self, request: Request) -> Response:
         doubt = self._page.doubts.get(_number(request.path_params["id"]))
         if doubt is None:
-            raise Refusal(404, "this frame has left the queue")
+            raise Refusal(404, "this frame is no longer in the queue")
         return _jpeg(doubt.jpeg)
 
     async def export(self, request: Request) -> Response:
@@ -158,7 +158,7 @@ class _Api:
 
     def _refuse_crowd(self, viewers: int) -> None:
         if viewers >= _VIEWERS:
-            raise Refusal(503, f"{_VIEWERS} viewers are watching already; close the page somewhere else")
+            raise Refusal(503, f"{_VIEWERS} viewers are watching already; close the page on another device")
 
     # changing
 
@@ -169,12 +169,12 @@ class _Api:
         visitor = request.client.host if request.client else ""
         if not self._guesses.allowed(visitor):
             raise Refusal(
-                429, "too many wrong links came from this device; wait a minute, then open the right one"
+                429, "this device used too many wrong links; wait a minute, then open the right one"
             )
         token = await run_in_threadpool(self._sessions.redeem, key)
         if token is None:
             self._guesses.count(visitor)
-            raise Refusal(403, "this link was used already or is old; the terminal shows the one that works")
+            raise Refusal(403, "this link was used before or has expired; the terminal shows the valid one")
         self._signed_in()
         response = VisibleJSON({})
         response.set_cookie(
@@ -233,15 +233,15 @@ async def _answer(work: Callable[..., dict[str, Any] | None], *values: Any) -> R
 
 
 async def _fields(request: Request, **wanted: type) -> dict[str, Any]:
-    """Read a JSON object that has exactly the fields wanted, each of its type."""
+    """Return the JSON object in the body, which must have exactly the given fields and types."""
     try:
         body = json.loads(await request.body() or b"{}")
     except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"the body is no JSON: {error}") from error
+        raise Refusal(400, f"the body is not JSON: {error}") from error
     if not isinstance(body, dict) or set(body) != set(wanted):
-        raise Refusal(400, f"the body must be an object with {', '.join(wanted) or 'nothing'}")
+        raise Refusal(400, f"the body must be an object with {', '.join(wanted) or 'no fields'}")
     for name, kind in wanted.items():
-        if type(body[name]) is not kind:  # bool is an int to isinstance
+        if type(body[name]) is not kind:  # isinstance would accept a bool as int
             raise Refusal(400, f"{name} must be {'a number' if kind is int else 'text'}")
         if kind is int and not 0 <= body[name] <= _LARGEST:
             raise Refusal(404, f"there is no {name} {str(body[name])[:20]}")
@@ -249,7 +249,7 @@ async def _fields(request: Request, **wanted: type) -> dict[str, Any]:
 
 
 def _number(text: str) -> int:
-    """Read digits as a number that SQLite can hold; -1 for all else, which is the number of nothing."""
+    """Return the number in a text of digits, or -1, which no record has, for anything else or too large for SQLite."""
     short = 0 < len(text) <= len(str(_LARGEST))
     number = int(text) if short and text.isascii() and text.isdecimal() else -1
     return number if number <= _LARGEST else -1
@@ -257,13 +257,13 @@ def _number(text: str) -> int:
 
 def _only_get(path: str, endpoint: Callable[..., Any]) -> Route:
     route = Route(path, endpoint, methods=["GET"])
-    # Starlette adds HEAD: an export nobody receives, or a stream whose viewer is told nothing and never leaves
+    # Starlette adds HEAD, which would export for no one or start a stream that never ends
     route.methods = {"GET"}
     return route
 
 
 class _Download(FileResponse):
-    """A file that goes with its folder once it was sent, or was not."""
+    """A file that is deleted with its folder after sending, or after sending has failed."""
 
     def __init__(self, path: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
         super().__init__(path, filename=path.name)
@@ -278,7 +278,7 @@ class _Download(FileResponse):
 
 @cache
 def _static(name: str) -> tuple[bytes, bytes, str]:
-    """Give a file of the page as it is, compressed, and the tag of this version of it."""
+    """Return a static file as bytes and compressed, and the entity tag of its version."""
     data = (_STATIC / name).read_bytes()
     return data, gzip.compress(data, mtime=0), f'"{hashlib.sha256(data).hexdigest()[:16]}"'
 
@@ -294,7 +294,7 @@ async def _file(name: str, kind: str, request: Request) -> Response:
 
 
 def _jpeg(data: bytes) -> Response:
-    # ids are never given twice, so a picture never changes
+    # ids are never reused, so a picture never changes
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
 
 
@@ -310,7 +310,7 @@ async def _refusal(request: Request, error: Exception) -> Response:
 
 
 async def _failure(request: Request, error: Exception) -> Response:
-    # a fault of ours; Starlette raises it again for the guard to tell
+    # an error in edgetl; Starlette raises it again, and the guard logs it
     return refused(Refusal(500, FAILURE))
 
 
@@ -318,6 +318,6 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 400
     messages = {
         404: "there is no such page",
-        405: "this is asked in another way: see the page's own requests",
+        405: "this address does not accept this HTTP method",
     }
-    return VisibleJSON({"error": messages.get(status, "this cannot be answered")}, status)
+    return VisibleJSON({"error": messages.get(status, "the request is not valid")}, status)

@@ -1,7 +1,7 @@
-"""Connections that neither ask nor read are let go, so that they cannot keep others out.
+"""Close connections that neither send a request nor read, so that they cannot block others.
 
-A phone that went to sleep, a program that opens connections and says nothing: each would hold one of the
-server's places, for ever where its own system keeps the connection alive.
+A sleeping phone, or a program that opens connections and sends nothing, would occupy one of the places of the
+server, forever if its system keeps the connection alive.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .places import Places
 
 RECOGNIZED = "edgetl.recognized"
-"""Key of the scope: a function to call when the guard has let a request in."""
+"""Key in the ASGI scope of a function to call when the guard has accepted a request."""
 
-_ASK = 10.0  # seconds to send the head of a request
-_READ = 30.0  # seconds without reading what waits; the slowest useful viewer takes a picture in less
+_ASK = 10.0  # seconds to send the header of a request
+_READ = 30.0  # seconds without reading waiting data; even a slow viewer reads a picture in less
 
 
 class Connection(H11Protocol):
-    """One viewer's connection, with patience that ends.
+    """The connection of one viewer, with time limits.
 
     Args:
-        arguments: For uvicorn's own class.
+        arguments: Passed to the class of uvicorn.
         places: The places of the server.
-        named: For uvicorn's own class.
+        named: Passed to the class of uvicorn.
 
     Attributes:
         address: Address of the viewer.
@@ -43,8 +43,8 @@ class Connection(H11Protocol):
     _asking: asyncio.TimerHandle | None = None
     _reading: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        """Begin to wait for a request."""
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Start to wait for a request."""
         super().connection_made(transport)
         self._wait_for_request()
         peer = transport.get_extra_info("peername")
@@ -52,7 +52,7 @@ class Connection(H11Protocol):
         self._places.enter(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; part of a request's head does not prolong the wait for the rest."""
+        """Process bytes; a part of a request header does not extend the wait for the rest."""
         before = self.cycle
         super().data_received(data)
         if self.cycle is not before:
@@ -61,18 +61,18 @@ class Connection(H11Protocol):
             self._wait_for_request()
 
     def pause_writing(self) -> None:
-        """Begin to wait for a viewer that does not read."""
+        """Start the time limit for a viewer that does not read."""
         super().pause_writing()
         self._reading = self.loop.call_later(_READ, self.transport.abort)
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """Stop that time limit: the viewer reads again."""
         super().resume_writing()
         if self._reading is not None:
             self._reading.cancel()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the connection."""
+        """Release the place of the connection."""
         self._places.leave(self)
         self._stop_waiting()
         super().connection_lost(exc)  # calls resume_writing
@@ -82,7 +82,7 @@ class Connection(H11Protocol):
         self.transport.abort()
 
     def is_idle(self) -> bool:
-        """Return whether no request is being answered."""
+        """Return whether no request is in progress."""
         return self.cycle is None or self.cycle.response_complete
 
     def _wait_for_request(self) -> None:

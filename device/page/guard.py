@@ -1,11 +1,11 @@
-"""What every request passes before the page sees it.
+"""Checks of every request before it reaches the page.
 
-- Host: only names that can be ours, so that a foreign DNS name rebound to this address is refused.
+- Host: only names of this machine, so that a foreign DNS name that points to this address is refused.
 - Origin: a request that changes something must come from the page itself.
-- Size: bodies are small, and read no further than that, nor waited for long.
+- Size: bodies have a maximum size and a time limit.
 - Session: with `--host`, a cookie.
 
-And every answer leaves with strict headers. Plain ASGI: Starlette's BaseHTTPMiddleware would buffer streams.
+Every response gets strict headers. This is plain ASGI, because Starlette's BaseHTTPMiddleware would buffer streams.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from .connections import RECOGNIZED
 from .sessions import Sessions
 
 MAX_BODY = 16 * 1024
-"""Bytes a request's body may have; the largest is two labels of 100 characters, escaped."""
+"""Maximum number of bytes in the body of a request; the largest has two labels of 100 escaped characters."""
 
-FAILURE = "the device could not do this; its terminal says why"
-"""What a viewer is told of a fault of ours."""
+FAILURE = "the device could not do this; its terminal shows the reason"
+"""What a viewer sees after an error in edgetl."""
 
-_BODY_WAIT = 10.0  # seconds for all of a body to come
+_BODY_WAIT = 10.0  # seconds in which the whole body must arrive
 
 API = "/api/"
 ENTRANCE = "/api/enter"
-"""All of the API but the entrance needs a session; the rest is the empty page, which tells nothing."""
+"""The API needs a session, except for this address; other addresses serve the empty page."""
 
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -55,16 +55,16 @@ _HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "permissions-policy": "camera=(), microphone=(), geolocation=()",
 }
-# Names whose pages browsers trust without HTTPS; on others they ignore the header below, with an error each time.
+# Names that browsers trust without HTTPS; on others they ignore the header below and log an error each time.
 _TRUSTWORTHY = ("localhost", "127.0.0.1", "::1")
 # RFC 9110, 7.2, without what RFC 3986 allows in a host and DNS does not: user names, escapes, sub-delimiters
 _HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
-_SHOWN = 200  # characters of what somebody sent that are repeated
+_SHOWN = 200  # maximum number of characters from a request that are logged
 _log = logging.getLogger("edgetl.page")
 
 
-class Refusal(Exception):  # noqa: N818  (an answer, not a fault of the server)
-    """A request is not let in."""
+class Refusal(Exception):  # noqa: N818  (a response, not an error of the server)
+    """A request is refused."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -77,10 +77,10 @@ class Guard:
     Args:
         app: The application.
         hosts: Host names of the page, besides ``localhost``, this machine's name and plain IP addresses.
-        sessions: Who may come in; None lets everyone in that reaches the server.
+        sessions: The sessions that may use the page; None lets in everyone who reaches the server.
 
     Raises:
-        AddressError: One of `hosts` is no host name.
+        AddressError: One of `hosts` is not a host name.
     """
 
     def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), sessions: Sessions | None = None) -> None:
@@ -89,9 +89,9 @@ class Guard:
         self._sessions = sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
+        """Handle one request."""
         if scope["type"] != "http":
-            raise RuntimeError(f"the page speaks HTTP only, got {scope['type']}")
+            raise RuntimeError(f"the page supports only HTTP, got {scope['type']}")
         started = False
 
         async def answer(message: Message) -> None:
@@ -107,11 +107,11 @@ class Guard:
         except ClientDisconnect:
             pass
         except Refusal as refusal:
-            if not started:  # else the viewer of a stream sent too much: it ends here
+            if not started:  # otherwise the viewer of a stream sent too much, and the stream ends
                 await refused(refusal)(scope, receive, answer)
         except Exception as error:
-            # A traceback is for a bug report, not for a terminal in a shed. The path is anyone's: as it stands it
-            # could forge lines or send the terminal commands, and it may stand in the error as well.
+            # A traceback is for a bug report, so it is logged as debug output. The path comes from outside: unescaped, it
+            # could forge log lines or control the terminal, and the error may contain it too.
             where = f"{scope['method']} {scope['path'][:_SHOWN]!r}"
             _log.error("%s failed: %s", where, redact(repr(error))[:_SHOWN])
             _log.debug("the traceback", exc_info=True)
@@ -125,7 +125,7 @@ class Guard:
             _check_origin(headers)
             _check_body(headers)
         elif headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(headers, scope):
-            raise Refusal(403, "another site asked for this; open the page itself")
+            raise Refusal(403, "the request comes from another site; open the page itself")
         private = scope["path"].startswith(API) and scope["path"] != ENTRANCE
         if private and not self._knows(headers):
             raise Refusal(401, "sign in with the link that `edgetl serve` printed in its terminal")
@@ -145,12 +145,12 @@ class Guard:
                 421, f"the Host header must be a name or address with or without a port, got {host[:80]!r}"
             )
         raise Refusal(
-            421, f"the page has no host name {name[:80]!r}; if it should, start it with --allow-host"
+            421, f"the page has no host name {name[:80]!r}; to add it, start the page with --allow-host"
         )
 
 
 def own_names() -> set[str]:
-    """Give the names under which a browser may know this machine."""
+    """Return the host names of this machine."""
     name = socket.gethostname().lower()
     return {"localhost", name, f"{name.partition('.')[0]}.local"}
 
@@ -164,12 +164,12 @@ def _name_of(host: str) -> str:
 def _allowed(host: str) -> str:
     name = _name_of(host)
     if not name:
-        raise AddressError(f"--allow-host takes a host name such as pi.example, got {redact(host)!r}")
+        raise AddressError(f"--allow-host needs a host name such as pi.example, got {redact(host)!r}")
     return name
 
 
 def _is_address(name: str) -> bool:
-    # DNS rebinding needs a name; an address in the Host header was typed or scanned by the user
+    # DNS rebinding needs a name; an address in the Host header was entered by the user
     try:
         ipaddress.ip_address(name)
     except ValueError:
@@ -180,10 +180,12 @@ def _is_address(name: str) -> bool:
 def _check_origin(headers: Headers) -> None:
     origin = headers.get("origin")
     if origin is None:
-        raise Refusal(403, "a request that changes something must carry the page's Origin header, got none")
+        raise Refusal(
+            403, "a request that changes something must have the Origin header of the page, got none"
+        )
     scheme, _, name = origin.lower().partition("://")
     if scheme not in ("http", "https") or name != headers["host"].lower():
-        raise Refusal(403, f"this came from {origin[:80]!r}, not from the page itself")
+        raise Refusal(403, f"the request comes from {origin[:80]!r}, not from the page itself")
 
 
 def _check_body(headers: Headers) -> None:
@@ -200,23 +202,23 @@ def _is_visit(headers: Headers, scope: Scope) -> bool:
 
 
 def _cookie(headers: Headers, name: str) -> str:
-    # as browsers read it: one odd cookie of another program on this host must not hide ours
+    # parsed as browsers do: a malformed cookie of another program on this host must not hide this one
     return cookie_parser(headers.get("cookie", "")).get(name, "")
 
 
 def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
-    # a chunked body has no length in its headers
+    # a chunked body has no length in its header
     size, whole = 0, False
     due = asyncio.get_running_loop().time() + _BODY_WAIT
 
     async def counted() -> Message:
         nonlocal size, whole
         try:
-            # after the body comes the end of the connection, which may take as long as it likes
+            # after the body comes the end of the connection, which has no time limit
             async with asyncio.timeout_at(None if whole else due):
                 message = await receive()
         except TimeoutError as error:
-            raise Refusal(408, f"the body did not come within {_BODY_WAIT:.0f} seconds") from error
+            raise Refusal(408, f"the body did not arrive within {_BODY_WAIT:.0f} seconds") from error
         whole = whole or not message.get("more_body", False)
         size += len(message.get("body", b""))
         if size > MAX_BODY:
@@ -236,16 +238,16 @@ def _protect(message: Message, scope: Scope) -> None:
 
 
 class VisibleJSON(JSONResponse):
-    """JSON in which control and bidirectional characters are escaped, for whoever reads it on a terminal."""
+    """JSON in which control and bidirectional characters are escaped, so that terminals can show it."""
 
     def render(self, content: Any) -> bytes:
-        """Return the bytes; the escapes are those of JSON, so programs read the text as it was."""
+        """Return the bytes; the escapes are those of JSON, so programs read the original text."""
         return printable(json.dumps(content, ensure_ascii=False, allow_nan=False)).encode()
 
 
 def refused(refusal: Refusal) -> JSONResponse:
-    """Say why a request is not let in."""
+    """Return the response that explains why a request is refused."""
     response = VisibleJSON({"error": str(refusal)}, refusal.status)
     if refusal.status in (408, 413):
-        response.headers["connection"] = "close"  # what is left of the body is not read
+        response.headers["connection"] = "close"  # the rest of the body is not read
     return response

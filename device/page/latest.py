@@ -1,4 +1,4 @@
-"""One newest value, from any thread to any number of asyncio readers."""
+"""The newest value, from any thread to any number of asyncio readers."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Closed(Exception):  # noqa: N818  (an end, not a fault)
+class Closed(Exception):  # noqa: N818  (an end, not an error)
     """The slot is closed: there will be no more values."""
 
 
 class Latest(Generic[T]):
     """A slot that holds only the newest value.
 
-    The writer never waits for a reader, and a reader that is slow misses values instead of piling them up.
+    The writer never waits for a reader, and a slow reader misses values, so that no queue grows.
 
     Example:
         >>> slot = Latest()
@@ -38,7 +38,7 @@ class Latest(Generic[T]):
 
     @property
     def readers(self) -> int:
-        """How many are reading, so that a writer can spare itself the work when none is."""
+        """Number of readers; a writer can skip its work when there are none."""
         return self._readers
 
     @contextlib.contextmanager
@@ -53,7 +53,7 @@ class Latest(Generic[T]):
                 self._readers -= 1
 
     def publish(self, value: T) -> None:
-        """Replace the value and wake all readers; from any thread."""
+        """Replace the value and wake all readers; can be called from any thread."""
         with self._lock:
             self._value = value
             self._version += 1
@@ -71,7 +71,7 @@ class Latest(Generic[T]):
         """Wait for a value newer than `version`.
 
         Returns:
-            Its version and the value, or None when none came within `timeout` seconds.
+            The version and the value, or None when none arrived within `timeout` seconds.
 
         Raises:
             Closed: The slot was closed.

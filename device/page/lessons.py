@@ -1,4 +1,4 @@
-"""What the page does to the learner: teach, take back, correct, export."""
+"""The changes that viewers make: teach, undo, correct, export."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from ..store import Entry
 from .doubts import Doubts
 from .loop import Capture, Loop
 
-_DRAFTS = 64  # labels that were added and not taught yet
+_DRAFTS = 64  # maximum number of labels that were added and not taught yet
 _GROUPS = 500
-_HOLDS = 32  # presses remembered
-_TEACHING = ("learn", "forget", "relabel")  # changes that leave the labels as they are
+_HOLDS = 32  # number of presses remembered
+_TEACHING = ("learn", "forget", "relabel")  # changes that keep the labels
 
 
 class Lessons:
-    """Every change a viewer can make, one at a time; thread-safe.
+    """Every change that a viewer can make, one at a time; thread-safe.
 
     Args:
-        learner: Is taught.
-        loop: Gives the frames.
-        doubts: The queue.
-        changed: Called after each change, for whoever watches.
+        learner: The learner that is taught.
+        loop: Delivers the frames.
+        doubts: The queue of uncertain frames.
+        changed: Called after each change, to notify viewers.
     """
 
     def __init__(self, learner: Learner, loop: Loop, doubts: Doubts, changed: Callable[[], None]) -> None:
@@ -38,40 +38,42 @@ class Lessons:
         self._lock = threading.RLock()
         self._exporting = threading.Lock()
         self._reporting = threading.Lock()
-        self._order: list[str] = []  # labels stay where they are on the page, new ones come last
+        self._order: list[str] = []  # labels keep their places on the page; new ones come last
         self._drafts: set[str] = set()
-        self._edits = 1  # changes of what is not in the state file
+        self._edits = 1  # number of changes outside the state file
         self._taught_frame = 0
         self._hold = ""
-        self._holds: deque[str] = deque(maxlen=_HOLDS)  # presses that have taught something
-        self._groups: deque[int] = deque(maxlen=_GROUPS)  # changes that one undo takes back, newest last
+        self._holds: deque[str] = deque(maxlen=_HOLDS)  # presses that have taught a sample
+        self._groups: deque[int] = deque(
+            maxlen=_GROUPS
+        )  # number of changes that one undo reverts, newest last
         self._position = learner.store.position()
         self._report: tuple[int, dict[str, Any]] | None = None
         self._arrange()
 
     @property
     def version(self) -> int:
-        """Grows with every change, also with those that other processes make to the state file."""
+        """Increases with every change, also with changes of the state file by other processes."""
         return self._edits + self._learner.store.position()
 
     def labels(self) -> list[dict[str, Any]]:
-        """List the labels with their counts, 0 for those that wait to be taught."""
+        """Return the labels with their number of samples, 0 for those that were not taught yet."""
         with self._lock:
             counts = self._arrange()
             return [{"label": label, "samples": counts[label]} for label in self._order]
 
     def add(self, label: str) -> str:
-        """Offer a label to be taught; until its first sample it is remembered by the page alone.
+        """Add a label; until its first sample only the page stores it.
 
         Raises:
-            LabelError: It is no label, is there already, or there are too many.
+            LabelError: The text cannot be a label, the label exists, or there are too many.
         """
         label = check_label(label)
         with self._lock:
             if label in self._drafts or label in self._counts():
-                raise LabelError(f"the label {label!r} is there already; choose another name")
+                raise LabelError(f"the label {label!r} exists already; choose another name")
             if len(self._drafts) >= _DRAFTS:
-                raise LabelError(f"{_DRAFTS} labels wait to be taught already; teach or delete one first")
+                raise LabelError(f"{_DRAFTS} labels were added and not taught yet; teach or delete one first")
             self._drafts.add(label)
             self._edited()
         return label
@@ -81,10 +83,10 @@ class Lessons:
 
         Args:
             label: What the frame shows.
-            hold: Names one press of a button; its samples are taken back together.
+            hold: Identifies one press of a button; its samples are undone together.
 
         Raises:
-            CameraError: No new frame came.
+            CameraError: No new frame arrived.
             LabelError: The label was renamed or deleted while the button was held.
         """
         label = check_label(label)
@@ -106,18 +108,18 @@ class Lessons:
         return {"id": sample.id, "label": label, "samples": self._counts().get(label, 0)}
 
     def release(self) -> None:
-        """Judge the queue anew once a press has ended; it costs a solve, too much for each sample."""
+        """Update the queue after a press has ended; that needs a solve, which is too slow for each sample."""
         try:
             self._doubts.review(lambda one: self._learner.predict_embedding(one, all_scores=True))
-        except HeadError:  # nothing is taught any more
+        except HeadError:  # nothing is taught anymore
             self._doubts.clear()
         self._changed()
 
     def undo(self) -> dict[str, Any]:
-        """Take back the last change, or everything the last press of a button taught.
+        """Undo the last change, or everything that the last press of a button taught.
 
         Returns:
-            ``undone``, how many changes, 0 when nothing was left; ``message``, what they were.
+            ``undone``, the number of changes, 0 when there was nothing to undo; ``message``, a description.
         """
         with self._lock, self._keeping_labels() as emptied:
             self._hold = ""
@@ -126,15 +128,15 @@ class Lessons:
             undone = [entry for entry in (self._learner.undo() for _ in range(wanted)) if entry is not None]
             self._position = self._learner.store.position()
             if any(entry.action not in _TEACHING for entry in undone):
-                emptied.clear()  # a name that was given, or came with a merge, goes with it
+                emptied.clear()  # a name that the change introduced disappears too
         self.release()
         return {"undone": len(undone), "message": describe(undone)}
 
     def rename(self, old: str, new: str) -> str:
-        """Rename a label; the name of another one joins the two.
+        """Rename a label; with the name of another label the two are merged.
 
         Raises:
-            LabelError: There is no label `old`, or `new` is no label.
+            LabelError: There is no label `old`, or `new` cannot be a label.
         """
         new = check_label(new)
         with self._lock:
@@ -152,7 +154,7 @@ class Lessons:
         return new
 
     def delete(self, label: str) -> None:
-        """Forget a label and all its samples; can be undone.
+        """Delete a label and all its samples; can be undone.
 
         Raises:
             LabelError: There is no such label.
@@ -167,7 +169,7 @@ class Lessons:
         self.release()
 
     def relabel(self, number: int, label: str) -> None:
-        """Give a sample another label.
+        """Change the label of a sample.
 
         Raises:
             SampleNotFoundError: There is no such sample.
@@ -193,16 +195,16 @@ class Lessons:
         """Teach a frame of the queue.
 
         Raises:
-            SampleNotFoundError: It has left the queue.
+            SampleNotFoundError: The frame is no longer in the queue.
         """
         label = check_label(label)
         with self._lock:
             doubt = self._doubts.get(number)
             if doubt is None:
-                raise SampleNotFoundError(f"frame {number} has left the queue; take another one")
+                raise SampleNotFoundError(f"frame {number} is no longer in the queue; choose another one")
             with self._one_change():
                 image = read_photo(doubt.jpeg)  # for the thumbnail
-                self._learner.learn_one(image, label, "page: was unsure", embedding=doubt.embedding)
+                self._learner.learn_one(image, label, "page: uncertain frame", embedding=doubt.embedding)
             self._doubts.settle(number)
             self._doubts.drop_like(doubt.embedding)
             self._drafts.discard(label)
@@ -214,18 +216,18 @@ class Lessons:
         self._changed()
 
     def report(self) -> dict[str, Any]:
-        """Give the learner's status; computed once after each change, however many ask."""
-        with self._reporting:  # not the lock of changes: judging thousands of samples takes seconds
+        """Return the status of the learner; computed once after each change for all viewers."""
+        with self._reporting:  # not the lock of changes: evaluating thousands of samples takes seconds
             version = self.version
             if self._report is None or self._report[0] != version:
-                with self._loop.judging:  # nor may the picture stand still for it
+                with self._loop.judging:  # the picture must not stop for it
                     self._report = (version, self._learner.status().to_dict())
             return self._report[1]
 
     def export(self, folder: Path) -> Path:
         """Write a model file that starts with what was learned into `folder`."""
         path = folder / f"{self._learner.model.path.stem}-taught.tflite"
-        with self._exporting:  # one at a time: each holds a whole model in memory
+        with self._exporting:  # one at a time: each needs a whole model in RAM
             self._learner.export(path)
         return path
 
@@ -245,16 +247,18 @@ class Lessons:
     def _check_still_there(self, label: str, hold: str) -> None:
         if hold in self._holds:
             if label not in self._drafts and label not in self._counts():
-                raise LabelError(f"somebody renamed or deleted {label!r} meanwhile; let go and press again")
+                raise LabelError(
+                    f"another viewer renamed or deleted {label!r} meanwhile; release the button and press again"
+                )
         elif hold:
             self._holds.append(hold)
 
     @contextlib.contextmanager
     def _keeping_labels(self) -> Iterator[set[str]]:
-        """Let labels wait to be taught again when what is done within takes their last samples.
+        """Keep labels on the page when the change in the block removes their last samples.
 
         Yields:
-            Labels known before; those taken out of it are let go.
+            The labels before the change; a label removed from this set is not kept.
         """
         known, places = set(self._counts()), list(self._order)
         yield known
@@ -264,7 +268,7 @@ class Lessons:
 
     @contextlib.contextmanager
     def _one_change(self, hold: str = "") -> Iterator[None]:
-        """Remember the change made within as one that undo takes back; those of one hold together."""
+        """Record the change in the block for undo; changes with the same `hold` are undone together."""
         self._forget_groups_of_others()
         yield
         if hold and hold == self._hold and self._groups:
@@ -286,7 +290,7 @@ class Lessons:
 
 
 def describe(entries: Sequence[Entry]) -> str:
-    """Say what undoing changes of one kind did, for a person."""
+    """Return a sentence that describes what undoing changes of one kind did."""
     if not entries:
         return ""
     count = sum(entry.samples() for entry in entries)
@@ -294,11 +298,11 @@ def describe(entries: Sequence[Entry]) -> str:
     change = entries[0].changes[0] if entries[0].changes else None
     old, new = (change.old, change.new) if change is not None else (None, None)
     sentences = {
-        "learn": f"Took back {samples} of {new}.",
-        "forget": f"Brought back {samples} of {old}.",
-        "delete": f"Brought back {old} with {samples}.",
-        "relabel": f"Gave {samples} the label {old} again.",
-        "rename": f"{new} is called {old} again.",
-        "merge": f"Took back the {samples} that were merged.",
+        "learn": f"Removed {samples} of {new}.",
+        "forget": f"Restored {samples} of {old}.",
+        "delete": f"Restored {old} with {samples}.",
+        "relabel": f"Changed {samples} back to {old}.",
+        "rename": f"Renamed {new} back to {old}.",
+        "merge": f"Removed the {samples} that were merged.",
     }
-    return sentences.get(entries[0].action, f"Took back: {entries[0].action}.")
+    return sentences.get(entries[0].action, f"Undid: {entries[0].action}.")

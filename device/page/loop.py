@@ -1,4 +1,4 @@
-"""The one loop behind the page: capture, embed, predict; however many watch."""
+"""The loop behind the page: capture, embed and predict, once for all viewers."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from .doubts import Doubts
 from .latest import Latest
 
 _log = logging.getLogger("edgetl.page")
-_READ = 1.0  # seconds to wait for a frame before it is told
-_PATIENCE = (0.5, 8.0)  # seconds before a lost camera is opened again: at first, at most
-_FRAME_WAIT = 3.0  # seconds that teaching waits for a frame: a camera that was lost may come back
-_PREVIEW = 640  # pixels of the longer side of what viewers get
+_READ = 1.0  # seconds to wait for a frame before the camera counts as lost
+_PATIENCE = (0.5, 8.0)  # seconds before a lost camera is opened again: first and maximum
+_FRAME_WAIT = 3.0  # seconds that teaching waits for a frame, because a lost camera may come back
+_PREVIEW = 640  # longer side of the preview, in pixels
 QUALITY = 80
 """JPEG quality of the preview."""
 
 _SLOW = 0.1  # seconds
-_REST = 3  # times what a slow solve took
-_SMOOTH = 5  # frames averaged over, so that one blurred frame does not flicker
+_REST = 3  # rest after a slow prediction, as a multiple of its time
+_SMOOTH = 5  # frames to average over, so that one blurred frame does not change the label
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +58,7 @@ class Capture:
 
 
 class Loop:
-    """Run capture, embedding and prediction in a thread of its own.
+    """Run capture, embedding and prediction in a thread.
 
     While another thread holds `judging`, because it keeps the learner busy, pictures continue and the last prediction
     stays. A camera that is lost is opened again after increasing delays. `condition` shows that and any other failure,
@@ -99,7 +99,7 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name="edgetl-loop", daemon=True)
 
     def start(self) -> None:
-        """Start looking."""
+        """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -124,7 +124,7 @@ class Loop:
             return self.capture
 
     def show(self) -> None:
-        """Encode the newest frame, once for all viewers; from the loop's thread and from those of viewers that come."""
+        """Encode the newest frame once for all viewers; called by the thread of the loop and for new viewers."""
         with self._showing:
             capture = self.capture
             if capture is not None and capture.number > self._shown:
@@ -149,15 +149,15 @@ class Loop:
                 with self._open_camera() as camera:
                     self._watch(camera)
             except EndOfSource:
-                self._tell("ended", "the recording has ended; its last frame stays")
+                self._report("ended", "the recording has ended; its last frame stays")
                 return
             except EdgetlError as error:
-                self._tell("lost", str(error))
+                self._report("lost", str(error))
             except Exception as error:
-                # whatever a driver throws: a page that goes on saying so beats a thread that has died
+                # a driver may raise anything; the page must go on and report it
                 _log.error("the loop failed: %s: %s", type(error).__name__, redact(str(error)))
                 _log.debug("the traceback", exc_info=True)
-                self._tell("lost", f"the camera or the model failed: {type(error).__name__}: {error}")
+                self._report("lost", f"the camera or the model failed: {type(error).__name__}: {error}")
             patience = _PATIENCE[0] if self._number > before else min(2 * patience, _PATIENCE[1])
             self._stop.wait(patience)
 
@@ -167,8 +167,8 @@ class Loop:
             due = max(due, self._clock() - self._interval) + self._interval
             try:
                 frame = camera.read(_READ)
-            except TimeoutError as error:  # it may come back by itself
-                self._tell("lost", str(error))
+            except TimeoutError as error:  # frames may arrive again without reconnecting
+                self._report("lost", str(error))
                 continue
             self._see(frame)
 
@@ -217,7 +217,7 @@ class Loop:
         return self._stop.is_set() or self.condition == "ended"
 
     def _is_new(self, number: int) -> bool:
-        # the last picture of a camera that is lost is old: nobody teaches that
+        # the last picture of a lost camera is out of date and must not be taught
         return self._number > number and self.condition != "lost"
 
     def _publish(self, capture: Capture, now: float) -> None:
@@ -230,7 +230,7 @@ class Loop:
         if self.pictures.readers:
             self.show()
 
-    def _tell(self, condition: str, message: str) -> None:
+    def _report(self, condition: str, message: str) -> None:
         with self._arrived:
             self.condition, self.message = condition, redact(message)
             self._arrived.notify_all()
@@ -238,7 +238,7 @@ class Loop:
 
 
 def preview(image: Image) -> Image:
-    """Shrink uint8 [H, W, 3] to what a viewer gets; small frames pass as they are."""
+    """Return uint8 [H, W, 3] at the size of the preview; small frames stay unchanged."""
     height, width = image.shape[:2]
     scale = _PREVIEW / max(height, width)
     if scale >= 1:

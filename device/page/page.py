@@ -1,4 +1,4 @@
-"""The page's parts put together: loop, queue, lessons, and what viewers are told."""
+"""The parts of the page together: loop, queue, lessons, and events for viewers."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ class Page:
     Args:
         learner: The open learner; the caller closes it, after `stop`.
         open_camera: Opens the camera; called again when it was lost.
-        fps: Frames a second at most.
+        fps: Maximum number of frames per second.
     """
 
     def __init__(self, learner: Learner, open_camera: Callable[[], Camera], *, fps: float = 15.0) -> None:
         self.learner = learner
         self.events: Latest[bytes] = Latest()
         self.doubts = Doubts()
-        self.loop = Loop(open_camera, learner, self.doubts, self._tell, fps=fps)
-        self.lessons = Lessons(learner, self.loop, self.doubts, self._tell)
+        self.loop = Loop(open_camera, learner, self.doubts, self._notify, fps=fps)
+        self.lessons = Lessons(learner, self.loop, self.doubts, self._notify)
         self._version = 0
 
     def start(self) -> None:
@@ -44,7 +44,7 @@ class Page:
         self.loop.stop()
 
     def state(self) -> dict[str, Any]:
-        """Give what changes with what is taught."""
+        """Return the model and its labels, JSON-serializable."""
         manifest = self.learner.model.manifest
         return {
             "version": self.lessons.version,
@@ -55,7 +55,7 @@ class Page:
         }
 
     def samples(self, label: str | None, limit: int) -> dict[str, Any]:
-        """List the newest samples; their thumbnails are asked for one by one, and kept by browsers."""
+        """Return the newest samples; browsers request their thumbnails one by one, and cache them."""
         found = self.learner.samples(label, limit)
         return {
             "samples": [
@@ -70,10 +70,10 @@ class Page:
         }
 
     def thumbnail(self, number: int) -> bytes:
-        """Give a sample's thumbnail, JPEG.
+        """Return the thumbnail of a sample, JPEG.
 
         Raises:
-            SampleNotFoundError: There is no such sample, or it has none.
+            SampleNotFoundError: There is no such sample, or it has no thumbnail.
         """
         thumbnail = self.learner.store.sample(number).thumbnail
         if thumbnail is None:
@@ -84,11 +84,11 @@ class Page:
         """Return the frames that wait for a label, most uncertain first; docs/json.md describes the shape."""
         return {"doubts": [_queued(entry) for entry in self.doubts.items()]}
 
-    def _tell(self) -> None:
-        message = json.dumps(self._situation(), separators=(",", ":"), ensure_ascii=False)
+    def _notify(self) -> None:
+        message = json.dumps(self._event(), separators=(",", ":"), ensure_ascii=False)
         self.events.publish(printable(message).encode())
 
-    def _situation(self) -> dict[str, Any]:
+    def _event(self) -> dict[str, Any]:
         capture = self.loop.capture
         seen = capture.observation.to_dict(old_names=False) if capture else {"frame": 0, "prediction": None}
         # a state file that cannot be read at the moment must not stop the other news

@@ -1,8 +1,8 @@
-"""The places for connections: a limit per address, and room that is kept for those who are signed in.
+"""The places for connections: a limit per address, and places reserved for signed-in viewers.
 
-A connection is a stranger until it has sent a request that the guard lets in. Strangers have a part of the places
-only, and few per address. A newcomer for whom none is left takes the place of an older stranger instead of being
-refused, so a program that opens connections and says nothing keeps nobody out, not even from its own address.
+A connection is a stranger until the guard has accepted a request from it. Strangers can use only some of the places,
+and few per address. When no place is left, a new stranger replaces an older one instead of being refused. So a
+program that opens connections and sends nothing does not block others, not even from its own address.
 """
 
 from __future__ import annotations
@@ -16,38 +16,38 @@ TOTAL, STRANGERS, PER_ADDRESS = 64, 32, 16
 
 
 class Guest(Protocol):
-    """A connection as `Places` needs it."""
+    """The part of a connection that `Places` needs."""
 
     address: str
 
     def is_idle(self) -> bool:
-        """Return whether no request of it is being answered."""
+        """Return whether no request of this connection is in progress."""
 
     def give_way(self) -> None:
-        """Close it at once."""
+        """Close the connection at once."""
 
 
 class Places:
-    """Who has a place. Not thread-safe: for one event loop.
+    """The connections that have a place. Not thread-safe: for one event loop.
 
     Args:
         total: Maximum number of connections.
-        strangers: Maximum number of connections that were not let in yet.
-        per_address: Maximum number of those from one address; of IPv6, from one /64 network.
+        strangers: Maximum number of connections without an accepted request.
+        per_address: Maximum number of strangers from one address; for IPv6, from one /64 network.
     """
 
     def __init__(
         self, total: int = TOTAL, strangers: int = STRANGERS, per_address: int = PER_ADDRESS
     ) -> None:
         self._total, self._limit, self._per_address = total, strangers, per_address
-        self._strangers: dict[Guest, str] = {}  # to its network, oldest first
+        self._strangers: dict[Guest, str] = {}  # connection -> network, oldest first
         self._known: dict[Guest, None] = {}
 
     def __len__(self) -> int:
         return len(self._strangers) + len(self._known)
 
     def enter(self, guest: Guest) -> None:
-        """Take in a new connection; another one gives way where there is no place left."""
+        """Add a new connection; when no place is left, another one is closed."""
         own = network_of(guest.address)
         others = [each for each, network in self._strangers.items() if network == own]
         if len(others) >= self._per_address:
@@ -56,19 +56,19 @@ class Places:
             self._dismiss(self._of_most_crowded())
         if len(self) >= self._total:
             idle = [each for each in self._known if each.is_idle()]
-            if not self._strangers and not idle:  # every place is in use by somebody who is signed in
+            if not self._strangers and not idle:  # signed-in viewers use every place
                 guest.give_way()
                 return
             self._dismiss(self._of_most_crowded() if self._strangers else idle[0])
         self._strangers[guest] = own
 
     def recognize(self, guest: Guest) -> None:
-        """Note that the guard has let in a request of this connection."""
+        """Record that the guard has accepted a request from this connection."""
         if self._strangers.pop(guest, None) is not None:
             self._known[guest] = None
 
     def leave(self, guest: Guest) -> None:
-        """Free the place of a connection that has ended."""
+        """Release the place of a connection that has ended."""
         self._strangers.pop(guest, None)
         self._known.pop(guest, None)
 
@@ -82,7 +82,7 @@ class Places:
 
 
 def network_of(address: str) -> str:
-    """Return what one user of the network has: an IPv4 address, or an IPv6 network of 64 bits.
+    """Return the network of one user: an IPv4 address, or an IPv6 network of 64 bits.
 
     Example:
         >>> network_of("192.168.7.5"), network_of("::ffff:192.168.7.5"), network_of("2001:db8::5")

@@ -28,7 +28,7 @@ from .places import TOTAL, Places
 from .sessions import Sessions
 
 _SEND_BUFFER = 96 * 1024
-"""Bytes the kernel holds for a viewer: a few pictures, so that a slow connection lags by a moment only."""
+"""Bytes that the kernel buffers per viewer: a few pictures, so that a slow connection has little delay."""
 
 _GRACE = 3  # seconds for streams to end when the server stops
 
@@ -36,17 +36,17 @@ _GRACE = 3  # seconds for streams to end when the server stops
 class PageServer:
     """Serve the page of one learner and one camera.
 
-    On loopback everyone on this machine may use it; on any other address a session is needed (`link`).
+    On loopback every user of this machine can use the page; other addresses need a session (see `link`).
 
     Args:
         learner: The open learner; the caller closes it afterwards.
         open_camera: Opens the camera; called again when it was lost.
         host: Address to listen on.
-        port: Port; 0 takes a free one.
-        sign_in: Ask for a session on loopback too, on a machine that others use.
-        allow_hosts: Further names the page answers to.
-        sessions_file: Keeps who is signed in over a restart; None: memory only.
-        fps: Frames a second at most.
+        port: Port to listen on; 0 picks a free one.
+        sign_in: Require a session on loopback too, for a machine with several users.
+        allow_hosts: Further host names of the page.
+        sessions_file: File that keeps sessions across restarts; None keeps them in RAM only.
+        fps: Maximum number of frames per second.
         signed_in: Called when the one-time link was used.
 
     Raises:
@@ -82,16 +82,16 @@ class PageServer:
 
     @property
     def url(self) -> str:
-        """Where the page is, as somebody on the network would type it."""
+        """Address of the page on the network."""
         return f"http://{_reachable(self.host)}:{self.port}/"
 
     @property
     def link(self) -> str:
-        """The address that signs a browser in, once; plain `url` where nobody needs to."""
+        """Address that signs one browser in, once; the same as `url` where no session is needed."""
         return self.url if self.sessions is None else f"{self.url}#{self.sessions.key}"
 
     def listen(self) -> None:
-        """Let connections come; they wait until `run` or `start` answers them."""
+        """Accept connections; they wait until `run` or `start` serves them."""
         self._socket.listen(TOTAL)
 
     def run(self) -> None:
@@ -104,7 +104,7 @@ class PageServer:
             self.close()
 
     def start(self) -> None:
-        """Serve in a thread; returns at once, connections wait until it is ready."""
+        """Serve in a thread and return at once; connections wait until the thread is ready."""
         self.listen()
         self.page.start()
         self._thread = threading.Thread(
@@ -134,7 +134,7 @@ class PageServer:
 
 
 class _Server(uvicorn.Server):
-    """Ends the streams first: uvicorn would wait for them."""
+    """A server that ends the streams before shutdown, because uvicorn would wait for them."""
 
     def __init__(self, config: uvicorn.Config, before_shutdown: Callable[[], None]) -> None:
         super().__init__(config)
@@ -145,13 +145,13 @@ class _Server(uvicorn.Server):
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             transport = connection.transport
-            if transport is not None:  # its viewer does not read, so it would never get rid of what it holds
+            if transport is not None:  # the viewer does not read, so its data would never be sent
                 transport.abort()
         await asyncio.sleep(0)  # lets them close
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach `host`.
+    """Return whether only this machine can reach `host`.
 
     >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
     (True, True, False)
@@ -165,20 +165,18 @@ def is_loopback(host: str) -> bool:
 
 
 def _config(app: Guard) -> uvicorn.Config:
-    logging.getLogger("uvicorn.error").setLevel(
-        logging.CRITICAL
-    )  # the guard tells what matters, in our words
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the guard logs what matters
     return uvicorn.Config(
         app,
         log_config=None,
         access_log=False,
         lifespan="off",
         ws="none",
-        http=partial(Connection, places=Places()),  # type: ignore[arg-type]  # called as the class is
+        http=partial(Connection, places=Places()),  # type: ignore[arg-type]  # has the signature of the class
         loop="asyncio",
         proxy_headers=False,
         server_header=False,
-        limit_concurrency=None,  # `Places` limits connections, and keeps some for those who are signed in
+        limit_concurrency=None,  # `Places` limits connections, and reserves some for signed-in viewers
         h11_max_incomplete_event_size=16 * 1024,
         timeout_graceful_shutdown=_GRACE,
     )
@@ -192,7 +190,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family, socket.SOCK_STREAM)
     except OSError as error:
         raise EdgetlError(
-            f"there is no address {host!r} to listen on: {error.strerror}; try --host 0.0.0.0"
+            f"the address {host!r} does not exist: {error.strerror}; try --host 0.0.0.0"
         ) from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -206,18 +204,18 @@ def _listen(host: str, port: int) -> socket.socket:
 
 def _why_not(error: OSError, host: str, port: int) -> str:
     reasons = {
-        errno.EADDRINUSE: "another program listens there; stop it or choose another --port",
+        errno.EADDRINUSE: "another program uses this port; stop it or choose another --port",
         errno.EACCES: "ports below 1024 need root; choose another --port",
-        errno.EADDRNOTAVAIL: "this machine does not have that address; --host 0.0.0.0 takes all it has",
+        errno.EADDRNOTAVAIL: "this machine does not have that address; --host 0.0.0.0 uses all of its addresses",
     }
     return f"cannot listen on {host} port {port}: {reasons.get(error.errno or 0, error.strerror)}"
 
 
 def _reachable(host: str) -> str:
-    """Give an address that others can use for a host that means "all of mine"."""
+    """Return an address that other machines can use, also for a host that means all addresses."""
     if host not in ("0.0.0.0", "::", ""):  # noqa: S104  (compared, not listened on)
         return f"[{host}]" if ":" in host else host
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # sends nothing: asks the routing table which address faces outward
+        probe.connect(("192.0.2.1", 9))  # sends nothing; finds the outgoing address in the routing table
         return str(probe.getsockname()[0])
     return socket.gethostname()

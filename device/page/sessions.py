@@ -1,7 +1,7 @@
-"""Who may use the page: a one-time link becomes a cookie.
+"""Sign-in to the page: a one-time link is exchanged for a cookie.
 
-The link carries its key behind ``#``, which browsers never send, so that it stands in no server log,
-proxy or Referer. The page posts it once and gets a session's token as a cookie that scripts cannot read.
+The link has its key after ``#``, which browsers never send, so it does not appear in server logs, proxies or the
+Referer. The page posts it once and gets the token of a session as a cookie that scripts cannot read.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ from ..errors import StateError, StorageError
 from ..files import atomic_output
 
 COOKIE_SECONDS = 365 * 24 * 3600
-"""Seconds a browser keeps its cookie."""
+"""Lifetime of the cookie, in seconds."""
 
 _BYTES = 32  # 256 bits
-_LIMIT = 32  # devices that stay signed in; the one seen longest ago leaves
+_LIMIT = 32  # maximum number of sessions; the one unused for the longest time is removed
 _DAY = 24 * 3600
-_IDLE_DAYS = 90  # without a visit, after which a session ends
+_IDLE_DAYS = 90  # days without a visit after which a session ends
 _log = logging.getLogger("edgetl.page")
 
 
 class Sessions:
-    """The one-time key of the link, and the sessions it has opened.
+    """The one-time key of the link, and the sessions opened with it.
 
-    Only hashes of tokens are kept, in memory and in the file. A session ends 90 days after its last visit.
+    Only hashes of tokens are stored, in RAM and in the file. A session ends 90 days after its last visit.
 
     Args:
-        path: File that keeps sessions over a restart, readable by its owner alone; None: memory only.
-        cookie: Name of the cookie; cookies know no ports, so two pages on one host need two names.
-        clock: Gives seconds since 1970.
+        path: File that keeps sessions across restarts, readable only by its owner; None keeps them in RAM only.
+        cookie: Name of the cookie; cookies do not depend on ports, so two pages on one host need two names.
+        clock: Returns seconds since 1970.
 
     Example:
         >>> sessions = Sessions()
@@ -58,14 +58,14 @@ class Sessions:
 
     @property
     def key(self) -> str:
-        """The key of the link that works now."""
+        """The key of the valid link."""
         return self._key
 
     def redeem(self, key: str) -> str | None:
-        """Exchange the link's key for a session's token, once; the link then gets a new key.
+        """Exchange the key of the link for the token of a session, once; then the link gets a new key.
 
         Returns:
-            The token, or None when the key is not the one that works now.
+            The token, or None when the key is not valid.
         """
         with self._lock:
             if not hmac.compare_digest(key.encode(errors="replace"), self._key.encode()):
@@ -73,13 +73,13 @@ class Sessions:
             token = secrets.token_urlsafe(_BYTES)
             self._key = secrets.token_urlsafe(_BYTES)
             self._seen = self._living() | {_hash(token): self._today()}
-            while len(self._seen) > _LIMIT:  # of those seen on one day, the one that came first
+            while len(self._seen) > _LIMIT:  # among those of the same day, the first one
                 del self._seen[min(self._seen, key=self._seen.__getitem__)]
             self._write()
             return token
 
     def valid(self, token: str) -> bool:
-        """Tell whether `token` belongs to a session; takes the same time whichever it is."""
+        """Return whether `token` belongs to a session, in time that does not depend on the token."""
         given, found = _hash(token), ""
         for known in tuple(self._living()):
             if hmac.compare_digest(given, known):
@@ -91,8 +91,8 @@ class Sessions:
     def _visited(self, session: str) -> None:
         today = self._today()
         with self._lock:
-            # one small write a day and device; a clock that is behind, as a Pi's is until it has asked for the
-            # time, changes nothing
+            # one small write per day and device; a clock that is behind, as on a Pi before it gets the time from a server,
+            # changes nothing
             if session in self._seen and self._seen[session] < today:
                 self._seen[session] = today
                 self._write()
@@ -110,14 +110,16 @@ class Sessions:
         try:
             with atomic_output(self._path, force=True, private=True) as temporary:
                 temporary.write_text(json.dumps({"version": 2, "sessions": self._seen}), encoding="utf-8")
-        except StorageError as error:  # a full disk must not lock out whoever comes to clear it
-            _log.warning("who is signed in will be forgotten when the page stops: %s", error.args[-1])
+        except StorageError as error:  # a full disk must not lock out the user who frees space
+            _log.warning(
+                "sessions will end when the page stops, because they cannot be stored: %s", error.args[-1]
+            )
 
 
 class Guesses:
-    """Counts wrong keys by the address they come from, so that guessing is slow and told apart from a typing error.
+    """Count wrong keys per address, so that guessing is slow and a typing error is not punished.
 
-    A key has 256 bits: what this spares is work and noise, and it never keeps out another device.
+    A key has 256 bits, so this only saves work; it never affects other devices.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -126,13 +128,13 @@ class Guesses:
         self._wrong: deque[tuple[float, str]] = deque(maxlen=1000)
 
     def allowed(self, address: str) -> bool:
-        """Tell whether `address` may try: fewer than ten wrong keys within a minute."""
+        """Return whether `address` may try a key: fewer than ten wrong keys within a minute."""
         since = self._clock() - 60.0
         with self._lock:
             return sum(at > since and who == address for at, who in self._wrong) < 10
 
     def count(self, address: str) -> None:
-        """Remember a wrong key."""
+        """Record a wrong key."""
         with self._lock:
             self._wrong.append((self._clock(), address))
 
@@ -146,12 +148,12 @@ def _read(path: Path, today: int) -> dict[str, int]:
         return {}
     try:
         sessions = json.loads(path.read_text(encoding="utf-8"))["sessions"]
-        if isinstance(sessions, list):  # version 1 did not know when a session was used
+        if isinstance(sessions, list):  # version 1 did not store when a session was used
             sessions = dict.fromkeys(sessions, today)
         if all(name.isascii() and type(day) is int for name, day in sessions.items()):
             return dict(list(sessions.items())[-_LIMIT:])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StateError(
-            f"{path} does not hold the page's sessions: {error}; delete it and sign in again"
+            f"{path} does not contain the sessions of the page: {error}; delete it and sign in again"
         ) from error
-    raise StateError(f"{path} does not hold the page's sessions; delete it and sign in again")
+    raise StateError(f"{path} does not contain the sessions of the page; delete it and sign in again")

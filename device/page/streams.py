@@ -1,7 +1,7 @@
-"""The two streams a viewer holds open: pictures and events.
+"""The two streams of a viewer: pictures and events.
 
-Both read from a slot with only the newest value, and wait for the viewer's own connection: a slow viewer
-gets fewer frames, late by at most what fits into the socket's buffer, and nobody else notices.
+Both read from a slot with only the newest value, and wait for the connection of the viewer. Slow viewers receive
+fewer frames, delayed by at most the content of the socket buffer, and do not affect others.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from starlette.responses import StreamingResponse
 from .latest import Closed, Latest
 
 _BOUNDARY = "edgetl-frame"
-_PICTURE_GAP = 1 / 15  # seconds between pictures of one viewer, at least
+_PICTURE_GAP = 1 / 15  # minimum seconds between pictures per viewer
 _EVENT_GAP = 0.1
-_SILENCE = 10.0  # seconds after which a sign of life is sent, so that a viewer that has gone is noticed
+_SILENCE = 10.0  # seconds without data after which a comment is sent, so that a closed connection is noticed
 
 
 def pictures(slot: Latest[bytes]) -> StreamingResponse:
-    """Stream JPEGs as ``multipart/x-mixed-replace``, which browsers and most video tools play."""
+    """Stream JPEGs as ``multipart/x-mixed-replace``, which browsers and most video tools support."""
     kind = f"multipart/x-mixed-replace; boundary={_BOUNDARY}"
     return StreamingResponse(_parts(slot), media_type=kind, headers={"cache-control": "no-store"})
 
 
 def events(slot: Latest[bytes]) -> StreamingResponse:
-    """Stream JSON objects as server-sent events; each tells the whole situation, so missing some is no loss."""
+    """Stream JSON objects as server-sent events; each contains the whole state, so a viewer can miss some."""
     return StreamingResponse(
         _messages(slot),
         media_type="text/event-stream",
@@ -36,7 +36,7 @@ def events(slot: Latest[bytes]) -> StreamingResponse:
 
 async def _parts(slot: Latest[bytes]) -> AsyncIterator[bytes]:
     version = 0
-    # browsers show a part when the next boundary arrives; sent right behind each picture, none lags by one
+    # browsers show a part when the next boundary arrives, so it is sent directly after each picture
     yield f"--{_BOUNDARY}\r\n".encode()
     with slot.reading():
         while True:

@@ -1,16 +1,16 @@
-// Starts the page: signs in, opens the two streams, and keeps what is shown up to date.
+// Starts the page: signs in, opens the two streams, and updates what is shown.
 
 import { $, attempt, get, getBlob, make, percent, post, say } from "./dom.js";
 import * as gallery from "./gallery.js";
 import { showReport } from "./report.js";
 import * as teach from "./teach.js";
 
-const CALM = 1200; // milliseconds between refreshes of what was taught, while others teach
-const SETTLE = 1500; // milliseconds without another answer before it is spoken
-const REST = 2000; // milliseconds without a change before the report is asked for again
+const CALM = 1200; // milliseconds between refreshes of the labels while other viewers teach
+const SETTLE = 1500; // milliseconds without another prediction before it is announced
+const REST = 2000; // milliseconds without a change before the report is requested again
 let events = null;
-let version = 0; // of what was taught, as shown
-let queue = -1; // of the queue, as shown
+let version = 0; // version of the labels on the page
+let queue = -1; // version of the queue on the page
 let refreshing = null;
 let taught = false;
 
@@ -24,7 +24,7 @@ async function start() {
 async function signIn() {
   const key = decodeURIComponent(location.hash.slice(1));
   if (!key) return;
-  history.replaceState(null, "", location.pathname); // neither in the history nor in a screenshot
+  history.replaceState(null, "", location.pathname); // keep the key out of the history and of screenshots
   try {
     await post("/api/enter", { key });
   } catch (error) {
@@ -32,7 +32,7 @@ async function signIn() {
   }
 }
 
-// One at a time; what comes in between is done once, afterwards.
+// One refresh at a time; further requests share it.
 function refresh() {
   refreshing ??= load().finally(() => { refreshing = null; });
   return refreshing;
@@ -64,7 +64,7 @@ async function load() {
   }
 }
 
-// The report judges every sample by all the others, which takes a small board seconds: it waits for a pause.
+// The report leaves out every sample in turn, which takes seconds on a small board, so it waits for a pause.
 let reportTimer = 0;
 function reportLater(delay) {
   clearTimeout(reportTimer);
@@ -86,7 +86,7 @@ function showGate() {
   $("camera").hidden = true;
 }
 
-// Streams are let go while nobody looks: browsers allow six connections to a host, a tab takes two.
+// Hidden tabs close their streams: browsers allow six connections per host, and a tab uses two.
 function connect() {
   disconnect();
   events = new EventSource("/api/events");
@@ -107,10 +107,10 @@ function showPicture() {
 
 async function lost() {
   setCamera("lost", "no connection");
-  showVerdict(null, "lost", false);
-  banner("The device does not answer. Trying again…");
+  showPrediction(null, "lost", false);
+  banner("The device does not respond. Trying again…");
   teach.showScores(null);
-  if (events?.readyState !== EventSource.CLOSED) return; // it tries again by itself
+  if (events?.readyState !== EventSource.CLOSED) return; // the browser tries again
   disconnect();
   setTimeout(async () => { if (!document.hidden && (await refresh())) connect(); }, 2000);
 }
@@ -123,33 +123,33 @@ function show(situation) {
   $("picture").classList.toggle("stale", camera.condition === "lost");
   const current = camera.condition === "lost" ? null : prediction;
   teach.showScores(current);
-  showVerdict(current, camera.condition, situation.frame > 0);
+  showPrediction(current, camera.condition, situation.frame > 0);
   if (situation.version !== version && !teach.isTeaching()) later();
   else if (situation.queue !== queue) { queue = situation.queue; gallery.loadDoubts().catch(() => {}); }
 }
 
 const CONDITIONS = { starting: "camera is starting", lost: "no picture", ended: "recording has ended" };
 
-function showVerdict(prediction, condition, seeing) {
-  const box = $("verdict");
+function showPrediction(prediction, condition, seeing) {
+  const box = $("prediction");
   if (!prediction) {
     const first = seeing && !taught && condition !== "lost";
     box.dataset.state = "empty";
-    say($("verdict-label"), condition === "lost" ? "No picture" : first ? "Nothing taught yet" : "…");
-    say($("verdict-note"), first ? "Add a label and hold its button while the camera sees the thing." : "");
+    say($("prediction-label"), condition === "lost" ? "No picture" : first ? "Nothing taught yet" : "…");
+    say($("prediction-note"), first ? "Add a label and hold its button while the thing is in view." : "");
   } else if (prediction.known) {
     box.dataset.state = "known";
-    say($("verdict-label"), prediction.label);
-    say($("verdict-note"), percent(prediction.probability));
+    say($("prediction-label"), prediction.label);
+    say($("prediction-note"), percent(prediction.probability));
   } else {
     box.dataset.state = "unknown";
-    say($("verdict-label"), "Unknown");
-    say($("verdict-note"), `Nearest is “${prediction.label}”.`);
+    say($("prediction-label"), "Unknown");
+    say($("prediction-note"), `Nearest label: “${prediction.label}”.`);
   }
-  speak(prediction ? (prediction.known ? `It sees ${prediction.label}.` : "It sees nothing it was taught.") : "");
+  speak(prediction ? (prediction.known ? `In view: ${prediction.label}.` : "In view: unknown.") : "");
 }
 
-// For who listens instead of looking: what it sees, once that has settled.
+// For screen readers: announces the prediction once it is stable.
 let speaking = 0;
 let settled = "";
 function speak(text) {

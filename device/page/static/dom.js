@@ -1,18 +1,18 @@
-// Building elements, asking the device, telling the person. Text goes in as text only: labels are anyone's.
+// Builds elements, sends requests and shows messages. Text is inserted as text only, since labels may contain markup.
 
 export const $ = (id) => document.getElementById(id);
 
-// Controls and invisible characters, as device/printable.py has them: a label could reorder what stands around it.
+// Control and invisible characters, as in device/printable.py: a label could reorder the text around it.
 const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff]/gu;
 export const visible = (text) =>
   String(text).replace(HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-// The one way to write text into the page; children of `make` take it too.
+// All text is written through this function; `make` does the same for its children.
 export function say(element, text) {
   element.textContent = visible(text);
 }
 
-const READ_ALOUD = ["title", "alt", "aria-label"]; // attributes that are shown or spoken
+const READ_ALOUD = ["title", "alt", "aria-label"]; // attributes that are shown or read aloud
 
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
@@ -27,7 +27,7 @@ export function make(tag, properties = {}, ...children) {
   return element;
 }
 
-// Shows these children in this order; those that stay are not touched, so that they keep the focus.
+// Shows these children in this order; those that stay are not moved without need, so that they keep the focus.
 export function arrange(parent, wanted) {
   const kept = new Set(wanted);
   for (const child of [...parent.children]) if (!kept.has(child)) child.remove();
@@ -48,11 +48,11 @@ async function ask(path, options = {}) {
   try {
     response = await fetch(path, { credentials: "same-origin", ...options });
   } catch {
-    throw new Refused("The device does not answer.", 0);
+    throw new Refused("The device does not respond.", 0);
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  throw new Refused(sentence(body.error || `The device answered ${response.status}.`), response.status);
+  throw new Refused(sentence(body.error || `The device responded with status ${response.status}.`), response.status);
 }
 
 export const get = async (path) => (await ask(path)).json();
@@ -75,7 +75,7 @@ export function toast(message, { action, run, bad = false } = {}) {
 
 export const hush = () => $("toasts").replaceChildren();
 
-// Runs what a person asked for; what goes wrong is said, once.
+// Runs an action of the user; shows an error once.
 export async function attempt(work) {
   try {
     return await work();
@@ -85,7 +85,7 @@ export async function attempt(work) {
   }
 }
 
-// Opens the dialog and resolves to {choice, text}, or null when it was left.
+// Opens the dialog and resolves to {choice, text}, or null when it was canceled.
 export function choose({ title, text = "", image = "", choices = [], input = null, ok = "", second = "", danger = false }) {
   const dialog = $("dialog");
   say($("dialog-title"), title);
@@ -107,7 +107,7 @@ export function choose({ title, text = "", image = "", choices = [], input = nul
   dialog.returnValue = "";
   dialog.showModal();
   if (input !== null) $("dialog-input").select();
-  else $("dialog-cancel").focus(); // not the list, and nothing that an Enter too many would do
+  else $("dialog-cancel").focus(); // an accidental Enter must not change anything
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       const value = dialog.returnValue;
@@ -120,7 +120,7 @@ export function choose({ title, text = "", image = "", choices = [], input = nul
 
 $("dialog-form").addEventListener("submit", (event) => {
   event.preventDefault();
-  // Enter in the field means the main button, whichever comes first in the form
+  // Enter in the field means the main button, whatever the order in the form
   const typed = document.activeElement === $("dialog-input");
   $("dialog").close(typed ? "ok" : event.submitter?.value ?? "");
 });

@@ -1,4 +1,4 @@
-// Pictures one can correct: the frames it was unsure of, and the samples it was taught.
+// Pictures that can be corrected: uncertain frames and taught samples.
 
 import { $, arrange, attempt, choose, get, make, percent, post, toast } from "./dom.js";
 import { labels, taughtLabels, undo } from "./teach.js";
@@ -7,7 +7,7 @@ const PAGE = 48;
 const MOST = 576;
 let limit = PAGE;
 let changed = () => {};
-let asked = ""; // what the queue shows now
+let asked = ""; // what the queue shows
 
 export function setUp(onChange) {
   changed = onChange;
@@ -57,17 +57,17 @@ async function correct(sample, when) {
   const others = labels().filter((label) => label !== sample.label);
   const answer = await choose({
     title: sample.label,
-    text: `Taught ${when}.${others.length ? " Is it something else?" : ""}`,
+    text: `Taught ${when}.${others.length ? " To correct the sample, choose another label." : ""}`,
     image: sample.thumbnail ? `/api/samples/${sample.id}.jpg` : "",
     choices: others,
-    second: "Forget it",
+    second: "Forget",
   });
   if (!answer) return;
   const work = answer.choice === "pick"
     ? () => post("/api/samples/relabel", { id: sample.id, label: answer.text })
     : () => post("/api/samples/forget", { id: sample.id });
   const done = await attempt(work);
-  if (done) toast(answer.choice === "pick" ? `It is ${answer.text} now.` : "Forgotten.", { action: "Undo", run: undo });
+  if (done) toast(answer.choice === "pick" ? `Relabeled as ${answer.text}.` : "Sample forgotten.", { action: "Undo", run: undo });
   changed();
 }
 
@@ -75,7 +75,7 @@ export async function loadDoubts() {
   const { doubts } = await get("/api/doubts");
   const names = labels();
   const now = JSON.stringify([doubts.map((doubt) => doubt.id), names]);
-  // there before the first frame comes: its place must not open under somebody's finger
+  // shown before the first frame arrives, so that the layout does not shift under a finger
   $("doubts").hidden = taughtLabels().length < 2 && doubts.length === 0;
   $("no-doubts").hidden = doubts.length > 0;
   $("doubts-note").hidden = doubts.length === 0;
@@ -84,7 +84,7 @@ export async function loadDoubts() {
   showCards(doubts, names);
 }
 
-// Cards that stay keep their places, new ones take those of cards that left: nothing slides under a finger.
+// Cards that stay keep their places, and new ones take the places of removed cards, so that nothing moves under a finger.
 function showCards(doubts, names) {
   const wanted = new Map(doubts.map((doubt) => [JSON.stringify([doubt.id, doubt.prediction.label, doubt.prediction.known, names]), doubt]));
   const places = [...$("cards").children].map((card) => (!card.inert && wanted.has(card.dataset.key) ? card : null));
@@ -97,9 +97,9 @@ function showCards(doubts, names) {
 function newCard(doubt, names, key) {
   const ranked = Object.entries(doubt.prediction.scores).sort((one, other) => other[1] - one[1]); // JSON sorts keys that are digits
   const likely = ranked.map(([label]) => label).filter((label) => names.includes(label)).slice(0, 3);
-  const guess = doubt.prediction.known ? `${doubt.prediction.label}, ${percent(doubt.prediction.probability)}?` : "Unlike what it was taught";
+  const guess = doubt.prediction.known ? `${doubt.prediction.label}, ${percent(doubt.prediction.probability)}?` : "Unlike anything taught";
   const card = make("li", { class: "card" },
-    make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: `Frame ${doubt.id}, it was unsure of`, onerror: () => card.remove() }),
+    make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: `Uncertain frame ${doubt.id}`, onerror: () => card.remove() }),
     make("p", { class: "guess" }, guess));
   const answer = (label) => settle(card, () => post("/api/doubts/answer", { id: doubt.id, label }), `Taught as ${label}.`);
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));

@@ -1,49 +1,49 @@
-// How good it is, told honestly: each sample judged by all the others.
+// The accuracy: each sample is predicted by a model without it.
 
 import { $, make, percent, plural, say, sentence } from "./dom.js";
 
-const FEW = 6; // labels whose table is read at a glance
-const WORST = 8; // confusions listed where there are more labels
+const FEW = 6; // maximum number of labels whose table is easy to read
+const WORST = 8; // number of confusions listed where there are more labels
 
 export function showReport(status) {
   const report = status.report;
   $("report").hidden = !report;
   if (!report) return;
-  const tellable = report.accuracy !== null && report.labels.length > 1;
-  say($("accuracy"), tellable ? percent(report.accuracy) : "–");
-  say($("accuracy-note"), tellable
-    ? `right when each of ${plural(report.samples, "sample")} is judged by the others; likely between ${Math.round(100 * report.interval[0])} and ${percent(report.interval[1])}.`
-    : "Teach a second label, and this tells how well the two are told apart.");
-  $("warnings").hidden = !tellable;
+  const known = report.accuracy !== null && report.labels.length > 1;
+  say($("accuracy"), known ? percent(report.accuracy) : "–");
+  say($("accuracy-note"), known
+    ? `correct, with each of ${plural(report.samples, "sample")} left out in turn; probably between ${Math.round(100 * report.interval[0])} and ${percent(report.interval[1])}.`
+    : "Teach a second label to see how well the two are distinguished.");
+  $("warnings").hidden = !known;
   $("warnings").replaceChildren(...report.warnings.map((text) => make("li", {}, `${sentence(text)}.`)));
   const suspects = report.suspects.length;
   $("suspects").hidden = !suspects;
-  say($("suspects"), suspects ? `${plural(suspects, "sample looks", "samples look")} mislabelled and ${suspects === 1 ? "is" : "are"} marked below.` : "");
-  showConfusion(report, tellable);
+  say($("suspects"), suspects ? `${plural(suspects, "sample looks", "samples look")} mislabeled and ${suspects === 1 ? "is" : "are"} marked below.` : "");
+  showConfusion(report, known);
 }
 
-function showConfusion({ labels, confusion, confused }, tellable) {
+function showConfusion({ labels, confusion, confused }, known) {
   const table = $("confusion");
   const many = labels.length > FEW;
-  $("confusions").hidden = !tellable;
-  $("confused").hidden = !tellable || !many;
-  if (!tellable) return;
-  if (!many) $("confusions").open = true; // its summary is not shown, so it cannot be closed
+  $("confusions").hidden = !known;
+  $("confused").hidden = !known || !many;
+  if (!known) return;
+  if (!many) $("confusions").open = true; // its summary is hidden, so it cannot be closed
   $("confusions").classList.toggle("few", !many);
-  say($("confusions-title"), `All ${labels.length} labels against each other`);
+  say($("confusions-title"), `Confusion matrix of all ${labels.length} labels`);
   const totals = new Map(labels.map((label, taught) => [label, confusion[taught].reduce((sum, value) => sum + value, 0)]));
-  $("confused").replaceChildren(...confused.slice(0, WORST).map(([taught, said, count]) => make("li", {},
-    make("span", {}, make("b", {}, taught), " taken for ", make("b", {}, said)),
+  $("confused").replaceChildren(...confused.slice(0, WORST).map(([taught, predicted, count]) => make("li", {},
+    make("span", {}, make("b", {}, taught), " predicted as ", make("b", {}, predicted)),
     make("span", { class: "often" }, `${count} of ${totals.get(taught)}`))));
-  if (!confused.length) $("confused").append(make("li", {}, "No label was taken for another."));
-  const head = make("tr", {}, make("th", { class: "corner", scope: "col" }, "taught ↓ said →"),
+  if (!confused.length) $("confused").append(make("li", {}, "No label was confused with another."));
+  const head = make("tr", {}, make("th", { class: "corner", scope: "col" }, "taught ↓ predicted →"),
     ...labels.map((label) => make("th", { scope: "col", title: label }, make("span", {}, label))));
   const body = confusion.map((row, taught) => {
     const total = row.reduce((sum, value) => sum + value, 0);
     return make("tr", {}, make("th", { scope: "row", title: labels[taught] }, make("span", {}, labels[taught])),
-      ...row.map((value, said) => newCell(value, total, taught === said)));
+      ...row.map((value, predicted) => newCell(value, total, taught === predicted)));
   });
-  table.replaceChildren(make("caption", { class: "sr" }, "Confusion: taught labels against what it said"),
+  table.replaceChildren(make("caption", { class: "sr" }, "Confusion matrix: taught labels in rows, predicted labels in columns"),
     make("thead", {}, head), make("tbody", {}, ...body));
 }
 

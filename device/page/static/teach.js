@@ -1,10 +1,10 @@
-// Labels: a row each, with its live bar and the button that teaches while it is held.
+// Labels: one row each, with its live bar and the button that teaches while it is held.
 
 import { $, attempt, choose, hush, make, percent, plural, post, say, toast } from "./dom.js";
 
 const EVERY = 200; // milliseconds between the samples of a held button
 const HOLD = "Hold to teach";
-const rows = new Map(); // label -> row; kept, so that a button being held is never replaced
+const rows = new Map(); // label -> row; reused, so that a held button is never replaced
 let changed = () => {};
 let held = null;
 
@@ -38,7 +38,7 @@ export function showLabels(list) {
     say(row.key, place < 9 ? place + 1 : "");
     if (!held && $("rows").children[place] !== row.element) $("rows").insertBefore(row.element, $("rows").children[place] ?? null);
   });
-  // keep the order of the map that of the page: digit keys count on it
+  // keep the map in the order of the page, because digit keys depend on it
   for (const item of list) { const row = rows.get(item.label); rows.delete(item.label); rows.set(item.label, row); }
   $("first").hidden = list.some((item) => item.samples > 0);
   $("one-label").hidden = list.filter((item) => item.samples > 0).length !== 1;
@@ -47,7 +47,7 @@ export function showLabels(list) {
 
 export function showScores(prediction) {
   for (const [label, row] of rows) {
-    // a label may be called "constructor": only what the device sent counts
+    // a label may be called "constructor", so only own properties count
     const share = prediction && Object.hasOwn(prediction.scores, label) ? prediction.scores[label] : 0;
     row.fill.style.transform = `scaleX(${share})`;
     say(row.share, prediction && row.samples ? percent(share) : "");
@@ -58,7 +58,7 @@ export function showScores(prediction) {
 }
 
 const unknown = make("li", { class: "unknown" }, make("span", { class: "lamp" }),
-  make("span", { class: "name" }, "unknown"), make("span", { class: "count" }, "like nothing it was taught"));
+  make("span", { class: "name" }, "unknown"), make("span", { class: "count" }, "unlike anything taught"));
 
 function showUnknownRow(show) {
   if (show) $("rows").append(unknown);
@@ -102,7 +102,7 @@ function listen({ label, button }) {
     event.preventDefault();
     if (!event.repeat) press(label, event.key);
   });
-  // a screen reader or a voice clicks without a pointer and without keys: that is one sample
+  // a screen reader or voice control clicks without a pointer and without keys: teach one sample
   button.addEventListener("click", (event) => {
     if (event.detail !== 0 || held) return;
     press(label);
@@ -124,7 +124,7 @@ async function press(label, key = "") {
   const bytes = crypto.getRandomValues(new Uint8Array(8));
   const hold = { label, key, taught: 0, down: true, id: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
   held = hold;
-  hush(); // what was said of the last press
+  hush(); // the message about the last press
   showHeld(label, true);
   showRecording(hold);
   try {
@@ -178,23 +178,23 @@ async function add(event) {
 
 async function undo() {
   const result = await attempt(() => post("/api/undo"));
-  if (result) toast(result.undone ? result.message : "There is nothing left to take back.");
+  if (result) toast(result.undone ? result.message : "There is nothing to undo.");
   changed();
 }
 
 async function edit({ label, samples }) {
-  const answer = await choose({ title: label, text: "Another label’s name joins the two.", input: label, ok: "Rename", second: "Delete" });
+  const answer = await choose({ title: label, text: "The name of another label merges the two.", input: label, ok: "Rename", second: "Delete" });
   if (!answer) return;
   if (answer.choice === "second") await remove(label, samples);
   else if (answer.text && answer.text !== label) {
     const done = await attempt(() => post("/api/labels/rename", { old: label, new: answer.text }));
-    if (done) toast(`${label} is called ${done.label} now.`, samples ? { action: "Undo", run: undo } : {});
+    if (done) toast(`Renamed ${label} to ${done.label}.`, samples ? { action: "Undo", run: undo } : {});
   }
   changed();
 }
 
 async function remove(label, samples) {
-  const text = samples ? `It forgets ${plural(samples, "sample")} and the label. You can undo this.` : "Nothing was taught to it yet.";
+  const text = samples ? `This deletes the label and ${plural(samples, "sample")}. You can undo this.` : "The label has no samples yet.";
   const sure = await choose({ title: `Delete ${label}?`, text, ok: "Delete", danger: true });
   if (!sure) return;
   const done = await attempt(() => post("/api/labels/delete", { label }));

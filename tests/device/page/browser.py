@@ -114,8 +114,10 @@ class Browser:
         self.wait(lambda: not self.one("#recording").is_displayed())
 
     def sees(self, label: str) -> None:
-        """Wait until its verdict, or when it is unknown the nearest label, is this."""
-        self.wait(lambda: self.text("#verdict-label") == label or f"“{label}”" in self.text("#verdict-note"))
+        """Wait until its prediction, or when it is unknown the nearest label, is this."""
+        self.wait(
+            lambda: self.text("#prediction-label") == label or f"“{label}”" in self.text("#prediction-note")
+        )
 
     def complaints(self) -> list[str]:
         """Give the errors of the browser's console; a policy that was violated would stand there."""

@@ -163,7 +163,7 @@ def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch
         connection.sendall("\r\n".join(head).encode())
         answer = b"".join(iter(lambda: connection.recv(4096), b""))
     assert answer.startswith(b"HTTP/1.1 408 ")
-    assert b"did not come within" in answer
+    assert b"did not arrive within" in answer
 
 
 def test_connections_that_ask_for_nothing_are_let_go(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,7 +226,7 @@ def test_a_fault_is_told_without_its_traceback_and_on_one_line(
     monkeypatch.setattr(server.page, "thumbnail", lambda *_: 1 / 0)
     answer = client.get("/api/samples")
     assert answer.status == 500
-    assert "its terminal says why" in answer.json["error"]
+    assert "its terminal shows the reason" in answer.json["error"]
     assert client.get("/api/samples/%1b%5b2J%0aforged.jpg").status == 500
     client.ask("/api/state")  # what was told of the requests before stands in the log by now
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
@@ -446,7 +446,7 @@ def test_a_full_disk_does_not_keep_anybody_out(tmp_path: Path, caplog: pytest.Lo
     """Whoever comes to clear it gets in; that it will be forgotten is said."""
     sessions = Sessions(tmp_path / "no such folder" / "sessions")
     assert sessions.valid(sessions.redeem(sessions.key) or "")
-    assert "will be forgotten when the page stops" in caplog.text
+    assert "sessions will end when the page stops" in caplog.text
 
 
 def test_guessing_is_slowed_down_where_it_comes_from() -> None:
@@ -492,14 +492,14 @@ def test_the_oldest_session_leaves_when_there_are_too_many() -> None:
 def test_a_port_in_use_is_said_plainly(serve: Serve) -> None:
     """With the next step."""
     server, _ = serve()
-    with pytest.raises(EdgetlError, match="another program listens there"):
+    with pytest.raises(EdgetlError, match="another program uses this port"):
         PageServer(server.page.learner, lambda: None, port=server.port)  # type: ignore[arg-type,return-value]
 
 
 def test_an_address_of_another_machine_is_said_plainly(serve: Serve) -> None:
     """With the next step."""
     server, _ = serve()
-    with pytest.raises(EdgetlError, match=r"--host 0\.0\.0\.0 takes all it has"):
+    with pytest.raises(EdgetlError, match=r"--host 0\.0\.0\.0 uses all of its addresses"):
         PageServer(server.page.learner, lambda: None, host="192.0.2.77")  # type: ignore[arg-type,return-value]
 
 

@@ -64,7 +64,7 @@ def test_undo_takes_back_a_whole_hold(client: Client) -> None:
     """Five samples of one press are one thing to a person."""
     client.teach("mug", 2, hold="first")
     client.teach("mug", 5, hold="second")
-    assert client.do("/api/undo") == {"undone": 5, "message": "Took back 5 samples of mug."}
+    assert client.do("/api/undo") == {"undone": 5, "message": "Removed 5 samples of mug."}
     assert client.counts() == {"mug": 2}
     client.do("/api/undo")
     assert client.counts() == {"mug": 0}
@@ -79,7 +79,7 @@ def test_undo_leaves_groups_alone_when_another_process_has_taught(serve: Serve, 
     with Learner.open(server.page.learner.model, tmp_path / "taught.db", threads=1) as other:
         other.learn_one(capture.frame.image, "plant")
     assert client.counts() == {"mug": 3, "plant": 1}
-    assert client.do("/api/undo")["message"] == "Took back 1 sample of plant."
+    assert client.do("/api/undo")["message"] == "Removed 1 sample of plant."
     assert client.counts() == {"mug": 3, "plant": 0}
 
 
@@ -100,7 +100,7 @@ def test_a_taught_label_is_renamed_with_its_samples_and_keeps_its_place(client: 
     client.teach("plant", 1)
     client.do("/api/labels/rename", old="mug", new="zebra mug")
     assert list(client.counts().items()) == [("zebra mug", 2), ("plant", 1)]
-    assert client.do("/api/undo")["message"] == "zebra mug is called mug again."
+    assert client.do("/api/undo")["message"] == "Renamed zebra mug back to mug."
     assert client.counts() == {"mug": 2, "plant": 1}
 
 
@@ -169,7 +169,7 @@ def test_deleting_a_label_can_be_undone(client: Client) -> None:
     client.do("/api/labels/delete", label="mug")
     assert client.counts() == {}
     assert client.until(lambda event: event["prediction"] is None)
-    assert client.do("/api/undo")["message"] == "Brought back mug with 2 samples."
+    assert client.do("/api/undo")["message"] == "Restored mug with 2 samples."
     assert client.counts() == {"mug": 2}
 
 
@@ -283,7 +283,7 @@ def test_what_is_wrong_is_said_in_json(client: Client) -> None:
     client.teach("mug", 1)
     cases = [
         ("/api/labels/add", {"label": ""}, 400, "must not be empty"),
-        ("/api/labels/add", {"label": "mug"}, 400, "there already"),
+        ("/api/labels/add", {"label": "mug"}, 400, "exists already"),
         ("/api/labels/add", {"label": "a\nb"}, 400, "line breaks"),
         ("/api/labels/rename", {"old": "no", "new": "mug"}, 400, "no label 'no'"),
         ("/api/labels/delete", {"label": "no"}, 400, "no label 'no'"),
@@ -292,9 +292,9 @@ def test_what_is_wrong_is_said_in_json(client: Client) -> None:
         ("/api/samples/forget", {"id": True}, 400, "id must be a number"),
         ("/api/teach", {"label": "mug"}, 400, "must be an object with label, hold"),
         ("/api/teach", [], 400, "must be an object"),
-        ("/api/teach", b"{", 400, "no JSON"),
-        ("/api/teach", b"[" * 16000, 400, "no JSON"),
-        ("/api/teach", b"\xff", 400, "no JSON"),
+        ("/api/teach", b"{", 400, "is not JSON"),
+        ("/api/teach", b"[" * 16000, 400, "is not JSON"),
+        ("/api/teach", b"\xff", 400, "is not JSON"),
     ]
     for path, body, status, message in cases:
         answer = client.post(path, body)

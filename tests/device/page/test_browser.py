@@ -29,7 +29,7 @@ def test_teach_two_labels_see_undo_reload_and_restart(browser: Browser, serve: S
     server, client = serve()
     browser.visit(server.url)
     assert browser.one("#first").is_displayed()
-    assert browser.text("#verdict-label") in ("", "Nothing taught yet")
+    assert browser.text("#prediction-label") in ("", "Nothing taught yet")
     teach_two(browser, scene)
     assert not browser.one("#first").is_displayed()
     client.look()
@@ -51,7 +51,7 @@ def test_teach_two_labels_see_undo_reload_and_restart(browser: Browser, serve: S
     assert browser.complaints() == []
 
     server.close()
-    browser.wait(lambda: "does not answer" in browser.text("#banner"))
+    browser.wait(lambda: "does not respond" in browser.text("#banner"))
     again, _ = serve()
     browser.visit(again.url)
     browser.wait(lambda: browser.count("mug") == counts["mug"] and browser.count("plant") == counts["plant"])

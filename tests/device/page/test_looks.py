@@ -87,9 +87,9 @@ def test_nothing_moves_while_predictions_change(browser: Browser, serve: Serve, 
             browser.sees(label)
         for unknown in ("yellow", "white"):
             scene.show(unknown)
-            browser.wait(lambda: browser.text("#verdict-label") == "Unknown")
+            browser.wait(lambda: browser.text("#prediction-label") == "Unknown")
         moved = set(browser.run("return window.shifts"))
-        assert moved <= {"verdict-label", "verdict-note"}  # the answer's own words, within their line
+        assert moved <= {"prediction-label", "prediction-note"}  # the answer's own words, within their line
 
 
 def test_the_focus_stays_while_others_teach(browser: Browser, serve: Serve, scene: Scene) -> None:
@@ -158,9 +158,9 @@ def test_what_it_sees_is_spoken_once_it_has_settled(browser: Browser, serve: Ser
     server, _ = serve()
     teach_many(server.page.learner, ("red", "blue"))
     browser.visit(server.url)
-    browser.wait(lambda: browser.text("#spoken") == "It sees red.")
+    browser.wait(lambda: browser.text("#spoken") == "In view: red.")
     scene.show("blue")
-    browser.wait(lambda: browser.text("#spoken") == "It sees blue.")
+    browser.wait(lambda: browser.text("#spoken") == "In view: blue.")
 
 
 def test_who_asks_for_less_motion_gets_none(browser: Browser, serve: Serve, scene: Scene) -> None:
@@ -188,7 +188,7 @@ def test_with_many_labels_the_worst_confusions_come_first(
     browser.visit(server.url)
     browser.wait(lambda: browser.one("#confused").is_displayed())
     worst = learner.status().report.confused[0]
-    assert browser.text("#confused li") == f"{worst[0]} taken for {worst[1]}{worst[2]} of 4"
+    assert browser.text("#confused li") == f"{worst[0]} predicted as {worst[1]}{worst[2]} of 4"
     assert not browser.one("#confusion").is_displayed()
     browser.one("#confusions-title").click()
     browser.wait(lambda: browser.one("#confusion").is_displayed())
@@ -196,7 +196,7 @@ def test_with_many_labels_the_worst_confusions_come_first(
 
 
 def test_controls_are_shown_as_escapes(browser: Browser, serve: Serve, scene: Scene, tmp_path: Path) -> None:
-    """In rows, verdict, samples, dialogs, toasts and spoken names; the label itself stays what it is."""
+    """In rows, prediction, samples, dialogs, toasts and spoken names; the label itself stays what it is."""
     model = tmp_path / "mugs\u202egnp.tflite"
     model.write_bytes(MODEL.read_bytes())
     server, client = serve(model=model)

@@ -136,13 +136,14 @@ def test_too_many_viewers_are_told_so(serve: Serve) -> None:
         assert "viewers" in answer.json["error"]
 
 
-def test_events_tell_the_whole_situation_each_time(client: Client) -> None:
+def test_each_event_contains_the_whole_observation(client: Client) -> None:
     """A viewer that missed some has missed nothing."""
     client.teach("mug", 2)
     event = client.until(lambda event: event["prediction"] is not None)
-    assert event.keys() == {"version", "queue", "camera", "frame", "prediction"}
+    observation = {"frame", "time", "source", "changed", "prediction", "truth", "embed_ms", "head_ms"}
+    assert event.keys() == {"version", "queue", "camera"} | observation
     assert event["camera"]["condition"] == "live"
-    assert event["prediction"].keys() == {"label", "probability", "known", "scores"}
+    assert event["prediction"].keys() == {"label", "probability", "known", "unknown_score", "scores"}
     assert 0 <= event["prediction"]["probability"] <= 1
 
 
