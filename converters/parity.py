@@ -77,6 +77,11 @@ class Parity:
     accuracy_float: float | None = None
     accuracy_converted: float | None = None
 
+    def __repr__(self) -> str:
+        return (
+            f"<Parity on {self.photos} photos: cosine {self.cosine_mean:.4f}, minimum {self.cosine_min:.4f}>"
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return the figures rounded, for the manifest."""
         return {

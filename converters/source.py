@@ -56,6 +56,9 @@ class TrainedModel:
     tuned: bool = False
     info: Mapping[str, Any] = field(default_factory=dict)
 
+    def __repr__(self) -> str:
+        return f"<TrainedModel {self.backbone_name}: {len(self.labels)} labels, {len(self.photos)} photos>"
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "labels", check_labels(self.labels))
         if self.head is not None:

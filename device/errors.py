@@ -21,6 +21,8 @@ All of them can be imported from `edgetl`; those of the host side are defined in
     ├── PhotoError (ValueError)
     │   └── PhotoFolderError            host
     ├── CameraError (OSError)
+    │   ├── EndOfSource (EOFError)
+    │   └── FrameTimeout (TimeoutError)
     ├── AddressError (ValueError)
     ├── PeripheralError (OSError)
     ├── ServiceError (RuntimeError)
@@ -110,6 +112,14 @@ class PhotoError(EdgetlError, ValueError):
 
 class CameraError(EdgetlError, OSError):
     """A camera is missing, busy, unplugged, or delivers no frames."""
+
+
+class EndOfSource(CameraError, EOFError):  # noqa: N818  (an end, not a fault)
+    """A finite source, such as a folder, a video file or a scripted fake, has no more frames."""
+
+
+class FrameTimeout(CameraError, TimeoutError):  # noqa: N818  (it may pass by itself)
+    """A live camera delivered no new frame in time; reading again is allowed."""
 
 
 class AddressError(EdgetlError, ValueError):

@@ -48,6 +48,9 @@ class LeftOut:
     reason: Reason
     label: str | None = None
 
+    def __repr__(self) -> str:
+        return f"<LeftOut {self.path.name}: {self.reason}>"
+
 
 @dataclass(frozen=True)
 class PhotoList:

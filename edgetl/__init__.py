@@ -1,7 +1,29 @@
 """edgetl: on-device transfer learning, from a folder of photos to a device that learns.
 
-The names below are imported when first used, so that ``import edgetl`` costs nothing and works
-where neither TensorFlow nor a TFLite runtime is installed.
+This package exports the public API. Only the names in `edgetl.__all__` are stable: a change to them raises the minor
+version and is described in CHANGELOG.md. Everything else in `edgetl`, `converters` and `device` is internal.
+
+On the device:
+    `Learner`: a model file and its state file. Teach, predict, forget, undo, merge, export.
+    `open_camera`: frames from a camera, a video, a folder of photos, a stream, or a fake camera.
+    `reembed`: a state file for a new model, from the pictures that the old state file keeps.
+
+On the host, with the extra ``edgetl[host]``:
+    `finetune`: train a backbone and a head on a folder of photos.
+    `convert`: write the model file for the device.
+    `evaluate`: measure the accuracy of a model on labeled photos.
+
+Every error that edgetl raises on purpose is an `EdgetlError`; the docstring of `device.errors` shows the tree.
+docs/api.md explains each name, with examples.
+
+Names are imported when they are first used, so ``import edgetl`` is fast and works where neither TensorFlow nor a TFLite
+runtime is installed.
+
+Example:
+    >>> import edgetl
+    >>> with edgetl.open_camera("fake:red,blue") as camera:
+    ...     camera.read().image.shape
+    (240, 320, 3)
 """
 
 from __future__ import annotations
@@ -10,30 +32,218 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from device.cameras import Frame, open_camera
-    from device.heads import Prediction
+    from converters.errors import ConversionError
+    from converters.parity import Parity
+    from converters.report import ConversionReport
+    from converters.source import TrainedModel
+    from device.cameras import Camera, Frame, open_camera
+    from device.errors import (
+        AddressError,
+        ArraysError,
+        CameraError,
+        DelegateError,
+        EdgetlError,
+        EmbeddingError,
+        EndOfSource,
+        FrameTimeout,
+        HeadError,
+        LabelError,
+        MissingPackageError,
+        ModelFileError,
+        ModelNotFoundError,
+        OutputExistsError,
+        PeripheralError,
+        PhotoError,
+        RuntimeMissingError,
+        SampleNotFoundError,
+        ServiceError,
+        StateBusyError,
+        StateError,
+        StateNotFoundError,
+        StorageError,
+    )
+    from device.formats import Reason
+    from device.heads import Head, Prediction
+    from device.heads.report import Report
     from device.learner import Learner
-    from device.learner.reembedding import reembed
-    from edgetl.training import finetune
+    from device.learner.reembedding import Reembedding, reembed
+    from device.learner.status import Status
+    from device.live.watching import Observation
+    from device.model.manifest import HeldOut, Manifest, Part
+    from device.model.memory import Memory
+    from device.model.modelfile import ModelFile
+    from device.model.preprocess import Preprocessing
+    from device.model.runtime import Runtime
+    from device.photos import LeftOut
+    from device.progress import Progress
+    from device.store import Entry, HostChange, Sample, SampleRun, Version
+    from edgetl.conversion import convert
+    from edgetl.errors import BackboneError, MissingExtraError, PhotoFolderError, TrainingError
+    from edgetl.evaluation import Evaluation, Mistake, evaluate
+    from edgetl.training import Outcome, finetune
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-__all__ = ["Frame", "Learner", "Prediction", "__version__", "finetune", "open_camera", "reembed"]
+__all__ = [
+    "AddressError",
+    "ArraysError",
+    "BackboneError",
+    "Camera",
+    "CameraError",
+    "ConversionError",
+    "ConversionReport",
+    "DelegateError",
+    "EdgetlError",
+    "EmbeddingError",
+    "EndOfSource",
+    "Entry",
+    "Evaluation",
+    "Frame",
+    "FrameTimeout",
+    "Head",
+    "HeadError",
+    "HeldOut",
+    "HostChange",
+    "LabelError",
+    "Learner",
+    "LeftOut",
+    "Manifest",
+    "Memory",
+    "MissingExtraError",
+    "MissingPackageError",
+    "Mistake",
+    "ModelFile",
+    "ModelFileError",
+    "ModelNotFoundError",
+    "Observation",
+    "Outcome",
+    "OutputExistsError",
+    "Parity",
+    "Part",
+    "PeripheralError",
+    "PhotoError",
+    "PhotoFolderError",
+    "Prediction",
+    "Preprocessing",
+    "Progress",
+    "Reason",
+    "Reembedding",
+    "Report",
+    "Runtime",
+    "RuntimeMissingError",
+    "Sample",
+    "SampleNotFoundError",
+    "SampleRun",
+    "ServiceError",
+    "StateBusyError",
+    "StateError",
+    "StateNotFoundError",
+    "Status",
+    "StorageError",
+    "TrainedModel",
+    "TrainingError",
+    "Version",
+    "__version__",
+    "convert",
+    "evaluate",
+    "finetune",
+    "open_camera",
+    "reembed",
+]
 
-_HOMES = {
-    "Frame": "device.cameras",
-    "Learner": "device.learner",
-    "Prediction": "device.heads",
-    "finetune": "edgetl.training",
-    "open_camera": "device.cameras",
-    "reembed": "device.learner.reembedding",
+# module -> the public names it defines
+_NAMES = {
+    "converters.errors": ("ConversionError",),
+    "converters.parity": ("Parity",),
+    "converters.report": ("ConversionReport",),
+    "converters.source": ("TrainedModel",),
+    "device.cameras": (
+        "Camera",
+        "Frame",
+        "open_camera",
+    ),
+    "device.errors": (
+        "AddressError",
+        "ArraysError",
+        "CameraError",
+        "DelegateError",
+        "EdgetlError",
+        "EmbeddingError",
+        "EndOfSource",
+        "FrameTimeout",
+        "HeadError",
+        "LabelError",
+        "MissingPackageError",
+        "ModelFileError",
+        "ModelNotFoundError",
+        "OutputExistsError",
+        "PeripheralError",
+        "PhotoError",
+        "RuntimeMissingError",
+        "SampleNotFoundError",
+        "ServiceError",
+        "StateBusyError",
+        "StateError",
+        "StateNotFoundError",
+        "StorageError",
+    ),
+    "device.formats": ("Reason",),
+    "device.heads": (
+        "Head",
+        "Prediction",
+    ),
+    "device.heads.report": ("Report",),
+    "device.learner": ("Learner",),
+    "device.learner.reembedding": (
+        "Reembedding",
+        "reembed",
+    ),
+    "device.learner.status": ("Status",),
+    "device.live.watching": ("Observation",),
+    "device.model.manifest": (
+        "HeldOut",
+        "Manifest",
+        "Part",
+    ),
+    "device.model.memory": ("Memory",),
+    "device.model.modelfile": ("ModelFile",),
+    "device.model.preprocess": ("Preprocessing",),
+    "device.model.runtime": ("Runtime",),
+    "device.photos": ("LeftOut",),
+    "device.progress": ("Progress",),
+    "device.store": (
+        "Entry",
+        "HostChange",
+        "Sample",
+        "SampleRun",
+        "Version",
+    ),
+    "edgetl.conversion": ("convert",),
+    "edgetl.errors": (
+        "BackboneError",
+        "MissingExtraError",
+        "PhotoFolderError",
+        "TrainingError",
+    ),
+    "edgetl.evaluation": (
+        "Evaluation",
+        "Mistake",
+        "evaluate",
+    ),
+    "edgetl.training": (
+        "Outcome",
+        "finetune",
+    ),
 }
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'edgetl' has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -11,8 +11,8 @@ import os
 from pathlib import Path
 
 from ..addresses import redact
-from ..errors import CameraError
-from .base import Camera, EndOfSource, Frame, FrameTimeout, Notice
+from ..errors import CameraError, EndOfSource, FrameTimeout
+from .base import Camera, Frame, Notice
 from .options import Options
 
 __all__ = ["Camera", "EndOfSource", "Frame", "FrameTimeout", "Notice", "Options", "open_camera"]

@@ -14,20 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..addresses import redact
-from ..errors import CameraError
+from ..errors import CameraError, EndOfSource, FrameTimeout
 from ..printable import printable
 from .options import Options
 
 Image = npt.NDArray[np.uint8]  # [H, W, 3] RGB
 Notice = Callable[[str], None]
-
-
-class EndOfSource(CameraError, EOFError):  # noqa: N818  (an end, not an error)
-    """A finite source (folder, video file, scripted fake) has no more frames."""
-
-
-class FrameTimeout(CameraError, TimeoutError):  # noqa: N818  (it may pass by itself)
-    """A live camera delivered no new frame in time; reading again is allowed, since it may come back."""
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import CameraError
-from .base import Camera, EndOfSource, Frame, Image, Notice, Pace
+from ..errors import CameraError, EndOfSource
+from .base import Camera, Frame, Image, Notice, Pace
 from .options import Options
 
 DEFAULT_SCRIPT = "red*30,blue*30"

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import CameraError, PhotoError
+from ..errors import CameraError, EndOfSource, PhotoError
 from ..files import shown
 from ..images import read_photo
 from ..leftout import count_reasons
 from ..photos import LeftOut, PhotoFile, list_photo_files
-from .base import Camera, EndOfSource, Frame, Notice, Pace
+from .base import Camera, Frame, Notice, Pace
 from .options import Options
 
 

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from ..addresses import redact
-from ..errors import CameraError
-from .base import Camera, Frame, FrameTimeout, Image, Notice, Pace
+from ..errors import CameraError, FrameTimeout
+from .base import Camera, Frame, Image, Notice, Pace
 from .options import Options
 
 FIRST_DELAY, LONGEST_DELAY = 0.5, 30.0

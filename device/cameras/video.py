@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from ..errors import CameraError
+from ..errors import CameraError, EndOfSource
 from ..images import Image
-from .base import Camera, EndOfSource, Frame, Notice
+from .base import Camera, Frame, Notice
 from .ffmpeg import load_cv2, to_rgb
 from .options import Options
 

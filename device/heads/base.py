@@ -50,6 +50,9 @@ class Prediction:
     scores: dict[str, float]
     unknown_score: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"Prediction(label={self.label!r}, probability={self.probability:.{DECIMALS}g}, known={self.known})"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-serializable values, rounded to four decimals; docs/json.md describes them."""
         return {
@@ -72,6 +75,9 @@ class Linear:
 
     W: Floats
     b: Floats
+
+    def __repr__(self) -> str:
+        return f"<Linear {self.W.shape[0]} dimensions, {self.W.shape[1]} labels>"
 
     def logits(self, codes: Codes) -> Floats:
         """Give ``z @ W + b`` as float64 [N, C]."""
@@ -150,7 +156,9 @@ class Head(ABC):
         self._fitted: Fit | None = None
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.dimensions} dimensions, {self.counts or 'nothing learned yet'}>"
+        counts = self.counts
+        learned = f"{sum(counts.values())} samples of {len(counts)} labels" if counts else "nothing learned yet"
+        return f"<{type(self).__name__} {self.dimensions} dimensions, {learned}>"
 
     @property
     def labels(self) -> tuple[str, ...]:

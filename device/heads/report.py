@@ -68,6 +68,10 @@ class Report:
     warnings: tuple[str, ...]
     tuned: int = 0
 
+    def __repr__(self) -> str:
+        accuracy = "unknown" if self.accuracy is None else f"{self.accuracy:.3f}"
+        return f"<Report {self.samples} samples in {self.groups} groups, {len(self.labels)} labels: accuracy {accuracy}>"
+
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON-able values."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -48,6 +48,10 @@ class Reembedding:
     left_behind: dict[str, int]
     notes: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        taken, left = sum(self.samples.values()), sum(self.left_behind.values())
+        return f"<Reembedding {self.path.name}: {taken} samples taken over, {left} left behind>"
+
     def to_dict(self) -> dict[str, Any]:
         """Give everything as JSON-able values."""
         return {**vars(self), "path": str(self.path)}

@@ -52,6 +52,10 @@ class Status:
     drift: dict[str, Any] | None = None
     held_out: dict[str, Any] | None = None
 
+    def __repr__(self) -> str:
+        taught = f"{sum(self.samples.values())} samples taught here, {sum(self.host.values())} on the host"
+        return f"<Status {self.model.get('name', '')}: {taught}, accuracy {_rounded(self.accuracy)}>"
+
     @property
     def accuracy(self) -> float | None:
         """Leave-one-out accuracy, or None when too few samples may be judged."""
@@ -67,6 +71,10 @@ class Status:
         fields = {**vars(self), "lab": self.host}
         fields["report"] = self.report.to_dict() if self.report else None
         return {**fields, "accuracy": self.accuracy}
+
+
+def _rounded(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.3f}"
 
 
 def status_of(model: ModelFile, store: Store, head: Head, embedder: Embedder) -> Status:

@@ -44,6 +44,9 @@ class Observation:
     embed_ms: float = 0.0
     head_ms: float = 0.0
 
+    def __repr__(self) -> str:
+        return f"<Observation frame {self.frame}: {self.label!r}{', changed' if self.changed else ''}>"
+
     @property
     def label(self) -> str:
         """The predicted label, or "unknown"."""
@@ -99,7 +102,7 @@ class Smoother:
         >>> smoother = Smoother(2)
         >>> first = smoother.add(Prediction("mug", 1.0, True, {"mug": 1.0, "bowl": 0.0}))
         >>> smoother.add(Prediction("bowl", 1.0, False, {"mug": 0.2, "bowl": 0.8}, 3.0))
-        Prediction(label='mug', probability=0.6, known=True, scores={'mug': 0.6, 'bowl': 0.4}, unknown_score=3.0)
+        Prediction(label='mug', probability=0.6, known=True)
     """
 
     def __init__(self, frames: int = 1) -> None:

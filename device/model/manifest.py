@@ -110,6 +110,12 @@ class Manifest:
     origin: Line = ""
     held_out: HeldOut | None = None
 
+    def __repr__(self) -> str:
+        size = f"{self.dimensions} dimensions, capacity {self.capacity}"
+        return (
+            f"<Manifest {self.backbone}: {self.quantization}, {size}, format version {self.format_version}>"
+        )
+
     def __post_init__(self) -> None:
         if self.embedding_map not in MAPS:
             raise ModelFileError(

@@ -27,6 +27,10 @@ class Memory(ABC):
 
     labels: tuple[str, ...]
 
+    def __repr__(self) -> str:
+        counts = self.counts()
+        return f"<{type(self).__name__} {sum(counts.values())} samples of {len(counts)} labels, {self.dimensions} dimensions>"
+
     @property
     @abstractmethod
     def dimensions(self) -> int:
@@ -62,7 +66,7 @@ class Memory(ABC):
         """
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Samples(Memory):
     """Samples of the host: fixed-point embeddings with their labels.
 
@@ -126,7 +130,7 @@ class Samples(Memory):
         return np.concatenate([before, (after + first).astype(np.int32)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Sums(Memory):
     """Sums over the host's samples, in integers of the fixed point; exact for any number of samples.
 

@@ -61,6 +61,12 @@ class ModelFile:
     unchecked: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        labels = f"{len(self.labels)} of {self.manifest.capacity} labels"
+        return (
+            f"<ModelFile {self.path.name}: {self.manifest.backbone}, {self.manifest.quantization}, {labels}>"
+        )
+
     @property
     def sha256(self) -> str:
         """Checksum of the model part, in hexadecimal; a state file belongs to a model by it."""

@@ -52,6 +52,9 @@ class Runtime:
     def __str__(self) -> str:
         return f"{self.name} {self.version}"
 
+    def __repr__(self) -> str:
+        return f"<Runtime {self}>"
+
 
 def load_runtime(prefer: str | None = None) -> Runtime:
     """Import the runtime: `prefer`, else what EDGETL_RUNTIME names, else the first that is installed.

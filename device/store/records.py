@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import textwrap
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -112,6 +113,9 @@ class HostChange:
     old: str | None
     new: str | None
 
+    def __repr__(self) -> str:
+        return f"<HostChange of {self.label[:50]!r}: {(self.old or '')[:50]!r} -> {(self.new or '')[:50]!r}>"
+
     def reversed(self) -> HostChange:
         """Give the change that takes this one back."""
         return HostChange(self.label, self.new, self.old)
@@ -138,6 +142,10 @@ class Entry:
     changes: tuple[Change, ...]
     undoes: int | None = None
 
+    def __repr__(self) -> str:
+        undoes = "" if self.undoes is None else f", undoes {self.undoes}"
+        return f"<Entry {self.seq}: {self.action}, {len(self.changes)} changes{undoes}>"
+
     def samples(self) -> int:
         """Count the samples this entry touched."""
         return sum(run.last - run.first + 1 for run in self.changes if isinstance(run, SampleRun))
@@ -152,6 +160,9 @@ class Version:
     time: float
     note: str
     metrics: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return f"<Version {self.version} at entry {self.seq}: {textwrap.shorten(self.note, 60) or 'no note'}>"
 
 
 def is_plausible_time(time: float) -> bool:

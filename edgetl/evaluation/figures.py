@@ -15,6 +15,7 @@ from device.files import shown
 from device.heads.intervals import wilson
 from device.leftout import describe_left_out, reasons_to_dict
 from device.photos import LeftOut
+from device.printable import printable
 
 Array = NDArray[np.float64]
 _SIMILAR = 0.75  # ratio of difflib from which another label is suggested
@@ -26,8 +27,12 @@ class Mistake:
 
     path: Path
     label: str
-    said: str
+    predicted: str
     probability: float
+
+    def __repr__(self) -> str:
+        labels = f"{printable(self.label[:50])!r} predicted as {printable(self.predicted[:50])!r}"
+        return f"<Mistake {self.path.name[:60]}: {labels}, probability {self.probability:.3f}>"
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,11 @@ class Evaluation:
     absent: tuple[str, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
     remarks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        low, high = self.interval
+        correct = f"{self.correct} of {self.photos} photos correct"
+        return f"<Evaluation {correct}, accuracy {self.accuracy:.3f} (95 % interval {low:.2f} to {high:.2f})>"
 
     @property
     def photos(self) -> int:
@@ -151,7 +161,8 @@ class Evaluation:
                 {
                     "path": shown(_below(mistake.path, root)),
                     "label": mistake.label,
-                    "said": mistake.said,
+                    "predicted": mistake.predicted,
+                    "said": mistake.predicted,  # the name of version 0.1, until 0.3
                     "probability": mistake.probability,
                 }
                 for mistake in self.mistakes

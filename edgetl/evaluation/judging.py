@@ -99,7 +99,7 @@ def _judge(
         left_out=(*found.left_out, *unreadable),
         remarks=found.remarks,
         absent=tuple(sorted((known | set(found.labels)) - set(result.judged))),
-        mistakes=tuple(mistake for mistake in mistakes if mistake.label != mistake.said),
+        mistakes=tuple(mistake for mistake in mistakes if mistake.label != mistake.predicted),
     )
 
 

@@ -42,12 +42,12 @@ Embedding = Callable[[Features, NDArray[np.int64]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What fine-tuning gave.
+    """The result of fine-tuning.
 
     Attributes:
-        folder: Where the trained model lies.
+        folder: The folder of the trained model.
         model: The trained model.
-        metrics: What ``metrics.json`` holds.
+        metrics: The content of ``metrics.json``.
         warnings: What the user should know, a sentence each.
     """
 
@@ -55,6 +55,11 @@ class Outcome:
     model: TrainedModel
     metrics: dict[str, Any]
     warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        judged = self.metrics["validation"]
+        accuracy = f"validation accuracy {judged['accuracy']:.3f}" if judged else "no validation photos"
+        return f"<Outcome {self.folder.name}: {len(self.model.labels)} labels, {accuracy}>"
 
 
 @dataclass
