@@ -157,7 +157,9 @@ class Head(ABC):
 
     def __repr__(self) -> str:
         counts = self.counts
-        learned = f"{sum(counts.values())} samples of {len(counts)} labels" if counts else "nothing learned yet"
+        learned = (
+            f"{sum(counts.values())} samples of {len(counts)} labels" if counts else "nothing learned yet"
+        )
         return f"<{type(self).__name__} {self.dimensions} dimensions, {learned}>"
 
     @property
