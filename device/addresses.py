@@ -13,13 +13,13 @@ SECRET_VARIABLES = (
     "EDGETL_CAMERA", "EDGETL_WEBHOOK", "EDGETL_WEBHOOK_HEADER", "EDGETL_WEBHOOK_USER", "EDGETL_WEBHOOK_PASSWORD",
     "EDGETL_MQTT", "EDGETL_MQTT_USER", "EDGETL_MQTT_PASSWORD",
 )  # fmt: skip
-"""Environment variables that may hold a password: kept out of unit files and of the commands of ``--on``."""
+"""Environment variables that may contain a password: kept out of unit files and of the commands of ``--on``."""
 
 _WORD = re.compile(r"\S+")
 _SCHEME = re.compile(r"[^A-Za-z]*[A-Za-z][A-Za-z0-9+.-]*:/{1,3}")
 _PARAMETER = re.compile(r"([?&;#])([^=&;?#\s]*)=([^&;\s'\"]*)")
 _SECRET = re.compile(r"pass|pwd|token|key|secret|auth|sig", re.IGNORECASE)
-_WRITTEN = "%/:=&?~+!$,;'@()*[]"  # characters that mean something in an address or are escapes already
+_WRITTEN = "%/:=&?~+!$,;'@()*[]"  # characters with a meaning in an address, and escapes
 
 
 def redact(text: str) -> str:
@@ -35,10 +35,10 @@ def redact(text: str) -> str:
 
 
 def _without_password(match: re.Match[str]) -> str:
-    """Hide what stands between the user name and the last @ of a word: a password may hold / and @ unescaped.
+    """Hide the text between the user name and the last @ of a word: a password may contain / and @ unescaped.
 
     A port followed by an @ in the path is hidden too, which costs a few readable characters and never a secret.
-    The word PASSWORD stays, because messages show with it how an address is written.
+    The word PASSWORD stays, because messages use it to show the form of an address.
     """
     word = match[0]
     at, scheme = word.rfind("@"), _SCHEME.match(word)
@@ -59,9 +59,9 @@ class Address:
     """A parsed address.
 
     Attributes:
-        scheme: In lower case.
+        scheme: Scheme in lower case.
         host: Name or IP address, without brackets.
-        port: Port number, or None where the address names none.
+        port: Port number, or None where the address has none.
         path: Path, percent-encoded.
         bare: The address without user, password and fragment.
         user: Decoded user name, or None.
@@ -92,7 +92,7 @@ class Address:
         """
         if any(character.isspace() or not character.isprintable() for character in text):
             raise AddressError(
-                f"an address must not hold spaces, got {_start(text)!r}...; write a space as %20"
+                f"an address must not contain spaces, got {_start(text)!r}...; write a space as %20"
             )
         try:
             parts = urllib.parse.urlsplit(text)

@@ -24,9 +24,8 @@ _HEADER = re.compile(
     rb"\{'descr': '([<>|=]?[A-Za-z][0-9]{0,4})', 'fortran_order': (True|False), "
     rb"'shape': \(((?:[0-9]{1,18}, ?){0,8}(?:[0-9]{1,18})?)\), ?\}[ \n]*",
 )
-_NUMBERS = re.compile(
-    r"[<>|=]?[biuf][1248]"
-)  # bool, int, unsigned, float; text travels as UTF-8 bytes in uint8
+# bool, int, unsigned, float; text is stored as UTF-8 bytes in uint8
+_NUMBERS = re.compile(r"[<>|=]?[biuf][1248]")
 _UNREADABLE = (
     zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, ValueError, OverflowError, LookupError, OSError,
     struct.error, zlib.error,
@@ -34,7 +33,7 @@ _UNREADABLE = (
 
 
 def pack_arrays(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) -> bytes:
-    """Write named arrays as npz bytes; the same arrays always give the same bytes."""
+    """Return named arrays as npz bytes; equal arrays become equal bytes."""
     target = io.BytesIO()
     method = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
     with zipfile.ZipFile(target, "w", method) as archive:
@@ -48,7 +47,7 @@ def pack_arrays(arrays: Mapping[str, NDArray[Any]], *, compress: bool = True) ->
 
 
 def unpack_arrays(data: bytes, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[Any]]:
-    """Read what `pack_arrays` (or ``numpy.savez``) wrote; nothing is unpickled.
+    """Return the arrays in npz bytes, from `pack_arrays` or ``numpy.savez``; nothing is unpickled.
 
     Raises:
         ArraysError: The bytes are damaged, larger than `max_bytes` unpacked, or not plain numbers.
@@ -68,12 +67,12 @@ def unpack_arrays(data: bytes, max_bytes: int = MAX_BYTES) -> dict[str, NDArray[
 
 
 def pack_texts(texts: list[str]) -> NDArray[np.uint8]:
-    """Write lines of text as uint8, one text a line."""
+    """Return texts as UTF-8 in uint8, one per line."""
     return np.frombuffer("\n".join(texts).encode(), np.uint8)
 
 
 def unpack_texts(data: NDArray[np.uint8]) -> list[str]:
-    """Read what `pack_texts` wrote; an empty array is an empty list."""
+    """Return the texts that `pack_texts` packed; an empty array is an empty list."""
     try:
         return bytes(data).decode().split("\n") if data.size else []
     except UnicodeDecodeError as error:
@@ -87,7 +86,7 @@ def _check_sizes(members: list[zipfile.ZipInfo], max_bytes: int) -> None:
             f"{len(members)} arrays of {total} bytes, at most {_MAX_MEMBERS} of {max_bytes} are read"
         )
     if len({member.filename for member in members}) != len(members):
-        raise ArraysError("an array is there twice")
+        raise ArraysError("two arrays have the same name")
 
 
 def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytearray:
@@ -103,7 +102,7 @@ def _read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytearray:
 def _parse_array(data: bytearray) -> NDArray[Any]:
     """Return a writable view of an .npy file's numbers.
 
-    The header is matched, not evaluated, and never trusted: memory is taken only for bytes that are there.
+    The header is matched, not evaluated, and never trusted: RAM is allocated only for bytes that are present.
     """
     length = int.from_bytes(data[8:10], "little")
     header = _HEADER.fullmatch(data[10 : 10 + length])
@@ -113,7 +112,7 @@ def _parse_array(data: bytearray) -> NDArray[Any]:
     shape = tuple(int(side) for side in header[3].replace(b" ", b"").split(b",") if side)
     follow = len(data) - 10 - length
     if math.prod(shape) * dtype.itemsize != follow:
-        raise ArraysError(f"an array's header says shape {shape} of {dtype}, but {follow} bytes follow")
+        raise ArraysError(f"an array's header declares shape {shape} of {dtype}, but {follow} bytes follow")
     values = np.frombuffer(data, dtype, offset=10 + length)
     return values.reshape(shape, order="F" if header[2] == b"True" else "C")
 
@@ -124,4 +123,4 @@ def _dtype(text: str) -> np.dtype[Any]:
             return np.dtype(text)
     except TypeError:  # such as a bool of eight bytes
         pass
-    raise ArraysError(f"arrays of numbers are read, got dtype {text!r}")
+    raise ArraysError(f"only arrays of numbers are read, got dtype {text!r}")

@@ -1,4 +1,4 @@
-"""When a photo was taken, as its JPEG file says: the few EXIF fields that hold it, read without a library."""
+"""The time at which a JPEG photo was taken: the few EXIF fields with it, read without a library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FIELDS = 512  # no camera writes more in one directory
 
 
 def capture_time(data: bytes) -> float | None:
-    """Return when a JPEG photo was taken, or None when it does not say so.
+    """Return when a JPEG photo was taken, or None when the file has no such time.
 
     Args:
         data: The file's bytes; its first 64 KB are enough.

@@ -1,6 +1,6 @@
-"""Every error that edgetl raises on purpose, under one root.
+"""The errors of edgetl, under one root.
 
-A message says what was wrong, what was expected, what was received, and what to do next. Each leaf also inherits
+A message states what was wrong, what was expected, what was received, and the next step. Each leaf also inherits
 the builtin that a caller would expect, so that ``except ValueError`` and ``except FileNotFoundError`` keep working.
 All of them can be imported from `edgetl`; those of the host side are defined in `edgetl.errors` and
 `converters.errors`::
@@ -44,7 +44,7 @@ class EdgetlError(Exception):
     """Root of all errors of edgetl."""
 
     def __str__(self) -> str:
-        """Return the message alone: OSError would put the error number before it, KeyError quotation marks around it."""
+        """Return only the message: OSError would add the error number, KeyError quotation marks."""
         return str(self.args[-1]) if self.args else ""
 
 
@@ -79,7 +79,7 @@ class StateNotFoundError(StorageError, FileNotFoundError):
 
 
 class LabelError(EdgetlError, ValueError):
-    """A label is empty, too long, unknown, or one too many."""
+    """A label is empty, too long or unknown, or there are too many labels."""
 
 
 class SampleNotFoundError(EdgetlError, KeyError):
@@ -87,11 +87,11 @@ class SampleNotFoundError(EdgetlError, KeyError):
 
 
 class HeadError(EdgetlError, ValueError):
-    """A head cannot do what was asked: it has no samples, an unknown name, or other dimensions."""
+    """A head has no samples, an unknown name or other dimensions, or lacks an operation."""
 
 
 class EmbeddingError(EdgetlError, ValueError):
-    """An embedding has the wrong shape or holds NaN or infinity."""
+    """An embedding has the wrong shape or contains NaN or infinity."""
 
 
 class ArraysError(EdgetlError, ValueError):
@@ -102,7 +102,7 @@ class PhotoError(EdgetlError, ValueError):
     """A photo or frame cannot be read or is not an image of the expected form.
 
     Attributes:
-        reason: Why a photo cannot be decoded, where one file is meant.
+        reason: Why the photo cannot be decoded.
     """
 
     def __init__(self, message: str = "", reason: Reason = Reason.DAMAGED) -> None:

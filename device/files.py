@@ -1,4 +1,4 @@
-"""Writing files so that a partial one never stands under its final name."""
+"""Writing files so that a partial file never has its final name."""
 
 from __future__ import annotations
 
@@ -21,31 +21,31 @@ _NEXT_STEP = {
     errno.EPERM: "choose a folder you may write to, or change its permissions",
     errno.ENOENT: "create the folder first or correct the path",
     errno.ENOTDIR: "a part of the path is a file: correct the path",
-    errno.EISDIR: "that path is a folder: give a file's name",
+    errno.EISDIR: "that path is a folder: pass the path of a file",
 }
 
 
 def storage_error(error: OSError, path: Path) -> StorageError:
-    """Say what an `OSError` met while writing `path` means, and what to do next."""
+    """Return the error for an `OSError` raised while writing `path`; its message names the next step."""
     step = _NEXT_STEP.get(error.errno or 0, "check the disk and the path")
     return StorageError(error.errno or errno.EIO, f"cannot write {path}: {error.strerror or error}; {step}")
 
 
 def refuse_existing(path: Path, force: bool = False) -> None:
-    """Raise `OutputExistsError` when `path` exists and `force` is not given."""
+    """Raise `OutputExistsError` when `path` exists and `force` is false."""
     if path.exists() and not force:
         raise OutputExistsError(
-            errno.EEXIST, f"{path} is already there and is not overwritten; give --force or another name"
+            errno.EEXIST, f"{path} already exists and is not overwritten; use --force or another name"
         )
 
 
 def may_write(path: Path) -> bool:
-    """Say whether this process, as whom it acts, may write the file or the folder `path` that is there."""
+    """Return whether this process, as its effective user, may write the existing file or folder `path`."""
     return os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
 
 
 def require_writable(path: Path) -> None:
-    """Raise `StorageError` before long work for a `path` that could not be written after it."""
+    """Raise `StorageError` when `path` cannot be written; call it before long work."""
     try:
         with tempfile.TemporaryFile(dir=path.parent):
             pass
@@ -58,13 +58,13 @@ def atomic_output(path: str | Path, *, force: bool = False, private: bool = Fals
     """Yield a temporary path beside `path`; on success it takes the final name, durably.
 
     The temporary file is flushed to the disk before the rename and the folder after it, so that
-    after a power cut there is the old file or the new one, never a half. On any exception the
+    after a power cut there is the old file or the new one, never a partial one. On any exception the
     temporary file is removed.
 
     Args:
         path: The final name.
         force: Replace a file of that name.
-        private: Create the file readable by its owner alone, from its first byte on.
+        private: Create the file readable only by its owner, from its first byte on.
 
     Raises:
         StorageError: `path` exists and `force` is false, or the disk is full, read-only, or forbidden.
@@ -73,7 +73,7 @@ def atomic_output(path: str | Path, *, force: bool = False, private: bool = Fals
     refuse_existing(path, force)
     try:
         handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-        if not private:  # mkstemp gives 0600, which would surprise whoever shares the file
+        if not private:  # mkstemp sets 0600, which would lock out other users of the file
             os.fchmod(handle, 0o666 & ~_umask())
         os.close(handle)
     except OSError as error:
@@ -99,7 +99,7 @@ def _umask() -> int:
 
 
 def sync(path: Path) -> None:
-    """Have what stands in a file, or the names that stand in a folder, written to the disk."""
+    """Flush the content of a file, or the names in a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

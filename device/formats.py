@@ -45,7 +45,7 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 
 
 class Reason(StrEnum):
-    """Why a file is left out; the value stands in ``--json``."""
+    """Why a file is left out; ``--json`` shows the value."""
 
     HEIC = "heic"
     RAW = "camera-raw"
@@ -67,7 +67,7 @@ class Reason(StrEnum):
 
 
 def photo_format(head: bytes) -> str:
-    """Return the format of a file that starts with `head`, such as ``JPEG``, or "" when it is unknown.
+    """Return the format of a file that starts with `head`, such as ``JPEG``, or "" for an unknown format.
 
     Example:
         >>> photo_format(b"GIF89a")
@@ -88,8 +88,8 @@ def photo_format(head: bytes) -> str:
 def reason_to_skip(path: Path, head: bytes) -> Reason | None:
     """Return why a file that starts with `head` is not decoded, or None when it may be a readable photo.
 
-    The content decides; the suffix counts only where the content says nothing, and for camera raw files, which start
-    like TIFF.
+    The content decides; the suffix counts only where the content is not conclusive, and for camera raw files, which
+    start like TIFF.
     """
     suffix, form = path.suffix.lower(), photo_format(head)
     if not head:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def join(count: int, pairs: Iterable[Sequence[int] | NDArray[np.int64]]) -> NDArray[np.int32]:
-    """Join 0 to `count` - 1 along pairs; returns each one's group, numbered in order of appearance.
+    """Join 0 to `count` - 1 along pairs; return the group of each, numbered in order of appearance.
 
     Example:
         >>> join(5, [(0, 3), (3, 4)]).tolist()
@@ -31,7 +31,7 @@ def join(count: int, pairs: Iterable[Sequence[int] | NDArray[np.int64]]) -> NDAr
 
 
 def chained(groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return pairs that join the members of each group, int64 [P, 2]; `groups` [N] holds one number each.
+    """Return pairs that join the members of each group, int64 [P, 2]; `groups` [N] is the group number of each.
 
     Example:
         >>> chained(np.array([7, 5, 7, 7])).tolist()

@@ -1,7 +1,7 @@
-"""Photos in, photos out: files to RGB arrays and back.
+"""Photos as RGB arrays: reading and writing.
 
-Everything is RGB from the moment it is read. OpenCV decodes (it is on every device); what it lets
-pass silently, such as a JPEG that was cut off, is refused here.
+Every image is RGB as soon as it is read. OpenCV decodes, because every device has it; what it accepts
+silently, such as a truncated JPEG, is refused here.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-# A photo of more pixels than this is refused before memory is taken for it; the largest phone
+# A photo of more pixels than this is refused before RAM is allocated for it; the largest phone
 # sensors have 2e8.
 os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(2**28))
-# A damaged photo is reported here, with its name; OpenCV's own errors would repeat it without.
+# A damaged photo is reported here, with its name; OpenCV's own messages would repeat it without the name.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")
 
 import cv2
@@ -33,7 +33,7 @@ Image = NDArray[np.uint8]
 def read_photo(source: str | Path | bytes) -> Image:
     """Read a photo as RGB, turned upright by its EXIF orientation.
 
-    Grey, 16-bit, CMYK and transparent photos become 8-bit RGB.
+    Gray, 16-bit, CMYK and transparent photos become 8-bit RGB.
 
     Args:
         source: A file's path, or the bytes of an encoded photo.
@@ -42,7 +42,7 @@ def read_photo(source: str | Path | bytes) -> Image:
         uint8 [H, W, 3], RGB.
 
     Raises:
-        PhotoError: The file is missing, empty, not a photo, cut off, or too large; `reason` says which.
+        PhotoError: The file is missing, empty, not a photo, truncated, or too large; `reason` names the cause.
     """
     name = "the photo" if isinstance(source, bytes) else shown(source)
     data = source if isinstance(source, bytes) else _read_bytes(Path(source))
@@ -59,7 +59,7 @@ def read_photo(source: str | Path | bytes) -> Image:
     if bgr is None:
         codec = form in _OPTIONAL and not cv2.haveImageWriter(_OPTIONAL[form])
         raise PhotoError(
-            f"{name} is no photo that can be read: it starts with {data[:8]!r} and has {len(data)} bytes; "
+            f"{name} is not a readable photo: it starts with {data[:8]!r} and has {len(data)} bytes; "
             + (
                 f"OpenCV {cv2.__version__} has no decoder for {form}, convert it to JPEG"
                 if codec
@@ -81,12 +81,12 @@ def check_image(image: Image) -> None:
         )
     if image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise PhotoError(
-            f"an image must be uint8 [H, W, 3] in RGB, got shape {image.shape}; read_photo gives the right form"
+            f"an image must be uint8 [H, W, 3] in RGB, got shape {image.shape}; read_photo returns the right form"
         )
 
 
 def encode_jpeg(rgb: Image, quality: int = 85) -> bytes:
-    """Encode uint8 [H, W, 3] RGB as JPEG."""
+    """Return uint8 [H, W, 3] RGB as JPEG bytes."""
     check_image(rgb)
     done, data = cv2.imencode(
         ".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
@@ -97,7 +97,7 @@ def encode_jpeg(rgb: Image, quality: int = 85) -> bytes:
 
 
 def thumbnail(rgb: Image, side: int = 96, quality: int = 80) -> bytes:
-    """Encode `rgb` as a JPEG whose longer side has at most `side` pixels."""
+    """Return `rgb` as JPEG bytes, reduced to at most `side` pixels on its longer side."""
     check_image(rgb)
     height, width = rgb.shape[:2]
     scale = min(1.0, side / max(height, width))
@@ -110,7 +110,7 @@ def _refuse_undecodable(data: bytes, name: str) -> None:
         raise PhotoError(f"{name} is empty, expected a JPEG or PNG photo; {_NEXT_STEP}", Reason.EMPTY)
     if photo_format(data[:HEAD_BYTES]) == "HEIC":
         raise PhotoError(
-            f"{name} is a HEIC photo whatever its name, which OpenCV cannot read; convert it to JPEG, for example with "
+            f"{name} is a HEIC photo, whatever its suffix, and OpenCV cannot read HEIC; convert it to JPEG, for example with "
             "heif-convert, or let the phone take JPEG",
             Reason.HEIC,
         )
@@ -152,7 +152,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _is_cut_off(jpeg: bytes) -> bool:
-    # Entropy-coded data never holds FF DA or FF D9 (a literal FF is followed by 00), so the end marker
+    # Entropy-coded data never contains FF DA or FF D9 (a literal FF is followed by 00), so the end marker
     # must come after the last start of scan. A thumbnail in the EXIF block ends before that.
     last_scan = jpeg.rfind(b"\xff\xda")
     return last_scan < 0 or jpeg.find(b"\xff\xd9", last_scan) < 0

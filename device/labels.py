@@ -1,4 +1,4 @@
-"""What a label may be: any printable text a person would call a class."""
+"""Labels: any printable text that names a class."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .printable import printable
 
 MAX_LENGTH = 100
 # marks, embeddings, overrides and isolates: they change the order in which the text around them is shown; letters of
-# right-to-left scripts need none of them
+# right-to-left scripts do not need them
 DIRECTION_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 _DIRECTION = re.compile(f"[{DIRECTION_CONTROLS}]")
 
@@ -36,13 +36,13 @@ def check_label(label: str, *, stored: bool = False) -> str:
         raise LabelError(f"a label must be text, got {type(label).__name__}")
     canonical = unicodedata.normalize("NFC", label).strip()
     if not canonical:
-        raise LabelError("a label must not be empty; give the class a name such as 'mug'")
+        raise LabelError("a label must not be empty; name the class, for example 'mug'")
     if len(canonical) > MAX_LENGTH:
         raise LabelError(
             f"a label has at most {MAX_LENGTH} characters, got {len(canonical)}: {canonical[:30]!r}..."
         )
     if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in canonical):
-        raise LabelError(f"a label must not hold line breaks or control characters, got {canonical!r}")
+        raise LabelError(f"a label must not contain line breaks or control characters, got {canonical!r}")
     if not stored and _DIRECTION.search(canonical):
         raise LabelError(
             "a label must not contain invisible characters that change the direction of text; leave them out, got"

@@ -1,4 +1,4 @@
-"""Words for files of a photo folder that are not read: counted by reason, with the next step."""
+"""Messages about the files of a photo folder that are not read: counted by reason, with the next step."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def count_reasons(left_out: Iterable[LeftOut]) -> str:
 
 
 def next_steps(left_out: Iterable[LeftOut]) -> str:
-    """Return what to do about the files, one sentence per reason."""
+    """Return the next steps for the files, one sentence per reason."""
     steps = (_PHRASES[reason][2] for reason in _by_reason(left_out))
     return ". ".join(step for step in steps if step)
 

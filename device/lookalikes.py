@@ -1,12 +1,12 @@
-"""Which photos are shots of one thing in a row, so that none of them may judge another.
+"""Groups of photos that show one thing, so that none of them judges another.
 
 A photo and its near-duplicate in two parts of a split, or on both sides of leave-one-out, make any accuracy look
 good. Three signs join photos of one label into a group:
 
 - They look alike: more than photos under different labels of the same set do, since those show different things.
   The level therefore comes from the set itself (solar cells all look alike, flowers do not).
-- They follow one another in a recording: numbered files whose neighbors are about as alike as any two of them.
-- The camera's clock says that they were taken within seconds.
+- They are consecutive in a recording: numbered files whose neighbors are about as alike as any two of them.
+- By the camera's clock they were taken within seconds.
 
 Groups are transitive, so a slow pan is one group from end to end.
 """
@@ -33,8 +33,8 @@ from .progress import Progress, no_progress
 
 LEAST = 0.4  # similarity below which two pictures are never called alike
 MOST = 0.95  # and above which they always are
-UNKNOWN = 0.85  # the level where there is one label alone, so nothing to compare with
-SAME = 0.98  # similarity of two copies of one picture, saved anew
+UNKNOWN = 0.85  # the level where there is only one label, so nothing to compare with
+SAME = 0.98  # similarity of two copies of one picture, saved again
 _RIVALS = 0.98  # quantile of the best similarity to another label that sets the level
 _MARGIN = 0.04  # above it
 _NEAREST = 6  # candidates of the same label, by hash
@@ -48,13 +48,13 @@ _CHUNK = 512  # photos whose hashes are compared with all others at once
 
 @dataclass(frozen=True)
 class Shot:
-    """A photo as it takes part in the grouping.
+    """A photo to be grouped.
 
     Attributes:
-        label: What it shows.
-        name: Its path; folder and number say what it followed.
-        look: What it looks like; None for a photo that cannot be read, which stays by itself.
-        time: Seconds by the camera's clock, if known.
+        label: Its label.
+        name: Its path; folder and number show the order of a recording.
+        look: Its look; None for a photo that cannot be read, which is a group of its own.
+        time: Time of the shot in seconds by the camera's clock, if known.
     """
 
     label: str
@@ -70,7 +70,7 @@ class Lookalikes:
     Attributes:
         groups: int32 [N], numbered 0, 1, 2 ... in the order of the photos; photos of one group have one label.
         conflicts: Places (i, j) of photos that are the same picture under two labels.
-        flat: Number of photos that show nothing but one shade, such as black ones.
+        flat: Number of photos of one shade, such as black ones.
         level: Similarity above which two photos of one label are joined.
     """
 
@@ -86,7 +86,7 @@ class Lookalikes:
 
 
 def read_shots(photos: Sequence[tuple[Path, str]], progress: Progress = no_progress) -> list[Shot]:
-    """Read photos for the grouping, two at a time; one that cannot be read gets no look.
+    """Read photos for the grouping, two at a time; a photo that cannot be read has no look.
 
     Args:
         photos: Paths with their labels.
@@ -102,7 +102,7 @@ def read_shots(photos: Sequence[tuple[Path, str]], progress: Progress = no_progr
 
 
 def group_lookalikes(shots: Sequence[Shot]) -> Lookalikes:
-    """Join shots of one thing in a row into groups.
+    """Join photos that show one thing into groups.
 
     Example:
         >>> image = np.random.default_rng(0).integers(0, 255, (90, 90, 3), np.uint8)
@@ -129,7 +129,7 @@ def group_lookalikes(shots: Sequence[Shot]) -> Lookalikes:
 
 
 class _Measured:
-    """Candidate pairs of a set and how alike they are.
+    """The candidate pairs of a set of photos, with their similarities.
 
     Args:
         shots: N, all with a look.
@@ -240,7 +240,7 @@ def _taken_together(shots: Sequence[Shot]) -> list[tuple[int, int]]:
         times = np.array([time for time, _ in row])
         _, counts = np.unique(times, return_counts=True)
         if counts.max() * 2 > len(row) > 2:
-            continue  # a clock that stands still says nothing
+            continue  # a clock that stands still proves nothing
         near = np.flatnonzero(np.diff(times) <= _SECONDS)
         found += [(row[at][1], row[at + 1][1]) for at in near.tolist()]
     return found

@@ -1,4 +1,4 @@
-"""What a picture looks like, in a few kilobytes, and how alike two pictures are.
+"""The look of a picture in a few kilobytes, and the similarity of two looks.
 
 Two measures work together. A difference hash (dHash, 128 bits) finds candidates among many pictures quickly.
 Phase correlation (Kuglin and Hines 1975) then compares two of them: it is blind to brightness and to shifts, and
@@ -31,12 +31,12 @@ Pairs = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Look:
-    """What is kept of a picture for comparisons.
+    """A small description of a picture, for comparisons.
 
     Attributes:
         pixels: uint8 [64, 64], gray.
         bits: bool [128], its difference hash.
-        flat: Whether it shows nothing but one shade.
+        flat: Whether the picture has only one shade.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,7 +48,7 @@ def look_at(image: Image) -> Look:
     """Return the look of a picture, uint8 [H, W, 3] RGB of any size.
 
     Raises:
-        PhotoError: It is not such a picture.
+        PhotoError: `image` is not such a picture.
     """
     check_image(image)
     small = cv2.resize(image, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
@@ -60,7 +60,7 @@ def look_at(image: Image) -> Look:
 
 
 def similarities(looks: Sequence[Look], pairs: Pairs) -> NDArray[np.float64]:
-    """Return how alike pairs of pictures are: float64 [P], 0 to 1.
+    """Return the similarities of pairs of pictures: float64 [P], 0 to 1.
 
     Args:
         looks: N looks.
@@ -86,7 +86,7 @@ def _with_flat(looks: Sequence[Look], pairs: Pairs, found: NDArray[np.float64]) 
 
 
 def _spectra(pixels: NDArray[np.uint8]) -> NDArray[np.complex128]:
-    """Return spectra [N, 64, 33] of even amplitude, so weighted that a picture correlates with itself to 1."""
+    """Return spectra [N, 64, 33] of even amplitude, weighted so that the correlation of a picture with itself is 1."""
     values = pixels.astype(np.float64)
     values -= values.mean(axis=(1, 2), keepdims=True)
     values *= np.outer(np.hanning(SIDE), np.hanning(SIDE))  # the edges differ between two frames
@@ -105,7 +105,7 @@ def _weights() -> NDArray[np.float64]:
 
 
 def _counted() -> NDArray[np.float64]:
-    """Return how often each column of a half spectrum stands in the whole one."""
+    """Return the number of times that each column of a half spectrum occurs in the whole one."""
     counted = np.full(SIDE // 2 + 1, 2.0)
     counted[[0, -1]] = 1.0
     return counted

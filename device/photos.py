@@ -54,14 +54,14 @@ class LeftOut:
 
 @dataclass(frozen=True)
 class PhotoList:
-    """What a folder holds.
+    """The photos of a folder.
 
     Attributes:
         root: The folder, or the one photo.
-        photos: Sorted by path below the root.
+        photos: The photos, sorted by path below the root.
         left_out: Files that are not read.
         labels: Sorted; labels without a photo are included.
-        remarks: What the user should know about the labels, a sentence each.
+        remarks: Remarks about the labels for the user, one sentence each.
     """
 
     root: Path
@@ -78,7 +78,7 @@ class PhotoList:
 
 
 def list_photo_files(root: str | Path) -> PhotoList:
-    """List the files of a folder at any depth; labels are the names of the folders as they are.
+    """List the files of a folder at any depth; labels are the unchanged names of the folders.
 
     Raises:
         PhotoError: A folder cannot be listed.
@@ -118,7 +118,7 @@ def list_photos(folder: str | Path, *, deep: bool = False) -> list[Path]:
 
 
 def list_labeled(root: str | Path) -> PhotoList:
-    """List the photos of a folder that holds one folder per label; labels are in canonical form.
+    """List the photos of a folder with one folder per label; labels are in canonical form.
 
     Raises:
         PhotoError: A folder cannot be listed, or the labels are one level deeper.
@@ -140,7 +140,7 @@ def photos_to_teach(root: str | Path, label: str | None = None, *, skip_empty: b
     """List the photos to teach: all as `label`, or each under the label of its folder.
 
     Args:
-        root: The folder, or with a label also one photo.
+        root: The folder; with a label, it may also be one photo.
         label: The label of all photos.
         skip_empty: Leave labels without a readable photo out instead of raising.
 
@@ -170,7 +170,7 @@ def leave_out_copies(found: PhotoList) -> PhotoList:
 
 def same_content(paths: Sequence[Path]) -> list[list[Path]]:
     """Group files whose bytes are equal; each group is in the order given."""
-    # only files of equal size can be equal: most are never read for this
+    # only files of equal size can be equal, so most are not read for this
     sizes = defaultdict(list)
     for path in paths:
         sizes[_size(path)].append(path)
@@ -182,9 +182,9 @@ def same_content(paths: Sequence[Path]) -> list[list[Path]]:
 
 
 def find_unreadable(paths: Mapping[str, Sequence[Path]]) -> dict[str, list[LeftOut]]:
-    """Return, per label, the files that failed before the first photo that can be decoded.
+    """Return, per label, the files that could not be decoded before the first that could.
 
-    Usually one photo per label is decoded. A label all of whose files are in the answer has no readable photo.
+    Usually one photo per label is decoded. A label whose files are all in the result has no readable photo.
     """
     from .images import read_photo
 
@@ -202,14 +202,14 @@ def find_unreadable(paths: Mapping[str, Sequence[Path]]) -> dict[str, list[LeftO
 
 
 def require_labels(found: PhotoList, *, skip_empty: bool = False) -> PhotoList:
-    """Make sure that each label has a photo that can be used: readable, and not the same under another label.
+    """Check that each label has a usable photo: readable, and not the same under another label.
 
     Args:
         found: The list.
         skip_empty: Leave labels without a readable photo out instead of raising.
 
     Raises:
-        PhotoError: A label has none, or no label has one.
+        PhotoError: A label has no usable photo, or no label has one.
     """
     paths = {label: [photo.path for photo in found.photos if photo.label == label] for label in found.labels}
     failed = find_unreadable(paths)
@@ -226,7 +226,7 @@ def require_labels(found: PhotoList, *, skip_empty: bool = False) -> PhotoList:
 
 
 def _empty_remark(empty: Sequence[str], found: PhotoList, *, skip_empty: bool) -> str:
-    """Return the remark that the labels `empty` are skipped, or raise where that is not wanted or leaves none."""
+    """Return the remark that the labels `empty` are skipped, or raise where that is not allowed or leaves no label."""
     from .leftout import count_reasons, next_steps
 
     why = {label: count_reasons([item for item in found.left_out if item.label == label]) for label in empty}
@@ -235,7 +235,7 @@ def _empty_remark(empty: Sequence[str], found: PhotoList, *, skip_empty: bool) -
     if skip_empty and set(empty) != set(found.labels):
         return f"skipped, because {what} no photo that can be used: {listed}"
     steps = next_steps([item for item in found.left_out if item.label in empty])
-    skip = "" if set(empty) == set(found.labels) else "; to go on without, use --skip-empty"
+    skip = "" if set(empty) == set(found.labels) else "; to continue without, use --skip-empty"
     raise PhotoError(
         f"{shown(found.root)}: {what} no photo that can be used: {listed}. "
         f"{steps or 'Add photos or remove the folder'}{skip}"
@@ -306,7 +306,7 @@ def _refuse_other_levels(found: PhotoList) -> None:
         return
     within = inside[only]
     raise PhotoError(
-        f"{shown(found.root)} holds {what} ({shown(', '.join(found.labels))}) with the folders "
+        f"{shown(found.root)} contains {what} ({shown(', '.join(found.labels))}) with the folders "
         f"{shown(', '.join(within[:5]))}{' ...' if len(within) > 5 else ''} inside; expected one folder per label. "
         f"Did you mean {shown(found.root / only)}?"
     )
@@ -351,9 +351,9 @@ def _name_remarks(names: Mapping[str, str]) -> Iterator[str]:
 
 
 def unknown_remark() -> str:
-    """Return what a user who names a label "unknown" should know."""
+    """Return a remark for users who name a label "unknown"."""
     return (
-        f"the label {UNKNOWN_LABEL!r} is easy to confuse with what matches no label, which 'edgetl run --on unknown' "
+        f"the label {UNKNOWN_LABEL!r} is easy to confuse with frames that match no label, which 'edgetl run --on unknown' "
         "means; another name such as 'background' is clearer"
     )
 
@@ -362,7 +362,7 @@ def _size(path: Path) -> int:
     try:
         return path.stat().st_size
     except OSError:
-        return 0  # reading it will say what is wrong
+        return 0  # reading it will raise the error
 
 
 def _digest(path: Path) -> str:

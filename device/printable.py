@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# C0 and C1 controls move a terminal's cursor; bidirectional controls (Unicode UAX #9) reorder what stands around
+# C0 and C1 controls move a terminal's cursor; bidirectional controls (Unicode UAX #9) reorder the text around
 # them; separators break lines; the others have no width and make two labels look alike. Zero-width joiners
 # stay: Persian, Indic scripts and emoji need them.
 _INVISIBLE = "\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
@@ -25,7 +25,7 @@ def printable(text: str) -> str:
 def visible(text: str) -> str:
     r"""Return `text` with invisible characters replaced by escapes; line breaks and terminal colors stay.
 
-    For finished text, JSON included: there the escape means the same character.
+    For complete output, JSON included: there the escape means the same character.
 
     Example:
         >>> print(visible("mug\u202egum"))

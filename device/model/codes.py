@@ -1,9 +1,9 @@
-"""The embedding map and its fixed point: what heads learn from and what the state file keeps.
+"""The embedding map and its fixed point: what heads learn from and what the state file stores.
 
 An embedding e goes through ``phi(e) = l2(sign(e) * sqrt(|e|))`` (the signed square root of Perronnin
 et al. 2010, "Improving the Fisher kernel"), which helps every head when samples are few. The result
 is rounded to multiples of 1/4096 and kept as int16. Sums of such integers are exact, so statistics
-made of them are bit-identical in any order.
+of them are bit-identical in any order.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Keys = NDArray[np.uint64]
 
 
 def apply_map(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> NDArray[np.float64]:
-    """Map embeddings [N, D] (or one, [D]) to what heads are linear in.
+    """Map embeddings [N, D] (or one, [D]) to the values that heads are linear in.
 
     A zero embedding stays zero.
 
@@ -35,7 +35,7 @@ def apply_map(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> NDArra
         raise EmbeddingError(f"embeddings must have shape [N, D] or [D], got {values.shape}")
     if not np.isfinite(values).all():
         raise EmbeddingError(
-            "an embedding holds NaN or infinity and was not used; check the frame, "
+            "an embedding contains NaN or infinity and was not used; check the frame, "
             "and verify the model file with 'edgetl inspect'"
         )
     if map_name == "identity":
@@ -60,23 +60,23 @@ def encode(embeddings: ArrayLike, map_name: str = "signed_sqrt_l2") -> Codes:
         int16 of the same shape: ``round(4096 * phi(e))``.
 
     Raises:
-        EmbeddingError: As `apply_map`, or a mapped value lies outside -8 to 8.
+        EmbeddingError: As `apply_map`, or a mapped value is outside -8 to 8.
     """
     scaled = np.rint(SCALE * apply_map(embeddings, map_name))
     if scaled.size and np.abs(scaled).max() > np.iinfo(np.int16).max:
         raise EmbeddingError(
-            f"a mapped embedding must lie within -8 and 8 to be kept, got {np.abs(scaled).max() / SCALE:.3g}"
+            f"a mapped embedding must be within -8 and 8 to be stored, got {np.abs(scaled).max() / SCALE:.3g}"
         )
     return scaled.astype(np.int16)
 
 
 def decode(codes: Codes) -> NDArray[np.float64]:
-    """Give the mapped embeddings that `codes` stand for: float64, same shape."""
+    """Return the mapped embeddings of `codes`: float64, same shape."""
     return codes.astype(np.float64) / SCALE
 
 
 def representative(codes: Codes, map_name: str = "signed_sqrt_l2") -> NDArray[np.float32]:
-    """Give embeddings whose map is `codes` (up to scale), for signatures that apply the map themselves.
+    """Return embeddings whose map is `codes` (up to scale), for signatures that apply the map themselves.
 
     Returns:
         float32, same shape as `codes`.

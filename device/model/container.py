@@ -1,7 +1,7 @@
 """The container of a model file: a flatbuffer with a zip archive appended.
 
 Interpreters ignore what follows the flatbuffer; `zipfile` finds the archive at the end. A file is opened once, must be
-a plain file, and every read has a limit, whatever its directory says.
+a plain file, and every read has a limit that does not depend on the archive's directory.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LIMITS = {LABELS: 2**20, MANIFEST: 4 * 2**20, MEMORY: 512 * 2**20, SEAL: 64}  # 
 MAX_MODEL_BYTES = 2**30
 IDENTIFIER = b"TFL3"  # after the four bytes of the root offset
 FOREIGN = "convert a model with 'edgetl convert' to get a file that can be taught"
-_EPOCH = (1980, 1, 1, 0, 0, 0)  # no clock goes into a file: equal content gives equal files
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # no time of writing: equal content makes equal files
 _CHUNK = 2**20
 _END = struct.Struct("<4s4H2LH")  # end of central directory record
 _MAX_DIRECTORY = 2**16  # bytes; ours take a few hundred
@@ -39,7 +39,7 @@ _UNREADABLE = (
 def open_plain(path: Path) -> Iterator[BinaryIO]:
     """Open a plain file, or a link to one, for reading.
 
-    A named pipe would wait for ever and a device never end, so neither is opened.
+    Opening a named pipe could block, and reading a device might never end, so neither is opened.
 
     Raises:
         ModelFileError: The file is missing, cannot be read, or is no plain file.
@@ -61,7 +61,7 @@ def open_plain(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
-    """Put the file's path before what is wrong with it."""
+    """Put the path of the file in front of the message of a `ModelFileError`."""
     try:
         yield
     except ModelFileError as error:
@@ -92,7 +92,7 @@ def read_part(stream: BinaryIO, length: int) -> bytes:
     size = _size(stream)
     if not 8 <= length <= min(size, MAX_MODEL_BYTES):
         raise ModelFileError(
-            f"the manifest says a model part of {length} bytes, expected 8 to {min(size, MAX_MODEL_BYTES)} in a file "
+            f"the manifest declares a model part of {length} bytes, expected 8 to {min(size, MAX_MODEL_BYTES)} in a file "
             f"of {size}; copy or convert the file again"
         )
     stream.seek(0)
@@ -100,12 +100,14 @@ def read_part(stream: BinaryIO, length: int) -> bytes:
 
 
 def read_members(path: Path, stream: BinaryIO) -> dict[str, bytes]:
-    """Read the members that edgetl knows; no member beyond its limit or the size it declares.
+    """Read the known members; none beyond its limit or its declared size.
 
     Raises:
-        ModelFileError: There is no readable archive, a member is missing, there twice, or too large.
+        ModelFileError: There is no readable archive, or a member is missing, duplicate or too large.
     """
-    require_identifier(path, stream.read(min(8, _size(stream))))  # of size 0 are also files that never end
+    require_identifier(
+        path, stream.read(min(8, _size(stream)))
+    )  # a file of size 0 may be one that never ends
     try:
         _check_directory(stream)
         with zipfile.ZipFile(stream) as archive:
@@ -116,7 +118,7 @@ def read_members(path: Path, stream: BinaryIO) -> dict[str, bytes]:
         raise
     except _UNREADABLE as error:
         raise ModelFileError(
-            f"{path} has no readable edgetl manifest: it was cut off, or comes from elsewhere ({error}); "
+            f"{path} has no readable edgetl manifest: it was truncated, or is not from edgetl ({error}); "
             f"copy it again, or {FOREIGN}"
         ) from error
     missing = {LABELS, MANIFEST} - members.keys()
@@ -137,7 +139,7 @@ def write_container(target: BinaryIO, model: bytes, members: Mapping[str, bytes 
     Args:
         target: Open for writing, seekable, empty.
         model: The flatbuffer.
-        members: Name -> content, whole or in pieces that need not fit into memory together.
+        members: Name -> content, whole or in pieces that need not fit into RAM together.
     """
     target.write(model)
     with zipfile.ZipFile(target, "w", zipfile.ZIP_STORED) as archive:
@@ -163,7 +165,7 @@ def _require_plain(path: Path, found: os.stat_result) -> None:
         raise ModelFileError(f"the model file {path} cannot be read: it is a folder; check the path")
     if not stat.S_ISREG(found.st_mode):
         raise ModelFileError(
-            f"{path} is no plain file but a device, a pipe or a socket; give the path of a .tflite file"
+            f"{path} is no plain file but a device, a pipe or a socket; pass the path of a .tflite file"
         )
 
 

@@ -22,10 +22,10 @@ def missing_signatures(graphs: Graphs) -> tuple[str, ...]:
 
 
 def check_contract(graphs: Graphs, manifest: Manifest) -> None:
-    """Check the signatures that are there, and where the manifest says that the head's weights are.
+    """Check the signatures of a model, and the places of the head's weights in the manifest.
 
     Raises:
-        ModelFileError: A name, type or shape is not what docs/model-file.md and the manifest say.
+        ModelFileError: A name, type or shape differs from docs/model-file.md or from the manifest.
     """
     for name, (inputs, outputs) in _forms(manifest).items():
         if name in graphs.signatures:
@@ -55,7 +55,7 @@ def _forms(manifest: Manifest) -> dict[str, tuple[dict[str, Form], dict[str, For
 def _check_side(
     signature: str, side: str, tensors: Mapping[str, Tensor], expected: Mapping[str, Form]
 ) -> None:
-    """Check the tensors on one side of a signature; where nothing is expected, `_check_weights` knows more."""
+    """Check the tensors on one side of a signature; `_check_weights` checks those without an expected form."""
     if expected and tensors.keys() != expected.keys():
         raise _broken(
             f"the signature {signature} has the {side}s {sorted(tensors)}, expected {sorted(expected)}"
@@ -68,8 +68,8 @@ def _check_side(
         )
         if found.type != kind or not fits:
             raise _broken(
-                f"the {side} {name} of {signature} is {_described(found.type, found.free)}, the manifest means "
-                f"{_described(kind, shape)}"
+                f"the {side} {name} of {signature} is {_described(found.type, found.free)}, the manifest "
+                f"expects {_described(kind, shape)}"
             )
 
 
@@ -79,7 +79,7 @@ def _check_weights(graphs: Graphs, manifest: Manifest) -> None:
     expected = {"W": (manifest.dimensions, manifest.capacity), "b": (manifest.capacity,)}
     for name, shape in expected.items():
         if name not in read or read[name].shape != shape:
-            raise _broken(f"get_weights must give {name} {list(shape)}")
+            raise _broken(f"get_weights must return {name} {list(shape)}")
     if _forms_of(read) != _forms_of(written):
         raise _broken("get_weights and set_weights must have the same variables")
     for tensor in read.values():
@@ -97,7 +97,7 @@ def _check_places(graphs: Graphs, manifest: Manifest, sizes: Mapping[str, int]) 
     for name, (start, length) in places.items():
         if length != sizes[name] or (start, length) not in buffers:
             raise _broken(
-                f"head_weights places {name} at {start} with {length} bytes, where no buffer of {sizes[name]} bytes is"
+                f"head_weights places {name} at {start} with {length} bytes, where there is no buffer of {sizes[name]} bytes"
             )
     if len(set(places.values())) != len(places):
         raise _broken("head_weights places two variables in one buffer")

@@ -32,8 +32,8 @@ class Embedder:
     Args:
         model: The model file.
         threads: CPU threads; by default every core, at most four.
-        delegate: ``edgetpu`` to use a Coral. Where it cannot be used a warning says why and the CPU
-            takes over. None stays on the CPU.
+        delegate: ``edgetpu`` to use a Coral. Where it cannot be used, a warning gives the reason and
+            the CPU is used. None uses the CPU.
 
     Raises:
         ModelFileError: The runtime cannot run the file or it lacks a signature.
@@ -71,27 +71,27 @@ class Embedder:
 
         Raises:
             PhotoError: `image` is not uint8 [H, W, 3].
-            EmbeddingError: The backbone gave NaN or infinity.
+            EmbeddingError: The backbone returned NaN or infinity.
         """
         embedding: NDArray[np.float32] = self._run(self._prepare(image))
         if not np.isfinite(embedding).all():
             raise EmbeddingError(
-                f"the backbone of {self.model.path} gave NaN for this frame; "
+                f"the backbone of {self.model.path} returned NaN for this frame; "
                 "verify the file with 'edgetl inspect' or convert it again"
             )
         return embedding
 
     def embed_many(self, images: Iterable[Image]) -> NDArray[np.float32]:
-        """Embed frames one after another, so that memory stays that of one: float32 [N, D]."""
+        """Return the embeddings of frames, float32 [N, D]; the RAM in use is that of one frame."""
         rows = [self.embed_one(image) for image in images]
         return np.stack(rows) if rows else np.zeros((0, self.model.manifest.dimensions), np.float32)
 
     def signature(self, name: str) -> Any:
-        """Give a runner of one of the file's signatures; it shares this embedder's interpreter."""
+        """Return a runner of one of the file's signatures; it shares the interpreter of the embedder."""
         return self._cpu_interpreter().get_signature_runner(name)
 
     def close(self) -> None:
-        """Let the interpreter go; embedding afterwards raises `EmbeddingError`."""
+        """Free the interpreter; embedding afterwards raises `EmbeddingError`."""
         self._interpreter = self._signatures = self._features = None
 
     def __repr__(self) -> str:
@@ -163,8 +163,8 @@ class Embedder:
         return values
 
     def _invoke_once(self) -> None:
-        # allocates and warms up, so that the first frame is not the slow one; also shows now, not at
-        # the first frame, that the runtime can run this file
+        # allocates and warms up, so that the first frame is not slow; also raises now, not at the
+        # first frame, where the runtime cannot run this file
         size = self.model.manifest.preprocessing
         try:
             with quiet_stderr():
@@ -173,11 +173,11 @@ class Embedder:
             raise explain(error, str(self.model.path), self.runtime) from error
         if embedding.shape != (self.model.manifest.dimensions,):
             raise ModelFileError(
-                f"{self.model.path} says embeddings of {self.model.manifest.dimensions} numbers, "
-                f"its backbone gives shape {embedding.shape}"
+                f"{self.model.path} declares embeddings of {self.model.manifest.dimensions} numbers, "
+                f"its backbone returns shape {embedding.shape}"
             )
 
 
 def edgetpu_twin(path: Path) -> Path:
-    """Give the name of a model file's backbone compiled for the Edge TPU."""
+    """Return the path of a model file's backbone compiled for the Edge TPU."""
     return path.with_name(f"{path.stem}.backbone_edgetpu.tflite")

@@ -1,4 +1,4 @@
-"""Tables of a .tflite flatbuffer, read at their places in the bytes: no library, no copy, nothing outside of the bytes.
+"""Tables of a .tflite flatbuffer, read in place: without a library, without a copy, and never outside of the bytes.
 
 LiteRT's own classes of the schema are missing in tflite-runtime and trust what they read. Here every offset is checked.
 https://flatbuffers.dev/internals: a table starts with a signed offset back to its vtable, which holds the offset of each
@@ -99,7 +99,7 @@ class Table:
             raise damaged(f"the name at byte {start} has no end")
         try:
             return bytes(self.data[start : start + length]).decode()
-        except UnicodeDecodeError as error:  # runtimes raise it too, at their first look at a name
+        except UnicodeDecodeError as error:  # runtimes raise it too, when they first read a name
             raise damaged(f"the name at byte {start} is not UTF-8") from error
 
     def _table(self, place: int) -> Table:
@@ -107,7 +107,7 @@ class Table:
 
 
 class Budget:
-    """What may still be read of a flatbuffer: tables may be shared, so a small file can stand for a huge tree."""
+    """Limit of what is read from a flatbuffer: tables may be shared, so a small file can describe a huge tree."""
 
     def __init__(self) -> None:
         self._left = _BUDGET
@@ -116,7 +116,7 @@ class Budget:
         """Count elements that are read.
 
         Raises:
-            ModelFileError: They are more than any model has.
+            ModelFileError: There are more than any model has.
         """
         self._left -= count
         if self._left < 0:
@@ -142,7 +142,7 @@ def read(data: bytes | bytearray, kind: str, place: int) -> int:
 
 
 def damaged(what: str) -> ModelFileError:
-    """Return the error for a flatbuffer that no runtime must see."""
+    """Return the error for a flatbuffer that must not reach a runtime."""
     return ModelFileError(f"the model part is damaged: {what}; copy or convert the file again")
 
 

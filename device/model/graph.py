@@ -1,4 +1,4 @@
-"""The graphs of a .tflite, read without generated code and checked for what runtimes take on trust.
+"""The graphs of a .tflite, read without generated code and checked for what runtimes do not check.
 
 Runtimes verify that a flatbuffer is well-formed, but not what it means: a quantization scale of 0 or a signature of a
 graph that is not there ends the process. `read_graphs` refuses such a file before an interpreter sees it. Field numbers are
@@ -18,7 +18,7 @@ from .flatbuffer import Table, damaged, root
 from .ops import CALL_ONCE, IF, WHILE, check_op, check_types
 
 _VERSION = 3
-_MAX_BYTES = 2**31  # of a constant; its buffer has as many
+_MAX_BYTES = 2**31  # of a constant; its buffer is as large
 _MAX_COMPUTED_BYTES = 2**27  # of a tensor that is computed: 1024 x 1024 pixels with 32 channels of float32
 FLOAT32, INT32, UINT8, INT64, STRING, INT8 = 0, 2, 3, 4, 5, 9
 # TensorType -> bits of an element; strings, resources and variants have no fixed size
@@ -38,12 +38,12 @@ class Tensor:
     """A tensor of a graph.
 
     Attributes:
-        name: Of the tensor; errors use it.
+        name: Name of the tensor, for errors.
         type: A TensorType of the schema.
-        shape: As stored; 1 where a side is free.
-        free: The same with -1 where a side is free.
-        buffer: Number of the buffer that holds its content.
-        constant: Whether that buffer holds anything.
+        shape: The stored shape; 1 where a side is free.
+        free: The same shape with -1 where a side is free.
+        buffer: Number of the buffer with its content.
+        constant: Whether that buffer has content.
         variable: Whether it keeps its content from run to run.
     """
 
@@ -119,7 +119,7 @@ def read_graphs(data: bytes) -> Graphs:
 
     Raises:
         ModelFileError: An offset or a number leads outside, a buffer does not fit its tensor, a scale is not a positive
-            number, a tensor is read before it is written, or graphs call each other in a circle.
+            number, a tensor is read before it is written, or graphs call each other in a cycle.
     """
     model = root(data)
     version = model.number(0, "<I")
@@ -129,7 +129,7 @@ def read_graphs(data: bytes) -> Graphs:
     buffers = tuple(_buffer(entry, len(data)) for entry in model.tables(4))
     graphs = tuple(_graph(entry, kinds, buffers) for entry in model.tables(2))
     if not graphs:
-        raise damaged("it holds no graph")
+        raise damaged("it contains no graph")
     _check_calls(graphs)
     for metadata in model.tables(6):
         _number(metadata.number(1, "<I"), buffers, "metadata refers to the buffer")
@@ -138,13 +138,13 @@ def read_graphs(data: bytes) -> Graphs:
 
 def _kind(code: Table) -> int:
     code.text(1)  # the name of a custom op
-    # old writers know the first field alone, new ones write 127 there for kinds beyond it
+    # old writers use only the first field, new ones write 127 there for larger kinds
     return max(code.number(0, "<b"), code.number(3))
 
 
 def _buffer(entry: Table, size: int) -> tuple[int, int]:
     start, length = entry.number(1, "<Q"), entry.number(2, "<Q")
-    if start > 1 or length > 1:  # content behind the flatbuffer, as in models beyond 2 GB
+    if start > 1 or length > 1:  # content after the flatbuffer, as in models beyond 2 GB
         if start + length > size:
             raise damaged(f"a buffer at {start} of {length} bytes reaches outside")
         return start, length
@@ -165,7 +165,7 @@ def _tensor(entry: Table, buffers: Sequence[tuple[int, int]]) -> Tensor:
     shape = tuple(entry.numbers(0))
     free = tuple(entry.numbers(7)) or shape
     buffer = entry.number(2, "<I")
-    if buffer:  # 0 stands for no content, even where there is no buffer at all
+    if buffer:  # 0 means no content, even where there is no buffer at all
         _number(buffer, buffers, f"the tensor {name!r} refers to the buffer")
     length, elements = buffers[buffer][1] if buffers else 0, math.prod(shape)
     if min(shape, default=0) < 0 or min(free, default=0) < -1 or len(free) != len(shape):
@@ -210,7 +210,7 @@ def _operator(entry: Table, kinds: Sequence[int], tensors: Sequence[Tensor]) -> 
     calls: tuple[int, ...] = ()
     if kind in _CALLS:
         if options is None or entry.number(3, "<B") != _OPTIONS_OF[kind]:
-            raise damaged("an op that calls a graph does not say which")
+            raise damaged("an op that calls a graph does not name it")
         calls = tuple(options.number(field) for field in _CALLS[kind])
     _numbers(entry, 8, tensors)  # intermediate tensors
     inputs, outputs = _numbers(entry, 1, tensors), _numbers(entry, 2, tensors)
@@ -245,7 +245,7 @@ def _require_known(graph: Graph, numbers: Iterable[int], known: set[int]) -> Non
 
 
 def _check_calls(graphs: Sequence[Graph]) -> None:
-    """Refuse graphs that call themselves, directly or around a corner."""
+    """Refuse graphs that call themselves, directly or through others."""
     calls = {
         place: {number for operator in graph.operators for number in operator.calls}
         for place, graph in enumerate(graphs)
@@ -257,7 +257,7 @@ def _check_calls(graphs: Sequence[Graph]) -> None:
     while open_graphs:
         done = {place for place in open_graphs if not calls[place] & open_graphs}
         if not done:
-            raise damaged("graphs call each other in a circle")
+            raise damaged("graphs call each other in a cycle")
         open_graphs -= done
 
 
@@ -266,7 +266,7 @@ def _signatures(entries: Iterable[Table], graphs: Sequence[Graph]) -> dict[str, 
     for entry in entries:
         name = entry.text(2)
         if name in found:
-            raise damaged(f"the signature {name!r} is there twice")
+            raise damaged(f"there are two signatures {name!r}")
         place = _number(entry.number(4, "<I"), graphs, f"the signature {name!r} names the graph")
         graph = graphs[place]
         inputs = _tensor_names(entry, 0, name, graph.inputs)
@@ -281,7 +281,7 @@ def _tensor_names(entry: Table, field: int, signature: str, allowed: tuple[int, 
         name, number = item.text(0), item.number(1, "<I")
         if name in names or number not in allowed:
             raise damaged(
-                f"{name!r} of the signature {signature!r} is there twice, or no input or output of its graph"
+                f"{name!r} of the signature {signature!r} is a duplicate, or is no input or output of its graph"
             )
         names[name] = number
     return names
@@ -294,7 +294,7 @@ def _number(number: int, items: Sequence[object], what: str) -> int:
 
 
 def _numbers(entry: Table, field: int, tensors: Sequence[Tensor]) -> tuple[int, ...]:
-    """Return the numbers of tensors; -1 stands for an optional one that is left out."""
+    """Return the numbers of tensors; -1 means an optional tensor that is left out."""
     numbers: NDArray[np.int32] = entry.array(field, "<i4")
     if numbers.size and (numbers.min() < -1 or numbers.max() >= len(tensors)):
         raise damaged(f"a graph refers to the tensors {numbers.min()} to {numbers.max()} of {len(tensors)}")

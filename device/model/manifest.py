@@ -1,4 +1,4 @@
-"""The manifest of a model file: what the file holds, how its input is made, and the checksums of its parts."""
+"""The manifest of a model file: its content, the preprocessing of its input, and the checksums of its parts."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Part:
     """A member of the archive that the manifest promises.
 
     Attributes:
-        sha256: Of its content, in hexadecimal.
+        sha256: Checksum of its content, in hexadecimal.
         bytes: Length of its content.
     """
 
@@ -68,28 +68,28 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What ``edgetl.json`` says.
+    """The content of ``edgetl.json``.
 
     Attributes:
         backbone: Name of the frozen feature extractor, such as ``efficientnet-lite0``.
         preprocessing: How a frame becomes the backbone's input.
         dimensions: D, numbers in an embedding.
         capacity: C, columns of the head in the file; unused ones are masked.
-        embedding_map: What heads apply to an embedding, see `device.model.codes`.
+        embedding_map: Name of the map that heads apply to an embedding, see `device.model.codes`.
         quantization: ``int8``, ``float16``, ``dynamic`` or ``none``.
-        parity: Figures of the comparison with the source model, made at conversion.
-        model_sha256: Of the model part, in hexadecimal; filled in on writing.
+        parity: Figures of the comparison with the source model at conversion.
+        model_sha256: Checksum of the model part, in hexadecimal; filled in on writing.
         model_bytes: Length of the model part; filled in on writing.
         members: Name of each other member of the archive -> its checksum and length; filled in on writing.
             Version 1 has none.
-        versions: Of the software it was made with.
+        versions: Name -> version of the software that made the file.
         head_weights: Name of each head variable -> (byte offset, byte length) of its initial value in
             the model part, so that a device can export without a flatbuffer library.
-        extra: Free: training metrics, license, notes.
+        extra: Anything else: training metrics, license, notes.
         format_version: Version of the format it was read from; writing always uses `FORMAT_VERSION`.
         family: Family of the backbone's architecture, such as ``efficientnet-lite``; empty when unknown.
         origin: Where the backbone's weights come from, see `ORIGINS`; empty when unknown.
-        held_out: Accuracy on photos held out from everything, or None.
+        held_out: Accuracy on photos that were held out, or None.
     """
 
     backbone: Line
@@ -130,7 +130,7 @@ class Manifest:
         """Return the manifest as JSON with sorted keys.
 
         Raises:
-            ModelFileError: A value is NaN or infinite, or no JSON.
+            ModelFileError: A value is NaN or infinite, or has no JSON form.
         """
         try:
             return json.dumps(self.described(), indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -139,11 +139,11 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Manifest:
-        """Read what `to_json` wrote; unknown fields are left out, so that minor additions do not break readers.
+        """Read what `to_json` wrote; unknown fields are ignored, so that minor additions do not break readers.
 
         Raises:
-            ModelFileError: It is no JSON, or a field is missing, wrong, or of an unknown version. The message names
-                the field.
+            ModelFileError: The text is no JSON, the version is unknown, or a field is missing or wrong. The
+                message names the field.
         """
         try:
             fields = msgspec.json.decode(text, type=dict[str, Any])
@@ -171,7 +171,7 @@ class Manifest:
         Args:
             model: sha256 of the model part.
             length: Bytes of the model part.
-            members: Of each member but the manifest itself.
+            members: Checksum and length of each member except the manifest.
         """
         return replace(
             self, model_sha256=model, model_bytes=length, members=members, format_version=FORMAT_VERSION

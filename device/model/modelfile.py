@@ -40,15 +40,15 @@ class ModelFile:
     """An opened model file, checked.
 
     Attributes:
-        path: Where it was read from.
-        manifest: What it says about itself.
+        path: Path of the file.
+        manifest: Description of the file, from ``edgetl.json``.
         labels: Labels the host taught, sorted; the first columns of the head in the file.
         memory: What the host taught, or None.
         memory_bytes: Size of the memory in the file.
-        part: The flatbuffer as it was checked; interpreters run these bytes, whatever happens to the file.
-        digest: Of everything that decides an answer, sha256 in hexadecimal; empty for version 1.
-        unchecked: What no checksum covers: nothing, except in files of version 1.
-        missing: Signatures that a model file should have and this one lacks.
+        part: The flatbuffer as it was checked; interpreters run these bytes even if the file changes.
+        digest: sha256 of everything that decides an answer, in hexadecimal; empty for version 1.
+        unchecked: Parts that no checksum covers: none, except in files of version 1.
+        missing: Required signatures that this file lacks.
     """
 
     path: Path
@@ -74,12 +74,12 @@ class ModelFile:
 
     @classmethod
     def open(cls, path: str | Path) -> ModelFile:
-        """Read and check a model file: its checksums, its structure and what its parts say of each other.
+        """Read and check a model file: its checksums, its structure, and whether its parts fit one another.
 
-        It is read once, and no interpreter is needed.
+        The file is read once, and no interpreter is needed.
 
         Raises:
-            ModelFileError: It is missing, truncated, foreign, altered, or of an unknown version.
+            ModelFileError: The file is missing, truncated, foreign, altered, or of an unknown version.
         """
         path = Path(path)
         with open_plain(path) as stream:
@@ -115,7 +115,7 @@ class ModelFile:
         )
 
     def model_part(self) -> bytes:
-        """Return the flatbuffer alone, without what is appended: the bytes that were checked."""
+        """Return the flatbuffer alone, without the appended archive: the bytes that were checked."""
         return self.part
 
 
@@ -128,15 +128,15 @@ def write_model_file(
     *,
     force: bool = False,
 ) -> ModelFile:
-    """Write a model file; it appears under its name only when it is whole.
+    """Write a model file; it gets its name only once it is complete.
 
     Args:
-        path: Where to.
+        path: The new file.
         model: The flatbuffer.
-        manifest: Its checksum and length are filled in here.
+        manifest: The manifest; checksums and lengths are filled in here.
         labels: Columns of the head that are in use, in order.
         memory: What the host taught.
-        force: Overwrite what is there.
+        force: Overwrite an existing file.
 
     Raises:
         StorageError: The file exists, or cannot be written.
@@ -148,7 +148,7 @@ def write_model_file(
         members[MEMORY] = pack_memory(memory)
     promised = {name: Part(sha256(content), len(content)) for name, content in members.items()}
     sealed = manifest.sealed(sha256(model), len(model), promised).to_json().encode()
-    # the manifest comes first, so that a file that was cut off is not taken for a foreign one
+    # the manifest comes first, so that a truncated file is not mistaken for a foreign one
     members = {MANIFEST: sealed, SEAL: sha256(sealed).encode(), **members}
     with named(Path(path)):
         _labels(members[LABELS], manifest)
@@ -202,7 +202,7 @@ def _labels(content: bytes, manifest: Manifest) -> tuple[str, ...]:
 
 
 def _check_labels_of(memory: Memory | None, labels: tuple[str, ...], manifest: Manifest) -> None:
-    """Refuse labels that do not fit the memory; in version 1 no checksum tells."""
+    """Refuse labels that do not fit the memory; in version 1 no checksum covers them."""
     strangers = set(memory.labels if memory else ()) - set(labels)
     if strangers:
         raise ModelFileError(

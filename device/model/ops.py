@@ -1,6 +1,6 @@
 """What an op of a .tflite must have before a runtime may prepare it: the number of its tensors, and its numbers.
 
-The kernels of TFLite count on their converter: a tensor that is left out where none may be, or a stride of 0, ends the
+The kernels of TFLite rely on the converter: a tensor that is left out where none may be, or a stride of 0, ends the
 process. Kinds are those of BuiltinOperator in ``schema.fbs``; kinds that are not listed are not checked.
 """
 
@@ -14,7 +14,7 @@ CALL_ONCE, IF, WHILE = 129, 118, 119
 _CUSTOM, _CALL = 32, 31
 _ANY = 2**16
 _HASHTABLE, _HASHTABLE_SIZE, _VAR_HANDLE, _READ_VARIABLE, _ASSIGN_VARIABLE = 136, 139, 142, 143, 144
-_RESOURCES = (13, 14)  # the types RESOURCE and VARIANT, which stand for variables and tables
+_RESOURCES = (13, 14)  # the types RESOURCE and VARIANT, which represent variables and tables
 _PASSING_RESOURCES = {_CUSTOM, _CALL, CALL_ONCE, IF, WHILE}
 
 _Count = tuple[int, int]  # at least, at most
@@ -85,7 +85,7 @@ _POSITIVE: dict[int, tuple[int, dict[int, int]]] = {
     141: (106, {1: 0, 2: 0, 3: 0, 5: 1, 6: 1, 7: 1}),
 }
 _MOST = 2**15  # of such a field
-# type of options -> fields that are lists or strings, with the bytes of an element; tflite-runtime follows them unchecked
+# type of options -> fields that are lists or strings, with the bytes per element; tflite-runtime does not check them
 _LISTS = {3: {1: 4, 2: 4}, 17: {0: 4}, 30: {0: 4}, 111: {0: 1, 1: 1}, 115: {0: 4}}
 
 
@@ -93,13 +93,13 @@ def check_op(kind: int, inputs: Sequence[int], outputs: Sequence[int], entry: Ta
     """Refuse an op with too few or too many tensors, or with numbers that its kernel divides by.
 
     Args:
-        kind: Of the op.
+        kind: Kind of the op.
         inputs: Numbers of its input tensors, -1 for one that is left out.
         outputs: Numbers of its output tensors.
         entry: Its table in the flatbuffer.
 
     Raises:
-        ModelFileError: It has another form than its kind.
+        ModelFileError: The op does not have the form of its kind.
     """
     if kind in _FORMS:
         for side, numbers, (least, most) in zip(
@@ -116,15 +116,15 @@ def check_op(kind: int, inputs: Sequence[int], outputs: Sequence[int], entry: Ta
 
 
 def check_types(kind: int, inputs: Sequence[int], outputs: Sequence[int]) -> None:
-    """Refuse variables where numbers are computed, and numbers where a variable is meant.
+    """Refuse variables where numbers are computed, and numbers where a variable is expected.
 
     Args:
-        kind: Of the op.
+        kind: Kind of the op.
         inputs: Types of its input tensors.
         outputs: Types of its output tensors.
 
     Raises:
-        ModelFileError: A type is of the wrong sort.
+        ModelFileError: A type is of the wrong kind.
     """
     if kind in _PASSING_RESOURCES or kind not in _FORMS:
         return
@@ -146,7 +146,7 @@ def _check_options(kind: int, entry: Table) -> None:
 
 
 def _check_lists(entry: Table) -> None:
-    """Check that the lists of an op's options lie within the flatbuffer; reading their place does."""
+    """Check that the lists of an op's options are inside the flatbuffer; `Table.vector` raises otherwise."""
     options = entry.table(4)
     if options is not None:
         for field, size in _LISTS.get(entry.number(3, "<B"), {}).items():

@@ -1,4 +1,4 @@
-"""The bytes of a memory in the model file: npz arrays, checked before anything is made of them."""
+"""The memory as bytes in the model file: npz arrays, checked before they are used."""
 
 from __future__ import annotations
 
@@ -49,8 +49,8 @@ def unpack_memory(data: bytes, dimensions: int) -> Memory:
     """Read what `pack_memory` wrote.
 
     Raises:
-        ModelFileError: The bytes are damaged, hold what no samples can give, or are not of embeddings with `dimensions`
-            numbers.
+        ModelFileError: The bytes are damaged, contain values that no samples have, or belong to embeddings of other
+            `dimensions`.
     """
     try:
         arrays = unpack_arrays(data, max_bytes=_most_bytes(dimensions))
@@ -86,11 +86,11 @@ def _samples(arrays: Arrays, dimensions: int) -> Samples:
     count = codes.shape[1]
     index = _array(arrays, "index", np.int32, (count,))
     if not count:
-        raise ArraysError("it holds no sample")
+        raise ArraysError("it contains no sample")
     if index.min() < 0 or index.max() >= len(names):
-        raise ArraysError(f"a label's number lies outside the list of {len(names)} labels")
+        raise ArraysError(f"a label's number is outside the list of {len(names)} labels")
     if codes.min() < -_GREATEST:
-        raise ArraysError(f"codes must lie within -{_GREATEST} and {_GREATEST}")
+        raise ArraysError(f"codes must be within -{_GREATEST} and {_GREATEST}")
     return Samples(
         np.ascontiguousarray(codes.T),
         tuple(names[number] for number in index),
@@ -104,7 +104,7 @@ def _judge(arrays: Arrays, count: int) -> NDArray[np.bool_] | None:
         return None
     judge = _array(arrays, "judge", np.uint8, (count,))
     if judge.max() > 1:
-        raise ArraysError("judge must hold 0 and 1 alone")
+        raise ArraysError("judge must contain only 0 and 1")
     return judge.astype(np.bool_)
 
 
@@ -113,7 +113,7 @@ def _groups(arrays: Arrays, count: int) -> NDArray[np.int32] | None:
         return None
     groups: NDArray[np.int32] = _array(arrays, "group", np.int32, (count,))
     if groups.min() < 0:
-        raise ArraysError("group must hold no negative numbers")
+        raise ArraysError("group must not contain negative numbers")
     return groups
 
 
@@ -158,19 +158,19 @@ def _check_gram(counts: NDArray[np.int64], sums: NDArray[np.int64], gram: NDArra
     if (diagonal > float(counts.sum()) * _GREATEST**2).any() or (diagonal * room < least).any():
         raise ArraysError("the second moment does not fit the counts and sums")
     if (gram**2 > np.outer(diagonal, diagonal) * room).any():
-        raise ArraysError("the second moment is that of no samples")
+        raise ArraysError("no samples have this second moment")
 
 
 def _names(arrays: Arrays) -> tuple[str, ...]:
     stored = tuple(unpack_texts(_array(arrays, "names", np.uint8, (None,))))
     names = check_labels(stored, stored=True)
     if not names or names != stored or list(names) != sorted(names):
-        raise ArraysError("the labels must be sorted and in their canonical form, one at least")
+        raise ArraysError("the labels must be sorted, in their canonical form, and at least one")
     return names
 
 
 def _array(arrays: Arrays, name: str, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
-    """Return an array after its dtype and shape are checked; None in `shape` stands for any length."""
+    """Return an array after its dtype and shape are checked; None in `shape` means any length."""
     if name not in arrays:
         raise ArraysError(f"the array {name} is missing")
     found = arrays[name]

@@ -1,8 +1,8 @@
 """The one preprocessing function: fine-tuning, calibration, evaluation and run time all call it.
 
-Resizing is made of two steps that are exact in integers on every processor: a box filter by a whole
+Resizing takes two steps that are exact in integers on every processor: a box filter by a whole
 factor (no aliasing on large photos), then OpenCV's bit-exact linear interpolation. The same photo
-gives the same bytes on the laptop and on the Pi.
+becomes the same bytes on the laptop and on the Pi.
 """
 
 from __future__ import annotations
@@ -88,12 +88,12 @@ class Preprocessing:
         return self._pad(image)
 
     def normalize(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Give ``(x - mean) / std`` as float32; for training only, the model file does it inside."""
+        """Return ``(x - mean) / std`` as float32; only training calls it, the model file contains this step."""
         mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
         return (batch.astype(np.float32) - mean) / std
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the fields as JSON-able values."""
+        """Return the fields as a JSON-serializable dict."""
         return {
             "height": self.height,
             "width": self.width,

@@ -1,4 +1,4 @@
-"""The TFLite runtime: LiteRT, or tflite-runtime where that is what is installed."""
+"""The TFLite runtime: LiteRT, or tflite-runtime where only that is installed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import DelegateError, ModelFileError, RuntimeMissingError
 
-# distribution name -> module that holds Interpreter and load_delegate; in order of preference
+# distribution name -> module with Interpreter and load_delegate; in order of preference
 _RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
@@ -60,7 +60,7 @@ def load_runtime(prefer: str | None = None) -> Runtime:
     """Import the runtime: `prefer`, else what EDGETL_RUNTIME names, else the first that is installed.
 
     Raises:
-        RuntimeMissingError: None can be imported, or not the one that was named.
+        RuntimeMissingError: No runtime can be imported, or the named one cannot.
     """
     wanted = prefer or os.environ.get("EDGETL_RUNTIME")
     if wanted and wanted not in _SHORT:
@@ -78,7 +78,7 @@ def load_runtime(prefer: str | None = None) -> Runtime:
 
 
 def default_threads() -> int:
-    """Give the threads to use when none are asked for: every usable core, at most `MAX_THREADS`."""
+    """Return the default number of threads: every usable core, at most `MAX_THREADS`."""
     return max(1, min(MAX_THREADS, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1))
 
 
@@ -95,12 +95,12 @@ def open_interpreter(
     Args:
         model: A file's path, or the model's bytes; the interpreter runs those bytes without a copy.
         threads: CPU threads; by default `default_threads`.
-        delegate: What `load_edgetpu` gave, or None.
+        delegate: The delegate that `load_edgetpu` returned, or None.
         runtime: By default `load_runtime`.
-        name: What errors call a model that is given as bytes.
+        name: Name of a model passed as bytes, for errors.
 
     Raises:
-        ModelFileError: The file is missing or no model this runtime can run.
+        ModelFileError: The file is missing, or this runtime cannot run it.
         DelegateError: The model was compiled for the Edge TPU and no delegate is given.
     """
     runtime = runtime or load_runtime()
@@ -132,16 +132,16 @@ def load_edgetpu(runtime: Runtime | None = None) -> Any:
             import traceback
 
             reason = str(error).strip() or "no device answered"
-            # lets the half-made Delegate go while the hook is quiet
+            # frees the half-made Delegate while the hook is quiet
             traceback.clear_frames(error.__traceback__)
     raise DelegateError(
         f"the Edge TPU cannot be used: {library} did not load ({reason}); "
-        "plug the Coral in and install libedgetpu1-std, or go on without it on the CPU"
+        "plug the Coral in and install libedgetpu1-std, or continue on the CPU without it"
     )
 
 
 def explain(error: Exception, name: str, runtime: Runtime) -> ModelFileError | DelegateError:
-    """Turn a runtime's own error into one that says what to do."""
+    """Return an error that names the next step, made from a runtime's own error."""
     text = str(error).strip()
     if "edgetpu-custom-op" in text:
         return DelegateError(
@@ -162,7 +162,7 @@ def explain(error: Exception, name: str, runtime: Runtime) -> ModelFileError | D
 def quiet_stderr() -> Iterator[None]:
     """Hold back the runtime's INFO lines, which its C++ side writes to the error stream past Python.
 
-    Anything else that is written meanwhile is passed on afterwards.
+    Everything else that is written meanwhile is passed on afterwards.
     """
     sys.stderr.flush()
     try:
@@ -187,7 +187,7 @@ def quiet_stderr() -> Iterator[None]:
 @contextlib.contextmanager
 def _no_delegate_noise() -> Iterator[None]:
     # a Delegate whose library failed to load raises again in its __del__; that reaches the user as
-    # "Exception ignored in ..." unless the hook is quiet for the moment
+    # "Exception ignored in ..." unless the hook is quiet meanwhile
     hook = sys.unraisablehook
     sys.unraisablehook = lambda _: None
     try:

@@ -140,7 +140,7 @@ def check_output(out: Path, force: bool) -> None:
             f"{out} is there and is no trained model, so it is not replaced even with --force; choose another name",
         )
     raise OutputExistsError(
-        errno.EEXIST, f"{out} is already there and is not overwritten; give --force or another name"
+        errno.EEXIST, f"{out} already exists and is not overwritten; use --force or another name"
     )
 
 

@@ -150,7 +150,7 @@ def test_what_cannot_be_taken_over_is_refused_and_leaves_no_file(tmp_path: Path,
     assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == []
     with pytest.raises(StorageError, match="the old state file itself"):
         reembed(NEW, old, old, force=True)
-    with pytest.raises(StorageError, match="already there"):
+    with pytest.raises(StorageError, match="already exists"):
         reembed(NEW, old, tmp_path / "empty.db")
 
 

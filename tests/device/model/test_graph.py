@@ -154,7 +154,7 @@ def with_a_variable_for_a_number(part: bytes) -> bytes:
     raise AssertionError("no graph multiplies and has variables")
 
 
-def with_a_circle(part: bytes) -> bytes:
+def with_a_cycle(part: bytes) -> bytes:
     """Let the graph that sets the variables call itself."""
     codes = [code.number(3) for code in root(part).tables(CODES)]
     for number, graph in enumerate(root(part).tables(GRAPHS)):
@@ -190,7 +190,7 @@ def with_a_circle(part: bytes) -> bytes:
         (with_input(9999), "tensors"),
         (with_input(-2), "tensors"),
         (with_output_over_a_constant, "written twice"),
-        (with_a_circle, "circle"),
+        (with_a_cycle, "cycle"),
         (lambda part: put(part, 0, 0x7FFFFFF0), "offset"),
         (lambda part: put(part, root(part).place, -0x7FFFFFF0), "offset"),
         (lambda part: part[: len(part) // 2], "damaged"),
