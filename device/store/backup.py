@@ -1,4 +1,4 @@
-"""Copying a state while it is in use, and checking the copy before it gets its name."""
+"""Backup: copying a state while it is in use, and checking the copy before it gets its name."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def backup(store: Store, path: str | Path, *, force: bool = False) -> Path:
-    """Copy `store` to `path` as one whole file, every row and embedding checked.
+    """Copy `store` to `path` as one complete file, with every row and embedding checked.
 
     Raises:
         StateError: The state is damaged; then nothing is written.
-        StorageError: `path` is there and `force` is not given, or it cannot be written.
+        StorageError: `path` exists and `force` is false, or it cannot be written.
     """
     with atomic_output(path, force=force) as temporary:
         copy_database(store.database, temporary)
@@ -36,6 +36,6 @@ def _check(copy: Path, store: Store) -> None:
         finally:
             database.close()
     except StateError as error:
-        # the copy is only what it was copied from: name that, and the command that helps
+        # the copy is as damaged as the original: name that, and the command that helps
         what = str(error).removeprefix(f"{copy} is damaged: ").partition("; save what is intact")[0]
         raise damaged(store.database.name, f"{what} (so nothing was copied)") from error

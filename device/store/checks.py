@@ -1,4 +1,4 @@
-"""What is checked each time a state file is opened, before a row of it is trusted."""
+"""The checks that each opening of a state file makes before a row of it is trusted."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from . import journal, schema
 from .faults import damaged
 from .records import SampleRun
 
-# Reading every page of a small file costs a few milliseconds; a large one is checked by `verify` alone.
+# Reading every page of a small file costs a few milliseconds; only `verify` checks a large one.
 QUICK_CHECK_BYTES = 4 << 20
-# Counting rows reads every page that holds one: 20 ms for 12,000 samples, and seconds for 100,000 on a cold SD card.
+# Counting rows reads every page with rows: 20 ms for 12,000 samples, and seconds for 100,000 on a cold SD card.
 # In a larger file only the newest rows are counted, and `verify` finds a gap among the others.
 COUNT_BYTES, _NEWEST = 64 << 20, 1000
 _RUNS_LOOKED_AT = 50
@@ -30,18 +30,18 @@ def check_contents(connection: sqlite3.Connection, name: str) -> None:
         name: The file's name for messages.
 
     Raises:
-        StateError: It is foreign, damaged or newer.
+        StateError: The file is foreign, damaged or newer.
     """
     if not holds_tables(connection):
         raise StateError(
-            f"{name} holds no sample and no table; was it copied without its log ({name}-wal)? Copy both while nobody"
-            f" uses them, or use: edgetl backup. If nothing was ever taught, remove {name} and try again"
+            f"{name} contains no sample and no table; was it copied without its log ({name}-wal)? Copy both while no"
+            f" program uses them, or use: edgetl backup. If nothing was ever taught, remove {name} and try again"
         )
     found = _pragma(connection, "application_id")
     if found != schema.APPLICATION_ID:
         raise StateError(
             f"{name} is an SQLite file of another program (application id {found:#x}, expected"
-            f" {schema.APPLICATION_ID:#x}); give another path"
+            f" {schema.APPLICATION_ID:#x}); use another path"
         )
     _check_pages(connection, name)
     _check_version(connection, name)
@@ -67,7 +67,7 @@ def _check_version(connection: sqlite3.Connection, name: str) -> None:
     found = _pragma(connection, "user_version")
     if found > schema.SCHEMA_VERSION:
         raise StateError(
-            f"{name} was written by a newer edgetl (state version {found}, this one knows up to"
+            f"{name} was written by a newer edgetl (state version {found}, this one reads up to"
             f" {schema.SCHEMA_VERSION}); update edgetl: pip install -U edgetl"
         )
     if found < 1:
@@ -103,8 +103,8 @@ def _check_agreement(connection: sqlite3.Connection) -> None:
 def _missing_and_last(
     connection: sqlite3.Connection, table: str, column: str, whole: bool
 ) -> tuple[int, int]:
-    """Return how many numbers of a table are missing and its last number, looking at all rows or the newest."""
-    # one at a time: SQLite finds either end at once, but both in one statement by reading every row
+    """Return the number of missing rows of a table and its last number, from all rows or the newest."""
+    # one at a time: SQLite finds either end directly, but both in one statement by reading every row
     first, last = (
         connection.execute(f"SELECT {end}({column}) FROM {table}").fetchone()[0]  # noqa: S608 - our own names
         for end in ("min", "max")
@@ -116,7 +116,7 @@ def _missing_and_last(
     start = 1 if whole else max(1, last - _NEWEST)
     statement = f"SELECT count(*) FROM {table} WHERE {column} >= ?"  # noqa: S608 - our own names
     (count,) = connection.execute(statement, (start,)).fetchone()
-    missing = int(first != 1) if not whole else 0  # the oldest is looked at in any case
+    missing = int(first != 1) if not whole else 0  # the oldest is checked in any case
     return max(missing, last - start + 1 - count), int(last)
 
 
@@ -129,4 +129,4 @@ def _check_last_entry(connection: sqlite3.Connection, newest: int) -> None:
         for number in {run.first, run.last}:
             statement = "SELECT label, seq FROM samples WHERE id = ?"
             if connection.execute(statement, (number,)).fetchone() != (run.new, entry.seq):
-                raise StateError(f"sample {number} is not what the last entry of its journal made of it")
+                raise StateError(f"sample {number} does not match the last entry of its journal")

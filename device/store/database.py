@@ -1,4 +1,4 @@
-"""One SQLite connection: opened durably, checked before it is trusted, its errors in our words."""
+"""One SQLite connection: durable, checked before it is trusted, with errors that name the next step."""
 
 from __future__ import annotations
 
@@ -20,17 +20,16 @@ from .faults import damaged, errors_translated, primary_code
 from .footing import Footing
 from .log import Log
 
-MAX_VALUE_BYTES = (
-    512 << 20
-)  # a head's statistics at D = 4096 take 134 MB; a hostile file gets no more than this
-# SQLite's own 2 MB fill up while a device is taught and look like a leak; nothing here reads a page twice soon.
+# a head's statistics at D = 4096 take 134 MB; a hostile file gets no more than this
+MAX_VALUE_BYTES = 512 << 20
+# SQLite's own 2 MB fill up during teaching and look like a leak; nothing here reads a page twice soon.
 CACHE_KIB = 512
-# Pages in the log that make SQLite fold it into the file. SQLite's own 1000 saves 5 % of what an SD card has to take and
-# keeps four times as many samples in the log alone (benchmarks/writes.py).
+# Pages in the log from which SQLite folds it into the file. SQLite's own 1000 writes 5 % less to an SD card, but
+# leaves four times as many samples only in the log (benchmarks/writes.py).
 LOG_PAGES = 250
 _RETRY_SECONDS = 0.01
-_PATIENCE_SECONDS = 0.3  # a process that opens or closes the file takes less
-# While another process opens or closes the file, a reader that may not write meets these for a moment.
+_PATIENCE_SECONDS = 0.3  # opening or closing the file takes less
+# While another process opens or closes the file, a read-only connection gets these errors for a moment.
 _PASSING = (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL)
 
 Result = TypeVar("Result")
@@ -70,7 +69,8 @@ class Database:
 
         Args:
             path: The file, or None for a state in memory.
-            begin: Fills a new file, in the transaction that makes its tables. None refuses to make one.
+            begin: Called with the connection of a new file, in the transaction that makes its tables. With None, no
+                file is made.
             check: Called with a reader of an existing file before it is opened for writing; raises to refuse it.
             read_only: Change no byte on the disk.
 
@@ -83,7 +83,7 @@ class Database:
             return cls(None, read_only=False)._started(lambda new: new._open_memory(begin))
         footing.refuse_unusable(path, begin is not None and not read_only)
         if path.exists() and not path.stat().st_size:
-            _remark_on_an_empty_file(path, may_begin=begin is not None)
+            _warn_about_an_empty_file(path, may_begin=begin is not None)
             if read_only or not footing.writable(path):
                 return cls(path, read_only=True)._started(lambda new: new._open_memory(begin))
         if read_only or not footing.writable(path):
@@ -113,7 +113,7 @@ class Database:
             begin(self._connection)
 
     def _open_reader(self) -> None:
-        """Open the file without changing it, waiting for another process that is just opening or closing it."""
+        """Open the file without changing it, waiting while another process opens or closes it."""
         start = time.monotonic()
         private = False
         while True:
@@ -126,7 +126,7 @@ class Database:
                 waited = time.monotonic() - start
                 if stable or (private and waited > faults.BUSY_SECONDS):
                     raise
-                # a crash can leave a rollback journal or shared memory that only a writer could put right
+                # a crash can leave a rollback journal or shared memory that only a writer can repair
                 rollback = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_READONLY_ROLLBACK
                 private = rollback or waited > _PATIENCE_SECONDS
                 time.sleep(_RETRY_SECONDS)
@@ -148,7 +148,7 @@ class Database:
     def _open_writer(self, begin: Callable[[sqlite3.Connection], None] | None) -> None:
         path = self._file()
         for other in footing.opened_here(path):
-            other.let_go()
+            other.release()
         log = footing.examine_log(path)
         if not path.exists() or not path.stat().st_size:
             _refuse_log_without_file(path, log)
@@ -161,7 +161,7 @@ class Database:
             self._drop_unfinished()
 
     def _drop_unfinished(self) -> None:
-        """Begin a new log after a power cut, so that no later one can mistake the old frames for lost ones."""
+        """Begin a new log after a power cut, so that old frames are not mistaken for lost changes later."""
         connection = self.connection
         connection.execute("PRAGMA busy_timeout = 0")  # another process in the file does the same
         with contextlib.suppress(sqlite3.Error):
@@ -175,7 +175,7 @@ class Database:
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The SQLite connection; a reader opens it anew after another process replaced the file."""
+        """The SQLite connection; a reader reconnects after another process replaced the file."""
         if self._connection is None:
             if self.closed or self.path is None:
                 raise StateError(f"{self.name} is closed; open it again")
@@ -205,7 +205,7 @@ class Database:
         return rows[0][0] if rows else None
 
     def read(self, work: Callable[[], Result]) -> Result:
-        """Return what `work` reads from one unchanging state; it runs again when the file changed underneath."""
+        """Return the result of `work`, which reads one consistent state; it runs again if the file was replaced."""
         with self._open_for_use():
             if self._outermost_reader():
                 return self._retried(work)
@@ -226,10 +226,10 @@ class Database:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        """See one unchanging state over several statements.
+        """Read one consistent state over several statements.
 
         Raises:
-            StateBusyError: The file was opened while nobody wrote it, and another process has changed it since.
+            StateBusyError: Another process has changed the file, which had no writer when it was opened.
         """
         with self._open_for_use():
             if self._outermost_reader():
@@ -250,7 +250,7 @@ class Database:
 
     @contextlib.contextmanager
     def _one_state(self) -> Iterator[None]:
-        """Hold a read transaction of a reader, on the files that stand at the path now."""
+        """Hold a read transaction of a reader, on the files that are at the path now."""
         if self._moved():
             self._disconnect()
         connection = self.connection
@@ -272,13 +272,13 @@ class Database:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Hold the file's one write lock; commit durably at the end, or leave everything as it was."""
+        """Hold the write lock of the file; commit durably at the end, or leave everything unchanged."""
         with self._open_for_use():
             if self.read_only:
                 raise StorageError(
                     errno.EROFS,
-                    f"{self.name} was opened read-only and nothing can be taught to it; make the file and its"
-                    " folder writable, or copy it to where it can be written",
+                    f"{self.name} was opened read-only, so nothing can be taught; make the file and its"
+                    " folder writable, or copy it to a writable folder",
                 )
             connection = self.connection
             connection.execute("BEGIN IMMEDIATE")
@@ -297,8 +297,8 @@ class Database:
                 raise StateError(f"{self.name} is closed; open it again")
             yield
 
-    def let_go(self) -> None:
-        """Disconnect a reader until its next use, because this process is about to write the same file.
+    def release(self) -> None:
+        """Disconnect a reader until its next use, before this process writes the same file.
 
         SQLite shares one view of the shared memory among all connections of a process, and a reader's is read-only.
         """
@@ -312,7 +312,7 @@ class Database:
         with self.lock:
             if not self.read_only and self.path is not None and self._connection is not None:
                 with contextlib.suppress(sqlite3.Error):
-                    # Folds the log in though other processes keep the file open. One that fails loses nothing.
+                    # Folds the log in even while other processes keep the file open. A failure loses nothing.
                     self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
             self._disconnect()
 
@@ -337,7 +337,7 @@ def _is_passing(error: Exception) -> bool:
 def new_file(path: Path) -> Iterator[Database]:
     """Yield a database in one new file without a log; flush and rename it when it is complete.
 
-    Meant for a file under a temporary name: what a crash leaves of it is not usable.
+    Meant for a file under a temporary name: after a crash it is not usable.
     """
     database = Database(path, read_only=False)
 
@@ -369,33 +369,34 @@ def copy_database(database: Database, path: Path) -> None:
             raise damaged(database.name, problem)
 
 
-def _remark_on_an_empty_file(path: Path, *, may_begin: bool) -> None:
+def _warn_about_an_empty_file(path: Path, *, may_begin: bool) -> None:
     log = footing.examine_log(path)
     _refuse_log_without_file(path, log)
     if not may_begin:
-        raise StateError(f"{path} is empty (0 bytes), so it holds no state; take the newest backup instead")
+        raise StateError(f"{path} is empty (0 bytes), so it contains no state; use the newest backup instead")
     warnings.warn(
-        f"{path} is empty (0 bytes): nothing is taught in it. If it held samples before, restore the newest backup",
+        f"{path} is empty (0 bytes): it contains no samples. If it had some before, restore the newest backup",
         RuntimeWarning,
         stacklevel=3,
     )
 
 
 def _refuse_log_without_file(path: Path, log: Log) -> None:
-    if log.frames and not (
-        path.exists() and path.stat().st_size
-    ):  # looked at again: it may just have been made
+    # the file is checked again: another process may just have made it
+    if log.frames and not (path.exists() and path.stat().st_size):
         raise damaged(
             path,
-            f"the file itself is empty or gone, but the log beside it (-wal) holds {log.frames} pages (remove it only to"
-            " begin anew)",
+            f"the file itself is empty or missing, but the log beside it (-wal) contains {log.frames} pages (remove it"
+            " only to start from scratch)",
         )
 
 
 def _create(path: Path, begin: Callable[[sqlite3.Connection], None] | None) -> None:
-    """Make the tables before the file gets a log, so that a file with a log and no tables is never ours."""
+    """Make the tables before the file gets a log, so that edgetl never leaves a file with a log and no tables."""
     with contextlib.closing(_configured(footing.connect(footing.uri(path, "rwc")))) as connection:
-        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":  # else: another was quicker
+        if (
+            connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal"
+        ):  # else: another process was faster
             connection.execute("PRAGMA synchronous = EXTRA")
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -408,16 +409,16 @@ def _create(path: Path, begin: Callable[[sqlite3.Connection], None] | None) -> N
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
-    sync(path.parent)  # or the file's very name may be gone after a power cut
+    sync(path.parent)  # otherwise the file's name may be missing after a power cut
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
-    """Bring an older file to the present version, whole or not at all."""
+    """Bring an older file to the present version, completely or not at all."""
     if _version(connection) == schema.SCHEMA_VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        schema.migrate(connection, _version(connection))  # another process may have been quicker
+        schema.migrate(connection, _version(connection))  # another process may have been faster
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -434,7 +435,7 @@ def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
-    connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")  # takes effect on a new file alone
+    connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")  # takes effect only on a new file
     return connection
 
 

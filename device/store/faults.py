@@ -1,4 +1,4 @@
-"""Turning what SQLite and damaged rows raise into errors that name the file and the next step."""
+"""Translating errors of SQLite and of damaged rows into errors that name the file and the next step."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ _STORAGE_STEPS = {
     sqlite3.SQLITE_PERM: (errno.EACCES, "no permission: check who owns the file and its folder"),
     sqlite3.SQLITE_IOERR: (errno.EIO, "the disk reported an error: check free space, quota and the SD card"),
 }  # fmt: skip
-# Values no state file of ours holds: text that is not UTF-8 (SQLite's own error text included), numbers out of
-# range, JSON nested without end. All of them mean that the file was damaged or made by someone else.
+# Values that no intact state file contains: text that is not UTF-8 (SQLite's own error text included), numbers out of
+# range, JSON nested without end. All of them mean that the file is damaged or foreign.
 _UNREADABLE = (UnicodeDecodeError, UnicodeEncodeError, OverflowError, RecursionError)
 
 
 def damaged(path: object, what: object) -> StateError:
     """Return the error for a damaged state file, with the command that saves what is intact."""
     return StateError(
-        f"{path} is damaged: {printable(what)}; save what is intact with: edgetl recover {path} --out NEW.db"
+        f"{path} is damaged: {escaped(what)}; save what is intact with: edgetl recover {path} --out NEW.db"
     )
 
 
-def printable(text: object, limit: int = 500) -> str:
+def escaped(text: object, limit: int = 500) -> str:
     r"""Return `text` with control characters escaped, cut to `limit` characters.
 
     Example:
-        >>> printable("a\x1b[2J")
+        >>> escaped("a\x1b[2J")
         'a\\x1b[2J'
     """
     written = str(text)
@@ -45,7 +45,7 @@ def printable(text: object, limit: int = 500) -> str:
 
 
 def without_controls(text: str) -> str:
-    r"""Return `text` with control characters and line breaks escaped; any other character stays as it is.
+    r"""Return `text` with control characters and line breaks escaped; other characters stay unchanged.
 
     Example:
         >>> without_controls("a\nb\u3000c") == "a\\nb\u3000c"
@@ -67,11 +67,11 @@ def primary_code(error: sqlite3.Error) -> int:
 
 
 def translated(error: sqlite3.Error, path: object) -> EdgetlError:
-    """Turn an SQLite error into one of ours, with the next step."""
+    """Return the error of edgetl for an SQLite error, with the next step."""
     code = primary_code(error)
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
         return StateBusyError(
-            f"{path} is being written by another process and stayed so for {BUSY_SECONDS:g} s;"
+            f"{path} was being written by another process for {BUSY_SECONDS:g} s;"
             " wait for it to finish or stop it, then try again"
         )
     if code in _STORAGE_STEPS:
@@ -82,7 +82,7 @@ def translated(error: sqlite3.Error, path: object) -> EdgetlError:
 
 @contextlib.contextmanager
 def errors_translated(path: object) -> Iterator[None]:
-    """Let no raw SQLite or decoding error out."""
+    """Raise errors of edgetl in place of SQLite and decoding errors."""
     try:
         yield
     except sqlite3.Error as error:

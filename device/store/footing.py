@@ -1,14 +1,14 @@
-"""Choosing a way to read a state file that changes nothing on the disk.
+"""Choosing a way to read a state file without changing anything on the disk.
 
-SQLite's usual way of reading a file with a log needs the shared-memory file and, at the end, folds the log in. What is
-done here instead depends on what is on the disk:
+To read a file with a log, SQLite normally needs the shared-memory file and, at the end, folds the log in. The way chosen
+here depends on what is on the disk:
 
 - A log and shared memory (another process has the file open, or did when it was killed): SQLite reads both with
-  ``readonly_shm``; with nobody else there it keeps its index of the log in memory.
-- A log alone (copied by hand), or what a crash left half done: a private copy is opened.
-- A file that has no log at all, such as a backup: SQLite's locks on the file are enough.
-- A file whose log was folded in: the file itself is opened as immutable. Should another process begin to write,
-  `Footing.moved` says so and the reader opens the file again.
+  ``readonly_shm``; without another process it keeps its index of the log in RAM.
+- A log without shared memory (copied by hand), or the unfinished files of a crash: a private copy is opened.
+- A file that never had a log, such as a backup: SQLite's locks on the file are enough.
+- A file whose log was folded in: the file itself is opened as immutable. When another process begins to write,
+  `Footing.moved` returns True and the reader opens the file again.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ _HEADER_BYTES = 100
 _WAL_FORMAT = b"\x02\x02"  # bytes 18 and 19 of the header
 Signature = tuple[tuple[int, ...] | None, ...]
 
-# Files this process has open. Reading one of them by itself and closing it again would drop SQLite's locks on it
-# (POSIX: the locks of a process on a file go with the first descriptor it closes).
+# Files that this process has open. Opening and closing one of them directly would drop SQLite's locks on it (POSIX:
+# the locks of a process on a file end with the first descriptor it closes).
 _open_files: dict[tuple[int, int], weakref.WeakSet[Database]] = {}
 _open_lock = threading.Lock()
 
@@ -48,9 +48,9 @@ class Footing:
     """How a state file is being read.
 
     Attributes:
-        uri: SQLite's name for it.
-        signature: What the files looked like, to be compared with `signature`.
-        content: Whether the signature includes sizes and times, for readers that SQLite does not keep up to date.
+        uri: The file's URI for SQLite.
+        signature: The signature of the files when they were opened, see `signature`.
+        content: Whether the signature includes sizes and times, for readers that SQLite does not update.
         scratch: Folder of a private copy, removed when it is closed.
     """
 
@@ -70,7 +70,7 @@ class Footing:
 
 
 def signature(path: Path, content: bool) -> Signature:
-    """Return which files stand at `path`, and with `content` also their sizes and times."""
+    """Return the identities of the files at `path`, and with `content` also their sizes and times."""
     return tuple(_stat(f"{path}{ending}", content) for ending in ("", "-wal", "-shm", "-journal"))
 
 
@@ -88,19 +88,18 @@ def find_footing(path: Path, log: Log, seen: Signature, *, private: bool) -> Foo
 
     Args:
         path: The file.
-        log: What `judge` found in its log.
-        seen: What the files looked like before the log was read.
-        private: Whether to read a copy, because SQLite found a rollback journal that nobody is writing, or shared
-            memory that a crash left half made.
+        log: The result of `judge` for its log.
+        seen: The signature of the files before the log was read.
+        private: Whether to read a copy, because SQLite found a rollback journal without a writer, or incomplete
+            shared memory after a crash.
 
     Raises:
         StateBusyError: Another process wrote the file while it was copied; trying again helps.
         StorageError: The file cannot be read, or a private copy cannot be written.
     """
     log_file, shared = log_path(path), Path(f"{path}-shm")
-    if any(
-        not database.read_only for database in opened_here(path)
-    ):  # shares its memory with that connection
+    # a writer of this process: the reader shares its memory
+    if any(not database.read_only for database in opened_here(path)):
         return Footing(uri(path, "ro"), signature(path, content=False), content=False)
     if not private and log.frames and log_file.exists() and shared.exists():
         return Footing(uri(path, "ro") + "&readonly_shm=1", signature(path, content=False), content=False)
@@ -130,7 +129,7 @@ def _copied(path: Path) -> Path:
 
 
 def examine_log(path: Path) -> Log:
-    """Judge the log beside `path`.
+    """Return the result of `judge` for the log beside `path`, if the log is intact.
 
     Raises:
         StateError: The log is damaged, so that SQLite would drop intact changes.
@@ -146,27 +145,27 @@ def examine_log(path: Path) -> Log:
 
 
 def refuse_unusable(path: Path, create: bool) -> None:
-    """Refuse what is no SQLite file or was cut off, before SQLite sees it.
+    """Refuse a file that is foreign or truncated, before SQLite opens it.
 
     Raises:
-        StateError: The file is foreign or was cut off.
-        StorageError: It is missing and `create` is false, or cannot be read.
+        StateError: The file is foreign or truncated.
+        StorageError: The file is missing and `create` is false, or cannot be read.
     """
     if path.is_dir():
         raise StorageError(
-            errno.EISDIR, f"{path} is a folder; give the name of a state file such as {path}/state.db"
+            errno.EISDIR, f"{path} is a folder; pass the path of a state file such as {path}/state.db"
         )
     if not path.exists():
         _refuse_missing(path, create)
         return
     if not path.is_file():
-        raise StateError(f"{path} is no regular file; give the name of a state file")
+        raise StateError(f"{path} is no regular file; pass the path of a state file")
     if opened_here(path):
         return
     start = read_header(path)
     if start and not start.startswith(MAGIC):
         raise StateError(
-            f"{path} is no state file: expected an SQLite file, but it begins with {start[: len(MAGIC)]!r}; give another"
+            f"{path} is no state file: expected an SQLite file, but it begins with {start[: len(MAGIC)]!r}; use another"
             f" path, or if it was one and is damaged: edgetl recover {path} --out NEW.db"
         )
     _refuse_truncated(path, start)
@@ -175,11 +174,11 @@ def refuse_unusable(path: Path, create: bool) -> None:
 def _refuse_missing(path: Path, create: bool) -> None:
     if not create:
         raise StateNotFoundError(
-            errno.ENOENT, f"{path} is not there; teach something first or correct the path"
+            errno.ENOENT, f"{path} does not exist; teach something first or correct the path"
         )
     if not path.parent.is_dir():
         raise StorageError(
-            errno.ENOENT, f"the folder {path.parent} is not there; make it first: mkdir -p {path.parent}"
+            errno.ENOENT, f"the folder {path.parent} does not exist; make it first: mkdir -p {path.parent}"
         )
 
 
@@ -197,22 +196,22 @@ def _unreadable(path: Path, error: OSError) -> StorageError:
 
 
 def _refuse_truncated(path: Path, header: bytes) -> None:
-    """Find a file that was cut off, by the size its header states (file format, section 1.3)."""
+    """Refuse a truncated file, by the size in its header (file format, section 1.3)."""
     size, pages = int.from_bytes(header[16:18], "big"), int.from_bytes(header[28:32], "big")
     expected, have = pages * (65536 if size == 1 else size), path.stat().st_size
     log = log_path(path)
-    # with a log beside it, pages may stand there alone; and the size counts only where both versions agree
+    # with a log, pages may be there only; and the size counts only where both version numbers agree
     if have < expected and header[24:28] == header[92:96] and not (log.exists() and log.stat().st_size):
         raise damaged(path, f"it should have {expected} bytes and has {have}")
 
 
 def writable(path: Path) -> bool:
-    """Return whether SQLite could write the file; it needs the folder too, for the log."""
+    """Return whether SQLite can write the file; it also needs the folder, for the log."""
     return may_write(path.parent) and (not path.exists() or may_write(path))
 
 
 def uri(path: Path, mode: str) -> str:
-    """Return SQLite's name for `path`, opened as `mode`."""
+    """Return the URI of `path` for SQLite, opened as `mode`."""
     quoted = str(path.absolute())  # Path.as_uri would import urllib for these three characters
     for character in "%?#":
         quoted = quoted.replace(character, f"%{ord(character):02x}")
@@ -234,7 +233,7 @@ def opened_here(path: Path) -> list[Database]:
 
 
 def note_open(database: Database) -> None:
-    """Remember that this process has a file open."""
+    """Note that this process has a file open."""
     identity = _stat(str(database.path), content=False)
     if identity is not None:
         with _open_lock:
@@ -242,7 +241,7 @@ def note_open(database: Database) -> None:
 
 
 def note_closed(database: Database) -> None:
-    """Forget what `note_open` remembered."""
+    """Note that this process has closed it."""
     with _open_lock:
         for key in [key for key, opened in _open_files.items() if database in opened]:
             _open_files[key].discard(database)

@@ -1,10 +1,10 @@
-"""The journal: every change of what is taught, in order, and how each is taken back.
+"""The journal: every change of the taught samples, in order, and how each is undone.
 
 What a device knows is a function of two small tables: the label of each sample (NULL when forgotten) and
-what became of each label the host taught. An entry lists the changes of those, old and new, and is
-committed together with them; so the tables are always the sum of the journal, undoing an entry is
-applying it backwards, and returning to a position is undoing all that came after it. Undo and rollback
-are themselves entries: nothing is ever rewritten.
+the present name of each label of the host. An entry lists the changes in both, old and new value, and is
+committed together with them. So the tables are always the sum of the journal, an entry is undone by
+applying it backwards, and a rollback undoes all later entries. Undo and rollback are entries themselves:
+nothing is ever rewritten.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from ..errors import SampleNotFoundError, StateError
 from .records import Change, Entry, HostChange, SampleRun, changes_from_json, changes_to_json, checksum, runs
 
 _COLUMNS = "seq, time, action, undoes, changes, crc"
-# what cannot be taken back, nor anything before it
+# actions that cannot be undone, nor anything before them
 _FINAL = {
     "purge": "forgotten samples were purged for good",
-    "reembed": "samples without a picture were left behind, when the state was embedded anew for another model,",
+    "reembed": "samples without a picture were left behind when the state was embedded again for another model,",
 }
 NOT_UNDOABLE = ("undo", "recover", *_FINAL)
 
@@ -77,7 +77,7 @@ def entry_of(row: Sequence[object]) -> Entry:
 
 
 def last_undoable(connection: sqlite3.Connection) -> Entry | None:
-    """Find the newest entry that is neither an undo nor undone; None when there is none to take back."""
+    """Return the newest entry that is neither an undo nor undone; None when there is none to undo."""
     undone: set[int] = set()
     for entry in read(connection, newest_first=True):
         if entry.undoes is not None:
@@ -90,7 +90,7 @@ def last_undoable(connection: sqlite3.Connection) -> Entry | None:
 
 
 def changes_back_to(connection: sqlite3.Connection, seq: int) -> tuple[Change, ...]:
-    """Give the net changes that lead from now back to position `seq`."""
+    """Return the net changes that lead from now back to position `seq`."""
     samples: dict[int, tuple[str | None, str | None]] = {}  # id -> (label now, label then)
     host: dict[str, tuple[str | None, str | None]] = {}
     for entry in read(connection, after=seq, newest_first=True):
@@ -112,10 +112,10 @@ def changes_back_to(connection: sqlite3.Connection, seq: int) -> tuple[Change, .
 
 
 def require_samples(entry: Entry, newest: int) -> Entry:
-    """Return `entry` if it names no sample beyond `newest`, so that nothing loops over ids that are not there.
+    """Return `entry` if it names no sample beyond `newest`, so that nothing loops over missing ids.
 
     Raises:
-        StateError: It names one.
+        StateError: The entry names a later sample.
     """
     for change in entry.changes:
         if isinstance(change, SampleRun) and change.last > newest:
@@ -124,7 +124,7 @@ def require_samples(entry: Entry, newest: int) -> Entry:
 
 
 def fold(entries: Iterable[Entry]) -> tuple[dict[int, str], dict[str, str | None]]:
-    """Sum the whole journal: label of each taught sample, name (or None) of each changed host label.
+    """Return the sum of the journal: label of each taught sample, and name (or None) of each changed host label.
 
     Raises:
         StateError: The entries contradict one another or are not numbered 1, 2, 3.
@@ -155,5 +155,5 @@ def _fold_one(samples: dict[int, str], host: dict[str, str | None], change: Chan
 
 
 def sample_runs(entry: Entry) -> list[SampleRun]:
-    """Give the runs of samples an entry changed."""
+    """Return the runs of samples that an entry changed."""
     return [change for change in entry.changes if isinstance(change, SampleRun)]

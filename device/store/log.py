@@ -1,8 +1,8 @@
-"""Judging the write-ahead log before SQLite touches it.
+"""Checking the write-ahead log before SQLite reads it.
 
-SQLite reads the log up to the first frame whose checksum is wrong and drops the rest in silence, which is right after
-a power cut in the middle of a write and loses samples after a flipped bit. Here every frame is checked by itself, so
-that the two can be told apart (file format: https://www.sqlite.org/fileformat2.html, section 4).
+SQLite reads the log up to the first frame whose checksum is wrong and silently drops the rest. That is right after a
+power cut in the middle of a write, but loses samples after a flipped bit. Here every frame is checked by itself, to
+distinguish the two (file format: https://www.sqlite.org/fileformat2.html, section 4).
 
 A frame's checksum continues that of the frame before it. The checksum is linear modulo 2^32, so the whole log is
 checked with two matrix products instead of a loop over its words.
@@ -22,11 +22,11 @@ from . import schema
 
 HEADER_BYTES, FRAME_HEADER_BYTES = 32, 24
 PAGE_SIZES = frozenset(512 << power for power in range(8))
-_MAGIC = 0x377F0682  # the lowest bit says whether checksums are over big-endian words
+_MAGIC = 0x377F0682  # the lowest bit is set when checksums are over big-endian words
 _VERSION = 3_007_000
 _CHUNK_BYTES = 1 << 20
-# Another process writes frames in order. So a frame that was not whole when it was read, while a later one was, is whole
-# by the second reading; damage stays as it is.
+# Another process writes frames in order. So a frame that was incomplete when it was read, while a later one was complete,
+# is complete at the second reading; damage stays.
 _ATTEMPTS = 20
 
 Words = NDArray[np.uint32]
@@ -35,13 +35,13 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Log:
-    """What a write-ahead log holds.
+    """The state of a write-ahead log.
 
     Attributes:
         frames: Number of intact frames up to the last commit that SQLite will read.
-        unfinished: Whether frames that belong to no commit follow, as a power cut or a full disk leaves them.
-        damage: What is wrong with the log, None when nothing is.
-        evidence: The header and the first broken frame, which stay the same only if nobody is writing them.
+        unfinished: Whether frames that belong to no commit follow, as after a power cut or on a full disk.
+        damage: Description of the damage, or None.
+        evidence: The header and the first broken frame, which stay the same only if no process is writing them.
     """
 
     frames: int = 0
@@ -56,7 +56,7 @@ def log_path(path: Path) -> Path:
 
 
 def judge(path: Path) -> Log:
-    """Read the log beside the state file `path`, which other processes may be writing meanwhile.
+    """Return the state of the log beside the state file `path`, which other processes may be writing.
 
     Raises:
         OSError: The log cannot be read.
@@ -69,11 +69,11 @@ def judge(path: Path) -> Log:
         if again.damage is not None and again.evidence == found.evidence:
             return again
         found = again
-    return Log(found.frames, found.unfinished)  # rewritten all the time, so a live process is writing it
+    return Log(found.frames, found.unfinished)  # it keeps changing, so a live process is writing it
 
 
 def examine(log: Path) -> Log:
-    """Read a log once, in bounded pieces; a missing one is empty."""
+    """Return the state of a log, read once in bounded pieces; a missing log is empty."""
     try:
         with log.open("rb") as file:
             return _examine(file)
@@ -93,7 +93,7 @@ def _examine(file: BinaryIO) -> Log:
 
 
 def page_size(header: bytes) -> int | None:
-    """Return the page size that a log's header of 32 bytes names, None when the header is damaged."""
+    """Return the page size in a log's header of 32 bytes, None when the header is damaged."""
     magic, version, size = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4, 8))
     if magic & ~1 != _MAGIC or version != _VERSION or size not in PAGE_SIZES:
         return None
@@ -104,7 +104,7 @@ def page_size(header: bytes) -> int | None:
 
 
 def _without_header(file: BinaryIO, header: bytes) -> Log:
-    """Judge a log whose header cannot be read: SQLite would ignore all of it."""
+    """Return the state of a log whose header cannot be read: SQLite would ignore all of it."""
     whole_frame = FRAME_HEADER_BYTES + schema.PAGE_SIZE
     start = file.read(whole_frame)
     if len(start) < whole_frame:
@@ -126,7 +126,7 @@ class _Scan:
         self.frame_bytes = FRAME_HEADER_BYTES + size
         self.salt = np.frombuffer(header[16:24], ">u4").astype(np.uint32)
         self.checksum = np.frombuffer(header[24:32], ">u4").astype(np.uint32)  # of the frame before
-        self.intact = self.committed = 0  # frames from the start; and those up to the last commit among them
+        self.intact = self.committed = 0  # intact frames from the start, and those up to the last commit
         self.broken: bytes | None = None  # the first frame that does not continue the one before
         self.present = False  # whether that frame or a later one is of this generation
         self.unwritten = False  # whether a frame is missing between it and the next commit
@@ -167,7 +167,7 @@ class _Scan:
         self._after(heads[start:], same[start:], linked[start:], commit[start:])
 
     def _expected(self, frames: NDArray[np.uint8], heads: Words) -> Words:
-        """Return the checksum each frame should have, going on from the one stored before it: uint32 [F, 2]."""
+        """Return the expected checksum of each frame, from the one stored before it: uint32 [F, 2]."""
         summed = np.ascontiguousarray(np.concatenate([frames[:, :8], frames[:, FRAME_HEADER_BYTES:]], axis=1))
         words = summed.view(self.order).astype(np.uint32)
         first, second, power = _weights(words.shape[1] // 2)
@@ -176,18 +176,18 @@ class _Scan:
         return own
 
     def _after(self, heads: Words, same: Flags, linked: Flags, commit: Flags) -> None:
-        """Count what follows the first broken frame, itself included."""
+        """Count the frames from the first broken one on."""
         self.present |= bool(same.any())
         places = np.flatnonzero(commit)
         until = int(places[0]) if len(places) else len(commit)
-        if not self.commits_after:  # both salts other: nothing of this generation was ever written there
+        if not self.commits_after:  # both salts differ: no frame of this generation was written there
             self.unwritten |= bool((heads[:until, 2:4] != self.salt).all(axis=1).any())
         self.commits_after += len(places)
         if linked.any():
             self.ends_in_commit = bool(commit[np.flatnonzero(linked)[-1]])
 
     def _is_one_bit_off(self, frame: NDArray[np.uint8], head: Words, off: Words) -> bool:
-        """Say whether one flipped bit explains the wrong checksum; half-written frames differ in many."""
+        """Return whether one flipped bit explains the wrong checksum; half-written frames differ in many bits."""
         salts = np.bitwise_xor(head[2:4], self.salt)
         flipped = sum(int(word).bit_count() for word in salts)
         if flipped:
@@ -206,7 +206,7 @@ class _Scan:
         place = self.intact + 1
         if self.one_bit:
             return f"one bit of frame {place} of its log (-wal) is wrong"
-        # A power cut may leave a hole in the one commit that was being written, which nobody was promised.
+        # A power cut may leave a gap in the one commit that was being written; it was never acknowledged.
         torn = self.unwritten and self.commits_after == 1 and self.ends_in_commit
         if self.commits_after and not torn:
             return f"frame {place} of its log (-wal) is broken, and intact changes follow it"

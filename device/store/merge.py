@@ -1,4 +1,4 @@
-"""Learning what another device learned, each sample once."""
+"""Merging the samples of another device, each once."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _CHUNK = 100  # with thumbnails of up to 1 MB each
 
 
 def merge(store: Store, other: Path) -> Entry | None:
-    """Learn the samples of `other` that this state does not know, in one transaction.
+    """Learn the samples of `other` that this state does not have, in one transaction.
 
-    Samples carry a name of 16 random bytes from the device that taught them. A name that is here already,
-    taught or forgotten, is left as it is here; so merging twice changes nothing, in either direction, and
-    what was forgotten here does not come back.
+    Each sample has a name of 16 random bytes from the device that taught it. A sample whose name is here already,
+    taught or forgotten, stays as it is here. So merging twice changes nothing, in either direction, and
+    forgotten samples do not come back.
 
     Returns:
         The entry, or None when there was nothing new.
@@ -29,16 +29,16 @@ def merge(store: Store, other: Path) -> Entry | None:
         StorageError: `other` is missing, or this state cannot be written.
     """
     if store.path is not None and other.exists() and other.samefile(store.path):
-        raise StateError(f"{other} is this very state file; give the file of another device")
+        raise StateError(f"{other} is this state file itself; pass the file of another device")
     with Store.open(other, None, read_only=True) as source:
         _refuse_other_model(store, source)
-        # or two merges at once could both find a sample new
+        # otherwise two simultaneous merges could both learn a sample
         with source.database.reading(), store.database.transaction() as connection:
             fresh = _fresh(store, source)
             if not fresh:
                 return None
             _refuse_impossible(source)
-            return store.write_labelled(
+            return store.write_labeled(
                 connection, [label for _, label in fresh], _samples(source, fresh), "merge"
             )
 
@@ -49,19 +49,19 @@ def _refuse_other_model(store: Store, source: Store) -> None:
         raise StateError(
             f"{source.path} was taught to {theirs.name or 'another model'} (sha256 {theirs.sha256[:12]}), this state"
             f" to {mine.name or 'a model'} (sha256 {mine.sha256[:12]}); only states of one model file can be merged:"
-            f" edgetl reembed {mine.name or 'MODEL'} {source.path} --state NEW.db makes one of the pictures in it"
+            f" edgetl reembed {mine.name or 'MODEL'} {source.path} --state NEW.db makes one from the pictures in it"
         )
 
 
 def _fresh(store: Store, source: Store) -> list[tuple[int, str]]:
-    """Return id and label of the taught samples of `source` that `store` does not know, oldest first."""
+    """Return id and label of the taught samples of `source` that `store` does not have, oldest first."""
     known = set(rows.uuids(store.database))
     listed = source.database.rows("SELECT id, uuid, label FROM samples WHERE label IS NOT NULL ORDER BY id")
     return [(number, label) for number, uuid, label in listed if uuid not in known]
 
 
 def _refuse_impossible(source: Store) -> None:
-    """Refuse what no device writes, so that it does not get into a good state."""
+    """Refuse values that no device writes, so that they do not get into an intact state."""
     listed = source.database.connection.execute(
         "SELECT id, uuid, time, source FROM samples WHERE label IS NOT NULL"
     )
@@ -70,7 +70,7 @@ def _refuse_impossible(source: Store) -> None:
             raise damaged(source.path, f"sample {number} has the time {time:g}, which is no date")
         if origin != without_controls(origin)[:MAX_SOURCE_CHARACTERS]:
             raise damaged(
-                source.path, f"the source of sample {number} holds control characters or is too long"
+                source.path, f"the source of sample {number} contains control characters or is too long"
             )
         if len(uuid) > UUID_BYTES:
             raise damaged(
@@ -79,7 +79,7 @@ def _refuse_impossible(source: Store) -> None:
 
 
 def _samples(source: Store, fresh: list[tuple[int, str]]) -> Iterator[NewSample]:
-    """Yield samples of a state as ones that can be learned, a few at a time in memory."""
+    """Yield samples of a state as new samples, with a few at a time in RAM."""
     for start in range(0, len(fresh), _CHUNK):
         numbers = [number for number, _ in fresh[start : start + _CHUNK]]
         described = {sample.id: sample for sample in source.described(numbers)}

@@ -1,11 +1,11 @@
-"""Reading the rows of an SQLite file page by page, trusting nothing but the rows' own checksums.
+"""Reading the rows of a damaged SQLite file page by page.
 
-SQLite gives up on a file whose pages contradict one another. Here every page that looks like a leaf of a
-table is taken by itself (file format: https://www.sqlite.org/fileformat2.html, sections 1.6, 2.1 and 4);
-what a row says is believed only when the caller finds its checksum right, so a page read wrongly does no
-harm. The pages of the write-ahead log count as later versions of those in the file.
+SQLite refuses a file whose pages contradict one another. Here every page that looks like a leaf of a
+table is read by itself (file format: https://www.sqlite.org/fileformat2.html, sections 1.6, 2.1 and 4);
+the caller uses only rows whose checksum is right, so a page that was read wrongly does no harm. The pages
+of the write-ahead log count as later versions of those in the file.
 
-Pages are read one at a time, and long values only up to a budget, so that a hostile file costs neither memory nor time.
+Pages are read one at a time, and long values only up to a budget, so that a hostile file costs neither RAM nor time.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from types import TracebackType
 from .log import FRAME_HEADER_BYTES, HEADER_BYTES, PAGE_SIZES, log_path, page_size
 from .records import Value
 
-_LEAF = 0x0D  # first byte of a page that holds rows of a table
-_MAX_ROW_BYTES = 16 << 20  # a journal entry about 400,000 samples
+_LEAF = 0x0D  # first byte of a page with rows of a table
+_MAX_ROW_BYTES = 16 << 20  # as large as a journal entry about 400,000 samples
 # Long values continue on other pages. Each page belongs to one value, so all of them together are no longer than the
-# file and its log, each of which may hold several versions.
+# file and its log, each of which may contain several versions.
 _BUDGET_FACTOR, _BUDGET_BYTES = 8, 64 << 20
 
 
-Place = tuple[int, int]  # which version of which page, later ones last; and where in it
+Place = tuple[int, int]  # number of the version of a page, in order of age, and offset in the page
 
 
 @dataclass(frozen=True)
-class Row:
+class PageRow:
     """One row: its id, its other values, and its place, which `Pages.row_at` reads again."""
 
     number: int
@@ -45,7 +45,7 @@ class Pages:
 
     Args:
         path: The SQLite file; ``PATH-wal`` beside it is read too.
-        fallback_size: Page size to take when the file's header is unreadable.
+        fallback_size: Page size to use when the file's header is unreadable.
 
     Raises:
         OSError: A file cannot be read.
@@ -91,19 +91,19 @@ class Pages:
         """Number of pages found in the log."""
         return len(self._frames)
 
-    def rows(self) -> Iterator[Row]:
-        """Yield everything that can be read as a row, from older to newer pages; much of it may be stale."""
+    def rows(self) -> Iterator[PageRow]:
+        """Yield everything that can be read as a row, from older to newer pages; many rows may be stale."""
         for order in range(self._in_file + len(self._frames)):
             number, page = self._version(order)
-            start = 100 if number == 1 else 0  # the file's header stands before the first page's own
+            start = 100 if number == 1 else 0  # the file's header comes before the first page's own
             if len(page) > start + 8 and page[start] == _LEAF:
                 yield from self._cells(page, start, order)
 
-    def row_at(self, place: Place) -> Row:
-        """Read a row again that `rows` yielded."""
+    def row_at(self, place: Place) -> PageRow:
+        """Return a row that `rows` yielded, read again."""
         order, at = place
         number, payload = self._payload(self._version(order)[1], at)
-        return Row(number, _record(payload), place)
+        return PageRow(number, _record(payload), place)
 
     def _version(self, order: int) -> tuple[int, bytes]:
         """Return number and content of a page: those of the file first, then those of the log in order."""
@@ -120,14 +120,14 @@ class Pages:
             raise ValueError(number)
         return os.pread(self._files[0], self.size, (number - 1) * self.size)
 
-    def _cells(self, page: bytes, start: int, order: int) -> Iterator[Row]:
+    def _cells(self, page: bytes, start: int, order: int) -> Iterator[PageRow]:
         count = int.from_bytes(page[start + 3 : start + 5], "big")
         for place in range(min(count, len(page) // 4)):
             at = start + 8 + 2 * place
             cell = int.from_bytes(page[at : at + 2], "big")
             try:
                 number, payload = self._payload(page, cell)
-                yield Row(number, _record(payload), (order, cell))
+                yield PageRow(number, _record(payload), (order, cell))
             except (IndexError, ValueError, struct.error, KeyError):
                 continue  # not a row, or not whole
 
@@ -144,7 +144,7 @@ class Pages:
         parts, have, seen = [payload], local, set()
         while have < length:
             if follow in seen:
-                raise ValueError(follow)  # a circle
+                raise ValueError(follow)  # a cycle
             seen.add(follow)
             overflow = self._page(follow)
             self._budget -= self.size
@@ -158,7 +158,7 @@ class Pages:
         return _signed(number), _whole(b"".join(parts), length)
 
     def _local(self, length: int) -> int:
-        """Bytes of a row's payload that stand on its own page (section 1.6: U, X, M and K)."""
+        """Return the bytes of a row's payload on its own page (section 1.6: U, X, M and K)."""
         usable = self.size
         if length <= usable - 35:
             return length
@@ -168,7 +168,7 @@ class Pages:
 
 
 def _frames(file: int, length: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield page number and offset of the log's present generation in order; older frames carry other salts."""
+    """Yield page number and offset of the log's present generation in order; older frames have other salts."""
     step = FRAME_HEADER_BYTES + size
     starts = range(HEADER_BYTES, length - step + 1, step)
     salt = _salt(file, starts)

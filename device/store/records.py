@@ -1,4 +1,4 @@
-"""What stands in a state file: samples, journal entries, versions, and their checksums."""
+"""The records of a state file: samples, journal entries, versions, and their checksums."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MAX_ID = 2**63 - 1  # SQLite's largest
 MAX_PICTURE_BYTES = 1 << 20  # a thumbnail of 96 pixels takes a few thousand
 UUID_BYTES = 16
 MAX_SOURCE_CHARACTERS = 4096  # the longest path Linux knows
-_LATEST = 253_402_300_800.0  # the year 10000, which no calendar of Python's shows
+_LATEST = 253_402_300_800.0  # the year 10000, beyond Python's calendar
 
 Value = int | float | str | bytes | None
 
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """The model file a state belongs to: its embeddings mean nothing to another model.
+    """The model file that a state belongs to: other models cannot use its embeddings.
 
     Attributes:
         sha256: Checksum of the model file.
@@ -54,11 +54,11 @@ class NewSample:
     Attributes:
         label: Checked label.
         code: int16 [D].
-        time: Seconds since the epoch by the wall clock; may jump, so nothing relies on its order.
-        source: Where the image came from; the secrets of an address are replaced by ``***``.
-        burst: Near-duplicates taken in one go share a number (`new_burst`).
+        time: Seconds since the epoch by the wall clock; it may jump, so nothing relies on its order.
+        source: Camera or file of the image; the secrets of an address are replaced by ``***``.
+        burst: Near-duplicates taken within seconds share a number (`new_burst`).
         thumbnail: JPEG bytes.
-        uuid: 16 bytes naming the sample on every device it gets merged into.
+        uuid: 16 bytes that name the sample on every device.
     """
 
     label: str
@@ -70,13 +70,13 @@ class NewSample:
     uuid: bytes = field(default_factory=lambda: os.urandom(16))
 
     def __post_init__(self) -> None:
-        if "://" in self.source:  # not in a photo's path, by which a photo taught before is found again
+        if "://" in self.source:  # a path stays, because a photo taught before is found by it
             object.__setattr__(self, "source", redact(self.source))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One taught sample as the state file has it; `thumbnail` is a JPEG or None.
+    """One taught sample in the state file; `thumbnail` is a JPEG or None.
 
     Example:
         >>> Sample(id=7, label="mug", time=1.7e9, source="0", burst=3).label
@@ -101,13 +101,13 @@ class SampleRun:
     new: str | None
 
     def reversed(self) -> SampleRun:
-        """Give the change that takes this one back."""
+        """Return the opposite change."""
         return SampleRun(self.first, self.last, self.new, self.old)
 
 
 @dataclass(frozen=True)
 class HostChange:
-    """What the host taught as `label` is called `new` now instead of `old`; None means deleted."""
+    """The host's label `label` is now named `new` instead of `old`; None means deleted."""
 
     label: str
     old: str | None
@@ -117,7 +117,7 @@ class HostChange:
         return f"<HostChange of {self.label[:50]!r}: {(self.old or '')[:50]!r} -> {(self.new or '')[:50]!r}>"
 
     def reversed(self) -> HostChange:
-        """Give the change that takes this one back."""
+        """Return the opposite change."""
         return HostChange(self.label, self.new, self.old)
 
 
@@ -130,10 +130,10 @@ class Entry:
 
     Attributes:
         seq: Position; entries are numbered 1, 2, 3 without gaps.
-        time: Wall clock, for people.
+        time: Wall clock, for display only.
         action: learn, forget, relabel, rename, delete, merge, undo, rollback, purge, recover or reembed.
-        changes: What changed, in order.
-        undoes: The entry this one took back, if it did.
+        changes: The changes, in order.
+        undoes: The entry that this one undid, or None.
     """
 
     seq: int
@@ -147,13 +147,13 @@ class Entry:
         return f"<Entry {self.seq}: {self.action}, {len(self.changes)} changes{undoes}>"
 
     def samples(self) -> int:
-        """Count the samples this entry touched."""
+        """Return the number of samples that this entry changed."""
         return sum(run.last - run.first + 1 for run in self.changes if isinstance(run, SampleRun))
 
 
 @dataclass(frozen=True)
 class Version:
-    """A named position of the journal to which `rollback` returns, with the head's figures there."""
+    """A named position of the journal to which `rollback` returns, with the figures of the head at that position."""
 
     version: int
     seq: int
@@ -171,7 +171,7 @@ def is_plausible_time(time: float) -> bool:
 
 
 def checksum(*values: Value) -> int:
-    """CRC-32 over the values of a row, types and lengths included."""
+    """Return the CRC-32 over the values of a row, with their types and lengths."""
     crc = 0
     for value in values:
         crc = zlib.crc32(_packed(value), crc)
@@ -185,7 +185,7 @@ def _packed(value: Value) -> bytes:
         case int():
             return b"i%d;" % value
         case float():
-            return b"f" + struct.pack("<d", value + 0.0)  # SQLite gives -0.0 back as 0.0
+            return b"f" + struct.pack("<d", value + 0.0)  # SQLite returns -0.0 as 0.0
         case str():
             text = value.encode()
             return b"s%d;" % len(text) + text
@@ -194,7 +194,7 @@ def _packed(value: Value) -> bytes:
 
 
 def changes_to_json(changes: Iterable[Change]) -> str:
-    """Write changes as compact JSON, one short list each."""
+    """Return changes as compact JSON, one short list each."""
     rows = [
         ["s", change.first, change.last, change.old, change.new]
         if isinstance(change, SampleRun)
@@ -238,7 +238,7 @@ def _label(value: object) -> str | None:
 
 
 def runs(changes: Iterable[tuple[int, str | None, str | None]]) -> tuple[SampleRun, ...]:
-    """Join neighbouring (id, old, new) into runs, so that a journal entry stays small.
+    """Return consecutive (id, old, new) joined into runs, so that a journal entry stays small.
 
     Example:
         >>> runs([(1, None, "mug"), (2, None, "mug"), (5, None, "mug")])
@@ -254,5 +254,5 @@ def runs(changes: Iterable[tuple[int, str | None, str | None]]) -> tuple[SampleR
 
 
 def new_burst() -> int:
-    """Draw the number of a new burst; random, so that devices never share one by chance."""
+    """Return the number of a new burst: random, so that two devices do not use the same."""
     return int.from_bytes(os.urandom(6), "big") or 1  # 48 bits: exact in JavaScript too

@@ -1,4 +1,4 @@
-"""Saving what is intact of a damaged state file."""
+"""Recovery: saving the intact samples of a damaged state file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Recovery:
         forgotten: Number of saved samples that were forgotten before.
         lost: Ids of samples that are gone.
         thumbnails_lost: Number of saved samples whose picture is gone or unreadable.
-        notes: What else the user should know.
+        notes: Further remarks for the user.
     """
 
     path: Path
@@ -51,22 +51,22 @@ def recover(
     """Write every intact sample of `path` into a new state file `out`; `path` is only read.
 
     Labels are those of the newest intact row of each sample. Ids and the samples' own names are kept, so
-    that merging still knows them. The journal begins anew: undo and versions do not reach back. What is intact
-    but impossible, such as a label with a line break, is renamed or left out, and the notes say so.
+    that merging still works. The journal starts from scratch: undo and versions do not reach back. Intact but
+    impossible values, such as a label with a line break, are renamed or left out, and the notes list them.
 
     Args:
         path: The damaged file; its log beside it is read too.
         out: The new state file.
-        identity: The model it belongs to, when the file no longer says.
+        identity: The model it belongs to, when the file no longer names it.
         force: Overwrite `out`.
 
     Raises:
-        StateError: Nothing of a state file is left, or it does not say its model and `identity` is None.
-        StorageError: `path` cannot be read, `out` is there and `force` is not given, or it cannot be written.
+        StateError: Nothing of a state file is left, or it does not name its model and `identity` is None.
+        StorageError: `path` cannot be read, `out` exists and `force` is false, or it cannot be written.
     """
     path, out = Path(path), Path(out)
     if out.exists() and path.samefile(out):
-        raise StorageError(f"{out} is the damaged file itself; give another name for the new one")
+        raise StorageError(f"{out} is the damaged file itself; use another name for the new one")
     with _pages(path) as pages:
         found = Salvage(pages)
         model = _model(found, path, out, identity)
@@ -80,7 +80,9 @@ def recover(
 
 def _pages(path: Path) -> Pages:
     if path.exists() and not path.is_file():
-        raise StorageError(errno.EINVAL, f"{path} is no regular file; give the damaged state file")
+        raise StorageError(
+            errno.EINVAL, f"{path} is no regular file; pass the path of the damaged state file"
+        )
     try:
         return Pages(path, schema.PAGE_SIZE)
     except OSError as error:
@@ -91,9 +93,9 @@ def _model(found: Salvage, path: Path, out: Path, identity: ModelIdentity | None
     model = identity or (found.identities[-1] if found.identities else None)
     if model is None:
         raise StateError(
-            f"{path} no longer says which model it belongs to; name it: edgetl recover {path} --model MODEL --out {out}"
+            f"{path} no longer names the model it belongs to; name it: edgetl recover {path} --model MODEL --out {out}"
             if found.samples or found.codes
-            else f"nothing of a state file is left in {path}; was it one? take the newest backup instead"
+            else f"nothing of a state file is left in {path}; was it one? use the newest backup instead"
         )
     return model
 
@@ -130,11 +132,11 @@ def _summarized(found: Salvage, store: Store, out: Path, without_picture: int) -
     reached = max(found.ids(), default=0)
     lost = set(range(1, reached + 1)) - present - found.purged()
     saved = store.database.value("SELECT count(*) FROM codes")
-    notes = ["undo and versions begin anew with the recovered file"]
+    notes = ["undo and versions start from scratch in the recovered file"]
     if found.pages.in_log:
         notes.append("samples that were only in the log beside the file are included")
     notes.append("samples taught after the last intact page leave no trace and cannot be counted")
-    notes += [f"{what} ({count})" for what, count in found.mended.most_common(_NOTES)]
+    notes += [f"{what} ({count})" for what, count in found.repaired.most_common(_NOTES)]
     return Recovery(
         out, samples, saved - sum(samples.values()), tuple(sorted(lost)), without_picture, tuple(notes)
     )

@@ -1,4 +1,4 @@
-"""Rows of samples, codes and thumbnails, each with a checksum over all it holds."""
+"""Rows of samples, codes and thumbnails, each with a checksum over its content."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from ..errors import LabelError, SampleNotFoundError, StateError
 from ..labels import check_label
 from .database import Database
-from .faults import printable, without_controls
+from .faults import escaped, without_controls
 from .records import (
     CODE_TYPE,
     MAX_PICTURE_BYTES,
@@ -29,16 +29,16 @@ from .records import (
 
 _CHUNK = 500
 SAMPLE_COLUMNS = "id, uuid, label, time, source, burst, seq, crc"
-# a picture that is too large to be one of ours is not even read
+# a picture larger than any thumbnail is not even read
 _PICTURE = f"CASE WHEN length(t.jpeg) <= {MAX_PICTURE_BYTES} THEN t.jpeg END, t.crc"
 
 
 @lru_cache(maxsize=1024)
 def checked_label(label: str) -> str:
-    """Return `label` if it is one in its canonical form.
+    """Return `label` if it is a label in its canonical form.
 
     Raises:
-        StateError: It is not, so the file was damaged or made by someone else.
+        StateError: It is not, so the file is damaged or foreign.
     """
     try:
         if check_label(label, stored=True) == label:
@@ -46,17 +46,17 @@ def checked_label(label: str) -> str:
         problem = "is not written in its canonical form (NFC, trimmed)"
     except LabelError:
         problem = "is no label"
-    raise StateError(f"the text {printable(repr(label), 60)} {problem}")
+    raise StateError(f"the text {escaped(repr(label), 60)} {problem}")
 
 
 def next_id(connection: sqlite3.Connection) -> int:
-    """Give the id of the next sample; ids are dense and never reused, since rows are never deleted."""
+    """Return the id of the next sample; ids are dense and never reused, since rows are never deleted."""
     return int(connection.execute("SELECT coalesce(max(id), 0) + 1 FROM samples").fetchone()[0])
 
 
 def insert(connection: sqlite3.Connection, number: int, sample: NewSample, seq: int) -> None:
     """Write one sample; runs inside the caller's transaction."""
-    # a photo's name may hold anything; what goes into the file can be shown on any terminal
+    # a photo's name may contain anything; the stored source can be shown on any terminal
     source = without_controls(sample.source)[:MAX_SOURCE_CHARACTERS]
     values = (number, sample.uuid, sample.label, float(sample.time), source, sample.burst, seq)
     connection.execute(
@@ -85,7 +85,7 @@ def insert_found(
 
 
 def code_bytes(code: NDArray[np.int16]) -> bytes:
-    """Give a code [D] as it stands in the file."""
+    """Return a code [D] as stored in the file."""
     return np.ascontiguousarray(code, CODE_TYPE).tobytes()
 
 
@@ -105,22 +105,22 @@ def insert_thumbnail(connection: sqlite3.Connection, number: int, jpeg: bytes) -
 
 
 def sample_checksum(*values: Value) -> int:
-    """CRC-32 of a row of samples: all of `SAMPLE_COLUMNS` but the last."""
+    """Return the CRC-32 of a row of samples: all of `SAMPLE_COLUMNS` but the last."""
     return checksum("sample", *values)
 
 
 def code_checksum(number: int, code: bytes) -> int:
-    """CRC-32 of a row of codes."""
+    """Return the CRC-32 of a row of codes."""
     return checksum("code", number, code)
 
 
 def thumbnail_checksum(number: int, jpeg: bytes) -> int:
-    """CRC-32 of a row of thumbnails."""
+    """Return the CRC-32 of a row of thumbnails."""
     return checksum("thumbnail", number, jpeg)
 
 
 def set_label(connection: sqlite3.Connection, run: SampleRun, seq: int) -> None:
-    """Give the samples of a run their new label and the position of the entry that did it."""
+    """Set the new label of a run of samples, and the position of the entry that changed it."""
     statement = f"SELECT {SAMPLE_COLUMNS} FROM samples WHERE id BETWEEN ? AND ?"  # noqa: S608 - a constant
     changed = []
     for row in connection.execute(statement, (run.first, run.last)).fetchall():
@@ -132,7 +132,7 @@ def set_label(connection: sqlite3.Connection, run: SampleRun, seq: int) -> None:
 
 
 def set_host_label(connection: sqlite3.Connection, change: HostChange) -> None:
-    """Write what a label of the host is called now; nothing is kept for one that has its own name."""
+    """Write the present name of a label of the host; a label with its own name has no row."""
     if change.new == change.label:
         connection.execute("DELETE FROM lab WHERE label = ?", (change.label,))
     else:
@@ -151,7 +151,7 @@ def erase_forgotten(connection: sqlite3.Connection) -> int:
 
 
 def labels(database: Database, numbers: Sequence[int]) -> dict[int, str]:
-    """Give the labels of those of `numbers` that are taught."""
+    """Return the labels of those of `numbers` that are taught."""
     found: dict[int, str] = {}
     for marks, chunk in _chunks(numbers):
         found.update(
@@ -179,7 +179,7 @@ def samples(database: Database, label: str | None, limit: int | None, thumbnails
 
 
 def samples_in(database: Database, numbers: Sequence[int]) -> list[Sample]:
-    """Give those of `numbers` that are taught, with thumbnails, by id."""
+    """Return those of `numbers` that are taught, with thumbnails, by id."""
     found: list[Sample] = []
     for marks, chunk in _chunks(numbers):
         listed = database.rows(
@@ -197,7 +197,7 @@ def _sample(row: tuple[Any, ...]) -> Sample:
     if sample_checksum(*row[:7]) != crc:
         raise StateError(f"sample {number} does not match its checksum")
     if jpeg is not None and thumbnail_checksum(number, jpeg) != jpeg_crc:
-        jpeg = None  # a picture for people; what is learned does not hang on it
+        jpeg = None  # only people look at it; nothing learned depends on it
     return Sample(number, checked_label(label), time, source, burst, jpeg)
 
 
@@ -240,7 +240,7 @@ def _chunks(numbers: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
 
 
 def uuids_of(database: Database, numbers: Sequence[int]) -> dict[int, bytes]:
-    """Return the names of those of `numbers` that are there."""
+    """Return the names of those of `numbers` that exist."""
     found: dict[int, bytes] = {}
     for marks, chunk in _chunks(numbers):
         found.update(database.rows(f"SELECT id, uuid FROM samples WHERE id IN ({marks})", chunk))  # noqa: S608
@@ -248,5 +248,5 @@ def uuids_of(database: Database, numbers: Sequence[int]) -> dict[int, bytes]:
 
 
 def uuids(database: Database) -> Iterable[bytes]:
-    """List the names of all samples, forgotten ones included."""
+    """Return the names of all samples, with the forgotten ones."""
     return (row[0] for row in database.rows("SELECT uuid FROM samples"))

@@ -1,4 +1,4 @@
-"""Taking the intact rows out of a damaged state file, and making each fit for a new one."""
+"""Collecting the intact rows of a damaged state file, and repairing impossible values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from ..errors import LabelError, PhotoError, StateError
 from ..labels import MAX_LENGTH, check_label
 from . import rows
-from .faults import printable, without_controls
-from .pages import Pages, Place, Row
+from .faults import escaped, without_controls
+from .pages import PageRow, Pages, Place
 from .records import (
     CODE_TYPE,
     MAX_DIMENSIONS,
@@ -30,9 +30,9 @@ from .records import (
 )
 from .store import identity_from_json
 
-# Rows of samples are never deleted and take more than this in the file, so a larger id is no sample's.
+# Rows of samples are never deleted and take more than this in the file, so no sample has a larger id.
 _LEAST_BYTES_PER_SAMPLE = 40
-# A sample is seldom relabelled; the changes of a hostile journal are not followed without end.
+# A sample is seldom relabeled; a limit for the changes of a hostile journal.
 _CHANGES_PER_SAMPLE = 100
 
 
@@ -52,17 +52,17 @@ class Found:
 class Salvage:
     """Intact rows of a damaged file, the newest of each.
 
-    Embeddings and pictures stay where they are until `code` and `picture` read them, so that a large file fits into
-    little memory.
+    Embeddings and pictures stay in the file until `code` and `picture` read them, so that a large file needs little
+    RAM.
 
     Attributes:
         pages: The pages of the file and its log.
-        identities: The models it names.
+        identities: The models that the file names.
         samples: Rows of samples by id.
         codes: Place of each embedding by the sample's id.
         thumbnails: Place of each picture by the sample's id.
         journal: Changes of each journal entry by its position.
-        mended: What had to be left out or changed -> how often.
+        repaired: What was left out or changed -> how often.
     """
 
     pages: Pages
@@ -71,7 +71,7 @@ class Salvage:
     codes: dict[int, Place] = field(default_factory=dict)
     thumbnails: dict[int, Place] = field(default_factory=dict)
     journal: dict[int, tuple[Change, ...]] = field(default_factory=dict)
-    mended: Counter[str] = field(default_factory=Counter)
+    repaired: Counter[str] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         """Read every page once."""
@@ -82,7 +82,7 @@ class Salvage:
         self._names_apart()
 
     def code(self, number: int) -> bytes:
-        """Return the embedding of a sample as it stands in the file."""
+        """Return the stored embedding of a sample."""
         return _blob(self.pages.row_at(self.codes[number]))
 
     def picture(self, number: int) -> bytes | None:
@@ -95,7 +95,7 @@ class Salvage:
         try:
             read_photo(jpeg)
         except PhotoError:
-            self.mended["pictures that cannot be decoded were left out"] += 1
+            self.repaired["pictures that cannot be decoded were left out"] += 1
             return None
         return jpeg
 
@@ -118,11 +118,11 @@ class Salvage:
                 if isinstance(change, HostChange):
                     host[change.label] = self._label(change.new)
                     continue
-                # an intact entry that is newer than the newest intact row of a sample has the last word
+                # an intact entry that is newer than the newest intact row of a sample decides
                 inside = whole[bisect_left(whole, change.first) : bisect_right(whole, change.last)]
                 budget -= len(inside)
                 if budget < 0:
-                    self.mended["changes of a journal that has far too many were left out"] += 1
+                    self.repaired["changes of a journal that has far too many were left out"] += 1
                     return labels, _renamed(host)
                 for number in inside:
                     if seq > self.samples[number].seq:
@@ -139,12 +139,12 @@ class Salvage:
         return named | set(range(1, reached + 1)) if reached else named
 
     def purged(self) -> set[int]:
-        """Return ids whose embedding is gone on purpose: forgotten, and no longer there."""
+        """Return the ids of forgotten samples without an embedding: they were purged."""
         return {
             number for number, row in self.samples.items() if row.label is None and number not in self.codes
         }
 
-    def _take(self, row: Row) -> None:
+    def _take(self, row: PageRow) -> None:
         """Keep a row if it is intact and belongs to one of the tables; rows come from older to newer."""
         values = row.values
         if len(values) == 2 and isinstance(values[1], str) and values[0] == "model":
@@ -162,7 +162,7 @@ class Salvage:
         except StateError:
             return
 
-    def _take_blob(self, row: Row, crc: Value, blob: bytes) -> None:
+    def _take_blob(self, row: PageRow, crc: Value, blob: bytes) -> None:
         if not 0 < row.number <= self.most:
             return
         if len(blob) <= MAX_DIMENSIONS * CODE_TYPE.itemsize and rows.code_checksum(row.number, blob) == crc:
@@ -179,12 +179,12 @@ class Salvage:
             return
         before = self.samples.get(number)
         if before is not None and before.seq > seq:
-            return  # a stale page may hold an older version of the row
+            return  # a stale page may contain an older version of the row
         if not 0 < number <= self.most:
-            self.mended["samples with an impossible id were left out"] += 1
+            self.repaired["samples with an impossible id were left out"] += 1
             return
         if not isinstance(label, str | None) or not isinstance(source, str) or not isinstance(burst, int):
-            self.mended["samples with values of other types were left out"] += 1
+            self.repaired["samples with values of other types were left out"] += 1
             return
         self.samples[number] = Found(
             self._uuid(uuid), self._label(label), self._time(time), self._source(source), burst, seq
@@ -193,23 +193,23 @@ class Salvage:
     def _uuid(self, uuid: Value) -> bytes:
         if isinstance(uuid, bytes) and len(uuid) == UUID_BYTES:
             return uuid
-        self.mended["samples got a new name for merging"] += 1
+        self.repaired["samples got a new name for merging"] += 1
         return os.urandom(UUID_BYTES)
 
     def _time(self, time: float) -> float:
         if is_plausible_time(time):
             return time
-        self.mended["impossible times were set to 1970"] += 1
+        self.repaired["impossible times were set to 1970"] += 1
         return 0.0
 
     def _source(self, source: str) -> str:
         written = without_controls(source[:MAX_SOURCE_CHARACTERS])[:MAX_SOURCE_CHARACTERS]
         if written != source:
-            self.mended["sources with control characters, or far too long, were rewritten"] += 1
+            self.repaired["sources with control characters, or far too long, were rewritten"] += 1
         return written
 
     def _label(self, label: str | None) -> str | None:
-        """Return `label`, or what it is renamed to when it is no label."""
+        """Return `label`, or its replacement when it is no label."""
         if label is None:
             return None
         known = self._names.get(label) if len(label) <= MAX_LENGTH else None
@@ -218,7 +218,7 @@ class Salvage:
             if len(label) <= MAX_LENGTH:
                 self._names[label] = known
         if known != label:
-            self.mended[f"the text {printable(repr(label), 40)} is no label and was renamed {known!r}"] += 1
+            self.repaired[f"the text {escaped(repr(label), 40)} is no label and was renamed {known!r}"] += 1
         return known
 
     def _take_entry(self, seq: int, values: tuple[Value, ...]) -> None:
@@ -230,15 +230,15 @@ class Salvage:
         try:
             read = changes_from_json(changes)
         except StateError:
-            self.mended["journal entries that cannot be read were left out"] += 1
+            self.repaired["journal entries that cannot be read were left out"] += 1
             return
         if any(isinstance(change, SampleRun) and change.last > self.most for change in read):
-            self.mended["journal entries about impossible ids were left out"] += 1
+            self.repaired["journal entries about impossible ids were left out"] += 1
             return
         self.journal[seq] = read
 
     def _names_apart(self) -> None:
-        """Give samples that share a name one of their own, since no two samples are the same."""
+        """Give samples that share a name new ones, because a name must be unique."""
         seen: set[bytes] = set()
         for number, row in self.samples.items():
             if row.uuid in seen:
@@ -247,7 +247,7 @@ class Salvage:
 
 
 def _nearest_label(label: str) -> str:
-    for text in (label, printable(label, MAX_LENGTH - 3), printable(label, MAX_LENGTH - 3)[:MAX_LENGTH]):
+    for text in (label, escaped(label, MAX_LENGTH - 3), escaped(label, MAX_LENGTH - 3)[:MAX_LENGTH]):
         try:
             return check_label(text, stored=True)
         except LabelError:
@@ -259,7 +259,7 @@ def _renamed(host: dict[str, str | None]) -> dict[str, str | None]:
     return {label: name for label, name in host.items() if name != label}
 
 
-def _blob(row: Row) -> bytes:
+def _blob(row: PageRow) -> bytes:
     value = row.values[2]
     return value if isinstance(value, bytes) else b""
 

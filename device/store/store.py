@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import EmbeddingError, SampleNotFoundError, StateBusyError, StateError
 from . import journal, rows
 from .database import Database
-from .faults import damaged, printable
+from .faults import damaged, escaped
 from .records import (
     MAX_DIMENSIONS,
     Change,
@@ -33,17 +33,17 @@ from .records import (
     is_plausible_time,
     runs,
 )
-from .verify import Pictures, verify, verify_pictures
+from .verify import PictureCheck, verify, verify_pictures
 
-_CHUNK = 500  # rows read or bound at once: bounds memory, and SQLite's 999 variables of old
+_CHUNK = 500  # rows read or bound at once: limits RAM, and old SQLite allows 999 variables
 
 
 class Store:
     """The state file of one device.
 
     Every method that writes returns once the change is on the disk (WAL, ``synchronous = FULL``), and
-    changes everything or nothing. Several processes may hold one file: writes wait for one another and
-    `position` tells what came in from elsewhere.
+    changes everything or nothing. Several processes may have one file open: writes wait for one another, and
+    `position` shows what other processes wrote.
 
     Example:
         >>> identity = ModelIdentity("0" * 64, dimensions=4)
@@ -70,15 +70,15 @@ class Store:
         """Open a state file, or a state in memory when `path` is None.
 
         Args:
-            path: The file; made when it is missing and `identity` is given.
-            identity: The model it must belong to; None takes whatever the file says.
+            path: The file; it is made when it is missing and `identity` is given.
+            identity: The model it must belong to; None accepts the model named in the file.
             read_only: Change no byte on the disk, not even to fold in the log of a crash.
             clock: Returns seconds since the epoch.
 
         Raises:
             StateError: The file is foreign, damaged, newer, or of another model.
             StateBusyError: Another process holds it.
-            StorageError: It is missing, or cannot be opened or made.
+            StorageError: The file is missing, or cannot be opened or made.
         """
         begin = None if identity is None else partial(_put_identity, identity)
         check = partial(_settle_identity, wanted=identity)
@@ -109,7 +109,7 @@ class Store:
     # writing
 
     def claim(self, connection: sqlite3.Connection) -> None:
-        """Write which model a new state belongs to; runs inside the caller's transaction."""
+        """Write the model that a new state belongs to; runs inside the caller's transaction."""
         _put_identity(self.identity, connection)
 
     def learn(self, samples: Sequence[NewSample], action: str = "learn") -> Entry:
@@ -123,12 +123,12 @@ class Store:
 
     def write(self, connection: sqlite3.Connection, samples: Sequence[NewSample], action: str) -> Entry:
         """Do the work of `learn` inside the caller's transaction."""
-        return self.write_labelled(connection, [sample.label for sample in samples], samples, action)
+        return self.write_labeled(connection, [sample.label for sample in samples], samples, action)
 
-    def write_labelled(
+    def write_labeled(
         self, connection: sqlite3.Connection, labels: Sequence[str], samples: Iterable[NewSample], action: str
     ) -> Entry:
-        """Write samples that are read one by one, whose labels are known beforehand.
+        """Write samples that are read one by one and whose labels are known in advance.
 
         Raises:
             EmbeddingError: A code has the wrong shape; the caller rolls back.
@@ -143,7 +143,7 @@ class Store:
         return entry
 
     def relabel(self, labels: Mapping[int, str | None], action: str = "relabel") -> Entry:
-        """Give samples other labels; None forgets them.
+        """Change the labels of samples; None forgets them.
 
         Raises:
             SampleNotFoundError: An id was never taught or is forgotten.
@@ -171,7 +171,7 @@ class Store:
             return self._apply("delete" if new is None else "rename", (*renamed, *runs(moved)))
 
     def undo(self) -> Entry | None:
-        """Take back the newest entry that still stands; None when nothing is left to take back."""
+        """Undo the newest entry that is not undone; return None when nothing is left to undo."""
         with self.database.transaction() as connection:
             entry = journal.last_undoable(connection)
             if entry is None:
@@ -180,7 +180,7 @@ class Store:
             return self._apply("undo", changes, undoes=entry.seq)
 
     def rollback(self, seq: int) -> Entry:
-        """Return to what was taught at journal position `seq`; itself an entry that can be undone."""
+        """Return to the state at journal position `seq`; this is an entry itself and can be undone."""
         with self.database.transaction() as connection:
             if not 0 <= seq <= self.position():
                 raise StateError(f"the journal has positions 0 to {self.position()}, got {seq}")
@@ -190,7 +190,7 @@ class Store:
         """Erase the codes and thumbnails of forgotten samples from the file; they cannot be undone then.
 
         Returns:
-            How many samples were erased.
+            The number of erased samples.
         """
         with self.database.transaction() as connection:
             connection.execute("PRAGMA secure_delete = ON")  # overwrite with zeros, not just unlink
@@ -204,12 +204,12 @@ class Store:
     # reading
 
     def position(self) -> int:
-        """Give the number of the newest journal entry, 0 in a new file."""
+        """Return the number of the newest journal entry, 0 in a new file."""
         return int(self.database.value("SELECT coalesce(max(seq), 0) FROM journal"))
 
     def entries(self, after: int = 0) -> list[Entry]:
         """Read the journal after position `after`."""
-        with self._damage_told():
+        with self._naming_damage():
             return self.database.read(lambda: list(journal.read(self.database.connection, after)))
 
     def counts(self) -> dict[str, int]:
@@ -217,23 +217,23 @@ class Store:
         statement = (
             "SELECT label, count(*) FROM samples WHERE label IS NOT NULL GROUP BY label ORDER BY label"
         )
-        with self._damage_told():
+        with self._naming_damage():
             return {rows.checked_label(label): count for label, count in self.database.rows(statement)}
 
     def samples(
         self, label: str | None = None, limit: int | None = None, thumbnails: bool = True
     ) -> list[Sample]:
         """List taught samples, newest first."""
-        with self._damage_told():
+        with self._naming_damage():
             return rows.samples(self.database, label, limit, thumbnails)
 
     def sample(self, number: int) -> Sample:
-        """Give one taught sample.
+        """Return one taught sample.
 
         Raises:
-            SampleNotFoundError: It was never taught or is forgotten.
+            SampleNotFoundError: The sample was never taught or is forgotten.
         """
-        with self._damage_told():
+        with self._naming_damage():
             found = rows.samples_in(self.database, [number])
         if not found:
             raise _not_found([number])
@@ -241,15 +241,15 @@ class Store:
 
     def described(self, numbers: Sequence[int]) -> list[Sample]:
         """Return those of `numbers` that are taught, with thumbnails, by id."""
-        with self._damage_told():
+        with self._naming_damage():
             return rows.samples_in(self.database, numbers)
 
     def ids(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
-        """Give id, label and burst of every taught sample, oldest first; reads no codes."""
+        """Return id, label and burst of every taught sample, oldest first, without reading codes."""
         listed = self.database.rows(
             "SELECT id, label, burst FROM samples WHERE label IS NOT NULL ORDER BY id"
         )
-        with self._damage_told():
+        with self._naming_damage():
             labels = [rows.checked_label(row[1]) for row in listed]
         return (
             np.array([row[0] for row in listed], np.int64),
@@ -264,7 +264,7 @@ class Store:
             SampleNotFoundError: One was never taught, or was purged.
             StateError: A code does not match its checksum, or that of a taught sample is missing.
         """
-        with self._damage_told():
+        with self._naming_damage():
             try:
                 return rows.codes(self.database, numbers, self.identity.dimensions)
             except SampleNotFoundError:
@@ -284,14 +284,14 @@ class Store:
         statement = "SELECT id, label FROM samples WHERE id > ? AND label IS NOT NULL ORDER BY id LIMIT ?"
         while chunk := self.database.rows(statement, (after, _CHUNK)):
             numbers = [row[0] for row in chunk]
-            with self._damage_told():
+            with self._naming_damage():
                 labels = [rows.checked_label(row[1]) for row in chunk]
             yield numbers, labels, self.codes(numbers)
             after = numbers[-1]
 
     def host_labels(self) -> dict[str, str | None]:
         """Return the present name of each renamed label of the host, None for a deleted one."""
-        with self._damage_told():
+        with self._naming_damage():
             return {
                 label: None if name is None else rows.checked_label(name)
                 for label, name in self.database.rows("SELECT label, name FROM lab")
@@ -316,7 +316,7 @@ class Store:
         return [Version(number, seq, at, note, _metrics(text)) for number, seq, at, note, text in listed]
 
     def keep_head(self, name: str, seq: int, digest: str, state: bytes) -> None:
-        """Keep a derived head, so that opening need not read every sample again."""
+        """Store a derived head, so that opening does not read every sample again."""
         with self.database.transaction() as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO heads (head, seq, digest, crc, state) VALUES (?, ?, ?, ?, ?)",
@@ -324,7 +324,7 @@ class Store:
             )
 
     def kept_head(self, name: str) -> tuple[int, str, bytes] | None:
-        """Give (position, digest, state) of a kept head; None when there is none or it is damaged."""
+        """Return (position, digest, state) of a stored head; None when there is none or it is damaged."""
         found = self.database.rows("SELECT seq, digest, state, crc FROM heads WHERE head = ?", (name,))
         if not found or checksum(name, *found[0][:3]) != found[0][3]:
             return None
@@ -332,17 +332,17 @@ class Store:
         return seq, digest, state
 
     def has_kept_heads(self) -> bool:
-        """Whether any derived head is kept."""
+        """Return whether any derived head is stored."""
         return self.database.value("SELECT 1 FROM heads LIMIT 1") is not None
 
     def now(self) -> float:
-        """Give the wall clock's seconds, as entries get them."""
+        """Return the wall clock in seconds, as for journal entries."""
         return self._clock()
 
     def setting(self, key: str, default: Any = None) -> Any:
         """Read a setting."""
         text = self.database.value("SELECT value FROM settings WHERE key = ?", (key,))
-        with self._damage_told():
+        with self._naming_damage():
             return default if text is None else _json(text)
 
     def set_setting(self, key: str, value: Any) -> None:
@@ -353,7 +353,7 @@ class Store:
     # the file
 
     def size(self) -> int:
-        """Bytes the state takes on the disk, the log included; in memory what it would take."""
+        """Return the bytes of the state on the disk, with its log; for a state in memory, the bytes it would take."""
         if self.path is None:
             return int(self.database.value("PRAGMA page_count")) * int(
                 self.database.value("PRAGMA page_size")
@@ -362,11 +362,11 @@ class Store:
         return sum(part.stat().st_size for part in parts if part.exists())
 
     def backup(self, path: str | Path, *, force: bool = False) -> Path:
-        """Copy the state to `path` as one whole file, while it may be in use; see `device.store.backup`.
+        """Copy the state to `path` as one complete file, even while it is in use; see `device.store.backup`.
 
         Raises:
             StateError: The state is damaged.
-            StorageError: `path` is there and `force` is not given, or it cannot be written.
+            StorageError: `path` exists and `force` is false, or it cannot be written.
         """
         from .backup import backup
 
@@ -376,16 +376,16 @@ class Store:
         """Check every page, row, embedding and journal entry, and return the number of samples checked.
 
         Raises:
-            StateError: Something is damaged; says what.
+            StateError: Something is damaged; the message names it.
         """
         return verify(self.database, self.identity.dimensions)
 
-    def verify_pictures(self) -> Pictures:
-        """Decode every thumbnail, and return which samples have one, none, or one that cannot be read."""
+    def verify_pictures(self) -> PictureCheck:
+        """Decode every thumbnail, and return which are intact, missing or broken."""
         return verify_pictures(self.database)
 
     def flush(self) -> None:
-        """Fold the log into the file, as far as other readers allow; nothing is less durable without it."""
+        """Fold the log into the file, as far as other readers allow; durability does not depend on it."""
         if not self.read_only:
             self.database.rows("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -434,7 +434,7 @@ class Store:
         return entry
 
     @contextlib.contextmanager
-    def _damage_told(self) -> Iterator[None]:
+    def _naming_damage(self) -> Iterator[None]:
         try:
             yield
         except StateBusyError:
@@ -446,7 +446,7 @@ class Store:
 def _not_found(numbers: Sequence[int]) -> SampleNotFoundError:
     listed = ", ".join(map(str, numbers[:10])) + (" ..." if len(numbers) > 10 else "")
     return SampleNotFoundError(
-        f"no taught sample has the id {listed}; it was never taught or is forgotten already; list them with:"
+        f"no taught sample has the id {listed}; it was never taught or is forgotten; list the samples with:"
         " edgetl status --samples"
     )
 
@@ -456,7 +456,7 @@ def _settle_identity(database: Database, wanted: ModelIdentity | None) -> ModelI
     if found is None and wanted is not None:
         return wanted if database.read_only and _is_empty(database) else _claimed(database, wanted)
     if found is None:
-        raise damaged(database.name, "it does not say which model it belongs to")
+        raise damaged(database.name, "it does not name its model")
     if wanted is not None:
         _refuse_other_model(database, found, wanted)
     return found
@@ -469,13 +469,11 @@ def _is_empty(database: Database) -> bool:
 
 
 def _claimed(database: Database, wanted: ModelIdentity) -> ModelIdentity:
-    """Write which model an empty state belongs to, which older versions did after making the file."""
+    """Write the model that an empty state belongs to, which older versions did only after making the file."""
     if not _is_empty(database):
-        raise damaged(
-            database.name, "it does not say which model its samples belong to; name it with --model MODEL"
-        )
+        raise damaged(database.name, "it does not name the model of its samples; name it with --model MODEL")
     with database.transaction() as connection:
-        found = _read_identity(database)  # another process may have been quicker
+        found = _read_identity(database)  # another process may have been faster
         if found is None:
             _put_identity(wanted, connection)
     if found is not None:
@@ -485,15 +483,15 @@ def _claimed(database: Database, wanted: ModelIdentity) -> ModelIdentity:
 
 def _refuse_other_model(database: Database, found: ModelIdentity, wanted: ModelIdentity) -> None:
     def described(identity: ModelIdentity) -> str:
-        return printable(
+        return escaped(
             f"{identity.name or 'a model'} ({identity.backbone or '?'}, sha256 {identity.sha256[:12]})"
         )
 
     if found.sha256 != wanted.sha256:
         raise StateError(
-            f"{database.name} belongs to {described(found)}, but the model given is {described(wanted)}; what one"
-            " model saw means nothing to another: give that model, or another --state file for this one, or let this"
-            f" one see the pictures that were kept: edgetl reembed {wanted.name or 'MODEL'} {database.name} --state NEW.db"
+            f"{database.name} belongs to {described(found)}, but the given model is {described(wanted)}; a model"
+            " cannot use the embeddings of another: use that model, or another --state file for this one, or embed the"
+            f" stored pictures again: edgetl reembed {wanted.name or 'MODEL'} {database.name} --state NEW.db"
         )
     if (found.dimensions, found.embedding_map) != (wanted.dimensions, wanted.embedding_map):
         raise damaged(
@@ -512,16 +510,16 @@ def _read_identity(database: Database) -> ModelIdentity | None:
 
 
 def identity_to_json(identity: ModelIdentity) -> dict[str, Any]:
-    """Give the entry that says which model a state belongs to, with its checksum."""
+    """Return the entry that names the model of a state, with its checksum."""
     fields = dict(vars(identity))
     return fields | {"crc": checksum(*fields.values())}
 
 
 def identity_from_json(text: str) -> ModelIdentity:
-    """Read the entry that says which model a state belongs to.
+    """Return the identity in the entry that names the model of a state.
 
     Raises:
-        StateError: It is damaged.
+        StateError: The entry is damaged.
     """
     fields = _json(text)
     try:

@@ -1,4 +1,4 @@
-"""Checking a state file to the last byte that matters."""
+"""Checking everything in a state file that decides an answer."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _CHUNK = 500
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """What became of the thumbnails of the taught samples.
+class PictureCheck:
+    """The condition of the thumbnails of the taught samples.
 
     Attributes:
         intact: Number of samples whose thumbnail can be shown.
-        missing: Number of samples without one, as ``teach --no-thumbnails`` leaves them.
+        missing: Number of samples without a thumbnail, for example after ``teach --no-thumbnails``.
         broken: Ids of samples whose thumbnail does not match its checksum or is no JPEG.
     """
 
@@ -40,7 +40,7 @@ def verify(database: Database, dimensions: int) -> int:
         Number of samples checked, forgotten ones included.
 
     Raises:
-        StateError: Something does not match; says what.
+        StateError: Something does not match; the message names it.
     """
     with database.reading():
         problem = database.value("PRAGMA integrity_check(1)")
@@ -62,7 +62,9 @@ def _verify_rows(database: Database, dimensions: int) -> int:
         if rows.sample_checksum(number, uuid, label, *rest[:-1]) != rest[-1]:
             raise StateError(f"sample {number} does not match its checksum")
         if taught.get(number) != label:
-            raise StateError(f"the journal calls sample {number} {taught.get(number)!r}, its row {label!r}")
+            raise StateError(
+                f"sample {number} is {taught.get(number)!r} in the journal and {label!r} in its row"
+            )
         if label is not None:
             rows.checked_label(label)
         names.add(uuid)
@@ -79,7 +81,7 @@ def _verify_codes(database: Database, numbers: list[int], dimensions: int) -> No
         rows.codes(database, numbers[start : start + _CHUNK], dimensions)
 
 
-def verify_pictures(database: Database) -> Pictures:
+def verify_pictures(database: Database) -> PictureCheck:
     """Decode the thumbnail of every taught sample."""
     with database.reading():
         ids = [
@@ -97,7 +99,7 @@ def verify_pictures(database: Database) -> Pictures:
                 intact += 1
             elif found:
                 broken.append(number)
-    return Pictures(intact, len(ids) - intact - len(broken), tuple(broken))
+    return PictureCheck(intact, len(ids) - intact - len(broken), tuple(broken))
 
 
 def _is_picture(number: int, jpeg: bytes | None, crc: int) -> bool:

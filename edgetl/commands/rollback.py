@@ -39,7 +39,7 @@ def command(version: int | None, as_json: bool, **options: Any) -> None:
 
 
 def _listed(versions: list[Version]) -> str:
-    from device.store.faults import printable
+    from device.printable import printable
 
     if not versions:
         return "There are no versions yet; each round of teaching makes one."

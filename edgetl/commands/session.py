@@ -27,7 +27,7 @@ from .options import (
 if TYPE_CHECKING:
     from device.cameras import Camera
     from device.learner import Learner
-    from device.store.verify import Pictures
+    from device.store.verify import PictureCheck
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 WIDTH = 100  # columns of what is written for people
@@ -129,7 +129,7 @@ def when_text(seconds: float, pattern: str = "%Y-%m-%d %H:%M") -> str:
         return "unknown"
 
 
-def broken_pictures_text(state: str, pictures: Pictures) -> str:
+def broken_pictures_text(state: str, pictures: PictureCheck) -> str:
     """Say which pictures of a state file cannot be shown, and what that means."""
     ids = ids_text(list(pictures.broken[:50])) + (" ..." if len(pictures.broken) > 50 else "")
     return (

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from device.heads.report import Report
     from device.learner.status import Status
     from device.store import Sample, Store
-    from device.store.verify import Pictures
+    from device.store.verify import PictureCheck
 
 MATRIX_UP_TO = 12  # labels; a wider confusion matrix fits no terminal, the confused pairs tell the gist
 
@@ -61,7 +61,7 @@ class _Checked:
     """What ``--verify`` found."""
 
     samples: int
-    pictures: Pictures
+    pictures: PictureCheck
 
     def to_dict(self) -> dict[str, Any]:
         return {"verified": self.samples, "pictures": self.pictures.to_dict()}
@@ -86,7 +86,7 @@ def _sample_lines(samples: list[Sample]) -> str:
 
 
 def _sample_line(sample: Sample) -> str:
-    from device.store.faults import printable
+    from device.printable import printable
 
     taken = when_text(sample.time, "%Y-%m-%d %H:%M:%S")
     return f"{sample.id:6}  {taken}  {sample.label}  {printable(redact(sample.source))}"
@@ -221,7 +221,7 @@ def _plain(status: Status, checked: _Checked | None) -> list[str]:
     return lines
 
 
-def _pictures_text(pictures: Pictures) -> str:
+def _pictures_text(pictures: PictureCheck) -> str:
     parts = [f"{plural(pictures.intact, 'picture')} intact"]
     if pictures.missing:
         parts.append(f"{plural(pictures.missing, 'sample')} without a picture")

@@ -201,7 +201,7 @@ def test_interrupting_a_burst_says_what_was_saved(model: Path) -> None:
         (["rollback", "MODEL"], 1, "nothing was taught yet"),
         (["forget", "MODEL"], 2, "exactly one of"),
         (["export", "MODEL", "--out", "x.tflite"], 1, "teach something first"),
-        (["backup", "nowhere.db", "--out", "x.db"], 1, "is not there"),
+        (["backup", "nowhere.db", "--out", "x.db"], 1, "does not exist"),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(model: Path, words: list[str], code: int, message: str) -> None:
@@ -385,7 +385,7 @@ def test_forgetting_the_last_burst_and_taking_it_back(taught: Path) -> None:
     assert asked("forget", taught, "--purge")["purged"] == 7
     assert asked("forget", taught, "--undo")["undone"] is None
     done = edgetl("forget", taught, "--id", 1)
-    assert (done.exit_code, "forgotten already" in done.stderr) == (1, True)
+    assert (done.exit_code, "is forgotten" in done.stderr) == (1, True)
 
 
 def test_labels_are_renamed_joined_corrected_and_deleted(taught: Path) -> None:

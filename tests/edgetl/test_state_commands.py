@@ -94,7 +94,7 @@ def test_impossible_times_and_sources_are_shown_harmlessly(state: Path) -> None:
     set_sample(state, "source", "\x1b]0;owned\x07")
     result = run("status", MODEL, "--state", state, "--samples", 1)
     assert result.exit_code == 0
-    assert "3  unknown  red  \\x1b]0;owned\\x07" in result.output
+    assert "3  unknown  red  \\u001b]0;owned\\u0007" in result.output
     set_sample(state, "time", float("inf"))
     assert (
         json.loads(run("status", MODEL, "--state", state, "--samples", 1, "--json").stdout)[0]["time"] is None
@@ -116,7 +116,7 @@ def test_versions_with_odd_figures_are_listed(state: Path, metrics: str) -> None
     edit(state, "INSERT INTO versions VALUES (9, 1, 1e300, ?, ?)", ("\x1b[2J", metrics))
     result = run("rollback", MODEL, "--state", state)
     assert result.exit_code == 0
-    assert "unknown  \\x1b[2J" in result.output
+    assert "unknown  \\u001b[2J" in result.output
 
 
 def test_a_name_in_the_schema_that_is_no_text_is_an_error_of_ours(state: Path, tmp_path: Path) -> None:
@@ -140,12 +140,12 @@ def test_a_name_in_the_schema_that_is_no_text_is_an_error_of_ours(state: Path, t
     assert run("recover", state, "--out", tmp_path / "saved.db").exit_code == 0
 
 
-def test_an_empty_state_file_is_remarked_on(tmp_path: Path) -> None:
-    """It may have held samples once; a copy of it is refused."""
+def test_a_warning_is_shown_for_an_empty_state_file(tmp_path: Path) -> None:
+    """It may have had samples before; a backup of it is refused."""
     (tmp_path / "s.db").touch()
     result = run("status", MODEL, "--state", tmp_path / "s.db")
     assert result.exit_code == 0
     assert "is empty (0 bytes)" in result.stderr
     result = run("backup", tmp_path / "s.db", "--out", tmp_path / "copy.db")
     assert result.exit_code == 1
-    assert "is empty (0 bytes), so it holds no state" in result.output
+    assert "is empty (0 bytes), so it contains no state" in result.output

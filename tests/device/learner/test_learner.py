@@ -98,7 +98,7 @@ def test_forgetting_is_as_if_it_had_never_been_seen(learner: Learner) -> None:
     assert learner.head.digest() != before
     learner.forget(sample.id)
     assert learner.head.digest() == before
-    with pytest.raises(SampleNotFoundError, match="forgotten already"):
+    with pytest.raises(SampleNotFoundError, match="is forgotten"):
         learner.forget(sample.id)
 
 
@@ -293,7 +293,7 @@ def test_a_label_too_many_for_the_softmax_head_is_refused_before_it_is_written(t
 def test_a_state_of_another_model_is_refused_before_anything_is_written(tmp_path: Path) -> None:
     """Both models are named."""
     opened(tmp_path).close()
-    with pytest.raises(StateError, match=r"belongs to tiny\.tflite .* given is tiny_taught\.tflite"):
+    with pytest.raises(StateError, match=r"belongs to tiny\.tflite .* given model is tiny_taught\.tflite"):
         opened(tmp_path, model=TAUGHT)
 
 

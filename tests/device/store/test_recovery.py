@@ -194,7 +194,7 @@ def without(damaged: Path, statement: str) -> Path:
         ),
         ("DELETE FROM journal", "sample was changed by entry 62 of the journal, which is missing"),
         ("UPDATE samples SET id = -3 WHERE id = 3", "its samples begin with number -3"),
-        ("UPDATE samples SET label = 'x' WHERE id = 60", "sample 60 is not what the last entry"),
+        ("UPDATE samples SET label = 'x' WHERE id = 60", "sample 60 does not match the last entry"),
     ],
 )
 @pytest.mark.parametrize("read_only", [True, False])
@@ -391,5 +391,5 @@ def test_samples_without_the_entry_that_names_their_model_are_refused(damaged: P
     """Any model that came next would have been believed."""
     without(damaged, "DELETE FROM settings")
     for read_only in (True, False):
-        with pytest.raises(StateError, match="which model its samples belong to"):
+        with pytest.raises(StateError, match="name the model of its samples"):
             Store.open(damaged, IDENTITY, read_only=read_only)

@@ -89,7 +89,7 @@ def test_forgetting_and_relabelling_are_all_or_nothing(path: Path) -> None:
             store.relabel({1: None, 7: None})
         assert store.counts() == {"mug": 2}
         store.relabel({1: None}, "forget")
-        with pytest.raises(SampleNotFoundError, match="forgotten already"):
+        with pytest.raises(SampleNotFoundError, match="is forgotten"):
             store.relabel({1: "bowl"})
 
 
@@ -190,15 +190,15 @@ def test_merging_another_models_state_or_itself_is_refused(tmp_path: Path) -> No
     with Store.open(tmp_path / "a.db", IDENTITY) as a, Store.open(tmp_path / "b.db", other):
         with pytest.raises(StateError, match=r"other\.tflite.*tiny\.tflite"):
             merge(a, tmp_path / "b.db")
-        with pytest.raises(StateError, match="this very state file"):
+        with pytest.raises(StateError, match="this state file itself"):
             merge(a, tmp_path / "a.db")
         assert a.position() == 0
 
 
 def test_the_state_of_another_model_is_refused_by_name(path: Path) -> None:
-    """What one model saw means nothing to another."""
+    """A model cannot use the embeddings of another."""
     Store.open(path, IDENTITY).close()
-    with pytest.raises(StateError, match=r"belongs to tiny\.tflite .*given is other\.tflite"):
+    with pytest.raises(StateError, match=r"belongs to tiny\.tflite .*given model is other\.tflite"):
         Store.open(path, ModelIdentity("b" * 64, 8, name="other.tflite"))
 
 
@@ -294,7 +294,7 @@ def test_files_that_are_no_state_files_are_refused_with_what_came(tmp_path: Path
         Store.open(tmp_path / "foreign.db", IDENTITY)
     with pytest.raises(StorageError, match="is a folder"):
         Store.open(tmp_path, IDENTITY)
-    with pytest.raises(StorageError, match="is not there"):
+    with pytest.raises(StorageError, match="does not exist"):
         Store.open(tmp_path / "missing.db", None)
     with pytest.raises(StorageError, match="mkdir -p"):
         Store.open(tmp_path / "no" / "mugs.db", IDENTITY)
