@@ -18,7 +18,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # where a command is used -> its name; the module is edgetl.commands.NAME
 SECTIONS = {
-    "On the laptop": ("finetune", "convert", "evaluate", "inspect", "demo"),
+    "On the laptop": ("backbones", "finetune", "convert", "evaluate", "inspect", "demo"),
     "On the device": (
         "check",
         "cameras",

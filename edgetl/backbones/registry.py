@@ -33,7 +33,9 @@ class Backbone:
         std: Per channel, in pixel values.
         build: Makes the network with fresh weights, given its name.
         set_weights: Gives a network the tensors of the file.
-        top1: ImageNet top-1 accuracy as published, in per cent.
+        parameters: Number of weights, without a classifier.
+        dimensions: D, numbers in an embedding.
+        top1: ImageNet top-1 accuracy as published, in percent.
     """
 
     name: str
@@ -47,10 +49,12 @@ class Backbone:
     std: tuple[float, float, float]
     build: Callable[[str], Any]
     set_weights: Callable[[Any, str, dict[str, Any]], None]
+    parameters: int
+    dimensions: int
     top1: float
 
 
-def _lite(number: int, file: str, sha256: str, top1: float) -> Backbone:
+def _lite(number: int, file: str, sha256: str, parameters: int, top1: float) -> Backbone:
     name = f"efficientnet-lite{number}"
     return Backbone(
         name=name,
@@ -64,6 +68,8 @@ def _lite(number: int, file: str, sha256: str, top1: float) -> Backbone:
         std=(128.0, 128.0, 128.0),
         build=efficientnet_lite.build,
         set_weights=efficientnet_lite.set_weights,
+        parameters=parameters,
+        dimensions=1280,
         top1=top1,
     )
 
@@ -75,18 +81,21 @@ BACKBONES: dict[str, Backbone] = {
             0,
             "efficientnet-lite0-57934424.pth",
             "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+            3_413_024,
             75.1,
         ),
         _lite(
             1,
             "efficientnet-lite1-77cc7160.pth",
             "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+            4_189_344,
             76.7,
         ),
         _lite(
             2,
             "efficientnet-lite2-9656183e.pth",
             "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+            4_869_168,
             77.6,
         ),
     )

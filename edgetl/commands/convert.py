@@ -76,9 +76,9 @@ if TYPE_CHECKING:
 def command(model: str, out: Path, as_json: bool, **options: Any) -> None:
     """Convert MODEL to one .tflite with a trainable head.
 
-    MODEL is a folder that finetune wrote, or the name of a backbone such as efficientnet-lite0. A backbone
-    gives a file without labels, ready to be taught on a device: the fastest way to start. The file appears
-    under its name only after it was reopened and compared with its source.
+    MODEL is a folder that finetune wrote, or the name of a backbone such as efficientnet-lite0; 'edgetl
+    backbones' lists them. A backbone becomes a file without labels, ready to be taught on a device: the fastest
+    way to start. The file appears under its name only after it was reopened and compared with its source.
 
     \b
     Example:

@@ -27,7 +27,8 @@ _NO_JUDGE = (
     "--backbone",
     default="efficientnet-lite0",
     show_default=True,
-    help="efficientnet-lite0, -lite1, -lite2, keras:NAME or keras:NAME=WEIGHTS.",
+    metavar="NAME",
+    help="Backbone to start from, a name that 'edgetl backbones' lists, or keras:NAME=WEIGHTS.",
 )
 @click.option(
     "--split",

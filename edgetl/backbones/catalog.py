@@ -1,0 +1,122 @@
+"""The catalog of backbones: what each one is, where its weights come from, and whether they are at hand."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from .applications import APPLICATIONS, PREFIX, Application
+from .registry import BACKBONES, Backbone
+
+_LITE_SOURCE = "github.com/tensorflow/tpu, EfficientNet-Lite"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One backbone of the catalog.
+
+    Attributes:
+        name: The name for ``finetune --backbone`` and ``convert``.
+        family: ``CNN``, ``residual`` or ``GAN``.
+        height: Rows of the input, in pixels.
+        width: Columns of the input, in pixels.
+        channels: 3 for RGB, 1 for gray.
+        parameters: Number of weights, without a classifier.
+        dimensions: D, numbers in an embedding.
+        license: License of the weights.
+        weights: Where the weights come from: ``pip package``, ``download`` or ``trained here``.
+        source: The package or the file to fetch; empty for ``trained here``.
+        at_hand: Whether the weights are on this machine.
+        top1: Published ImageNet top-1 accuracy in percent, or None.
+        top1_source: Who published it; empty without a figure.
+    """
+
+    name: str
+    family: str
+    height: int
+    width: int
+    channels: int
+    parameters: int
+    dimensions: int
+    license: str
+    weights: str
+    source: str
+    at_hand: bool
+    top1: float | None
+    top1_source: str
+
+    @property
+    def input(self) -> str:
+        """Return the input as ``HxWxC``."""
+        return f"{self.height}x{self.width}x{self.channels}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields and `input` as a JSON-serializable dict."""
+        return {**asdict(self), "input": self.input}
+
+
+def list_backbones() -> list[Entry]:
+    """Return every backbone by name; needs neither TensorFlow nor a network."""
+    return list(_entries())
+
+
+def _entries() -> Iterator[Entry]:
+    for backbone in BACKBONES.values():
+        yield _packaged(backbone)
+    for name, application in APPLICATIONS.items():
+        yield _application(name, application)
+
+
+def _packaged(backbone: Backbone) -> Entry:
+    return Entry(
+        name=backbone.name,
+        family="CNN",
+        height=backbone.side,
+        width=backbone.side,
+        channels=3,
+        parameters=backbone.parameters,
+        dimensions=backbone.dimensions,
+        license=backbone.license,
+        weights="pip package",
+        source=backbone.package,
+        at_hand=_is_installed(backbone),
+        top1=backbone.top1,
+        top1_source=_LITE_SOURCE,
+    )
+
+
+def _application(name: str, application: Application) -> Entry:
+    return Entry(
+        name=f"{PREFIX}{name}",
+        family=application.family,
+        height=224,
+        width=224,
+        channels=3,
+        parameters=application.parameters,
+        dimensions=application.dimensions,
+        license=application.license,
+        weights="download",
+        source=application.url,
+        at_hand=(keras_folder() / "models" / application.file).is_file(),
+        top1=application.top1,
+        top1_source=application.top1_source,
+    )
+
+
+def keras_folder() -> Path:
+    """Return the folder in which Keras keeps what it downloads: ``$KERAS_HOME``, else ``~/.keras``."""
+    chosen = os.environ.get("KERAS_HOME")
+    return Path(chosen) if chosen else Path("~/.keras").expanduser()
+
+
+def _is_installed(backbone: Backbone) -> bool:
+    found = importlib.util.find_spec(backbone.module)
+    return bool(
+        found
+        and found.submodule_search_locations
+        and any((Path(place) / backbone.file).is_file() for place in found.submodule_search_locations)
+    )

@@ -1,0 +1,116 @@
+"""The catalog of backbones: its figures agree with the networks, and it reports what is on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("click", reason="the command line needs click")
+from click.testing import CliRunner
+
+from edgetl.backbones import BACKBONES
+from edgetl.backbones.applications import APPLICATIONS, load_application
+from edgetl.backbones.catalog import Entry, list_backbones
+from edgetl.cli import main
+from edgetl.errors import BackboneError
+
+NEEDS_KERAS = pytest.mark.skipif(
+    importlib.util.find_spec("tensorflow") is None,
+    reason="the networks are Keras models; run: pip install 'edgetl[host]'",
+)
+
+
+def entries() -> dict[str, Entry]:
+    """Return the catalog by name."""
+    return {entry.name: entry for entry in list_backbones()}
+
+
+def test_every_backbone_is_listed_once() -> None:
+    """The catalog contains every name that load_backbone accepts."""
+    names = [entry.name for entry in list_backbones()]
+    assert len(names) == len(set(names))
+    assert {*BACKBONES, *(f"keras:{name}" for name in APPLICATIONS)} <= set(names)
+
+
+@NEEDS_KERAS
+@pytest.mark.parametrize("name", ["efficientnet-lite0", "efficientnet-lite2"])
+def test_figures_of_a_packaged_backbone_agree_with_its_network(name: str) -> None:
+    """Parameters, D and input are those of the Keras model."""
+    model = BACKBONES[name].build(name)
+    entry = entries()[name]
+    assert model.count_params() == entry.parameters
+    assert model.output_shape == (None, entry.dimensions)
+    assert model.input_shape == (None, entry.height, entry.width, entry.channels)
+
+
+@NEEDS_KERAS
+@pytest.mark.parametrize("name", ["MobileNet", "MobileNetV3Small"])
+def test_figures_of_an_application_agree_with_its_network(name: str) -> None:
+    """Parameters and D are those of the Keras model without its classifier."""
+    import keras
+
+    model = getattr(keras.applications, name)(
+        include_top=False, pooling="avg", weights=None, input_shape=(224, 224, 3)
+    )
+    entry = entries()[f"keras:{name}"]
+    assert model.count_params() == entry.parameters
+    assert model.output_shape == (None, entry.dimensions)
+
+
+@NEEDS_KERAS
+@pytest.mark.parametrize("name", APPLICATIONS)
+def test_the_named_file_is_the_one_that_keras_downloads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keras asks for the address and the file name in the catalog; the message names the address."""
+    from keras.src.utils import file_utils
+
+    asked = []
+
+    def refuse(file: str, origin: str, **_: object) -> str:
+        asked.append((file, origin))
+        raise OSError("no network")
+
+    monkeypatch.setattr(file_utils, "get_file", refuse)
+    application = APPLICATIONS[name]
+    with pytest.raises(BackboneError) as caught:
+        load_application(f"keras:{name}")
+    assert asked == [(application.file, application.url)]
+    assert application.url in str(caught.value)
+
+
+def test_downloaded_weights_are_at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file in the Keras folder counts, and only for its own backbone."""
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert not any(entry.at_hand for name, entry in entries().items() if name.startswith("keras:"))
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / APPLICATIONS["MobileNetV2"].file).touch()
+    at_hand = [name for name, entry in entries().items() if name.startswith("keras:") and entry.at_hand]
+    assert at_hand == ["keras:MobileNetV2"]
+
+
+def test_packaged_weights_are_at_hand_when_the_file_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package without its file of weights does not count."""
+    backbone = BACKBONES["efficientnet-lite0"]
+    package = tmp_path / backbone.module
+    (package / backbone.file).parent.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(str(tmp_path))
+    importlib.invalidate_caches()
+    assert not entries()["efficientnet-lite0"].at_hand
+    (package / backbone.file).touch()
+    assert entries()["efficientnet-lite0"].at_hand
+
+
+def test_the_command_shows_every_backbone() -> None:
+    """The table and the JSON have one entry per backbone."""
+    shown = CliRunner().invoke(main, ["backbones"])
+    assert shown.exit_code == 0
+    listed = json.loads(CliRunner().invoke(main, ["backbones", "--json"]).stdout)["backbones"]
+    assert [entry["name"] for entry in listed] == list(entries())
+    assert all(entry["name"] in shown.output for entry in listed)
+    lite = listed[0]
+    assert (lite["input"], lite["dimensions"], lite["top1"]) == ("224x224x3", 1280, 75.1)
