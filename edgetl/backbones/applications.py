@@ -58,13 +58,15 @@ _KERNELS = "_weights_tf_dim_ordering_tf_kernels"
 _V3_END = "_224_1.0_float_no_top_v2.h5"
 _APACHE, _BSD = "Apache-2.0", "BSD-3-Clause"
 _B0_URL = "https://storage.googleapis.com/keras-applications/efficientnetb0_notop.h5"
+_DENSE_URL = f"{_URL}densenet/densenet121{_KERNELS}_notop.h5"
+_V2B0_URL = f"{_URL}efficientnet_v2/efficientnetv2-b0_notop.h5"
 
 # Networks trained on BGR (VGG, ResNet of the first version) are left out: a model file takes RGB.
 # fmt: off
 APPLICATIONS: dict[str, Application] = {
-    "DenseNet121": Application(_IMAGENET, "CNN", 7_037_504, 1024, _BSD, f"{_URL}densenet/densenet121{_KERNELS}_notop.h5", 75.0),
+    "DenseNet121": Application(_IMAGENET, "CNN", 7_037_504, 1024, _BSD, _DENSE_URL, 75.0),
     "EfficientNetB0": Application(_RAW, "CNN", 4_049_571, 1280, _APACHE, _B0_URL, 77.1),
-    "EfficientNetV2B0": Application(_RAW, "CNN", 5_919_312, 1280, _APACHE, f"{_URL}efficientnet_v2/efficientnetv2-b0_notop.h5", 78.7),
+    "EfficientNetV2B0": Application(_RAW, "CNN", 5_919_312, 1280, _APACHE, _V2B0_URL, 78.7),
     "MobileNet": Application(_HALF, "CNN", 3_228_864, 1024, _APACHE, f"{_URL}mobilenet/mobilenet_1_0_224_tf_no_top.h5", 70.4),
     "MobileNetV2": Application(
         _HALF, "CNN", 2_257_984, 1280, _APACHE, f"{_URL}mobilenet_v2/mobilenet_v2{_KERNELS}_1.0_224_no_top.h5", 71.3
