@@ -1,4 +1,4 @@
-"""Heads: the part that learns on the device, over fixed-point embeddings."""
+"""Heads: the part of a model that learns on the device, from fixed-point embeddings."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ __all__ = ["HEADS", "Head", "Linear", "Prediction", "create_head", "head_class"]
 
 
 def head_class(name: str) -> type[Head]:
-    """Give the class of the head called `name`.
+    """Return the class of the head `name`.
 
     Raises:
-        HeadError: There is no such head.
+        HeadError: There is no head with this name.
     """
     if name not in _CLASSES:
-        raise HeadError(f"there is no head called {name!r}; choose one of {', '.join(HEADS)}")
+        raise HeadError(f"unknown head {name!r}; choose one of {', '.join(HEADS)}")
     module, found = _CLASSES[name]
     head: type[Head] = getattr(import_module(f".{module}", __name__), found)
     return head
 
 
 def create_head(name: str, dimensions: int, **options: Any) -> Head:
-    """Make an empty head.
+    """Create an empty head.
 
     Args:
         name: One of `HEADS`.
-        dimensions: D of the embeddings.
-        **options: Options of that head, as its class names them.
+        dimensions: Number of dimensions D of the embeddings.
+        **options: Keyword arguments of the head's class.
 
     Raises:
-        HeadError: There is no such head, or an option is wrong.
+        HeadError: There is no head with this name, or an option is invalid.
     """
     return head_class(name)(dimensions, **options)

@@ -1,7 +1,7 @@
-"""What every head offers: learn, forget, predict, merge; and what it gives: labels with probabilities.
+"""The interface of all heads: learn, forget, predict and merge. Predictions are labels with probabilities.
 
-Heads see int16 codes (`device.model.codes`), never images. Predicting changes nothing that is saved; the solve
-it may need is done once and kept until something is learned.
+Heads receive int16 codes (`device.model.codes`), never images. Predicting does not change the saved state; the solve
+that it may need is done once and kept until the head learns again.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ Floats = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
 BEST_FEW = 5
 DECIMALS = 4  # of probabilities in JSON
-ONE_LABEL = "only one label was taught: every answer will be that label"
-FALSE_REJECTION = 0.05  # share of what was taught that may be called unknown
+ONE_LABEL = "only one label was taught: every prediction is that label"
+FALSE_REJECTION = 0.05  # share of the taught samples that may be predicted as unknown
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Linear:
-    """A head as a linear map: ``softmax(z @ W + b)`` are its probabilities, temperature included.
+    """A head as a linear map: its probabilities are ``softmax(z @ W + b)``, temperature included.
 
     Attributes:
         W: float64 [D, C], on mapped embeddings ``z = codes / 4096``.
@@ -80,21 +80,21 @@ class Linear:
         return f"<Linear {self.W.shape[0]} dimensions, {self.W.shape[1]} labels>"
 
     def logits(self, codes: Codes) -> Floats:
-        """Give ``z @ W + b`` as float64 [N, C]."""
+        """Return ``z @ W + b`` as float64 [N, C]."""
         return decode(codes) @ self.W + self.b
 
 
 @dataclass(frozen=True)
 class Fit:
-    """What a head derives from its state; thrown away when the state changes.
+    """The values that a head computes from its state, discarded when the state changes.
 
     Attributes:
-        linear: The map with the temperature folded in; None for a head that has none.
-        novelty: (codes [N, D], logits [N, C]) -> unknown scores [N]; larger is less known.
-        threshold: Largest unknown score still called known.
-        notes: What a user should know about this fit: too few samples, a degenerate system.
-        figures: Numbers of interest: lambda, temperature, condition bound.
-        labels: The labels learned, sorted; filled in by `Head.fit`.
+        linear: The linear map, temperature included; None if the head is not linear.
+        novelty: (codes [N, D], logits [N, C]) -> unknown scores [N]; larger means less known.
+        threshold: Largest unknown score that is still known.
+        notes: Warnings about this fit, such as too few samples or a degenerate system.
+        figures: Values such as the ridge, the temperature and the condition bound.
+        labels: The learned labels, sorted; set by `Head.fit`.
     """
 
     linear: Linear | None
@@ -106,30 +106,28 @@ class Fit:
 
 
 def softmax(logits: Floats) -> Floats:
-    """Give probabilities [N, C] of logits [N, C], safe from overflow."""
+    """Return the probabilities [N, C] of logits [N, C], without overflow."""
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities: Floats = powers / powers.sum(axis=1, keepdims=True)
     return probabilities
 
 
 def check_codes(codes: Codes, dimensions: int) -> Codes:
-    """Give `codes` as int16 [N, D].
+    """Return `codes` as int16 [N, D].
 
     Raises:
-        EmbeddingError: They are not int16 or have another number of dimensions.
+        EmbeddingError: The codes are not int16 or have another number of dimensions.
     """
     codes = np.asarray(codes)
     if codes.dtype != np.int16:
-        raise EmbeddingError(
-            f"heads take int16 codes as device.model.codes.encode gives them, got {codes.dtype}"
-        )
+        raise EmbeddingError(f"heads expect int16 codes from device.model.codes.encode, got {codes.dtype}")
     if codes.ndim != 2 or codes.shape[1] != dimensions:
         raise EmbeddingError(f"codes must have shape [N, {dimensions}], got {codes.shape}")
     return codes
 
 
 class Head(ABC):
-    """A learner over embeddings.
+    """A classifier of embeddings that learns sample by sample.
 
     Example:
         >>> import numpy as np
@@ -143,16 +141,16 @@ class Head(ABC):
 
     name: ClassVar[str]
     order_free: ClassVar[bool] = True
-    """Whether any order of the same samples gives the same state."""
+    """Whether the same samples lead to the same state in any order."""
 
     def __init__(self, dimensions: int, *, false_rejection: float = FALSE_REJECTION) -> None:
         if dimensions < 1:
             raise HeadError(f"a head needs at least one dimension, got {dimensions}")
         if not 0 <= false_rejection < 1:
-            raise HeadError(f"the false-rejection rate must lie in [0, 1), got {false_rejection}")
+            raise HeadError(f"the false-rejection rate must be in [0, 1), got {false_rejection}")
         self.dimensions = int(dimensions)
         self.false_rejection = float(false_rejection)
-        self.tuned = KeySet()  # samples that tuned the backbone, by content
+        self.tuned = KeySet()  # content keys of the samples that tuned the backbone
         self._fitted: Fit | None = None
 
     def __repr__(self) -> str:
@@ -164,20 +162,20 @@ class Head(ABC):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The labels learned, sorted."""
+        """The learned labels, sorted."""
         return self._fitted.labels if self._fitted else tuple(self.counts)
 
     @property
     @abstractmethod
     def counts(self) -> dict[str, int]:
-        """Samples learned a label, in the order of `labels`."""
+        """Number of learned samples per label, in the order of `labels`."""
 
     @property
     def fit(self) -> Fit:
-        """What the state amounts to, computed when first asked for.
+        """The fit of the current state, computed on first use.
 
         Raises:
-            HeadError: Nothing was learned yet.
+            HeadError: The head has learned nothing yet.
         """
         if self._fitted is not None:
             return self._fitted
@@ -193,11 +191,11 @@ class Head(ABC):
         self.learn_many(np.asarray(code)[np.newaxis], [label])
 
     def learn_many(self, codes: Codes, labels: Sequence[str]) -> None:
-        """Learn samples, `codes` of shape [N, D]; new labels appear by being learned.
+        """Learn samples, `codes` of shape [N, D]; a new label is added when its first sample is learned.
 
         Raises:
             EmbeddingError: The codes have another type or shape.
-            LabelError: A label is no label, or their number is not that of the codes.
+            LabelError: A label is invalid, or the numbers of labels and codes differ.
         """
         codes, names = self._checked(codes, labels)
         if names:
@@ -205,11 +203,11 @@ class Head(ABC):
             self._fitted = None
 
     def exclude(self, codes: Codes) -> None:
-        """Keep samples from judging the head, because they tuned the backbone.
+        """Exclude samples from judging the head, because they tuned the backbone.
 
-        The backbone separates these samples better than new ones. The head still learns from them, but
-        chooses its ridge, temperature and unknown threshold by the other samples alone, and is judged by
-        them alone. A sample is known by its content, so it stays excluded when it is taught again.
+        The backbone separates these samples better than new ones. The head still learns from them, but only the
+        other samples choose its ridge, temperature and unknown threshold, and judge it. A sample is recognized by
+        its content, so it stays excluded when it is taught again.
 
         Args:
             codes: int16 [N, D]. Exclude samples before they are learned, so that the result does not
@@ -222,10 +220,10 @@ class Head(ABC):
         return ~self.tuned.holds(content_keys(check_codes(codes, self.dimensions)))
 
     def forget(self, codes: Codes, labels: Sequence[str]) -> None:
-        """Forget samples as they were learned; all of them or, when one is unknown, none.
+        """Forget samples with the labels that they were learned with; if one is unknown, forget none.
 
         Raises:
-            HeadError: A sample cannot have been learned.
+            HeadError: A sample was never learned.
         """
         codes, names = self._checked(codes, labels)
         if names:
@@ -233,18 +231,18 @@ class Head(ABC):
             self._fitted = None
 
     def predict_one(self, code: Codes, *, all_scores: bool = False) -> Prediction:
-        """Return the prediction for one embedding [D]; changes nothing. Options as for `predict_many`."""
+        """Return the prediction for one embedding [D], without learning. Options as for `predict_many`."""
         return self.predict_many(np.asarray(code)[np.newaxis], all_scores=all_scores)[0]
 
     def predict_many(self, codes: Codes, *, all_scores: bool = False) -> list[Prediction]:
-        """Return the predictions for embeddings [N, D]; changes nothing.
+        """Return the predictions for embeddings [N, D], without learning.
 
         Args:
             codes: int16 [N, D].
-            all_scores: Return the probability of every label, not of the best few alone.
+            all_scores: Return the probability of every label, not only of the best few.
 
         Raises:
-            HeadError: Nothing was learned yet.
+            HeadError: The head has learned nothing yet.
         """
         codes, fit = check_codes(codes, self.dimensions), self.fit
         logits = self._logits(codes)
@@ -256,33 +254,33 @@ class Head(ABC):
         ]
 
     def probabilities(self, codes: Codes) -> Floats:
-        """Give calibrated probabilities, float64 [N, C], columns in the order of `labels`."""
+        """Return calibrated probabilities, float64 [N, C], with columns in the order of `labels`."""
         return softmax(self._logits(check_codes(codes, self.dimensions)))
 
     def unknown_scores(self, codes: Codes) -> Floats:
-        """Say how unlike everything taught each embedding is, float64 [N]; compare with `fit.threshold`."""
+        """Return the distance of each embedding from everything taught, float64 [N]; compare with `fit.threshold`."""
         codes = check_codes(codes, self.dimensions)
         return self.fit.novelty(codes, self._logits(codes))
 
     def linear(self) -> Linear | None:
-        """Give the head as a linear map, or None for a head that has none."""
+        """Return the head as a linear map, or None if it is not linear."""
         return self.fit.linear
 
     def clone(self) -> Self:
-        """Give an independent copy that has learned the same."""
+        """Return an independent copy with the same state."""
         return type(self).restore(self.dimensions, self.state())
 
     def merge(self, other: Head) -> None:
-        """Learn all that `other` has learned, as if this head had seen both.
+        """Learn everything that `other` has learned, as if this head had learned both.
 
         Raises:
-            HeadError: `other` is another kind of head or has other dimensions.
+            HeadError: `other` is another kind of head or has another number of dimensions.
         """
         if type(other) is not type(self):
-            raise HeadError(f"a head of kind {self.name} merges only with its own kind, got {other.name}")
+            raise HeadError(f"a head of kind {self.name} can only merge with its own kind, got {other.name}")
         if other.dimensions != self.dimensions:
             raise HeadError(
-                f"the heads differ in dimensions, {self.dimensions} against {other.dimensions}: "
+                f"cannot merge a head of {other.dimensions} dimensions into one of {self.dimensions}: "
                 "only states of the same model can be merged"
             )
         self._exclude(other.tuned.keys)
@@ -290,10 +288,10 @@ class Head(ABC):
         self._fitted = None
 
     def rename(self, old: str, new: str) -> None:
-        """Give a label another name; when `new` is already there the two become one.
+        """Rename a label; if `new` exists already, the two labels are joined.
 
         Raises:
-            LabelError: `old` was never learned, or `new` is no label.
+            LabelError: `old` was never learned, or `new` is not a valid label.
         """
         self._require_label(old)
         new = check_label(new, stored=True)
@@ -306,7 +304,7 @@ class Head(ABC):
 
         Raises:
             LabelError: The label was never learned.
-            HeadError: The samples are no longer kept one by one; `forget` them with their codes instead.
+            HeadError: The head no longer keeps the samples one by one; `forget` them with their codes instead.
         """
         self._require_label(label)
         self._delete(label)
@@ -316,32 +314,32 @@ class Head(ABC):
     def leave_out(
         self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
     ) -> Floats:
-        """Give the logits each learned sample would get had it, and its group, never been learned.
+        """Return the logits of each learned sample as if it, and its group, had never been learned.
 
         Args:
             codes: int16 [N, D], learned before.
             labels: Their N labels.
-            groups: N whole numbers; samples of one number are left out together. Default: one by one.
+            groups: N integers; samples with the same number are left out together. Default: one by one.
 
         Returns:
-            float64 [N, C], calibrated as `probabilities` are.
+            float64 [N, C], calibrated like `probabilities`.
         """
 
     @abstractmethod
     def digest(self) -> str:
-        """Give the sha256 of what was learned in a form that knows no order."""
+        """Return the sha256 of the learned state, in a form that does not depend on the order of learning."""
 
     @abstractmethod
     def state(self) -> State:
-        """Give everything that must be stored, as arrays of plain numbers."""
+        """Return the state to store, as numeric arrays."""
 
     @classmethod
     @abstractmethod
     def restore(cls, dimensions: int, state: State) -> Self:
-        """Give the head back that `state` was taken from.
+        """Return a head with the given state.
 
         Raises:
-            HeadError: The state is of other dimensions or damaged.
+            HeadError: The state is damaged or has another number of dimensions.
         """
 
     def _exclude(self, keys: Keys) -> None:
@@ -376,7 +374,7 @@ class Head(ABC):
     def _checked(self, codes: Codes, labels: Sequence[str]) -> tuple[Codes, list[str]]:
         codes = check_codes(codes, self.dimensions)
         if isinstance(labels, str) or len(labels) != len(codes):
-            raise LabelError(f"{len(codes)} codes need as many labels, got {len(labels)}")
+            raise LabelError(f"{len(codes)} codes need {len(codes)} labels, got {len(labels)}")
         checked = {label: check_label(label, stored=True) for label in dict.fromkeys(labels)}
         return codes, [checked[label] for label in labels]
 
@@ -388,7 +386,7 @@ class Head(ABC):
 
 
 def _prediction(fit: Fit, probabilities: Floats, unknown_score: float, most: int) -> Prediction:
-    # a stable sort: of two labels as probable, always the first by name
+    # a stable sort: of two equally probable labels, the first by name always wins
     best = np.argsort(-probabilities, kind="stable")[:most].tolist()
     values = probabilities.tolist()
     return Prediction(

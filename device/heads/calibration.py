@@ -1,9 +1,9 @@
-"""Turning scores into probabilities that mean what they say: one temperature, and how to check it.
+"""Calibration: turn scores into probabilities with one temperature, and measure the calibration error.
 
-Guo et al. 2017, "On calibration of modern neural networks": divide the scores by the one number under which
-samples not used for the fit are most likely. Here those are the leave-one-out scores. As in Platt 1999 the
-targets stay short of certainty, ``1 - 1/(N + 2)``, so that a few samples told apart without error do not
-make every answer certain.
+Guo et al. 2017, "On calibration of modern neural networks": divide the scores by the number that maximizes the
+likelihood of samples that are not used for the fit. Here those are the leave-one-out scores. As in Platt 1999, the
+targets are slightly below certainty, ``1 - 1/(N + 2)``, so that a few samples without errors do not make every
+prediction certain.
 """
 
 from __future__ import annotations
@@ -14,37 +14,38 @@ from numpy.typing import NDArray
 from .base import Floats
 
 BINS = 15
-FEWEST_JUDGES = 10  # samples that did not tune the backbone, below which defaults are safer than a choice
+FEWEST_JUDGES = 10  # with fewer samples that did not tune the backbone, defaults are safer than a choice
 NO_JUDGES = (
     f"fewer than {FEWEST_JUDGES} samples of two labels did not tune the backbone: probabilities and 'known' are not "
     "calibrated, and the ridge is the default; teach more samples on the device, or fine-tune with validation photos"
 )
-_LOWEST, _HIGHEST = -12.0, 8.0  # logarithm of the factor on the scores
-_STEPS = 60  # of Newton's method at most; six or seven are the rule
-_NEAR = 1e-9  # relative step that ends it
+_LOWEST, _HIGHEST = -12.0, 8.0  # bounds of the logarithm of the factor on the scores
+_STEPS = 60  # maximum steps of Newton's method; six or seven are typical
+_NEAR = 1e-9  # relative step size at convergence
 
 
 def too_few_judges(owners: NDArray[np.int64]) -> bool:
-    """Return whether the samples that did not tune the backbone, of labels `owners` [N], are too few to choose by."""
+    """Whether too few samples did not tune the backbone to choose parameters; `owners` [N] are their labels."""
     return len(owners) < FEWEST_JUDGES or int(np.count_nonzero(np.bincount(owners))) < 2
 
 
 def loss(scores: Floats, owners: NDArray[np.int64], weights: NDArray[np.int64] | None = None) -> float:
-    """Give the mean negative log-likelihood of labels [N] under scores [N, C]."""
+    """Return the mean negative log-likelihood of labels [N] under scores [N, C]."""
     return smoothed_loss(scores, owners, weights, 0.0)
 
 
 def fit_sharpness(
     scores: Floats, owners: NDArray[np.int64], weights: NDArray[np.int64] | None = None
 ) -> float:
-    """Give the factor on the scores, one over the temperature, under which the labels are most likely.
+    """Return the factor on the scores, one over the temperature, that maximizes the likelihood of the labels.
 
-    The loss is convex in the factor: Newton steps find it, halvings of the logarithm where one leads outside.
+    The loss is convex in the factor: it is minimized by Newton's method, with bisection of the logarithm if a step
+    leaves the bounds.
 
     Args:
-        scores: float64 [N, C] of samples that had no part in the fit.
-        owners: int64 [N], their columns.
-        weights: How often each counts; default once.
+        scores: float64 [N, C] of samples that were not used for the fit.
+        owners: int64 [N], the columns of their labels.
+        weights: int64 [N], the number of times that each sample counts; default once.
     """
     times: Floats = np.ones(len(owners)) if weights is None else weights.astype(np.float64)
     shares: Floats = times / times.sum()
@@ -59,7 +60,7 @@ def fit_sharpness(
         low, high = (factor, high) if slope < 0 else (low, factor)
         step = factor - slope / curve if curve > 0 else np.inf
         if not low < step < high:
-            step = (low * high) ** 0.5  # the loss is convex, so what is best lies between
+            step = (low * high) ** 0.5  # the loss is convex, so the minimum is between the bounds
         if abs(step - factor) <= _NEAR * factor:
             break
         factor = float(step)
@@ -67,7 +68,7 @@ def fit_sharpness(
 
 
 def _slope(scores: Floats, shares: Floats, factor: float) -> tuple[float, float]:
-    """Give the first two derivatives of the mean log-normaliser: the scores' mean and variance under softmax."""
+    """Return the first two derivatives of the mean log-normalizer: the scores' mean and variance under softmax."""
     scaled = factor * scores
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     powers /= powers.sum(axis=1, keepdims=True)
@@ -77,11 +78,11 @@ def _slope(scores: Floats, shares: Floats, factor: float) -> tuple[float, float]
 
 
 def expected_calibration_error(probabilities: Floats, owners: NDArray[np.int64], bins: int = BINS) -> float:
-    """Give the mean gap between confidence and accuracy over equal-width bins (Naeini et al. 2015).
+    """Return the mean gap between confidence and accuracy over bins of equal width (Naeini et al. 2015).
 
     Args:
         probabilities: float64 [N, C].
-        owners: int64 [N], the true columns.
+        owners: int64 [N], the columns of the true labels.
         bins: Number of bins over the confidence.
     """
     confidence = probabilities.max(axis=1)
@@ -94,8 +95,8 @@ def expected_calibration_error(probabilities: Floats, owners: NDArray[np.int64],
 def smoothed_loss(
     scores: Floats, owners: NDArray[np.int64], weights: NDArray[np.int64] | None, smoothing: float
 ) -> float:
-    """Give the mean negative log-likelihood when each label has a share `smoothing` of doubt."""
+    """Return the mean negative log-likelihood with label smoothing by a share `smoothing`."""
     top = scores.max(axis=1)
-    normaliser = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
+    normalizer = top + np.log(np.exp(scores - top[:, None]).sum(axis=1))
     target = (1 - smoothing) * scores[np.arange(len(owners)), owners] + smoothing * scores.mean(axis=1)
-    return float(np.average(normaliser - target, weights=weights))
+    return float(np.average(normalizer - target, weights=weights))

@@ -1,22 +1,22 @@
-"""Class scores from a ridge solution, and what they would be without some of the samples.
+"""Class scores from a ridge solution, and the scores after leaving some samples out.
 
-Ridge scores name the right class but are no log-odds. Linear discriminant analysis in their space gives
-those ("optimal scoring", Hastie, Tibshirani and Buja 1994). With ``P = Q^T A^-1 Q``, ``n`` the counts and
-``U = (z - m) A^-1 Q`` it needs one C x C inverse, and no other solve:
+Ridge scores identify the right class but are not log-odds. Linear discriminant analysis in their space produces
+log-odds ("optimal scoring", Hastie, Tibshirani and Buja 1994). With ``P = Q^T A^-1 Q``, the counts ``n`` and
+``U = (z - m) A^-1 Q`` it needs one C x C inverse and no other solve:
 
     R = (diag(n) - P)^-1
     score_k = N ((U R)_k - (R_kk - 1/n_k) / 2)
 
 which is the linear discriminant with within-class scatter ``A - sum_k Q_k Q_k^T / n_k``, ridge included.
-The relative Mahalanobis distance (Ren et al. 2021) falls out of the same numbers: ``N U R U^T - 2 max score``.
+The relative Mahalanobis distance (Ren et al. 2021) follows from the same values: ``N U R U^T - 2 max score``.
 
-Leaving out a block J of samples X with indicators changes, with ``H = X A^-1 X^T``,
+Leaving out a block J of samples X changes U and P as follows, with ``H = X A^-1 X^T``,
 ``F = (I - 11^T/N - H)^-1``, ``E = Y_J - 1 n'^T / N'`` and n', N' the counts without J:
 
     U' = (I + 11^T/N') (I + H F) (U - H E)
     P' = P - U^T E - E^T U + E^T H E + (U - H E)^T F (U - H E)
 
-exactly, as if the fit had been made without them at the same ridge.
+This is exact: a fit without these samples at the same ridge has the same result.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ import numpy as np
 
 from .base import Floats
 
-ABSENT = -1e6  # score of a label that has no sample left
+ABSENT = -1e6  # score of a label without samples
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Readout:
     """Scores of samples before the temperature.
 
     Attributes:
-        ridge: float64 [..., C], the ridge regression's own output, about 0 to 1.
+        ridge: float64 [..., C], the output of the ridge regression, about 0 to 1.
         scores: float64 [..., C], discriminant scores.
         distance: float64 [...], relative Mahalanobis distance to the nearest class.
     """
@@ -46,7 +46,7 @@ class Readout:
 
 
 def inverse_gap(P: Floats, n: Floats) -> Floats:
-    """Give ``R = (diag(n) - P)^-1`` for P [..., C, C] and n [..., C]; labels without samples get zeros."""
+    """Return ``R = (diag(n) - P)^-1`` for P [..., C, C] and n [..., C], with zeros for labels without samples."""
     present = n > 0
     diagonal: Floats = np.where(present, n, 1.0)[..., None, :] * np.eye(P.shape[-1])
     inverse: Floats = np.asarray(np.linalg.inv(diagonal - P), np.float64)
@@ -55,7 +55,7 @@ def inverse_gap(P: Floats, n: Floats) -> Floats:
 
 
 def spread(P: Floats, R: Floats, n: Floats) -> Floats:
-    """Give ``R_kk - 1/n_k`` [..., C] as ``(P R)_kk / n_k``, which loses no digits under a large ridge."""
+    """Return ``R_kk - 1/n_k`` [..., C] as ``(P R)_kk / n_k``, which keeps its precision under a large ridge."""
     product: Floats = np.einsum("...ij,...ji->...i", P, R)
     squared: Floats = np.where(n > 0, product, 0.0) / np.maximum(n, 1.0)
     return squared
@@ -63,7 +63,7 @@ def spread(P: Floats, R: Floats, n: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Discriminant:
-    """What the scores of any sample need of a fit; computed once for each.
+    """The values of a fit that the scores of all samples use, computed once per fit.
 
     Attributes:
         n: float64 [..., C], counts.
@@ -98,17 +98,17 @@ def read_out(U: Floats, P: Floats, n: Floats) -> Readout:
 
 
 def without(H: Floats, U: Floats, P: Floats, n: Floats, Y: Floats) -> tuple[Floats, Floats, Floats]:
-    """Leave out blocks of J samples, many blocks at once.
+    """Leave out each of B blocks of J samples.
 
     Args:
         H: float64 [B, J, J], ``X A^-1 X^T`` of each block.
         U: float64 [B, J, C], ``X A^-1 Q``.
         P: float64 [C, C].
         n: float64 [C], counts of all samples.
-        Y: float64 [B, J, C], indicators of the samples left out.
+        Y: float64 [B, J, C], indicators of the samples to leave out.
 
     Returns:
-        U' [B, J, C], P' [B, C, C] and n' [B, C] of the fits without them.
+        U' [B, J, C], P' [B, C, C] and n' [B, C] of the fits without each block.
     """
     J, N = H.shape[-1], n.sum()
     left = n - Y.sum(axis=1)

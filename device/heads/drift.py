@@ -1,8 +1,7 @@
-"""Telling that the world has changed: the running mean of the unknown score against what was taught.
+"""Drift detection: whether the camera now sees scenes unlike the taught samples, from the share of unknown frames.
 
-A single odd frame says nothing. An exponentially weighted mean of ``unknown score - threshold`` that stays
-above zero says that most of what the camera sees now would have been odd among the taught samples: other
-light, another lens, another place.
+A single unknown frame means nothing. If the exponentially weighted share of unknown predictions stays high, most of
+what the camera sees differs from what was taught: other light, another lens, another place.
 """
 
 from __future__ import annotations
@@ -12,21 +11,21 @@ from typing import Any
 
 from .base import Prediction
 
-WINDOW = 100  # predictions the mean looks back over
-ENOUGH = WINDOW // 4  # predictions before which nothing is said
-ALARM = 0.5  # share of unknown predictions that is called drift
-CALM = 0.3  # share below which it is over
+WINDOW = 100  # predictions in the running mean
+ENOUGH = WINDOW // 4  # predictions before the first alarm
+ALARM = 0.5  # share of unknown predictions that starts the alarm
+CALM = 0.3  # share of unknown predictions that ends it
 
 
 @dataclass(frozen=True)
 class DriftState:
-    """What was seen so far.
+    """The drift after the predictions so far.
 
     Attributes:
-        predictions: Seen in all.
+        predictions: Number of predictions.
         unknown_share: Running share of predictions that were not known.
         unknown_score: Running mean of the unknown score.
-        drifted: Whether the world looks changed.
+        drifted: Whether the alarm is active.
     """
 
     predictions: int
@@ -35,17 +34,17 @@ class DriftState:
     drifted: bool
 
     def to_dict(self) -> dict[str, Any]:
-        """Give it as JSON-able values."""
+        """Return the fields as JSON-serializable values."""
         return asdict(self)
 
 
 class Drift:
-    """Watch predictions for a change of the world.
+    """A drift detector that observes predictions.
 
     Args:
-        window: Predictions the running means look back over; none is an alarm before a quarter of them.
-        alarm: Running share of unknown predictions that raises the alarm.
-        calm: Share below which the alarm ends.
+        window: Number of predictions in the running means; no alarm starts before a quarter of them.
+        alarm: Running share of unknown predictions at which the alarm starts.
+        calm: Running share of unknown predictions at which the alarm ends.
 
     Example:
         >>> drift = Drift(window=4)
@@ -64,11 +63,11 @@ class Drift:
 
     @property
     def state(self) -> DriftState:
-        """What was seen so far."""
+        """The drift after the predictions so far."""
         return DriftState(self._seen, self._share, self._score, self._drifted)
 
     def update(self, prediction: Prediction) -> DriftState:
-        """Take in one prediction."""
+        """Observe one prediction and return the new state."""
         self._seen += 1
         weight = 1 / min(self._seen, self._window)  # a plain mean until the window is full
         self._share += weight * ((not prediction.known) - self._share)
@@ -80,5 +79,5 @@ class Drift:
         return self.state
 
     def reset(self) -> None:
-        """Begin anew, as after teaching."""
+        """Restart, for example after teaching."""
         self._seen, self._share, self._score, self._drifted = 0, 0.0, 0.0, False

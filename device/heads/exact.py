@@ -1,8 +1,8 @@
-"""The default head: ridge regression on exact statistics. Any order, no forgetting, exact undo and merge.
+"""The default head: ridge regression on exact statistics, independent of the order, with exact undo and merge.
 
-Everything it says follows from whole-number sums (`device.heads.statistics`): the linear map, and, by
-leaving samples out on paper (`device.heads.discriminant`), its ridge, its temperature, its unknown
-threshold and its own accuracy. Nothing is held back for validation and there is no learning rate.
+Everything is computed from integer sums (`device.heads.statistics`): the linear map and, by leave-one-out formulas
+(`device.heads.discriminant`), the ridge, the temperature, the unknown threshold and the estimate of the accuracy. No
+samples are held out for validation, and there is no learning rate.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .ridge import Chosen, Solution, inverse, solve
 from .statistics import Selection, Statistics
 from .unknown import Scale, Unknown, left_out_cosine
 
-SELECTION = 256  # samples that choose ridge, temperature and threshold; all of them while there are no more
-TURNED = 128  # few samples are left out several times over, each time with others
-DEFAULT_SHARPNESS = 0.3  # where nothing can be left out
-ILL = 1e12  # condition number beyond which float64 leaves fewer than four digits
-ALIKE = 1e-9  # mean eigenvalue of samples that differ by less than the fixed point shows
+SELECTION = 256  # maximum number of samples that choose ridge, temperature and threshold
+TURNED = 128  # fewer samples than this are left out several times, each time in other blocks
+DEFAULT_SHARPNESS = 0.3  # if no sample can be left out
+ILL = 1e12  # condition number above which float64 keeps fewer than four digits
+ALIKE = 1e-9  # mean eigenvalue below which samples differ by less than the fixed-point resolution
 
 
 class ExactHead(Head):
@@ -38,7 +38,7 @@ class ExactHead(Head):
     Args:
         dimensions: D.
         ridge: Fixed ridge, absolute; None chooses it by leave-one-out.
-        false_rejection: Share of what was taught that may be called unknown.
+        false_rejection: Share of the taught samples that may be predicted as unknown.
 
     Example:
         >>> import numpy as np
@@ -63,7 +63,7 @@ class ExactHead(Head):
 
     @property
     def counts(self) -> dict[str, int]:
-        """Samples learned a label, in the order of `labels`."""
+        """Number of learned samples per label, in the order of `labels`."""
         return self.statistics.counts
 
     def learn_statistics(
@@ -74,7 +74,7 @@ class ExactHead(Head):
         self._fitted = None
 
     def solution(self) -> Solution:
-        """Give the ridge regression itself, before any temperature."""
+        """Return the solution of the ridge regression, before the temperature."""
         _ = self.fit
         assert self._solution is not None  # noqa: S101 - fit sets it
         return self._solution
@@ -82,7 +82,7 @@ class ExactHead(Head):
     def leave_out(
         self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
     ) -> Floats:
-        """Give the logits each learned sample would get had it, and its group, never been learned.
+        """Return the logits of each learned sample as if it, and its group, had never been learned.
 
         Raises:
             LabelError: A label was never learned.
@@ -106,20 +106,20 @@ class ExactHead(Head):
         return logits
 
     def digest(self) -> str:
-        """Give the sha256 of the statistics: labels, counts, sums, second moment."""
+        """Return the sha256 of the statistics: labels, counts, sums, second moment."""
         return self.statistics.digest()
 
     def state(self) -> State:
-        """Give the statistics, or the codes while those are smaller, and the options."""
+        """Return the options and the statistics, or the codes while those are smaller."""
         options = [np.nan if self.ridge is None else self.ridge, self.false_rejection]
         return self.statistics.state() | {"options": np.array(options)}
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
-        """Give the head back that `state` was taken from.
+        """Return a head with the given state.
 
         Raises:
-            HeadError: The state is of other dimensions or damaged.
+            HeadError: The state is damaged or has another number of dimensions.
         """
         statistics = Statistics.restore(dimensions, state)
         ridge, false_rejection = state["options"].tolist()
@@ -152,7 +152,7 @@ class ExactHead(Head):
         solution = self._solution = self._solve(selection)
         readout = self._readout(solution)
         taken, C = solution.moments, len(solution.moments.counts)
-        # a label's only sample cannot be left out: nobody would know the label
+        # the only sample of a label cannot be left out, because the label would be unknown without it
         fair = taken.counts[selection.owners] > 1
         owners, copies = selection.owners[fair], selection.copies[fair]
         turns = max(1, TURNED // len(owners)) if fair.any() else 1
@@ -184,7 +184,7 @@ class ExactHead(Head):
     def _left_out(
         self, solution: Solution, selection: Selection, fair: NDArray[np.bool_], turn: int
     ) -> tuple[Floats, Floats]:
-        """Give scores [n, C] and distances [n] of the fair samples of the selection, left out in balanced blocks."""
+        """Return scores [n, C] and distances [n] of the fair samples of the selection, left out in balanced blocks."""
         taken, owners = solution.moments, selection.owners[fair]
         H, U, Y = solution.H[np.ix_(fair, fair)], solution.U[fair], np.eye(len(taken.counts))[owners]
         scores, distance = np.empty_like(Y), np.empty(len(owners))
@@ -198,7 +198,7 @@ class ExactHead(Head):
         return solve(self.statistics, selection, self.ridge, self._chosen)
 
     def _readout(self, solution: Solution) -> Linear:
-        """Give the discriminant scores as a map of the embedding, before the temperature."""
+        """Return the discriminant scores as a linear map of the embedding, before the temperature."""
         taken = solution.moments
         R = inverse_gap(solution.P, taken.counts)
         W = taken.total * (solution.W @ R)
@@ -206,7 +206,7 @@ class ExactHead(Head):
         return Linear(W, b)
 
     def _scaled(self, scores: Floats, solution: Solution) -> Floats:
-        """Give the scores a subclass makes of discriminant scores; they go with its `_readout`."""
+        """Return the discriminant scores in the scale of `_readout`; for subclasses to override."""
         return scores
 
     def _novelty(self, solution: Solution, unknown: Unknown) -> Callable[[Codes, Floats], Floats]:
@@ -223,7 +223,9 @@ class ExactHead(Head):
         if len(solution.moments.counts) < 2:
             notes.append(ONE_LABEL)
         if solution.moments.eigenvalue <= ALIKE:
-            notes.append("all samples are alike: check the camera and the light, nothing can be told apart")
+            notes.append(
+                "all samples look the same, so labels cannot be distinguished; check the camera and the light"
+            )
         if not fair.any() and len(self.tuned):
             notes.append(NO_JUDGES)
         elif not fair.any():

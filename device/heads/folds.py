@@ -1,8 +1,8 @@
-"""Which samples are left out together.
+"""The blocks of samples that are left out together.
 
-With few samples of many numbers, a label that gives a sample away has the noisier mean, and its own sample is
-pushed to the other labels: leaving samples out one by one is then too pessimistic. So one sample (or burst) of
-every label is left out at a time, which keeps the labels' shares as they are.
+With few samples of many dimensions, leaving out one sample makes the mean of its label noisier than the other means,
+so that the sample is assigned to another label: leave-one-out is then too pessimistic. Therefore one sample (or burst)
+of every label is left out at a time, which keeps the labels' shares.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 
 
 def balanced(owners: NDArray[np.int64], groups: NDArray[np.int64], turn: int = 0) -> NDArray[np.int64]:
-    """Put at most one group of each label into one block, spread evenly; gives each sample's block.
+    """Return each sample's block; a block has at most one group of each label, and groups are spread evenly.
 
     Args:
         owners: int64 [N], the samples' labels as numbers.
-        groups: int64 [N], samples of one number stay together; they are of one label.
-        turn: Another one puts other groups together.
+        groups: int64 [N]; samples with the same number stay together and have the same label.
+        turn: Each number combines the groups differently.
 
     Example:
         >>> balanced(np.array([0, 0, 0, 0, 1, 1]), np.arange(6)).tolist()
@@ -25,7 +25,7 @@ def balanced(owners: NDArray[np.int64], groups: NDArray[np.int64], turn: int = 0
     """
     ranks, numbers = np.zeros(len(owners), np.int64), np.zeros(len(owners), np.int64)
     _, firsts = np.unique(owners, return_index=True)
-    for at, owner in enumerate(owners[np.sort(firsts)]):  # not by name: a renamed label changes nothing
+    for at, owner in enumerate(owners[np.sort(firsts)]):  # not by name, so that renaming changes nothing
         mine = np.flatnonzero(owners == owner)
         found, first, place = np.unique(groups[mine], return_index=True, return_inverse=True)
         order = np.empty(len(found), np.int64)
@@ -36,11 +36,11 @@ def balanced(owners: NDArray[np.int64], groups: NDArray[np.int64], turn: int = 0
 
 
 def stacked(groups: NDArray[np.int64], at_once: int = 512) -> list[NDArray[np.intp]]:
-    """Sort samples into blocks of one group each and stack blocks of one size: index arrays [B, J].
+    """Return index arrays [B, J]: one block per group, with blocks of the same size stacked.
 
     Args:
         groups: int64 [N].
-        at_once: Most samples in a stack of more than one block; what is computed of a stack is in memory at once.
+        at_once: Maximum number of samples in a stack of more than one block, which limits the RAM per stack.
     """
     order = np.argsort(groups, kind="stable")
     _, starts = np.unique(groups[order], return_index=True)

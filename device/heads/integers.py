@@ -1,4 +1,4 @@
-"""Whole numbers in as few bytes, or bits, as they need, for small states."""
+"""Integers packed in as few bytes or bits as they need, for small states."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_AT_ONCE = 8192  # numbers whose bits lie open at a time; a multiple of 8, so that parts end on whole bytes
+_AT_ONCE = 8192  # numbers to unpack into bits at a time; a multiple of 8, so that parts end on whole bytes
 
 
 def pack_integers(values: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """Write int64 of any shape as uint8 of that shape plus one axis: the low bytes that hold every value.
+    """Pack int64 of any shape as uint8 of that shape plus one axis: the low bytes, as many as the largest value needs.
 
     Example:
         >>> pack_integers(np.array([3, -200])).shape
         (2, 2)
     """
     largest = max(int(values.max(initial=0)), -int(values.min(initial=0)) - 1)
-    width = largest.bit_length() // 8 + 1  # one bit more for the sign
+    width = largest.bit_length() // 8 + 1  # with one bit for the sign
     wide = np.ascontiguousarray(values, "<i8").reshape(-1).view(np.uint8).reshape(*values.shape, 8)
     return np.ascontiguousarray(wide[..., :width])
 
 
 def unpack_integers(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Read what `pack_integers` wrote.
+    """Unpack the result of `pack_integers`.
 
     Raises:
         ValueError: The last axis is not 1 to 8 bytes.
     """
     width = packed.shape[-1]
     if packed.dtype != np.uint8 or not 1 <= width <= 8:
-        raise ValueError(f"whole numbers are packed in 1 to 8 bytes, got {packed.dtype} {packed.shape}")
+        raise ValueError(f"expected integers packed in 1 to 8 bytes, got {packed.dtype} {packed.shape}")
     wide = np.empty((*packed.shape[:-1], 8), np.uint8)
     wide[..., :width] = packed
     wide[..., width:] = np.where(packed[..., -1:] >= 128, 255, 0)
@@ -40,12 +40,12 @@ def unpack_integers(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
 
 
 def pack_rows(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Write rows of whole numbers, each row in the bits its largest number needs.
+    """Pack rows of integers, each row with the number of bits that its largest value needs.
 
-    Rows are written in the order of their widths, as one stream of bits for each width.
+    Rows are sorted by their widths and packed as one stream of bits per width.
 
     Returns:
-        The width of each row in bits, its sign among them, 0 for a row of zeros: uint8 [rows]. And the bits.
+        The width of each row in bits, sign included, 0 for a row of zeros: uint8 [rows]; and the bits, uint8.
 
     Example:
         >>> widths, bits = pack_rows([np.array([3, -200]), np.array([0]), np.array([1, 1, -1])])
@@ -63,13 +63,15 @@ def pack_rows(rows: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.uint8], NDA
 def unpack_rows(
     widths: NDArray[np.uint8], bits: NDArray[np.uint8], lengths: Sequence[int]
 ) -> list[NDArray[np.int64]]:
-    """Read what `pack_rows` wrote of rows with these lengths.
+    """Unpack the result of `pack_rows` for rows with the given lengths.
 
     Raises:
-        ValueError: Widths, bits and lengths do not fit.
+        ValueError: Widths, bits and lengths do not match.
     """
     if len(widths) != len(lengths) or bits.dtype != np.uint8 or (len(widths) and widths.max() > 64):
-        raise ValueError(f"{len(lengths)} rows of bits need as many widths up to 64, got {len(widths)}")
+        raise ValueError(
+            f"{len(lengths)} rows of bits need {len(lengths)} widths up to 64, got {len(widths)}"
+        )
     rows = [np.zeros(length, np.int64) for length in lengths]
     start = 0
     for width in sorted(set(widths.tolist()) - {0}):
@@ -87,17 +89,17 @@ def unpack_rows(
 
 
 def pack_symmetric(matrix: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """Write a symmetric matrix [D, D]: its diagonal, and each row right of it in the bits it needs."""
+    """Pack a symmetric matrix [D, D]: its diagonal, and each row to the right of it with the bits that it needs."""
     rows = [matrix[at, at + 1 :] for at in range(len(matrix))]
     widths, bits = pack_rows(rows)
     return {"gram_diagonal": np.diagonal(matrix).copy(), "gram_widths": widths, "gram_bits": bits}
 
 
 def unpack_symmetric(state: Mapping[str, NDArray[Any]], dimensions: int) -> NDArray[np.float64]:
-    """Read what `pack_symmetric` wrote, as float64 [D, D].
+    """Unpack the result of `pack_symmetric` as float64 [D, D].
 
     Raises:
-        ValueError: The state is not of so many dimensions.
+        ValueError: The state has another number of dimensions.
     """
     lengths = list(range(dimensions - 1, -1, -1))
     rows = unpack_rows(state["gram_widths"], state["gram_bits"], lengths)
@@ -111,7 +113,7 @@ def unpack_symmetric(state: Mapping[str, NDArray[Any]], dimensions: int) -> NDAr
 
 def _width(row: NDArray[np.int64]) -> int:
     largest = max(int(row.max(initial=0)), -int(row.min(initial=0)) - 1)
-    return largest.bit_length() + 1 if row.any() else 0  # one bit more for the sign
+    return largest.bit_length() + 1 if row.any() else 0  # with one bit for the sign
 
 
 def _pack_bits(values: NDArray[np.int64], width: int) -> NDArray[np.uint8]:

@@ -1,10 +1,10 @@
-"""How far an accuracy can be trusted: intervals that count what is independent, not how much there is.
+"""Confidence intervals of an accuracy, based on the number of independent judgments, not of samples.
 
-An accuracy from leave-one-out varies more than one from photos held out, because the samples left out are judged by
-heads that share nearly all their samples: their errors are correlated (Bates, Hastie and Tibshirani 2023). Measured as
-the variance of estimate minus truth, over that of independent judgments: 1.6 with 50 samples, 1.3 with 100, 1.1 with
-200 and 1.0 with 400 (means over flower-photos5, ants-bees, elpv and digits, 60 splits each), and no more than 1.6
-with fewer. ``1 + 30 / max(N, 50)`` follows it.
+An accuracy from leave-one-out varies more than one from held-out photos, because the left-out samples are judged by
+heads that share nearly all their samples, so that their errors are correlated (Bates, Hastie and Tibshirani 2023). The
+measured variance of estimate minus truth, relative to independent judgments, is 1.6 with 50 samples, 1.3 with 100,
+1.1 with 200 and 1.0 with 400 (means over flower-photos5, ants-bees, elpv and digits, 60 splits each), and at most 1.6
+with fewer. ``1 + 30 / max(N, 50)`` approximates it.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 SHARED = 30.0  # samples; the excess variance of leave-one-out with N samples is SHARED / max(N, FEWEST)
 FEWEST = 50.0
-_Z = 1.959964  # 95 % of the normal distribution
+_Z = 1.959964  # two-sided 95 % quantile of the normal distribution
 
 
 def wilson(right: float, total: float) -> tuple[float, float]:
-    """Return the 95 % interval of a share (Wilson 1927); without trials it is 0 to 1."""
+    """Return the 95 % interval of a share (Wilson 1927); 0 to 1 if `total` is 0."""
     if total <= 0:
         return 0.0, 1.0
     share, square = right / total, _Z * _Z
@@ -28,9 +28,9 @@ def wilson(right: float, total: float) -> tuple[float, float]:
 
 
 def independent(groups: NDArray[np.integer]) -> float:
-    """Return the number of independent judgments in samples whose groups, [N] numbers, are right or wrong as one.
+    """Return the number of independent judgments, if all samples of a group [N] are right or wrong together.
 
-    That is the number of groups where they are of one size, and fewer where some are larger (Kish 1965).
+    It is the number of groups if all have the same size, and smaller otherwise (Kish 1965).
 
     Example:
         >>> independent(np.array([0, 0, 1, 1, 2, 2])), independent(np.array([0, 0, 0, 0, 1]))
@@ -43,7 +43,7 @@ def independent(groups: NDArray[np.integer]) -> float:
 
 
 def held_out_interval(correct: int, photos: int, views: float | None = None) -> tuple[float, float]:
-    """Return the 95 % interval of an accuracy on photos held out.
+    """Return the 95 % interval of an accuracy on held-out photos.
 
     Args:
         correct: Number of photos that were predicted correctly.
@@ -60,9 +60,9 @@ def left_out_interval(
     """Return the 95 % interval of an accuracy from leave-one-out.
 
     Args:
-        accuracy: Share of the judged samples that are right.
+        accuracy: Share of the judged samples that were predicted correctly.
         judged: Groups of the judged samples.
-        taught: Groups of all samples that were learned.
+        taught: Groups of all learned samples.
     """
     count, shared = independent(judged), independent(taught)
     if not count:

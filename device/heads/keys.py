@@ -1,4 +1,4 @@
-"""The set of samples that tuned the backbone, known by their content keys."""
+"""The set of samples that tuned the backbone, as content keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class KeySet:
     """The content keys of samples that tuned the backbone; the order of additions does not matter.
 
     Attributes:
-        keys: uint64 [N], sorted, each once.
+        keys: uint64 [N], sorted, without duplicates.
 
     Example:
         >>> tuned = KeySet()
@@ -31,22 +31,22 @@ class KeySet:
 
     @classmethod
     def restore(cls, state: Mapping[str, NDArray[Any]]) -> Self:
-        """Return the set that `state` was taken from; an empty one where there was none."""
+        """Return the set in `state`; an empty set if `state` has none."""
         restored = cls()
         restored.add(state.get("tuned", restored.keys))
         return restored
 
     def state(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays to store: nothing for an empty set, as in older states."""
+        """Return the arrays to store; none for an empty set, as in older states."""
         return {"tuned": self.keys} if len(self) else {}
 
     def __len__(self) -> int:
         return len(self.keys)
 
     def add(self, keys: Keys) -> None:
-        """Add keys; those already there change nothing."""
+        """Add keys; keys that are already in the set are ignored."""
         both = np.sort(np.concatenate([self.keys, keys.astype(np.uint64)]))
-        fresh = np.ones(len(both), bool)  # np.unique would import numpy.ma, at every start
+        fresh = np.ones(len(both), bool)  # np.unique would import numpy.ma, which slows every start
         fresh[1:] = both[1:] != both[:-1]
         self.keys = both[fresh]
 

@@ -1,4 +1,4 @@
-"""The simple baseline: vote of the nearest samples by cosine, over a bounded sample of what was taught."""
+"""A simple baseline: a vote of the nearest samples by cosine, over a bounded subset of the taught samples."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from .nearest import conformal_threshold, unit
 from .sketch import Sketch
 from .vocabulary import Vocabulary
 
-NEIGHBOURS = 3
+NEIGHBORS = 3
 CAPACITY = 2000
-_ABSENT = -10.0  # a vote's logarithm where there is none: of 22,000
+_ABSENT = -10.0  # logarithm of the votes of a label without votes, e^-10 = 1/22,000
 _JUDGED = 256  # samples that choose temperature and threshold
 _NOT_CALIBRATED = "too few samples to leave one out: nothing is calibrated yet"
 
 
 class KnnHead(Head):
-    """Nearest neighbours by cosine.
+    """Nearest neighbors by cosine.
 
     Args:
         dimensions: D.
-        neighbours: How many vote; the nearer weigh more where votes are even.
-        capacity: Most samples held; beyond it those with the smallest content hash are.
-        false_rejection: Share of what was taught that may be called unknown.
+        neighbors: Number of samples that vote; nearer samples decide ties.
+        capacity: Maximum number of samples to keep: those with the smallest content hashes.
+        false_rejection: Share of the taught samples that may be predicted as unknown.
 
     Example:
         >>> from device.model.codes import encode
@@ -49,26 +49,28 @@ class KnnHead(Head):
         self,
         dimensions: int,
         *,
-        neighbours: int = NEIGHBOURS,
+        neighbors: int = NEIGHBORS,
         capacity: int = CAPACITY,
         false_rejection: float = FALSE_REJECTION,
     ) -> None:
         super().__init__(dimensions, false_rejection=false_rejection)
-        if neighbours < 1 or capacity < neighbours:
-            raise HeadError(f"1 <= neighbours <= capacity is needed, got {neighbours} and {capacity}")
-        self.neighbours, self.capacity = neighbours, capacity
+        if neighbors < 1 or capacity < neighbors:
+            raise HeadError(
+                f"expected 1 <= neighbors <= capacity, got {neighbors} neighbors and a capacity of {capacity}"
+            )
+        self.neighbors, self.capacity = neighbors, capacity
         self._vocabulary = Vocabulary()
         self._held = Sketch(dimensions, capacity)
 
     @property
     def counts(self) -> dict[str, int]:
-        """Samples learned a label, in the order of `labels`."""
+        """Number of learned samples per label, in the order of `labels`."""
         return self._vocabulary.counts
 
     def leave_out(
         self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
     ) -> Floats:
-        """Give the logits each learned sample would get had it, and its group, never been learned."""
+        """Return the logits of each learned sample as if it, and its group, had never been learned."""
         codes = check_codes(codes, self.dimensions)
         if missing := sorted(set(labels) - set(self.counts)):
             raise LabelError(f"cannot leave out samples of labels never learned: {', '.join(missing)}")
@@ -77,33 +79,33 @@ class KnnHead(Head):
         return sharpness * self._votes(codes, self._hidden(codes, groups))[0]
 
     def digest(self) -> str:
-        """Give the sha256 of labels, counts and the samples held."""
+        """Return the sha256 of the labels, the counts and the kept samples."""
         digest = hashlib.sha256(f"edgetl knn 1, {self.dimensions} dimensions\n".encode())
         for name, array in sorted(self.state().items()):
             digest.update(name.encode() + array.tobytes())
         return digest.hexdigest()
 
     def state(self) -> State:
-        """Give labels, counts, the samples held and the options."""
+        """Return the labels, the counts, the kept samples and the options."""
         state: State = {
             "labels": pack_texts(list(self.counts)),
             "counts": np.array(list(self.counts.values()), np.int64),
-            "options": np.array([self.neighbours, self.capacity, self.false_rejection]),
+            "options": np.array([self.neighbors, self.capacity, self.false_rejection]),
         }
         return state | self._held.state(self._vocabulary.ranks()) | self.tuned.state()
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
-        """Give the head back that `state` was taken from.
+        """Return a head with the given state.
 
         Raises:
-            HeadError: The state is of other dimensions or damaged.
+            HeadError: The state is damaged or has another number of dimensions.
         """
         try:
-            neighbours, capacity, false_rejection = state["options"].tolist()
+            neighbors, capacity, false_rejection = state["options"].tolist()
             head = cls(
                 dimensions,
-                neighbours=int(neighbours),
+                neighbors=int(neighbors),
                 capacity=int(capacity),
                 false_rejection=false_rejection,
             )
@@ -154,7 +156,7 @@ class KnnHead(Head):
         return distance
 
     def _hidden(self, codes: Codes, groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say which held samples each of `codes` must not see, bool [N, held]: those of its own group."""
+        """Return which kept samples may not vote on each of `codes`, bool [N, kept]: those of its own group."""
         keys = content_keys(codes)
         hidden = np.zeros((len(codes), len(self._held.keys)), bool)
         for group in np.unique(groups):
@@ -163,16 +165,16 @@ class KnnHead(Head):
         return hidden
 
     def _votes(self, codes: Codes, hidden: NDArray[np.bool_] | None = None) -> tuple[Floats, Floats]:
-        """Give the logarithm of each label's votes [N, C] and the cosine of the nearest sample [N]."""
+        """Return the logarithm of the votes per label [N, C] and the cosine to the nearest sample [N]."""
         cosine = unit(codes) @ unit(self._held.codes).T
         if hidden is not None:
             cosine = np.where(hidden, -2.0, cosine)
         owners = self._vocabulary.ranks()[self._held.owners]
-        near = np.argsort(-cosine, axis=1, kind="stable")[:, : self.neighbours]
+        near = np.argsort(-cosine, axis=1, kind="stable")[:, : self.neighbors]
         closeness = np.take_along_axis(cosine, near, axis=1)
         votes = np.full((len(codes), len(self.counts)), np.exp(_ABSENT))
         for place in range(near.shape[1]):
-            # a nearer sample wins between labels with as many votes
+            # the nearer sample decides between labels with equal votes
             weight = np.where(closeness[:, place] > -2, 1 + 0.01 * closeness[:, place], 0.0)
             votes[np.arange(len(codes)), owners[near[:, place]]] += weight
         return np.log(votes), closeness.max(axis=1)

@@ -3,8 +3,8 @@
     Sigma = (1 - s) Sw / N + s tr(Sw) / (N D) I,   Sw = G - sum_c n_c mu_c mu_c^T
     score_c = z^T Sigma^-1 mu_c - mu_c^T Sigma^-1 mu_c / 2 + log(n_c / N)
 
-with s by oracle approximating shrinkage (Chen, Wiesel, Eldar and Hero 2010). Up to a factor Sigma is the
-exact head's matrix at the ridge ``lam = s tr(Sw) / (D (1 - s))``, so one solver serves both.
+with s from oracle approximating shrinkage (Chen, Wiesel, Eldar and Hero 2010). Up to a factor, Sigma is the
+exact head's matrix at the ridge ``lam = s tr(Sw) / (D (1 - s))``, so both heads use the same solver.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from .exact import ExactHead
 from .ridge import Solution, solve
 from .statistics import Selection, Statistics
 
-_MOST = 1 - 1e-9  # shrinkage short of 1 keeps the ridge finite
+_MOST = 1 - 1e-9  # maximum shrinkage; below 1, so that the ridge is finite
 
 
 class LdaHead(ExactHead):
-    """Linear discriminant analysis; priors are the shares of what was taught.
+    """Linear discriminant analysis; the priors are the labels' shares of the taught samples.
 
     Args:
         dimensions: D.
-        ridge: Fixed ridge, absolute; None shrinks by the oracle approximation.
-        false_rejection: Share of what was taught that may be called unknown.
+        ridge: Fixed ridge, absolute; None uses oracle approximating shrinkage.
+        false_rejection: Share of the taught samples that may be predicted as unknown.
 
     Example:
         >>> from device.model.codes import encode
@@ -41,7 +41,7 @@ class LdaHead(ExactHead):
     name: ClassVar[str] = "lda"
 
     def discriminant(self) -> Linear:
-        """Give the discriminant functions themselves, before the temperature."""
+        """Return the discriminant functions, before the temperature."""
         return self._readout(self.solution())
 
     def _solve(self, selection: Selection) -> Solution:
@@ -63,20 +63,20 @@ class LdaHead(ExactHead):
         return scaled
 
     def _factor(self, solution: Solution) -> float:
-        """Undo the (1 - s) that the exact head's matrix lacks: 1 / (1 - s) = 1 + lam D / tr(Sw)."""
+        """Return 1 / (1 - s) = 1 + lam D / tr(Sw), because the exact head's matrix lacks the factor (1 - s)."""
         scatter = within_trace(self.statistics)
         return 1 + solution.lam * self.dimensions / scatter if scatter > 0 else 1.0
 
 
 def within_trace(statistics: Statistics) -> float:
-    """Give the trace of Sw, in units of the embedding."""
+    """Return the trace of Sw, in units of the embedding."""
     counts, sums = statistics.sums()
     between = float(((sums / SCALE) ** 2).sum(axis=1) @ (1 / counts))
     return max(statistics.squares() / SCALE**2 - between, 0.0)
 
 
 def within_scatter(statistics: Statistics) -> tuple[float, float]:
-    """Give the trace of Sw and the oracle approximating shrinkage of Sw / N."""
+    """Return the trace of Sw and the oracle approximating shrinkage of Sw / N."""
     N, D = statistics.total, statistics.dimensions
     counts, sums = statistics.sums()
     if statistics.complete:

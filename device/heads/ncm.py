@@ -1,10 +1,10 @@
-"""Imprinting: a label is the mean direction of its samples. The smallest state, and hard to beat on one sample.
+"""Imprinting: a label is the mean direction of its samples. It has the smallest state and is strong with one sample.
 
 Qi, Brown and Lowe 2018, "Low-shot learning with imprinted weights"; Coral's on-device training does the same.
-Cosines are no log-odds. A spherical Gaussian model around the means makes them so: the factor on the cosine is
-``mean length / variance``, with the variance a sample's own direction sees, ``tr(S^2) / (tr(S) N)`` for the
-within-class scatter S. The trace of S^2 needs no D x D matrix: the squared inner products ``r^T S q`` of
-random +-1 vectors r and q have it as their mean, so 16 projections a label are enough.
+Cosines are not log-odds. A spherical Gaussian model around the means turns them into log-odds: the factor on the
+cosine is ``mean length / variance``, with the variance in the direction of a sample, ``tr(S^2) / (tr(S) N)`` for the
+within-class scatter S. The trace of S^2 needs no D x D matrix: it is the mean of the squared inner products
+``r^T S q`` of random +-1 vectors r and q, for which 16 projections per label are enough.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .vocabulary import Vocabulary
 
 PROJECTIONS = 16
 _UPPER = np.triu_indices(PROJECTIONS)
-_WIDEST = 1e4  # largest factor on the cosine
+_WIDEST = 1e4  # maximum factor on the cosine
 _TUNED = (
     "some samples tuned the backbone and vary less than new ones: the ncm head's probabilities are too certain, "
-    "and it calls too much unknown; --head exact sets both by the other samples alone"
+    "and too many predictions are unknown; --head exact calibrates both on the other samples only"
 )
 
 
@@ -39,7 +39,7 @@ class NcmHead(Head):
 
     Args:
         dimensions: D.
-        false_rejection: Share of what was taught that may be called unknown.
+        false_rejection: Share of the taught samples that may be predicted as unknown.
 
     Example:
         >>> from device.model.codes import encode
@@ -55,17 +55,19 @@ class NcmHead(Head):
         super().__init__(dimensions, false_rejection=false_rejection)
         self._vocabulary = Vocabulary()
         self._sums = np.zeros((0, dimensions), np.int64)
-        self._moments = np.zeros((0, len(_UPPER[0])), np.int64)  # of the projections, upper triangles
+        self._moments = np.zeros(
+            (0, len(_UPPER[0])), np.int64
+        )  # upper triangles of the projections' second moments
 
     @property
     def counts(self) -> dict[str, int]:
-        """Samples learned a label, in the order of `labels`."""
+        """Number of learned samples per label, in the order of `labels`."""
         return self._vocabulary.counts
 
     def leave_out(
         self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
     ) -> Floats:
-        """Give the logits each learned sample would get had it, and its group, never been learned.
+        """Return the logits of each learned sample as if it, and its group, had never been learned.
 
         Raises:
             LabelError: A label was never learned.
@@ -86,17 +88,17 @@ class NcmHead(Head):
         return self.fit.figures["sharpness"] * logits
 
     def digest(self) -> str:
-        """Give the sha256 of labels, counts and sums."""
+        """Return the sha256 of the labels, the counts and the sums."""
         counts, sums = self._summed()
         digest = hashlib.sha256(f"edgetl ncm 1, {self.dimensions} dimensions\n".encode())
         digest.update("\n".join(self.counts).encode())
         for array in (counts, sums, self._moments[self._vocabulary.present()]):
             digest.update(array.astype("<i8").tobytes())
-        digest.update(self.tuned.keys.astype("<u8").tobytes())  # nothing, where no sample tuned the backbone
+        digest.update(self.tuned.keys.astype("<u8").tobytes())  # empty if no sample tuned the backbone
         return digest.hexdigest()
 
     def state(self) -> State:
-        """Give labels, counts, sums and the moments of the projections, in as few bytes as they need."""
+        """Return the labels, the counts, the sums and the moments of the projections, packed."""
         counts, sums = self._summed()
         return {
             "labels": pack_texts(list(self.counts)),
@@ -109,16 +111,16 @@ class NcmHead(Head):
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
-        """Give the head back that `state` was taken from.
+        """Return a head with the given state.
 
         Raises:
-            HeadError: The state is of other dimensions or damaged.
+            HeadError: The state is damaged or has another number of dimensions.
         """
         try:
             head = cls(dimensions, false_rejection=float(state["options"][0]))
             sums, moments = unpack_integers(state["sums"]), unpack_integers(state["moments"])
             if sums.shape[1] != dimensions:
-                raise HeadError(f"the head was of {sums.shape[1]} dimensions, not {dimensions}")
+                raise HeadError(f"the state has {sums.shape[1]} dimensions, expected {dimensions}")
             head._vocabulary.add_counts(unpack_texts(state["labels"]), state["counts"])
             head._sums, head._moments = sums.copy(), moments.copy()
             head.tuned = KeySet.restore(state)
@@ -188,7 +190,7 @@ class NcmHead(Head):
             self._moments = np.concatenate([self._moments, np.zeros((new, len(_UPPER[0])), np.int64)])
 
     def _variance(self) -> float:
-        """Give ``tr(S^2) / (tr(S) f)`` with f the degrees of freedom; 0 when nothing varies."""
+        """Return ``tr(S^2) / (tr(S) f)`` with f degrees of freedom; 0 if the samples do not vary."""
         counts, sums = self._summed()
         freedom = int(counts.sum()) - len(counts)
         if freedom < 1:
@@ -200,20 +202,20 @@ class NcmHead(Head):
         scatter[_UPPER] -= between[_UPPER]
         trace = float(np.trace(scatter)) / PROJECTIONS
         square = float((scatter[np.triu_indices(PROJECTIONS, 1)] ** 2).mean())
-        # of few samples, tr(S^2) is mostly tr(S)^2 / f, the noise of estimating S at all
+        # with few samples, tr(S^2) is mostly tr(S)^2 / f, the noise in the estimate of S
         square = max(square - trace**2 / freedom, square / (freedom + 1))
         return square / (trace * freedom) if trace > 1e-9 else 0.0
 
 
 def projection(dimensions: int) -> NDArray[np.int64]:
-    """Give the random +-1 vectors, int64 [D, 16]; the same on every machine."""
+    """Return the random +-1 vectors, int64 [D, 16], which are the same on every machine."""
     bits = hashlib.shake_256(b"edgetl ncm projection").digest(dimensions * PROJECTIONS // 8)
     signs = np.unpackbits(np.frombuffer(bits, np.uint8)).astype(np.int64) * 2 - 1
     return signs.reshape(dimensions, PROJECTIONS)
 
 
 def _quantile(tail: float) -> float:
-    """Give the normal quantile that `tail` lies above (Abramowitz and Stegun 26.2.23, good to 5e-4)."""
+    """Return the normal quantile for the upper tail `tail` (Abramowitz and Stegun 26.2.23, error below 5e-4)."""
     share = min(tail, 1 - tail)
     t = (-2 * np.log(share)) ** 0.5
     value = t - (2.515517 + 0.802853 * t + 0.010328 * t**2) / (

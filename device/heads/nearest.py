@@ -1,4 +1,4 @@
-"""How far a sample is from the nearest label's mean by cosine, and how far is too far."""
+"""The cosine distance of a sample to the nearest label's mean, and the threshold for unknown samples."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from .base import Floats
 
 
 def unit(codes: Codes) -> Floats:
-    """Give codes [N, D] scaled to length one; zeros stay zeros."""
+    """Return codes [N, D] scaled to length one; rows of zeros do not change."""
     return directions(decode(codes))
 
 
 def directions(values: Floats) -> Floats:
-    """Give rows [N, D] scaled to length one; zeros stay zeros."""
+    """Return rows [N, D] scaled to length one; rows of zeros do not change."""
     length = np.linalg.norm(values, axis=1, keepdims=True)
     scaled: Floats = values / np.where(length > 0, length, 1.0)
     return scaled
 
 
 def nearest_mean(codes: Codes, means: Floats) -> Floats:
-    """Give one minus the cosine to the nearest of `means` [C, D], float64 [N]."""
+    """Return one minus the cosine to the nearest of `means` [C, D], float64 [N]."""
     distance: Floats = 1 - (unit(codes) @ means.T).max(axis=1)
     return distance
 
@@ -34,13 +34,14 @@ def mean_directions(
 ) -> tuple[Floats, float]:
     """Return the direction of each label's mean [C, D], and the distance that few of the samples exceed.
 
-    Each sample's distance is measured to its label's mean without it; infinite when none can be left out.
+    Each sample's distance is measured to its label's mean without the sample. The result is infinite if no sample
+    can be left out.
 
     Args:
         codes: int16 [N, D].
         labels: N labels.
         false_rejection: Share of the samples that may exceed the distance.
-        judges: bool [N], the samples that choose the distance; default all of them.
+        judges: bool [N], the samples that choose the distance; default all.
     """
     z = unit(codes)
     _, owners = np.unique(np.array(labels), return_inverse=True)
@@ -57,9 +58,9 @@ def mean_directions(
 
 
 def conformal_threshold(scores: Floats, false_rejection: float) -> float:
-    """Give the score that at most a share `false_rejection` of further samples exceed, on average.
+    """Return the score that at most a share `false_rejection` of further samples exceed, on average.
 
-    With fewer than ``1 / false_rejection - 1`` samples no score can promise that; then it is the largest.
+    With fewer than ``1 / false_rejection - 1`` samples no score can guarantee that; then the largest is returned.
     """
     if not len(scores):
         return np.inf

@@ -1,8 +1,8 @@
-"""Exact matrix products of whole numbers: in float32 where that is proven exact, which takes half the time.
+"""Exact matrix products of integers, in float32 if that is provably exact, which takes half the time.
 
-float32 holds every whole number up to 2**24. By Cauchy and Schwarz no partial sum of an inner product is larger
-than the product of both lengths, so rows whose squares sum to at most 2**24 are multiplied exactly. Mapped
-embeddings have length one, 4096 in fixed point, and 4096**2 is 2**24: cut in two, nearly every set passes.
+float32 represents every integer up to 2**24. By the Cauchy-Schwarz inequality, no partial sum of an inner product is
+larger than the product of both lengths, so rows whose squares sum to at most 2**24 are multiplied exactly. Mapped
+embeddings have length one, 4096 in fixed point, and 4096**2 is 2**24: cut in two, nearly every set meets the bound.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from ..model.codes import Codes
 from .base import Floats
 
 EXACT = 2**24
-_PARTS = (2, 4)  # cuts tried before float64 is taken
-_FEW = 32  # rows below which proving costs more than it saves
+_PARTS = (2, 4)  # numbers of parts to try before float64 is used
+_FEW = 32  # with fewer rows, the check costs more than it saves
 
 
 def inner(left: Codes, right: Codes) -> Floats:
-    """Give ``left @ right.T`` of codes [N, D] and [M, D], exactly, as float64 [N, M]."""
+    """Return ``left @ right.T`` of codes [N, D] and [M, D], exactly, as float64 [N, M]."""
     width = right.shape[1]
     for parts in _PARTS if len(left) >= _FEW else ():
         cuts = np.linspace(0, width, parts + 1).astype(int).tolist()
@@ -34,7 +34,7 @@ def inner(left: Codes, right: Codes) -> Floats:
 
 
 def second_moment(codes: Codes) -> Floats:
-    """Give ``codes.T @ codes`` of codes [N, D], exactly, as float64 [D, D]."""
+    """Return ``codes.T @ codes`` of codes [N, D], exactly, as float64 [D, D]."""
     values = codes.astype(np.float32)
     if _largest(np.einsum("nd,nd->d", codes, codes, dtype=np.int64)) <= EXACT:
         return (values.T @ values).astype(np.float64)

@@ -1,4 +1,4 @@
-"""A bounded memory of samples with as much room for one label as for another."""
+"""A bounded store of samples for replay, with the same number of places for every label."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from .sketch import Sketch
 
 
 class Replay:
-    """For each label the samples with the smallest content hash: which are kept knows no order.
+    """Per label, the samples with the smallest content hashes, independent of the order of learning.
 
     Args:
         dimensions: D.
-        room: Most samples a label.
+        room: Maximum number of samples per label.
     """
 
     def __init__(self, dimensions: int, room: int) -> None:
@@ -25,30 +25,30 @@ class Replay:
         self._shelves: dict[str, Sketch] = {}
 
     def add(self, codes: Codes, labels: list[str]) -> None:
-        """Take in samples."""
+        """Add samples."""
         self._change(codes, labels, "add")
 
     def remove(self, codes: Codes, labels: list[str]) -> None:
-        """Take samples out; those that are not held change nothing."""
+        """Remove samples; samples that are not kept are ignored."""
         self._change(codes, labels, "remove")
 
     def merge(self, other: Replay) -> None:
-        """Take in all that `other` holds."""
+        """Add all samples of `other`."""
         for label, shelf in other._shelves.items():
             self._shelf(label).merge(shelf, np.zeros(1, np.int32))
 
     def rename(self, old: str, new: str) -> None:
-        """Move the samples of a label to another."""
+        """Move the samples of label `old` to label `new`."""
         shelf = self._shelves.pop(old, None)
         if shelf is not None:
             self._shelf(new).merge(shelf, np.zeros(1, np.int32))
 
     def delete(self, label: str) -> None:
-        """Drop a label's samples."""
+        """Remove all samples of a label."""
         self._shelves.pop(label, None)
 
     def all(self) -> tuple[Codes, list[str]]:
-        """Give every sample held, sorted by label and key."""
+        """Return all kept samples, codes and labels, sorted by label and key."""
         codes, labels = [np.zeros((0, self.dimensions), np.int16)], []
         for label, shelf in sorted(self._shelves.items()):
             codes.append(shelf.codes)
@@ -56,13 +56,13 @@ class Replay:
         return np.concatenate(codes), labels
 
     def fill(self, labels: list[str], count: int, random: np.random.Generator) -> tuple[Codes, list[str]]:
-        """Draw `count` samples such that, with those of `labels`, every label is there as often as another."""
+        """Draw `count` samples so that, together with `labels`, all labels occur equally often."""
         shelves = {label: shelf for label, shelf in sorted(self._shelves.items()) if len(shelf.keys)}
         names = list(shelves)
         there = np.array([labels.count(name) for name in names], np.float64)
         chosen = []
         for tie in random.random((count, len(names))):
-            at = int(np.argmin(there + tie / 2))  # of the labels seen least, any
+            at = int(np.argmin(there + tie / 2))  # a random one of the least frequent labels
             there[at] += 1
             chosen.append(names[at])
         drawn = [
@@ -72,7 +72,7 @@ class Replay:
         return np.stack(drawn) if drawn else np.zeros((0, self.dimensions), np.int16), chosen
 
     def state(self) -> State:
-        """Give the arrays to store."""
+        """Return the arrays to store."""
         shelves = sorted(self._shelves.items())
         codes, _ = self.all()
         return {
@@ -85,7 +85,7 @@ class Replay:
 
     @classmethod
     def restore(cls, dimensions: int, room: int, state: State) -> Replay:
-        """Give back the memory that `state` was taken from."""
+        """Return a replay store with the given state."""
         replay = cls(dimensions, room)
         ends = np.cumsum(state["replay_sizes"]).tolist()
         labels = unpack_texts(state["replay_labels"])

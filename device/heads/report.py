@@ -1,7 +1,7 @@
-"""How good a head is, by its own account: every sample judged as if it had never been learned.
+"""A head's report on its own accuracy: every sample is judged as if it had never been learned.
 
-Frames taken in one go are near-duplicates: leaving one out while its twins stay in flatters the head. So
-samples of one burst, and samples that are almost the same, are left out together.
+Frames of one burst are near-duplicates: if one is left out while the others remain, the estimate is too optimistic.
+Therefore samples of one burst, and samples that are almost equal, are left out together.
 """
 
 from __future__ import annotations
@@ -23,34 +23,34 @@ from .intervals import left_out_interval
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
 BLIND = (
-    "Photos taken in another place or with another camera are not among these, so no estimate can show how the model "
-    "does there; keep some such photos and run: edgetl evaluate MODEL PHOTOS"
+    "The estimate says nothing about photos from another place or another camera; to measure the accuracy there, keep "
+    "some such photos and run: edgetl evaluate MODEL PHOTOS"
 )
-FEW = 5  # groups a label below which its recall is a guess
+FEW = 5  # with fewer groups, the recall of a label is unreliable
 SUSPECTS = 10
 CONFUSED = 5
-_SUSPICIOUS = 0.25  # probability of its own label below which a sample may be mislabelled
+_SUSPICIOUS = 0.25  # below this probability of its own label, a sample may be mislabeled
 
 
 @dataclass(frozen=True)
 class Report:
-    """A head's account of itself.
+    """A head's report on its own accuracy.
 
     Attributes:
-        labels: Sorted.
-        samples: Samples judged.
-        groups: Groups of near-duplicates among them; each is left out as one.
-        accuracy: Share answered rightly when left out; None when nothing can be left out.
+        labels: Labels, sorted.
+        samples: Number of judged samples.
+        groups: Number of groups of near-duplicates among them; each group is left out together.
+        accuracy: Share of judged samples that are predicted correctly when left out; None if none can be left out.
         balanced_accuracy: Mean of the recalls.
         interval: 95 % interval of the accuracy, see `device.heads.intervals`; it counts groups, not samples.
-        recall: Share answered rightly, a label; labels that cannot be judged are not there.
-        confusion: int64 [C, C], taught against predicted.
-        confused: (taught, predicted, how many), the largest first.
-        suspects: Ids of samples that look mislabelled, the worst first.
+        recall: Share of correct predictions per label, without labels that cannot be judged.
+        confusion: int64 [C, C], one row per taught label, one column per predicted label.
+        confused: (taught, predicted, number), the largest number first.
+        suspects: Ids of samples that may be mislabeled, the least probable first.
         ece: Expected calibration error.
-        sampled: Whether only a part of what was learned was judged.
-        warnings: What the reader should know before believing the figures.
-        tuned: Samples not judged because they tuned the backbone.
+        sampled: Whether only some of the learned samples were judged.
+        warnings: Limits of the figures that the reader should know.
+        tuned: Number of samples that were not judged because they tuned the backbone.
     """
 
     labels: tuple[str, ...]
@@ -73,7 +73,7 @@ class Report:
         return f"<Report {self.samples} samples in {self.groups} groups, {len(self.labels)} labels: accuracy {accuracy}>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON-able values."""
+        """Return the fields as JSON-serializable values."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return values | {"confusion": self.confusion.tolist()}
 
@@ -86,26 +86,26 @@ def self_report(
     bursts: Sequence[int] | NDArray[np.int64] | None = None,
     limit: int = 5000,
 ) -> Report:
-    """Judge a head on samples it has learned, each left out together with its near-duplicates.
+    """Judge a head on samples that it has learned, each left out together with its near-duplicates.
 
     Args:
-        head: Has learned the samples.
-        codes: int16 [N, D], all it has learned or a part.
+        head: A head that has learned the samples.
+        codes: int16 [N, D], all or some of the learned samples.
         labels: Their N labels.
-        ids: Names of the samples for `suspects`; default 0 to N - 1. Negative ids are never named.
-        bursts: N numbers; samples of one number were taken in one go. Default: each for itself.
-        limit: Most samples judged; beyond it an even choice of them is.
+        ids: Ids of the samples for `suspects`; default 0 to N - 1. Negative ids are never suspects.
+        bursts: N numbers; samples with the same number are from one burst. Default: each sample is separate.
+        limit: Maximum number of samples to judge; if there are more, an even selection is judged.
 
     Raises:
         HeadError: The head has learned nothing yet.
-        LabelError: A label was never learned, or numbers of codes, labels, ids and bursts differ.
+        LabelError: A label was never learned, or the numbers of codes, labels, ids and bursts differ.
     """
     codes = check_codes(codes, head.dimensions)
     columns = {label: column for column, label in enumerate(head.labels)}
     N = len(codes)
     for what, given in (("labels", labels), ("ids", ids), ("bursts", bursts)):
         if given is not None and len(given) != N:
-            raise LabelError(f"{N} codes need as many {what}, got {len(given)}")
+            raise LabelError(f"{N} codes need {N} {what}, got {len(given)}")
     if missing := sorted(set(labels) - set(columns)):
         raise LabelError(f"the head never learned: {', '.join(missing)}")
     kept = np.unique(np.linspace(0, N - 1, min(N, limit)).round().astype(np.int64))
@@ -116,15 +116,14 @@ def self_report(
 
 
 def near_duplicates(codes: Codes, owners: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Join groups that hold almost the same sample of one label; returns the joined group of each sample."""
+    """Join groups that contain almost equal samples of one label; return the joined group of each sample."""
     pairs = [chained(groups)]
     for owner in np.unique(owners):
         mine = np.flatnonzero(owners == owner)
         values = codes[mine].astype(np.float32)
         length = np.linalg.norm(values, axis=1, keepdims=True)
-        values = np.concatenate(
-            [values / np.maximum(length, 1e-9), length == 0], axis=1
-        )  # zeros are alike too
+        # samples of zeros are equal too
+        values = np.concatenate([values / np.maximum(length, 1e-9), length == 0], axis=1)
         first, second = np.nonzero(np.triu(values @ values.T > ALIKE, 1))
         pairs.append(np.stack([mine[first], mine[second]], axis=1))
     return join(len(codes), np.concatenate(pairs)).astype(np.int64)
@@ -137,7 +136,7 @@ def _judge(
     taught = np.array(list(head.counts.values()), np.int64)
     groups = near_duplicates(codes, owners, bursts)
     number = np.array([len(np.unique(groups[owners == column])) for column in range(C)])
-    # left out as one, a label's only group would leave nobody to know the label: its samples go one by one
+    # without the only group of a label, the label would be unknown, so its samples are left out one by one
     alone = (number == 1)[owners] & (taught[owners] == np.bincount(owners, minlength=C)[owners])
     apart = np.where(alone, groups.max(initial=0) + 1 + np.arange(len(owners)), groups)
     judges = head.may_judge(codes)
@@ -180,9 +179,9 @@ def _judge(
 def _blocks(
     owners: NDArray[np.int64], apart: NDArray[np.int64], judged: NDArray[np.bool_]
 ) -> NDArray[np.int64]:
-    """Return the block of each sample; a block holds one judged group of each label and is left out at once.
+    """Return the block of each sample; a block has at most one judged group per label and is left out together.
 
-    Samples that are not judged are left out alone, so that they take no label away from the others; but a
+    Samples that are not judged are left out alone, so that they do not weaken a label for the others; but a
     near-duplicate of a judged sample is left out with it.
     """
     blocks = np.full(len(owners), -1, np.int64)
@@ -201,7 +200,7 @@ def _unjudged(
     judges: NDArray[np.bool_],
     judged: NDArray[np.bool_],
 ) -> tuple[str, ...]:
-    """Return a warning that names the labels of which no sample may judge."""
+    """Return a warning that names the labels without a sample that may judge."""
     present = np.bincount(owners, minlength=len(labels)) > 0
     allowed = np.bincount(owners[judges], minlength=len(labels)) > 0
     names = [label for label, at in zip(labels, present & ~allowed, strict=True) if at]
@@ -209,7 +208,7 @@ def _unjudged(
         return ()
     if not judged.any():
         return (
-            "no sample may judge: all of them tuned the backbone; teach samples on the device to get a figure",
+            "no accuracy, because all samples tuned the backbone; teach samples on the device to get an estimate",
         )
     return (
         f"not judged, because all samples tuned the backbone: {', '.join(names)}; teach more on the device",
@@ -249,17 +248,17 @@ def _warnings(
     single, once = taught == 1, (taught > 1) & (number == 1)
     few = (taught > 1) & (number > 1) & (views > 0) & (views < FEW)
     if single.any():
-        warnings.append(f"one sample only, not judged: {named(single)}; teach it more")
+        warnings.append(f"not judged, because there is only one sample: {named(single)}; teach more samples")
     if once.any():
         warnings.append(
-            f"all samples are from one go or look the same, so the estimate flatters: {named(once)}; "
-            "teach it again at another time, place or angle"
+            f"all samples are from one burst or look the same, so the estimate is too high: {named(once)}; "
+            "teach again at another time, place or angle"
         )
     if few.any():
-        warnings.append(f"fewer than {FEW} separate views: {named(few)}; its recall is a guess")
+        warnings.append(f"fewer than {FEW} separate views, so the recall is unreliable: {named(few)}")
     if judged.any() and independent < 0.5 * judged.sum():
         warnings.append(
-            f"{int(judged.sum())} samples are only {independent} separate views; more variety tells more than more frames"
+            f"{int(judged.sum())} samples are only {independent} separate views; teach more variety, not more frames"
         )
     if given < taught.sum():
         warnings.append(f"judged on {given} of {int(taught.sum())} samples")

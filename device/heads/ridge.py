@@ -5,9 +5,9 @@ With mean m, centered samples x = z - m (rows of X), indicators Y, ``Q_c = S_c -
 
     W = A^-1 Q = X^T (X X^T + lam I)^-1 Y,   b = n/N - W^T m          (Hoerl and Kennard 1970)
 
-The second form costs less while there are fewer samples than dimensions. ``lam`` is chosen by PRESS, the
-squared residual left when a sample is left out (Allen 1974): ``e_i / (1 - h_i)`` with the hat values h of
-the whole fit; nothing is fitted again.
+The second form costs less if there are fewer samples than dimensions. ``lam`` is chosen by PRESS, the sum of the
+squared leave-one-out residuals (Allen 1974): ``e_i / (1 - h_i)`` with the hat values h of the complete fit; no other
+fit is needed.
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from .triangular import Factor, cholesky, lower_inverse
 
 Places = NDArray[np.intp]
 GRID = tuple(float(value) for value in 10.0 ** np.arange(-2.5, 2.01, 0.5))
-START = 4  # 0.3 of the mean eigenvalue: the best ridge mostly lies between 0.1 and 1
-START_TUNED = 5  # 1: after fine-tuning it mostly lies between 1 and 10
+START = 4  # 0.3 of the mean eigenvalue: the best ridge is mostly between 0.1 and 1
+START_TUNED = 5  # 1: after fine-tuning, the best ridge is mostly between 1 and 10
 _FEW = 64
-DEFAULT_RELATIVE = 1.0  # of the mean eigenvalue, where nothing can be left out
-_TINY = 1e-12  # of what is exactly zero but for rounding
-_LEAST = 1e-6  # ridge of samples that are all alike
+DEFAULT_RELATIVE = 1.0  # ridge relative to the mean eigenvalue if no sample can be left out
+_TINY = 1e-12  # values below are zero up to rounding
+_LEAST = 1e-6  # ridge if all samples are equal
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What ridge needs of the statistics, in units of the embedding.
+    """The moments that the ridge regression needs, in units of the embedding.
 
     Attributes:
         counts: float64 [C].
@@ -63,15 +63,15 @@ class Moments:
 
 @dataclass(frozen=True)
 class Solution:
-    """A ridge regression.
+    """The solution of a ridge regression.
 
     Attributes:
-        moments: What was solved.
+        moments: The moments of the samples.
         lam: The ridge, absolute.
         W: float64 [D, C], ``A^-1 Q``.
         P: float64 [C, C], ``Q^T A^-1 Q``.
         U: float64 [n, C], ``x A^-1 Q`` of the selection.
-        H: float64 [n, n], ``X A^-1 X^T`` of the selection; its diagonal are the leverages.
+        H: float64 [n, n], ``X A^-1 X^T`` of the selection; its diagonal contains the leverages.
     """
 
     moments: Moments
@@ -89,17 +89,17 @@ class Solution:
 
     @property
     def condition(self) -> float:
-        """An upper bound of A's condition number, from its trace and its ridge."""
+        """An upper bound of the condition number of A, from its trace and its ridge."""
         return (self.moments.trace + self.lam) / self.lam
 
     def centered(self, codes: Codes) -> Floats:
-        """Give ``z - m``, float64 [N, D]."""
+        """Return ``z - m``, float64 [N, D]."""
         X: Floats = codes / SCALE - self.moments.mean
         return X
 
 
 class Kernel:
-    """Ridge regression on inner products, and what it leaves when a sample is left out, for any ridge.
+    """Ridge regression on inner products, with leave-one-out residuals, for any ridge.
 
     Args:
         products: float64 [N, N], inner products of centered samples.
@@ -113,19 +113,19 @@ class Kernel:
         self._last: tuple[float, Floats] | None = None
 
     def weights(self, lam: float) -> Floats:
-        """Give ``(K + lam I)^-1 (Y - mean)``, float64 [N, C]."""
+        """Return ``(K + lam I)^-1 (Y - mean)``, float64 [N, C]."""
         root = self._root(lam)
         weights: Floats = root.T @ (root @ self.targets)
         return weights
 
     def hat(self, lam: float) -> Floats:
-        """Give ``K (K + lam I)^-1``, float64 [N, N]."""
+        """Return ``K (K + lam I)^-1``, float64 [N, N]."""
         root = self._root(lam)
         hat: Floats = np.eye(len(root)) - lam * (root.T @ root)
         return hat
 
     def press(self, lam: float, copies: NDArray[np.int64]) -> float:
-        """Give the squared leave-one-out residual, each sample counted `copies` times."""
+        """Return the sum of the squared leave-one-out residuals, with each sample counted `copies` times."""
         root = self._root(lam)
         residual = lam * self.weights(lam)  # Y - mean - K (K + lam I)^-1 (Y - mean)
         # one minus the leverage is lam times the diagonal of (K + lam I)^-1
@@ -133,13 +133,13 @@ class Kernel:
         return float(copies @ ((residual / left[:, None]) ** 2).sum(axis=1))
 
     def best(self, grid: Sequence[float], copies: NDArray[np.int64]) -> float:
-        """Give the ridge of least PRESS: of the whole grid for few samples, else downhill from its middle."""
+        """Return the ridge with the least PRESS: of all in `grid` for few samples, else downhill from the middle."""
         if len(self.products) <= _FEW:
             return min(grid, key=lambda lam: self.press(lam, copies))
         return grid[_downhill(lambda at: self.press(grid[at], copies), START)]
 
     def _root(self, lam: float) -> Floats:
-        """Give the inverse of the Cholesky factor of ``K + lam I``."""
+        """Return the inverse of the Cholesky factor of ``K + lam I``."""
         if self._last is None or self._last[0] != lam:
             shifted = self.products.copy()
             shifted[np.diag_indices_from(shifted)] += lam
@@ -148,7 +148,7 @@ class Kernel:
 
 
 def moments(statistics: Statistics) -> Moments:
-    """Take the moments from whole-number statistics."""
+    """Return the moments of integer statistics."""
     counts, sums = statistics.sums()
     n, S = counts.astype(np.float64), sums / SCALE
     mean: Floats = S.sum(axis=0) / n.sum()
@@ -156,8 +156,8 @@ def moments(statistics: Statistics) -> Moments:
     return Moments(n, mean, S.T - np.outer(mean, n), trace)
 
 
-def centred_products(products: Floats) -> Floats:
-    """Give the inner products of centered samples [N, N] from those of codes, in units of the embedding."""
+def centered_products(products: Floats) -> Floats:
+    """Return the inner products of centered samples [N, N], in units of the embedding, from those of codes."""
     centered: Floats = products / SCALE**2
     rows = centered.mean(axis=1)
     centered -= rows[:, None]
@@ -166,13 +166,13 @@ def centred_products(products: Floats) -> Floats:
 
 
 class Chosen:
-    """The ridge of the last selection: a new sample that is not of the selection chooses no other."""
+    """The ridge of the last selection; a sample that does not change the selection does not change the ridge."""
 
     def __init__(self) -> None:
         self._last: tuple[bytes, float | None] | None = None
 
     def of(self, selection: Selection, choose: Callable[[], float | None]) -> float | None:
-        """Give the ridge chosen for this very selection, choosing it when it is another than the last."""
+        """Return the ridge of this selection; call `choose` only if the selection differs from the last one."""
         mark = selection.fingerprint()
         if self._last is None or self._last[0] != mark:
             self._last = mark, choose()
@@ -185,15 +185,15 @@ def solve(
     """Solve the ridge regression.
 
     Args:
-        statistics: Of at least one sample.
-        selection: Samples that choose the ridge, and whose leverages are wanted.
+        statistics: Statistics of at least one sample.
+        selection: Samples that choose the ridge, and for which leverages are returned.
         ridge: The ridge, absolute; None chooses it by PRESS on the selection.
-        chosen: Where the choice is remembered, while no sample tuned the backbone.
+        chosen: Remembers the choice as long as no sample tuned the backbone.
     """
     chosen = chosen or Chosen()
     taken = moments(statistics)
     if selection.places is not None and len(selection.places) == statistics.total:
-        kernel = Kernel(centred_products(statistics.products()), selection.owners)
+        kernel = Kernel(centered_products(statistics.products()), selection.owners)
         lam = (_chosen(selection, kernel) or _fallback(taken)) if ridge is None else ridge
         return _from_weights(statistics, taken, lam, selection, kernel.weights(lam), kernel.hat(lam))
     if ridge is None and len(statistics.tuned):
@@ -205,23 +205,24 @@ def solve(
 
 
 def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Floats]:
-    """Prepare A^-1: the result takes X of shape [n, D] to ``X A^-1``."""
+    """Return a function that maps X [n, D] to ``X A^-1``."""
     lam = solution.lam
     if not statistics.complete:
         whole = np.linalg.inv(_scatter(statistics, solution.moments, lam))
         return lambda X: X @ whole
     kept = solution.centered(statistics.codes)
-    kernel = centred_products(statistics.products())
+    kernel = centered_products(statistics.products())
     kernel[np.diag_indices_from(kernel)] += lam
     small = np.linalg.inv(kernel)
     return lambda X: (X - ((X @ kept.T) @ small) @ kept) / lam
 
 
 def _judged(statistics: Statistics, taken: Moments, selection: Selection) -> Solution:
-    """Return the solution of least PRESS where samples that tuned the backbone may not judge.
+    """Return the solution with the least PRESS if samples that tuned the backbone may not judge.
 
-    The selection alone would choose too small a ridge: tuned samples, which the selection lacks, lie closer together
-    than new ones. So each selection sample is left out of the fit to all samples, at the cost of a solve per ridge.
+    The selection alone would choose too small a ridge, because it lacks the samples that tuned the backbone, which are
+    closer together than new ones. Therefore each sample of the selection is left out of the fit to all samples, at
+    the cost of one solve per ridge.
     """
     if not len(selection.owners) or taken.eigenvalue <= _TINY:
         return _solved(statistics, taken, _fallback(taken), selection)
@@ -237,7 +238,7 @@ def _judged(statistics: Statistics, taken: Moments, selection: Selection) -> Sol
 
 
 def _downhill(loss: Callable[[int], float], at: int) -> int:
-    """Return the place in the grid from which both neighbors lose more, walking downhill from `at`."""
+    """Return the index of the local minimum of `loss` in the grid, walking downhill from `at`."""
     losses: dict[int, float] = {}
 
     def known(at: int) -> float:
@@ -258,19 +259,19 @@ def _solved(statistics: Statistics, taken: Moments, lam: float, selection: Selec
 
 
 def _fallback(taken: Moments) -> float:
-    """Give the ridge where nothing can be left out."""
+    """Return the ridge to use if no sample can be left out."""
     return max(DEFAULT_RELATIVE * taken.eigenvalue, _LEAST)
 
 
 def _chosen(selection: Selection, kernel: Kernel | None) -> float | None:
-    """Choose the ridge by PRESS on the selection, and by nothing else; None where nothing can be learned from it."""
+    """Return the ridge with the least PRESS on the selection, or None if the selection cannot choose one."""
     if kernel is None or np.count_nonzero(np.bincount(selection.owners)) < 2:
         return None
     eigenvalue = float(np.trace(kernel.products)) / selection.codes.shape[1]
     if eigenvalue <= _TINY:
         return None
-    # as a prior on W the ridge is noise over signal, which more samples do not change: what is best for the
-    # selection stands for all
+    # as a prior on W, the ridge is the ratio of noise to signal, which does not depend on the number of samples: the
+    # best ridge for the selection is used for all samples
     return kernel.best([relative * eigenvalue for relative in GRID], selection.copies)
 
 
@@ -278,15 +279,15 @@ def _selection_kernel(statistics: Statistics, selection: Selection) -> Kernel | 
     if not len(selection.owners):
         return None
     if selection.places is not None:
-        return Kernel(centred_products(statistics.products(selection.places)), selection.owners)
-    return Kernel(centred_products(inner(selection.codes, selection.codes)), selection.owners)
+        return Kernel(centered_products(statistics.products(selection.places)), selection.owners)
+    return Kernel(centered_products(inner(selection.codes, selection.codes)), selection.owners)
 
 
 def _from_kept(
     statistics: Statistics, taken: Moments, lam: float, selection: Selection, places: Places
 ) -> Solution:
-    """Solve from inner products, the selection last: what is asked of it then needs the last corner of the factor alone."""
-    kernel = centred_products(statistics.products(places))
+    """Solve from inner products, with the selection last, so that its hat values need only the factor's last corner."""
+    kernel = centered_products(statistics.products(places))
     kernel[np.diag_indices_from(kernel)] += lam
     factor = Factor(kernel)
     Y = np.eye(len(taken.counts))[statistics.owners()[places]]
@@ -302,7 +303,7 @@ def _from_weights(
 ) -> Solution:
     Y = np.eye(len(taken.counts))[statistics.owners()]
     U = Y - Y.mean(axis=0) - lam * weights  # K weights
-    # the weights of a column sum to 0: centring is done by them
+    # the weights of each column sum to 0, so that the codes need no centering
     W = statistics.codes.T.astype(np.float64) @ (weights / SCALE)
     return Solution(taken, lam, W, _symmetric(Y.T @ U), U[selection.places], hat)
 
@@ -317,7 +318,7 @@ def _from_sums(statistics: Statistics, taken: Moments, lam: float, selection: Se
 
 
 def _scatter(statistics: Statistics, taken: Moments, lam: float) -> Floats:
-    """Give A, float64 [D, D]."""
+    """Return A, float64 [D, D]."""
     scatter: Floats = statistics.gram() / SCALE**2
     scatter -= np.outer(taken.total * taken.mean, taken.mean)
     scatter[np.diag_indices_from(scatter)] += lam

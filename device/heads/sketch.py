@@ -1,8 +1,8 @@
-"""A bounded sample of the samples that knows no order: those whose content hashes to the smallest keys.
+"""A bounded subset of the samples, independent of their order: those with the smallest content hashes.
 
-Bottom-k sampling (Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches"). It can be merged, and
-samples can be taken out of it. Twice as many are held as are shown, so that what is shown stays a function
-of what was learned, whatever was forgotten, until half of it was.
+Bottom-k sampling (Cohen and Kaplan 2007, "Summarizing data using bottom-k sketches"). Sketches can be merged, and
+samples can be removed. A sketch keeps twice as many samples as it returns, so that the result depends only on what
+was learned, whatever was forgotten, until half of the samples were.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ _ALL = np.uint64(2**64 - 1)
 
 
 class Sketch:
-    """Distinct samples with the smallest keys, each with how many times it was learned.
+    """Distinct samples with the smallest keys, each with the number of times that it was learned.
 
     Args:
         dimensions: D.
-        held: Most samples held.
+        held: Maximum number of samples to keep.
     """
 
     def __init__(self, dimensions: int, held: int = HELD) -> None:
         self.held = held
-        self.limit = _ALL  # every sample learned with a key below it is held
+        self.limit = _ALL  # every learned sample with a smaller key is kept
         self.codes = np.zeros((0, dimensions), np.int16)
         self.owners = np.zeros(0, np.int32)
         self.keys = np.zeros(0, np.uint64)
         self.copies = np.zeros(0, np.int64)
 
     def add(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
-        """Take in samples whose keys are small enough."""
+        """Add samples whose keys are small enough."""
         small = keys < self.limit
         if small.any():
             self._insert(codes[small], owners[small], keys[small], np.ones(int(small.sum()), np.int64))
 
     def remove(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
-        """Take samples out; those that are not held change nothing."""
+        """Remove samples; samples that are not kept are ignored."""
         small = keys < self.limit
         if small.any():
             self._insert(codes[small], owners[small], keys[small], -np.ones(int(small.sum()), np.int64))
 
     def merge(self, other: Sketch, owners: NDArray[np.int32]) -> None:
-        """Take in another sketch whose owner k is `owners[k]` here."""
+        """Add another sketch; its owner k becomes `owners[k]` here."""
         self.limit = min(self.limit, other.limit)
         mine, theirs = self.keys < self.limit, other.keys < self.limit
         self._keep(mine)
@@ -59,27 +59,27 @@ class Sketch:
         )
 
     def rename(self, old: int, new: int) -> None:
-        """Give owner `old`'s samples to owner `new`."""
+        """Move the samples of owner `old` to owner `new`."""
         self.owners[self.owners == old] = new
         self._insert(self.codes[:0], self.owners[:0], self.keys[:0], self.copies[:0])
 
     def drop(self, owner: int) -> None:
-        """Take out every sample of an owner."""
+        """Remove all samples of an owner."""
         self._keep(self.owners != owner)
 
     def exclude(self, keys: KeySet) -> None:
-        """Take out every sample whose key is one of `keys`."""
+        """Remove all samples whose key is in `keys`."""
         self._keep(~keys.holds(self.keys))
 
     def smallest(
         self, size: int, ranks: NDArray[np.int64]
     ) -> tuple[Codes, NDArray[np.int32], NDArray[np.int64], NDArray[np.uint64]]:
-        """Give the `size` samples of smallest keys: codes, owners, copies, keys; ties in the order of `ranks`."""
+        """Return codes, owners, copies and keys of the `size` samples with the smallest keys; `ranks` decide ties."""
         order = np.lexsort((ranks[self.owners], self.keys))[:size]
         return self.codes[order], self.owners[order], self.copies[order], self.keys[order]
 
     def state(self, ranks: NDArray[np.int64]) -> State:
-        """Give the arrays to store; owners become `ranks`."""
+        """Return the arrays to store; owners are replaced by their `ranks`."""
         order = np.lexsort((ranks[self.owners], self.keys))
         widths, bits = pack_rows(list(self.codes[order].T.astype(np.int64)))
         return {
@@ -93,7 +93,7 @@ class Sketch:
 
     @classmethod
     def restore(cls, dimensions: int, state: State, held: int = HELD) -> Self:
-        """Give back the sketch that `state` was taken from."""
+        """Return a sketch with the given state."""
         sketch = cls(dimensions, held)
         sketch.limit = np.uint64(state["sketch_limit"][0])
         sketch._insert(
@@ -118,7 +118,7 @@ class Sketch:
         self.owners, self.keys, self.copies = owners[first], keys[first], summed
         self._keep(summed > 0)
         if len(self.keys) > self.held:
-            # keys, not samples, are cut off: samples of one content and two labels stay or go together
+            # cut by key, so that samples with the same content and two labels are kept or removed together
             self.limit = np.sort(self.keys)[self.held]
             self._keep(self.keys < self.limit)
 
@@ -128,7 +128,7 @@ class Sketch:
 
 
 def _restored_codes(dimensions: int, state: State) -> Codes:
-    if "sketch_codes" in state:  # as they were kept before columns were packed by their bits
+    if "sketch_codes" in state:  # the format before columns were packed
         return state["sketch_codes"].astype(np.int16).reshape(-1, dimensions)
     count = len(state["sketch_keys"])
     columns = unpack_rows(state["sketch_widths"], state["sketch_bits"], [count] * dimensions)

@@ -1,7 +1,7 @@
 """Softmax regression by SGD with momentum through the model file's ``train``, with class-balanced replay.
 
-The head for parity with TensorFlow. It depends on the order of samples, and cannot unlearn: forgetting,
-deleting and merging train it anew from the samples it keeps.
+This head exists for parity with TensorFlow. It depends on the order of samples and cannot unlearn: forgetting,
+deleting and merging train it again from the samples that it keeps.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .replay import Replay
 from .trainer import MASKED, VARIABLES, NumpyTrainer, Trainer, empty_weights
 from .vocabulary import Vocabulary
 
-ROOM = 40  # samples kept a label
+ROOM = 40  # kept samples per label
 BATCH = 32
-STEPS = 4  # a new batch
-SETTLED = 16  # steps after which a new label's first pushes, carried on by the momentum, have evened out
-RATE = 1.0  # mapped embeddings have length one, so the loss is smooth: up to 2 would be stable
+STEPS = 4  # per new batch
+SETTLED = 16  # steps after which the effect of a new label's first gradients on the momentum has faded
+RATE = 1.0  # mapped embeddings have length one, so the loss is smooth: rates up to 2 would be stable
 _FOLDS = 5
-_EPOCHS = 30  # of training anew
+_EPOCHS = 30  # when training again from the start
 
 
 class SoftmaxHead(Head):
@@ -38,13 +38,13 @@ class SoftmaxHead(Head):
 
     Args:
         dimensions: D.
-        trainer: What takes the steps; default NumPy.
-        embedding_map: The model file's map, see `device.model.codes`.
-        learning_rate: Of each step.
-        steps: Steps for each batch of new samples.
-        room: Samples kept a label for replay.
-        seed: Of the draws from replay.
-        false_rejection: Share of what was taught that may be called unknown.
+        trainer: Trainer that takes the steps; default NumPy.
+        embedding_map: The model file's embedding map, see `device.model.codes`.
+        learning_rate: Learning rate.
+        steps: Steps per batch of new samples.
+        room: Number of samples to keep per label for replay.
+        seed: Seed for the draws from replay.
+        false_rejection: Share of the taught samples that may be predicted as unknown.
 
     Example:
         >>> from device.model.codes import encode
@@ -77,32 +77,32 @@ class SoftmaxHead(Head):
         self._vocabulary = Vocabulary()
         self._columns: dict[str, int] = {}
         self._replay = Replay(dimensions, room)
-        self._taken = 0  # draws from replay so far; with the seed it makes them repeatable
+        self._taken = 0  # number of random draws so far; together with the seed, it makes them reproducible
 
     @property
     def counts(self) -> dict[str, int]:
-        """Samples learned a label, in the order of `labels`."""
+        """Number of learned samples per label, in the order of `labels`."""
         return self._vocabulary.counts
 
     def use(self, trainer: Trainer) -> None:
-        """Go on through another trainer, such as one bound to an interpreter, from the same weights.
+        """Continue with another trainer, such as one of an interpreter, from the same weights.
 
         Raises:
-            HeadError: It has another shape.
+            HeadError: The trainer's weights have other shapes.
         """
         trainer.set_weights(self._trainer.get_weights())
         self._trainer = trainer
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """Give W [D, capacity], b and their momenta, as the model file's ``get_weights`` names them."""
+        """Return W [D, capacity], b [capacity] and their momenta, with the names of the model file's ``get_weights``."""
         return self._trainer.get_weights()
 
     def leave_out(
         self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
     ) -> Floats:
-        """Give held-out logits by five-fold cross-validation of the same recipe; groups stay together.
+        """Return held-out logits from five-fold cross-validation with the same settings; groups stay together.
 
-        SGD has no leave-one-out formula; a fold leaves out more than one sample, so this errs on the low side.
+        SGD has no leave-one-out formula. A fold leaves out more than one sample, so the estimate is pessimistic.
         """
         codes = check_codes(codes, self.dimensions)
         if missing := sorted(set(labels) - set(self.counts)):
@@ -122,14 +122,14 @@ class SoftmaxHead(Head):
         return logits
 
     def digest(self) -> str:
-        """Give the sha256 of the weights, the labels and the samples kept."""
+        """Return the sha256 of the weights, the labels and the kept samples."""
         digest = hashlib.sha256(f"edgetl softmax 1, {self.dimensions} dimensions\n".encode())
         for name, array in sorted(self.state().items()):
             digest.update(name.encode() + array.tobytes())
         return digest.hexdigest()
 
     def state(self) -> State:
-        """Give weights, momenta, replay memory, labels and options."""
+        """Return the weights, the momenta, the replay samples, the labels and the options."""
         columns = sorted(self._columns, key=self._columns.__getitem__)
         numbers = [self._vocabulary.counts.get(label, 0) for label in columns]
         options = [self.learning_rate, self.steps, self.room, self.seed, self.false_rejection, self._taken]
@@ -146,10 +146,10 @@ class SoftmaxHead(Head):
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
-        """Give the head back that `state` was taken from, on a NumPy trainer; see `use`.
+        """Return a head with the given state and a NumPy trainer; see `use`.
 
         Raises:
-            HeadError: The state is of other dimensions or damaged.
+            HeadError: The state is damaged or has another number of dimensions.
         """
         try:
             rate, steps, room, seed, rejection, taken = state["options"].tolist()
@@ -179,8 +179,8 @@ class SoftmaxHead(Head):
         new = self._open_columns(labels)
         self._vocabulary.add(labels)
         self._replay.add(codes, labels)
-        order = self._random().permutation(len(codes)).tolist()  # samples given at once come in no order
-        # with a larger share of a step than their label's fair one, new samples would drown the old labels
+        order = self._random().permutation(len(codes)).tolist()  # samples of one call have no order
+        # with more than an equal share of a step, new samples would displace the old labels
         share = max(1, BATCH // max(len(self.counts), 2))
         parts = -(-len(order) // share)
         steps = max(self.steps, -(-SETTLED // parts)) if new else self.steps
@@ -194,13 +194,13 @@ class SoftmaxHead(Head):
     def _forget(self, codes: Codes, labels: list[str]) -> None:
         self._vocabulary.remove(labels)
         self._replay.remove(codes, labels)
-        self._train_anew()
+        self._train_again()
 
     def _merge(self, other: Any) -> None:
         self._open_columns(list(other.labels))
         self._vocabulary.merge(other._vocabulary)
         self._replay.merge(other._replay)
-        self._train_anew()
+        self._train_again()
 
     def _rename(self, old: str, new: str) -> None:
         joined = new in self._vocabulary.counts
@@ -208,14 +208,14 @@ class SoftmaxHead(Head):
         self._replay.rename(old, new)
         column = self._columns.pop(old)
         if joined:
-            self._train_anew()
+            self._train_again()
         else:
             self._columns[new] = column
 
     def _delete(self, label: str) -> None:
         self._vocabulary.delete(label)
         self._replay.delete(label)
-        self._train_anew()
+        self._train_again()
 
     def _compute_fit(self) -> Fit:
         linear = self._weighted()
@@ -230,13 +230,13 @@ class SoftmaxHead(Head):
         return Linear(weights["W"][:, used].astype(np.float64), weights["b"][used].astype(np.float64))
 
     def _open_columns(self, labels: list[str]) -> bool:
-        """Open a column for each new label, and return whether there was a new label."""
+        """Open a column for each new label; return whether there was a new label."""
         new = [label for label in dict.fromkeys(labels) if label not in self._columns]
         free = sorted(set(range(self._trainer.capacity)) - set(self._columns.values()))
         if len(new) > len(free):
             raise LabelError(
                 f"the softmax head of this model file has room for {self._trainer.capacity} labels, too few for "
-                f"{new[len(free)]!r}; use --head exact, and make room with: edgetl export MODEL --head exact --out NEW"
+                f"{new[len(free)]!r}; use --head exact, or make room with: edgetl export MODEL --head exact --out NEW"
             )
         if new:
             weights = self._trainer.get_weights()
@@ -246,12 +246,12 @@ class SoftmaxHead(Head):
             self._trainer.set_weights(weights)
         return bool(new)
 
-    def _train_anew(self) -> None:
+    def _train_again(self) -> None:
         codes, labels = self._replay.all()
         self._embedded(codes, labels)
 
     def _embedded(self, codes: Codes, labels: list[str]) -> None:
-        """Start from empty weights and train on samples for some epochs."""
+        """Train on samples for some epochs, from empty weights."""
         self._trainer.set_weights(empty_weights(self.dimensions, self._trainer.capacity))
         if not self._vocabulary.total:
             self._vocabulary.add(labels)

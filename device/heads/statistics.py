@@ -1,9 +1,9 @@
-"""Additive statistics of labelled codes, in whole numbers: any order, any split, bit for bit the same.
+"""Additive statistics of labeled codes, in integers: bit for bit the same for any order and any split.
 
 For codes z (int16) with labels c they are the counts n_c, the sums S_c = sum z and the second moment
-G = sum z z^T. While there are fewer samples than dimensions the codes themselves are smaller than G and
-are kept instead; G follows from them when asked for. G is float64 because matrix products of floats are
-fast, and exact because every partial sum is a whole number below 2**53.
+G = sum z z^T. While there are fewer samples than dimensions, the codes themselves are smaller than G and are kept
+instead; G is computed from them when needed. G is float64 because matrix products of floats are fast, and it is exact
+because every partial sum is an integer below 2**53.
 """
 
 from __future__ import annotations
@@ -26,19 +26,20 @@ from .products import inner, second_moment
 from .sketch import Sketch
 from .vocabulary import Vocabulary
 
-MAX_SAMPLES = 2**22  # 2**22 * (2**15)**2 < 2**53: beyond it float64 could round
-_PENDING = 256  # codes gathered before one matrix product adds them to G; a rank-1 update costs as much memory traffic
+MAX_SAMPLES = 2**22  # 2**22 * (2**15)**2 < 2**53: with more samples, float64 could round
+# codes to collect before one matrix product adds them to G, because a rank-1 update causes the same memory traffic
+_PENDING = 256
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The samples with the smallest keys, by which a head judges itself.
+    """The samples with the smallest keys, with which a head judges itself.
 
     Attributes:
         codes: int16 [n, D].
         owners: int64 [n], columns of the counts.
-        copies: int64 [n], how many times each was learned.
-        places: int64 [n], where they stand among the kept codes; None when codes are no longer kept.
+        copies: int64 [n], the number of times that each was learned.
+        places: int64 [n], their indices among the kept codes; None if codes are no longer kept.
         keys: uint64 [n], hashes of their content.
     """
 
@@ -49,16 +50,16 @@ class Selection:
     keys: NDArray[np.uint64]
 
     def fingerprint(self) -> bytes:
-        """Give what is the same for the same selection, and for no other."""
+        """Return bytes that are equal only for equal selections."""
         return b"".join(array.tobytes() for array in (self.keys, self.owners, self.copies))
 
 
 class Statistics:
-    """Counts, sums and second moment of codes, with the codes themselves while they are few.
+    """Counts, sums and second moment of codes, and the codes themselves while they are few.
 
     Args:
         dimensions: D.
-        tuned: Keys of samples that tuned the backbone: summed like all others, but never in a selection.
+        tuned: Keys of samples that tuned the backbone, which are summed but never in a selection.
     """
 
     def __init__(self, dimensions: int, tuned: KeySet | None = None) -> None:
@@ -67,13 +68,13 @@ class Statistics:
         self._vocabulary = Vocabulary()
         self._sums = np.zeros((0, dimensions), np.int64)
         self._gram: Floats | None = None  # None while every code is kept
-        self._codes = np.zeros((0, dimensions), np.int16)  # kept, or waiting to be added to the gram
+        self._codes = np.zeros((0, dimensions), np.int16)  # kept, or not yet added to the gram
         self._owners = np.zeros(0, np.int32)
         self._keys = np.zeros(0, np.uint64)
         self._used = 0
         self._squares = 0
         self._products: Floats = np.zeros((0, 0))  # inner products of the first codes, while all are kept
-        self._multiplied = 0  # how many of them are in it
+        self._multiplied = 0  # number of codes in `_products`
         self._sketch = Sketch(dimensions)
 
     @property
@@ -83,38 +84,38 @@ class Statistics:
 
     @property
     def total(self) -> int:
-        """Samples seen and not forgotten."""
+        """Number of samples that were learned and not forgotten."""
         return self._vocabulary.total
 
     @property
     def counts(self) -> dict[str, int]:
-        """Samples a label, sorted by label; labels without any are not there."""
+        """Number of samples per label, sorted by label, without labels that have no samples."""
         return self._vocabulary.counts
 
     @property
     def codes(self) -> Codes:
-        """The codes kept, int16 [n, D], in the canonical order of `kept_order`."""
+        """The kept codes, int16 [n, D], in the canonical order of `kept_order`."""
         return self._codes[self.kept_order()]
 
     def kept_order(self) -> NDArray[np.intp]:
-        """Give the order of the kept codes that depends on them alone: by key, then by label."""
+        """Return the canonical order of the kept codes, which depends only on them: by key, then by label."""
         ranks = self._vocabulary.ranks()[self._owners[: self._used]]
         return np.lexsort((ranks, self._keys[: self._used]))
 
     def owners(self) -> NDArray[np.int64]:
-        """Give the kept codes' labels as columns of `counts`, canonical order, int64 [n]."""
+        """Return the labels of the kept codes as columns of `counts`, in canonical order, int64 [n]."""
         return self._vocabulary.ranks()[self._owners[: self._used]][self.kept_order()]
 
     def sums(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Give counts int64 [C] and sums int64 [C, D], rows in the order of `counts`."""
+        """Return counts int64 [C] and sums int64 [C, D], with rows in the order of `counts`."""
         rows = self._vocabulary.present()
         return self._vocabulary.numbers[rows], self._sums[rows]
 
     def products(self, chosen: NDArray[np.intp] | None = None) -> Floats:
-        """Give the inner products of the kept codes, whole numbers, float64 [n, n].
+        """Return the inner products of the kept codes, integers in float64 [n, n].
 
         Args:
-            chosen: Places in the canonical order, in the order wanted; default all of them.
+            chosen: Indices in the canonical order; default all, in canonical order.
         """
         done, used = self._multiplied, self._used
         if len(self._products) < used:
@@ -133,11 +134,11 @@ class Statistics:
         return self._products[order[:, None], order]
 
     def squares(self) -> int:
-        """Give the trace of G, the sum of all squared codes."""
+        """Return the trace of G, the sum of all squared codes."""
         return self._squares
 
     def gram(self) -> Floats:
-        """Give G, whole numbers in float64 [D, D]."""
+        """Return G, integers in float64 [D, D]."""
         if self._gram is not None:
             self._flush()
             return self._gram
@@ -147,7 +148,7 @@ class Statistics:
         return gram
 
     def selection(self, size: int) -> Selection:
-        """Return at most `size` of the samples that may judge, chosen by what was learned alone."""
+        """Return at most `size` of the samples that may judge; the choice depends only on the learned samples."""
         if self._gram is not None:
             codes, rows, copies, keys = self._sketch.smallest(size, self._vocabulary.ranks())
             return Selection(codes, self._vocabulary.ranks()[rows], copies, None, keys)
@@ -162,7 +163,7 @@ class Statistics:
         return Selection(self._codes[order[places]], owners[places], times[judges], places, keys[places])
 
     def exclude(self, keys: Keys) -> None:
-        """Keep the samples with these keys, learned already or to come, out of every selection."""
+        """Exclude samples with these keys, whether learned already or later, from every selection."""
         self.tuned.add(keys)
         self._sketch.exclude(self.tuned)
 
@@ -170,10 +171,12 @@ class Statistics:
         """Add samples, codes int16 [N, D].
 
         Raises:
-            HeadError: There would be more samples than sums can hold exactly.
+            HeadError: There would be more samples than can be summed exactly.
         """
         if self.total + len(codes) > MAX_SAMPLES:
-            raise HeadError(f"at most {MAX_SAMPLES} samples are summed exactly; this would be one more")
+            raise HeadError(
+                f"at most {MAX_SAMPLES} samples can be summed exactly, got {self.total + len(codes)}; forget some first"
+            )
         owners = self._vocabulary.add(labels)
         keys = content_keys(codes)
         self._add_sums(codes, owners, 1)
@@ -182,10 +185,10 @@ class Statistics:
             self._keep(codes[part], owners[part], keys[part])
 
     def remove(self, codes: Codes, labels: Sequence[str]) -> None:
-        """Take samples out again, exactly; all of them or, on an error, none.
+        """Remove samples exactly; on an error, remove none.
 
         Raises:
-            HeadError: One was never added (when codes are no longer kept, this is seen only by its label).
+            HeadError: A sample was never added. If codes are no longer kept, only the count of its label is checked.
         """
         self._vocabulary.check(labels)
         owners = self._vocabulary.rows_of(labels)
@@ -205,7 +208,7 @@ class Statistics:
     def add_statistics(
         self, labels: Sequence[str], counts: NDArray[np.int64], sums: NDArray[np.int64], gram: Floats
     ) -> None:
-        """Add what others have summed: counts [C], sums [C, D] and gram [D, D], in codes' whole numbers."""
+        """Add sums over other samples: counts [C], sums [C, D] and gram [D, D], in the integers of codes."""
         self._compress()
         owners = self._vocabulary.add_counts(labels, counts)
         self._grow()
@@ -214,7 +217,7 @@ class Statistics:
         self._gram = self.gram() + gram
 
     def merge(self, other: Statistics) -> None:
-        """Add all that `other` holds; `other` is left as it was."""
+        """Add everything in `other`, which does not change."""
         if other.complete:
             names = {row: label for label, row in other._vocabulary.rows.items()}
             self.add(
@@ -232,7 +235,7 @@ class Statistics:
         self._sketch.exclude(self.tuned)
 
     def rename(self, old: str, new: str) -> None:
-        """Give a label another name, or join it to one that is there."""
+        """Rename a label, or join it to an existing one."""
         row, target = self._vocabulary.rename(old, new)
         if row != target:
             self._sums[target] += self._sums[row]
@@ -244,11 +247,11 @@ class Statistics:
         """Remove every sample of a label.
 
         Raises:
-            HeadError: The codes are no longer kept, so that its share of the second moment is unknown.
+            HeadError: The codes are no longer kept, so the label's share of the second moment is unknown.
         """
         if self._gram is not None:
             raise HeadError(
-                f"the samples of {label!r} are no longer kept one by one in the head; "
+                f"the head no longer keeps the samples of {label!r} one by one; "
                 "forget them with their codes, as the learner does from its store"
             )
         mine = np.flatnonzero(self._owners[: self._used] == self._vocabulary.rows[label])
@@ -261,11 +264,11 @@ class Statistics:
         digest.update("\n".join(self.counts).encode())
         for array in (counts, sums, self.gram() if self.total else np.zeros(0)):
             digest.update(array.astype("<i8").tobytes())
-        digest.update(self.tuned.keys.astype("<u8").tobytes())  # nothing, where no sample tuned the backbone
+        digest.update(self.tuned.keys.astype("<u8").tobytes())  # empty if no sample tuned the backbone
         return digest.hexdigest()
 
     def state(self) -> State:
-        """Give the arrays to store: codes while they are kept, the packed triangle of G after."""
+        """Return the arrays to store: the codes while they are kept, otherwise the packed triangle of G."""
         counts, sums = self.sums()
         state: State = {"labels": pack_texts(list(self.counts)), "dimensions": np.array([self.dimensions])}
         state |= self.tuned.state()
@@ -277,15 +280,15 @@ class Statistics:
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
-        """Give back what `state` was taken from.
+        """Return statistics with the given state.
 
         Raises:
-            HeadError: The state is damaged or of other dimensions.
+            HeadError: The state is damaged or has another number of dimensions.
         """
         try:
             if state["dimensions"].tolist() != [dimensions]:
                 raise HeadError(
-                    f"the head was of {state['dimensions'].tolist()} dimensions, not {dimensions}"
+                    f"the state has {state['dimensions'].tolist()} dimensions, expected {dimensions}"
                 )
             return cls._restored(dimensions, unpack_texts(state["labels"]), state)
         except HeadError:
@@ -307,7 +310,7 @@ class Statistics:
         return statistics
 
     def _grow(self) -> None:
-        """Give every row of the vocabulary a row of sums."""
+        """Add a row of sums for each new row of the vocabulary."""
         new = len(self._vocabulary.numbers) - len(self._sums)
         if new:
             self._sums = np.concatenate([self._sums, np.zeros((new, self.dimensions), np.int64)])
@@ -315,7 +318,9 @@ class Statistics:
     def _add_sums(self, codes: Codes, owners: NDArray[np.int32], sign: int) -> None:
         self._grow()
         self._squares += sign * int((codes.astype(np.int64) ** 2).sum())
-        for owner in np.flatnonzero(np.bincount(owners)):  # np.unique would import numpy.ma, at every start
+        for owner in np.flatnonzero(
+            np.bincount(owners)
+        ):  # np.unique would import numpy.ma, which slows every start
             self._sums[owner] += sign * codes[owners == owner].sum(axis=0, dtype=np.int64)
 
     def _keep(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
@@ -338,7 +343,7 @@ class Statistics:
             self._compress()
 
     def _compress(self) -> None:
-        """Turn kept codes into the second moment and a sketch."""
+        """Replace the kept codes by the second moment and a sketch."""
         if self._gram is None:
             kept = slice(0, self._used)
             self._sketch_judges(self._codes[kept], self._owners[kept], self._keys[kept])
@@ -351,14 +356,14 @@ class Statistics:
         self._sketch.add(codes[judges], owners[judges], keys[judges])
 
     def _flush(self) -> None:
-        """Add the waiting codes to G in one matrix product."""
+        """Add the collected codes to G in one matrix product."""
         if self._gram is not None and self._used:
             self._gram += second_moment(self._codes[: self._used])
             self._used, self._multiplied, self._products = 0, 0, np.zeros((0, 0))
             self._codes = self._codes[:_PENDING].copy()
 
     def _find(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> list[int]:
-        """Give the places of kept samples, each once."""
+        """Return the indices of kept samples, without repetition."""
         found: list[int] = []
         for code, owner, key in zip(codes, owners, keys, strict=True):
             alike = np.flatnonzero((self._keys[: self._used] == key) & (self._owners[: self._used] == owner))
@@ -387,7 +392,7 @@ class Statistics:
 def _restored_gram(dimensions: int, state: State) -> Floats:
     if "gram" not in state:
         return unpack_symmetric(state, dimensions)
-    gram = np.zeros((dimensions, dimensions))  # as it was kept before rows were packed by their bits
+    gram = np.zeros((dimensions, dimensions))  # the format before rows were packed
     upper = np.triu_indices(dimensions)
     gram[upper] = unpack_integers(state["gram"])
     gram.T[upper] = gram[upper]

@@ -4,7 +4,7 @@ For mapped embeddings z, one-hot labels y and N samples (the same as the model f
 
     g_W = z^T (softmax(z W + b) - y) / N,   m <- 0.9 m + g,   W <- W - rate m
 
-A column that no label uses is closed by its bias. Before the step, the closed columns that `y` uses are opened.
+A column without a label is closed by its bias. Before the step, the closed columns that `y` uses are opened.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..model.codes import apply_map
 from .base import Floats, softmax
 
 MOMENTUM = 0.9  # as in the model file's signature
-MASKED = -1e9  # bias of a closed column: its probability and gradient are exactly zero
+MASKED = -1e9  # bias of a closed column, whose probability and gradient are therefore exactly zero
 CLOSED = -1e8  # a bias below this marks a closed column
 VARIABLES = ("W", "b", "W_momentum", "b_momentum")
 
@@ -28,26 +28,26 @@ Weights = dict[str, NDArray[np.float32]]
 
 
 class Trainer(Protocol):
-    """What the softmax head trains through; all arrays are float32."""
+    """The interface through which the softmax head trains; all arrays are float32."""
 
     @property
     def capacity(self) -> int:
-        """Columns C, used or not."""
+        """Number of columns C, open or closed."""
 
     def train(
         self, embedding: NDArray[np.float32], label: NDArray[np.float32], learning_rate: float
     ) -> float:
-        """Take one step on embeddings [N, D] and one-hot labels [N, C]; gives the loss before it."""
+        """Take one step on embeddings [N, D] and one-hot labels [N, C]; return the loss before the step."""
 
     def get_weights(self) -> Weights:
-        """Give copies of W [D, C], b [C] and their momenta."""
+        """Return copies of W [D, C], b [C] and their momenta."""
 
     def set_weights(self, weights: Weights) -> None:
-        """Set all of them."""
+        """Set W, b and their momenta."""
 
 
 def empty_weights(dimensions: int, capacity: int) -> Weights:
-    """Give the weights of a head that knows no label."""
+    """Return the weights of a head without labels."""
     return {
         "W": np.zeros((dimensions, capacity), np.float32),
         "b": np.full(capacity, MASKED, np.float32),
@@ -57,10 +57,10 @@ def empty_weights(dimensions: int, capacity: int) -> Weights:
 
 
 def opened(bias: NDArray[np.float32], label: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the bias [C] with the closed columns that `label` [N, C] uses opened.
+    """Return the bias [C] after opening the closed columns that `label` [N, C] uses.
 
-    A new column starts at the lowest bias of the open columns, at most 0, so that it takes little from the labels
-    known before. On the flowers of docs/model-file.md the start made a difference of a point at most.
+    A new column starts at the lowest bias of the open columns, at most 0, so that it takes little probability from the
+    other labels. On the flowers of docs/model-file.md, the start value changed the accuracy by at most one point.
     """
     closed = bias < CLOSED
     lowest = np.where(closed, 0, bias).min()
@@ -68,12 +68,12 @@ def opened(bias: NDArray[np.float32], label: NDArray[np.float32]) -> NDArray[np.
 
 
 class NumpyTrainer:
-    """The step in NumPy, float64 inside.
+    """A trainer in NumPy; computes in float64.
 
     Args:
         dimensions: D.
         capacity: C.
-        embedding_map: What is applied to embeddings first, see `device.model.codes`.
+        embedding_map: Map to apply to embeddings first, see `device.model.codes`.
     """
 
     def __init__(self, dimensions: int, capacity: int = 32, embedding_map: str = "signed_sqrt_l2") -> None:
@@ -92,18 +92,18 @@ class NumpyTrainer:
         self._step("W", z.T @ error, learning_rate)
         self._step("b", error.sum(axis=0), learning_rate)
         own = (p * label).sum(axis=1)
-        # not np.finfo: it warns where the processor takes subnormal numbers for zero, as under tflite-runtime on aarch64
+        # not np.finfo: it warns if the processor treats subnormal numbers as zero, as with tflite-runtime on aarch64
         return float(-np.log(np.maximum(own, sys.float_info.min)).mean())
 
     def get_weights(self) -> Weights:
-        """Give copies of the weights."""
+        """Return copies of the weights."""
         return {name: value.copy() for name, value in self._weights.items()}
 
     def set_weights(self, weights: Weights) -> None:
         """Set the weights.
 
         Raises:
-            HeadError: They have other names or shapes.
+            HeadError: The weights have other names or shapes.
         """
         check_weights(weights, self._weights)
         self._weights = {name: np.array(weights[name], np.float32) for name in VARIABLES}
@@ -115,10 +115,10 @@ class NumpyTrainer:
 
 
 class SignatureTrainer:
-    """The step through the signatures of a model file.
+    """A trainer that uses the signatures of a model file.
 
     Args:
-        interpreter: Of a model file, as `device.model.runtime.open_interpreter` gives it.
+        interpreter: Interpreter of a model file, from `device.model.runtime.open_interpreter`.
     """
 
     def __init__(self, interpreter: Any) -> None:
@@ -130,8 +130,8 @@ class SignatureTrainer:
     def train(
         self, embedding: NDArray[np.float32], label: NDArray[np.float32], learning_rate: float
     ) -> float:
-        """Take one step; gives the loss before it."""
-        rate = np.full(1, learning_rate, np.float32)  # never of rank 0: LiteRT on aarch64 crashes on that
+        """Take one step and return the loss before it."""
+        rate = np.full(1, learning_rate, np.float32)  # never of rank 0, which crashes LiteRT on aarch64
         given = self._train(
             embedding=np.asarray(embedding, np.float32),
             label=np.asarray(label, np.float32),
@@ -140,7 +140,7 @@ class SignatureTrainer:
         return float(given["loss"][0])
 
     def get_weights(self) -> Weights:
-        """Give copies of the weights."""
+        """Return copies of the weights."""
         given = self._get(unused=np.zeros(1, np.float32))
         return {name: np.array(given[name], np.float32) for name in VARIABLES}
 
@@ -148,17 +148,17 @@ class SignatureTrainer:
         """Set the weights.
 
         Raises:
-            HeadError: They have other names or shapes.
+            HeadError: The weights have other names or shapes.
         """
         check_weights(weights, self.get_weights())
         self._set(**{name: np.ascontiguousarray(weights[name], np.float32) for name in VARIABLES})
 
 
 def check_weights(weights: Weights, expected: Weights) -> None:
-    """Refuse weights of other names or shapes.
+    """Check the names and shapes of weights.
 
     Raises:
-        HeadError: They differ.
+        HeadError: A name or a shape differs from `expected`.
     """
     for name in VARIABLES:
         shape = weights[name].shape if name in weights else None

@@ -1,8 +1,8 @@
-"""Solving positive definite systems with NumPy alone: Cholesky factors and triangular solves in blocks.
+"""Solutions of positive definite systems with NumPy only: Cholesky factors and triangular solves in blocks.
 
-NumPy factors but does not solve with the factor; its general solver costs two to six times as much. The inverses
-of the factor's diagonal blocks, all taken at once, turn the rest into matrix products (as on processors that
-have nothing but those: Volkov and Demmel 2008).
+NumPy computes the factor but cannot solve with it; its general solver takes two to six times as long. With the
+inverses of the factor's diagonal blocks, computed all at once, the rest are matrix products (as on processors that
+are fast only at those: Volkov and Demmel 2008).
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import numpy as np
 from .base import Floats
 
 BLOCK = 64
-_JITTER = 1e-15  # of the mean diagonal: what rounding can take away from the smallest eigenvalue
+_JITTER = 1e-15  # relative to the mean diagonal: the effect of rounding on the smallest eigenvalue
 
 
 class Factor:
     """The Cholesky factor L of a positive definite matrix ``A = L L^T``.
 
     Args:
-        matrix: float64 [N, N], symmetric. One that rounding has made indefinite gets the least diagonal that
-            mends it.
+        matrix: float64 [N, N], symmetric. If rounding has made it indefinite, the smallest sufficient value is added
+            to its diagonal.
 
     Example:
         >>> factor = Factor(np.array([[2.0, 1.0], [1.0, 2.0]]))
@@ -39,7 +39,7 @@ class Factor:
         self._inverses: Floats = np.asarray(np.linalg.inv(blocks), np.float64)
 
     def forward(self, right: Floats) -> Floats:
-        """Give ``L^-1 B`` for B [N, R]."""
+        """Return ``L^-1 B`` for B [N, R]."""
         solved: Floats = np.array(right, np.float64)
         for number, start in enumerate(self._starts):
             rows = slice(start, start + BLOCK)
@@ -48,7 +48,7 @@ class Factor:
         return solved
 
     def backward(self, right: Floats) -> Floats:
-        """Give ``L^-T B`` for B [N, R]."""
+        """Return ``L^-T B`` for B [N, R]."""
         solved = np.array(right, np.float64)
         for number, start in reversed(list(enumerate(self._starts))):
             rows, after = slice(start, start + BLOCK), slice(start + BLOCK, None)
@@ -57,13 +57,13 @@ class Factor:
         return solved
 
     def solve(self, right: Floats) -> Floats:
-        """Give ``A^-1 B`` for B [N, R]."""
+        """Return ``A^-1 B`` for B [N, R]."""
         return self.backward(self.forward(right))
 
     def last_corner(self, count: int) -> Floats:
-        """Give the last `count` rows and columns of ``A^-1``, float64 [count, count].
+        """Return the last `count` rows and columns of ``A^-1``, float64 [count, count].
 
-        Only the last corner of L has a part in them.
+        They depend only on the last corner of L.
         """
         corner = self.L[len(self.L) - count :, len(self.L) - count :]
         inverse = lower_inverse(corner)
@@ -72,7 +72,7 @@ class Factor:
 
 
 def lower_inverse(L: Floats) -> Floats:
-    """Invert a lower triangular matrix by halves."""
+    """Return the inverse of a lower triangular matrix, computed by halves."""
     if len(L) <= BLOCK:
         small: Floats = np.asarray(np.linalg.inv(L), np.float64)
         return small
@@ -85,7 +85,7 @@ def lower_inverse(L: Floats) -> Floats:
 
 
 def cholesky(matrix: Floats) -> Floats:
-    """Give the lower factor of a matrix [N, N]; rounding that made it indefinite is mended on its diagonal."""
+    """Return the lower factor of a matrix [N, N]; if rounding made it indefinite, its diagonal is increased."""
     jitter = _JITTER * float(np.trace(matrix)) / max(len(matrix), 1)
     while True:
         try:

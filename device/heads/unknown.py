@@ -1,8 +1,8 @@
-"""Telling what was never taught from what was: two distances, added on one scale.
+"""Detection of samples unlike everything taught, from two distances that are added on one scale.
 
-- The relative Mahalanobis distance (Ren et al. 2021) looks only along the directions that tell the labels
-  apart. It notices a new class of the same kind, and misses what differs in every other direction.
-- The cosine to the nearest label's mean is the other way round.
+- The relative Mahalanobis distance (Ren et al. 2021) measures only the directions that distinguish the labels. It
+  detects a new class of the same kind, but misses differences in all other directions.
+- The cosine to the nearest label's mean does the opposite.
 
 Each is standardised by what samples of the device score when they are left out, and their sum is the unknown
 score. On photos the sum was as good as or better than either, and than ridge scores or probabilities
@@ -21,17 +21,17 @@ from ..model.codes import Codes
 from .base import Floats
 from .nearest import unit
 
-_FLAT = 1e-9  # spread of a distance that tells nothing
+_FLAT = 1e-9  # a distance with less spread carries no information
 _AT_ONCE = 32  # rows; float64 copies of a whole selection would be the most memory a device takes at start-up
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How a distance is spread over left-out samples.
+    """The distribution of a distance over left-out samples.
 
     Attributes:
-        middle: Its mean.
-        spread: Its standard deviation; 0 leaves the distance out.
+        middle: Mean.
+        spread: Standard deviation; 0 excludes the distance from the sum.
     """
 
     middle: float
@@ -39,14 +39,14 @@ class Scale:
 
     @classmethod
     def of(cls, distances: Floats) -> Scale:
-        """Take it from the distances of left-out samples."""
+        """Return the scale of the distances of left-out samples."""
         if not len(distances):
             return cls(0.0, 0.0)
         spread = float(distances.std())
         return cls(float(distances.mean()), spread if spread > _FLAT else 0.0)
 
     def apply(self, distances: Floats) -> Floats:
-        """Give distances in standard deviations."""
+        """Return distances in standard deviations from the mean."""
         if not self.spread:
             return np.zeros_like(distances)
         scaled: Floats = (distances - self.middle) / self.spread
@@ -68,23 +68,23 @@ class Unknown:
     cosine: Scale
 
     def score(self, codes: Codes, relative: Floats) -> Floats:
-        """Give unknown scores [N] of codes [N, D] whose relative Mahalanobis distances are `relative` [N]."""
+        """Return unknown scores [N] of codes [N, D] with the relative Mahalanobis distances `relative` [N]."""
         cosine = 1 - (unit(codes) @ self.means.T).max(axis=1)
         return self.combine(relative, cosine)
 
     def combine(self, relative: Floats, cosine: Floats) -> Floats:
-        """Add the two distances on one scale."""
+        """Return the sum of the two distances on one scale."""
         total: Floats = self.relative.apply(relative) + self.cosine.apply(cosine)
         return total
 
 
 def left_out_cosine(codes: Codes, owners: NDArray[np.int64], sums: Floats) -> Floats:
-    """Give the cosine distance [N] of samples to the nearest mean, their own label's taken without them.
+    """Return the cosine distance [N] of samples to the nearest mean, with their own label's mean without them.
 
     Args:
         codes: int16 [N, D].
         owners: int64 [N], rows of `sums`.
-        sums: float64 [C, D], of codes.
+        sums: float64 [C, D], sums of codes per label.
     """
     square_sums, distance = (sums**2).sum(axis=1), np.empty(len(codes))
     for start in range(0, len(codes), _AT_ONCE):
@@ -94,7 +94,7 @@ def left_out_cosine(codes: Codes, owners: NDArray[np.int64], sums: Floats) -> Fl
 
 
 def _left_out_cosine(values: Floats, owners: NDArray[np.int64], sums: Floats, square_sums: Floats) -> Floats:
-    products = values @ sums.T  # whole numbers, exact: what is left of them without the sample is too
+    products = values @ sums.T  # exact integers, and so are the products without the sample
     own = np.arange(len(owners)), owners
     squares = np.einsum("nd,nd->n", values, values)
     cosine = products / _root(square_sums)
@@ -104,6 +104,6 @@ def _left_out_cosine(values: Floats, owners: NDArray[np.int64], sums: Floats, sq
 
 
 def _root(squares: Floats) -> Floats:
-    """Give lengths to divide by; of nothing, one."""
+    """Return lengths to divide by: the square roots, or one for zero."""
     length: Floats = np.sqrt(np.where(squares > 0, squares, 1.0))
     return length

@@ -1,4 +1,4 @@
-"""Labels as rows of arrays that only ever grow, while names come, change and go."""
+"""Labels as rows of arrays that never shrink, while labels are added, renamed and deleted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import HeadError
 
 
 class Vocabulary:
-    """Labels with their counts; each has a row that stays its own until it is joined to another.
+    """Labels with their counts; each label keeps its row until it is joined to another label.
 
     Example:
         >>> vocabulary = Vocabulary()
@@ -28,28 +28,28 @@ class Vocabulary:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Samples a label, sorted by label; labels without any are not there."""
+        """Number of samples per label, sorted by label, without labels that have no samples."""
         return {
             label: int(self.numbers[row]) for label, row in sorted(self.rows.items()) if self.numbers[row]
         }
 
     @property
     def total(self) -> int:
-        """Samples of all labels."""
+        """Number of samples of all labels."""
         return int(self.numbers.sum())
 
     def present(self) -> list[int]:
-        """Give the rows of the labels that have samples, in the order of `counts`."""
+        """Return the rows of the labels that have samples, in the order of `counts`."""
         return [self.rows[label] for label in self.counts]
 
     def ranks(self) -> NDArray[np.int64]:
-        """Give for each row its place in `counts`; rows without samples come last."""
+        """Return for each row its index in `counts`; rows without samples come last."""
         ranks = np.full(len(self.numbers), len(self.numbers), np.int64)
         ranks[self.present()] = np.arange(len(self.counts))
         return ranks
 
     def rows_of(self, labels: Sequence[str]) -> NDArray[np.int32]:
-        """Give the row of each label, int32 [N]; new labels get new rows."""
+        """Return the row of each label, int32 [N]; new labels get new rows."""
         for label in labels:
             if label not in self.rows:
                 self.rows[label] = len(self.numbers)
@@ -57,22 +57,22 @@ class Vocabulary:
         return np.array([self.rows[label] for label in labels], np.int32)
 
     def add(self, labels: Sequence[str]) -> NDArray[np.int32]:
-        """Count labels, and give their rows."""
+        """Count labels and return their rows."""
         rows = self.rows_of(labels)
         np.add.at(self.numbers, rows, 1)
         return rows
 
     def add_counts(self, labels: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Count each label as often as `counts` says, and give their rows."""
+        """Add `counts` to the labels and return their rows."""
         rows = self.rows_of(labels)
         np.add.at(self.numbers, rows, counts)
         return rows
 
     def check(self, labels: Sequence[str]) -> None:
-        """Refuse to take away more than there is.
+        """Check that each label has enough samples to remove `labels`.
 
         Raises:
-            HeadError: A label has fewer samples.
+            HeadError: A label has too few samples.
         """
         counts = self.counts
         for label, number in sorted(Counter(labels).items()):
@@ -82,10 +82,10 @@ class Vocabulary:
                 )
 
     def remove(self, labels: Sequence[str]) -> NDArray[np.int32]:
-        """Count labels down, and give their rows.
+        """Subtract one per label and return the rows.
 
         Raises:
-            HeadError: A label has fewer samples; nothing was changed.
+            HeadError: A label has too few samples; no count was changed.
         """
         self.check(labels)
         rows = self.rows_of(labels)
@@ -93,7 +93,7 @@ class Vocabulary:
         return rows
 
     def merge(self, other: Vocabulary) -> NDArray[np.int32]:
-        """Count all of `other` too, and give the row here of each row there."""
+        """Add all counts of `other`, and return for each of its rows the row here."""
         names = sorted(other.rows, key=other.rows.__getitem__)
         rows = np.zeros(len(other.numbers), np.int32)
         for name in names:
@@ -102,7 +102,7 @@ class Vocabulary:
         return rows
 
     def rename(self, old: str, new: str) -> tuple[int, int]:
-        """Call `old` by the name `new`; gives the row it had and the row it has now."""
+        """Rename `old` to `new`; return the row it had and the row it has now."""
         row = self.rows.pop(old)
         target = self.rows.setdefault(new, row)
         if target != row:
@@ -111,7 +111,7 @@ class Vocabulary:
         return row, target
 
     def delete(self, label: str) -> int:
-        """Count a label down to nothing; gives its row."""
+        """Set the count of a label to zero and return its row."""
         row = self.rows[label]
         self.numbers[row] = 0
         return row

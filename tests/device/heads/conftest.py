@@ -1,4 +1,4 @@
-"""Samples the head tests learn from."""
+"""Samples for the tests of heads."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ D = 24
 
 
 def samples(count: int, labels: int = 4, seed: int = 0, dimensions: int = D) -> tuple[Codes, list[str]]:
-    """Give codes of overlapping classes and their labels."""
+    """Return codes of overlapping classes and their labels."""
     random = np.random.default_rng(seed)
     owners = np.arange(count) % labels
     values = random.normal(size=(count, dimensions))
@@ -23,7 +23,7 @@ def samples(count: int, labels: int = 4, seed: int = 0, dimensions: int = D) -> 
 
 
 def taught(name: str, count: int = 60, labels: int = 4, **options: Any) -> Head:
-    """Give a head that has learned `samples`."""
+    """Return a head that has learned `samples`."""
     head = create_head(name, D, **options)
     head.learn_many(*samples(count, labels))
     return head
@@ -31,5 +31,5 @@ def taught(name: str, count: int = 60, labels: int = 4, **options: Any) -> Head:
 
 @pytest.fixture(params=[12, 60], ids=["fewer samples than dimensions", "more samples than dimensions"])
 def count(request: pytest.FixtureRequest) -> int:
-    """A number of samples on either side of the number of dimensions."""
+    """Return a number of samples below, and one above, the number of dimensions."""
     return int(request.param)

@@ -1,4 +1,4 @@
-"""What every head must do, whatever its mathematics."""
+"""Requirements for every head."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ DEGENERATE = {
 
 
 def assert_sound(head: Head, codes: Codes) -> None:
-    """Probabilities are finite and sum to one, and predictions agree with them."""
+    """Check that probabilities are finite and sum to one, and that predictions agree with them."""
     probabilities = head.probabilities(codes)
     assert probabilities.shape == (len(codes), len(head.labels))
     assert np.isfinite(probabilities).all()
@@ -41,13 +41,13 @@ def assert_sound(head: Head, codes: Codes) -> None:
 
 @every_head
 def test_probabilities_sum_to_one(name: str, count: int) -> None:
-    """Each head gives a distribution over its labels."""
+    """The probabilities of each head are a distribution over its labels."""
     assert_sound(taught(name, count), samples(30, seed=1)[0])
 
 
 @every_head
-def test_separable_labels_are_told_apart(name: str) -> None:
-    """Each head learns something."""
+def test_separable_labels_are_distinguished(name: str) -> None:
+    """Each head predicts separable labels correctly."""
     head = taught(name, 100)
     codes, labels = samples(200, seed=1)
     answers = [prediction.label for prediction in head.predict_many(codes)]
@@ -55,8 +55,8 @@ def test_separable_labels_are_told_apart(name: str) -> None:
 
 
 @every_head
-def test_predicting_changes_nothing(name: str, count: int) -> None:
-    """State and digest are the same after any number of predictions, and so are the answers."""
+def test_predicting_does_not_change_the_head(name: str, count: int) -> None:
+    """State, digest and predictions are the same after any number of predictions."""
     head = taught(name, count)
     digest, state = head.digest(), pack_arrays(head.state())
     codes = samples(10, seed=1)[0]
@@ -67,8 +67,8 @@ def test_predicting_changes_nothing(name: str, count: int) -> None:
 
 
 @every_head
-def test_one_prediction_is_one_of_many(name: str) -> None:
-    """predict_one says what predict_many says."""
+def test_predict_one_equals_predict_many(name: str) -> None:
+    """predict_one returns the same prediction as predict_many."""
     head = taught(name)
     codes = samples(5, seed=1)[0]
     for code, prediction in zip(codes, head.predict_many(codes), strict=True):
@@ -78,8 +78,8 @@ def test_one_prediction_is_one_of_many(name: str) -> None:
 
 
 @every_head
-def test_a_stored_state_answers_the_same(name: str, count: int) -> None:
-    """What went through bytes is the same head: digest, probabilities, thresholds."""
+def test_a_restored_head_predicts_the_same(name: str, count: int) -> None:
+    """After a round trip through bytes, digest, probabilities and thresholds are the same."""
     head = taught(name, count, false_rejection=0.1)
     again = head_class(name).restore(D, unpack_arrays(pack_arrays(head.state())))
     codes = samples(20, seed=1)[0]
@@ -90,8 +90,8 @@ def test_a_stored_state_answers_the_same(name: str, count: int) -> None:
 
 
 @every_head
-def test_a_restored_head_goes_on_as_the_first_would(name: str, count: int) -> None:
-    """Learning after a restart gives what learning without one gives, optimizer state included."""
+def test_a_restored_head_learns_like_the_original(name: str, count: int) -> None:
+    """Learning after a restart has the same result as without one, optimizer state included."""
     head = taught(name, count)
     again = head_class(name).restore(D, unpack_arrays(pack_arrays(head.state())))
     more = samples(20, seed=2)
@@ -103,7 +103,7 @@ def test_a_restored_head_goes_on_as_the_first_would(name: str, count: int) -> No
 
 @every_head
 def test_a_clone_is_independent(name: str) -> None:
-    """What a clone learns, the original does not."""
+    """The original does not learn what its clone learns."""
     head = taught(name)
     digest = head.digest()
     clone = head.clone()
@@ -116,7 +116,7 @@ def test_a_clone_is_independent(name: str) -> None:
 @every_head
 @pytest.mark.parametrize("how", ["missing", "shape", "text"])
 def test_a_damaged_state_is_refused(name: str, how: str) -> None:
-    """A state that lost an array or its shape is no traceback but a HeadError."""
+    """A state without an array, or with an array of another shape, raises HeadError."""
     state = taught(name).state()
     if how == "missing":
         state = {key: state[key] for key in list(state)[1:]}
@@ -129,15 +129,15 @@ def test_a_damaged_state_is_refused(name: str, how: str) -> None:
 
 
 @every_head
-def test_another_models_state_is_refused(name: str) -> None:
-    """A state of other dimensions is refused."""
+def test_a_state_of_another_model_is_refused(name: str) -> None:
+    """A state with another number of dimensions raises HeadError."""
     with pytest.raises(HeadError, match=r"damaged|dimensions"):
         head_class(name).restore(D + 1, taught(name).state())
 
 
 @every_order_free_head
-def test_many_at_once_are_as_one_by_one(name: str, count: int) -> None:
-    """learn_many is learn_one repeated."""
+def test_learn_many_equals_learn_one_repeated(name: str, count: int) -> None:
+    """One call with all samples has the same result as one call per sample."""
     codes, labels = samples(count)
     many, single = taught(name, count), create_head(name, D)
     for code, label in zip(codes, labels, strict=True):
@@ -147,8 +147,8 @@ def test_many_at_once_are_as_one_by_one(name: str, count: int) -> None:
 
 
 @every_order_free_head
-def test_any_order_gives_the_same_head_bit_for_bit(name: str, count: int) -> None:
-    """Shuffled samples give the same digest and the very same probabilities."""
+def test_order_does_not_change_the_head(name: str, count: int) -> None:
+    """Shuffled samples lead to the same digest and to bit-identical probabilities."""
     codes, labels = samples(count)
     head, shuffled = taught(name, count), create_head(name, D)
     order = np.random.default_rng(5).permutation(count)
@@ -160,8 +160,8 @@ def test_any_order_gives_the_same_head_bit_for_bit(name: str, count: int) -> Non
 
 @every_order_free_head
 @pytest.mark.parametrize("cut", [0, 5, 30, 60])
-def test_merging_is_as_if_one_head_had_seen_both(name: str, cut: int) -> None:
-    """Any split, merged in either direction, gives the digest and the answers of the whole."""
+def test_merging_equals_learning_all_samples(name: str, cut: int) -> None:
+    """Any split, merged in either direction, has the digest and predictions of a head that learned all samples."""
     codes, labels = samples(60)
     whole = taught(name, 60)
     for first, second in ((slice(0, cut), slice(cut, 60)), (slice(cut, 60), slice(0, cut))):
@@ -174,8 +174,8 @@ def test_merging_is_as_if_one_head_had_seen_both(name: str, cut: int) -> None:
 
 
 @every_order_free_head
-def test_forgetting_is_as_never_having_seen(name: str, count: int) -> None:
-    """After forgetting, the digest is that of a head that never saw the samples."""
+def test_forgetting_equals_never_learning(name: str, count: int) -> None:
+    """After forgetting, the digest is that of a head that never learned the samples."""
     codes, labels = samples(count + 7)
     head, never = create_head(name, D), create_head(name, D)
     head.learn_many(codes, labels)
@@ -188,7 +188,7 @@ def test_forgetting_is_as_never_having_seen(name: str, count: int) -> None:
 
 @every_head
 def test_forgetting_everything_leaves_an_empty_head(name: str, count: int) -> None:
-    """A head that forgot all it learned has no labels, and learns again."""
+    """A head that forgot all samples has no labels, and can learn again."""
     head = taught(name, count)
     head.forget(*samples(count))
     assert head.labels == ()
@@ -201,8 +201,8 @@ def test_forgetting_everything_leaves_an_empty_head(name: str, count: int) -> No
 
 
 @every_head
-def test_what_was_never_learned_cannot_be_forgotten(name: str) -> None:
-    """Forgetting an unknown label is refused and changes nothing."""
+def test_forgetting_an_unknown_label_is_refused(name: str) -> None:
+    """The head does not change."""
     head = taught(name)
     digest = head.digest()
     codes, _ = samples(2, seed=9)
@@ -212,15 +212,15 @@ def test_what_was_never_learned_cannot_be_forgotten(name: str) -> None:
 
 
 @every_head
-def test_nothing_learned_says_what_to_do(name: str) -> None:
-    """An empty head refuses to predict and names the next step."""
+def test_an_empty_head_refuses_to_predict(name: str) -> None:
+    """The error names the next step."""
     with pytest.raises(HeadError, match="teach it"):
         create_head(name, D).predict_one(samples(1)[0][0])
 
 
 @every_head
-def test_one_sample_is_answered(name: str) -> None:
-    """One sample of one label is enough for an answer."""
+def test_one_sample_is_enough_to_predict(name: str) -> None:
+    """One sample of one label is enough for a prediction."""
     head = taught(name, 1, 1)
     prediction = head.predict_one(samples(1)[0][0])
     assert (prediction.label, prediction.probability) == ("label 0", 1.0)
@@ -230,8 +230,8 @@ def test_one_sample_is_answered(name: str) -> None:
 
 @every_head
 @pytest.mark.parametrize("count", [2, 60])
-def test_one_label_is_answered(name: str, count: int) -> None:
-    """With one label every answer is that label; known or not is still told."""
+def test_one_label_is_enough_to_predict(name: str, count: int) -> None:
+    """With one label, every prediction is that label, and may still be unknown."""
     head = taught(name, count, 1)
     assert_sound(head, samples(5, seed=1)[0])
     assert head.predict_one(samples(1, seed=1)[0][0]).probability == 1.0
@@ -241,8 +241,8 @@ def test_one_label_is_answered(name: str, count: int) -> None:
 @pytest.mark.parametrize("kind", DEGENERATE)
 @pytest.mark.parametrize("labels", [1, 2, 8])
 @pytest.mark.parametrize("copies", [1, 8])
-def test_degenerate_samples_get_an_answer_never_nan(name: str, kind: str, labels: int, copies: int) -> None:
-    """Constant, zero, identical and one-dimensional embeddings, few and many, are answered."""
+def test_degenerate_samples_never_lead_to_nan(name: str, kind: str, labels: int, copies: int) -> None:
+    """Constant, zero, identical and one-dimensional embeddings, few and many, have finite predictions."""
     codes = np.tile(encode(DEGENERATE[kind]), (copies, 1))
     head = create_head(name, D)
     head.learn_many(codes, [str(place % labels) for place in range(len(codes))])
@@ -256,7 +256,7 @@ def test_degenerate_samples_get_an_answer_never_nan(name: str, kind: str, labels
 
 @every_head
 def test_nan_is_refused(name: str) -> None:
-    """Floats, NaN among them, never reach a head: codes are int16."""
+    """Heads accept only int16 codes, so floats and NaN are refused."""
     head = create_head(name, D)
     with pytest.raises(EmbeddingError, match="NaN"):
         encode(np.full((1, D), np.nan))
@@ -279,8 +279,8 @@ def test_codes_of_another_width_are_refused(name: str) -> None:
 
 
 @every_head
-def test_labels_must_fit_the_codes(name: str) -> None:
-    """As many labels as codes, each of them a label."""
+def test_labels_must_match_the_codes(name: str) -> None:
+    """The number of labels must be that of the codes, and each label must be valid."""
     head = create_head(name, D)
     for labels in (["a"], "ab", ["a", ""], ["a", "b\nc"]):
         with pytest.raises(LabelError):
@@ -289,8 +289,8 @@ def test_labels_must_fit_the_codes(name: str) -> None:
 
 
 @every_head
-def test_new_labels_appear_by_being_taught(name: str, count: int) -> None:
-    """A label taught later is answered at once, whatever its letters."""
+def test_a_new_label_is_predicted_at_once(name: str, count: int) -> None:
+    """A label in any script can be predicted as soon as it is taught."""
     head = taught(name, count)
     new = encode(np.eye(1, D, 10).repeat(6, axis=0) + np.random.default_rng(0).normal(0, 0.01, (6, D)))
     head.learn_many(new, ["Räucherstäbchen 香"] * 6)
@@ -300,7 +300,7 @@ def test_new_labels_appear_by_being_taught(name: str, count: int) -> None:
 
 @every_head
 def test_a_label_can_be_renamed(name: str, count: int) -> None:
-    """Renaming keeps what was learned under another name."""
+    """Renaming keeps the learned samples."""
     head, before = taught(name, count), taught(name, count)
     head.rename("label 0", "zebra")
     assert head.labels == ("label 1", "label 2", "label 3", "zebra")
@@ -311,8 +311,8 @@ def test_a_label_can_be_renamed(name: str, count: int) -> None:
 
 
 @every_order_free_head
-def test_a_label_renamed_to_another_joins_it(name: str, count: int) -> None:
-    """Two labels become one, as if they had always been."""
+def test_renaming_to_an_existing_label_joins_them(name: str, count: int) -> None:
+    """The result is the same as if both had always had one label."""
     codes, labels = samples(count)
     head, always = taught(name, count), create_head(name, D)
     head.rename("label 0", "label 1")
@@ -322,8 +322,8 @@ def test_a_label_renamed_to_another_joins_it(name: str, count: int) -> None:
 
 
 @every_head
-def test_a_label_can_be_deleted_where_samples_are_kept(name: str) -> None:
-    """Deleting a label is as never having taught it."""
+def test_a_label_can_be_deleted_while_samples_are_kept(name: str) -> None:
+    """The result is the same as if the label had never been taught."""
     codes, labels = samples(20)
     head, never = taught(name, 20), create_head(name, D)
     head.delete("label 2")
@@ -335,8 +335,8 @@ def test_a_label_can_be_deleted_where_samples_are_kept(name: str) -> None:
 
 
 @every_head
-def test_unknown_labels_are_named(name: str) -> None:
-    """Renaming or deleting what was never taught says which labels there are."""
+def test_renaming_or_deleting_an_unknown_label_is_refused(name: str) -> None:
+    """The error lists the existing labels."""
     head = taught(name)
     with pytest.raises(LabelError, match="label 0, label 1"):
         head.rename("nothing", "a")
@@ -356,8 +356,8 @@ def test_merging_refuses_other_dimensions_and_kinds(name: str) -> None:
 
 
 @every_head
-def test_a_linear_head_is_its_map(name: str, count: int) -> None:
-    """softmax(z W + b) are the probabilities, temperature included, so it can be written to a file."""
+def test_a_linear_head_equals_its_map(name: str, count: int) -> None:
+    """The probabilities are softmax(z W + b), temperature included, so the map can be written to a file."""
     head = taught(name, count)
     linear = head.linear()
     if linear is None:
@@ -372,8 +372,8 @@ def test_a_linear_head_is_its_map(name: str, count: int) -> None:
 
 
 @every_head
-def test_most_of_what_was_taught_is_known_and_noise_is_not(name: str) -> None:
-    """The threshold holds the false-rejection rate, roughly, and rejects what is far away."""
+def test_taught_samples_are_known_and_noise_is_unknown(name: str) -> None:
+    """The threshold keeps the false-rejection rate approximately, and rejects distant samples."""
     head = taught(name, 200)
     fresh = samples(200, seed=1)[0]
     known = np.mean([prediction.known for prediction in head.predict_many(fresh)])
@@ -383,20 +383,20 @@ def test_most_of_what_was_taught_is_known_and_noise_is_not(name: str) -> None:
 
 
 @every_head
-def test_the_state_holds_plain_numbers(name: str, count: int) -> None:
+def test_the_state_contains_numeric_arrays_only(name: str, count: int) -> None:
     """Every array can be stored without pickle."""
     assert all(array.dtype.kind in "biuf" for array in taught(name, count).state().values())
 
 
-def test_an_unknown_head_names_the_known_ones() -> None:
-    """A wrong name is answered with the right ones."""
+def test_an_unknown_head_is_refused() -> None:
+    """The error lists the available heads."""
     with pytest.raises(HeadError, match="exact, lda, ncm, softmax, knn"):
         create_head("forest", D)
 
 
 @every_head
 def test_options_out_of_range_are_refused(name: str) -> None:
-    """A false-rejection rate lies in [0, 1), dimensions are positive."""
+    """The false-rejection rate must be in [0, 1), and the number of dimensions positive."""
     with pytest.raises(HeadError, match="false-rejection"):
         create_head(name, D, false_rejection=1.5)
     with pytest.raises(HeadError, match="dimension"):
@@ -405,7 +405,7 @@ def test_options_out_of_range_are_refused(name: str) -> None:
 
 @every_head
 def test_repr_shows_how_much_was_learned(name: str) -> None:
-    """The number of samples and labels, in one line."""
+    """It shows the number of samples and labels in one line."""
     assert "nothing learned" in repr(create_head(name, D))
     head = taught(name)
     assert f"{sum(head.counts.values())} samples of {len(head.labels)} labels" in repr(head)

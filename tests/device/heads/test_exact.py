@@ -1,4 +1,4 @@
-"""The exact head's statistics: whole numbers, any order, any split, bounded memory."""
+"""The exact head's statistics: integers, independent of order and splits, of bounded size."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ rows = st.lists(
 
 
 def learned(taught_rows: list[tuple[list[int], str]]) -> ExactHead:
-    """Give a head that learned rows one by one."""
+    """Return a head that learned rows one by one."""
     head = ExactHead(SMALL)
     for code, label in taught_rows:
         head.learn_one(np.array(code, np.int16), label)
@@ -37,10 +37,10 @@ def learned(taught_rows: list[tuple[list[int], str]]) -> ExactHead:
 
 @settings(max_examples=40, deadline=None)
 @given(rows, st.randoms(use_true_random=False))
-def test_any_order_any_split_and_any_forgetting_give_one_digest(
+def test_the_digest_depends_only_on_the_remaining_samples(
     taught_rows: list[tuple[list[int], str]], random: st.DrawFn
 ) -> None:
-    """Whatever is learned, shuffled, split, merged and forgotten: what remains decides the state alone."""
+    """The order, the splits, the merges and what was forgotten do not matter."""
     order = list(taught_rows)
     random.shuffle(order)  # type: ignore[attr-defined]
     cut = len(order) // 2
@@ -58,21 +58,21 @@ def test_any_order_any_split_and_any_forgetting_give_one_digest(
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(-(2**62), 2**62)), st.integers(1, 3))
-def test_packed_integers_come_back(values: list[int], columns: int) -> None:
-    """Any int64 survives being packed into as few bytes as it needs."""
+def test_packed_integers_are_restored(values: list[int], columns: int) -> None:
+    """Any int64 survives being packed in as few bytes as it needs."""
     array = np.array(values * columns, np.int64).reshape(columns, -1)
     packed = pack_integers(array)
     np.testing.assert_array_equal(unpack_integers(packed), array)
 
 
 def test_small_integers_take_few_bytes() -> None:
-    """The widest value decides the bytes."""
+    """The largest value determines the number of bytes."""
     assert pack_integers(np.array([127, -128])).shape == (2, 1)
     assert pack_integers(np.array([128])).shape == (1, 2)
 
 
 def test_sums_are_exact_beyond_float32() -> None:
-    """A thousand largest codes sum to the last unit."""
+    """The sum of a thousand codes of the largest value is exact."""
     codes = np.full((1000, SMALL), 32767, np.int16)
     head = ExactHead(SMALL)
     head.learn_many(codes, ["a"] * 1000)
@@ -81,7 +81,7 @@ def test_sums_are_exact_beyond_float32() -> None:
 
 
 def test_codes_are_kept_only_below_the_number_of_dimensions() -> None:
-    """At D samples the codes give way to sums; the state stops growing."""
+    """At D samples the codes are replaced by sums, and the state stops growing."""
     head = ExactHead(D)
     codes, labels = samples(D - 1)
     head.learn_many(codes, labels)
@@ -95,7 +95,7 @@ def test_codes_are_kept_only_below_the_number_of_dimensions() -> None:
     assert sizes[2] <= 1.1 * sizes[0]
 
 
-def test_the_sketch_is_bounded_and_knows_no_order() -> None:
+def test_the_sketch_is_bounded_and_independent_of_the_order() -> None:
     """After thousands of samples, temperature and threshold are bit-identical in any order and split."""
     codes, labels = samples(3000)
     order = np.random.default_rng(3).permutation(3000)
@@ -110,8 +110,8 @@ def test_the_sketch_is_bounded_and_knows_no_order() -> None:
     assert len(one.state()["sketch_keys"]) <= HELD
 
 
-def test_forgetting_some_of_many_is_exact_to_the_last_bit() -> None:
-    """Long after codes are gone, forgetting gives the head that never saw them, temperature included."""
+def test_forgetting_is_exact_after_codes_are_replaced_by_sums() -> None:
+    """The head is the same as one that never learned the samples, temperature included."""
     codes, labels = samples(2000)
     head, never = ExactHead(D), ExactHead(D)
     head.learn_many(codes, labels)
@@ -123,7 +123,7 @@ def test_forgetting_some_of_many_is_exact_to_the_last_bit() -> None:
 
 
 def test_merging_sums_with_codes_is_exact() -> None:
-    """A long history and a short one merge either way."""
+    """A long history and a short one can be merged in either direction."""
     codes, labels = samples(120)
     whole = taught("exact", 120)
     for cut in (10, 110):
@@ -135,8 +135,8 @@ def test_merging_sums_with_codes_is_exact() -> None:
         np.testing.assert_array_equal(first.probabilities(codes), whole.probabilities(codes))
 
 
-def test_what_the_host_summed_is_learned_exactly() -> None:
-    """Statistics taken over from a model file are as good as the samples."""
+def test_sums_of_the_host_are_learned_exactly() -> None:
+    """Learning from sums has the same result as learning from the samples."""
     codes, labels = samples(40)
     more, names = samples(10, seed=1)
     source, head, whole = Statistics(D), ExactHead(D, ridge=0.2), ExactHead(D, ridge=0.2)
@@ -148,8 +148,8 @@ def test_what_the_host_summed_is_learned_exactly() -> None:
     np.testing.assert_allclose(head.solution().W, whole.solution().W, atol=1e-12)
 
 
-def test_sums_alone_are_answered_with_a_note() -> None:
-    """With nothing to leave out, a default ridge and temperature answer, and the fit says so."""
+def test_sums_alone_lead_to_a_note() -> None:
+    """If no sample can be left out, the default ridge and temperature are used, and the fit has a note."""
     source, head = Statistics(D), ExactHead(D)
     codes, labels = samples(80)
     source.add(codes, labels)
@@ -158,8 +158,8 @@ def test_sums_alone_are_answered_with_a_note() -> None:
     assert any("calibrated" in note for note in head.fit.notes)
 
 
-def test_a_label_summed_away_cannot_be_deleted_by_name() -> None:
-    """Without its codes a label's share of the second moment is unknown; forgetting with codes works."""
+def test_a_label_cannot_be_deleted_after_codes_are_replaced_by_sums() -> None:
+    """The label's share of the second moment is unknown, but forgetting with codes works."""
     codes, labels = samples(60)
     head = taught("exact", 60)
     with pytest.raises(HeadError, match="forget them with their codes"):
@@ -170,7 +170,7 @@ def test_a_label_summed_away_cannot_be_deleted_by_name() -> None:
 
 
 def test_forgetting_is_all_or_nothing() -> None:
-    """When one of several samples was never learned, none is forgotten."""
+    """If one of several samples was never learned, none is forgotten."""
     codes, labels = samples(12)
     head = taught("exact", 12)
     digest = head.digest()
@@ -184,7 +184,7 @@ def test_forgetting_is_all_or_nothing() -> None:
 
 
 def test_one_of_two_copies_is_forgotten() -> None:
-    """A sample learned twice and forgotten once is learned once."""
+    """A sample learned twice and forgotten once remains learned once."""
     codes, labels = samples(12)
     head = taught("exact", 12)
     head.learn_many(codes[:1], labels[:1])
@@ -193,14 +193,14 @@ def test_one_of_two_copies_is_forgotten() -> None:
 
 
 def test_leaving_out_an_unknown_label_is_refused() -> None:
-    """Only samples of known labels can be left out."""
+    """Only samples of learned labels can be left out."""
     head = taught("exact")
     with pytest.raises(LabelError, match="never learned"):
         head.leave_out(samples(1)[0], ["nothing"])
 
 
-def test_many_labels_and_few_samples_are_answered() -> None:
-    """A hundred labels of one sample each."""
+def test_many_labels_with_one_sample_each_are_predicted() -> None:
+    """A hundred labels have one sample each."""
     codes, _ = samples(100)
     head = create_head("exact", D)
     names = [f"{at:03d}" for at in range(100)]
@@ -209,7 +209,7 @@ def test_many_labels_and_few_samples_are_answered() -> None:
 
 
 def test_probabilities_are_calibrated_on_held_out_samples() -> None:
-    """The temperature from left-out samples holds on fresh ones."""
+    """The temperature from left-out samples is also right for new ones."""
     from device.heads.calibration import expected_calibration_error
 
     head = taught("exact", 200)
@@ -219,17 +219,17 @@ def test_probabilities_are_calibrated_on_held_out_samples() -> None:
 
 
 def test_the_false_rejection_rate_is_kept() -> None:
-    """About the stated share of fresh samples of taught labels is called unknown."""
+    """About the configured share of new samples of taught labels is unknown."""
     codes, _ = samples(2000, seed=9)
     for rate in (0.05, 0.2):
         head = taught("exact", 240, false_rejection=rate)
         assert (head.unknown_scores(codes) > head.fit.threshold).mean() == pytest.approx(rate, abs=0.06)
 
 
-def test_a_constant_offset_of_all_embeddings_is_no_news() -> None:
-    """Codes shifted by a constant are told apart as before: the intercept is no part of the ridge.
+def test_a_constant_offset_does_not_change_the_scores() -> None:
+    """Codes shifted by a constant have the same scores, because the intercept is not part of the ridge.
 
-    The temperature is not compared: which samples are left out together follows from their content.
+    The temperature is not compared, because the content of samples determines which are left out together.
     """
     codes, labels = samples(60)
     plain, shifted = ExactHead(D, ridge=0.5), ExactHead(D, ridge=0.5)
@@ -241,7 +241,7 @@ def test_a_constant_offset_of_all_embeddings_is_no_news() -> None:
 
 
 def test_too_many_samples_are_refused_before_sums_could_round(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The limit of exact sums is checked, not met."""
+    """The limit of exact sums is checked before it is reached."""
     monkeypatch.setattr("device.heads.statistics.MAX_SAMPLES", 10)
     head = ExactHead(D)
     head.learn_many(*samples(10))
@@ -250,15 +250,15 @@ def test_too_many_samples_are_refused_before_sums_could_round(monkeypatch: pytes
     assert sum(head.counts.values()) == 10
 
 
-def test_doctest_of_the_interface_is_true() -> None:
-    """The example on the abstract class holds."""
+def test_the_example_of_the_interface_is_true() -> None:
+    """The doctest on the abstract class passes."""
     head = create_head("exact", dimensions=2)
     head.learn_many(encode([[1.0, 0.1], [0.9, 0.2], [0.1, 1.0], [0.2, 0.9]]), ["a", "a", "b", "b"])
     assert head.predict_one(encode([0.8, 0.1])).label == "a"
 
 
-def test_an_ill_conditioned_system_is_answered_with_a_warning() -> None:
-    """A vanishing ridge on identical samples: finite answers, and a note that says what to do."""
+def test_an_ill_conditioned_system_leads_to_a_warning() -> None:
+    """With a vanishing ridge on identical samples, predictions are finite and a note names the fix."""
     code = encode(np.arange(1, D + 1, dtype=float))
     head = ExactHead(D, ridge=1e-14)
     more, labels = samples(30)
@@ -268,10 +268,10 @@ def test_an_ill_conditioned_system_is_answered_with_a_warning() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 4])
-def test_the_ridge_is_remembered_for_the_same_panel_alone(count: int) -> None:
-    """Past the selection's size a new sample may leave the choice as it was; the answers are those of a fresh head.
+def test_the_ridge_is_remembered_only_for_the_same_selection(count: int) -> None:
+    """The remembered ridge leads to the same predictions as a new head.
 
-    So they are with one label, where nothing can be chosen.
+    The same holds for one label, where no ridge can be chosen.
     """
     codes, labels = samples(608, count)
     head = ExactHead(D)
@@ -284,4 +284,4 @@ def test_the_ridge_is_remembered_for_the_same_panel_alone(count: int) -> None:
         assert head.fit.figures == fresh.fit.figures
         np.testing.assert_array_equal(head.probabilities(codes), fresh.probabilities(codes))
         selections.add(head.statistics.selection(256).fingerprint())
-    assert 1 < len(selections) < 8  # both happened
+    assert 1 < len(selections) < 8  # some samples changed the selection, others did not

@@ -1,4 +1,4 @@
-"""The examples in the heads' docstrings hold."""
+"""The examples in the docstrings of heads."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ MODULES = sorted(found.name for found in pkgutil.iter_modules(device.heads.__pat
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples_hold(name: str) -> None:
-    """What a docstring shows is what comes out."""
+def test_examples_are_true(name: str) -> None:
+    """The doctests of each module pass."""
     assert doctest.testmod(importlib.import_module(name)).failed == 0

@@ -1,4 +1,4 @@
-"""The heads' mathematics against other implementations and brute force."""
+"""The mathematics of heads, compared with other implementations and brute force."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ sklearn = pytest.importorskip("sklearn", reason="scikit-learn is the oracle")
 
 
 def owners_of(labels: list[str]) -> np.ndarray:
-    """Give the columns of sorted labels."""
+    """Return the columns of sorted labels."""
     return np.unique(labels, return_inverse=True)[1]
 
 
 @pytest.mark.parametrize("ridge", [0.01, 1.0, 100.0])
-def test_ridge_is_scikit_learns(count: int, ridge: float) -> None:
-    """The dual and the primal solution both equal Ridge with intercept, to 1e-8."""
+def test_ridge_equals_scikit_learn(count: int, ridge: float) -> None:
+    """The dual and the primal solution equal Ridge with intercept, to 1e-8."""
     from sklearn.linear_model import Ridge
 
     codes, labels = samples(count)
@@ -34,8 +34,8 @@ def test_ridge_is_scikit_learns(count: int, ridge: float) -> None:
     np.testing.assert_allclose(head.solution().b, oracle.intercept_, atol=1e-8)
 
 
-def test_dual_and_primal_agree() -> None:
-    """The same samples solved from codes and from sums give the same map."""
+def test_dual_and_primal_solutions_agree() -> None:
+    """Solving from codes and from sums leads to the same map."""
     codes, labels = samples(20)
     dual, primal = ExactHead(D, ridge=0.3), ExactHead(D, ridge=0.3)
     dual.learn_many(codes, labels)
@@ -49,8 +49,8 @@ def test_dual_and_primal_agree() -> None:
 
 
 @pytest.mark.parametrize("size", [1, 3])
-def test_leaving_out_is_brute_force(count: int, size: int) -> None:
-    """The formula's scores, for single samples and for blocks, are those of heads fitted without them."""
+def test_leaving_out_equals_brute_force(count: int, size: int) -> None:
+    """The formula has the same scores as heads fitted without the samples, one by one and in blocks."""
     codes, labels = samples(count * 2)
     head = ExactHead(D, ridge=0.7)
     head.learn_many(codes, labels)
@@ -64,17 +64,17 @@ def test_leaving_out_is_brute_force(count: int, size: int) -> None:
         np.testing.assert_allclose(given[out], expected, atol=1e-8, rtol=1e-8)
 
 
-def test_press_is_the_squared_residual_of_refitting(count: int) -> None:
-    """PRESS from one factor is the sum over fits without each sample."""
+def test_press_equals_refitting(count: int) -> None:
+    """PRESS from one factor equals the sum over fits without each sample."""
     from sklearn.linear_model import Ridge
 
-    from device.heads.ridge import Kernel, centred_products
+    from device.heads.ridge import Kernel, centered_products
 
     codes, labels = samples(count)
     owners = owners_of(labels)
     z, Y = decode(codes), np.eye(4)[owners]
     values = codes.astype(np.float64)
-    kernel = Kernel(centred_products(values @ values.T), owners)
+    kernel = Kernel(centered_products(values @ values.T), owners)
     brute = 0.0
     for out in range(count):
         rest = np.arange(count) != out
@@ -83,23 +83,23 @@ def test_press_is_the_squared_residual_of_refitting(count: int) -> None:
     assert kernel.press(0.4, np.ones(count, np.int64)) == pytest.approx(brute, rel=1e-9)
 
 
-def test_the_ridge_chosen_has_the_least_press(count: int) -> None:
-    """No other ridge of the grid leaves a smaller residual when samples are left out."""
-    from device.heads.ridge import GRID, Kernel, centred_products
+def test_the_chosen_ridge_has_the_least_press(count: int) -> None:
+    """No other ridge of the grid has a smaller leave-one-out residual."""
+    from device.heads.ridge import GRID, Kernel, centered_products
 
     codes, labels = samples(count)
     head = ExactHead(D)
     head.learn_many(codes, labels)
     values = codes.astype(np.float64)
-    kernel = Kernel(centred_products(values @ values.T), owners_of(labels))
+    kernel = Kernel(centered_products(values @ values.T), owners_of(labels))
     eigenvalue = float(np.trace(kernel.products)) / D
     once = np.ones(count, np.int64)
     best = min(GRID, key=lambda relative: kernel.press(relative * eigenvalue, once))
     assert head.fit.figures["ridge"] == pytest.approx(best * eigenvalue)
 
 
-def test_lda_is_scikit_learns(count: int) -> None:
-    """Discriminants equal LinearDiscriminantAnalysis with the same shrinkage, to 1e-8."""
+def test_lda_equals_scikit_learn(count: int) -> None:
+    """The discriminants equal LinearDiscriminantAnalysis with the same shrinkage, to 1e-8."""
     from sklearn.covariance import oas
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
@@ -112,12 +112,12 @@ def test_lda_is_scikit_learns(count: int) -> None:
     assert within_scatter(head.statistics)[1] == pytest.approx(shrinkage, abs=1e-10)
     oracle = LinearDiscriminantAnalysis(solver="lsqr", shrinkage=shrinkage).fit(z, owners)
     ours, theirs = head.discriminant().logits(codes), oracle.decision_function(z)
-    centre = lambda scores: scores - scores.mean(axis=1, keepdims=True)  # noqa: E731 - only differences count
-    np.testing.assert_allclose(centre(ours), centre(theirs), atol=1e-8)
+    center = lambda scores: scores - scores.mean(axis=1, keepdims=True)  # noqa: E731 - only differences count
+    np.testing.assert_allclose(center(ours), center(theirs), atol=1e-8)
 
 
-def test_exact_scores_are_gaussian_discriminants(count: int) -> None:
-    """The read-out of the ridge solution is discriminant analysis with the ridge in its covariance."""
+def test_exact_scores_equal_gaussian_discriminants(count: int) -> None:
+    """The read-out of the ridge solution equals discriminant analysis with the ridge in its covariance."""
     codes, labels = samples(count)
     head = ExactHead(D, ridge=0.5)
     head.learn_many(codes, labels)
@@ -132,8 +132,8 @@ def test_exact_scores_are_gaussian_discriminants(count: int) -> None:
     np.testing.assert_allclose(ours - ours[:, :1], expected - expected[:, :1], atol=1e-8)
 
 
-def test_relative_mahalanobis_is_what_it_says(count: int) -> None:
-    """The distance of the read-out is Mahalanobis to the nearest class minus Mahalanobis to all."""
+def test_relative_mahalanobis_equals_its_definition(count: int) -> None:
+    """The distance of the read-out is Mahalanobis to the nearest class minus Mahalanobis to all samples."""
     codes, labels = samples(count)
     head = ExactHead(D, ridge=0.5)
     head.learn_many(codes, labels)
@@ -151,8 +151,8 @@ def test_relative_mahalanobis_is_what_it_says(count: int) -> None:
     np.testing.assert_allclose(ours, count * (nearest - squared(z.mean(axis=0), total)), atol=1e-8)
 
 
-def test_a_huge_ridge_is_nearest_mean() -> None:
-    """In the limit the discriminant is the distance to the class means, without losing digits."""
+def test_a_huge_ridge_equals_the_nearest_mean() -> None:
+    """In the limit the discriminant is the distance to the class means, without loss of precision."""
     codes, labels = samples(60)
     head = ExactHead(D, ridge=1e12)
     head.learn_many(codes, labels)
@@ -162,14 +162,14 @@ def test_a_huge_ridge_is_nearest_mean() -> None:
     np.testing.assert_array_equal(head.probabilities(codes).argmax(axis=1), nearest)
 
 
-def test_labels_without_samples_take_no_part() -> None:
+def test_labels_without_samples_are_ignored() -> None:
     """inverse_gap leaves rows and columns of absent labels zero."""
     R = inverse_gap(np.zeros((3, 3)), np.array([2.0, 0.0, 4.0]))
     np.testing.assert_allclose(R, np.diag([0.5, 0, 0.25]))
 
 
 def test_imprinting_is_the_nearest_mean_by_cosine() -> None:
-    """Ncm answers with the largest cosine to the sum of a label's samples."""
+    """The ncm head predicts the label with the largest cosine to the sum of its samples."""
     codes, labels = samples(60)
     head = NcmHead(D)
     head.learn_many(codes, labels)
@@ -179,7 +179,7 @@ def test_imprinting_is_the_nearest_mean_by_cosine() -> None:
 
 
 def test_imprinting_leaves_out_by_subtraction() -> None:
-    """Ncm without a sample is ncm that never saw it."""
+    """The ncm head without a sample equals one that never learned it."""
     codes, labels = samples(12)
     head = NcmHead(D)
     head.learn_many(codes, labels)
@@ -192,8 +192,8 @@ def test_imprinting_leaves_out_by_subtraction() -> None:
         np.testing.assert_allclose(given[[out]], expected, atol=1e-10)
 
 
-def test_nearest_neighbours_leave_out_as_if_never_learned() -> None:
-    """Knn without a sample votes as knn that never saw it."""
+def test_nearest_neighbors_leave_out_as_if_never_learned() -> None:
+    """The knn head without a sample votes like one that never learned it."""
     codes, labels = samples(20)
     head = taught("knn", 20)
     given = head.leave_out(codes, labels).argmax(axis=1)
@@ -204,8 +204,8 @@ def test_nearest_neighbours_leave_out_as_if_never_learned() -> None:
 
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 1e4])
-def test_the_temperature_makes_the_labels_most_likely(scale: float) -> None:
-    """No other factor on a fine grid has less loss, whatever the scale of the scores and however often each counts."""
+def test_the_temperature_maximizes_the_likelihood(scale: float) -> None:
+    """No other factor on a fine grid has a smaller loss, for any scale of the scores and any weights."""
     from device.heads.calibration import fit_sharpness, smoothed_loss
 
     random = np.random.default_rng(3)

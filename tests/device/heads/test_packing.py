@@ -1,4 +1,4 @@
-"""Whole numbers in few bits, exact products and triangular solves: the same numbers come back."""
+"""Packed integers, exact products and triangular solves."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ whole = st.integers(-(2**63), 2**63 - 1)
 
 
 @given(st.lists(st.lists(st.one_of(whole, st.integers(-3, 3)), max_size=9), max_size=7))
-def test_rows_of_bits_come_back(rows: list[list[int]]) -> None:
-    """Any rows of int64, the extremes and rows of nothing among them, are the same after packing."""
+def test_packed_rows_are_restored(rows: list[list[int]]) -> None:
+    """Any rows of int64 are the same after packing, with extreme values and empty rows."""
     arrays = [np.array(row, np.int64) for row in rows]
     widths, bits = pack_rows(arrays)
     again = unpack_rows(widths, bits, [len(row) for row in arrays])
     assert [row.tolist() for row in again] == rows
 
 
-def test_extremes_take_the_bits_they_need() -> None:
-    """Two's complement: -2^(b-1) fits b bits, 2^(b-1) needs one more; zeros take none."""
+def test_extreme_values_use_the_bits_they_need() -> None:
+    """In two's complement, -2^(b-1) fits b bits, 2^(b-1) needs one more; zeros need none."""
     for bits in (2, 8, 9, 31, 32, 33, 63):
         assert pack_rows([np.array([-(2 ** (bits - 1))])])[0].tolist() == [bits]
         assert pack_rows([np.array([2 ** (bits - 1)])])[0].tolist() == [bits + 1]
     assert pack_rows([np.zeros(5, np.int64)])[1].size == 0
 
 
-def test_long_rows_are_packed_in_parts_and_come_back() -> None:
-    """Rows longer than what is opened at a time, of a width that is no whole byte."""
+def test_long_rows_are_packed_in_parts_and_restored() -> None:
+    """The rows are longer than one part, and their width is not a whole number of bytes."""
     values = np.random.default_rng(0).integers(-(2**12), 2**12, 20_001)
     widths, bits = pack_rows([values, ~values])
     assert len(bits) == -(-2 * 20_001 * 13 // 8)
@@ -49,24 +49,24 @@ def test_long_rows_are_packed_in_parts_and_come_back() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 1000, MAX_SAMPLES])
-def test_the_second_moment_comes_back_whatever_the_stream(count: int) -> None:
-    """The largest codes, `count` times over: every entry of G is the same after packing."""
+def test_the_second_moment_of_a_long_stream_is_restored(count: int) -> None:
+    """With codes of the largest value, `count` times, every entry of G is the same after packing."""
     code = np.random.default_rng(1).choice([-32767, 32767, 1, 0], 40).astype(np.int64)
     gram = np.outer(code, code) * count
     np.testing.assert_array_equal(unpack_symmetric(pack_symmetric(gram), 40), gram.astype(np.float64))
     assert (unpack_symmetric(pack_symmetric(gram), 40) == gram).all()
 
 
-def test_bits_that_do_not_fit_are_refused() -> None:
-    """Lost or surplus bytes are noticed."""
+def test_bits_of_the_wrong_length_are_refused() -> None:
+    """Missing or extra bytes are detected."""
     widths, bits = pack_rows([np.array([5, 6, 7])])
     for wrong in (bits[:-1], np.append(bits, np.uint8(0))):
         with pytest.raises(ValueError):  # noqa: PT011  # NumPy words one of the two
             unpack_rows(widths, wrong, [3])
 
 
-def test_states_kept_before_bits_were_packed_are_read() -> None:
-    """A state with G in whole bytes and the sketch in int16 gives the head it was taken from."""
+def test_states_from_before_bits_were_packed_are_read() -> None:
+    """A state with G in whole bytes and the sketch in int16 leads to the same head."""
     codes, labels = samples(200)
     head = ExactHead(D)
     head.learn_many(codes, labels)
@@ -94,16 +94,16 @@ codes = st.integers(0, 60).flatmap(
 
 
 @given(codes)
-def test_products_are_exact_to_the_last_unit(values: np.ndarray) -> None:
-    """Inner products and second moments equal those of Python's own whole numbers, small and largest codes."""
+def test_products_are_exact(values: np.ndarray) -> None:
+    """Inner products and second moments equal those of Python integers, for small and the largest codes."""
     integers = values.astype(np.int64)
     np.testing.assert_array_equal(inner(values, values), (integers @ integers.T).astype(np.float64))
     np.testing.assert_array_equal(inner(values[:33], values), (integers[:33] @ integers.T).astype(np.float64))
     np.testing.assert_array_equal(second_moment(values), (integers.T @ integers).astype(np.float64))
 
 
-def test_products_are_exact_at_the_border_of_float32() -> None:
-    """Rows whose squares sum to just beyond 2**24, where float32 would round, are still exact."""
+def test_products_are_exact_at_the_limit_of_float32() -> None:
+    """Rows whose squares sum to just above 2**24, where float32 would round, are still exact."""
     row = np.zeros(40, np.int16)
     row[:2] = 4096, 1
     assert int(row.astype(np.int64) @ row) == EXACT + 1
@@ -113,7 +113,7 @@ def test_products_are_exact_at_the_border_of_float32() -> None:
 
 
 def test_embeddings_of_length_one_are_multiplied_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What heads are given as a rule passes the proof: no float64 product is taken."""
+    """Typical codes meet the bound, so that no float64 product is computed."""
     values = encode(np.random.default_rng(0).normal(size=(40, 200)))
     monkeypatch.setattr("device.heads.products._FEW", 0)
     summed = Mock(return_value=np.zeros(0))
@@ -123,8 +123,8 @@ def test_embeddings_of_length_one_are_multiplied_in_float32(monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("size", [1, 5, BLOCK, BLOCK + 1, 3 * BLOCK - 7])
-def test_factors_solve_as_numpy_does(size: int) -> None:
-    """Forward, backward and the last diagonal entries of the inverse, whatever the size of the last block."""
+def test_factors_solve_like_numpy(size: int) -> None:
+    """The forward and backward solves and the last entries of the inverse are right for any size of the last block."""
     random = np.random.default_rng(size)
     values = random.normal(size=(size, size + 3))
     matrix, right = values @ values.T + 0.1 * np.eye(size), random.normal(size=(size, 4))
@@ -137,7 +137,7 @@ def test_factors_solve_as_numpy_does(size: int) -> None:
 
 
 def test_a_matrix_that_rounding_made_indefinite_is_solved() -> None:
-    """Identical samples under a vanishing ridge: finite, and a solution."""
+    """Identical samples under a vanishing ridge have a finite solution."""
     matrix = np.ones((100, 100)) - 1e-14 * np.eye(100)
     solved = Factor(matrix).solve(np.ones((100, 1)))
     assert np.isfinite(solved).all()

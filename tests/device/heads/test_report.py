@@ -1,4 +1,4 @@
-"""The head's account of itself: honest about bursts, mislabelled samples and too few of them."""
+"""The head's report on its own accuracy with bursts, mislabeled samples and few samples."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from .conftest import D, samples, taught
 
 
 @pytest.mark.parametrize("name", HEADS)
-def test_the_estimate_is_near_held_out_accuracy(name: str) -> None:
-    """What a head says of itself is what fresh samples say, within the interval and a little."""
+def test_the_estimate_is_near_the_held_out_accuracy(name: str) -> None:
+    """The accuracy on new samples is inside the interval, plus a small tolerance."""
     codes, labels = samples(160)
     head = taught(name, 160)
     report = self_report(head, codes, labels)
@@ -35,8 +35,8 @@ def test_the_estimate_is_near_held_out_accuracy(name: str) -> None:
     assert set(report.recall) == set(head.labels)
 
 
-def test_wilsons_interval_is_wilsons() -> None:
-    """Known values, and sense at the borders."""
+def test_the_wilson_interval_has_known_values() -> None:
+    """It matches known values, and is valid for 0 and for all."""
     assert wilson(8, 10) == pytest.approx((0.4901625, 0.9433178), abs=1e-6)
     assert wilson(0, 10)[0] == 0.0
     assert wilson(10, 10)[1] == pytest.approx(1.0)
@@ -44,14 +44,14 @@ def test_wilsons_interval_is_wilsons() -> None:
 
 
 def test_a_large_burst_counts_as_one_judgment() -> None:
-    """Ten groups of one size are ten; one of 91 beside nine single ones is little more than one."""
+    """Ten groups of the same size count as ten; one of 91 and nine of one count as little more than one."""
     assert independent(np.repeat(np.arange(10), 4)) == pytest.approx(10)
     assert independent(np.r_[np.zeros(91, int), np.arange(1, 10)]) == pytest.approx(1.2, abs=0.02)
     assert independent(np.zeros(0, int)) == 0
 
 
-def test_leave_one_out_is_trusted_less_than_photos_held_out() -> None:
-    """Heads that share their samples err together: by .6 of the variance with few, by next to nothing with many."""
+def test_leave_one_out_has_a_wider_interval_than_held_out_photos() -> None:
+    """Heads that share samples have correlated errors: .6 of the variance with few samples, almost none with many."""
     for count, excess in ((20, 1.6), (100, 1.3), (3000, 1.01)):
         groups = np.arange(count)
         assert left_out_interval(0.8, groups, groups) == pytest.approx(
@@ -63,8 +63,8 @@ def test_leave_one_out_is_trusted_less_than_photos_held_out() -> None:
     assert left_out_interval(0.0, few[:0], many) == (0.0, 1.0)
 
 
-def test_labels_drawn_at_random_by_scene_are_judged_at_chance() -> None:
-    """Forty scenes of eight frames: nothing can be learned, and the interval holds one half."""
+def test_random_labels_are_judged_at_chance() -> None:
+    """With random labels for forty scenes of eight frames, the interval contains one half."""
     held = []
     for seed in range(8):
         random = np.random.default_rng(seed)
@@ -79,8 +79,8 @@ def test_labels_drawn_at_random_by_scene_are_judged_at_chance() -> None:
     assert sum(held) >= 7
 
 
-def test_bursts_do_not_flatter() -> None:
-    """Five near-duplicates of each sample raise the naive estimate, not the burst-aware one."""
+def test_bursts_do_not_raise_the_estimate() -> None:
+    """Five near-duplicates of each sample raise the naive estimate, but not the burst-aware one."""
     random = np.random.default_rng(0)
     values = random.normal(size=(24, 200))  # pure noise: nothing can be learned
     codes = encode(np.repeat(values, 5, axis=0) + random.normal(0, 0.02, (120, 200)))
@@ -97,8 +97,8 @@ def test_bursts_do_not_flatter() -> None:
     assert report.interval[1] - report.interval[0] > 0.3  # 24 views, not 120 samples
 
 
-def test_near_duplicates_are_found_without_being_told() -> None:
-    """The same frames without burst numbers are grouped by what they look like."""
+def test_near_duplicates_are_found_without_burst_numbers() -> None:
+    """The same frames without burst numbers are grouped by their embeddings."""
     random = np.random.default_rng(0)
     codes = encode(np.repeat(random.normal(size=(6, 200)), 4, axis=0) + random.normal(0, 0.01, (24, 200)))
     owners = np.arange(24) // 12
@@ -108,14 +108,14 @@ def test_near_duplicates_are_found_without_being_told() -> None:
 
 
 def test_two_labels_are_never_one_view() -> None:
-    """Alike samples of different labels stay apart: that is confusion, not repetition."""
+    """Similar samples of different labels stay separate, because they are confusion, not repetition."""
     codes = encode(np.ones((4, D)))
     groups = near_duplicates(codes, np.array([0, 0, 1, 1]), np.arange(4))
     assert groups[0] == groups[1] != groups[2] == groups[3]
 
 
-def test_mislabelled_samples_are_suspected_first() -> None:
-    """Samples taught under a wrong label lead the list, by their own ids."""
+def test_mislabeled_samples_are_suspected_first() -> None:
+    """Samples taught under a wrong label are first in the list, with their ids."""
     codes, labels = samples(120)
     values = np.eye(4, D)[np.arange(120) % 4] * 3 + np.random.default_rng(1).normal(0, 0.5, (120, D))
     codes = encode(values)
@@ -129,8 +129,8 @@ def test_mislabelled_samples_are_suspected_first() -> None:
     assert len(report.suspects) <= 5
 
 
-def test_the_hosts_samples_are_never_suspects() -> None:
-    """Negative ids cannot be looked at on the device and are left out of the list."""
+def test_samples_of_the_host_are_never_suspects() -> None:
+    """Negative ids, which cannot be viewed on the device, are left out of the list."""
     codes, labels = samples(60)
     labels[3] = "label 0"
     head = create_head("exact", D)
@@ -138,19 +138,19 @@ def test_the_hosts_samples_are_never_suspects() -> None:
     assert not self_report(head, codes, labels, ids=-1 - np.arange(60)).suspects
 
 
-def test_one_go_a_label_is_said_to_flatter() -> None:
-    """When every label was taught in a single burst, the estimate stands and is doubted aloud."""
+def test_one_burst_per_label_leads_to_a_warning() -> None:
+    """If every label was taught in a single burst, the estimate is shown with a warning."""
     codes, labels = samples(40)
     head = taught("exact", 40)
     bursts = np.unique(labels, return_inverse=True)[1]
     report = self_report(head, codes, labels, bursts=bursts)
     assert report.accuracy is not None
     assert report.accuracy > 0.3
-    assert any("from one go" in warning and "label 2" in warning for warning in report.warnings)
+    assert any("from one burst" in warning and "label 2" in warning for warning in report.warnings)
 
 
 def test_a_single_sample_is_not_judged() -> None:
-    """A label's only sample counts neither right nor wrong, and is named."""
+    """The only sample of a label is named and counts neither as right nor as wrong."""
     codes, labels = samples(41)
     labels[40] = "lonely"
     head = create_head("exact", D)
@@ -161,22 +161,22 @@ def test_a_single_sample_is_not_judged() -> None:
     assert any("lonely" in warning for warning in report.warnings)
 
 
-def test_few_views_are_a_guess() -> None:
-    """Below five views a label's recall is called a guess."""
+def test_few_views_lead_to_a_warning() -> None:
+    """With fewer than five views, a label's recall is reported as unreliable."""
     report = self_report(taught("exact", 12), *samples(12))
-    assert any("a guess" in warning for warning in report.warnings)
+    assert any("unreliable" in warning for warning in report.warnings)
 
 
 def test_one_label_has_no_accuracy() -> None:
-    """With one label there is nothing to tell apart: no figure rather than 100 %."""
+    """With one label there is no accuracy, rather than 100 %."""
     report = self_report(taught("exact", 10, 1), *samples(10, 1))
     assert report.accuracy is None
     assert report.interval == (0.0, 1.0)
     assert any("only one label" in warning for warning in report.warnings)
 
 
-def test_a_part_of_many_samples_is_judged_and_said_so() -> None:
-    """Beyond the limit an even choice is judged."""
+def test_samples_above_the_limit_are_not_all_judged() -> None:
+    """An even selection is judged, and the report says so."""
     codes, labels = samples(600)
     report = self_report(taught("exact", 600), codes, labels, limit=100)
     assert report.samples == 100
@@ -184,8 +184,8 @@ def test_a_part_of_many_samples_is_judged_and_said_so() -> None:
     assert any("100 of 600" in warning for warning in report.warnings)
 
 
-def test_what_is_asked_must_fit() -> None:
-    """Labels, ids and bursts number as the codes do, and are known; an empty head says what to do."""
+def test_arguments_must_match() -> None:
+    """The numbers of labels, ids and bursts must be that of the codes, and labels must be known."""
     codes, labels = samples(12)
     head = taught("exact", 12)
     for wrong in ({"ids": [1]}, {"bursts": [1]}):
@@ -197,14 +197,14 @@ def test_what_is_asked_must_fit() -> None:
         self_report(create_head("exact", D), codes, labels)
 
 
-def test_the_report_is_json() -> None:
-    """to_dict holds plain values only."""
+def test_the_report_is_json_serializable() -> None:
+    """to_dict contains only plain values."""
     text = json.dumps(self_report(taught("exact"), *samples(60)).to_dict(), allow_nan=False)
     assert json.loads(text)["labels"][0] == "label 0"
 
 
-def test_drift_is_told_once_the_world_has_changed_and_ends_when_it_is_back() -> None:
-    """Fresh samples raise no alarm, other ones do, and it ends."""
+def test_drift_starts_with_other_samples_and_ends_with_familiar_ones() -> None:
+    """Familiar samples raise no alarm, other samples do, and familiar ones end it."""
     head = taught("exact", 200)
     same = samples(60, seed=5)[0]
     other = encode(np.random.default_rng(6).normal(size=(60, D)) - 3)
@@ -220,8 +220,8 @@ def test_drift_is_told_once_the_world_has_changed_and_ends_when_it_is_back() -> 
     assert drift.state.predictions == 0
 
 
-def test_blocks_hold_one_group_of_each_label_and_keep_groups_whole() -> None:
-    """Every sample is in one block; a block has at most one group of a label, and groups are never torn."""
+def test_blocks_have_one_group_per_label_and_keep_groups_whole() -> None:
+    """Every sample is in one block; a block has at most one group per label, and groups are never split."""
     random = np.random.default_rng(4)
     owners = random.integers(0, 3, 60)
     groups = owners * 100 + random.integers(0, 12, 60)
@@ -236,7 +236,7 @@ def test_blocks_hold_one_group_of_each_label_and_keep_groups_whole() -> None:
 
 
 def test_balanced_labels_are_left_out_in_equal_numbers() -> None:
-    """With as many samples of each label, every block holds one of each, whichever turn."""
+    """If all labels have the same number of samples, every block has one of each, in any turn."""
     owners = np.repeat(np.arange(4), 5)
     for turn in range(5):
         blocks = balanced(owners, np.arange(20), turn)
@@ -244,10 +244,10 @@ def test_balanced_labels_are_left_out_in_equal_numbers() -> None:
     assert (balanced(owners, np.arange(20), 1) != balanced(owners, np.arange(20), 0)).any()
 
 
-def test_few_samples_of_many_numbers_are_not_judged_too_harshly() -> None:
-    """Leaving one out makes its label's mean the noisier one; leaving out one of each does not.
+def test_few_samples_of_many_dimensions_are_not_judged_too_pessimistically() -> None:
+    """Leaving out one sample makes the mean of its label noisier; leaving out one of each label does not.
 
-    With classes that overlap fully, what is right half of the time is said to be so.
+    With classes that overlap completely, the estimate is one half.
     """
     harsh, fair = [], []
     for seed in range(40):
@@ -263,8 +263,8 @@ def test_few_samples_of_many_numbers_are_not_judged_too_harshly() -> None:
     assert np.mean(fair) == pytest.approx(0.5, abs=0.08)
 
 
-def test_stacks_hold_every_sample_once_and_few_at_a_time() -> None:
-    """Blocks of one size are stacked, never more samples than asked for unless one block is larger."""
+def test_stacks_contain_every_sample_once_and_are_small() -> None:
+    """Stacks have at most the requested number of samples, unless one block is larger."""
     groups = np.random.default_rng(0).integers(0, 40, 300)
     stacks = stacked(groups, at_once=20)
     assert sorted(np.concatenate([stack.ravel() for stack in stacks]).tolist()) == list(range(300))

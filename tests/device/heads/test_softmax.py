@@ -1,4 +1,4 @@
-"""The softmax head: its step is the model file's, its memory is balanced, its optimizer goes on."""
+"""The softmax head: its step matches the model file, its replay is balanced, and its optimizer state is kept."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from .conftest import D, samples, taught
 
 
 class FakeInterpreter:
-    """The signatures of a model file, taken by a NumPy trainer: names and shapes are what is tested."""
+    """The signatures of a model file on a NumPy trainer, to test names and shapes."""
 
     def __init__(self, dimensions: int, capacity: int) -> None:
         self.trainer = NumpyTrainer(dimensions, capacity)
 
     def get_signature_runner(self, name: str):
-        """Give a signature by name."""
+        """Return a signature by name."""
         return getattr(self, f"_{name}")
 
     def _train(self, embedding: np.ndarray, label: np.ndarray, learning_rate: np.ndarray) -> Weights:
@@ -40,8 +40,8 @@ class FakeInterpreter:
         return {"ok": np.ones(1, np.float32)}
 
 
-def test_the_gradient_is_that_of_the_loss() -> None:
-    """Finite differences of the mean cross-entropy give the step of the trainer."""
+def test_the_gradient_matches_the_loss() -> None:
+    """The trainer's step matches finite differences of the mean cross-entropy."""
     random = np.random.default_rng(0)
     embedding = np.abs(random.normal(size=(6, D))).astype(np.float32)
     label = np.eye(4, dtype=np.float32)[random.integers(0, 4, 6)]
@@ -69,8 +69,8 @@ def test_the_gradient_is_that_of_the_loss() -> None:
         assert step[row, column] == pytest.approx((loss(nudged[0]) - loss(nudged[1])) / 2e-5, abs=1e-5)
 
 
-def test_momentum_is_sgds() -> None:
-    """The second step carries nine tenths of the first."""
+def test_momentum_matches_sgd() -> None:
+    """The second step contains nine tenths of the first."""
     embedding, label = np.ones((1, D), np.float32), np.eye(1, 4, dtype=np.float32)
     trainer = NumpyTrainer(D, 4)
     trainer.set_weights(empty_weights(D, 4) | {"b": np.zeros(4, np.float32)})
@@ -81,7 +81,7 @@ def test_momentum_is_sgds() -> None:
 
 
 def test_the_step_opens_the_columns_of_new_labels() -> None:
-    """At the lowest bias of the open columns, at most 0; the same as the model file's signature."""
+    """A column opens at the lowest bias of the open columns, at most 0, as in the model file's signature."""
     for biases, start in (([MASKED] * 4, 0), ([2, MASKED, 1, MASKED], 0), ([2, MASKED, -3, MASKED], -3)):
         label = np.eye(4, dtype=np.float32)[[0, 1, 1]]
         bias = opened(np.array(biases, np.float32), label)
@@ -93,8 +93,8 @@ def test_the_step_opens_the_columns_of_new_labels() -> None:
         assert trainer.get_weights()["b"].tolist() == bias.tolist()
 
 
-def test_a_model_file_of_version_0_1_0_is_still_taught() -> None:
-    """Its ``train`` opens no columns; the head does so itself."""
+def test_a_model_file_of_version_0_1_0_can_still_be_taught() -> None:
+    """Its ``train`` opens no columns, so the head opens them."""
     weights = []
     for path in (tiny.TINY_VERSION_1, tiny.TINY_TAUGHT):
         with Learner.open(path, None, head="softmax", threads=1) as learner:
@@ -105,8 +105,8 @@ def test_a_model_file_of_version_0_1_0_is_still_taught() -> None:
         np.testing.assert_allclose(values, weights[1][name], rtol=1e-4, atol=1e-5)
 
 
-def test_masked_columns_neither_answer_nor_learn() -> None:
-    """A column without a label has probability and gradient exactly zero."""
+def test_masked_columns_are_neither_predicted_nor_trained() -> None:
+    """A column without a label has a probability and a gradient of exactly zero."""
     head = taught("softmax")
     weights = head.weights()  # type: ignore[attr-defined]
     assert (weights["b"][4:] == MASKED).all()
@@ -114,8 +114,8 @@ def test_masked_columns_neither_answer_nor_learn() -> None:
     assert not weights["W_momentum"][:, 4:].any()
 
 
-def test_signatures_give_what_numpy_gives() -> None:
-    """Through the signatures of an interpreter the head is the same head."""
+def test_signatures_match_numpy() -> None:
+    """A head trained through the signatures of an interpreter is the same."""
     codes, labels = samples(40)
     through = SoftmaxHead(D, trainer=SignatureTrainer(FakeInterpreter(D, 32)))
     through.learn_many(codes, labels)
@@ -125,8 +125,8 @@ def test_signatures_give_what_numpy_gives() -> None:
     assert SignatureTrainer(FakeInterpreter(D, 7)).capacity == 7
 
 
-def test_another_trainer_goes_on_from_the_same_weights() -> None:
-    """A restored head bound to an interpreter learns as the first would have."""
+def test_another_trainer_continues_from_the_same_weights() -> None:
+    """A restored head with an interpreter learns like the original."""
     codes, labels = samples(20, seed=3)
     head = taught("softmax")
     again = SoftmaxHead.restore(D, head.state())
@@ -138,8 +138,8 @@ def test_another_trainer_goes_on_from_the_same_weights() -> None:
         again.use(NumpyTrainer(D, 5))
 
 
-def test_a_full_model_file_says_what_to_do() -> None:
-    """One label more than the capacity is refused before anything is learned."""
+def test_more_labels_than_the_capacity_are_refused() -> None:
+    """The error names the next step, and nothing is learned."""
     head = SoftmaxHead(D, trainer=NumpyTrainer(D, 3))
     codes, labels = samples(6, 3)
     head.learn_many(codes, labels)
@@ -148,8 +148,8 @@ def test_a_full_model_file_says_what_to_do() -> None:
     assert head.labels == ("label 0", "label 1", "label 2")
 
 
-def test_class_order_does_not_erase_what_was_learned() -> None:
-    """Taught label by label, replay keeps the first labels."""
+def test_teaching_label_by_label_keeps_the_first_labels() -> None:
+    """Replay preserves the labels that were taught first."""
     codes, labels = samples(200)
     order = np.argsort(labels, kind="stable")
     head = SoftmaxHead(D)
@@ -163,7 +163,7 @@ def test_class_order_does_not_erase_what_was_learned() -> None:
 
 
 def test_replay_is_balanced_and_bounded() -> None:
-    """However uneven the labels, each has as much room and is drawn as often."""
+    """Each label has the same number of places and is drawn equally often, even if labels are uneven."""
     replay = Replay(D, 10)
     codes, _ = samples(300)
     replay.add(codes, ["often"] * 290 + ["seldom"] * 10)
@@ -173,15 +173,15 @@ def test_replay_is_balanced_and_bounded() -> None:
     assert drawn.count("seldom") == 500
 
 
-def test_the_same_seed_gives_the_same_head() -> None:
-    """Training is repeatable, and another seed is another training."""
+def test_the_same_seed_leads_to_the_same_head() -> None:
+    """Training is reproducible, and another seed leads to another result."""
     assert taught("softmax").digest() == taught("softmax").digest()
     assert taught("softmax", seed=1).digest() != taught("softmax").digest()
 
 
 @pytest.mark.parametrize("at_once", [True, False])
-def test_a_new_label_does_not_drown_the_old_ones(at_once: bool) -> None:
-    """After 36 samples taught label by label, six of a new label are learned and take no other label's answers."""
+def test_a_new_label_does_not_displace_the_old_ones(at_once: bool) -> None:
+    """After 36 samples taught label by label, six of a new label are learned without taking predictions from others."""
     codes, labels = samples(400, seed=5)
     owners = np.unique(labels, return_inverse=True)[1]
     old = np.concatenate([np.flatnonzero(owners == owner)[:12] for owner in range(3)])
@@ -197,7 +197,7 @@ def test_a_new_label_does_not_drown_the_old_ones(at_once: bool) -> None:
 
 
 def test_batches_are_filled_up_to_equal_shares() -> None:
-    """With six of one label in the batch, the rest of it evens the labels out."""
+    """With six samples of one label in the batch, the rest balances the labels."""
     replay = Replay(D, 10)
     codes, labels = samples(40)
     replay.add(codes, labels)

@@ -41,20 +41,20 @@ def taught(name: str, codes: Codes, labels: list[str], tuned: int) -> Head:
 
 @pytest.mark.parametrize("name", ["exact", "ncm", "lda", "knn"])
 def test_samples_that_tuned_the_backbone_do_not_judge(name: str) -> None:
-    """The figure is the one of new samples, where leave-one-out over all samples promises far more."""
+    """The accuracy is that of new samples; leave-one-out over all samples would be far higher."""
     codes, labels, tuned = leaky()
-    flattering = self_report(taught(name, codes, labels, 0), codes, labels)
+    all_samples = self_report(taught(name, codes, labels, 0), codes, labels)
     report = self_report(taught(name, codes, labels, tuned), codes, labels)
-    assert flattering.accuracy is not None
+    assert all_samples.accuracy is not None
     assert report.accuracy is not None
-    assert flattering.interval[0] > 0.75
+    assert all_samples.interval[0] > 0.75
     assert report.interval[0] <= 0.5 <= report.interval[1]
     assert (report.samples, report.tuned, report.confusion.sum()) == (60, 240, 60)
 
 
 @pytest.mark.parametrize("tuned", [15, 240], ids=["fewer samples than dimensions", "more samples"])
-def test_the_exact_head_chooses_by_samples_that_may_judge(tuned: int) -> None:
-    """Its selection holds them all, and no other."""
+def test_the_exact_head_selects_samples_that_may_judge(tuned: int) -> None:
+    """Its selection contains all of them, and no others."""
     codes, labels, _ = leaky(6 if tuned == 15 else 60, tuned)
     head = taught("exact", codes, labels, tuned)
     assert isinstance(head, ExactHead)
@@ -62,8 +62,8 @@ def test_the_exact_head_chooses_by_samples_that_may_judge(tuned: int) -> None:
     assert sorted(map(bytes, selection)) == sorted(map(bytes, codes[tuned:]))
 
 
-def test_probabilities_do_not_promise_what_new_samples_do_not_keep() -> None:
-    """The temperature is chosen by samples that may judge: on noise the probabilities stay near one half."""
+def test_the_temperature_comes_from_samples_that_may_judge() -> None:
+    """On noise, the probabilities stay near one half."""
     codes, labels, tuned = leaky()
     new = encode(np.random.default_rng(9).normal(size=(200, D)))
     sure = taught("exact", codes, labels, 0).probabilities(new).max(axis=1).mean()
@@ -71,8 +71,8 @@ def test_probabilities_do_not_promise_what_new_samples_do_not_keep() -> None:
     assert modest < 0.65 < sure
 
 
-def test_too_few_samples_that_may_judge_choose_nothing() -> None:
-    """Defaults and a note, and everything is called known."""
+def test_too_few_samples_that_may_judge_lead_to_defaults() -> None:
+    """Defaults are used with a note, and everything is known."""
     codes, labels, tuned = leaky(FEWEST_JUDGES - 1)
     head = taught("exact", codes, labels, tuned)
     assert NO_JUDGES in head.fit.notes
@@ -83,16 +83,16 @@ def test_too_few_samples_that_may_judge_choose_nothing() -> None:
 
 
 @every_head
-def test_without_a_judge_there_is_no_figure(name: str) -> None:
-    """The warning says why."""
+def test_without_samples_that_may_judge_there_is_no_accuracy(name: str) -> None:
+    """A warning states the reason."""
     codes, labels, tuned = leaky(0)
     report = self_report(taught(name, codes, labels, tuned), codes, labels)
     assert report.accuracy is None
-    assert any("no sample may judge" in warning for warning in report.warnings)
+    assert any("all samples tuned the backbone" in warning for warning in report.warnings)
 
 
-def test_labels_that_cannot_be_judged_are_named() -> None:
-    """One label whose samples all tuned the backbone."""
+def test_labels_that_cannot_be_judged_are_listed() -> None:
+    """All samples of one label tuned the backbone."""
     codes, labels, tuned = leaky()
     labels = ["rare" if at < 20 else label for at, label in enumerate(labels)]
     report = self_report(taught("exact", codes, labels, tuned), codes, labels)
@@ -100,8 +100,8 @@ def test_labels_that_cannot_be_judged_are_named() -> None:
     assert any("not judged" in warning and "rare" in warning for warning in report.warnings)
 
 
-def test_a_twin_of_a_judged_sample_is_left_out_with_it() -> None:
-    """A tuned near-duplicate would give the answer away."""
+def test_a_near_duplicate_of_a_judged_sample_is_left_out_with_it() -> None:
+    """A near-duplicate that tuned the backbone would reveal the label."""
     codes, labels, tuned = leaky(40, 40)
     codes = np.concatenate([codes, codes[tuned:] + np.int16(1)])
     labels = labels + labels[tuned:]
@@ -115,8 +115,8 @@ def test_a_twin_of_a_judged_sample_is_left_out_with_it() -> None:
 
 @every_order_free_head
 @pytest.mark.parametrize("count", [12, 90])
-def test_exclusion_knows_no_order(name: str, count: int) -> None:
-    """Any order and any split, joined by merging, give the same digest and the same predictions."""
+def test_exclusion_does_not_depend_on_the_order(name: str, count: int) -> None:
+    """Any order, and any split after merging, leads to the same digest and the same predictions."""
     codes, labels = samples(count)
     tuned = count // 2
     whole = taught(name, codes, labels, tuned)
@@ -138,7 +138,7 @@ def test_exclusion_knows_no_order(name: str, count: int) -> None:
 @every_order_free_head
 @pytest.mark.parametrize("count", [12, 90])
 def test_forgetting_is_exact_with_excluded_samples(name: str, count: int) -> None:
-    """As if the sample had never been taught, whether it may judge or not."""
+    """The result is the same as if the sample had never been taught, whether it may judge or not."""
     codes, labels = samples(count)
     tuned = count // 2
     before = taught(name, codes, labels, tuned)
@@ -153,8 +153,8 @@ def test_forgetting_is_exact_with_excluded_samples(name: str, count: int) -> Non
 
 
 @every_head
-def test_a_stored_state_keeps_who_may_judge(name: str) -> None:
-    """And a state without excluded samples has no array more than before."""
+def test_a_stored_state_keeps_the_excluded_samples(name: str) -> None:
+    """A state without excluded samples has no additional array."""
     codes, labels, tuned = leaky()
     head = taught(name, codes, labels, tuned)
     back = head.clone()
@@ -164,7 +164,7 @@ def test_a_stored_state_keeps_who_may_judge(name: str) -> None:
 
 
 def test_a_tuned_sample_taught_again_still_does_not_judge() -> None:
-    """The same photo taught on the device is the same content."""
+    """The same photo taught on the device has the same content."""
     codes, labels, tuned = leaky()
     head = taught("exact", codes, labels, tuned)
     head.learn_many(codes[:10], labels[:10])
