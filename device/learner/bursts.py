@@ -1,4 +1,4 @@
-"""Bursts: samples taken in one go are near-duplicates, and an honest estimate must not count on them."""
+"""Bursts: samples taken within seconds are near-duplicates, so they must not judge each other."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Bursts:
     """Number the bursts of samples as they are taught.
 
     Samples of one label and one source less than two seconds apart share a number. Time is the monotonic
-    clock, so that a wall clock set back or forward in the middle (a Pi has no battery-backed one) joins or
-    parts nothing; a new process starts new bursts.
+    clock, so that setting the wall clock (a Pi has no battery-backed one) joins or splits no burst; a new
+    process starts new bursts.
 
     Example:
         >>> bursts = Bursts(clock=iter([0.0, 0.5, 1.0, 9.0]).__next__)
@@ -31,7 +31,7 @@ class Bursts:
         self._number = 0
 
     def number(self, label: str, source: str, at: float | None = None) -> int:
-        """Give the burst of a sample taught now, or at `at` seconds by whatever clock the caller keeps to."""
+        """Return the burst of a sample taught now, or at `at` seconds of the caller's clock."""
         at = self._clock() if at is None else at
         if (label, source) != self._last or not 0 <= at - self._at < BURST_SECONDS:
             self._number = new_burst()

@@ -1,4 +1,4 @@
-"""The head that follows from the model's memory and the journal, kept up with both."""
+"""The derived head: computed from the model's memory and the journal, and kept up to date with both."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ from ..model.packing import pack_memory
 from ..store import Entry, HostChange, Store
 from .signatures import HeadMaker
 
-# Learning again from this many samples takes a second or two on a Pi; beyond, the derived head is kept.
+# Learning this many samples again takes a second or two on a Pi; from there on the derived head is stored.
 KEEP_AFTER_SAMPLES = 5_000
 _CHUNK = 500
 
 
 class DerivedHead:
-    """A head that is always a function of (model memory, journal), never a thing of its own.
+    """A head that is always a function of the model's memory and the journal.
 
-    Whatever changed in the state file, by this process or another, is the journal after `position`;
-    `catch_up` applies it. A head that cannot be brought up to date is built anew.
+    Every change of the state file, by this process or another, is in the journal after `position`;
+    `catch_up` applies it. A head that cannot be brought up to date is built again from all samples.
 
     Args:
         store: The state.
-        memory: What the host taught, from the model file.
-        maker: Makes heads of the kind wanted.
+        memory: What the host taught, from the model file, or None.
+        maker: Makes heads of one kind.
     """
 
     def __init__(self, store: Store, memory: Memory | None, maker: HeadMaker) -> None:
         self._store = store
         self._memory = memory
         self.maker = maker
-        self._unkept = 0  # samples changed since the head was last kept
+        self._unkept = 0  # samples changed since the head was last stored
         self._seen = (-1, -1)
         self.head, self.position = self._restored() or self._built()
         self.catch_up()
 
     def stale(self) -> bool:
-        """Whether another process wrote since the last look; costs microseconds."""
+        """Return whether another process wrote since the last call; takes microseconds."""
         seen = self._store.database.change_mark()
         changed, self._seen = seen != self._seen, seen
         return changed or self.position < 0
@@ -57,19 +57,19 @@ class DerivedHead:
         if not entries:
             return
         self._unkept += sum(entry.samples() for entry in entries)
-        self.position, target = -1, entries[-1].seq  # until it is done, the next look builds the head anew
+        self.position, target = -1, entries[-1].seq  # until this is done, the next call builds the head again
         try:
             self._apply(entries)
             self.position = target
-        except (SampleNotFoundError, HeadError):  # purged by another process meanwhile
+        except (SampleNotFoundError, HeadError):  # another process purged samples meanwhile
             self.rebuild()
 
     def rebuild(self) -> None:
-        """Build the head anew from the memory and every taught sample."""
+        """Build the head again from the memory and every taught sample."""
         self.head, self.position = self._built()
 
     def keep(self) -> None:
-        """Keep the head in the state file when learning it again would take long, or come out differently."""
+        """Store the head in the state file if learning it again would take long, or depends on the order."""
         enough = KEEP_AFTER_SAMPLES if self.head.order_free else 1
         if self._store.read_only or self._unkept < enough or self.position < 0:
             return
@@ -85,7 +85,7 @@ class DerivedHead:
             self.head.learn_many(self._store.codes(numbers), labels)
 
     def _built(self) -> tuple[Head, int]:
-        return self._store.database.read(self._build)  # position and samples of one moment
+        return self._store.database.read(self._build)  # position and samples of one consistent state
 
     def _build(self) -> tuple[Head, int]:
         head = self.maker.empty()
@@ -99,7 +99,7 @@ class DerivedHead:
         return head, position
 
     def _restored(self) -> tuple[Head, int] | None:
-        if not self._store.has_kept_heads():  # spares a young state the key's checksum
+        if not self._store.has_kept_heads():  # saves a small state the checksum of the key
             return None
         kept = self._store.kept_head(self._key())
         if kept is None:
@@ -108,7 +108,7 @@ class DerivedHead:
         try:
             head = self.maker.restored(unpack_arrays(state))
         except (ArraysError, HeadError, StateError):
-            return None  # derived data: damaged means built anew
+            return None  # derived data: a damaged head is built again
         if head.digest() != digest or position > self._store.position():
             return None
         return head, position
@@ -122,11 +122,11 @@ def _touches_memory(entry: Entry) -> bool:
     return any(isinstance(change, HostChange) for change in entry.changes)
 
 
-Labelled = list[tuple[int, str]]
+Labeled = list[tuple[int, str]]
 
 
-def _net(entries: Iterable[Entry]) -> tuple[Labelled, Labelled]:
-    """Sum entries up to what to forget and what to learn, by id; what came and went again is left out."""
+def _net(entries: Iterable[Entry]) -> tuple[Labeled, Labeled]:
+    """Return what entries add up to: samples to forget and samples to learn, by id."""
     moved: dict[int, tuple[str | None, str | None]] = {}
     for entry in entries:
         for run in entry.changes:
@@ -142,9 +142,9 @@ def _net(entries: Iterable[Entry]) -> tuple[Labelled, Labelled]:
     )
 
 
-def _chunks(labelled: Labelled) -> Iterable[tuple[list[int], list[str]]]:
-    for start in range(0, len(labelled), _CHUNK):
-        chunk = labelled[start : start + _CHUNK]
+def _chunks(labeled: Labeled) -> Iterable[tuple[list[int], list[str]]]:
+    for start in range(0, len(labeled), _CHUNK):
+        chunk = labeled[start : start + _CHUNK]
         yield [number for number, _ in chunk], [label for _, label in chunk]
 
 

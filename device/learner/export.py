@@ -1,7 +1,7 @@
-"""A model file that starts with what was learned here, written on the device itself.
+"""Export: a model file that starts with what was learned on the device, written on the device.
 
-The manifest names the places of the head's initial weights in the model file; new ones are written over them. For more
-labels than columns the head grows first (`growth`). Neither TensorFlow nor a flatbuffer library is needed.
+The manifest names the places of the head's initial weights in the model file; the new weights overwrite them. If there
+are more labels than columns, the head grows first (`growth`). Neither TensorFlow nor a flatbuffer library is needed.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from ..store import Store
 from .growth import capacity_for, grow
 
 _FLOAT = np.dtype("<f4")
-_CHUNK = 500  # samples read at a time; teaching waits for one read at most
+_CHUNK = 500  # samples per read; teaching waits for one read at most
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a learner knew at one moment. Codes are left in the store: those of a sample never change.
+    """The knowledge of a learner at one moment. Codes stay in the store, because they never change.
 
     Attributes:
         labels: The labels of the head.
@@ -110,11 +110,11 @@ def export(
     except SampleNotFoundError as error:
         raise StateError(f"samples were purged while they were exported ({error}); export again") from error
     linear, labels = snapshot.linear, snapshot.labels
-    if linear is None:  # such as knn: the float head gets the exact solution of the same samples
+    if linear is None:  # such as knn: the weights are the exact solution of the same samples
         exact = exact or _exact(memory)
         linear, labels = exact.linear(), tuple(exact.labels)
     if linear is None:
-        raise HeadError("the head has no linear form that a model file could start with; use --head exact")
+        raise HeadError("the head has no linear form for a model file; use --head exact")
     return write_personal(model, path, linear, labels, memory, force=force)
 
 
@@ -138,7 +138,7 @@ def write_personal(
         force: Overwrite an existing file.
 
     Raises:
-        HeadError: The weights do not fit the model, or hold NaN.
+        HeadError: The weights do not fit the model, or contain NaN.
         LabelError: There are more labels than a head can have.
         ModelFileError: The manifest does not name the places of the weights, or the head cannot grow.
         StorageError: The file exists, or cannot be written.
@@ -197,10 +197,10 @@ def _exact(memory: Memory) -> Any:
 def head_variables(
     dimensions: int, capacity: int, linear: Linear, labels: tuple[str, ...]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the head's variables for a linear map: unused columns closed, momenta zero.
+    """Return the head's variables for a linear map: unused columns masked, momenta zero.
 
     Raises:
-        HeadError: The map does not fit, or holds NaN.
+        HeadError: The map does not fit, or contains NaN.
         LabelError: There are more labels than columns.
     """
     if len(labels) > capacity:
@@ -216,7 +216,7 @@ def head_variables(
     weights, bias = np.zeros((dimensions, capacity), np.float32), np.full(capacity, MASKED, np.float32)
     weights[:, : len(labels)], bias[: len(labels)] = linear.W, linear.b
     if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
-        raise HeadError("the head's weights hold NaN or are too large for float32; teach more samples")
+        raise HeadError("the head's weights contain NaN or are too large for float32; teach more samples")
     return {
         "W": weights,
         "b": bias,
@@ -228,14 +228,14 @@ def head_variables(
 def patch(
     part: bytes, places: Mapping[str, tuple[int, int]], values: Mapping[str, NDArray[np.float32]]
 ) -> bytes:
-    """Write `values` over the initial values in a model part.
+    """Return a model part with `values` in place of the initial values.
 
     Raises:
         ModelFileError: The places are missing, of another size, outside the file, or overlap.
     """
     if places.keys() != values.keys():
         raise ModelFileError(
-            f"the manifest places the head variables {sorted(places)}, expected {sorted(values)}; "
+            f"the manifest has places for the head variables {sorted(places)}, expected {sorted(values)}; "
             "convert the model again"
         )
     end = 0

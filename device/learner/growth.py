@@ -1,7 +1,7 @@
 """More columns for the head of a model file, without TensorFlow and without a flatbuffer library.
 
-The capacity C occurs in the graphs as the last dimension of tensors alone, so the numbers are changed where they
-are. The initial weights get longer: the new ones are appended to the model part and their buffers refer to them.
+The capacity C occurs in the graphs only as the last dimension of tensors, so the numbers are changed in place. The
+initial weights get longer: they are appended to the model part, and their buffers refer to the new place.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ..model.manifest import Manifest
 
 CAPACITY = 32
 MOST = 4096  # columns, as `Manifest` allows
-_SPARE = 8  # columns at least that are left free when the capacity is chosen from the number of labels
+_SPARE = 8  # minimum number of free columns when the capacity follows from the number of labels
 _STEP = 16
-_ALIGNMENT = 16  # bytes; the schema demands it of buffers
+_ALIGNMENT = 16  # bytes; the schema requires it for buffers
 _FLOAT_BYTES = 4
 
 # numbers of fields and ops in the schema of TFLite
@@ -32,7 +32,7 @@ Places = dict[str, tuple[int, int]]
 
 
 def capacity_for(labels: int) -> int:
-    """Return a capacity that leaves room for as many labels again as a quarter of them, and for 8 at least.
+    """Return a capacity with room for a quarter more labels, and for 8 more at least.
 
     Raises:
         LabelError: There are more labels than a head can have.
@@ -53,14 +53,14 @@ def grow(part: bytes, manifest: Manifest, capacity: int) -> tuple[bytes, Manifes
     The initial weights of the new head are zero; write them with `device.learner.export.patch`.
 
     Raises:
-        ModelFileError: The head is not laid out as edgetl lays it out.
+        ModelFileError: The head does not have the layout that edgetl writes.
     """
     data = bytearray(part)
     try:
         buffers = _weight_buffers(data, manifest.head_weights)
         dimensions = _dimensions(data, set(buffers.values()), manifest.capacity)
     except IndexError as error:
-        raise _unknown("a graph names a tensor or an op that is not there") from error
+        raise _unknown("a graph names a missing tensor or op") from error
     for place in sorted(dimensions):
         struct.pack_into("<i", data, place, capacity)
     places = _relocate(data, buffers, manifest, capacity)
@@ -74,7 +74,9 @@ def _weight_buffers(data: bytearray, places: Mapping[str, tuple[int, int]]) -> d
         start, length = buffer.vector(0, 1)
         found |= {name: number for name, place in places.items() if place == (start, length)}
     if not places or found.keys() != places.keys():
-        raise _unknown(f"the weights {sorted(places.keys() - found.keys())} are not where the manifest says")
+        raise _unknown(
+            f"the weights {sorted(places.keys() - found.keys())} are not at the places in the manifest"
+        )
     return found
 
 
@@ -95,7 +97,7 @@ def _dimensions(data: bytearray, weights: set[int], capacity: int) -> set[int]:
 
 
 def _inputs(model: Table, graph: int) -> set[int]:
-    """Return the inputs of a graph that have a column per label, by the names its signature gives them."""
+    """Return the inputs of a graph that have a column per label, by their names in its signature."""
     return {
         entry.number(1, "<I")
         for signature in model.tables(_SIGNATURES)
@@ -108,7 +110,7 @@ def _inputs(model: Table, graph: int) -> set[int]:
 def _follow(
     operator: Table, codes: list[int], tensors: list[Table], columns: set[int], capacity: int
 ) -> None:
-    """Add the outputs of an op that have a column per label: of variables, and of tensors that have."""
+    """Add the outputs of an op that have a column per label: those computed from variables or from such tensors."""
     code = codes[operator.number(0, "<I")]
     if code == _REDUCE_MIN or not (code == _READ_VARIABLE or columns.intersection(operator.numbers(1))):
         return
@@ -130,7 +132,7 @@ def _last_dimensions(tensor: Table, capacity: int) -> set[int]:
 
 
 def _relocate(data: bytearray, buffers: Mapping[str, int], manifest: Manifest, capacity: int) -> Places:
-    """Append longer weights, have their buffers refer to them, and return their places."""
+    """Append longer weights, make their buffers refer to them, and return their places."""
     tables = list(root(data).tables(_BUFFERS))
     places = {}
     for name, (start, length) in manifest.head_weights.items():
@@ -148,6 +150,5 @@ def _relocate(data: bytearray, buffers: Mapping[str, int], manifest: Manifest, c
 
 def _unknown(problem: str) -> ModelFileError:
     return ModelFileError(
-        f"the head of the model file cannot get more columns: {problem}; convert the model again with a larger "
-        "--capacity"
+        f"the head of the model file cannot grow: {problem}; convert the model again with a larger --capacity"
     )

@@ -36,10 +36,10 @@ Result = TypeVar("Result")
 
 
 class Learner:
-    """Teach a model on the device and ask it, durably.
+    """A model that is taught on the device: every sample is durable before the call returns.
 
     Use `Learner.open`. All methods may be called from several threads. Other processes may teach the same
-    state file meanwhile: what they taught is learned before the next prediction.
+    state file at the same time: their samples are learned before the next prediction.
 
     Attributes:
         model: The opened model file.
@@ -95,10 +95,10 @@ class Learner:
             head: Kind of head; it is derived from the samples, so it may differ from run to run.
             threads: CPU threads of the backbone.
             delegate: ``edgetpu`` to use a Coral.
-            thumbnails: Keep a small JPEG of each image that is taught, for people to look at.
+            thumbnails: Store a small JPEG of each image that is taught, for people to look at.
             read_only: Predict only, and write nothing. Where the default state file does not exist, the model
                 file alone is used.
-            options: More for the head, such as ``{"false_rejection": 0.02}``.
+            options: Further options of the head, such as ``{"false_rejection": 0.02}``.
 
         Raises:
             ModelFileError: The model file is damaged or foreign.
@@ -116,7 +116,7 @@ class Learner:
             raise
         return cls(opened, store, embedder, derived, embedding, thumbnails=thumbnails)
 
-    # what it is
+    # properties
 
     @property
     def head(self) -> Head:
@@ -128,7 +128,7 @@ class Learner:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels it can answer, sorted."""
+        """The labels it can predict, sorted."""
         return self.head.labels
 
     @property
@@ -139,16 +139,16 @@ class Learner:
     # predicting
 
     def predict_one(self, image: Image) -> Prediction:
-        """Say what an image shows; uint8 [H, W, 3] RGB, any size.
+        """Return the prediction for an image, uint8 [H, W, 3] RGB of any size.
 
         Raises:
             HeadError: Nothing was taught yet.
-            PhotoError: It is not such an image.
+            PhotoError: `image` is not such an image.
         """
         return self.predict_embedding(self.embed_one(image))
 
     def predict_many(self, images: Iterable[Image]) -> list[Prediction]:
-        """Say what each image shows."""
+        """Return the prediction for each image."""
         embeddings = self.embed_many(images)
         if not len(embeddings):
             return []
@@ -171,26 +171,26 @@ class Learner:
             return self.head.predict_one(code, all_scores=all_scores)
 
     def require_taught(self) -> None:
-        """Raise `HeadError` with the next step unless something was taught, here or on the host."""
+        """Raise `HeadError` with the next step unless something was taught, on the device or on the host."""
         if not self.labels:
-            state = f" and {self.store.path} holds no sample" if self.store.path else ""
+            state = f" and {self.store.path} has no sample" if self.store.path else ""
             raise HeadError(
-                f"{self.model.path.name} knows no label yet{state}; teach something first:"
+                f"{self.model.path.name} has no label yet{state}; teach something first:"
                 f" edgetl teach {self.model.path} LABEL"
             )
 
     def embed_one(self, image: Image) -> NDArray[np.float32]:
-        """Embed an image: float32 [D]."""
+        """Return the embedding of an image: float32 [D]."""
         with self._embedding:
             return self.embedder.embed_one(image)
 
     def embed_many(self, images: Iterable[Image]) -> NDArray[np.float32]:
-        """Embed images: float32 [N, D]."""
+        """Return the embeddings of images: float32 [N, D]."""
         with self._embedding:
             return self.embedder.embed_many(images)
 
     def knows(self, embedding: NDArray[np.float32], ids: Sequence[int]) -> bool:
-        """Whether one of the samples `ids` has this very embedding."""
+        """Return whether one of the samples `ids` has exactly this embedding."""
         return bool(ids) and bool((self.store.codes(ids) == self._encoded(embedding)).all(axis=1).any())
 
     # teaching
@@ -198,18 +198,18 @@ class Learner:
     def learn_one(
         self, image: Image, label: str, source: str = "", *, embedding: NDArray[np.float32] | None = None
     ) -> Sample:
-        """Teach one image; returns once it survives a power cut.
+        """Teach one image; returns once the sample survives a power cut.
 
         Args:
             image: uint8 [H, W, 3] RGB, any size.
-            label: What it shows.
-            source: Where it came from, such as the camera's name.
-            embedding: Of this very image, when `embed_one` has been called for it already.
+            label: Its label.
+            source: Origin of the image, such as the name of the camera.
+            embedding: The embedding of this image, if `embed_one` has been called for it already.
 
         Raises:
-            LabelError: The label is empty or no label.
-            PhotoError: It is not such an image.
-            StorageError: It cannot be written: disk full or read-only. Nothing was learned then.
+            LabelError: The label is empty or cannot be a label.
+            PhotoError: `image` is not such an image.
+            StorageError: The sample cannot be written, because the disk is full or read-only. Then nothing is learned.
         """
         label = check_label(label)
         code = self._encoded(self.embed_one(image) if embedding is None else embedding)
@@ -229,81 +229,84 @@ class Learner:
         bursts: Sequence[int] | None = None,
         embeddings: NDArray[np.float32] | None = None,
     ) -> list[Sample]:
-        """Teach images in one transaction: all of them, or on any error none.
+        """Teach images in one transaction: all of them or, on any error, none.
 
         Args:
             images: uint8 [H, W, 3] RGB each, any size.
-            labels: One for each image.
-            sources: One for each image, or one for all.
-            times: Seconds at which each was taken. With them, images of one label and source less than 2 s
-                apart count as one burst; without, each is a photo of its own.
+            labels: The label of each image.
+            sources: The origin of each image, or one for all.
+            times: The time of each image in seconds. With them, images of one label and source less than 2 s
+                apart count as one burst; without, each image is a burst of its own.
             bursts: A number for each image; images of one number are look-alikes and never judge each other
-                (`device.store.records.new_burst` draws numbers). They take precedence over `times`.
-            embeddings: Of these very images, [N, D], when they have been embedded already.
+                (`device.store.records.new_burst` draws numbers). Bursts take precedence over `times`.
+            embeddings: The embeddings of these images, float32 [N, D], if they have been embedded already.
 
         Raises:
-            LabelError: A label is no label, or their number differs from that of the images.
+            LabelError: A label cannot be one, or the number of labels is not that of the images.
             PhotoError: An image is not such an image.
-            StorageError: They cannot be written.
+            StorageError: The samples cannot be written.
         """
         names = [check_label(label) for label in labels]
         codes, pictures = self._prepared(images, len(names), embeddings)
         origins = [sources] * len(names) if isinstance(sources, str) else list(sources)
         for what, given in (("sources", origins), ("times", times), ("bursts", bursts)):
             if given is not None and len(given) != len(names):
-                raise LabelError(f"{len(names)} images need as many {what}, got {len(given)}")
+                raise LabelError(f"{len(names)} images need {len(names)} {what}, got {len(given)}")
         with self._lock:
             return self._learned(self._new_samples(names, codes, pictures, origins, times, bursts))
 
     def forget(self, id: int | Iterable[int]) -> Entry:
-        """Forget one sample or several, exactly: as if they had never been seen. `undo` brings them back.
+        """Forget one or several samples, exactly: as if they had never been taught. `undo` brings them back.
 
         Raises:
-            SampleNotFoundError: One was never taught or is forgotten already; then none is forgotten.
+            SampleNotFoundError: A sample was never taught or is forgotten already; then none is forgotten.
         """
         numbers = [id] if isinstance(id, int) else list(id)
         return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers), "forget"))
 
     def relabel(self, id: int | Iterable[int], label: str) -> Entry:
-        """Give one sample or several another label.
+        """Change the label of one or several samples.
 
         Raises:
-            SampleNotFoundError: One was never taught or is forgotten; then none is changed.
-            LabelError: It is no label.
+            SampleNotFoundError: A sample was never taught or is forgotten; then none is changed.
+            LabelError: `label` cannot be a label.
         """
         label = check_label(label)
         numbers = [id] if isinstance(id, int) else list(id)
         return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers, label)))
 
     def rename_label(self, old: str, new: str) -> Entry:
-        """Call everything taught as `old` by the name `new`; when `new` is there already the two become one.
+        """Rename the label `old` to `new`, on the host's samples too; if `new` exists, the two labels become one.
 
         Raises:
-            LabelError: `old` was never taught, or `new` is no label.
+            LabelError: `old` was never taught, or `new` cannot be a label.
         """
         new = check_label(new)
         return self._changed(lambda: self.store.rename(self._known(old), new, self._host_labels()))
 
     def delete_label(self, label: str) -> Entry:
-        """Forget all samples of a label, those the host taught included. `undo` brings them back.
+        """Forget all samples of a label, those of the host too. `undo` brings them back.
 
         Raises:
-            LabelError: It was never taught.
-            HeadError: The model file holds this label's samples as sums only, which cannot be taken apart.
+            LabelError: The label was never taught.
+            HeadError: The model file contains only sums over the host's samples, which cannot be taken apart.
         """
         memory = self.model.memory
         if isinstance(memory, Sums) and self._known(label) in self._host_names():
             raise HeadError(
-                f"{label!r} was taught on the host and the model file holds that as sums, which cannot be taken"
+                f"{label!r} was taught on the host, and the model file contains only the sums, which cannot be taken"
                 " apart; rename the label, or convert the model without those photos"
             )
         return self._changed(lambda: self.store.rename(self._known(label), None, self._host_labels()))
 
     def undo(self) -> Entry | None:
-        """Take back the newest change that still stands and give it; None when there is none.
+        """Undo the newest change that is not undone.
 
-        Teaching, forgetting, relabelling, renaming, deleting, merging and rolling back are changes. Each call
-        goes one further back.
+        Teaching, forgetting, relabeling, renaming, deleting, merging and rolling back are changes. Each call
+        goes back one more.
+
+        Returns:
+            The journal entry that was undone, or None when there is nothing to undo.
         """
         with self._lock:
             entry = self._changed(self.store.undo)
@@ -312,13 +315,13 @@ class Learner:
             return self.store.entries(after=entry.undoes - 1)[0]
 
     def merge(self, other: str | Path) -> Entry | None:
-        """Learn what another device learned, exactly: as if one device had seen both.
+        """Learn the samples of another device, exactly: as if all had been taught here.
 
-        Samples this device knows already, by merging before or from a copied file, are not learned twice; and
-        those it forgot stay forgotten. What the other device forgot or renamed is not taken over.
+        Samples that are here already, from an earlier merge or a copied file, are not learned twice; and
+        samples forgotten here stay forgotten. What the other device forgot or renamed is not copied.
 
         Returns:
-            The journal entry with the new samples, or None when there were none.
+            The journal entry with the new samples, or None when there are none.
 
         Raises:
             StateError: `other` is damaged or of another model.
@@ -327,10 +330,10 @@ class Learner:
 
         return self._changed(lambda: merge(self.store, Path(other)))
 
-    # looking back
+    # reports, versions, export
 
     def samples(self, label: str | None = None, limit: int | None = None) -> list[Sample]:
-        """List taught samples, newest first, with thumbnails."""
+        """Return taught samples, newest first, with thumbnails."""
         return self.store.samples(label, limit)
 
     def status(self) -> Status:
@@ -339,17 +342,17 @@ class Learner:
             return status_of(self.model, self.store, self.head, self.embedder)
 
     def save_version(self, note: str = "", *, metrics: Mapping[str, Any] | None = None) -> Version:
-        """Name the present state, so that `rollback` can return to it."""
+        """Store the present state as a version to which `rollback` can return."""
         with self._lock:
             figures = {"samples": sum(self.store.counts().values()), **(metrics or {})}
             return self.store.add_version(note, figures)
 
     def versions(self) -> list[Version]:
-        """List the named states, oldest first."""
+        """Return the versions, oldest first."""
         return self.store.versions()
 
     def rollback(self, version: int) -> Entry:
-        """Return to a named state, exactly. The way back is `undo`.
+        """Return to a version, exactly; `undo` reverts this.
 
         Raises:
             StateError: There is no such version.
@@ -375,15 +378,15 @@ class Learner:
         return export(self.model, self.store, self._snapshot(), path, force=force)
 
     def purge(self) -> int:
-        """Erase what was forgotten from the file for good; gives how many samples were erased."""
+        """Erase forgotten samples permanently from the file, and return their number."""
         with self._lock:
             return self.store.purge()
 
     def close(self) -> None:
-        """Close state file and backbone; calling it again does nothing."""
+        """Close the state file and the backbone; calling it again does nothing."""
         with self._lock:
             if not self.store.closed:
-                with contextlib.suppress(EdgetlError):  # derived data: a full disk here loses nothing taught
+                with contextlib.suppress(EdgetlError):  # derived data: a full disk here loses no sample
                     self._derived.keep()
             self.store.close()
             with self._embedding:
@@ -416,7 +419,7 @@ class Learner:
         width = self.model.manifest.dimensions
         if embeddings.shape[-1:] != (width,):
             raise EmbeddingError(
-                f"embeddings of this model have {width} numbers, got shape {embeddings.shape}"
+                f"embeddings of this model must have {width} numbers, got shape {embeddings.shape}"
             )
         return encode(embeddings, self.model.manifest.embedding_map)
 
@@ -425,15 +428,15 @@ class Learner:
     ) -> tuple[list[Codes], list[bytes | None]]:
         codes, pictures = [], []
         if embeddings is not None and len(embeddings) != count:
-            raise LabelError(f"{count} labels need as many embeddings, got {len(embeddings)}")
-        for place, image in enumerate(images):  # one at a time: a folder of photos need not fit into memory
+            raise LabelError(f"{count} labels need {count} embeddings, got {len(embeddings)}")
+        for place, image in enumerate(images):  # one at a time: a folder of photos need not fit into RAM
             if place < count:
                 codes.append(
                     self._encoded(self.embed_one(image) if embeddings is None else embeddings[place])
                 )
             pictures.append(thumbnail(image) if self._thumbnails else None)
         if len(pictures) != count:
-            raise LabelError(f"each image needs one label, got {len(pictures)} images and {count} labels")
+            raise LabelError(f"each image needs a label, got {len(pictures)} images and {count} labels")
         return codes, pictures
 
     def _new_samples(
@@ -477,7 +480,7 @@ class Learner:
 
     def _known(self, label: str) -> str:
         label = check_label(label, stored=True)
-        if label not in self.labels:  # perhaps as it is shown, with its invisible characters escaped
+        if label not in self.labels:  # perhaps as displayed, with its invisible characters escaped
             label = next((known for known in self.labels if printable(known) == label), label)
         if label not in self.labels:
             raise LabelError(
@@ -502,7 +505,7 @@ def state_beside(model: Path, read_only: bool = False) -> Path | None:
 
 
 def identity_of(model: ModelFile) -> ModelIdentity:
-    """Say which model a state belongs to."""
+    """Return the identity of a model, by which a state file belongs to it."""
     manifest = model.manifest
     return ModelIdentity(
         model.sha256, manifest.dimensions, manifest.embedding_map, manifest.backbone, model.path.name

@@ -1,4 +1,4 @@
-"""A state file for a new model: what another model was taught, embedded anew from its pictures."""
+"""Re-embedding: a state file for a new model, from the pictures in the state file of another model."""
 
 from __future__ import annotations
 
@@ -21,23 +21,22 @@ from ..store.database import copy_database
 from ..store.inherit import inherit, leave_behind
 from .learner import identity_of
 
-LOOKS_ALIKE = (
-    12.0  # mean difference of 8-bit values: two JPEGs of one photo differ by less, two photos by more
-)
+# mean difference of 8-bit values: two JPEGs of one photo differ by less, two photos by more
+LOOKS_ALIKE = 12.0
 
 
 @dataclass(frozen=True)
 class Reembedding:
-    """What `reembed` took over and what had to stay behind.
+    """The result of `reembed`: what was embedded again and what was left behind.
 
     Attributes:
         path: The new state file.
-        samples: Taught samples taken over, a label.
-        from_photos: How many of all were embedded from the photos themselves.
-        from_thumbnails: How many from their thumbnails.
-        forgotten: Forgotten samples taken over, so that they can still be brought back.
-        left_behind: Taught samples without any picture that can be read, a label.
-        notes: What else the user should know.
+        samples: Number of taught samples in the new state per label.
+        from_photos: Number of samples embedded from the photos themselves.
+        from_thumbnails: Number of samples embedded from their thumbnails.
+        forgotten: Number of forgotten samples in the new state, which can still be brought back.
+        left_behind: Number of taught samples without a readable picture, per label.
+        notes: Further remarks for the user.
     """
 
     path: Path
@@ -53,7 +52,7 @@ class Reembedding:
         return f"<Reembedding {self.path.name}: {taken} samples taken over, {left} left behind>"
 
     def to_dict(self) -> dict[str, Any]:
-        """Give everything as JSON-able values."""
+        """Return a JSON-serializable dict."""
         return {**vars(self), "path": str(self.path)}
 
 
@@ -68,31 +67,31 @@ def reembed(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> Reembedding:
-    """Write a state file for `model` with what the state file `old` of another model was taught.
+    """Write a state file for `model` with the samples of the state file `old` of another model.
 
-    Each sample is embedded from its photo where that still is in `photos`, else from its thumbnail. Labels, times,
-    sources, ids and the samples' own names are kept. While every sample has a picture the journal stays whole, so
-    undo and rollback reach back as before; else they end where the samples without one were left behind. `old` is
-    only read.
+    Each sample is embedded from its photo if that is still in `photos`, else from its thumbnail. Labels, times,
+    sources, ids and the samples' own names are kept. If every sample has a picture, the journal stays complete, and
+    undo and rollback reach back as before; else they reach back only to the point where samples were left behind.
+    `old` is only read.
 
     Args:
         model: The new model file.
         old: The state file of the old one.
-        out: The new state file; it appears under its name only when it is whole.
-        photos: The folder that `teach --photos` was given, to find the photos themselves by the samples' sources.
+        out: The new state file; it gets its name only once it is complete.
+        photos: The folder of photos that `teach --photos` used; the samples' sources are paths in it.
         threads: CPU threads of the backbone.
         delegate: ``edgetpu`` to use a Coral.
         force: Overwrite `out`.
         progress: Called as task "Embedding again" with the number of samples.
 
     Raises:
-        StateError: `old` is damaged or empty, belongs to `model` already or was exported into it, or keeps no picture
-            of anything.
-        StorageError: `old` is missing, or `out` is there and `force` is not given, or it cannot be written.
+        StateError: `old` is damaged or empty, belongs to `model` already or was exported into it, or has no picture of
+            any sample.
+        StorageError: `old` is missing, or `out` exists and `force` is false, or it cannot be written.
     """
     opened, old, out = model if isinstance(model, ModelFile) else ModelFile.open(model), Path(old), Path(out)
     if out.exists() and old.exists() and out.samefile(old):
-        raise StorageError(f"{out} is the old state file itself; give another name for the new one")
+        raise StorageError(f"{out} is the old state file itself; use another name for the new one")
     with (
         Store.open(old, None, read_only=True) as source,
         atomic_output(out, force=force) as temporary,
@@ -100,28 +99,28 @@ def reembed(
     ):
         _check_source(source, opened)
         inherit(store, source)
-        pictures = _Pictures(store, Path(photos) if photos is not None else None)
+        pictures = _PictureFinder(store, Path(photos) if photos is not None else None)
         missing = _embed_all(store, opened, pictures, threads, delegate, progress)
         left = _leave_behind(store, source, missing)
         if left and not store.counts():
             raise StateError(
-                f"{old} keeps no picture of its {sum(left.values())} samples, so no other model can see them; name the"
-                f" photos they were taught from with --photos FOLDER, or teach {opened.path.name} anew"
+                f"{old} has no picture of its {sum(left.values())} samples, so they cannot be embedded again; name the"
+                f" photos they were taught from with --photos FOLDER, or teach {opened.path.name} from scratch"
             )
         store.verify()
         copy_database(store.database, temporary)
-        return _told(store, source, out, pictures, left, opened)
+        return _summarized(store, source, out, pictures, left, opened)
 
 
-class _Pictures:
-    """The best picture there is of a sample."""
+class _PictureFinder:
+    """Finds the best picture of a sample."""
 
     def __init__(self, store: Store, photos: Path | None) -> None:
         self._store, self._photos = store, photos
         self.from_photos = self.from_thumbnails = 0
 
     def of(self, number: int, source: str) -> Image | None:
-        """Give it, counted by where it came from; None when there is none that can be read."""
+        """Return the picture and count its kind; None when no picture can be read."""
         small = self._thumbnail(number)
         photo = self._photo(source, small)
         if photo is not None:
@@ -141,7 +140,7 @@ class _Pictures:
             return None
         path = self._photos / source
         photo = _read(path) if path.is_file() else None
-        # cropped or turned when it was taught, or another photo of that name by now: then it is not what was taught
+        # a photo that was cropped or turned for teaching, or was replaced since, is not what was taught
         return photo if photo is None or small is None or _alike(photo, small) else None
 
 
@@ -154,28 +153,27 @@ def _read(picture: Path | bytes) -> Image | None:
 
 def _alike(photo: Image, small: Image) -> bool:
     again = read_photo(thumbnail(photo))
-    return again.shape == small.shape and bool(
-        np.abs(again.astype(np.int16) - small).mean() < LOOKS_ALIKE
-    )  # fmt: skip
+    difference = np.abs(again.astype(np.int16) - small).mean() if again.shape == small.shape else np.inf
+    return bool(difference < LOOKS_ALIKE)
 
 
 def _check_source(source: Store, model: ModelFile) -> None:
     if source.identity.sha256 == model.sha256:
         raise StateError(
-            f"{source.path} belongs to {model.path.name} already: use it as it is, there is nothing to embed anew"
+            f"{source.path} belongs to {model.path.name} already: use it unchanged, there is nothing to embed again"
         )
     source.verify()
     if not source.counts():
-        raise StateError(f"{source.path} holds no sample, so there is nothing to take over")
+        raise StateError(f"{source.path} has no sample, so there is nothing to embed again")
     if remembered := _remembered(source, model):
         raise StateError(
-            f"{model.path.name} remembers {remembered} of the samples in {source.path} already, as an export of it does;"
-            " taken over they would count twice: teach it as it is"
+            f"{model.path.name} already contains {remembered} of the samples in {source.path}, as an export of it does;"
+            " they would count twice: use the model without a new state file"
         )
 
 
 def _remembered(source: Store, model: ModelFile) -> int:
-    """Count the taught samples that the model's own memory holds."""
+    """Return the number of taught samples that are in the model's memory."""
     memory = model.memory
     if not isinstance(memory, Samples) or memory.dimensions != source.identity.dimensions:
         return 0
@@ -186,12 +184,12 @@ def _remembered(source: Store, model: ModelFile) -> int:
 def _embed_all(
     store: Store,
     model: ModelFile,
-    pictures: _Pictures,
+    pictures: _PictureFinder,
     threads: int | None,
     delegate: str | None,
     progress: Progress,
 ) -> list[int]:
-    """Write the code of every sample that has a picture; gives the ids of the others."""
+    """Write the code of every sample that has a picture, and return the ids of the others."""
     embedder = Embedder(model, threads=threads, delegate=delegate)
     listed = store.database.rows("SELECT id, source FROM samples ORDER BY id")
     missing = []
@@ -211,7 +209,7 @@ def _embed_all(
 
 
 def _leave_behind(store: Store, source: Store, missing: list[int]) -> dict[str, int]:
-    """Forget what has no code here but had one; what was purged before is no loss."""
+    """Forget the samples that have no code here but had one, and return their number per label."""
     coded = {number for (number,) in source.database.rows("SELECT sample FROM codes")}
     lost = [number for number in missing if number in coded]
     taught = rows.labels(store.database, lost)
@@ -223,26 +221,26 @@ def _leave_behind(store: Store, source: Store, missing: list[int]) -> dict[str, 
     return dict(sorted(left.items()))
 
 
-def _told(
-    store: Store, source: Store, out: Path, pictures: _Pictures, left: dict[str, int], model: ModelFile
+def _summarized(
+    store: Store, source: Store, out: Path, pictures: _PictureFinder, left: dict[str, int], model: ModelFile
 ) -> Reembedding:
     samples = store.counts()
     embedded = pictures.from_photos + pictures.from_thumbnails
     notes = []
     if pictures.from_thumbnails:
         notes.append(
-            "a thumbnail shows the new model less than the camera did: expect less accuracy and more 'unknown' until each"
+            "a thumbnail has less detail than the camera's image: expect less accuracy and more 'unknown' until each"
             " label has about five fresh samples"
         )
     if store.position() > source.position():
-        notes.append("undo and rollback do not reach behind the samples that had to stay behind")
+        notes.append("undo and rollback do not reach back before the samples that were left behind")
     if store.versions():
-        notes.append("the accuracies noted with versions are those of the old model")
+        notes.append("the accuracies stored with versions are those of the old model")
     gone = sorted(label for label, name in store.host_labels().items() if name is None)
     if isinstance(model.memory, Sums) and (back := sorted(set(gone) & set(model.memory.labels))):
         notes.append(
-            f"{', '.join(back)} was deleted here but is in the new model's own memory, as sums, and is back"
+            f"{', '.join(back)} was deleted here, but is in the new model's memory as sums, and is present again"
         )
-    return Reembedding(
-        out, samples, pictures.from_photos, pictures.from_thumbnails, embedded - sum(samples.values()), left, tuple(notes)
-    )  # fmt: skip
+    forgotten = embedded - sum(samples.values())
+    found = pictures.from_photos, pictures.from_thumbnails
+    return Reembedding(out, samples, *found, forgotten, left, tuple(notes))

@@ -20,8 +20,8 @@ from ..model.memory import Samples
 from ..model.modelfile import ModelFile
 from ..store import Store
 
-DRIFT = "drift"  # the setting that keeps it
-REPORT_LIMIT = 5_000  # samples the estimate is made from; it is quadratic in their number
+DRIFT = "drift"  # key of the setting
+REPORT_LIMIT = 5_000  # samples of the estimate; its cost is quadratic in their number
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Status:
 
     @property
     def confusion(self) -> NDArray[np.int64] | None:
-        """Taught against predicted, [C, C], when each sample is left out in turn."""
+        """Taught against predicted label, int64 [C, C], with each sample left out in turn."""
         return self.report.confusion if self.report else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def _held_out(manifest: Manifest) -> dict[str, Any] | None:
 
 
 def _drift_note(store: Store) -> dict[str, Any] | None:
-    """Return what `keep_drift` wrote, None when it is missing or of another form."""
+    """Return the note of `keep_drift`; None when it is missing or has another form."""
     try:
         note = store.setting(DRIFT)
     except StateError:
@@ -200,7 +200,7 @@ def report_of(model: ModelFile, store: Store, head: Head) -> Report | None:
 
 
 def _spread(count: int, limit: int) -> NDArray[np.int64]:
-    """Choose at most `limit` of `count` places, evenly over time, always the same ones."""
+    """Return at most `limit` of `count` places, evenly spread, always the same ones."""
     if count <= limit:
         return np.arange(count)
     return np.linspace(0, count - 1, limit).round().astype(np.int64) if limit else np.arange(0)

@@ -122,9 +122,8 @@ def _copied(path: Path) -> Path:
                 shutil.copyfile(f"{path}{ending}", scratch / f"{path.name}{ending}")
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise StorageError(
-            error.errno or errno.EIO, f"cannot copy {path} to {scratch} for reading: {error.strerror}; free some space there"
-        ) from error  # fmt: skip
+        problem = f"cannot copy {path} to {scratch} for reading: {error.strerror}; free some space there"
+        raise StorageError(error.errno or errno.EIO, problem) from error
     return scratch
 
 

@@ -125,9 +125,8 @@ def set_label(connection: sqlite3.Connection, run: SampleRun, seq: int) -> None:
     changed = []
     for row in connection.execute(statement, (run.first, run.last)).fetchall():
         number, uuid, _, time, source, burst, _, _ = row
-        changed.append(
-            (run.new, seq, sample_checksum(number, uuid, run.new, time, source, burst, seq), number)
-        )  # fmt: skip
+        crc = sample_checksum(number, uuid, run.new, time, source, burst, seq)
+        changed.append((run.new, seq, crc, number))
     connection.executemany("UPDATE samples SET label = ?, seq = ?, crc = ? WHERE id = ?", changed)
 
 

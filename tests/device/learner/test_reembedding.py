@@ -91,7 +91,7 @@ def test_samples_without_a_picture_are_counted_and_end_undo(tmp_path: Path, old:
     found = reembed(NEW, old, tmp_path / "new.db")
     assert found.left_behind == {"blind": 2}
     assert "blind" not in found.samples
-    assert any("do not reach behind" in note for note in found.notes)
+    assert any("do not reach back before" in note for note in found.notes)
     with opened(tmp_path, "new.db", NEW) as newer:
         assert newer.undo() is None
         with pytest.raises(SampleNotFoundError, match="without a picture"):
@@ -141,11 +141,11 @@ def test_what_cannot_be_taken_over_is_refused_and_leaves_no_file(tmp_path: Path,
     with pytest.raises(StateError, match=r"belongs to tiny\.tflite already"):
         reembed(TINY, old, tmp_path / "new.db")
     opened(tmp_path, "empty.db").close()
-    with pytest.raises(StateError, match="holds no sample"):
+    with pytest.raises(StateError, match="has no sample"):
         reembed(NEW, tmp_path / "empty.db", tmp_path / "new.db")
     with Learner.open(TINY, tmp_path / "blind.db", threads=1, thumbnails=False) as learner:
         teach(learner)
-    with pytest.raises(StateError, match="keeps no picture of its 12 samples"):
+    with pytest.raises(StateError, match="has no picture of its 12 samples"):
         reembed(NEW, tmp_path / "blind.db", tmp_path / "new.db")
     assert [path.name for path in tmp_path.iterdir() if "new" in path.name] == []
     with pytest.raises(StorageError, match="the old state file itself"):
@@ -155,10 +155,10 @@ def test_what_cannot_be_taken_over_is_refused_and_leaves_no_file(tmp_path: Path,
 
 
 def test_an_export_of_the_same_state_is_refused(tmp_path: Path, old: Path) -> None:
-    """It remembers every sample already, and would count each twice."""
+    """It contains every sample already, so each would count twice."""
     with opened(tmp_path) as learner:
         exported = learner.export(tmp_path / "personal.tflite")
-    with pytest.raises(StateError, match="remembers 11 of the samples"):
+    with pytest.raises(StateError, match="contains 11 of the samples"):
         reembed(exported, old, tmp_path / "new.db")
 
 
@@ -187,7 +187,7 @@ def test_a_process_killed_midway_leaves_nothing_under_the_name(tmp_path: Path, o
 
 
 def test_the_memory_of_the_new_model_counts_too(tmp_path: Path, old: Path) -> None:
-    """What the host taught it and what was taken over are one."""
+    """The samples of the host and the re-embedded ones are learned together."""
     reembed(TAUGHT, old, tmp_path / "new.db")
     with opened(tmp_path, "new.db", TAUGHT) as newer:
         host = newer.status().host
