@@ -82,7 +82,7 @@ def _examples(
 ) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     generator = np.random.default_rng(seed)
     if photos is None:
-        shape = (limit, preprocessing.height, preprocessing.width, 3)
+        shape = (limit, preprocessing.height, preprocessing.width, preprocessing.channels)
         return generator.integers(0, 256, shape, np.uint8), np.arange(limit) % 2
     found = find_photos(photos)
     chosen = [found.photos[index] for index in generator.permutation(len(found.photos))[:limit]]

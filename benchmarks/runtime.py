@@ -32,7 +32,9 @@ def measure(path: Path, threads: int, pairs: int, warm_up: int = 20, seed: int =
     """Time `pairs` of bare passes and our passes of the model file at `path`."""
     model = ModelFile.open(path)
     sides = model.manifest.preprocessing
-    image = np.random.default_rng(seed).integers(0, 256, (sides.height, sides.width, 3), np.uint8)
+    image = np.random.default_rng(seed).integers(
+        0, 256, (sides.height, sides.width, sides.channels), np.uint8
+    )
     bare, ours = _bare(path, image, threads), _ours(model, image, threads)
     if not np.array_equal(bare(), ours()):
         raise SystemExit("bare and ours return different embeddings, so their times cannot be compared")
@@ -66,7 +68,9 @@ def xnnpack_gain(path: Path, threads: int, pairs: int, seed: int = 0) -> dict[st
         experimental_op_resolver_type=kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     sides = ModelFile.open(path).manifest.preprocessing
-    image = np.random.default_rng(seed).integers(0, 256, (sides.height, sides.width, 3), np.uint8)
+    image = np.random.default_rng(seed).integers(
+        0, 256, (sides.height, sides.width, sides.channels), np.uint8
+    )
     runs = {"with": _bare(path, image, threads), "without": _runner(plain, image)}
     times: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(pairs + 1):

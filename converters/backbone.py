@@ -26,14 +26,14 @@ def convert_backbone(
     *,
     twin: bool = False,
 ) -> bytes:
-    """Convert a backbone to a .tflite of one subgraph: image uint8 [N, H, W, 3] -> embedding float32 [N, D].
+    """Convert a backbone to a .tflite of one subgraph: image uint8 [N, H, W, channels] -> embedding float32 [N, D].
 
     int8: where normalization is the same for all channels and its mean is whole, it costs nothing, because
     the input's quantization *is* the normalization: ``(pixel - zero_point) * scale = (pixel - mean) / std``.
     Otherwise, and in float models, it becomes float ops in front.
 
     Args:
-        model: Keras model: normalized float32 [N, H, W, 3] -> float32 [N, D].
+        model: Keras model: normalized float32 [N, H, W, channels] -> float32 [N, D].
         preprocessing: Its mean and std, and the input's size.
         quantization: One of `QUANTIZATIONS`.
         calibration: Prepared photos, for int8.
@@ -44,7 +44,7 @@ def convert_backbone(
     """
     if quantization not in QUANTIZATIONS:
         raise ConversionError(f"quantization must be one of {', '.join(QUANTIZATIONS)}, got {quantization!r}")
-    size = (1 if twin else None, preprocessing.height, preprocessing.width, 3)
+    size = (1 if twin else None, *_shape(preprocessing))
     frozen = freeze(lambda images: model(images, training=False), size)
     if quantization != "int8":
         return _behind_normalization(convert_function(frozen, quantization=quantization), preprocessing)
@@ -70,7 +70,11 @@ def full_range(preprocessing: Preprocessing) -> Image:
     """Give an image with every pixel value, so that calibration sees 0 and 255 whatever the photos are."""
     ramp = np.linspace(0, 255, preprocessing.width).round().astype(np.uint8)
     ramp[[0, -1]] = 0, 255
-    return np.broadcast_to(ramp[None, :, None], (preprocessing.height, preprocessing.width, 3)).copy()
+    return np.broadcast_to(ramp[None, :, None], _shape(preprocessing)).copy()
+
+
+def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
+    return preprocessing.height, preprocessing.width, preprocessing.channels
 
 
 def can_fold(preprocessing: Preprocessing) -> bool:
@@ -96,6 +100,6 @@ def _behind_normalization(backbone: bytes, preprocessing: Preprocessing) -> byte
 
         return (tf.cast(image, tf.float32) - mean) * factor
 
-    size = (None, preprocessing.height, preprocessing.width, 3)
+    size = (None, *_shape(preprocessing))
     front = convert_function(freeze(normalize, size, "uint8"))
     return serialize(chain(parse(front), parse(backbone)))

@@ -182,11 +182,25 @@ def _check(model: TrainedModel, out: Path, quantize: str, capacity: int, edgetpu
             f"the model has {len(model.labels)} labels, which is more than the capacity {capacity}; "
             "use a larger --capacity, or leave it out"
         )
+    _check_input(model)
     refuse_existing(out, force)
     if edgetpu:
         refuse_existing(twin_path(out), force)
     require_writable(out)
     require_finite_variables(model.backbone)
+
+
+def _check_input(model: TrainedModel) -> None:
+    made = model.preprocessing
+    shape = (made.height, made.width, made.channels)
+    expected = tuple(model.backbone.input_shape[1:])
+    if len(expected) != 3 or any(
+        want not in (None, side) for want, side in zip(expected, shape, strict=True)
+    ):
+        raise ConversionError(
+            f"the backbone {model.backbone_name} expects images of the shape {list(expected)}, but its preprocessing "
+            f"makes {list(shape)} (height, width, channels); make the two agree"
+        )
 
 
 def _backbone(

@@ -23,7 +23,7 @@ class Calibration:
     """Prepared photos that stand for what the model will see.
 
     Attributes:
-        images: uint8 [height, width, 3] each, as the backbone gets them.
+        images: uint8 [height, width, channels] each, as the backbone gets them.
         labels: Their labels, or None where they have none.
         source: Where they came from, in words.
     """

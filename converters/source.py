@@ -33,7 +33,7 @@ class TrainedModel:
     """A backbone with what fine-tuning taught it.
 
     Attributes:
-        backbone: A `keras.Model`: normalized float32 [N, H, W, 3] -> embedding float32 [N, D]. The
+        backbone: A `keras.Model`: normalized float32 [N, H, W, channels] -> embedding float32 [N, D]. The
             normalization is not part of it; `preprocessing` names its mean and std.
         backbone_name: Such as ``efficientnet-lite0``.
         preprocessing: How photos become the backbone's input.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from tests.tiny import TINY, TINY_INFER, TINY_TAUGHT, tiny_model_file
+from tests.tiny import GRAY, TINY, TINY_GRAY, TINY_INFER, TINY_TAUGHT, tiny_model_file
 
 
 def make(folder: Path) -> None:
@@ -18,6 +18,7 @@ def make(folder: Path) -> None:
             (TINY, {}),
             (TINY_TAUGHT, {"taught": True}),
             (TINY_INFER, {"taught": True, "infer": True}),
+            (TINY_GRAY, {"taught": True, "infer": True, "preprocessing": GRAY}),
         ):
             made = tiny_model_file(Path(scratch), path.name, **options)
             (folder / path.name).write_bytes(made.read_bytes())

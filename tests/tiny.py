@@ -18,11 +18,14 @@ TINY_TAUGHT = DATA / "tiny_taught.tflite"
 """The same, taught `COLORS` with 12 photos each, kept as memory."""
 TINY_INFER = DATA / "tiny_infer.tflite"
 """The same, with the signature infer."""
+TINY_GRAY = DATA / "tiny_gray.tflite"
+"""The same for gray images, taught `COLORS`, whose gray levels differ."""
 TINY_VERSION_1 = DATA / "tiny_version1.tflite"
 """`TINY_TAUGHT` as edgetl 0.1.0 wrote it: format version 1, and a ``train`` that opens no columns. Never made again."""
 
 SIDE, DIMENSIONS, CAPACITY = 32, 32, 8
 PREPROCESSING = Preprocessing(SIDE, SIDE, resize="squash")
+GRAY = Preprocessing(SIDE, SIDE, resize="squash", mean=(127.0,), std=(128.0,), channels=1)
 COLORS = {"blue": (40, 60, 200), "green": (40, 180, 60), "red": (200, 50, 40)}
 EXTRA_COLORS = {"white": (230, 230, 225), "yellow": (220, 200, 40)}
 
@@ -52,7 +55,7 @@ def write_photos(
     return pairs
 
 
-def backbone(side: int = SIDE, dimensions: int = DIMENSIONS) -> Any:
+def backbone(side: int = SIDE, dimensions: int = DIMENSIONS, channels: int = 3) -> Any:
     """Make a Keras backbone of three convolutions; needs TensorFlow.
 
     The weights come from NumPy's generator, not from Keras's, so that they stay the same from release to release.
@@ -62,7 +65,7 @@ def backbone(side: int = SIDE, dimensions: int = DIMENSIONS) -> Any:
     layers = keras.layers
     model = keras.Sequential(
         [
-            keras.Input((side, side, 3)),
+            keras.Input((side, side, channels)),
             layers.Conv2D(8, 3, strides=2, padding="same", activation="relu6"),
             layers.DepthwiseConv2D(3, padding="same", activation="relu6"),
             layers.Conv2D(dimensions, 3, strides=2, padding="same", activation="relu6"),
@@ -79,19 +82,29 @@ def backbone(side: int = SIDE, dimensions: int = DIMENSIONS) -> Any:
     return model
 
 
-def trained_model(photos: list[tuple[Path, str]] | None = None) -> Any:
+def trained_model(
+    photos: list[tuple[Path, str]] | None = None, preprocessing: Preprocessing = PREPROCESSING
+) -> Any:
     """Make a `converters.TrainedModel` of the tiny backbone; with `photos`, of their labels."""
     from converters import TrainedModel
 
     labels = tuple(sorted({label for _, label in photos or []}))
-    return TrainedModel(backbone(), "tiny", PREPROCESSING, labels, None, tuple(photos or ()))
+    return TrainedModel(
+        backbone(channels=preprocessing.channels), "tiny", preprocessing, labels, None, tuple(photos or ())
+    )
 
 
-def tiny_model_file(folder: Path, name: str = "tiny.tflite", taught: bool = False, **options: Any) -> Path:
+def tiny_model_file(
+    folder: Path,
+    name: str = "tiny.tflite",
+    taught: bool = False,
+    preprocessing: Preprocessing = PREPROCESSING,
+    **options: Any,
+) -> Path:
     """Convert the tiny backbone; needs TensorFlow. `options` are those of `converters.convert`."""
     from converters import convert
 
     photos = write_photos(folder / "photos")
-    model = trained_model(photos if taught else None)
+    model = trained_model(photos if taught else None, preprocessing)
     options = {"capacity": CAPACITY, "calibrate": None if taught else [path for path, _ in photos], **options}
     return convert(model, folder / name, **options).path

@@ -38,7 +38,7 @@ def check_contract(graphs: Graphs, manifest: Manifest) -> None:
 
 def _forms(manifest: Manifest) -> dict[str, tuple[dict[str, Form], dict[str, Form]]]:
     size = manifest.preprocessing
-    image: dict[str, Form] = {"image": (UINT8, (_BATCH, size.height, size.width, 3))}
+    image: dict[str, Form] = {"image": (UINT8, (_BATCH, size.height, size.width, size.channels))}
     embedding: dict[str, Form] = {"embedding": (FLOAT32, (_BATCH, manifest.dimensions))}
     columns: Form = (FLOAT32, (_BATCH, manifest.capacity))
     one: Form = (FLOAT32, (1,))

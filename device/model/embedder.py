@@ -168,7 +168,7 @@ class Embedder:
         size = self.model.manifest.preprocessing
         try:
             with quiet_stderr():
-                embedding = self._run(np.zeros((size.height, size.width, 3), np.uint8))
+                embedding = self._run(np.zeros((size.height, size.width, size.channels), np.uint8))
         except (ValueError, RuntimeError) as error:
             raise explain(error, str(self.model.path), self.runtime) from error
         if embedding.shape != (self.model.manifest.dimensions,):

@@ -12,7 +12,7 @@ from msgspec import Meta
 from ..errors import ModelFileError
 from ..labels import DIRECTION_CONTROLS
 from .codes import MAPS
-from .preprocess import Preprocessing
+from .preprocess import REQUIRED, Preprocessing
 
 FORMAT_VERSION = 2
 ORIGINS = ("pretrained", "fine-tuned", "trained here", "surgery of FILE")
@@ -162,7 +162,7 @@ class Manifest:
     def described(self) -> dict[str, Any]:
         """Return the fields as a JSON-serializable dict."""
         # msgspec leaves fields out that were not read, such as those that version 1 lacks; a copy has them all
-        fields: dict[str, Any] = msgspec.to_builtins(replace(self))
+        fields: dict[str, Any] = msgspec.to_builtins(replace(self, preprocessing=replace(self.preprocessing)))
         return fields
 
     def sealed(self, model: str, length: int, members: dict[str, Part]) -> Manifest:
@@ -191,9 +191,7 @@ def _check_complete(fields: dict[str, Any], version: int) -> None:
     missing = (_SINCE_1 if version == 1 else _SINCE_1 | _SINCE_2) - fields.keys()
     inner = fields.get("preprocessing")
     if isinstance(inner, dict):
-        missing |= {
-            f"preprocessing.{name}" for name in Preprocessing.__dataclass_fields__.keys() - inner.keys()
-        }
+        missing |= {f"preprocessing.{name}" for name in REQUIRED - inner.keys()}
     if missing:
         raise ModelFileError(
             f"the manifest edgetl.json is damaged or incomplete: it lacks {', '.join(sorted(missing))}; "

@@ -24,7 +24,9 @@ RESIZE_MODES = ("crop", "squash", "pad")
 _MAX_SIDE = 4096
 
 Side = Annotated[int, Meta(ge=1, le=_MAX_SIDE)]  # pixels
-Channels = tuple[float, float, float]  # R, G, B
+Channels = tuple[float, ...]  # R, G, B, or the one channel of gray
+# BT.601 luma in units of 1/32768, the constants of OpenCV's RGB2GRAY; they add up to 32768, so gray stays gray
+_LUMA = np.array([9798, 19235, 3735], np.uint32)
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,17 @@ class Preprocessing:
             ``squash`` takes the whole frame and changes its proportions; ``pad`` keeps the whole frame
             and its proportions and fills with gray.
         crop_fraction: Part of the window's sides that ``crop`` keeps; 224/256 is ImageNet's custom.
-        mean: Per channel (R, G, B), in pixel values: subtracted inside the model file.
+        mean: Per channel (R, G, B, or gray alone), in pixel values: subtracted inside the model file.
         std: Per channel, in pixel values: divided by inside the model file.
+        channels: 3 for RGB, 1 for gray.
 
     Example:
         >>> prepared = Preprocessing(4, 4).prepare(np.zeros((48, 64, 3), np.uint8))
         >>> prepared.shape, str(prepared.dtype)
         ((4, 4, 3), 'uint8')
+        >>> gray = Preprocessing(4, 4, mean=(0.0,), std=(255.0,), channels=1)
+        >>> gray.prepare(np.full((48, 64, 3), (255, 0, 0), np.uint8))[0, 0]
+        array([76], dtype=uint8)
     """
 
     height: Side = 224
@@ -53,6 +59,7 @@ class Preprocessing:
     crop_fraction: float = 0.875
     mean: Channels = (127.0, 127.0, 127.0)
     std: Channels = (128.0, 128.0, 128.0)
+    channels: int = 3
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_MODES:
@@ -63,29 +70,41 @@ class Preprocessing:
             )
         if not 0.05 <= self.crop_fraction <= 1:
             raise ModelFileError(f"crop_fraction must be 0.05 to 1, got {self.crop_fraction}")
-        if len(self.mean) != 3 or len(self.std) != 3 or not all(map(math.isfinite, (*self.mean, *self.std))):
-            raise ModelFileError(f"mean and std must be three numbers each, got {self.mean} and {self.std}")
+        if self.channels not in (1, 3):
+            raise ModelFileError(f"channels must be 3 for RGB or 1 for gray, got {self.channels}")
+        if not len(self.mean) == len(self.std) == self.channels or not all(
+            map(math.isfinite, (*self.mean, *self.std))
+        ):
+            raise ModelFileError(
+                f"mean and std must have one number per channel ({self.channels}), got {self.mean} and {self.std}"
+            )
         if not all(value > 0 for value in self.std):
             raise ModelFileError(f"std must be above 0, got {self.std}")
 
     def prepare(self, image: Image) -> Image:
         """Cut and resize `image`.
 
+        For a gray backbone the resized image is turned gray: BT.601 luma in integers,
+        ``(9798 R + 19235 G + 3735 B + 16384) >> 15``, as OpenCV's RGB2GRAY defines it. OpenCV itself is not called,
+        because a processor vendor's routine may round in another way.
+
         Args:
             image: uint8 [H, W, 3] RGB, any size.
 
         Returns:
-            uint8 [height, width, 3] RGB, contiguous.
+            uint8 [height, width, channels], contiguous.
 
         Raises:
             PhotoError: `image` is not uint8 [H, W, 3].
         """
         check_image(image)
         if self.resize == "crop":
-            return _resize(self._window(image), self.width, self.height)
-        if self.resize == "squash":
-            return _resize(image, self.width, self.height)
-        return self._pad(image)
+            image = _resize(self._window(image), self.width, self.height)
+        elif self.resize == "squash":
+            image = _resize(image, self.width, self.height)
+        else:
+            image = self._pad(image)
+        return image if self.channels == 3 else _gray(image)
 
     def normalize(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return ``(x - mean) / std`` as float32; only training calls it, the model file contains this step."""
@@ -101,16 +120,17 @@ class Preprocessing:
             "crop_fraction": self.crop_fraction,
             "mean": list(self.mean),
             "std": list(self.std),
+            "channels": self.channels,
         }
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Preprocessing:
-        """Read what `to_dict` returned.
+        """Read what `to_dict` returned; older files have no `channels` and are RGB.
 
         Raises:
             ModelFileError: A field is missing or of the wrong type; the message names it.
         """
-        missing = cls.__dataclass_fields__.keys() - fields.keys() if isinstance(fields, dict) else ()
+        missing = REQUIRED - fields.keys() if isinstance(fields, dict) else ()
         if missing:
             raise ModelFileError(f"the preprocessing lacks {', '.join(sorted(missing))}")
         try:
@@ -136,6 +156,16 @@ class Preprocessing:
         top, left = (self.height - height) // 2, (self.width - width) // 2
         canvas[top : top + height, left : left + width] = _resize(image, width, height)
         return canvas
+
+
+REQUIRED = frozenset(Preprocessing.__dataclass_fields__) - {"channels"}
+"""The fields that every version of the manifest has."""
+
+
+def _gray(image: Image) -> Image:
+    luma = (image @ _LUMA + np.uint32(16384)) >> np.uint32(15)
+    gray: Image = luma.astype(np.uint8)[..., np.newaxis]
+    return gray
 
 
 def _resize(image: Image, width: int, height: int) -> Image:

@@ -73,7 +73,8 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
     )
     if manifest["origin"]:
         yield "Origin", f"{manifest['origin']}, family {manifest['family'] or 'unknown'}"
-    yield "Image", f"{size['height']} x {size['width']} pixels, {size['resize']}"
+    colors = "RGB" if size["channels"] == 3 else "gray"
+    yield "Image", f"{size['height']} x {size['width']} pixels, {colors}, {size['resize']}"
     yield "Embedding", f"{manifest['dimensions']} numbers, {manifest['embedding_map']}"
     yield "Labels", f"{len(found.labels)} of {manifest['capacity']}: {', '.join(found.labels) or 'none yet'}"
     yield "Head", f"float32, {_megabytes(found.sizes['head'])}"

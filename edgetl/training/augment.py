@@ -24,7 +24,7 @@ def vary(
         generator: Drawn from a fixed number of times, whatever the settings.
 
     Returns:
-        uint8 [height, width, 3] RGB.
+        uint8 [height, width, channels].
     """
     area, down, across, across_flip, upright_flip, *light = generator.random(10)
     window = _window(image, area, down, across, augmentation.crop)
@@ -50,5 +50,6 @@ def _light(image: Image, drawn: NDArray[np.float64], strength: float) -> Image:
     gains = (1 + contrast) * (1 + np.array(balance) / 2)
     offset = 127.5 * (1 - (1 + contrast)) + 127.5 * brightness
     tables = np.clip(np.arange(256)[:, None] * gains + offset, 0, 255).round().astype(np.uint8)
-    varied: Image = cv2.LUT(image, tables[None])
+    # OpenCV would drop the axis of a single channel
+    varied: Image = tables[image[..., 0], :1] if image.shape[2] == 1 else cv2.LUT(image, tables[None])
     return varied

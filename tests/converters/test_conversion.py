@@ -126,6 +126,34 @@ def test_other_normalizations_become_float_ops(photos: Any, source: Any, tmp_pat
     assert "CAST" in count_ops(ModelFile.open(report.path).model_part())
 
 
+@pytest.mark.parametrize("quantize", ["int8", "none"])
+@pytest.mark.parametrize("std", [128.0, 58.4])
+def test_a_gray_backbone_is_converted(photos: Any, tmp_path: Path, quantize: Any, std: float) -> None:
+    """Calibration, comparison and verification use the one channel, folded or as float ops."""
+    gray = replace(tiny.GRAY, std=(std,))
+    report = convert(tiny.trained_model(photos, gray), tmp_path / "m.tflite", quantize=quantize, capacity=8)
+    assert report.parity.cosine_mean > 0.99
+    signature = Embedder(ModelFile.open(report.path)).signature("features")
+    assert list(signature.get_input_details()["image"]["shape"][1:]) == [32, 32, 1]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_preprocessing_with_other_channels_than_the_backbone_is_refused(
+    photos: Any, tmp_path: Path, channels: int
+) -> None:
+    """Before the long work begins; the message names both shapes."""
+    other = tiny.PREPROCESSING if channels == 1 else tiny.GRAY
+    model = replace(
+        tiny.trained_model(photos), backbone=tiny.backbone(channels=channels), preprocessing=other
+    )
+    with pytest.raises(
+        ConversionError,
+        match=rf"\[32, 32, {channels}\], but its preprocessing makes \[32, 32, {4 - channels}",
+    ):
+        convert(model, tmp_path / "m.tflite", capacity=8)
+    assert not (tmp_path / "m.tflite").exists()
+
+
 def test_a_backbone_without_labels_is_ready_to_be_taught(tmp_path: Path) -> None:
     """The shortest way in: no photos given, and it says which it used."""
     report = convert(tiny.trained_model(), tmp_path / "base.tflite")

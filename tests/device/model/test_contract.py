@@ -33,6 +33,7 @@ def written(folder: Path, changed: TakenApart) -> Path:
         ({"dimensions": 33}, "embedding of features"),
         ({"capacity": 7}, "classify"),
         ({"preprocessing": {**SIZE, "height": 31}}, "image of features"),
+        ({"preprocessing": {**SIZE, "channels": 1, "mean": [127], "std": [128]}}, "image of features"),
         ({"head_weights": {}}, "head_weights places"),
         ({"head_weights": {"W": PLACES["W"]}}, "head_weights places"),
         ({"head_weights": {**PLACES, "W": [8, 1024]}}, "head_weights places W at 8"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -91,6 +92,56 @@ def test_a_list_is_refused() -> None:
         Preprocessing().prepare([[0]])  # type: ignore[arg-type]
 
 
+def luma(rgb: np.ndarray) -> np.ndarray:
+    """Return the gray of uint8 [H, W, 3] with plain integers, pixel by pixel."""
+    weighted = rgb.astype(object) * (9798, 19235, 3735)
+    return ((weighted.sum(-1) + 2**14) // 2**15).astype(np.uint8)[..., None]
+
+
+GRAY = {"mean": (127.0,), "std": (128.0,), "channels": 1}
+
+
+@pytest.mark.parametrize("mode", RESIZE_MODES)
+def test_a_gray_backbone_receives_the_luma_of_the_resized_frame(mode: str) -> None:
+    """Size and cut are those of RGB; each pixel is its BT.601 luma, and contiguous."""
+    colored = Preprocessing(28, 20, mode, 1.0).prepare(PHOTO)
+    gray = Preprocessing(28, 20, mode, 1.0, **GRAY).prepare(PHOTO)
+    assert (gray.shape, gray.dtype) == ((28, 20, 1), np.uint8)
+    assert gray.flags["C_CONTIGUOUS"]
+    assert (gray == luma(colored)).all()
+
+
+def test_the_luma_is_the_one_that_opencv_defines() -> None:
+    """Every color of a coarse cube, within one level of this processor's OpenCV."""
+    levels = np.arange(0, 256, 5, dtype=np.uint8)
+    cube = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(len(levels), -1, 3)
+    ours = Preprocessing(*cube.shape[:2], "squash", **GRAY).prepare(cube)
+    theirs = cv2.cvtColor(cube, cv2.COLOR_RGB2GRAY)
+    assert np.abs(ours[..., 0].astype(int) - theirs).max() <= 1
+
+
+def test_a_gray_photo_keeps_its_levels_in_a_gray_backbone() -> None:
+    """A photo of one channel comes as three equal channels; its gray is that channel."""
+    level = np.random.default_rng(1).integers(0, 256, (28, 28, 1), np.uint8)
+    prepared = Preprocessing(28, 28, "crop", 1.0, **GRAY).prepare(np.repeat(level, 3, 2))
+    assert (prepared == level).all()
+
+
+def test_gray_is_padded_with_its_mean() -> None:
+    """The border has the one mean of the preprocessing."""
+    one = Preprocessing(20, 20, "pad", mean=(33.0,), std=(1.0,), channels=1)
+    prepared = one.prepare(np.full((40, 10, 3), 200, np.uint8))
+    assert prepared[0, 0, 0] == 33
+    assert prepared[10, 10, 0] == 200
+
+
+def test_fields_without_channels_are_rgb() -> None:
+    """Manifests of older files have no channels."""
+    fields = Preprocessing(96, 128).to_dict()
+    assert fields.pop("channels") == 3
+    assert Preprocessing.from_dict(fields) == Preprocessing(96, 128)
+
+
 def test_the_fields_make_the_round_trip() -> None:
     """What the manifest stores comes back equal."""
     one = Preprocessing(96, 128, "pad", 0.5, (1.0, 2.0, 3.0), (4.0, 5.0, 6.0))
@@ -106,6 +157,9 @@ def test_the_fields_make_the_round_trip() -> None:
         {"mean": None},
         {"std": [0, 1, 1]},
         {"crop_fraction": 7},
+        {"channels": 2},
+        {"channels": "1"},
+        {"channels": 1},
     ],
 )
 def test_wrong_fields_are_refused(change: dict[str, object]) -> None:

@@ -57,6 +57,16 @@ def test_the_best_epoch_is_kept(examples: Examples) -> None:
     assert loss == pytest.approx(min(entry["validation_loss"] for entry in fit.history), rel=1e-4)
 
 
+def test_gray_copies_have_one_channel_and_other_light() -> None:
+    """Brightness and contrast vary, and the shape stays that of the input."""
+    preprocessing = Preprocessing(24, 24, "squash", mean=(0.0,), std=(255.0,), channels=1)
+    photo = np.random.default_rng(0).integers(60, 190, (24, 24, 3), np.uint8)
+    lively = Augmentation(flip=False, crop=1.0, color=0.5)
+    copies = [vary(photo, preprocessing, lively, np.random.default_rng(seed)) for seed in range(3)]
+    assert all(copy.shape == (24, 24, 1) and copy.dtype == np.uint8 for copy in copies)
+    assert len({copy.mean() for copy in copies}) == 3
+
+
 def test_copies_vary_within_their_bounds_and_with_the_seed_alone() -> None:
     """Without any variation a copy is the prepared photo."""
     photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
