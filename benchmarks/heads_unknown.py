@@ -60,11 +60,14 @@ def _far(
     head, codes = _head(task, train), codes_of(task.features["mapped"])
     known = _scores(head, codes[test])
     share = (known["combined"] > head.fit.threshold).mean()
-    rejected.setdefault(f"{task.name}, {count} a label", []).append(float(share))
+    rejected.setdefault(f"{task.name}, {count} per label", []).append(float(share))
     for other in others:
         strange = random.permutation(len(other.owners))[:200]
         _add(
-            found, f"far, {count} a label", known, _scores(head, codes_of(other.features["mapped"])[strange])
+            found,
+            f"far, {count} per label",
+            known,
+            _scores(head, codes_of(other.features["mapped"])[strange]),
         )
 
 
@@ -79,7 +82,7 @@ def _near(
     train, test = train[task.owners[train] != left_out], test[task.owners[test] != left_out]
     head, codes = _head(task, train), codes_of(task.features["mapped"])
     strange = _scores(head, codes[task.owners == left_out])
-    _add(found, f"near, {count} a label", _scores(head, codes[test]), strange)
+    _add(found, f"near, {count} per label", _scores(head, codes[test]), strange)
 
 
 def _head(task: Task, train: NDArray[np.int64]) -> ExactHead:
