@@ -19,7 +19,7 @@ pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install '
 
 @pytest.fixture
 def mugs(tmp_path: Path) -> Path:
-    """A model file of one's own."""
+    """A model file for one test."""
     model = tmp_path / "mugs.tflite"
     model.write_bytes(TINY.read_bytes())
     return model
@@ -48,7 +48,7 @@ def test_no_button_and_no_led_is_a_usage_error(mugs: Path) -> None:
     assert CliRunner().invoke(command, [str(mugs)]).exit_code == 2
 
 
-def test_wrong_wiring_is_told_before_the_camera_is_opened(mugs: Path) -> None:
-    """The error is ours to read."""
+def test_wrong_wiring_is_an_error_before_the_camera_is_opened(mugs: Path) -> None:
+    """The error is one of edgetl."""
     done = CliRunner().invoke(command, [str(mugs), "--teach", "mug=99", "--camera", "nowhere"])
     assert isinstance(done.exception, PeripheralError)

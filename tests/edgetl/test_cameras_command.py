@@ -19,21 +19,21 @@ ONE = Discovery((FoundCamera("/dev/video0", "C920", "v4l2", ("MJPG 640x480@30",)
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    """Run the command on a machine with one camera; a test may put another in its place."""
+    """Run the command on a machine with one camera; a test may replace it."""
     monkeypatch.setattr(discover, "discover", lambda: ONE)
     return CliRunner()
 
 
-def test_a_camera_is_listed_with_what_to_type(runner: CliRunner) -> None:
-    """Source, name and formats stand together."""
+def test_a_camera_is_listed_with_its_source(runner: CliRunner) -> None:
+    """With name and formats."""
     result = runner.invoke(command)
     assert result.exit_code == 0
     assert "/dev/video0  C920 (v4l2)" in result.output
     assert "MJPG 640x480@30" in result.output
 
 
-def test_no_camera_comes_with_the_next_step(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Finding none is an answer, not an error."""
+def test_without_a_camera_the_next_step_is_shown(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finding none is a result, not an error."""
     monkeypatch.setattr(discover, "discover", lambda: NONE)
     result = runner.invoke(command)
     assert result.exit_code == 0
@@ -41,7 +41,7 @@ def test_no_camera_comes_with_the_next_step(runner: CliRunner, monkeypatch: pyte
     assert "-> plug one in" in result.output
 
 
-def test_json_holds_the_same(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_has_the_same_content(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Scripts get cameras and advice as data."""
     assert json.loads(runner.invoke(command, ["--json"]).stdout)["cameras"][0]["source"] == "/dev/video0"
     monkeypatch.setattr(discover, "discover", lambda: NONE)
@@ -50,8 +50,8 @@ def test_json_holds_the_same(runner: CliRunner, monkeypatch: pytest.MonkeyPatch)
     assert told["picamera2"] == "not installed"
 
 
-def test_it_answers_on_this_machine() -> None:
-    """Whatever hardware the tests run on, the real search ends in an answer."""
+def test_the_command_works_on_this_machine() -> None:
+    """The real search works with any hardware."""
     result = CliRunner().invoke(command, ["--json"])
     assert result.exit_code == 0
     told = json.loads(result.stdout)
@@ -69,7 +69,7 @@ def test_it_answers_on_this_machine() -> None:
     ],
 )
 def test_no_error_repeats_a_password(words: list[str]) -> None:
-    """Neither ours nor those of click, which repeats what was typed."""
+    """Neither errors of edgetl nor those of click, which repeats its arguments."""
     model = Path(__file__).parents[1] / "data" / "tiny_taught.tflite"
     done = CliRunner().invoke(main, [word.replace("MODEL", str(model)) for word in words])
     assert done.exit_code in (1, 2)

@@ -24,7 +24,7 @@ def edgetl(*arguments: object) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a model in it, to work in; units go beside it, and no systemd runs."""
+    """A working folder with a model; units are written beside it, and no systemd runs."""
     (tmp_path / "mugs.tflite").write_bytes(TINY.read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -34,15 +34,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_check_ends_with_0_when_nothing_failed(folder: Path) -> None:
+def test_check_exits_with_0_when_nothing_failed(folder: Path) -> None:
     """On any machine, with the fake camera."""
     done = edgetl("check", "mugs.tflite", "--camera", "fake")
     assert done.exit_code == 0, done.output
     assert "Ready." in done.output
 
 
-def test_check_ends_with_1_and_names_what_failed(folder: Path) -> None:
-    """And shows how to put it right."""
+def test_check_exits_with_1_and_names_what_failed(folder: Path) -> None:
+    """With the next step."""
     done = edgetl("check", "--camera", "no-such-camera")
     assert done.exit_code == 1
     assert "Failed: camera" in done.output
@@ -50,13 +50,13 @@ def test_check_ends_with_1_and_names_what_failed(folder: Path) -> None:
 
 
 def test_check_writes_json(folder: Path) -> None:
-    """The same verdicts, for programs."""
+    """The same results, for programs."""
     result = json.loads(edgetl("check", "--camera", "fake", "--json").stdout)
     assert result["passed"] is True
     assert {check["name"] for check in result["checks"]} >= {"board", "runtime", "camera", "clock"}
 
 
-def test_bench_prints_percentiles_and_what_they_were_measured_with(folder: Path) -> None:
+def test_bench_prints_percentiles_machine_and_runtime(folder: Path) -> None:
     """Runtime, version, governor."""
     done = edgetl("bench", "mugs.tflite", "--frames", 3, "--samples", 12)
     assert done.exit_code == 0, done.output
@@ -76,7 +76,7 @@ def test_bench_needs_a_sample_for_each_label(folder: Path) -> None:
 
 
 def test_a_service_is_shown_before_it_is_installed(folder: Path) -> None:
-    """The same Python, this folder, and the command as typed."""
+    """With the same Python, this folder, and the command as typed."""
     done = edgetl("service", "show", "--user", "--", "run", "mugs.tflite", "--camera", "0")
     assert done.exit_code == 0, done.output
     assert f"ExecStart={sys.executable} -m edgetl run mugs.tflite --camera 0" in done.stdout
@@ -85,7 +85,7 @@ def test_a_service_is_shown_before_it_is_installed(folder: Path) -> None:
 
 
 def test_a_service_is_installed_shown_and_removed(folder: Path) -> None:
-    """Without systemd only the file is written."""
+    """Without systemd only the files are written."""
     install = ("service", "install", "--user", "--no-start", "--json", "--", "serve", "mugs.tflite")
     written = json.loads(edgetl(*install).stdout)
     assert Path(written["unit"]).is_file()
@@ -107,7 +107,7 @@ WITH_SECRETS = (
 def test_no_secret_is_shown_by_a_service(
     folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    """Neither on the terminal, nor as JSON, nor in the unit; what is no secret stays on the command line."""
+    """Neither on the terminal, nor as JSON, nor in the unit; other words stay on the command line."""
     monkeypatch.setenv("SHED_KEY", "s3cret")
     monkeypatch.setenv("EDGETL_MQTT_PASSWORD", "s3cret")
     done = edgetl("service", *words, "--", *WITH_SECRETS)
@@ -119,10 +119,10 @@ def test_no_secret_is_shown_by_a_service(
     assert 'run mugs.tflite --on mug "echo ding" --smooth 5 --mirror' in shown.replace("\\", "")
 
 
-def test_the_service_gets_from_its_environment_what_was_typed(
+def test_the_service_gets_the_typed_secrets_from_its_environment(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A shell reads the file, and the command the variables."""
+    """A shell reads the file, and the command reads the variables."""
     monkeypatch.setenv("SHED_KEY", "s3cret")
     written = json.loads(
         edgetl("service", "install", "--user", "--no-start", "--json", "--", *WITH_SECRETS).stdout
@@ -144,7 +144,7 @@ def test_the_service_gets_from_its_environment_what_was_typed(
     assert os.environ["SHED_KEY"] == "s3cret"
 
 
-def test_variables_that_are_set_are_taken_over_unless_the_option_is_typed(
+def test_set_variables_are_stored_unless_the_option_is_typed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only those that the command reads."""
@@ -172,8 +172,8 @@ def test_a_secret_that_cannot_be_moved_is_refused(folder: Path, words: tuple[str
     assert not (folder / "config").exists()
 
 
-def test_a_password_in_a_unit_of_an_older_version_is_hidden_and_pointed_out(folder: Path) -> None:
-    """It stands where everybody can read it."""
+def test_a_password_in_a_unit_of_an_older_version_is_hidden_and_reported(folder: Path) -> None:
+    """Every user can read the unit."""
     unit = service.unit_path("edgetl", of_user=True)
     unit.parent.mkdir(parents=True)
     unit.write_text("# edgetl service install\nExecStart=edgetl run m --camera rtsp://a:s3cret@h/\n")
@@ -183,8 +183,8 @@ def test_a_password_in_a_unit_of_an_older_version_is_hidden_and_pointed_out(fold
     assert "s3cret" not in done.output
 
 
-def test_behind_sudo_the_service_runs_as_the_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Root would own what is taught."""
+def test_with_sudo_the_service_runs_as_the_user(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise root would own the state file."""
     monkeypatch.setenv("SUDO_USER", "pi")
     assert "User=pi\n" in edgetl("service", "show", "--", "run", "mugs.tflite").stdout
 
@@ -197,7 +197,7 @@ def test_behind_sudo_the_service_runs_as_the_user(folder: Path, monkeypatch: pyt
         (("run", "bowls.tflite"), "bowls.tflite is not in"),
     ],
 )
-def test_a_command_that_would_fail_at_boot_is_refused_now(
+def test_a_command_that_would_fail_at_boot_is_refused(
     folder: Path, words: tuple[str, ...], told: str
 ) -> None:
     """A usage error instead of a line in the journal."""
@@ -207,7 +207,7 @@ def test_a_command_that_would_fail_at_boot_is_refused_now(
     assert not (folder / "config").exists()
 
 
-def test_no_systemd_is_said_plainly(folder: Path) -> None:
+def test_missing_systemd_is_reported(folder: Path) -> None:
     """As in a container."""
     done = edgetl("service", "install", "--user", "--", "run", "mugs.tflite")
     assert done.exit_code == 1

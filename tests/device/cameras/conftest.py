@@ -1,5 +1,5 @@
 # ruff: noqa: D102, N802  (the fakes' methods are OpenCV's)
-"""One opener per backend, each on a source that shows the picture a test wants."""
+"""One opener per backend, each on a source that shows the picture of the test."""
 
 from __future__ import annotations
 

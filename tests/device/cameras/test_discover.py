@@ -1,4 +1,4 @@
-"""Finding cameras, and the next step for each way of finding none; V4L2 answers come from a fake ioctl."""
+"""Finding cameras, and the next step for each reason why there is none; a fake ioctl answers for V4L2."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_a_usb_camera_is_listed_with_its_formats(machine: Path) -> None:
     assert not found.advice
 
 
-def test_devices_are_in_the_order_of_their_numbers(machine: Path) -> None:
+def test_devices_are_ordered_by_number(machine: Path) -> None:
     """video10 comes after video2."""
     for number in (10, 2, 0):
         put(machine, f"dev/video{number}")
@@ -122,24 +122,24 @@ def test_devices_are_in_the_order_of_their_numbers(machine: Path) -> None:
         FakeIoctl(driver="unicam", card="unicam"),
     ],
 )
-def test_nodes_that_give_no_pictures_are_no_cameras(machine: Path, ioctl: FakeIoctl) -> None:
-    """Metadata nodes, codecs and the inner parts of the Pi's camera are not offered."""
+def test_nodes_without_pictures_are_not_listed_as_cameras(machine: Path, ioctl: FakeIoctl) -> None:
+    """Metadata nodes, codecs and internal parts of the Pi's camera are not offered."""
     put(machine, "dev/video0")
     found = discover(look(machine, ioctl))
     assert found.cameras == ()
     assert found.advice
 
 
-def test_a_device_that_answers_nothing_is_told(machine: Path) -> None:
-    """A file that is no V4L2 device, asked by the real ioctl, becomes a problem and no crash."""
+def test_a_device_that_cannot_be_queried_is_reported(machine: Path) -> None:
+    """A file that is not a V4L2 device, queried by the real ioctl, becomes a problem and not a crash."""
     put(machine, "dev/video0")
     node = query(machine / "dev/video0")
     assert node.problem
     assert not node.usable
 
 
-def test_stepwise_sizes_give_the_largest() -> None:
-    """A driver that scales continuously is listed by its largest size."""
+def test_stepwise_sizes_list_the_largest() -> None:
+    """A driver that scales continuously is listed with its largest size."""
 
     class Stepwise(FakeIoctl):
         def __call__(self, handle: int, request: int, buffer: bytearray) -> int:
@@ -155,20 +155,20 @@ def test_stepwise_sizes_give_the_largest() -> None:
     assert node.formats[0].sizes == ((2592, 1944, 0.0),)
 
 
-def test_no_camera_at_all(machine: Path) -> None:
-    """A bare machine: plug one in, and where to look."""
+def test_advice_without_any_camera(machine: Path) -> None:
+    """On a machine without cameras: plug one in, and where to look."""
     assert "lsusb" in advice(discover(look(machine)))
 
 
-def test_no_camera_in_a_container(machine: Path) -> None:
-    """A container must be given its devices."""
+def test_advice_without_a_camera_in_a_container(machine: Path) -> None:
+    """A container needs its devices passed in."""
     put(machine, ".dockerenv")
     assert "--device /dev/video0" in advice(discover(look(machine)))
 
 
 @pytest.mark.parametrize("container", [False, True])
-def test_permission_denied(machine: Path, container: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The group `video` is named, or the container's option."""
+def test_advice_without_permission(machine: Path, container: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group `video` is named, or the option of the container."""
     put(machine, "dev/video0")
     if container:
         put(machine, ".dockerenv")
@@ -181,7 +181,7 @@ def test_permission_denied(machine: Path, container: bool, monkeypatch: pytest.M
     assert ("--group-add video" if container else "usermod -aG video") in told
 
 
-def test_a_pi_without_picamera2(machine: Path) -> None:
+def test_advice_on_a_pi_without_picamera2(machine: Path) -> None:
     """The apt command, and the hint for virtual environments."""
     pi(machine)
     put(machine, "venv/pyvenv.cfg", "include-system-site-packages = false\n")
@@ -190,8 +190,8 @@ def test_a_pi_without_picamera2(machine: Path) -> None:
     assert "--system-site-packages" in told
 
 
-def test_picamera2_hidden_by_a_virtual_environment(machine: Path) -> None:
-    """Installed by apt, but this environment does not look there."""
+def test_advice_when_a_virtual_environment_hides_picamera2(machine: Path) -> None:
+    """It is installed with apt, but this environment does not use the packages of the system."""
     pi(machine)
     put(machine, "usr/lib/python3/dist-packages/picamera2/__init__.py")
     put(machine, "venv/pyvenv.cfg", "include-system-site-packages = false\n")
@@ -200,14 +200,14 @@ def test_picamera2_hidden_by_a_virtual_environment(machine: Path) -> None:
     assert "apt install" not in told
 
 
-def test_the_legacy_camera_stack(machine: Path) -> None:
-    """start_x=1 is named, with the way out."""
+def test_advice_with_the_legacy_camera_stack(machine: Path) -> None:
+    """start_x=1 is named, with the steps that disable it."""
     pi(machine)
     put(machine, "boot/config.txt", "# comment\nstart_x=1\n")
     assert "legacy" in advice(discover(look(machine)))
 
 
-def test_camera_detection_switched_off(machine: Path) -> None:
+def test_advice_when_camera_detection_is_off(machine: Path) -> None:
     """camera_auto_detect=0 is named."""
     pi(machine)
     put(machine, "boot/firmware/config.txt", "camera_auto_detect = 0\n")
@@ -222,10 +222,10 @@ def test_camera_detection_switched_off(machine: Path) -> None:
         ("libcamera fails: no pipeline", "install it again"),
     ],
 )
-def test_picamera2_that_finds_nothing_or_fails(
+def test_advice_when_picamera2_finds_nothing_or_fails(
     machine: Path, failure: str | None, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No camera on the cable, a NumPy it was not built for, or a broken installation."""
+    """No camera on the cable, a NumPy that it was not built for, or a broken installation."""
     from device.cameras import picamera
 
     def cameras() -> list[tuple[int, str]]:
@@ -239,7 +239,7 @@ def test_picamera2_that_finds_nothing_or_fails(
 
 
 def test_a_ribbon_camera_is_listed(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its source is what open_camera takes."""
+    """Its source can be passed to open_camera."""
     from device.cameras import picamera
 
     monkeypatch.setattr(picamera, "list_cameras", lambda: [(0, "imx219"), (1, "imx708")])
@@ -252,8 +252,8 @@ def test_a_ribbon_camera_is_listed(machine: Path, monkeypatch: pytest.MonkeyPatc
     assert not found.advice
 
 
-def test_who_holds_a_device_is_named(tmp_path: Path) -> None:
-    """Processes are found by what they have open."""
+def test_processes_that_use_a_device_are_named(tmp_path: Path) -> None:
+    """They are found by their open files."""
     node = tmp_path / "video0"
     node.touch()
     put(tmp_path, "proc/4321/comm", "motion\n")
@@ -271,10 +271,10 @@ def test_who_holds_a_device_is_named(tmp_path: Path) -> None:
         ([], "uvcvideo", "plug it in again"),
     ],
 )
-def test_a_device_that_does_not_start_says_why(
+def test_a_device_that_does_not_start_is_reported_with_the_reason(
     tmp_path: Path, users: list[str], driver: str, told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Busy, an inner part of the Pi's hardware, or neither."""
+    """Busy, an internal part of the Pi's hardware, or neither."""
     node = tmp_path / "video0"
     node.touch()
     monkeypatch.setattr(discover_module, "holders", lambda _: users)
@@ -284,7 +284,7 @@ def test_a_device_that_does_not_start_says_why(
 
 
 def test_the_first_camera_is_the_default(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a source, what `edgetl cameras` lists first is opened; with none, the advice is the error."""
+    """Without a source, the first camera of `edgetl cameras` is opened; without cameras, the advice is the error."""
     put(machine, "dev/video2")
     around = look(machine)
     monkeypatch.setattr(discover_module, "look_around", lambda: around)

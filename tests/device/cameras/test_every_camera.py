@@ -1,4 +1,4 @@
-"""One battery for all backends: whatever the source is, a camera behaves the same."""
+"""One battery for all backends: a camera behaves the same for every source."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ def test_red_is_channel_zero(backend: Backend) -> None:
     assert blue < 30
 
 
-def test_a_frame_keeps_its_contract(backend: Backend) -> None:
-    """Image, time, number and source are as the documentation says."""
+def test_a_frame_has_the_documented_fields(backend: Backend) -> None:
+    """Image, time, number and source are as the documentation describes."""
     before = time.time()
     with backend.open(pure_red()) as camera:
         frame = camera.read()
@@ -48,7 +48,7 @@ def test_a_frame_keeps_its_contract(backend: Backend) -> None:
 
 
 @pytest.mark.parametrize("backend", [name for name in BACKENDS if name != "photo"], indirect=True)
-def test_numbers_and_times_grow(backend: Backend) -> None:
+def test_numbers_and_times_increase(backend: Backend) -> None:
     """Later frames have higher numbers and are not older."""
     with backend.open(pure_red()) as camera:
         first, second = camera.read(), camera.read()
@@ -56,8 +56,8 @@ def test_numbers_and_times_grow(backend: Backend) -> None:
     assert second.time >= first.time
 
 
-def test_repr_tells_open_from_closed(backend: Backend) -> None:
-    """One look at a camera says whether it is open, and leaving `with` closes it."""
+def test_repr_shows_whether_a_camera_is_open(backend: Backend) -> None:
+    """Leaving `with` closes the camera."""
     with backend.open(pure_red()) as camera:
         assert " open>" in repr(camera)
         assert not camera.closed
@@ -65,8 +65,8 @@ def test_repr_tells_open_from_closed(backend: Backend) -> None:
     assert camera.closed
 
 
-def test_reading_a_closed_camera_says_so(backend: Backend) -> None:
-    """Reading after closing is a clear error, and closing twice is none."""
+def test_reading_a_closed_camera_is_an_error(backend: Backend) -> None:
+    """The message is clear; closing twice is allowed."""
     camera = backend.open(pure_red())
     camera.close()
     camera.close()
@@ -79,7 +79,7 @@ def test_reading_a_closed_camera_says_so(backend: Backend) -> None:
 
 @pytest.mark.parametrize("backend", FINITE, indirect=True)
 def test_a_finite_source_ends(backend: Backend) -> None:
-    """Iteration ends by itself; reading at the end raises EndOfSource, again and again."""
+    """Iteration ends; reading at the end raises EndOfSource each time."""
     with backend.open(pure_red()) as camera:
         assert len(list(camera)) == (1 if backend.name == "photo" else FRAMES)
         for _ in range(2):
@@ -87,8 +87,8 @@ def test_a_finite_source_ends(backend: Backend) -> None:
                 camera.read()
 
 
-def test_size_is_that_of_the_delivered_frame(backend: Backend) -> None:
-    """`size` is met exactly, also after a quarter turn."""
+def test_delivered_frames_have_the_requested_size(backend: Backend) -> None:
+    """Exactly, also after rotation by 90 degrees."""
     with backend.open(pure_red(), size="48x80", rotate=90) as camera:
         assert camera.read().image.shape == (80, 48, 3)
 
@@ -105,10 +105,10 @@ def test_size_is_that_of_the_delivered_frame(backend: Backend) -> None:
         ({"crop": "0.5,0,0.5,1"}, "blue", "blue"),
     ],
 )
-def test_turning_and_cropping_reach_the_pixels(
+def test_rotation_mirroring_and_crop_change_the_pixels(
     backend: Backend, options: dict[str, object], first: str, last: str
 ) -> None:
-    """Left and right of the frame are where the options put them."""
+    """Left and right of the frame are where the options place them."""
     with backend.open(halves(), **options) as camera:
         image = camera.read().image
     assert _colour(image[image.shape[0] // 2, 2]) == first
@@ -116,16 +116,16 @@ def test_turning_and_cropping_reach_the_pixels(
 
 
 @pytest.mark.parametrize("backend", FILMING, indirect=True)
-def test_a_quarter_turn_is_clockwise(backend: Backend) -> None:
-    """What was on the left is on top after 90 degrees, and at the bottom after 270."""
+def test_rotation_is_clockwise(backend: Backend) -> None:
+    """The left side is on top after 90 degrees, and at the bottom after 270."""
     with backend.open(halves(), rotate=90) as camera:
         image = camera.read().image
     assert _colour(image[2, image.shape[1] // 2]) == "red"
     assert _colour(image[-3, image.shape[1] // 2]) == "blue"
 
 
-def test_describe_is_plain_data(backend: Backend) -> None:
-    """What a camera says about itself can be written as JSON."""
+def test_describe_is_json_serializable(backend: Backend) -> None:
+    """The properties of a camera can be written as JSON."""
     with backend.open(pure_red(), fps=500, notice=lambda _: None) as camera:
         camera.read()
         described = json.loads(json.dumps(camera.describe()))

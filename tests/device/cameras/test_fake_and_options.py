@@ -1,4 +1,4 @@
-"""The fake camera's scripts, the options, and how a source's name chooses the backend."""
+"""Scripts of the fake camera, options, and the choice of a backend by the name of the source."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from device.errors import CameraError, EdgetlError
 from .conftest import halves
 
 
-def test_a_script_says_what_is_shown() -> None:
-    """Scenes follow each other for as many frames as asked, and start again."""
+def test_a_script_lists_the_scenes() -> None:
+    """Each scene lasts for its number of frames, and the script starts again."""
     camera = FakeCamera("fake:red*2,mug,blue")
     assert [camera.scene(number) for number in range(6)] == ["red", "red", "mug", "blue", "red", "red"]
 
 
 def test_the_same_frame_looks_the_same_in_every_run() -> None:
-    """A frame depends on its scene and number alone, and two frames of one scene differ."""
+    """A frame depends only on its scene and number, and two frames of one scene differ."""
     assert np.array_equal(draw("mug", 3), draw("mug", 3))
     assert not np.array_equal(draw("mug", 3), draw("mug", 4))
 
 
-def test_scenes_look_apart() -> None:
-    """Names that are no colour get a colour of their own."""
+def test_scenes_look_different() -> None:
+    """Names that are not colors get a color of their own."""
     means = {scene: draw(scene).mean(axis=(0, 1)) for scene in ("red", "green", "blue", "mug", "spoon")}
     names = list(means)
     for first in names:
@@ -42,7 +42,7 @@ def test_scenes_look_apart() -> None:
 
 
 def test_a_file_can_choose_the_scene(tmp_path: Path) -> None:
-    """Whoever writes a scene's name into the file turns the fake camera to it."""
+    """The fake camera shows the scene that the file names."""
     scene = tmp_path / "scene"
     scene.write_text("red\n")
     with open_camera(f"fake:@{scene}") as camera:
@@ -64,7 +64,7 @@ def test_a_malformed_script_is_refused(script: str) -> None:
 
 
 def test_the_environment_names_the_default_camera(monkeypatch: pytest.MonkeyPatch) -> None:
-    """EDGETL_CAMERA counts when no source is given, and only then."""
+    """EDGETL_CAMERA is used only when no source is given."""
     monkeypatch.setenv("EDGETL_CAMERA", "fake:green")
     with open_camera() as camera:
         assert camera.source == "fake:green"
@@ -72,8 +72,8 @@ def test_the_environment_names_the_default_camera(monkeypatch: pytest.MonkeyPatc
         assert camera.source == "fake:blue"
 
 
-def test_errors_are_what_a_caller_expects() -> None:
-    """Each leaf also is the builtin one would catch."""
+def test_errors_inherit_the_expected_builtins() -> None:
+    """Each leaf also inherits the builtin that a caller would catch."""
     assert issubclass(CameraError, OSError)
     assert issubclass(EndOfSource, EOFError)
     assert issubclass(FrameTimeout, TimeoutError)
@@ -91,8 +91,8 @@ def test_errors_are_what_a_caller_expects() -> None:
         ("picamera2:x", "picamera2:NUMBER"),
     ],
 )
-def test_a_source_that_cannot_be_says_what_can(source: str | int, message: str) -> None:
-    """Each wrong source gets its own answer."""
+def test_a_wrong_source_is_refused_with_what_is_possible(source: str | int, message: str) -> None:
+    """Each wrong source has its own message."""
     with pytest.raises(CameraError, match=message):
         open_camera(source)
 
@@ -111,7 +111,7 @@ def test_a_source_that_cannot_be_says_what_can(source: str | int, message: str) 
         {"crop": (-1, 0, 5, 5)},
     ],
 )
-def test_senseless_options_are_refused_before_anything_opens(options: dict[str, object]) -> None:
+def test_invalid_options_are_refused_before_anything_opens(options: dict[str, object]) -> None:
     """The message names the option."""
     with pytest.raises(CameraError, match=next(iter(options))):
         open_camera("fake", **options)  # type: ignore[arg-type]
@@ -123,28 +123,28 @@ def test_a_crop_outside_the_frame_is_an_error() -> None:
         camera.read()
 
 
-def test_nothing_to_do_costs_no_copy() -> None:
-    """Without options, the very array that came is delivered."""
+def test_without_options_frames_are_not_copied() -> None:
+    """The same array is delivered."""
     image = halves()
     assert Options().apply(image) is image
 
 
 def test_scaling_never_squashes() -> None:
-    """A square out of a wide frame is its middle, so a circle stays one."""
+    """A square from a wide frame is its center, so a circle stays a circle."""
     image = np.zeros((100, 300, 3), np.uint8)
     image[:, 100:200] = 255
     assert Options(size=(50, 50)).apply(image).min() == 255
 
 
 @given(st.integers(1, 9999), st.integers(1, 9999))
-def test_sizes_survive_being_written(width: int, height: int) -> None:
-    """What is written as WIDTHxHEIGHT is read back."""
+def test_sizes_survive_a_round_trip_as_text(width: int, height: int) -> None:
+    """WIDTHxHEIGHT is parsed to the same numbers."""
     assert parse_size(f"{width}x{height}") == (width, height)
 
 
 @given(st.text(max_size=20))
 def test_no_text_breaks_the_parsers(text: str) -> None:
-    """Any text is a value or a CameraError."""
+    """Every text is a value or a CameraError."""
     for parse in (parse_size, parse_crop):
         with contextlib.suppress(CameraError):
             parse(text)
@@ -156,10 +156,10 @@ def test_no_text_breaks_the_parsers(text: str) -> None:
     st.sampled_from([0, 90, 180, 270]),
     st.booleans(),
 )
-def test_any_frame_comes_out_at_the_size_asked_for(
+def test_any_frame_is_delivered_in_the_requested_size(
     have: tuple[int, int], want: tuple[int, int], rotate: int, mirror: bool
 ) -> None:
-    """Whatever comes in, and however it is turned, `size` is met."""
+    """For every input size and rotation."""
     image = np.zeros((have[1], have[0], 3), np.uint8)
     result = Options(size=want, rotate=rotate, mirror=mirror).apply(image)
     assert result.shape == (want[1], want[0], 3)

@@ -26,7 +26,7 @@ def _photo(path: Path) -> Path:
     return path
 
 
-def test_photos_come_sorted_with_their_subfolder_as_label(tmp_path: Path) -> None:
+def test_photos_are_sorted_and_labeled_by_subfolder(tmp_path: Path) -> None:
     """The order does not depend on the file system, and a subfolder's name is the label."""
     for name in ("mug/b.jpg", "cup/z.jpg", "mug/a.JPG", "cup/more/a.jpg", "top.jpg"):
         _photo(tmp_path / name)
@@ -41,7 +41,7 @@ def test_photos_come_sorted_with_their_subfolder_as_label(tmp_path: Path) -> Non
     ]
 
 
-def test_damaged_photos_are_told_and_skipped(tmp_path: Path, notices: list[str]) -> None:
+def test_damaged_photos_are_reported_and_skipped(tmp_path: Path, notices: list[str]) -> None:
     """A text file and a truncated JPEG cost a remark each, not the run."""
     _photo(tmp_path / "1.jpg")
     (tmp_path / "2.jpg").write_text("not a photo")
@@ -64,7 +64,7 @@ def test_damaged_photos_are_told_and_skipped(tmp_path: Path, notices: list[str])
 
 
 def test_a_folder_of_damaged_photos_ends_even_when_looping(tmp_path: Path, notices: list[str]) -> None:
-    """Nothing readable is an error, not an endless loop."""
+    """A folder without a readable photo is an error, not an endless loop."""
     (tmp_path / "1.jpg").write_bytes(jpeg(pure_red())[:300])
     with (
         open_camera(tmp_path, loop=True, notice=notices.append) as camera,
@@ -73,7 +73,7 @@ def test_a_folder_of_damaged_photos_ends_even_when_looping(tmp_path: Path, notic
         camera.read()
 
 
-def test_a_folder_without_photos_says_what_was_expected(tmp_path: Path) -> None:
+def test_a_folder_without_photos_is_refused_with_what_was_expected(tmp_path: Path) -> None:
     """An empty folder is refused when it is opened."""
     with pytest.raises(CameraError, match=r"no photo.*LABEL/NAME\.jpg"):
         open_camera(tmp_path)
@@ -81,7 +81,7 @@ def test_a_folder_without_photos_says_what_was_expected(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["folder", "video"])
 def test_loop_starts_again(tmp_path: Path, kind: str) -> None:
-    """With `loop`, the first frame follows the last, and time goes on."""
+    """With `loop`, the first frame follows the last, and time continues."""
     if kind == "folder":
         source = tmp_path / "photos"
         _photo(source / "1.jpg")
@@ -105,8 +105,8 @@ def test_loop_starts_again(tmp_path: Path, kind: str) -> None:
         (1, [0, 25]),
     ],
 )
-def test_a_film_is_sampled_by_its_own_time(tmp_path: Path, fps: float | None, expected: list[int]) -> None:
-    """`fps` picks frames by their place in the film, neither faster nor slower than asked on the whole."""
+def test_a_video_is_sampled_by_its_own_time(tmp_path: Path, fps: float | None, expected: list[int]) -> None:
+    """`fps` selects frames by their position, at the requested rate on average."""
     film = write_video(tmp_path / "film.avi", [pure_red()] * 50, fps=25)
     with open_camera(film, fps=fps) as camera:
         frames = list(camera)
@@ -116,8 +116,8 @@ def test_a_film_is_sampled_by_its_own_time(tmp_path: Path, fps: float | None, ex
     assert frames[-1].time - frames[0].time == pytest.approx(numbers[-1] / 25, abs=1e-4)
 
 
-def test_every_frame_of_a_film_is_the_right_one(tmp_path: Path) -> None:
-    """The number of a frame is its place in the film, seen in its pixels."""
+def test_every_frame_of_a_video_has_the_right_number(tmp_path: Path) -> None:
+    """The number of a frame is its position in the video, which its pixels show."""
     greys = [np.full((64, 96, 3), 5 * number, np.uint8) for number in range(50)]
     with open_camera(write_video(tmp_path / "film.avi", greys), fps=5) as camera:
         for frame in camera:
@@ -125,10 +125,10 @@ def test_every_frame_of_a_film_is_the_right_one(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["MJPG", "mp4v"])
-def test_a_cut_off_film_ends_with_a_remark_or_is_refused(
+def test_a_truncated_video_ends_with_a_remark_or_is_refused(
     tmp_path: Path, codec: str, notices: list[str]
 ) -> None:
-    """AVI plays up to the cut and tells; an MP4 without its index cannot be opened."""
+    """AVI plays up to the end and reports it; an MP4 without its index cannot be opened."""
     film = write_video(tmp_path / f"film.{'avi' if codec == 'MJPG' else 'mp4'}", [halves()] * 50, codec=codec)
     film.write_bytes(film.read_bytes()[: film.stat().st_size // 2])
     if codec == "mp4v":
@@ -144,8 +144,8 @@ def test_a_cut_off_film_ends_with_a_remark_or_is_refused(
         assert f"{len(frames)} of 50" in notices[0]
 
 
-def test_libav_keeps_its_noise_to_itself(tmp_path: Path) -> None:
-    """What goes wrong in a damaged film is told by us, not written to stdout or stderr by libraries."""
+def test_libav_writes_no_messages(tmp_path: Path) -> None:
+    """The cameras report what is wrong in a damaged video; libraries write nothing to stdout or stderr."""
     film = write_video(tmp_path / "film.avi", [halves()] * 50)
     data = bytearray(film.read_bytes())
     data[3000:3400] = bytes(400)
@@ -163,8 +163,8 @@ def test_libav_keeps_its_noise_to_itself(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("", "")
 
 
-def test_a_film_with_damage_inside_goes_on_after_it(tmp_path: Path, notices: list[str]) -> None:
-    """Bytes overwritten in the middle cost some frames at most, never the process."""
+def test_a_video_with_damage_inside_continues_after_it(tmp_path: Path, notices: list[str]) -> None:
+    """Overwritten bytes in the middle lose at most some frames."""
     film = write_video(tmp_path / "film.avi", [halves()] * 50)
     data = bytearray(film.read_bytes())
     middle = len(data) // 2
@@ -178,15 +178,15 @@ def test_a_film_with_damage_inside_goes_on_after_it(tmp_path: Path, notices: lis
 @pytest.mark.parametrize(
     ("content", "message"), [(b"", "is empty"), (b"not a film" * 50, "cannot be read as a video")]
 )
-def test_what_is_no_film_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
-    """An empty file and a text file named .mp4 get a clear answer."""
+def test_a_file_that_is_not_a_video_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    """An empty file and a text file named .mp4 have a clear message."""
     (tmp_path / "film.mp4").write_bytes(content)
     with pytest.raises(CameraError, match=message):
         open_camera(tmp_path / "film.mp4")
 
 
-def test_a_film_without_frames_is_an_error(tmp_path: Path) -> None:
-    """A container that opens but holds nothing does not look like a film that is over."""
+def test_a_video_without_frames_is_an_error(tmp_path: Path) -> None:
+    """A container that opens but has no frames is not taken for a video that has ended."""
     film = write_video(tmp_path / "film.avi", [pure_red()])
     data = film.read_bytes()
     film.write_bytes(data[: data.index(b"movi") + 4])
@@ -194,8 +194,8 @@ def test_a_film_without_frames_is_an_error(tmp_path: Path) -> None:
         camera.read()
 
 
-def test_real_films_are_read_to_their_end(dev_data: Path) -> None:
-    """MP4, MKV and AVI from other people's cameras, once per second of film."""
+def test_real_videos_are_read_to_their_end(dev_data: Path) -> None:
+    """MP4, MKV and AVI from other people's cameras, one frame per second."""
     films = [dev_data / "video/bottle-detection.mp4", next((dev_data / "video/asl_gestures").glob("*.mkv"))]
     for film in films:
         count = int(cv2.VideoCapture(str(film)).get(cv2.CAP_PROP_FRAME_COUNT))

@@ -1,4 +1,4 @@
-"""V4L2 behind a fake driver, and the real picamera2 on a fake libcamera. No camera device was at hand."""
+"""V4L2 with a fake driver, and the real picamera2 with a fake libcamera. No camera device was available."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def sensor(monkeypatch: pytest.MonkeyPatch) -> Sensor:
     return sensor
 
 
-def test_v4l2_is_asked_for_fast_small_and_fresh_frames(
+def test_v4l2_is_configured_for_mjpg_size_rate_and_one_buffer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """MJPG, the size as it lies before turning, the rate, and a buffer of one frame."""
+    """The size is the size before rotation."""
     capture = FakeCapture(pure_red())
     with open_v4l2(tmp_path, capture, monkeypatch, size=(480, 640), rotate=90, fps=15) as camera:
         assert camera.read().image.shape == (640, 480, 3)
@@ -70,8 +70,8 @@ def test_a_usb_camera_that_comes_back_under_another_number_is_found(
     assert capture.opened[-1] == str(tmp_path / "video1")
 
 
-def test_an_infrared_camera_gives_rgb_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A driver that hands out grey frames [H, W] does not break the contract."""
+def test_gray_frames_become_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some drivers deliver frames [H, W]."""
 
     class Grey(FakeCapture):
         def read(self) -> tuple[bool, Image | None]:
@@ -82,8 +82,10 @@ def test_an_infrared_camera_gives_rgb_too(tmp_path: Path, monkeypatch: pytest.Mo
         assert camera.read().image.shape == (64, 96, 3)
 
 
-def test_a_device_that_does_not_open_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What OpenCV only answers with False becomes a reason and a next step."""
+def test_a_device_that_does_not_open_is_reported_with_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenCV only returns False."""
     capture = FakeCapture(pure_red())
     capture.unplugged.set()
     with pytest.raises(CameraError, match="edgetl cameras"):
@@ -92,7 +94,7 @@ def test_a_device_that_does_not_open_says_what_to_do(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("form", ["BGR888", "RGB888", "XBGR8888", "XRGB8888"])
 def test_every_pixel_format_of_libcamera_becomes_rgb(sensor: Sensor, form: str) -> None:
-    """Libcamera's BGR888 lies in memory as R, G, B; whatever it gives instead is converted by its name."""
+    """Libcamera's BGR888 is R, G, B in memory; other formats are converted by their names."""
     sensor.formats = (form,)
     with open_camera("picamera2", size=(100, 60)) as camera:
         image = camera.read().image
@@ -102,7 +104,7 @@ def test_every_pixel_format_of_libcamera_becomes_rgb(sensor: Sensor, form: str) 
     assert image[..., 1:].max() == 0
 
 
-def test_the_ribbon_camera_films_its_whole_field_of_view_unless_asked(sensor: Sensor) -> None:
+def test_the_ribbon_camera_uses_its_whole_field_of_view_by_default(sensor: Sensor) -> None:
     """The default is 4:3 and RGB in memory; a rate becomes libcamera's frame duration."""
     with open_camera("picamera2", fps=20) as camera:
         assert camera.read().image.shape == (768, 1024, 3)
@@ -110,15 +112,15 @@ def test_the_ribbon_camera_films_its_whole_field_of_view_unless_asked(sensor: Se
     assert sensor.started_with[-1]["FrameDurationLimits"] == (50000, 50000)
 
 
-def test_odd_sizes_are_met_though_libcamera_refuses_them(sensor: Sensor) -> None:
-    """The device is asked for an even size, and the frame is scaled."""
+def test_odd_sizes_are_delivered_although_libcamera_refuses_them(sensor: Sensor) -> None:
+    """An even size is requested, and the frame is scaled."""
     with open_camera("picamera2", size=(101, 61)) as camera:
         assert camera.read().image.shape == (61, 101, 3)
     assert sensor.configured[-1][1] == (100, 60)
 
 
 def test_a_stalled_ribbon_camera_is_closed_and_opened_again(sensor: Sensor, notices: list[str]) -> None:
-    """A cable that worked itself loose: told, and filming again when it is back."""
+    """A loose cable is reported, and frames arrive again when it is fixed."""
     with open_camera("picamera2", size=(64, 48), timeout=0.5, notice=notices.append) as camera:
         camera.read()
         sensor.stalled.set()
@@ -131,16 +133,16 @@ def test_a_stalled_ribbon_camera_is_closed_and_opened_again(sensor: Sensor, noti
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # picamera2 leaves a pipe open when it cannot be made
-def test_a_ribbon_camera_in_use_is_told(sensor: Sensor) -> None:
-    """Only one program can have it."""
+def test_a_ribbon_camera_in_use_is_reported(sensor: Sensor) -> None:
+    """Only one program can use it."""
     sensor.busy = True
     with pytest.raises(CameraError, match=r"busy.*another program"):
         open_camera("picamera2")
     gc.collect()
 
 
-def test_no_ribbon_camera_is_told(sensor: Sensor) -> None:
-    """A missing camera and a wrong number name the command that lists them."""
+def test_a_missing_ribbon_camera_is_reported(sensor: Sensor) -> None:
+    """A missing camera and a wrong number name the command that lists cameras."""
     with pytest.raises(CameraError, match="rpicam-hello --list-cameras"):
         open_camera("picamera2:3")
     sensor.present = False
@@ -149,20 +151,20 @@ def test_no_ribbon_camera_is_told(sensor: Sensor) -> None:
 
 
 def test_ribbon_cameras_are_listed_without_opening_them(sensor: Sensor) -> None:
-    """Listing works while another program films."""
+    """Listing works while another program uses the camera."""
     sensor.busy = True
     assert list_cameras() == [(0, "imx219")]
 
 
-def test_picamera2_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_picamera2_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """The apt command is named."""
     monkeypatch.setitem(__import__("sys").modules, "picamera2", None)
     with pytest.raises(CameraError, match="apt install -y python3-picamera2"):
         open_camera("picamera2")
 
 
-def test_frames_of_a_ribbon_camera_survive_the_next_ones(sensor: Sensor) -> None:
-    """A delivered frame is a copy: the camera's buffer is filled again while it is in use."""
+def test_frames_of_a_ribbon_camera_are_copies(sensor: Sensor) -> None:
+    """The buffer of the camera is filled again while a frame is in use."""
     sensor.draw = lambda number, size: np.full((size[1], size[0], 3), 50 + number % 200, np.uint8)
     with open_camera("picamera2", size=(64, 48)) as camera:
         frame = camera.read()

@@ -1,4 +1,4 @@
-"""Live cameras on a device that does what the test says: newest frame, loss, recovery, black."""
+"""Live cameras with a driver that the test controls: newest frame, loss, recovery, black."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BLACK = np.zeros((16, 16, 3), np.uint8)
 
 
 class ScriptedDriver(Driver):
-    """Gives the frames and errors that the test puts into its queue."""
+    """Deliver the frames and errors that the test puts into its queue."""
 
     kind = "scripted"
 
@@ -97,7 +97,7 @@ def live(driver: ScriptedDriver, notices: list[str]) -> Iterator[Callable[..., L
 def test_the_newest_frame_is_delivered_and_the_others_are_counted(
     driver: ScriptedDriver, live: Callable[..., LiveCamera]
 ) -> None:
-    """A slow reader gets the present; what it missed is in `dropped`, and the numbers show the gap."""
+    """A slow reader gets the newest frame; `dropped` counts the others, and the numbers show the gap."""
     camera = live()
     driver.film(10, 20, 30, 40)
     frame = camera.read()
@@ -117,10 +117,10 @@ def test_no_frame_is_delivered_twice(driver: ScriptedDriver, live: Callable[...,
         camera.read(timeout=0.01)
 
 
-def test_a_silent_device_is_told_once(
+def test_a_silent_device_is_reported_once(
     driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
-    """However often it is read, a stall is one remark until frames come again."""
+    """A stall is one message until frames arrive again, for any number of reads."""
     camera = live()
     for _ in range(3):
         with pytest.raises(TimeoutError):
@@ -131,10 +131,10 @@ def test_a_silent_device_is_told_once(
     assert camera.read().index == 0
 
 
-def test_a_lost_device_is_opened_again_and_told(
+def test_a_lost_device_is_opened_again_and_reported(
     driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
-    """Unplugged and plugged in again: the loop that reads sees only a pause."""
+    """After unplugging and plugging in, the reading loop has only a pause."""
     camera = live()
     driver.film(10)
     camera.read()
@@ -145,10 +145,10 @@ def test_a_lost_device_is_opened_again_and_told(
     assert "is back" in notices[1]
 
 
-def test_the_last_frame_before_a_loss_is_not_shown_as_the_present(
+def test_the_last_frame_before_a_loss_is_not_delivered(
     driver: ScriptedDriver, live: Callable[..., LiveCamera]
 ) -> None:
-    """A frame nobody read dies with the connection it came from."""
+    """A frame that was not read is dropped with its connection."""
     camera = live()
     driver.film(10, CameraError("unplugged"))
     with pytest.raises(FrameTimeout, match="unplugged"):
@@ -159,7 +159,7 @@ def test_the_last_frame_before_a_loss_is_not_shown_as_the_present(
 def test_waiting_for_a_lost_camera_does_not_flood_the_log(
     driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
-    """The growing pauses are told; once they have reached the longest, silence until it is back."""
+    """Increasing delays are reported; at the longest delay nothing more until the camera is back."""
     camera = live()
     driver.film(*[CameraError("unplugged")] * 20, 30)
     assert camera.read().image[0, 0, 0] == 30
@@ -171,17 +171,17 @@ def test_waiting_for_a_lost_camera_does_not_flood_the_log(
     assert "is back" in notices[-1]
 
 
-def test_whatever_a_driver_throws_the_reader_lives(
+def test_any_exception_of_a_driver_leaves_the_reader_running(
     driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
-    """An exception no one foresaw is a lost camera, not a dead thread."""
+    """An unexpected exception means a lost camera, not a dead thread."""
     camera = live()
     driver.film(ZeroDivisionError("in the driver"), 30)
     assert camera.read().image[0, 0, 0] == 30
     assert "in the driver" in notices[0]
 
 
-def test_a_remark_that_cannot_be_written_does_not_end_the_filming(driver: ScriptedDriver) -> None:
+def test_a_message_that_cannot_be_written_does_not_stop_the_reader(driver: ScriptedDriver) -> None:
     """Stderr may be a closed pipe."""
 
     def broken(_: str) -> None:
@@ -194,10 +194,10 @@ def test_a_remark_that_cannot_be_written_does_not_end_the_filming(driver: Script
         driver.script.put(CameraError("the test is over"))
 
 
-def test_damaged_frames_are_dropped_and_told_ever_more_rarely(
+def test_damaged_frames_are_dropped_and_reported_with_decreasing_frequency(
     driver: ScriptedDriver, live: Callable[..., LiveCamera], notices: list[str]
 ) -> None:
-    """A frame that cannot be decoded costs nothing but itself."""
+    """Other frames are not affected."""
     camera = live()
     for _ in range(9):
         driver.film("broken")
@@ -209,10 +209,10 @@ def test_damaged_frames_are_dropped_and_told_ever_more_rarely(
     assert len([notice for notice in notices if "dropped" in notice]) == 4  # the 1st, 2nd, 4th, 8th
 
 
-def test_fps_limits_what_is_delivered_and_still_gives_the_newest(
+def test_fps_limits_the_rate_and_delivers_the_newest_frame(
     driver: ScriptedDriver, live: Callable[..., LiveCamera]
 ) -> None:
-    """Between two deliveries the newest frame waits its turn, and is replaced by newer ones."""
+    """Between two deliveries the newest frame waits, and newer ones replace it."""
     camera = live(fps=20)
     driver.film(10)
     camera.read()
@@ -220,8 +220,8 @@ def test_fps_limits_what_is_delivered_and_still_gives_the_newest(
     assert camera.read(timeout=0).image[0, 0, 0] == 30  # the pause that fps sets is no timeout
 
 
-def test_iteration_outlives_losses(driver: ScriptedDriver, live: Callable[..., LiveCamera]) -> None:
-    """`for frame in camera` goes on after a loss."""
+def test_iteration_continues_after_a_loss(driver: ScriptedDriver, live: Callable[..., LiveCamera]) -> None:
+    """`for frame in camera` waits until the camera is back."""
     camera = live()
     seen = []
     driver.film(10)
@@ -234,7 +234,7 @@ def test_iteration_outlives_losses(driver: ScriptedDriver, live: Callable[..., L
 
 
 def test_a_camera_that_cannot_be_opened_fails_at_once(driver: ScriptedDriver) -> None:
-    """Back-off is for cameras that worked; a wrong name is an error."""
+    """Retries are only for cameras that worked before; a wrong name is an error."""
     driver.refuse = CameraError("no such camera")
     with pytest.raises(CameraError, match="no such camera"):
         LiveCamera(driver)
@@ -243,7 +243,7 @@ def test_a_camera_that_cannot_be_opened_fails_at_once(driver: ScriptedDriver) ->
 def test_closing_ends_a_waiting_read_and_closes_the_device(
     driver: ScriptedDriver, live: Callable[..., LiveCamera]
 ) -> None:
-    """A thread that waits for a frame is woken with a clear error."""
+    """A thread that waits for a frame gets a clear error."""
     camera = live()
     answers: queue.Queue[Exception] = queue.Queue()
 
@@ -268,7 +268,7 @@ def test_black_frames_reopen_the_device(
     notices: list[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Frames that stay black are told and the device is opened again; light ends it."""
+    """Lasting black frames are reported and the device is opened again, until there is light."""
     monkeypatch.setattr(BlackWatch, "_SECONDS", 0.0)
     camera = live()
     driver.film(0)
@@ -280,8 +280,8 @@ def test_black_frames_reopen_the_device(
     assert "no longer black" in notices[-1]
 
 
-def test_darkness_is_told_once_and_looked_into_ever_more_rarely() -> None:
-    """A night of black frames means few attempts, not one a second."""
+def test_darkness_is_reported_once_and_retried_with_decreasing_frequency() -> None:
+    """A night of black frames means few attempts, not one per second."""
     watch = BlackWatch()
     events = [(second, *watch.see(BLACK, float(second))) for second in range(4000)]
     attempts = [second for second, _, reopen in events if reopen]
@@ -303,8 +303,8 @@ def test_noise_of_a_covered_sensor_is_black_and_one_lamp_is_not() -> None:
     assert BlackWatch().see(lamp, 0.0) == (None, False)
 
 
-def test_backoff_doubles_and_forgets_only_after_a_steady_run() -> None:
-    """A camera that flaps is not asked every half second for ever."""
+def test_backoff_doubles_and_resets_only_after_a_steady_run() -> None:
+    """A camera that fails often is not opened every half second forever."""
     backoff = Backoff(0.5, 30)
     assert [backoff.fail() for _ in range(8)] == [0.5, 1, 2, 4, 8, 16, 30, 30]
     backoff.succeed()

@@ -1,4 +1,4 @@
-"""Streams from real servers on loopback that are cut off, restarted, fall silent, or talk nonsense."""
+"""Streams from real servers on loopback that disconnect, restart, stop sending, or send nonsense."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def server(request: pytest.FixtureRequest) -> StreamServer:
     return made
 
 
-def test_a_server_killed_mid_stream_is_found_again(server: StreamServer, notices: list[str]) -> None:
-    """Power off, power on: the same camera object goes on giving frames, and both turns are told."""
+def test_a_server_killed_mid_stream_is_connected_again(server: StreamServer, notices: list[str]) -> None:
+    """Power off, power on: the same camera object delivers frames again, and both steps are reported."""
     with server:
         driver = stream_driver(server.url, 10.0)
         with LiveCamera(driver, notice=notices.append, timeout=10.0, backoff=Backoff(0.01, 0.05)) as camera:
@@ -56,16 +56,16 @@ def test_a_server_killed_mid_stream_is_found_again(server: StreamServer, notices
     assert "is back" in notices[-1]
 
 
-def test_a_stream_that_is_not_there_says_so_at_once(server: StreamServer) -> None:
-    """No server at the address is an error when opening, with a next step."""
+def test_a_missing_stream_is_an_error_at_once(server: StreamServer) -> None:
+    """Opening fails with a next step when no server is at the address."""
     with server:
         url = server.url
     with pytest.raises(CameraError, match=r"check the address|wrong address"):
         open_camera(url, timeout=2.0)
 
 
-def test_a_slow_reader_of_a_stream_sees_the_present() -> None:
-    """While nobody reads, the stream's queue does not fill with the past."""
+def test_a_slow_reader_of_a_stream_gets_the_newest_frame() -> None:
+    """Without a reader, no queue of old frames grows."""
     with MjpegServer(grey) as server, open_camera(server.url) as camera:
         camera.read()
         start = server.sent
@@ -77,7 +77,7 @@ def test_a_slow_reader_of_a_stream_sees_the_present() -> None:
 
 
 @pytest.mark.parametrize("kind", [MjpegServer, RtspServer])
-def test_a_server_that_falls_silent_is_asked_again(
+def test_a_server_that_stops_sending_is_connected_again(
     kind: Callable[..., StreamServer], notices: list[str]
 ) -> None:
     """Connected but silent counts as lost after the timeout."""
@@ -93,13 +93,13 @@ def test_a_server_that_falls_silent_is_asked_again(
 
 
 def test_mjpeg_without_content_length_is_not_a_frame_late() -> None:
-    """The end of a JPEG is seen when it is there, not when the next part begins."""
+    """The end of a JPEG is detected when it arrives, not when the next part begins."""
     reader = Multipart(Pieces(b"--f\r\nContent-Type: image/jpeg\r\n\r\n" + PHOTO, [64]), b"f")
     assert reader.next_part() == PHOTO
 
 
-def test_damaged_frames_of_a_stream_are_passed_over(notices: list[str]) -> None:
-    """Every third JPEG is cut short on the way; the others arrive."""
+def test_damaged_frames_of_a_stream_are_skipped(notices: list[str]) -> None:
+    """Every third JPEG is truncated; the others arrive."""
     with MjpegServer(grey) as server:
         server.spoil = lambda number, data: data[: len(data) // 2] if number % 3 == 0 else data
         with open_camera(server.url, notice=notices.append) as camera:
@@ -112,8 +112,10 @@ def test_damaged_frames_of_a_stream_are_passed_over(notices: list[str]) -> None:
     ("content_type", "message"),
     [("text/html", "responds with text/html"), ("multipart/x-mixed-replace; boundary=--frame", "")],
 )
-def test_what_is_no_video_is_refused_and_sloppy_headers_are_not(content_type: str, message: str) -> None:
-    """A web page is not a stream; a boundary written with its dashes is one."""
+def test_a_web_page_is_refused_and_a_boundary_with_dashes_is_accepted(
+    content_type: str, message: str
+) -> None:
+    """Some cameras include the leading dashes in the header."""
     with MjpegServer(grey) as server:
         server.content_type = content_type
         if message:
@@ -128,7 +130,7 @@ def test_what_is_no_video_is_refused_and_sloppy_headers_are_not(content_type: st
     "ignore::ResourceWarning"
 )  # urllib leaves the refusal before the login to the collector
 def test_a_password_opens_the_stream_and_is_never_shown() -> None:
-    """User and password of the address are sent, and stand in no frame, repr or error."""
+    """User and password are sent, and no frame, repr or error contains them."""
     secret = "Basic " + base64.b64encode(b"me:s3cret/").decode()
     with MjpegServer(grey, password=secret) as server:
         url = server.url.replace("://", "://me:s3cret%2F@")
@@ -154,7 +156,7 @@ def test_a_password_opens_the_stream_and_is_never_shown() -> None:
     ],
 )
 def test_a_malformed_address_is_refused_without_its_password(url: str) -> None:
-    """Whatever the mistake is: a character that is not escaped, a space, another scheme, a slash too few."""
+    """An unescaped character, a space, another scheme, or a missing slash."""
     with pytest.raises(CameraError) as refusal:
         open_camera(url)
     assert "s3cret" not in str(refusal.value)
@@ -183,7 +185,7 @@ PHOTO = jpeg(pure_red((16, 16)))
     st.lists(st.integers(1, 700), min_size=1, max_size=5),
 )
 @settings(deadline=None)
-def test_parts_come_out_whole_however_the_network_cuts_them(
+def test_parts_are_complete_for_any_division_by_the_network(
     parts: list[tuple[bool, bytes]], sizes: list[int]
 ) -> None:
     """With or without Content-Length, each JPEG is read exactly."""
@@ -201,14 +203,14 @@ def test_parts_come_out_whole_however_the_network_cuts_them(
 @given(st.binary(max_size=400))
 @settings(deadline=None)
 def test_no_bytes_break_the_parser(data: bytes) -> None:
-    """Whatever a server sends, the answer is parts or a CameraError."""
+    """Any bytes from a server are parts or a CameraError."""
     reader = Multipart(Pieces(data, [64]), b"f")
     with pytest.raises(CameraError):
         list(iter(reader.next_part, None))
 
 
-def test_an_absurd_frame_is_refused_before_it_fills_the_memory() -> None:
-    """A part that claims or sends hundreds of megabytes is no frame."""
+def test_a_huge_frame_is_refused_before_it_fills_the_ram() -> None:
+    """A part that announces or sends hundreds of megabytes is not a frame."""
     huge = b"--f\r\nContent-Length: 999999999\r\n\r\n"
     with pytest.raises(CameraError, match="announced"):
         Multipart(Pieces(huge, [64]), b"f").next_part()

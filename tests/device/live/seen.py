@@ -1,4 +1,4 @@
-"""What tests of receivers show to them."""
+"""Observations for tests of receivers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands run for what is in view; none holds up the camera."""
+"""Commands run for the label in view; none delays the camera."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EMULATED = os.environ.get("EDGETL_EMULATED") == "1"  # set in the virtual Pi
 
 
 class Script:
-    """A shell script that notes its start and goes on until the test lets it.
+    """A shell script that reports its start and waits until the test lets it end.
 
     Attributes:
         path: The script.
@@ -33,22 +33,22 @@ class Script:
         self.path.chmod(0o755)
 
     def begun(self) -> str:
-        """Wait for the next run; return the label it got."""
+        """Wait for the next run; return its label."""
         return self._begun.read_text().strip()
 
     def go_on(self) -> None:
-        """Let the run that waits end."""
+        """Let the waiting run end."""
         self._go.write_text("\n")
 
 
 @pytest.fixture
 def script(tmp_path: Path) -> Script:
-    """A script of one's own."""
+    """A script in a folder of this test."""
     return Script(tmp_path)
 
 
 def test_a_change_while_the_command_runs_is_not_lost(script: Script) -> None:
-    """The last run is for what is in view, and what came and went meanwhile has none."""
+    """The last run is for the label in view; labels that came and went meanwhile have no run."""
     hook = CommandHook("*", str(script.path), every=0.0)
     hook.update(observation("red"))
     assert script.begun() == "red"
@@ -60,8 +60,8 @@ def test_a_change_while_the_command_runs_is_not_lost(script: Script) -> None:
     hook.close(PATIENCE)
 
 
-def test_a_change_too_soon_runs_when_the_time_is_over(script: Script) -> None:
-    """Also when no frame comes any more, and not before."""
+def test_a_change_within_the_minimum_time_runs_afterwards(script: Script) -> None:
+    """Not earlier, and also when no further frame arrives."""
     now = [0.0]
     hook = CommandHook("*", str(script.path), every=60.0, clock=lambda: now[0])
     hook.update(observation("red"))
@@ -78,8 +78,8 @@ def test_a_change_too_soon_runs_when_the_time_is_over(script: Script) -> None:
     hook.close(PATIENCE)
 
 
-def test_a_command_runs_on_its_label_only(tmp_path: Path) -> None:
-    """It gets what was seen in its environment, and no secrets of ours."""
+def test_a_command_runs_only_for_its_label(tmp_path: Path) -> None:
+    """The environment has the observation and no secrets."""
     hook = CommandHook("mug", f"env > {tmp_path}/mug", shell=True)
     other = CommandHook("bowl", f"touch {tmp_path}/bowl")
     os.environ["EDGETL_WEBHOOK"] = "http://u:s3cret@host/"
@@ -97,7 +97,7 @@ def test_a_command_runs_on_its_label_only(tmp_path: Path) -> None:
     assert not (tmp_path / "bowl").exists()
 
 
-def test_a_star_stands_for_every_change(tmp_path: Path) -> None:
+def test_a_star_means_every_change(tmp_path: Path) -> None:
     """Unknown included."""
     hook = CommandHook("*", f"touch {tmp_path}/touched", every=0.0)
     hook.update(observation("unknown"))
@@ -113,7 +113,7 @@ def test_a_star_stands_for_every_change(tmp_path: Path) -> None:
     ],
 )
 def test_a_command_that_fails_is_reported(command: str, remark: str) -> None:
-    """With what it ended with."""
+    """With its exit code or signal."""
     remarks: list[str] = []
     hook = CommandHook("mug", command, notice=remarks.append)
     hook.update(observation("mug"))
@@ -121,8 +121,8 @@ def test_a_command_that_fails_is_reported(command: str, remark: str) -> None:
     assert remarks == [remark]
 
 
-def test_what_a_command_writes_is_shown_and_cannot_take_over_the_terminal() -> None:
-    """Both its outputs, behind the label, with controls and passwords made harmless."""
+def test_the_output_of_a_command_is_shown_with_controls_and_passwords_hidden() -> None:
+    """Stdout and stderr, after the label."""
     remarks: list[str] = []
     words = "printf 'ding\\033[2J\\n'; echo http://u:s3cret@host/ >&2"
     hook = CommandHook("mug", words, shell=True, notice=remarks.append)
@@ -131,8 +131,8 @@ def test_what_a_command_writes_is_shown_and_cannot_take_over_the_terminal() -> N
     assert remarks == ["[mug] ding\\u001b[2J", "[mug] http://u:***@host/"]
 
 
-def test_the_output_of_a_talkative_command_is_cut_and_never_holds_it_up() -> None:
-    """More lines than a pipe holds are read, a few are shown."""
+def test_long_output_of_a_command_is_cut_and_does_not_block_it() -> None:
+    """More lines than a pipe can buffer are read, and a few are shown."""
     remarks: list[str] = []
     command = "i=0; while [ $i -lt 3000 ]; do echo line $i of a command that goes on and on; i=$((i+1)); done"
     hook = CommandHook("mug", f"printf '%01000d\\n' 0; {command}", shell=True, notice=remarks.append)
@@ -143,10 +143,10 @@ def test_the_output_of_a_talkative_command_is_cut_and_never_holds_it_up() -> Non
     assert "not shown" in remarks[-1]
 
 
-def test_a_program_left_in_the_background_does_not_hold_up_the_next_run(
+def test_a_program_left_in_the_background_does_not_delay_the_next_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The command itself has ended, whoever holds its output open."""
+    """The command has ended, even if its output is still open."""
     monkeypatch.setattr("device.live.commands._OUTPUT_SECONDS", 0.05)
     fifo, runs = tmp_path / "fifo", queue.Queue[str]()
     os.mkfifo(fifo)
@@ -160,7 +160,7 @@ def test_a_program_left_in_the_background_does_not_hold_up_the_next_run(
     os.close(handle)
 
 
-def test_a_command_that_has_gone_is_tried_again(tmp_path: Path) -> None:
+def test_a_command_that_is_missing_at_run_time_is_tried_again(tmp_path: Path) -> None:
     """Its file may be on a disk that is not mounted yet."""
     script, remarks, now = tmp_path / "ring.sh", queue.Queue[str](), [0.0]
     script.write_text("#!/bin/sh\necho ding\n")
@@ -185,7 +185,7 @@ def test_a_command_that_has_gone_is_tried_again(tmp_path: Path) -> None:
     ("command", "message"),
     [("", "empty"), ("no-such-program", "no command"), ("echo 'open", "quoted")],
 )
-def test_a_command_that_cannot_work_is_refused(command: str, message: str) -> None:
+def test_a_command_that_cannot_run_is_refused(command: str, message: str) -> None:
     """Before the first frame."""
     with pytest.raises(PeripheralError, match=message):
         CommandHook("mug", command)

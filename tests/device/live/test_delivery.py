@@ -19,7 +19,7 @@ PATIENCE = 30.0  # seconds to wait for another thread
 
 
 def test_a_change_within_the_pause_is_delivered_when_it_is_over() -> None:
-    """Unless what is in view then was delivered last."""
+    """Unless the label in view then was the last one delivered."""
     outbox = Outbox(every=5.0)
     outbox.offer(observation("red"))
     assert outbox.delay(0.0) == 0.0
@@ -35,7 +35,7 @@ def test_a_change_within_the_pause_is_delivered_when_it_is_over() -> None:
 
 
 def test_a_label_that_comes_back_counts_as_new_for_a_receiver_of_that_label() -> None:
-    """It left, so the receiver is not up to date any more; but the pause counts."""
+    """The receiver is no longer up to date once the label has left; the pause still applies."""
     outbox = Outbox(every=5.0)
     outbox.offer(observation("visitor"))
     outbox.take(0.0)
@@ -47,7 +47,7 @@ def test_a_label_that_comes_back_counts_as_new_for_a_receiver_of_that_label() ->
     assert outbox.delay(9.0) is None
 
 
-def test_what_waits_is_the_moment_of_the_change() -> None:
+def test_the_waiting_state_is_the_frame_of_the_change() -> None:
     """Later frames of the same label do not replace it."""
     outbox = Outbox()
     first = observation("red")
@@ -57,7 +57,7 @@ def test_what_waits_is_the_moment_of_the_change() -> None:
 
 
 def test_delays_double_up_to_a_limit_and_start_again_after_a_success() -> None:
-    """The same in every run: there is no randomness in them."""
+    """They contain no randomness."""
     outbox, now, delays = Outbox(), 0.0, []
     outbox.offer(observation("red"))
     for _ in range(9):
@@ -74,8 +74,8 @@ def test_delays_double_up_to_a_limit_and_start_again_after_a_success() -> None:
     assert outbox.delay(now) == 1.0
 
 
-def test_a_delay_that_the_receiver_asks_for_is_kept_within_limits() -> None:
-    """Longer than our own, and never longer than five minutes."""
+def test_a_delay_that_the_receiver_requests_is_kept_within_limits() -> None:
+    """At least the delay of edgetl, and at most five minutes."""
     outbox = Outbox()
     outbox.offer(observation("red"))
     for requested, delay in ((30.0, 30.0), (0.0, 2.0), (1e9, LONGEST_REQUEST)):
@@ -87,7 +87,7 @@ def test_a_delay_that_the_receiver_asks_for_is_kept_within_limits() -> None:
 
 
 def test_a_state_that_may_have_arrived_is_delivered_again() -> None:
-    """A receiver that timed out on blue may have taken it: red, delivered before, is not up to date for certain."""
+    """A receiver that timed out on blue may have accepted it, so red, delivered before, may be out of date."""
     outbox = Outbox()
     outbox.offer(observation("red"))
     outbox.take(0.0)
@@ -101,8 +101,10 @@ def test_a_state_that_may_have_arrived_is_delivered_again() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from(["a", "b", "c"]), st.floats(0, 3), st.booleans())), st.floats(0, 4))
-def test_in_the_end_the_receiver_has_the_present(events: list[tuple[str, float, bool]], every: float) -> None:
-    """Whatever happens in whatever order, and never two starts closer than allowed."""
+def test_in_the_end_the_receiver_has_the_current_state(
+    events: list[tuple[str, float, bool]], every: float
+) -> None:
+    """For any order of events, and never with two starts closer than allowed."""
     outbox, now, taken, starts = Outbox(every), 0.0, "", []
     for label, pause, works in [*events, ("b", 100.0, True), ("b", 100.0, True)]:
         outbox.offer(observation(label))
@@ -120,7 +122,7 @@ def test_in_the_end_the_receiver_has_the_present(events: list[tuple[str, float, 
 
 
 class Recorder(Receiver):
-    """A receiver that does what the test says.
+    """A receiver that the test controls.
 
     Attributes:
         now: What the clock shows.
@@ -139,14 +141,14 @@ class Recorder(Receiver):
         super().__init__("the recorder", self.remarks.append, clock=lambda: self.now)
 
     def deliver(self, observation: Observation) -> None:
-        """Say that it has begun, then wait for the test's answer."""
+        """Report that it has started, then wait for the result from the test."""
         self.started.put(observation.label)
         answer = self.answers.get(timeout=PATIENCE)
         if answer is not None:
             raise answer
 
     def note(self, condition: str, step: str = "") -> None:
-        """Remember that it was called."""
+        """Record the call."""
         super().note(condition, step)
         self.noted.put(condition)
 
@@ -155,14 +157,14 @@ class Recorder(Receiver):
         return self.started.get(timeout=PATIENCE)
 
     def later(self, seconds: float) -> None:
-        """Move the clock on."""
+        """Advance the clock."""
         self.now += seconds
         self.wake()
 
 
 @pytest.fixture
 def recorder() -> Iterator[Recorder]:
-    """A receiver of one's own, closed at the end."""
+    """A receiver, closed at the end."""
     recorder = Recorder()
     yield recorder
     for _ in range(3):
@@ -170,8 +172,8 @@ def recorder() -> Iterator[Recorder]:
     recorder.close(PATIENCE)
 
 
-def test_a_slow_receiver_gets_the_present_and_none_of_the_old_changes(recorder: Recorder) -> None:
-    """And `seen` returns at once however long the receiver takes."""
+def test_a_slow_receiver_gets_the_current_state_and_no_old_changes(recorder: Recorder) -> None:
+    """`update` returns at once, whatever time the receiver needs."""
     recorder.update(observation("label 0"))
     assert recorder.begun() == "label 0"
     for number in range(1, 100):
@@ -183,8 +185,8 @@ def test_a_slow_receiver_gets_the_present_and_none_of_the_old_changes(recorder: 
     assert recorder.started.empty()
 
 
-def test_a_receiver_that_was_away_gets_the_present_when_it_is_back(recorder: Recorder) -> None:
-    """One remark when it goes and one when it is back, not one with every try."""
+def test_a_receiver_that_was_unreachable_gets_the_current_state(recorder: Recorder) -> None:
+    """One message when it fails and one when it works again, not one per attempt."""
     recorder.update(observation("red"))
     for delay in (1.0, 2.0, 4.0):
         assert recorder.begun() == "red"
@@ -204,7 +206,7 @@ def test_a_receiver_that_was_away_gets_the_present_when_it_is_back(recorder: Rec
 
 
 def test_a_lasting_refusal_is_reported_and_not_tried_again_before_the_next_change(recorder: Recorder) -> None:
-    """The same refusal of the next change is not reported a second time; another one is."""
+    """The same refusal of the next change is not reported again; a different one is."""
     for label, reason in (("red", "says 401"), ("blue", "says 401"), ("green", "says 404")):
         recorder.update(observation(label))
         assert recorder.begun() == label
@@ -218,8 +220,8 @@ def test_a_lasting_refusal_is_reported_and_not_tried_again_before_the_next_chang
     ]
 
 
-def test_at_the_end_what_waits_is_tried_once_at_once(recorder: Recorder) -> None:
-    """A receiver that is away does not hold up the end."""
+def test_at_the_end_the_waiting_state_is_tried_once(recorder: Recorder) -> None:
+    """An unreachable receiver does not delay the end."""
     recorder.update(observation("red"))
     recorder.begun()
     recorder.update(observation("blue"))
@@ -231,8 +233,8 @@ def test_at_the_end_what_waits_is_tried_once_at_once(recorder: Recorder) -> None
     assert recorder.started.empty()
 
 
-def test_a_fault_of_a_receiver_does_not_end_its_deliveries(recorder: Recorder) -> None:
-    """It is reported, and tried again."""
+def test_an_error_in_a_receiver_does_not_stop_its_deliveries(recorder: Recorder) -> None:
+    """It is reported, and the delivery is tried again."""
     recorder.update(observation("red"))
     recorder.begun()
     recorder.answers.put(ZeroDivisionError("by u:s3cret@host"))  # type: ignore[arg-type]  # a fault
@@ -244,7 +246,7 @@ def test_a_fault_of_a_receiver_does_not_end_its_deliveries(recorder: Recorder) -
     assert "works again" in recorder.remarks[1]
 
 
-def test_several_receivers_end_together() -> None:
+def test_several_receivers_stop_together() -> None:
     """Each gets its last state although another one hangs."""
     hanging, working = Recorder(), Recorder()
     working.answers.put(None)

@@ -1,4 +1,4 @@
-"""Buttons and LEDs through the real gpiozero on its mock pins. No Pi was at hand."""
+"""Buttons and LEDs through the real gpiozero on its mock pins. No Pi was available."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def press(pins: Any, pin: int) -> None:
 
 
 def release(pins: Any, pin: int) -> None:
-    """Let go of it."""
+    """Release the button."""
     pins.pin(pin).drive_high()
 
 
 def test_a_held_button_is_pressed_until_it_is_released(pins: Any, panel: ButtonPanel) -> None:
-    """Holding repeats, releasing ends."""
+    """Each call returns a held button."""
     assert panel.pressed() == []
     press(pins, MUG)
     assert panel.pressed() == ["mug"]
@@ -52,7 +52,7 @@ def test_a_held_button_is_pressed_until_it_is_released(pins: Any, panel: ButtonP
 
 
 def test_a_tap_between_two_frames_is_not_missed(pins: Any, panel: ButtonPanel) -> None:
-    """Pressed and released before anyone looked counts once."""
+    """A button that was pressed and released between two calls counts once."""
     press(pins, CUP)
     release(pins, CUP)
     press(pins, UNDO)
@@ -61,8 +61,8 @@ def test_a_tap_between_two_frames_is_not_missed(pins: Any, panel: ButtonPanel) -
     assert (panel.pressed(), panel.undo_taps()) == ([], 0)
 
 
-def test_leds_show_exactly_what_is_asked(pins: Any, panel: ButtonPanel) -> None:
-    """Others go out, names without an LED are passed over, and closing puts all out."""
+def test_leds_show_exactly_the_given_names(pins: Any, panel: ButtonPanel) -> None:
+    """Others are off, names without an LED are ignored, and closing switches all off."""
     panel.show({"mug", "known", "nobody"})
     assert [pins.pin(pin).state for pin in (MUG_LED, UNKNOWN_LED)] == [1, 0]
     panel.show({"unknown"})
@@ -71,8 +71,8 @@ def test_leds_show_exactly_what_is_asked(pins: Any, panel: ButtonPanel) -> None:
     assert pins.pin(UNKNOWN_LED).function == "input"
 
 
-def test_holding_a_button_teaches_and_the_leds_tell(pins: Any, panel: ButtonPanel) -> None:
-    """Two labels are taught by hand, told apart afterwards, and undo takes the last lesson back."""
+def test_holding_a_button_teaches_and_leds_show_it(pins: Any, panel: ButtonPanel) -> None:
+    """Two labels are taught and distinguished, and undo removes the last sample."""
     now = [0.0]
     with Learner.open(TINY, None) as learner, open_camera("fake:red*10,blue*10,red,blue") as camera:
         steps = teach_by_buttons(learner, camera, panel, every=0.2, clock=lambda: now[0])
@@ -126,28 +126,28 @@ def test_a_step_is_written_as_json_before_anything_is_taught(panel: ButtonPanel)
         ({"teach": ["mug=17"], "undo": 17}, "pin 17 is used twice"),
     ],
 )
-def test_wrong_wiring_is_refused_before_a_pin_is_touched(arguments: dict[str, Any], message: str) -> None:
+def test_wrong_wiring_is_refused_before_a_pin_is_opened(arguments: dict[str, Any], message: str) -> None:
     """A typing error costs nothing."""
     with pytest.raises(PeripheralError, match=message):
         Wiring.of(**arguments)
 
 
-def test_a_label_may_hold_an_equals_sign_but_no_line_break() -> None:
+def test_a_label_may_contain_an_equals_sign_but_no_line_break() -> None:
     """The last equals sign is the one before the pin."""
     assert Wiring.of(["a=b=4"]).teach == {"a=b": 4}
     with pytest.raises(LabelError):
         Wiring.of(["a\nb=4"])
 
 
-def test_a_pin_in_use_says_so(panel: ButtonPanel) -> None:
-    """Two panels on one pin: the second is told, and the first goes on."""
+def test_a_pin_in_use_is_an_error(panel: ButtonPanel) -> None:
+    """The second panel on a pin fails, and the first continues to work."""
     with pytest.raises(PeripheralError, match="another program"):
         ButtonPanel(Wiring.of(["mug=17"]))
     assert panel.pressed() == []
 
 
-def test_without_pins_the_error_says_what_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a machine that is no Pi, gpiozero's own search ends in one clear message."""
+def test_without_pins_the_error_shows_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is not a Pi, the search of gpiozero ends in one clear message."""
     from gpiozero import Device
     from gpiozero.exc import BadPinFactory
 

@@ -1,4 +1,4 @@
-"""A broker always holds the present, and whether the device is there."""
+"""A broker always has the current state and the availability of the device."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE = 30.0
 
 
 class Broker:
-    """A broker that speaks just enough of MQTT 3.1.1 for a publisher.
+    """A broker with the part of MQTT 3.1.1 that a publisher needs.
 
     Attributes:
         port: Where it listens.
@@ -46,12 +46,12 @@ class Broker:
 
     @property
     def labels(self) -> list[str]:
-        """The labels of the states that were published."""
+        """Return the labels of the published states."""
         return [json.loads(message)["label"] for topic, message, _ in self.published if "/avail" not in topic]
 
     @property
     def availability(self) -> list[bytes]:
-        """What was published about the device being there."""
+        """Return the published availability of the device."""
         return [message for topic, message, kept in self.published if topic == "shed/availability" and kept]
 
     def wait_for(self, label: str) -> None:
@@ -60,7 +60,7 @@ class Broker:
             assert self.came.wait_for(lambda: self.labels[-1:] == [label], PATIENCE), self.labels
 
     def hang_up(self) -> None:
-        """End the connection as a broker does that is restarted."""
+        """Close the connection as a restarting broker does."""
         assert self._connection is not None
         self._connection.shutdown(socket.SHUT_RDWR)
 
@@ -103,7 +103,7 @@ class Broker:
 
 @pytest.fixture
 def broker() -> Iterator[Broker]:
-    """A broker of one's own."""
+    """A broker for one test."""
     pytest.importorskip("paho.mqtt", reason="no paho-mqtt: pip install 'edgetl[mqtt]'")
     broker = Broker()
     yield broker
@@ -111,14 +111,14 @@ def broker() -> Iterator[Broker]:
 
 
 class Remarks:
-    """Remarks to wait for."""
+    """Messages that a test can wait for."""
 
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._came = threading.Condition()
 
     def __call__(self, line: str) -> None:
-        """Take a remark."""
+        """Add a message."""
         with self._came:
             self._lines.append(line)
             self._came.notify_all()
@@ -132,7 +132,7 @@ class Remarks:
 
 
 def test_changes_are_published_to_a_broker_and_retained(broker: Broker) -> None:
-    """Staying in view publishes nothing; the end publishes that the device is offline."""
+    """An unchanged label publishes nothing; the end publishes that the device is offline."""
     hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed")
     hook.update(observation("mug"))
     broker.wait_for("mug")
@@ -148,8 +148,8 @@ def test_changes_are_published_to_a_broker_and_retained(broker: Broker) -> None:
     assert {topic for topic, _, _ in broker.published} == {"shed", "shed/availability"}
 
 
-def test_the_last_will_says_offline(broker: Broker) -> None:
-    """For a device that loses its power; retained, delivered at least once."""
+def test_the_last_will_is_offline(broker: Broker) -> None:
+    """For a device that loses power; retained, delivered at least once."""
     hook = Mqtt(f"mqtt://me:s3cret%2F@127.0.0.1:{broker.port}/shed")
     hook.update(observation("mug"))
     broker.wait_for("mug")
@@ -166,7 +166,7 @@ def test_the_last_will_says_offline(broker: Broker) -> None:
 def test_user_and_password_may_come_from_the_environment(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As they are, not percent-encoded."""
+    """They are not percent-encoded there."""
     monkeypatch.setenv("EDGETL_MQTT_USER", "me")
     monkeypatch.setenv("EDGETL_MQTT_PASSWORD", "50%25")
     hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed")
@@ -176,10 +176,10 @@ def test_user_and_password_may_come_from_the_environment(
     assert broker.connects[0].endswith(b"\x00\x02me\x00\x0550%25")
 
 
-def test_only_the_present_is_published_by_a_broker_that_is_slow_to_answer(
+def test_with_a_slow_broker_only_the_current_state_is_published(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was seen before is never published after it."""
+    """An older state is never published after a newer one."""
     monkeypatch.setattr("device.live.mqtt.SECONDS", 0.05)
     broker.accepts.clear()
     remarks = Remarks()
@@ -195,8 +195,8 @@ def test_only_the_present_is_published_by_a_broker_that_is_slow_to_answer(
     assert set(broker.labels) == {"bowl"}
 
 
-def test_the_newest_is_published_again_when_the_broker_comes_back(broker: Broker) -> None:
-    """A broker that was restarted may have kept nothing."""
+def test_the_newest_state_is_published_again_when_the_broker_comes_back(broker: Broker) -> None:
+    """A broker may lose retained messages at a restart."""
     remarks = Remarks()
     hook = Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed", remarks)
     hook.update(observation("mug"))
@@ -212,10 +212,10 @@ def test_the_newest_is_published_again_when_the_broker_comes_back(broker: Broker
     assert broker.availability[:2] == [b"online", b"online"]
 
 
-def test_a_refusal_of_the_broker_is_reported_in_its_words(
+def test_a_refusal_of_the_broker_is_reported_with_its_reason(
     broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong password is something else than no connection."""
+    """A wrong password is not reported as a missing connection."""
     monkeypatch.setattr("device.live.mqtt.SECONDS", 0.05)
     broker.refuses = 5
     remarks = Remarks()
@@ -227,7 +227,7 @@ def test_a_refusal_of_the_broker_is_reported_in_its_words(
     hook.close()
 
 
-def test_a_missing_mqtt_package_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_mqtt_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     """The extra is named."""
     monkeypatch.setitem(__import__("sys").modules, "paho.mqtt.client", None)
     with pytest.raises(PeripheralError, match=r"edgetl\[mqtt\]"):
@@ -238,7 +238,7 @@ def test_a_missing_mqtt_package_says_what_to_install(monkeypatch: pytest.MonkeyP
     "url", ["mqtt://h", "mqtt://h/", "mqtt://h/a/%23", "http://h/t", "mqtt://u:s3cret/@h/t", "mqtt://h:x/t"]
 )
 def test_an_address_that_cannot_work_is_refused(url: str) -> None:
-    """Before anything is connected, without the password."""
+    """Before connecting, and without showing the password."""
     with pytest.raises(PeripheralError) as refusal:
         Mqtt(url)
     assert "s3cret" not in str(refusal.value)
@@ -248,8 +248,8 @@ MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin")
 
 
 @pytest.mark.skipif(MOSQUITTO is None, reason="mosquitto is not installed: apt install mosquitto")
-def test_a_real_broker_keeps_the_present_and_speaks_the_last_will(tmp_path: Path) -> None:
-    """Mosquitto, killed and started again: who subscribes gets the present; a lost device is offline."""
+def test_a_real_broker_keeps_the_current_state_and_publishes_the_last_will(tmp_path: Path) -> None:
+    """Mosquitto, killed and started again: subscribers get the current state; a lost device is offline."""
     mqtt = pytest.importorskip("paho.mqtt.client", reason="no paho-mqtt: pip install 'edgetl[mqtt]'")
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]

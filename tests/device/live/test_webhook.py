@@ -1,4 +1,4 @@
-"""Webhooks: who is away, slow or refuses."""
+"""Webhooks to servers that are unreachable or slow, or that refuse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PATIENCE = 30.0
 
 
 class Server:
-    """A web server on loopback that answers as the test says.
+    """A web server on loopback whose responses the test sets.
 
     Attributes:
         port: Where it listens.
@@ -68,14 +68,14 @@ class Server:
 
 @pytest.fixture
 def server() -> Iterator[Server]:
-    """A server of one's own."""
+    """A server for one test."""
     server = Server()
     yield server
     server.close()
 
 
 def failure(server: Server, status: int, **headers: str) -> Undelivered:
-    """Return what a delivery ends with when the server answers so."""
+    """Return how a delivery ends with this response of the server."""
     server.answers.put((status, {name.replace("_", "-"): value for name, value in headers.items()}))
     hook = Webhook(f"http://127.0.0.1:{server.port}/x")
     try:
@@ -89,7 +89,7 @@ def failure(server: Server, status: int, **headers: str) -> Undelivered:
 def test_user_password_and_headers_are_sent_and_never_shown(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """From the address, or from the environment; a header may take its value from there too."""
+    """From the address or from the environment; a header may take its value from there too."""
     monkeypatch.setenv("TOKEN", "t0ken")
     remarks: list[str] = []
     headers = ["x-key: Bearer ${TOKEN} $x", "content-type: application/vnd.edgetl+json"]
@@ -124,7 +124,7 @@ def test_user_password_and_headers_are_sent_and_never_shown(
     ],
 )
 def test_a_header_that_cannot_be_sent_is_refused_without_its_value(header: str) -> None:
-    """At once, not with the first change."""
+    """At the start, not with the first change."""
     if header.endswith("\n"):  # what stands around a value is no part of it
         assert parse_header(header) == ("X", "s3cret")
         return
@@ -136,7 +136,7 @@ def test_a_header_that_cannot_be_sent_is_refused_without_its_value(header: str) 
 @pytest.mark.parametrize(("status", "lasting"), [(400, True), (401, True), (404, True), (408, False), (425, False),
                                                  (429, False), (500, False), (503, False), (599, False)])  # fmt: skip
 def test_a_refusal_is_reported_with_its_status(server: Server, status: int, lasting: bool) -> None:
-    """4xx will not change by trying again, apart from three; 5xx may. The words of the server are not repeated."""
+    """4xx fails again, with three exceptions; 5xx may not. The text of the server is not repeated."""
     caught = failure(server, status)
     assert str(status) in str(caught)
     assert "whatever" not in str(caught)
@@ -153,7 +153,7 @@ def test_a_redirect_is_reported_and_not_followed(server: Server, status: int) ->
     assert server.posted.empty()
 
 
-def test_the_delay_that_a_server_asks_for_is_read() -> None:
+def test_the_delay_that_a_server_requests_is_parsed() -> None:
     """A number or a date; anything else is no delay."""
     server = Server()
     try:
@@ -167,8 +167,8 @@ def test_the_delay_that_a_server_asks_for_is_read() -> None:
         server.close()
 
 
-def test_a_server_that_was_down_gets_the_present_state(server: Server) -> None:
-    """It responds with 500 to the first change; when it works it gets the present, once, and no old change."""
+def test_a_server_that_was_down_gets_the_current_state(server: Server) -> None:
+    """After a 500 for the first change it gets the current state once, and no old change."""
     now, remarks = [0.0], queue.Queue[str]()
     hook = Webhook(f"http://127.0.0.1:{server.port}/", (), remarks.put, clock=lambda: now[0])
     server.answers.put((500, {}))
@@ -186,7 +186,7 @@ def test_a_server_that_was_down_gets_the_present_state(server: Server) -> None:
     assert remarks.empty()
 
 
-def test_a_server_that_is_not_there_is_reported_by_its_reason() -> None:
+def test_a_missing_server_is_reported_with_the_reason() -> None:
     """Without path or password."""
     server = Server()
     server.close()
@@ -202,7 +202,7 @@ def test_a_server_that_is_not_there_is_reported_by_its_reason() -> None:
     "url", ["ftp://h/x", "http:///x", "h:80", "http://u:s3cret@h x/", "http://u:s3cret/@h/", "", 5]
 )
 def test_an_address_that_cannot_work_is_refused(url: Any) -> None:
-    """Without the password."""
+    """Without showing the password."""
     with pytest.raises(PeripheralError) as refusal:
         Webhook(str(url))
     assert "s3cret" not in str(refusal.value)

@@ -1,4 +1,4 @@
-"""A headless Chromium with a person's hands: what tests and screenshots of the page do with it."""
+"""A headless Chromium that acts as a user, for tests and screenshots of the page."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def start_chromium(profile: Path, *flags: str) -> Any:
 
 
 class Browser:
-    """A person in front of the page."""
+    """The page in a browser, with the actions of a user."""
 
     def __init__(self, driver: Any) -> None:
         from selenium.webdriver.common.keys import Keys
@@ -49,7 +49,7 @@ class Browser:
         self.driver, self.keys = driver, Keys
 
     def actions(self) -> Any:
-        """Give the hands: a chain of actions to perform."""
+        """Return a chain of actions to perform."""
         from selenium.webdriver import ActionChains
 
         return ActionChains(self.driver)
@@ -60,19 +60,19 @@ class Browser:
         self.wait(lambda: self.one("#main").is_displayed())
 
     def narrow(self) -> None:
-        """Take the size of a phone."""
+        """Set the size of a phone."""
         size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def prefer(self, **choices: str) -> None:
-        """Set what a system asks of pages, such as ``color_scheme="dark"``."""
+        """Set media features that the page can query, such as ``color_scheme="dark"``."""
         features = [
             {"name": f"prefers-{name.replace('_', '-')}", "value": value} for name, value in choices.items()
         ]
         self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
 
     def run(self, script: str, *values: Any) -> Any:
-        """Run JavaScript and give what it returns."""
+        """Run JavaScript and return its result."""
         return self.driver.execute_script(script, *values)
 
     def one(self, selector: str) -> Any:
@@ -80,11 +80,11 @@ class Browser:
         return self.driver.find_element("css selector", selector)
 
     def text(self, selector: str) -> str:
-        """Read an element's text, as it stands even where it is scrolled out of sight."""
+        """Return the text of an element, also where it is scrolled out of view."""
         return str(self.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector))
 
     def wait(self, wanted: Callable[[], Any]) -> None:
-        """Wait until something is so; what the page replaces meanwhile is looked up again."""
+        """Wait until a condition is true; elements that the page replaces meanwhile are looked up again."""
         from selenium.common.exceptions import WebDriverException
         from selenium.webdriver.support.ui import WebDriverWait
 
@@ -96,16 +96,16 @@ class Browser:
         self.wait(lambda: self.row(label))
 
     def row(self, label: str) -> Any:
-        """Find a label's row."""
+        """Return the row of a label."""
         return self.one(f'.row[data-label="{label}"]')
 
     def count(self, label: str) -> int:
-        """Read how many samples a label has."""
+        """Return the number of samples of a label."""
         text = self.row(label).find_element("css selector", ".count").get_attribute("textContent")
         return 0 if text == "not taught yet" else int(text.split()[0])
 
     def hold(self, label: str, samples: int) -> None:
-        """Hold a label's button until so many samples more are taught."""
+        """Hold the button of a label until the given number of further samples is taught."""
         before = self.count(label)
         button = self.row(label).find_element("css selector", ".hold")
         self.actions().click_and_hold(button).perform()
@@ -114,11 +114,11 @@ class Browser:
         self.wait(lambda: not self.one("#recording").is_displayed())
 
     def sees(self, label: str) -> None:
-        """Wait until its prediction, or when it is unknown the nearest label, is this."""
+        """Wait until this is the prediction, or the nearest label when it is unknown."""
         self.wait(
             lambda: self.text("#prediction-label") == label or f"“{label}”" in self.text("#prediction-note")
         )
 
     def complaints(self) -> list[str]:
-        """Give the errors of the browser's console; a policy that was violated would stand there."""
+        """Return the errors in the console of the browser, which include violations of the policy."""
         return [entry["message"] for entry in self.driver.get_log("browser") if entry["level"] == "SEVERE"]

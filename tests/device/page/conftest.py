@@ -30,7 +30,7 @@ STATIC = (
 
 
 class Scene:
-    """What the fake camera sees at the moment."""
+    """The scene that the fake camera shows."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,18 +38,18 @@ class Scene:
 
     @property
     def source(self) -> str:
-        """What to open the camera with."""
+        """Return the source for opening the camera."""
         return f"fake:@{self.path}"
 
     def show(self, name: str) -> None:
-        """Change the scene, all at once."""
+        """Change the scene in one step."""
         temporary = self.path.with_suffix(".new")
         temporary.write_text(name)
         temporary.replace(self.path)
 
 
 class Answer:
-    """What the server said."""
+    """A response of the server."""
 
     def __init__(self, response: http.client.HTTPResponse) -> None:
         self.status = response.status
@@ -63,7 +63,7 @@ class Answer:
 
 
 class Client:
-    """A browser's worth of HTTP, without the manners: every header can be set."""
+    """An HTTP client in which every header can be set."""
 
     def __init__(self, port: int, cookie: str | None = None) -> None:
         self.port = port
@@ -82,7 +82,7 @@ class Client:
         return connection.getresponse()
 
     def get(self, path: str, **headers: str) -> Answer:
-        """Ask for something."""
+        """Send a GET request."""
         return Answer(self.open(path, **headers))  # type: ignore[arg-type]  # headers only
 
     def post(self, path: str, body: Any = None, **headers: str) -> Answer:
@@ -92,13 +92,13 @@ class Client:
         return Answer(self.open(path, "POST", raw, **given))
 
     def ask(self, path: str) -> Any:
-        """Ask for something that must be there."""
+        """Send a GET request that must succeed."""
         answer = self.get(path)
         assert answer.status == 200, answer.body
         return answer.json
 
     def do(self, path: str, **fields: Any) -> Any:
-        """Change something, successfully."""
+        """Send a POST request that must succeed."""
         answer = self.post(path, fields)
         assert answer.status == 200, answer.body
         return answer.json
@@ -109,7 +109,7 @@ class Client:
             self.do("/api/teach", label=label, hold=f"{hold}-{label}")
 
     def counts(self) -> dict[str, int]:
-        """Labels with their samples, as the page lists them."""
+        """Return the labels with their number of samples, as the page lists them."""
         return {item["label"]: item["samples"] for item in self.ask("/api/state")["labels"]}
 
     def events(self) -> Iterator[dict[str, Any]]:
@@ -121,19 +121,19 @@ class Client:
                     yield json.loads(line[6:])
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-        """Watch the events until one is as wanted."""
+        """Read events until one meets the condition."""
         for event, _ in zip(self.events(), range(300), strict=False):
             if wanted(event):
                 return event
         raise AssertionError("300 events came and none was as wanted")
 
     def look(self) -> None:
-        """Wait until what the camera sees now has been looked at."""
+        """Wait until the current scene has been predicted."""
         frame = self.until(lambda event: True)["frame"]
         self.until(lambda event: event["frame"] >= frame + 3)
 
     def sees(self, label: str) -> dict[str, Any]:
-        """Wait until it says that it sees `label`."""
+        """Wait until `label` is predicted."""
         found = self.until(lambda event: bool(event["prediction"]) and event["prediction"]["label"] == label)
         prediction: dict[str, Any] = found["prediction"]
         return prediction
@@ -144,7 +144,7 @@ Serve: TypeAlias = "Callable[..., tuple[PageServer, Client]]"
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    """What the camera sees; red at first."""
+    """The scene of the camera; red at first."""
     return Scene(tmp_path / "scene")
 
 
@@ -171,7 +171,7 @@ def serve(tmp_path: Path, scene: Scene) -> Iterator[Serve]:
 
 @pytest.fixture
 def client(serve: Serve) -> Client:
-    """A client of a server that everyone on this machine may use."""
+    """A client of a server that every user of this machine can use."""
     return serve()[1]
 
 

@@ -1,4 +1,4 @@
-"""Who gets in, and what is refused at the door."""
+"""Access to the page: sign-in, and the requests that are refused."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def signed_in(server: PageServer) -> Client:
     return Client(server.port, answer.headers["set-cookie"].partition(";")[0])
 
 
-def test_nothing_changes_by_get(client: Client) -> None:
+def test_get_changes_nothing(client: Client) -> None:
     """A link, an image or a crawler can never teach or delete."""
     for path in CHANGES:
         answer = client.get(path)
@@ -49,7 +49,7 @@ def test_nothing_changes_by_get(client: Client) -> None:
 
 
 def test_a_change_must_come_from_the_page_itself(client: Client) -> None:
-    """Cross-site requests are refused by their Origin; so is what has none."""
+    """Cross-site requests are refused by their Origin, and so are requests without one."""
     foreign = [
         "http://evil.example",
         "null",
@@ -67,14 +67,14 @@ def test_a_change_must_come_from_the_page_itself(client: Client) -> None:
     assert client.post("/api/undo").status == 200
 
 
-def test_a_form_cannot_post(client: Client) -> None:
-    """Only JSON is read: what a form on another site could send is not."""
+def test_a_form_of_another_site_cannot_post(client: Client) -> None:
+    """Only JSON is accepted, which a form cannot send."""
     for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""):
         assert client.post("/api/undo", {}, Content_Type=kind).status == 415
 
 
 def test_a_rebound_name_is_refused(client: Client) -> None:
-    """DNS rebinding reaches the port, but with its own name in Host."""
+    """DNS rebinding reaches the port, but with a foreign name in Host."""
     for host in (
         "evil.example",
         f"evil.example:{client.port}",
@@ -113,8 +113,8 @@ def test_a_rebound_name_is_refused(client: Client) -> None:
         assert client.get("/api/state", Host=host).status == 200
 
 
-def test_allow_host_lets_a_name_in(serve: Serve) -> None:
-    """Behind a reverse proxy the page has a name of its own."""
+def test_allow_host_adds_a_name(serve: Serve) -> None:
+    """Behind a reverse proxy the page has another name."""
     _, client = serve(allow_hosts=["pi.example"])
     assert client.get("/api/state", Host="pi.example").status == 200
     origin = {"Host": "pi.example", "Origin": "https://pi.example"}
@@ -122,14 +122,14 @@ def test_allow_host_lets_a_name_in(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("name", ["http://pi.example", "a@pi.example", "", "pi example"])
-def test_an_allowed_host_that_is_no_host_name_is_refused(name: str) -> None:
-    """It would have no effect, and nobody would know."""
+def test_an_allowed_host_that_is_not_a_host_name_is_refused(name: str) -> None:
+    """It would have no effect."""
     with pytest.raises(AddressError, match=r"pi\.example"):
         Guard(lambda *_: None, hosts=[name])  # type: ignore[arg-type, return-value]  # never called
 
 
-def test_other_sites_cannot_even_look(client: Client) -> None:
-    """Browsers say where a request comes from; pictures are not for other sites' pages."""
+def test_other_sites_cannot_read(client: Client) -> None:
+    """Browsers send where a request comes from; pages of other sites cannot show the pictures."""
     for path in READS[:4]:
         assert client.get(path, Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="no-cors").status == 403
         assert client.get(path, Sec_Fetch_Site="same-site").status == 403
@@ -138,7 +138,7 @@ def test_other_sites_cannot_even_look(client: Client) -> None:
 
 
 def test_large_bodies_are_refused_unread(client: Client) -> None:
-    """By the length they announce, or by what really comes when it is sent in chunks."""
+    """By the announced length, or by the bytes received in chunks."""
     assert client.post("/api/undo", b"{}" + b" " * MAX_BODY).status == 413
     assert client.post("/api/undo", b"{}", Content_Length=str(10**12)).status == 413
     # nothing behind this head: the server hangs up at once, and bytes it did not read would reset its answer away
@@ -152,8 +152,10 @@ def test_large_bodies_are_refused_unread(client: Client) -> None:
     assert "16384 bytes" in json.loads(answer.read())["error"]
 
 
-def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Announced and never sent: the place goes to somebody else."""
+def test_a_body_that_does_not_arrive_ends_the_request(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The place becomes free for others."""
     monkeypatch.setattr("device.page.guard._BODY_WAIT", 0.05)
     with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) as connection:
         head = [
@@ -166,8 +168,8 @@ def test_a_body_that_does_not_come_is_not_waited_for(client: Client, monkeypatch
     assert b"did not arrive within" in answer
 
 
-def test_connections_that_ask_for_nothing_are_let_go(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silence, half a request or a finished one: none of them keeps its place for long."""
+def test_idle_connections_are_closed(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After no request, half a request or a finished one."""
     begun = b"GET /icon.svg HTTP/1.1\r\nHost: 127.0.0.1\r\n"
     with contextlib.ExitStack() as stack:
 
@@ -194,8 +196,8 @@ def test_connections_that_ask_for_nothing_are_let_go(client: Client, monkeypatch
         assert client.get("/api/state").status == 200
 
 
-def test_numbers_no_sample_can_have_are_not_there(client: Client) -> None:
-    """Whatever stands in an address, it is the asker's mistake and not a fault of the device."""
+def test_impossible_sample_numbers_are_not_found(client: Client) -> None:
+    """A wrong number in an address is an error of the client, not of the device."""
     client.teach("mug", 1)
     for number in ("0", "-1", "x", str(2**63), "9" * 5000, "%D9%A1", "1e3", "%00"):
         for kind in ("samples", "doubts"):
@@ -208,8 +210,8 @@ def test_numbers_no_sample_can_have_are_not_there(client: Client) -> None:
     assert client.counts() == {"mug": 1}
 
 
-def test_nothing_is_done_for_a_reader_of_heads(serve: Serve) -> None:
-    """HEAD would export a model, or hold a stream open, for nobody."""
+def test_head_requests_do_nothing(serve: Serve) -> None:
+    """HEAD would export a model or start a stream without a reader."""
     server, client = serve()
     for path in READS:
         with client.open(path, "HEAD") as response:
@@ -217,10 +219,10 @@ def test_nothing_is_done_for_a_reader_of_heads(serve: Serve) -> None:
     assert server.page.events.readers == server.page.loop.pictures.readers == 0
 
 
-def test_a_fault_is_told_without_its_traceback_and_on_one_line(
+def test_an_internal_error_is_logged_on_one_line_without_its_traceback(
     serve: Serve, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What somebody put into an address cannot write to the terminal as it likes."""
+    """The path of a request cannot control the terminal."""
     server, client = serve()
     monkeypatch.setattr(server.page, "samples", lambda *_: 1 / 0)
     monkeypatch.setattr(server.page, "thumbnail", lambda *_: 1 / 0)
@@ -235,8 +237,8 @@ def test_a_fault_is_told_without_its_traceback_and_on_one_line(
     assert all(line.isprintable() for line in told)
 
 
-def test_every_answer_carries_the_strict_headers(client: Client) -> None:
-    """Pages, data, pictures and refusals alike; no inline script, no framing, no sniffing."""
+def test_every_response_has_the_strict_headers(client: Client) -> None:
+    """Pages, data, pictures and refusals; no inline script, no framing, no sniffing."""
     client.teach("mug", 1)
     for path in ("/", "/app.js", "/api/state", "/api/samples/1.jpg", "/api/nothing", "/api/undo"):
         headers = client.get(path).headers
@@ -249,15 +251,15 @@ def test_every_answer_carries_the_strict_headers(client: Client) -> None:
         assert "server" not in headers
 
 
-def test_on_an_address_without_https_no_header_is_sent_that_browsers_complain_about(client: Client) -> None:
-    """A console full of errors hides the one that matters."""
+def test_without_https_no_header_is_sent_that_browsers_reject(client: Client) -> None:
+    """Their errors in the console would hide others."""
     headers = client.get("/", Host="192.168.7.5").headers
     assert "cross-origin-opener-policy" not in headers
     assert headers["content-security-policy"]
 
 
-def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else() -> None:
-    """What the policy forbids is not there in the first place, and no file names another host."""
+def test_the_page_has_no_inline_script_or_style_and_no_other_host() -> None:
+    """The files contain nothing that the policy forbids."""
     page = (STATIC / "index.html").read_text()
     assert not re.search(r"<script(?![^>]*\bsrc=)|<style|\son\w+=|\sstyle=|javascript:", page)
     for path in STATIC.iterdir():
@@ -265,8 +267,8 @@ def test_the_page_has_no_inline_script_or_style_and_asks_nobody_else() -> None:
         assert not re.search(r"https?://|innerHTML|insertAdjacentHTML|document\.write|\beval\(", text), path
 
 
-def test_text_gets_into_the_page_by_one_way_only() -> None:
-    """The one that shows control characters as escapes."""
+def test_text_is_inserted_by_one_function_only() -> None:
+    """It shows control characters as escapes."""
     for path in STATIC.glob("*.js"):
         text = path.read_text()
         found = re.findall(
@@ -275,8 +277,8 @@ def test_text_gets_into_the_page_by_one_way_only() -> None:
         assert len(found) == (path.name == "dom.js"), path
 
 
-def test_the_page_and_the_device_hide_the_same_characters() -> None:
-    """The set stands in two languages."""
+def test_the_page_and_the_device_escape_the_same_characters() -> None:
+    """The set is written in two languages."""
     pattern = re.search(r"const HIDDEN = /(.*?)/gu", (STATIC / "dom.js").read_text())
     assert pattern is not None
     hidden = re.compile(pattern[1])
@@ -284,8 +286,8 @@ def test_the_page_and_the_device_hide_the_same_characters() -> None:
         assert bool(hidden.match(chr(number))) == (printable(chr(number)) != chr(number)), hex(number)
 
 
-def test_controls_are_escaped_in_what_the_device_answers(serve: Serve, tmp_path: Path) -> None:
-    """In lists, events and errors: names of files and cameras, labels; programs read them as they are."""
+def test_control_characters_are_escaped_in_responses(serve: Serve, tmp_path: Path) -> None:
+    """In lists, events and errors; programs read the original names and labels."""
     model = tmp_path / "mugs\u202egnp.tflite"
     model.write_bytes(MODEL.read_bytes())
     label = "mug\u200bx\u2060"
@@ -309,14 +311,14 @@ def test_controls_are_escaped_in_what_the_device_answers(serve: Serve, tmp_path:
     assert "\u202e".encode() not in line
 
 
-def test_no_path_reaches_a_file_that_is_not_the_pages(client: Client) -> None:
-    """Files are served from a fixed table, never by a path that was sent."""
+def test_no_path_reaches_another_file(client: Client) -> None:
+    """Files are served from a fixed table, never by a requested path."""
     hidden = ["/../pyproject.toml", "/static/../server.py", "/%2e%2e/server.py", "/server.py", "//etc/passwd"]
     for path in [*hidden, "/api/samples/..%2f1.jpg"]:
         assert client.get(path).status == 404
 
 
-def test_unknown_methods_and_pages_are_refused_politely(client: Client) -> None:
+def test_unknown_methods_and_pages_are_refused_as_json(client: Client) -> None:
     """As JSON, like everything else."""
     origin = f"http://127.0.0.1:{client.port}"
     for method in ("PUT", "DELETE", "PATCH"):
@@ -327,8 +329,8 @@ def test_unknown_methods_and_pages_are_refused_politely(client: Client) -> None:
             assert "error" in json.loads(response.read())
 
 
-def test_without_a_session_a_page_that_asks_for_it_tells_nothing(serve: Serve) -> None:
-    """Every read needs a session; only the empty page is open."""
+def test_without_a_session_nothing_can_be_read(serve: Serve) -> None:
+    """Every read needs a session; only the empty page is public."""
     _, client = serve(sign_in=True)
     guess = Client(client.port, f"edgetl-{client.port}=guess")
     for path in READS:
@@ -337,15 +339,15 @@ def test_without_a_session_a_page_that_asks_for_it_tells_nothing(serve: Serve) -
     assert client.get("/").status == 200
 
 
-def test_without_a_session_a_page_that_asks_for_it_changes_nothing(serve: Serve) -> None:
-    """And so does every change."""
+def test_without_a_session_nothing_can_be_changed(serve: Serve) -> None:
+    """Every change needs a session."""
     _, client = serve(sign_in=True)
     for path in CHANGES[1:]:
         assert client.post(path, {}).status == 401
 
 
 def test_the_link_signs_in_once_and_the_next_one_is_new(serve: Serve) -> None:
-    """Whoever finds the link in a chat later gets nowhere."""
+    """A link that is found later does not work."""
     told: list[str] = []
     server, client = serve(sign_in=True, signed_in=lambda page: told.append(page.link))
     link = server.link
@@ -361,7 +363,7 @@ def test_the_link_signs_in_once_and_the_next_one_is_new(serve: Serve) -> None:
 
 
 def test_wrong_keys_are_refused(serve: Serve) -> None:
-    """Whatever they are made of."""
+    """Of any kind."""
     server, client = serve(sign_in=True)
     key = server.link.partition("#")[2]
     for wrong in ("", key[:-1], key + "x", "ü", "x" * 9000):
@@ -369,8 +371,8 @@ def test_wrong_keys_are_refused(serve: Serve) -> None:
     assert client.post("/api/enter", b'{"key": "\\ud800"}').status == 403
 
 
-def test_cookies_of_other_programs_do_not_sign_anybody_out(serve: Serve) -> None:
-    """Cookies know no ports: those of everything else on this host come along."""
+def test_cookies_of_other_programs_do_not_end_a_session(serve: Serve) -> None:
+    """Browsers send the cookies of all programs on this host, whatever their port."""
     server, _ = serve(sign_in=True)
     member = signed_in(server)
     for other in ('settings={"a": [1, 2]}', 'jupyter="2|1:0|10:1700"', "=", "bare", 'open="', "Zoë=ü"):
@@ -378,8 +380,8 @@ def test_cookies_of_other_programs_do_not_sign_anybody_out(serve: Serve) -> None
         assert both.get("/api/state").status == 200, other
 
 
-def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(serve: Serve) -> None:
-    """HttpOnly, SameSite=Strict, for the whole page, a name of its own for each port."""
+def test_scripts_and_other_sites_cannot_use_the_cookie(serve: Serve) -> None:
+    """HttpOnly, SameSite=Strict, for the whole page, with a separate name per port."""
     server, client = serve(sign_in=True)
     cookie = client.post("/api/enter", {"key": server.link.partition("#")[2]}).headers["set-cookie"]
     assert cookie.startswith(f"edgetl-{server.port}=")
@@ -388,8 +390,8 @@ def test_the_cookie_is_out_of_reach_for_scripts_and_other_sites(serve: Serve) ->
     assert "Path=/" in cookie
 
 
-def test_sessions_survive_a_restart_and_only_hashes_are_kept(serve: Serve, tmp_path: Path) -> None:
-    """A Pi that reboots does not lock its phones out; its file does not let anyone in."""
+def test_sessions_survive_a_restart_and_only_hashes_are_stored(serve: Serve, tmp_path: Path) -> None:
+    """Phones stay signed in after a reboot; the file is not enough to sign in."""
     file = tmp_path / "taught.db.sessions"
     server, _ = serve(sign_in=True, sessions_file=file)
     member = signed_in(server)
@@ -403,7 +405,7 @@ def test_sessions_survive_a_restart_and_only_hashes_are_kept(serve: Serve, tmp_p
 
 
 def test_a_session_ends_ninety_days_after_its_last_visit(tmp_path: Path) -> None:
-    """A phone that is used stays; one that was sold does not; a clock that is behind ends nothing."""
+    """A clock that is behind ends no session."""
     now = [1_000_000_000.0]
     file = tmp_path / "sessions"
     sessions = Sessions(file, clock=lambda: now[0])
@@ -419,8 +421,8 @@ def test_a_session_ends_ninety_days_after_its_last_visit(tmp_path: Path) -> None
     assert again.valid(used)  # the visit with the wrong clock did not count as the last
 
 
-def test_a_visit_is_written_once_a_day(tmp_path: Path) -> None:
-    """Memory cards wear: a page that is watched all day writes nothing."""
+def test_a_visit_is_written_once_per_day(tmp_path: Path) -> None:
+    """Memory cards wear out: a page that is open all day writes nothing."""
     now = [1_000_000_000.0]
     file = tmp_path / "sessions"
     sessions = Sessions(file, clock=lambda: now[0])
@@ -434,7 +436,7 @@ def test_a_visit_is_written_once_a_day(tmp_path: Path) -> None:
 
 
 def test_sessions_of_the_first_version_are_read(tmp_path: Path) -> None:
-    """An update signs nobody out."""
+    """An update ends no session."""
     sessions = Sessions(tmp_path / "old")
     token = sessions.redeem(sessions.key) or ""
     hashes = list(json.loads((tmp_path / "old").read_text())["sessions"])
@@ -442,15 +444,15 @@ def test_sessions_of_the_first_version_are_read(tmp_path: Path) -> None:
     assert Sessions(tmp_path / "old").valid(token)
 
 
-def test_a_full_disk_does_not_keep_anybody_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Whoever comes to clear it gets in; that it will be forgotten is said."""
+def test_a_full_disk_does_not_prevent_signing_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The log shows that the session will not be stored."""
     sessions = Sessions(tmp_path / "no such folder" / "sessions")
     assert sessions.valid(sessions.redeem(sessions.key) or "")
     assert "sessions will end when the page stops" in caplog.text
 
 
-def test_guessing_is_slowed_down_where_it_comes_from() -> None:
-    """Ten wrong keys a minute and address; other devices are not kept out."""
+def test_guessing_is_slowed_down_per_address() -> None:
+    """Ten wrong keys per minute and address; other devices are not affected."""
     now = [0.0]
     guesses = Guesses(lambda: now[0])
     for _ in range(10):
@@ -464,7 +466,7 @@ def test_guessing_is_slowed_down_where_it_comes_from() -> None:
 
 
 def test_after_ten_wrong_links_even_the_right_one_waits(serve: Serve) -> None:
-    """Or a guess could still be lucky."""
+    """Otherwise a guess could still succeed."""
     server, client = serve(sign_in=True)
     assert [client.post("/api/enter", {"key": "guess"}).status for _ in range(10)] == [403] * 10
     answer = client.post("/api/enter", {"key": server.link.partition("#")[2]})
@@ -472,8 +474,8 @@ def test_after_ten_wrong_links_even_the_right_one_waits(serve: Serve) -> None:
     assert "wait a minute" in answer.json["error"]
 
 
-def test_a_foreign_sessions_file_is_refused_and_left_alone(tmp_path: Path) -> None:
-    """With the way out in the message."""
+def test_a_foreign_sessions_file_is_refused_and_not_changed(tmp_path: Path) -> None:
+    """The message contains the next step."""
     for text in ("", "{}", '{"sessions": [1]}', '{"sessions": {"a": "b"}}', '{"sessions": {"ü": 1}}', "\x00"):
         file = tmp_path / "sessions"
         file.write_text(text)
@@ -482,29 +484,29 @@ def test_a_foreign_sessions_file_is_refused_and_left_alone(tmp_path: Path) -> No
         assert file.read_text() == text
 
 
-def test_the_oldest_session_leaves_when_there_are_too_many() -> None:
-    """The list cannot grow for ever."""
+def test_the_oldest_session_is_removed_when_there_are_too_many() -> None:
+    """The list does not grow without limit."""
     sessions = Sessions()
     tokens = [sessions.redeem(sessions.key) for _ in range(40)]
     assert [sessions.valid(token or "") for token in tokens] == [False] * 8 + [True] * 32
 
 
-def test_a_port_in_use_is_said_plainly(serve: Serve) -> None:
+def test_a_port_in_use_is_reported(serve: Serve) -> None:
     """With the next step."""
     server, _ = serve()
     with pytest.raises(EdgetlError, match="another program uses this port"):
         PageServer(server.page.learner, lambda: None, port=server.port)  # type: ignore[arg-type,return-value]
 
 
-def test_an_address_of_another_machine_is_said_plainly(serve: Serve) -> None:
+def test_an_address_of_another_machine_is_reported(serve: Serve) -> None:
     """With the next step."""
     server, _ = serve()
     with pytest.raises(EdgetlError, match=r"--host 0\.0\.0\.0 uses all of its addresses"):
         PageServer(server.page.learner, lambda: None, host="192.0.2.77")  # type: ignore[arg-type,return-value]
 
 
-def test_all_but_loopback_asks_for_a_session(serve: Serve) -> None:
-    """Nobody opens a camera to a network by forgetting an option."""
+def test_every_address_except_loopback_needs_a_session(serve: Serve) -> None:
+    """Forgetting an option does not open a camera to a network."""
     server, _ = serve()
     assert server.sessions is None
     assert server.link == server.url

@@ -1,4 +1,4 @@
-"""What can be asked and done over HTTP, with the real server, learner and state file."""
+"""The HTTP interface with the real server, learner and state file."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from device.learner import Learner
 from .conftest import MODEL, PATIENCE, STATIC, Client, Scene, Serve
 
 
-def test_the_page_is_sent_small_and_once(client: Client) -> None:
-    """Compressed where that is understood; a second visit gets no more than "it is still the same"."""
+def test_static_files_are_compressed_and_cached(client: Client) -> None:
+    """Compressed where the browser supports it; not sent again on a second visit."""
     plain = client.get("/app.js")
     packed = client.get("/app.js", Accept_Encoding="gzip, br")
     assert "content-encoding" not in plain.headers
@@ -32,8 +32,8 @@ def test_the_page_is_sent_small_and_once(client: Client) -> None:
     assert sum(sizes) < 32 * 1024
 
 
-def test_teaching_two_labels_changes_what_it_sees(client: Client, scene: Scene) -> None:
-    """The whole point: hold, hold, and it tells them apart."""
+def test_teaching_two_labels_changes_the_prediction(client: Client, scene: Scene) -> None:
+    """After two holds, the two scenes are distinguished."""
     assert client.until(lambda event: event["frame"] > 0)["prediction"] is None
     client.teach("mug")
     scene.show("blue")
@@ -45,13 +45,13 @@ def test_teaching_two_labels_changes_what_it_sees(client: Client, scene: Scene) 
 
 
 def test_a_sample_is_taught_with_its_label_and_counted(client: Client) -> None:
-    """The answer to teaching comes when it is durable, with the count."""
+    """The response arrives when the sample is durable, with the count."""
     assert client.do("/api/teach", label=" mug ", hold="") == {"id": 1, "label": "mug", "samples": 1}
     assert client.counts() == {"mug": 1}
 
 
 def test_no_frame_is_taught_twice(serve: Serve) -> None:
-    """A recording of two frames gives two samples, then a message that says why there is no third."""
+    """A recording of two frames gives two samples, then a message that explains why there is no third."""
     _, client = serve("fake:red,red,end")
     client.until(lambda event: event["camera"]["condition"] == "ended")
     client.teach("mug", 1)
@@ -60,8 +60,8 @@ def test_no_frame_is_taught_twice(serve: Serve) -> None:
     assert "recording has ended" in answer.json["error"]
 
 
-def test_undo_takes_back_a_whole_hold(client: Client) -> None:
-    """Five samples of one press are one thing to a person."""
+def test_undo_reverts_a_whole_hold(client: Client) -> None:
+    """Five samples of one press are undone together."""
     client.teach("mug", 2, hold="first")
     client.teach("mug", 5, hold="second")
     assert client.do("/api/undo") == {"undone": 5, "message": "Removed 5 samples of mug."}
@@ -71,8 +71,8 @@ def test_undo_takes_back_a_whole_hold(client: Client) -> None:
     assert client.do("/api/undo") == {"undone": 0, "message": ""}
 
 
-def test_undo_leaves_groups_alone_when_another_process_has_taught(serve: Serve, tmp_path: Path) -> None:
-    """After `edgetl teach` in another terminal, one undo takes back that one change."""
+def test_undo_reverts_one_change_after_another_process_has_taught(serve: Serve, tmp_path: Path) -> None:
+    """After `edgetl teach` in another terminal, one undo reverts only that change."""
     server, client = serve()
     client.teach("mug", 3)
     capture = server.page.loop.newer(0)
@@ -84,7 +84,7 @@ def test_undo_leaves_groups_alone_when_another_process_has_taught(serve: Serve, 
 
 
 def test_a_label_can_be_added_renamed_and_deleted_before_it_is_taught(client: Client) -> None:
-    """Labels that wait stand at the end with no samples."""
+    """Labels without samples are at the end of the list."""
     client.teach("zebra", 1)
     client.do("/api/labels/add", label="ant")
     assert list(client.counts().items()) == [("zebra", 1), ("ant", 0)]
@@ -104,8 +104,8 @@ def test_a_taught_label_is_renamed_with_its_samples_and_keeps_its_place(client: 
     assert client.counts() == {"mug": 2, "plant": 1}
 
 
-def test_a_label_that_lost_its_last_sample_waits_where_it_stood(client: Client) -> None:
-    """One takes back a bad start and begins again; to be rid of the label one deletes it."""
+def test_a_label_without_samples_keeps_its_place(client: Client) -> None:
+    """After undoing its samples, a label can be taught again; deleting removes it."""
     client.teach("mug", 2)
     client.teach("plant", 1)
     client.do("/api/samples/forget", id=1)
@@ -115,7 +115,7 @@ def test_a_label_that_lost_its_last_sample_waits_where_it_stood(client: Client) 
     assert client.counts() == {"plant": 2}
 
 
-def test_a_name_that_is_taken_back_leaves_nothing_behind(client: Client) -> None:
+def test_undoing_a_rename_leaves_no_empty_label(client: Client) -> None:
     """Undoing a rename leaves no empty label of the name that was wrong."""
     client.teach("mug", 1)
     client.do("/api/labels/rename", old="mug", new="cup")
@@ -124,7 +124,7 @@ def test_a_name_that_is_taken_back_leaves_nothing_behind(client: Client) -> None
 
 
 def test_a_label_renamed_by_another_viewer_does_not_come_back(client: Client) -> None:
-    """The button still held elsewhere is told; a new press may use the old name for something new."""
+    """A held button gets an error; a new press may use the old name for something new."""
     client.teach("mug", 1, hold="first")
     client.do("/api/labels/rename", old="mug", new="cup")
     answer = client.post("/api/teach", {"label": "mug", "hold": "first-mug"})
@@ -135,8 +135,8 @@ def test_a_label_renamed_by_another_viewer_does_not_come_back(client: Client) ->
     assert client.counts() == {"cup": 1, "mug": 1}
 
 
-def test_two_who_teach_at_once_never_share_a_frame(client: Client) -> None:
-    """Two phones, two buttons: every sample is there, none is the same frame twice."""
+def test_two_viewers_who_teach_at_once_never_share_a_frame(client: Client) -> None:
+    """Two phones, two buttons: all samples exist, and none is the same frame twice."""
     with ThreadPoolExecutor() as pool:
         for done in [pool.submit(client.teach, label, 8) for label in ("mug", "plant")]:
             done.result()
@@ -145,8 +145,8 @@ def test_two_who_teach_at_once_never_share_a_frame(client: Client) -> None:
     assert len(pictures) == 16  # the grain of the fake camera differs from frame to frame
 
 
-def test_on_a_full_disk_nothing_is_acknowledged_and_the_page_goes_on(serve: Serve) -> None:
-    """It says what to do; what was taught before stays, and teaching works again once there is space."""
+def test_on_a_full_disk_nothing_is_acknowledged_and_the_page_continues(serve: Serve) -> None:
+    """The message shows what to do; earlier samples remain, and teaching works again once there is space."""
     server, client = serve()
     client.teach("mug", 1)
     with server.page.learner.store.database.transaction() as connection:
@@ -164,7 +164,7 @@ def test_on_a_full_disk_nothing_is_acknowledged_and_the_page_goes_on(serve: Serv
 
 
 def test_deleting_a_label_can_be_undone(client: Client) -> None:
-    """Nothing a person can tap by mistake is final."""
+    """An accidental tap can always be undone."""
     client.teach("mug", 2)
     client.do("/api/labels/delete", label="mug")
     assert client.counts() == {}
@@ -173,8 +173,8 @@ def test_deleting_a_label_can_be_undone(client: Client) -> None:
     assert client.counts() == {"mug": 2}
 
 
-def test_samples_have_thumbnails_and_can_be_relabelled_and_forgotten(client: Client) -> None:
-    """Correcting one sample touches that one only."""
+def test_samples_have_thumbnails_and_can_be_relabeled_and_forgotten(client: Client) -> None:
+    """Correcting one sample changes no other."""
     client.teach("mug", 2)
     client.teach("plant", 1)
     samples = client.ask("/api/samples?limit=10")["samples"]
@@ -189,8 +189,8 @@ def test_samples_have_thumbnails_and_can_be_relabelled_and_forgotten(client: Cli
     assert [item["id"] for item in client.ask("/api/samples?label=plant&limit=1")["samples"]] == [3]
 
 
-def test_the_report_is_the_learners_own(client: Client, scene: Scene) -> None:
-    """Accuracy and confusion come from status(), nothing is made up for the page."""
+def test_the_report_is_that_of_the_learner(client: Client, scene: Scene) -> None:
+    """Accuracy and confusion come from status()."""
     assert client.ask("/api/report")["report"] is None
     client.teach("mug", 4)
     scene.show("blue")
@@ -201,10 +201,10 @@ def test_the_report_is_the_learners_own(client: Client, scene: Scene) -> None:
     assert sum(map(sum, report["confusion"])) == 8
 
 
-def test_the_export_is_a_model_file_that_knows_what_was_taught(
+def test_the_export_is_a_model_file_with_everything_taught(
     client: Client, tmp_path: Path, scene: Scene
 ) -> None:
-    """What one downloads works without this device's state file."""
+    """The download works without the state file of this device."""
     client.teach("mug", 3)
     scene.show("blue")
     client.look()
@@ -217,8 +217,8 @@ def test_the_export_is_a_model_file_that_knows_what_was_taught(
         assert learner.labels == ("mug", "plant")
 
 
-def test_the_name_of_a_download_is_one_name(serve: Serve, tmp_path: Path) -> None:
-    """Quotes, line breaks and letters of any script in a file's name stay within their header."""
+def test_the_name_of_a_download_cannot_break_its_header(serve: Serve, tmp_path: Path) -> None:
+    """With quotes, line breaks and letters of any script in the name of the file."""
     model = tmp_path / 'a "b"; c=d\r\nX-Evil: yes Zoë 植物.tflite'
     model.write_bytes(MODEL.read_bytes())
     _, client = serve(model=model)
@@ -231,10 +231,10 @@ def test_the_name_of_a_download_is_one_name(serve: Serve, tmp_path: Path) -> Non
     assert unquote(name) == f"{model.stem}-taught.tflite"
 
 
-def test_an_export_leaves_nothing_on_the_disk(
+def test_an_export_leaves_no_file_on_the_disk(
     client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Downloaded, or given up after the first bytes: the file it was sent from goes."""
+    """After a complete download and after one that was canceled."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     client.teach("mug", 1)
     assert client.get("/api/export").status == 200
@@ -244,8 +244,8 @@ def test_an_export_leaves_nothing_on_the_disk(
     client.until(lambda event: not list(tmp_path.glob("edgetl-*")))
 
 
-def test_frames_it_is_unsure_of_are_asked_about_and_answered(client: Client, scene: Scene) -> None:
-    """Active learning: an unknown scene lands in the queue once, and an answer teaches it."""
+def test_uncertain_frames_are_queued_and_labeled(client: Client, scene: Scene) -> None:
+    """An unknown scene is queued once, and its label teaches it."""
     client.teach("mug", 5)
     scene.show("blue")
     client.look()
@@ -264,8 +264,8 @@ def test_frames_it_is_unsure_of_are_asked_about_and_answered(client: Client, sce
         client.do("/api/doubts/skip", id=doubt["id"])
 
 
-def test_a_restart_keeps_all_that_was_taught(serve: Serve, scene: Scene) -> None:
-    """The state file is the memory; the server has none of its own."""
+def test_a_restart_keeps_everything_taught(serve: Serve, scene: Scene) -> None:
+    """The server stores nothing but the state file."""
     first, client = serve()
     client.teach("mug", 3)
     scene.show("blue")
@@ -278,8 +278,8 @@ def test_a_restart_keeps_all_that_was_taught(serve: Serve, scene: Scene) -> None
     assert len(again.ask("/api/samples")["samples"]) == 5
 
 
-def test_what_is_wrong_is_said_in_json(client: Client) -> None:
-    """Every error has a status that fits and a message for a person, and none has a traceback."""
+def test_errors_are_json(client: Client) -> None:
+    """Every error has a suitable status and a message, and none has a traceback."""
     client.teach("mug", 1)
     cases = [
         ("/api/labels/add", {"label": ""}, 400, "must not be empty"),
@@ -307,7 +307,7 @@ def test_what_is_wrong_is_said_in_json(client: Client) -> None:
     assert client.counts() == {"mug": 1}
 
 
-def test_labels_of_any_script_come_back_as_they_were(client: Client) -> None:
+def test_labels_of_any_script_are_returned_unchanged(client: Client) -> None:
     """Markup is text like any other."""
     for label in ("<img src=x onerror=alert(1)>", 'Zoë\'s "mug" & co', "植物", "../../etc/passwd"):
         client.do("/api/labels/add", label=label)

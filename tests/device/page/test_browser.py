@@ -1,4 +1,4 @@
-"""The page in a real browser: what a person does, by clicking."""
+"""The page in a real browser, used by clicking."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def teach_two(browser: Browser, scene: Scene) -> None:
     browser.hold("plant", 5)
 
 
-def test_teach_two_labels_see_undo_reload_and_restart(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """The whole story: everything taught by holding buttons is there after a restart."""
+def test_teach_two_labels_undo_reload_and_restart(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """Everything taught by holding buttons is there after a restart."""
     server, client = serve()
     browser.visit(server.url)
     assert browser.one("#first").is_displayed()
@@ -61,7 +61,7 @@ def test_teach_two_labels_see_undo_reload_and_restart(browser: Browser, serve: S
 
 
 def test_labels_are_renamed_and_deleted_in_a_dialog(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """Delete asks first, and can be undone."""
+    """Deleting needs a confirmation and can be undone."""
     server, client = serve()
     client.teach("mug", 2)
     browser.visit(server.url)
@@ -98,10 +98,8 @@ def test_a_sample_is_corrected_by_tapping_it(browser: Browser, serve: Serve, sce
     browser.wait(lambda: client.counts() == {"mug": 0, "plant": 2})
 
 
-def test_a_frame_it_is_unsure_of_is_labelled_with_one_tap(
-    browser: Browser, serve: Serve, scene: Scene
-) -> None:
-    """The card goes, the label has a sample more."""
+def test_an_uncertain_frame_is_labeled_with_one_tap(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """The card disappears, and the label has one more sample."""
     server, client = serve()
     client.teach("mug", 5)
     scene.show("blue")
@@ -116,8 +114,8 @@ def test_a_frame_it_is_unsure_of_is_labelled_with_one_tap(
     browser.wait(lambda: browser.count(label) == 6)
 
 
-def test_it_works_by_keyboard_alone(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """A digit key or the space bar teaches while it is down; z takes back."""
+def test_the_keyboard_alone_is_enough(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """A digit key or the space bar teaches while it is down; z undoes."""
     server, client = serve()
     client.do("/api/labels/add", label="mug")
     client.look()
@@ -134,7 +132,9 @@ def test_it_works_by_keyboard_alone(browser: Browser, serve: Serve, scene: Scene
     browser.wait(lambda: client.counts()["mug"] == taught)
 
 
-def test_a_finger_that_holds_teaches_until_it_lifts(browser: Browser, serve: Serve, scene: Scene) -> None:
+def test_touching_a_button_teaches_until_the_finger_lifts(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
     """On a phone: no menu, no scrolling, and it stops when the finger leaves."""
     server, client = serve()
     client.do("/api/labels/add", label="mug")
@@ -157,7 +157,7 @@ def test_a_finger_that_holds_teaches_until_it_lifts(browser: Browser, serve: Ser
 
 
 def test_the_link_signs_a_browser_in(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """Without it there is a gate and nothing else; with it the key leaves the address bar at once."""
+    """Without it only the sign-in text is shown; with it the key leaves the address bar at once."""
     server, _ = serve(sign_in=True)
     browser.driver.get(server.url)
     browser.wait(lambda: browser.one("#gate").is_displayed())
@@ -170,8 +170,8 @@ def test_the_link_signs_a_browser_in(browser: Browser, serve: Serve, scene: Scen
     assert browser.run("return document.cookie") == ""
 
 
-def test_a_lost_camera_is_told_in_a_banner(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """And the banner goes when the camera is back."""
+def test_a_lost_camera_is_shown_in_a_banner(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """The banner disappears when the camera is back."""
     server, _ = serve()
     browser.visit(server.url)
     browser.wait(lambda: "fps" in browser.text("#camera-text"))
@@ -183,7 +183,7 @@ def test_a_lost_camera_is_told_in_a_banner(browser: Browser, serve: Serve, scene
 
 
 def test_two_browsers_show_the_same(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """What one teaches, renames or takes back stands on the other a moment later."""
+    """A change in one browser appears in the other."""
     server, client = serve()
     browser.visit(server.url)
     browser.driver.switch_to.new_window("window")
@@ -209,7 +209,7 @@ def test_two_browsers_show_the_same(browser: Browser, serve: Serve, scene: Scene
 def test_the_model_is_downloaded_by_a_click(
     browser: Browser, serve: Serve, scene: Scene, tmp_path: Path
 ) -> None:
-    """The file that lands in the folder is a model that knows what was taught."""
+    """The file is a model with everything taught."""
     server, _ = serve()
     teach_many(server.page.learner, ("mug", "plant"))
     where = {"behavior": "allow", "downloadPath": str(tmp_path)}

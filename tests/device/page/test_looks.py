@@ -1,4 +1,4 @@
-"""How the page looks and reads, measured in a real browser: sizes, contrast, movement, names."""
+"""The appearance and accessibility of the page in a real browser: sizes, contrast, movement, names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ODD = (
 
 
 def test_every_control_is_large_enough_for_a_thumb(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """At the width of a phone nothing to tap is under 44 px high or wide, and nothing runs off the side."""
+    """On a phone every control is at least 44 px high and wide, and nothing exceeds the width."""
     server, client = serve()
     client.teach("mug", 2)
     client.do("/api/labels/add", label="a label with a name that is much too long for a phone")
@@ -37,7 +37,7 @@ def test_every_control_is_large_enough_for_a_thumb(browser: Browser, serve: Serv
 
 
 def test_labels_of_any_kind_fit_and_teach(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """Spaces, emoji, markup, names of JavaScript's own and a hundred characters: text, and nothing else."""
+    """Spaces, emoji, markup, names of JavaScript properties and a hundred characters are only text."""
     server, client = serve()
     client.teach("mug", 1)
     browser.narrow()
@@ -62,7 +62,7 @@ def test_labels_of_any_kind_fit_and_teach(browser: Browser, serve: Serve, scene:
 
 
 def test_nothing_moves_while_predictions_change(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """Known, another, unknown: what a finger is about to press stays where it is, on a desk and on a phone."""
+    """Known, another, unknown: controls keep their places, on a desktop and on a phone."""
     server, client = serve()
     client.teach("a mug with a long name", 4)
     scene.show("blue")
@@ -93,7 +93,7 @@ def test_nothing_moves_while_predictions_change(browser: Browser, serve: Serve, 
 
 
 def test_the_focus_stays_while_others_teach(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """Who goes through the page by keyboard is not thrown back to its start by every new sample and frame."""
+    """New samples and frames do not reset the keyboard focus."""
     server, _ = serve()
     teach_many(server.page.learner, ("mug", "plant"))
     scene.show("yellow")
@@ -109,8 +109,8 @@ def test_the_focus_stays_while_others_teach(browser: Browser, serve: Serve, scen
         assert browser.run("return document.activeElement === window.kept"), selector
 
 
-def test_text_stands_out_in_light_and_in_dark(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """WCAG AA: 4.5 to 1, or 3 to 1 where it is large, for every text that is shown."""
+def test_text_has_enough_contrast_in_light_and_dark(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """WCAG AA: 4.5 to 1, or 3 to 1 for large text, for all visible text."""
     server, client = serve()
     teach_many(server.page.learner, tuple("abcdefgh"), 3)
     client.do("/api/labels/add", label="not taught")
@@ -124,8 +124,8 @@ def test_text_stands_out_in_light_and_in_dark(browser: Browser, serve: Serve, sc
         assert checked > 50
 
 
-def test_everything_one_can_use_has_a_name(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """As a screen reader sees it: no button, field, list box, link or picture without a name, in the dialog too."""
+def test_every_control_has_an_accessible_name(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """Buttons, fields, list boxes, links and pictures, in the dialog too."""
     server, _ = serve()
     teach_many(server.page.learner, ("mug", "plant"))
     browser.visit(server.url)
@@ -142,7 +142,7 @@ def test_everything_one_can_use_has_a_name(browser: Browser, serve: Serve, scene
 
 
 def test_a_click_without_a_pointer_teaches_one_sample(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """As screen readers and voice control press buttons: they cannot hold."""
+    """Screen readers and voice control press buttons this way and cannot hold them."""
     server, client = serve()
     client.do("/api/labels/add", label="mug")
     client.look()
@@ -153,8 +153,8 @@ def test_a_click_without_a_pointer_teaches_one_sample(browser: Browser, serve: S
     assert client.counts() == {"mug": 1}
 
 
-def test_what_it_sees_is_spoken_once_it_has_settled(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """A status for screen readers, not a word for every frame."""
+def test_a_stable_prediction_is_announced(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """A status for screen readers, not one per frame."""
     server, _ = serve()
     teach_many(server.page.learner, ("red", "blue"))
     browser.visit(server.url)
@@ -163,8 +163,8 @@ def test_what_it_sees_is_spoken_once_it_has_settled(browser: Browser, serve: Ser
     browser.wait(lambda: browser.text("#spoken") == "In view: blue.")
 
 
-def test_who_asks_for_less_motion_gets_none(browser: Browser, serve: Serve, scene: Scene) -> None:
-    """Neither the recording light nor the bars move by themselves."""
+def test_reduced_motion_stops_all_animations(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """Neither the recording light nor the bars move."""
     server, client = serve()
     client.teach("mug", 1)
     moving = (
@@ -180,7 +180,7 @@ def test_who_asks_for_less_motion_gets_none(browser: Browser, serve: Serve, scen
 def test_with_many_labels_the_worst_confusions_come_first(
     browser: Browser, serve: Serve, scene: Scene
 ) -> None:
-    """A table of thirty columns is nothing to read; it folds away, and the list says what is mixed up."""
+    """A table of thirty columns is folded, and a list shows the worst confusions."""
     server, _ = serve()
     learner = server.page.learner
     teach_many(learner, tuple("abcdefg"))
@@ -195,8 +195,10 @@ def test_with_many_labels_the_worst_confusions_come_first(
     assert browser.run("return document.querySelectorAll('#confusion tbody tr').length") == 8
 
 
-def test_controls_are_shown_as_escapes(browser: Browser, serve: Serve, scene: Scene, tmp_path: Path) -> None:
-    """In rows, prediction, samples, dialogs, toasts and spoken names; the label itself stays what it is."""
+def test_control_characters_are_shown_as_escapes(
+    browser: Browser, serve: Serve, scene: Scene, tmp_path: Path
+) -> None:
+    """In rows, predictions, samples, dialogs, messages and spoken names; the label itself is unchanged."""
     model = tmp_path / "mugs\u202egnp.tflite"
     model.write_bytes(MODEL.read_bytes())
     server, client = serve(model=model)
@@ -224,8 +226,8 @@ def test_controls_are_shown_as_escapes(browser: Browser, serve: Serve, scene: Sc
     assert browser.complaints() == []
 
 
-def test_what_a_camera_says_cannot_reorder_the_page(browser: Browser, serve: Serve, tmp_path: Path) -> None:
-    """Its message stands in the banner, with its controls as escapes."""
+def test_a_camera_message_cannot_reorder_the_page(browser: Browser, serve: Serve, tmp_path: Path) -> None:
+    """The banner shows it with control characters as escapes."""
     server, _ = serve(source=str(tmp_path / "no\u202e\u2067<b>camera"))
     browser.visit(server.url)
     browser.wait(lambda: "\\u202e\\u2067<b>camera" in browser.text("#banner").replace("\\\\", "\\"))

@@ -29,7 +29,7 @@ def embedding(direction: int, *, dimensions: int = 200) -> NDArray[np.float32]:
 
 
 def test_a_slow_reader_gets_the_newest_value_and_misses_the_rest() -> None:
-    """Values never pile up."""
+    """No queue grows."""
     slot: Latest[int] = Latest()
     for value in range(1000):
         slot.publish(value)
@@ -51,7 +51,7 @@ def test_readers_are_woken_from_another_thread() -> None:
 
 
 def test_closing_ends_readers_now_and_later() -> None:
-    """Waiting ones and those that come too late."""
+    """Waiting readers and new ones."""
     slot: Latest[str] = Latest()
 
     async def read() -> None:
@@ -66,8 +66,8 @@ def test_closing_ends_readers_now_and_later() -> None:
     asyncio.run(read())
 
 
-def test_publishing_after_an_event_loop_has_ended_harms_nobody() -> None:
-    """A viewer's loop may be gone while the camera goes on."""
+def test_publishing_after_an_event_loop_has_ended_is_safe() -> None:
+    """The event loop of a viewer may end while the camera runs."""
     slot: Latest[str] = Latest()
     loop = asyncio.new_event_loop()
     task = loop.create_task(slot.after(0, 20))
@@ -78,24 +78,24 @@ def test_publishing_after_an_event_loop_has_ended_harms_nobody() -> None:
     slot.publish("news")
 
 
-def test_doubt_grows_as_the_lead_shrinks() -> None:
-    """Sure, torn, and unknown."""
+def test_uncertainty_increases_as_the_lead_decreases() -> None:
+    """For a certain, an even and an unknown prediction."""
     assert uncertainty(predicted(1.0)) == 0.0
     assert uncertainty(predicted(0.5)) == 1.0
     assert uncertainty(predicted(1.0, known=False)) == 0.75
     assert uncertainty(Prediction("a", 1.0, True, {"a": 1.0})) == 0.0
 
 
-def test_only_doubtful_frames_are_taken_and_encoded() -> None:
-    """A sure frame costs nothing, not even a JPEG."""
+def test_only_uncertain_frames_are_queued_and_encoded() -> None:
+    """A certain frame is not even encoded."""
     doubts = Doubts()
     assert not doubts.offer(embedding(0), predicted(0.95), lambda: pytest.fail("encoded"))
     assert doubts.offer(embedding(0), predicted(0.6), lambda: b"jpeg")
     assert len(doubts) == 1
 
 
-def test_of_frames_alike_the_most_doubtful_stays() -> None:
-    """A still scene fills one place, not the queue."""
+def test_among_similar_frames_the_most_uncertain_stays() -> None:
+    """A still scene uses one place of the queue."""
     doubts = Doubts()
     assert doubts.offer(embedding(0), predicted(0.6), lambda: b"first")
     assert not doubts.offer(embedding(0), predicted(0.7), lambda: b"less")
@@ -103,8 +103,8 @@ def test_of_frames_alike_the_most_doubtful_stays() -> None:
     assert [item.jpeg for item in doubts.items()] == [b"more"]
 
 
-def test_a_frame_that_left_for_a_better_one_can_still_be_answered() -> None:
-    """The page that shows it may be a moment behind; once answered, it and its like are gone."""
+def test_a_replaced_frame_can_still_be_labeled() -> None:
+    """A page may still show it; once labeled, it and similar frames are gone."""
     doubts = Doubts(limit=2)
     doubts.offer(embedding(0), predicted(0.7), lambda: b"first")
     doubts.offer(embedding(0), predicted(0.5), lambda: b"better")
@@ -118,8 +118,8 @@ def test_a_frame_that_left_for_a_better_one_can_still_be_answered() -> None:
     assert sum(doubts.get(number) is not None for number in range(50)) <= 4
 
 
-def test_the_queue_is_bounded_and_keeps_the_most_doubtful() -> None:
-    """However long nobody looks."""
+def test_the_queue_is_limited_and_keeps_the_most_uncertain() -> None:
+    """For any number of frames."""
     doubts = Doubts(limit=10)
     for place in range(150):
         doubts.offer(embedding(place), predicted(0.7 - place / 1000), lambda: b"jpeg")
@@ -128,8 +128,8 @@ def test_the_queue_is_bounded_and_keeps_the_most_doubtful() -> None:
     assert [item.id for item in kept] == list(range(150, 140, -1))
 
 
-def test_what_was_answered_is_not_asked_again() -> None:
-    """Nor what was skipped."""
+def test_labeled_frames_are_not_queued_again() -> None:
+    """Skipped frames are not either."""
     doubts = Doubts()
     doubts.offer(embedding(3), predicted(0.5), lambda: b"jpeg")
     doubts.settle(doubts.items()[0].id)
@@ -137,8 +137,8 @@ def test_what_was_answered_is_not_asked_again() -> None:
     doubts.settle(12345)
 
 
-def test_what_the_head_is_sure_of_now_leaves_the_queue() -> None:
-    """Teaching elsewhere answers questions here."""
+def test_frames_that_became_certain_leave_the_queue() -> None:
+    """Teaching elsewhere can resolve them."""
     doubts = Doubts()
     doubts.offer(embedding(0), predicted(0.5), lambda: b"now known")
     doubts.offer(embedding(1), predicted(0.5), lambda: b"still not")
@@ -150,7 +150,7 @@ def test_what_the_head_is_sure_of_now_leaves_the_queue() -> None:
 
 
 def test_frames_like_one_just_taught_leave_the_queue() -> None:
-    """What is being taught need not be asked."""
+    """They need no label anymore."""
     doubts = Doubts()
     doubts.offer(embedding(0), predicted(0.5), lambda: b"taught")
     doubts.offer(embedding(1), predicted(0.5), lambda: b"other")
@@ -159,13 +159,13 @@ def test_frames_like_one_just_taught_leave_the_queue() -> None:
 
 
 class Slow:
-    """A learner whose every prediction takes a second of the test's own clock."""
+    """A learner whose predictions each take a second of the test's clock."""
 
     def __init__(self) -> None:
         self.now, self.predicted = 100.0, 0
 
     def embed_one(self, image: object) -> NDArray[np.float32]:
-        """Embed in no time."""
+        """Embed without using time."""
         return embedding(0)
 
     def predict_embedding(self, _: object, *, all_scores: bool) -> Prediction:
@@ -175,8 +175,8 @@ class Slow:
         return Prediction("a", 1.0, True, {"a": 1.0, "b": 0.0})
 
 
-def test_slow_solves_do_not_keep_frames_from_being_taught(monkeypatch: pytest.MonkeyPatch) -> None:
-    """While a button is held on a small board, three quarters of the time are the frames'."""
+def test_slow_predictions_do_not_block_teaching(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a button is held on a small board, frames get three quarters of the time."""
     learner = Slow()
     loop = Loop(lambda: pytest.fail("opened"), learner, Doubts(), lambda: None, clock=lambda: learner.now)  # type: ignore[arg-type]
     for number in range(40):

@@ -1,4 +1,4 @@
-"""No number of connections keeps anybody out."""
+"""No number of connections blocks other viewers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ class Visitor:
         places.enter(self)
 
     def is_idle(self) -> bool:
-        """As the test says."""
+        """Return what the test has set."""
         return self.idle
 
     def give_way(self) -> None:
-        """Note it."""
+        """Record the call."""
         self.gone = True
 
 
 def test_an_address_that_fills_its_share_loses_its_oldest_connection() -> None:
-    """The newcomer gets in; a connection that is being answered is spared while there is an idle one."""
+    """The new one is accepted; a busy connection stays while there is an idle one."""
     places = Places(64, 32, 3)
     busy = Visitor(places, "10.0.0.1", idle=False)
     idle = [Visitor(places, "10.0.0.1") for _ in range(3)]
@@ -48,8 +48,8 @@ def test_an_ipv6_network_counts_as_one_address() -> None:
     assert len(places) == 3
 
 
-def test_strangers_leave_places_for_those_who_are_signed_in() -> None:
-    """From however many addresses they come; one of the most crowded address gives way."""
+def test_strangers_cannot_use_the_places_of_signed_in_viewers() -> None:
+    """From any number of addresses; a connection of the most crowded address is closed."""
     places = Places(total=6, strangers=4, per_address=3)
     strangers = [Visitor(places, address) for address in ("a", "b", "b", "c", "d")]
     assert [each.gone for each in strangers] == [False, True, False, False, False]
@@ -61,7 +61,7 @@ def test_strangers_leave_places_for_those_who_are_signed_in() -> None:
     assert len(places) <= 6
 
 
-def test_a_newcomer_takes_the_place_of_an_idle_member_and_never_that_of_a_busy_one() -> None:
+def test_a_new_connection_replaces_an_idle_viewer_but_never_a_busy_one() -> None:
     """A browser opens an idle connection again by itself."""
     places = Places(total=3, strangers=2, per_address=2)
     members = [Visitor(places, "a", idle=False) for _ in range(2)]
@@ -80,8 +80,8 @@ def test_a_newcomer_takes_the_place_of_an_idle_member_and_never_that_of_a_busy_o
     assert len(places) == 3
 
 
-def test_many_idle_connections_from_one_address_lock_nobody_out(client: Client) -> None:
-    """Not even others from the same address, and long before their patience ends."""
+def test_many_idle_connections_from_one_address_do_not_block_others(client: Client) -> None:
+    """Not even others from the same address, and long before their time limit ends."""
     with contextlib.ExitStack() as stack:
 
         def connect() -> socket.socket:
@@ -95,8 +95,8 @@ def test_many_idle_connections_from_one_address_lock_nobody_out(client: Client) 
                 assert connection.recv(1) == b""
 
 
-def test_a_signed_in_viewer_keeps_its_streams_whoever_connects(serve: Serve) -> None:
-    """Its connections do not give way to strangers."""
+def test_a_signed_in_viewer_keeps_its_streams(serve: Serve) -> None:
+    """Its connections are not closed for strangers."""
     server, client = serve(sign_in=True)
     answer = client.post("/api/enter", {"key": server.link.partition("#")[2]})
     member = Client(server.port, answer.headers["set-cookie"].partition(";")[0])

@@ -1,4 +1,4 @@
-"""`edgetl serve` as a user runs it: a process, its output, its end."""
+"""`edgetl serve` as a user runs it: the process, its output and its end."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Any]:
-    """Start `edgetl serve`; gives the process and the first line that it wrote."""
+    """Start `edgetl serve`; return the process and its first line of output."""
     with ExitStack() as stack:
 
         def start(*options: str) -> tuple[subprocess.Popen[str], str]:
@@ -47,7 +47,7 @@ def running(tmp_path: Path) -> Iterator[Any]:
 
 
 def scanned(lines: list[str]) -> str:
-    """Read the QR code in a terminal's lines as a phone's camera would."""
+    """Decode the QR code in the lines of a terminal."""
     halves = {" ": (0, 0), "▀": (1, 0), "▄": (0, 1), "█": (1, 1)}  # upper and lower half of a character
     drawn = [line.rstrip("\n") for line in lines if set(line.rstrip("\n")) <= set(halves) and line.strip()]
     rows = [[halves[mark][part] for mark in line] for line in drawn for part in (0, 1)]
@@ -56,7 +56,7 @@ def scanned(lines: list[str]) -> str:
 
 
 def test_it_serves_until_interrupted_and_keeps_what_was_taught(running: Any) -> None:
-    """Ctrl-C ends it with a friendly word; the next one has the samples."""
+    """Ctrl-C ends it with a message; the next run has the samples."""
     process, line = running("--json")
     client = Client(int(json.loads(line)["url"].rstrip("/").rpartition(":")[2]))
     client.teach("mug", 2)
@@ -71,7 +71,7 @@ def test_it_serves_until_interrupted_and_keeps_what_was_taught(running: Any) -> 
 
 
 def test_a_terminated_service_ends_quietly(running: Any) -> None:
-    """As systemd stops it."""
+    """This is how systemd stops a service."""
     process, line = running("--json")
     assert json.loads(line)["link"] == json.loads(line)["url"]
     process.send_signal(signal.SIGTERM)
@@ -81,7 +81,7 @@ def test_a_terminated_service_ends_quietly(running: Any) -> None:
 
 
 def test_it_prints_a_link_and_a_code_to_scan(running: Any, tmp_path: Path) -> None:
-    """The link signs in; who is signed in stands beside the state file, for its owner alone."""
+    """The link signs in; sessions are stored beside the state file, readable only by its owner."""
     pytest.importorskip("segno", reason=WITHOUT_EXTRA)
     process, line = running("--sign-in")
     assert line.startswith("Scan this, or open the link")
@@ -100,8 +100,8 @@ def test_it_prints_a_link_and_a_code_to_scan(running: Any, tmp_path: Path) -> No
     assert link not in out
 
 
-def test_without_its_extra_it_says_what_to_install() -> None:
-    """A missing package is no traceback."""
+def test_without_its_extra_it_shows_what_to_install() -> None:
+    """A missing package is not a traceback."""
     program = "import sys; sys.modules['starlette'] = None; from edgetl.cli import main; main(['serve', 'a.tflite'])"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.returncode == 1
@@ -110,7 +110,7 @@ def test_without_its_extra_it_says_what_to_install() -> None:
 
 
 def test_help_ends_in_an_example() -> None:
-    """Like every command's."""
+    """As for every command."""
     result = CliRunner().invoke(main, ["serve", "--help"])
     assert result.exit_code == 0
     assert "edgetl serve mugs.tflite --camera picamera2 --host 0.0.0.0" in result.output

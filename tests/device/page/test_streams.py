@@ -1,4 +1,4 @@
-"""Viewers: many of them, slow ones, ones that leave; the loop does not notice."""
+"""Viewers that are many, slow, or leave do not affect the loop."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .conftest import PATIENCE, Client, Scene, Serve
 
 
 def jpegs(response: HTTPResponse) -> Iterator[bytes]:
-    """Read pictures as a browser does."""
+    """Yield pictures as a browser reads them."""
     kind = response.headers["content-type"]
     boundary = b"--" + kind.partition("boundary=")[2].encode()
     assert kind.startswith("multipart/x-mixed-replace")
@@ -38,7 +38,7 @@ def jpegs(response: HTTPResponse) -> Iterator[bytes]:
 
 
 def test_pictures_arrive_as_mjpeg(client: Client) -> None:
-    """The format every browser and most video tools play."""
+    """Every browser and most video tools support this format."""
     with client.open("/api/stream.mjpg") as response:
         pictures = jpegs(response)
         for _ in range(5):
@@ -47,8 +47,8 @@ def test_pictures_arrive_as_mjpeg(client: Client) -> None:
             assert picture.endswith(b"\xff\xd9")
 
 
-def test_a_picture_is_encoded_once_however_many_watch(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Eight viewers cost the loop what one costs, and see the very same bytes; one that comes costs nothing more."""
+def test_a_picture_is_encoded_once_for_all_viewers(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Eight viewers get the same bytes; a new viewer causes no further encoding."""
     encoded: list[bytes] = []
 
     def counted(*arguments: object) -> bytes:
@@ -72,14 +72,14 @@ def test_a_picture_is_encoded_once_however_many_watch(serve: Serve, monkeypatch:
 
 @pytest.fixture
 def gapless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let viewers have pictures as fast as they come, so that buffers are full soon."""
+    """Send pictures without pauses, so that buffers fill quickly."""
     monkeypatch.setattr("device.page.streams._PICTURE_GAP", 0.0)
     monkeypatch.setattr("device.page.loop.QUALITY", 100)
 
 
 @pytest.mark.usefixtures("gapless")
-def test_a_viewer_that_reads_nothing_holds_up_nobody(serve: Serve) -> None:
-    """A phone that went to sleep: frames go on, other viewers go on, memory does not grow."""
+def test_a_viewer_that_reads_nothing_does_not_block_others(serve: Serve) -> None:
+    """As on a sleeping phone: frames continue, other viewers continue, and RAM use does not grow."""
     server, client = serve()
     stuck = [socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) for _ in range(4)]
     try:
@@ -104,7 +104,7 @@ def test_a_viewer_that_reads_nothing_holds_up_nobody(serve: Serve) -> None:
 def test_a_viewer_that_reads_nothing_for_long_loses_its_place(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its system keeps the connection alive for ever; twelve such would shut everybody out."""
+    """Its system may keep the connection alive forever; twelve of these would use all places."""
     monkeypatch.setattr("device.page.connections._READ", 0.2)
     server, client = serve()
     with socket.socket() as stuck:
@@ -115,7 +115,7 @@ def test_a_viewer_that_reads_nothing_for_long_loses_its_place(
         client.until(lambda event: server.page.loop.pictures.readers == 0)
 
 
-def test_viewers_that_leave_are_forgotten(serve: Serve) -> None:
+def test_viewers_that_leave_free_their_place(serve: Serve) -> None:
     """Closing the page frees its place."""
     server, client = serve()
     for _ in range(3):
@@ -125,8 +125,8 @@ def test_viewers_that_leave_are_forgotten(serve: Serve) -> None:
     client.until(lambda event: server.page.loop.pictures.readers == 0)
 
 
-def test_too_many_viewers_are_told_so(serve: Serve) -> None:
-    """Instead of everybody getting less and less."""
+def test_too_many_viewers_are_refused(serve: Serve) -> None:
+    """Otherwise all viewers would get fewer frames."""
     _, client = serve()
     with contextlib.ExitStack() as stack:
         for _ in range(12):
@@ -137,7 +137,7 @@ def test_too_many_viewers_are_told_so(serve: Serve) -> None:
 
 
 def test_each_event_contains_the_whole_observation(client: Client) -> None:
-    """A viewer that missed some has missed nothing."""
+    """A viewer can miss events."""
     client.teach("mug", 2)
     event = client.until(lambda event: event["prediction"] is not None)
     observation = {"frame", "time", "source", "changed", "prediction", "truth", "embed_ms", "head_ms"}
@@ -147,10 +147,10 @@ def test_each_event_contains_the_whole_observation(client: Client) -> None:
     assert 0 <= event["prediction"]["probability"] <= 1
 
 
-def test_a_lost_camera_is_told_and_comes_back(
+def test_a_lost_camera_is_reported_and_comes_back(
     serve: Serve, scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Pull the cable, and the page says so; plug it in, and it goes on by itself."""
+    """Unplugging is reported; after plugging in, frames arrive again."""
     monkeypatch.setattr("device.page.loop._FRAME_WAIT", 0.1)
     _, client = serve()
     client.teach("mug", 1)
@@ -166,7 +166,7 @@ def test_a_lost_camera_is_told_and_comes_back(
 
 
 def test_a_network_camera_that_is_switched_off_comes_back_when_it_is_on(serve: Serve) -> None:
-    """A real MJPEG stream, cut in the middle and started again on its port, with a viewer watching."""
+    """A real MJPEG stream that is cut and started again on its port, with a viewer."""
     with MjpegServer(lambda number: draw("red", number)) as camera:
         _, client = serve(camera.url)
         client.teach("mug", 1)
@@ -185,10 +185,10 @@ def test_a_network_camera_that_is_switched_off_comes_back_when_it_is_on(serve: S
         assert client.counts() == {"mug": 2}
 
 
-def test_a_state_file_that_cannot_be_read_does_not_silence_the_page(
+def test_a_state_file_that_cannot_be_read_does_not_stop_events(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stick with the state file was pulled: viewers are told, and the loop goes on when it is back."""
+    """Its disk was removed: viewers see the error, and the loop continues when the disk is back."""
     server, client = serve()
     client.teach("mug", 1)
     with monkeypatch.context() as pulled:
@@ -202,8 +202,8 @@ def test_a_state_file_that_cannot_be_read_does_not_silence_the_page(
     client.until(lambda event: event["camera"]["condition"] == "live")
 
 
-def test_the_picture_does_not_stand_still_for_a_report(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Thousands of samples take a small board seconds to judge, with the learner locked: frames come all the while."""
+def test_the_picture_does_not_stop_for_a_report(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Evaluating thousands of samples takes seconds with the learner locked; frames still arrive."""
     server, client = serve()
     client.teach("mug", 1)
     learner, loop = server.page.learner, server.page.loop
@@ -220,8 +220,8 @@ def test_the_picture_does_not_stand_still_for_a_report(serve: Serve, monkeypatch
     client.until(lambda event: event["prediction"] is not None)
 
 
-def test_a_camera_that_is_not_there_does_not_keep_the_page_away(serve: Serve) -> None:
-    """Samples can be corrected without a camera."""
+def test_the_page_works_without_a_camera(serve: Serve) -> None:
+    """Samples can be corrected."""
     _, client = serve("/dev/no-such-camera")
     event = client.until(lambda event: event["camera"]["condition"] == "lost")
     assert event["frame"] == 0

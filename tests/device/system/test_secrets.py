@@ -1,4 +1,4 @@
-"""The environment file of a service: what it holds, who can read it, and that it goes with the service."""
+"""The environment file of a service: its content, its permissions, and its removal with the service."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CAMERA = "rtsp://admin:s3cret@10.0.0.5/live"
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own, without a running systemd."""
+    """A temporary home without a running systemd."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr(service, "SYSTEM_FOLDER", tmp_path / "system")
     monkeypatch.setattr(secrets, "SYSTEM_FOLDER", tmp_path / "secrets")
@@ -36,7 +36,7 @@ def unit(user: str | None = None, **variables: str) -> Service:
 
 @pytest.mark.parametrize("user", [None, "root"])
 def test_the_unit_refers_to_a_file_that_only_its_owner_can_read(home: Path, user: str | None) -> None:
-    """Whatever the umask; no secret stands in the unit or in what Python shows of the service."""
+    """For any umask; neither the unit nor the repr of the service contains a secret."""
     found = unit(user, EDGETL_CAMERA=CAMERA)
     before = os.umask(0)
     try:
@@ -54,7 +54,7 @@ def test_the_unit_refers_to_a_file_that_only_its_owner_can_read(home: Path, user
 
 
 def test_a_unit_without_secrets_has_no_file(home: Path) -> None:
-    """And one that is installed again without them loses it."""
+    """A unit that is installed again without secrets loses its file."""
     service.install(unit(EDGETL_CAMERA=CAMERA), start=False)
     service.install(unit(), force=True, start=False)
     assert not unit().environment_path.exists()
@@ -77,7 +77,7 @@ def test_uninstalling_removes_the_file(home: Path) -> None:
 
 
 def test_no_secrets_are_left_when_the_unit_cannot_be_written(home: Path) -> None:
-    """A file without its service would be forgotten."""
+    """A file without a service would be forgotten."""
     found = unit(EDGETL_CAMERA=CAMERA)
     found.path.parent.parent.mkdir(parents=True)
     found.path.parent.touch()  # a file where a folder is needed
@@ -90,7 +90,7 @@ VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]) | st.just("\n"),
 
 
 @given(VALUES)
-def test_a_shell_reads_every_value_as_it_was(value: str) -> None:
+def test_a_shell_reads_every_value_unchanged(value: str) -> None:
     """By the rules that systemd.exec(5) shares with a POSIX shell: quotes, backslashes, dollars, line breaks."""
     script = environment_text({"VALUE": value}) + "printf '%s' \"$VALUE\"\n"
     done = subprocess.run(["/bin/sh", "-c", script], capture_output=True, check=True)
@@ -100,7 +100,7 @@ def test_a_shell_reads_every_value_as_it_was(value: str) -> None:
 @pytest.mark.parametrize(
     ("name", "value"), [("A", "s3cret\r"), ("A", "s3cret\0"), ("A", "s3cret\udcff"), ("A B", "")]
 )
-def test_what_the_file_cannot_hold_is_refused_without_its_value(
+def test_a_value_that_the_file_cannot_hold_is_refused_without_showing_it(
     tmp_path: Path, name: str, value: str
 ) -> None:
     """Before anything is written."""

@@ -1,4 +1,4 @@
-"""The systemd unit: its text, where it goes, and what is refused."""
+"""The systemd unit: its text, its location, and what is refused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from device.system.service import Service, quote
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A home of its own, without a running systemd."""
+    """A temporary home without a running systemd."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.setattr(service, "SYSTEM_FOLDER", tmp_path / "system")
     monkeypatch.setattr(secrets, "SYSTEM_FOLDER", tmp_path / "secrets")
@@ -27,7 +27,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def systemctl(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A running systemd whose systemctl only writes down what it was told."""
+    """A running systemd whose systemctl only records its arguments."""
     said = home / "systemctl.log"
     program = home / "systemctl"
     program.write_text(f'#!/bin/sh\necho "$@" >> {said}\n')
@@ -44,30 +44,30 @@ def unit(name: str = "edgetl", user: str | None = None, *arguments: str) -> Serv
 
 @pytest.mark.parametrize("user", [None, "root"])
 def test_systemd_accepts_the_unit(user: str | None) -> None:
-    """Asked by systemd-analyze verify, with words that need quoting."""
+    """Verified by systemd-analyze, with words that need quoting."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze: sudo apt-get install systemd")
     odd = unit("edgetl", user, "run", "a b.tflite", "--on", 'the "mug"', "./ring.sh 100% $HOME \\ 'x' ; y")
     assert service.verify(odd) is None
 
 
-def test_systemd_finds_a_program_that_is_missing() -> None:
-    """So that verify in the test above means something."""
+def test_systemd_reports_a_missing_program() -> None:
+    """So the test above can fail."""
     if not shutil.which("systemd-analyze"):
         pytest.skip("no systemd-analyze: sudo apt-get install systemd")
     missing = Service("edgetl", ("/no/such/program",), Path("/"), "root")
     assert "/no/such/program" in (service.verify(missing) or "")
 
 
-def test_the_unit_restarts_for_ever_and_starts_at_boot() -> None:
-    """Whatever ended it, and however often."""
+def test_the_unit_always_restarts_and_starts_at_boot() -> None:
+    """For any reason and any number of times."""
     text = unit(user="pi").text()
     for line in ("Restart=always", "StartLimitIntervalSec=0", "WantedBy=multi-user.target", "User=pi"):
         assert line in text.splitlines()
 
 
-def test_a_unit_of_ones_own_starts_with_the_user() -> None:
-    """No root, no User= line, and no mounts that a user's manager may not make."""
+def test_a_user_unit_starts_at_login() -> None:
+    """No root, no User= line, and no mounts that the manager of a user cannot create."""
     text = unit().text()
     assert "WantedBy=default.target" in text
     assert "User=" not in text
@@ -76,20 +76,20 @@ def test_a_unit_of_ones_own_starts_with_the_user() -> None:
 
 @given(st.text(st.characters(blacklist_categories=["Cs", "Cc"]), max_size=30))
 def test_words_reach_the_program_unchanged(word: str) -> None:
-    """Undone as systemd.service(5) says: quotes and backslashes first, then $$ and %%."""
+    """Decoded as systemd.service(5) describes: quotes and backslashes first, then $$ and %%."""
     undone = shlex.split(quote(word))
     assert [part.replace("$$", "$").replace("%%", "%") for part in undone] == [word]
 
 
 @pytest.mark.parametrize("word", ["two\nlines", "nul\0"])
 def test_a_line_break_cannot_enter_the_unit(word: str) -> None:
-    """It would start a setting of its own."""
+    """It would add a setting."""
     with pytest.raises(ServiceError, match="line break"):
         unit("edgetl", None, "run", word).text()
 
 
 @pytest.mark.parametrize("name", ["", "../x", "a b", "a.service", "x" * 65, "-x", "é"])
-def test_a_name_that_is_no_units_name_is_refused(name: str) -> None:
+def test_an_invalid_unit_name_is_refused(name: str) -> None:
     """It would become a path."""
     with pytest.raises(ServiceError, match="name"):
         unit(name)
@@ -113,8 +113,8 @@ def test_installing_writes_enables_and_starts(systemctl: Path) -> None:
     ]
 
 
-def test_a_unit_that_is_there_is_replaced_only_by_force(home: Path) -> None:
-    """It may have been changed by hand."""
+def test_an_existing_unit_is_replaced_only_with_force(home: Path) -> None:
+    """It may have been edited."""
     service.install(unit(), start=False)
     with pytest.raises(StorageError, match="--force"):
         service.install(unit(), start=False)
@@ -123,21 +123,21 @@ def test_a_unit_that_is_there_is_replaced_only_by_force(home: Path) -> None:
 
 
 def test_without_systemd_nothing_is_written(home: Path) -> None:
-    """Unless only the file is wanted."""
+    """Unless only the files are wanted."""
     with pytest.raises(ServiceError, match="--no-start"):
         service.install(unit())
     assert not unit().path.exists()
     assert service.install(unit(), start=False).exists()
 
 
-def test_a_failing_systemctl_is_told(systemctl: Path, home: Path) -> None:
-    """With its own words."""
+def test_a_failing_systemctl_is_reported(systemctl: Path, home: Path) -> None:
+    """With its message."""
     (home / "systemctl").write_text("#!/bin/sh\necho no bus >&2\nexit 1\n")
     with pytest.raises(ServiceError, match="no bus"):
         service.install(unit())
 
 
-def test_uninstalling_stops_and_removes(systemctl: Path) -> None:
+def test_uninstalling_stops_and_removes_the_service(systemctl: Path) -> None:
     """Nothing is left of it."""
     path = service.install(unit())
     service.uninstall("edgetl", of_user=True)
@@ -145,13 +145,13 @@ def test_uninstalling_stops_and_removes(systemctl: Path) -> None:
     assert "--user disable --now edgetl.service" in systemctl.read_text()
 
 
-def test_uninstalling_what_is_not_there_says_so(home: Path) -> None:
+def test_uninstalling_a_missing_service_is_an_error(home: Path) -> None:
     """With the command that installs one."""
     with pytest.raises(ServiceError, match="service install"):
         service.uninstall("edgetl", of_user=True)
 
 
-def test_a_foreign_unit_is_left_alone(home: Path) -> None:
+def test_a_foreign_unit_is_not_removed(home: Path) -> None:
     """`--name ssh` must not stop ssh."""
     path = service.unit_path("ssh", of_user=False)
     path.parent.mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Timing a model file; the figures themselves are for benchmarks."""
+"""Timing a model file; the figures themselves belong to benchmarks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from device.system.timing import Timing, bench, doubts
 from tests.tiny import DIMENSIONS, TINY
 
 
-def test_a_bench_names_what_it_was_measured_with() -> None:
+def test_a_bench_names_the_machine_and_the_runtime() -> None:
     """Times without runtime, threads and governor mean nothing."""
     result = bench(TINY, frames=3, warm_up=1, threads=1, samples=12, labels=3).to_dict()
     assert result["runtime"]["name"] == load_runtime().name
@@ -35,8 +35,8 @@ def test_every_step_is_timed() -> None:
     assert all(0 < timing.p50 <= timing.p95 <= timing.p99 for timing in timings)
 
 
-def test_percentiles_are_of_what_was_measured() -> None:
-    """No interpolation: each is a time that occurred."""
+def test_percentiles_are_measured_times() -> None:
+    """Without interpolation: each is a time that occurred."""
     timing = Timing.of("", [number / 1000 for number in range(100, 0, -1)])
     assert (timing.p50, timing.p95, timing.p99) == (51.0, 96.0, 100.0)
     assert Timing.of("", [0.5]).p99 == 500.0
@@ -50,7 +50,7 @@ def test_percentiles_are_of_what_was_measured() -> None:
         ({"load": 9.0}, "busy"),
     ],
 )
-def test_what_spoils_times_is_told(change: dict[str, object], word: str) -> None:
+def test_conditions_that_affect_times_are_reported(change: dict[str, object], word: str) -> None:
     """Before anybody quotes them."""
     quiet = {**describe_machine(), "governor": "performance", "throttled": [], "load": 0.0}
     assert doubts(quiet) == []
