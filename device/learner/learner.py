@@ -43,7 +43,7 @@ class Learner:
 
     Attributes:
         model: The opened model file.
-        store: The state file, or a state in memory.
+        store: The state file, or a state in RAM.
         embedder: The backbone.
 
     Example:
@@ -401,7 +401,7 @@ class Learner:
         self.close()
 
     def __repr__(self) -> str:
-        state = self.store.path.name if self.store.path else "in memory"
+        state = self.store.path.name if self.store.path else "in RAM"
         closed = ", closed" if self.store.closed else ""
         return f"<Learner {self.model.path.name}, {state}, {self._derived.maker.name} head{closed}>"
 

@@ -36,7 +36,7 @@ Result = TypeVar("Result")
 
 
 class Database:
-    """A connection to one state file, or to memory when `path` is None.
+    """A connection to one state file, or to RAM when `path` is None.
 
     Use `Database.open`. Every statement outside `transaction` is a transaction of its own. All methods
     may be called from several threads.
@@ -68,7 +68,7 @@ class Database:
         """Open `path`. The file and its log are checked before SQLite may change them.
 
         Args:
-            path: The file, or None for a state in memory.
+            path: The file, or None for a state in RAM.
             begin: Called with the connection of a new file, in the transaction that makes its tables. With None, no
                 file is made.
             check: Called with a reader of an existing file before it is opened for writing; raises to refuse it.
@@ -171,7 +171,7 @@ class Database:
     @property
     def name(self) -> str:
         """The path for messages."""
-        return str(self.path) if self.path else "the state in memory"
+        return str(self.path) if self.path else "the state in RAM"
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -189,7 +189,7 @@ class Database:
 
     def _file(self) -> Path:
         if self.path is None:
-            raise StateError("a state in memory has no file")
+            raise StateError("a state in RAM has no file")
         return self.path
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

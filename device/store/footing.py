@@ -98,7 +98,7 @@ def find_footing(path: Path, log: Log, seen: Signature, *, private: bool) -> Foo
         StorageError: The file cannot be read, or a private copy cannot be written.
     """
     log_file, shared = log_path(path), Path(f"{path}-shm")
-    # a writer of this process: the reader shares its memory
+    # a writer of this process: the reader shares its memory mapping
     if any(not database.read_only for database in opened_here(path)):
         return Footing(uri(path, "ro"), signature(path, content=False), content=False)
     if not private and log.frames and log_file.exists() and shared.exists():

@@ -67,7 +67,7 @@ class Store:
         read_only: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> Store:
-        """Open a state file, or a state in memory when `path` is None.
+        """Open a state file, or a state in RAM when `path` is None.
 
         Args:
             path: The file; it is made when it is missing and `identity` is given.
@@ -93,7 +93,7 @@ class Store:
 
     @property
     def path(self) -> Path | None:
-        """The file, or None in memory."""
+        """The file, or None in RAM."""
         return self.database.path
 
     @property
@@ -353,7 +353,7 @@ class Store:
     # the file
 
     def size(self) -> int:
-        """Return the bytes of the state on the disk, with its log; for a state in memory, the bytes it would take."""
+        """Return the bytes of the state on the disk, with its log; for a state in RAM, the bytes it would take."""
         if self.path is None:
             return int(self.database.value("PRAGMA page_count")) * int(
                 self.database.value("PRAGMA page_size")

@@ -196,7 +196,7 @@ def _matrix(report: Report) -> RenderableType:
 
 def _plain(status: Status, checked: _Checked | None) -> list[str]:
     model, state, runtime = status.model, status.state, status.runtime
-    where = state["path"] or "in memory"
+    where = state["path"] or "in RAM"
     lines = [
         "",
         f"Model    {model['name']}: {model['backbone']}, {model['quantization']}, {model['dimensions']} dimensions,"

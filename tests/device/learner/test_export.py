@@ -1,4 +1,4 @@
-"""Exporting on the device: the file starts with what was learned, and nothing else of it changes."""
+"""Exporting on the device: the file starts with what was learned, and nothing else changes."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def codes_of(count: int, seed: int = 0) -> Any:
     return np.random.default_rng(seed).integers(-4096, 4097, (count, 32)).astype(np.int16)
 
 
-def test_an_exported_file_remembers_which_samples_were_one_burst(tmp_path: Path) -> None:
+def test_an_exported_file_keeps_the_bursts_of_samples(tmp_path: Path) -> None:
     """Otherwise the frames of a burst would judge each other on the next device."""
     images = [tiny.photo(label, seed) for label in ("red", "blue") for seed in range(4)]
     with Learner.open(tiny.TINY, tmp_path / "s.db") as learner:
@@ -57,7 +57,7 @@ def test_an_exported_file_remembers_which_samples_were_one_burst(tmp_path: Path)
 
 
 def test_the_new_file_answers_with_the_new_weights(tmp_path: Path, linear: Linear) -> None:
-    """Classify gives phi(e) W + b for the labels and no chance to unused columns."""
+    """Classify returns phi(e) W + b for the labels, and probability 0 for unused columns."""
     made = write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS)
     assert made.labels == LABELS
     embedder = Embedder(made, threads=1)
@@ -84,7 +84,7 @@ def test_only_the_heads_bytes_change(tmp_path: Path, linear: Linear) -> None:
 
 
 def test_momentum_starts_at_rest(tmp_path: Path, linear: Linear) -> None:
-    """An export begins a new training."""
+    """An export starts a new training."""
     made = write_personal(MODEL, tmp_path / "p.tflite", linear, LABELS)
     read = open_interpreter(made.path, threads=1).get_signature_runner("get_weights")(
         unused=np.zeros(1, np.float32)
@@ -94,7 +94,7 @@ def test_momentum_starts_at_rest(tmp_path: Path, linear: Linear) -> None:
 
 
 def test_weights_that_do_not_fit_are_refused(tmp_path: Path, linear: Linear) -> None:
-    """Another shape, NaN, more than float32 holds."""
+    """Another shape, NaN, values too large for float32."""
     with pytest.raises(HeadError, match=r"must have shapes \(32, 2\)"):
         write_personal(MODEL, tmp_path / "p.tflite", linear, ("a", "b"))
     for value in (np.nan, 1e300):
@@ -133,7 +133,7 @@ def test_places_that_do_not_fit_are_refused(places: dict[str, tuple[int, int]]) 
 
 
 @pytest.mark.parametrize("head", ["exact", "lda", "ncm", "softmax", "knn"])
-def test_an_exported_model_knows_what_the_host_and_the_device_taught(tmp_path: Path, head: str) -> None:
+def test_an_exported_model_has_the_samples_of_host_and_device(tmp_path: Path, head: str) -> None:
     """Old labels by memory, new ones by samples; without any state file, from every kind of head."""
     asked = [tiny.photo(label, 50) for label in ("blue", "green", "white", "red")]
     with Learner.open(tiny.TINY_TAUGHT, None, head=head, threads=1) as learner:
@@ -149,7 +149,7 @@ def test_an_exported_model_knows_what_the_host_and_the_device_taught(tmp_path: P
 
 
 def test_the_float_head_is_the_learners(tmp_path: Path) -> None:
-    """Its probabilities are those the learner gave, within the codes' rounding."""
+    """Its probabilities are those of the learner, within the rounding of the codes."""
     with Learner.open(tiny.TINY_TAUGHT, None, threads=1) as learner:
         embeddings = learner.embed_many(tiny.photo(label, 60) for label in tiny.COLORS)
         expected = learner.head.probabilities(encode(embeddings))
@@ -159,7 +159,7 @@ def test_the_float_head_is_the_learners(tmp_path: Path) -> None:
 
 
 def test_labels_that_were_renamed_or_deleted_stay_so(tmp_path: Path) -> None:
-    """The memory of an export carries today's names."""
+    """The memory of an export has the present names."""
     with Learner.open(tiny.TINY_TAUGHT, None, threads=1) as learner:
         learner.rename_label("red", "rosso")
         learner.delete_label("green")
@@ -173,7 +173,7 @@ def test_labels_that_were_renamed_or_deleted_stay_so(tmp_path: Path) -> None:
 def test_many_samples_are_summed_in_pieces(
     tmp_path: Path, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The memory is their exact sums, and never are all codes in memory, whatever the head keeps."""
+    """The memory is their exact sums, and not all codes are in RAM at once, for any head."""
     codes = encode(np.abs(np.random.default_rng(2).normal(size=(1200, 32))))
     labels = [f"label {number % 3}" for number in range(1200)]
     with Learner.open(tiny.TINY, tmp_path / "s.db", head=head, threads=1) as learner:
@@ -194,8 +194,8 @@ def test_many_samples_are_summed_in_pieces(
     assert (sum(read), max(read)) == (1100, 500)
 
 
-def test_teaching_goes_on_while_a_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The file holds what was known when the export began."""
+def test_teaching_continues_while_a_file_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file contains what was known when the export began."""
     writing, taught = threading.Event(), threading.Event()
 
     def write(*given: Any, **options: Any) -> ModelFile:
@@ -217,7 +217,7 @@ def test_teaching_goes_on_while_a_file_is_written(tmp_path: Path, monkeypatch: p
 def test_many_samples_are_exported_as_they_were_when_the_export_began(
     tmp_path: Path, head: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is taught or forgotten while the samples are read changes neither sums nor counts."""
+    """Teaching and forgetting while the samples are read change neither sums nor counts."""
     codes = encode(np.abs(np.random.default_rng(5).normal(size=(700, 32))))
     with Learner.open(tiny.TINY, tmp_path / "s.db", head=head, threads=1) as learner:
         learner.store.learn([NewSample("ab"[place % 2], code, 0.0) for place, code in enumerate(codes)])
@@ -242,7 +242,7 @@ def test_many_samples_are_exported_as_they_were_when_the_export_began(
 def test_samples_purged_during_an_export_are_named_as_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second export then holds what is left."""
+    """A second export contains the remaining samples."""
     with Learner.open(tiny.TINY, tmp_path / "s.db", threads=1) as learner:
         learner.learn_many([tiny.photo("red", seed) for seed in range(4)], ["a", "b"] * 2)
         original = learner._snapshot
@@ -263,7 +263,7 @@ def test_samples_purged_during_an_export_are_named_as_the_reason(
 
 
 def test_an_existing_file_is_refused_before_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is summed for a file that may not be written."""
+    """Nothing is computed for a file that must not be written."""
     (tmp_path / "p.tflite").touch()
     with Learner.open(tiny.TINY_TAUGHT, None, threads=1) as learner:
         monkeypatch.setattr("device.learner.learner.Snapshot", None)
@@ -272,7 +272,7 @@ def test_an_existing_file_is_refused_before_the_work(tmp_path: Path, monkeypatch
 
 
 def test_an_untaught_learner_cannot_export(tmp_path: Path) -> None:
-    """Writing an empty head would help nobody."""
+    """An empty head would be useless."""
     with (
         Learner.open(tiny.TINY, None, threads=1) as learner,
         pytest.raises(HeadError, match="teach something first"),
@@ -306,7 +306,7 @@ def test_samples_join_a_memory_of_samples_or_of_sums() -> None:
 
 
 def test_sums_whose_labels_became_one_are_added() -> None:
-    """Renaming onto a label that is there merges the two."""
+    """Renaming to an existing label merges the two."""
     merged = Sums.of(codes_of(6), list("abcabc")).renamed({"c": "a"})
     assert merged.labels == ("a", "b")
     assert merged.counts() == {"a": 4, "b": 2}

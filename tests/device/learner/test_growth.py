@@ -1,4 +1,4 @@
-"""A head that gets more columns on the device: every signature of the new file runs as if converted so."""
+"""A head that gets more columns on the device: every signature of the new file works as after a conversion."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_grown_file_answers_and_learns_like_numpy(tmp_path: Path, path: Path) 
 
 
 def test_a_head_grows_again_even_when_it_has_as_many_columns_as_dimensions(tmp_path: Path) -> None:
-    """Columns are followed through the graph, not found by their number."""
+    """Columns are traced through the graph, not recognized by their number."""
     model = ModelFile.open(tiny.TINY_INFER)
     for count, columns in ((20, 32), (33, 48), (60, 80)):
         labels = tuple(f"label {number:02d}" for number in range(count))
@@ -95,7 +95,7 @@ def test_a_learner_with_more_labels_than_columns_exports(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("cut", ["buffers", "manifest", "root"])
-def test_a_file_that_is_laid_out_otherwise_says_what_to_do(cut: str) -> None:
+def test_the_error_for_another_layout_names_the_next_step(cut: str) -> None:
     """Weights in other places, no places at all, an offset out of the file."""
     model = ModelFile.open(tiny.TINY)
     part, manifest = bytearray(model.model_part()), model.manifest
@@ -111,7 +111,7 @@ def test_a_file_that_is_laid_out_otherwise_says_what_to_do(cut: str) -> None:
 
 
 def test_damage_anywhere_in_the_head_never_ends_in_another_error() -> None:
-    """Any byte of the graph may be wrong in a file whose checksum was made to fit."""
+    """Any byte of the graph may be wrong in a file with a forged checksum."""
     model, chooser = ModelFile.open(tiny.TINY), np.random.default_rng(0)
     part = model.model_part()
     for place in chooser.integers(0, len(part), 300):
@@ -133,6 +133,6 @@ def test_the_capacity_leaves_room(labels: int, columns: int) -> None:
 
 
 def test_more_labels_than_a_head_can_have_are_refused() -> None:
-    """With the number that is possible."""
+    """The message has the possible number."""
     with pytest.raises(LabelError, match="at most 4096 labels, got 4097"):
         capacity_for(MOST + 1)

@@ -1,4 +1,4 @@
-"""The learner, whole: a real model file, a real runtime, a real state file. Runs on every TFLite runtime."""
+"""The learner with a real model file, a real runtime and a real state file, on every TFLite runtime."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def teach(learner: Learner, count: int = 4) -> None:
 
 @pytest.fixture
 def learner(tmp_path: Path) -> Learner:
-    """A learner that knows three scenes."""
+    """A learner with three scenes."""
     learner = opened(tmp_path)
     teach(learner)
     yield learner
     learner.close()
 
 
-def test_what_was_taught_is_answered_and_survives_reopening(tmp_path: Path) -> None:
-    """Predictions after reopening are the very same."""
+def test_what_was_taught_is_predicted_and_survives_reopening(tmp_path: Path) -> None:
+    """Predictions after reopening are identical."""
     with opened(tmp_path) as learner:
         teach(learner)
         before = learner.predict_many(frames("red", 2, 50) + frames("blue", 2, 50))
@@ -71,8 +71,8 @@ def test_what_was_taught_is_answered_and_survives_reopening(tmp_path: Path) -> N
         assert learner.labels == ("blue", "green", "red")
 
 
-def test_a_sample_comes_back_with_all_it_was_taught_with(learner: Learner) -> None:
-    """The id is the one to forget it by; the thumbnail is a JPEG."""
+def test_a_sample_is_returned_with_everything_it_was_taught_with(learner: Learner) -> None:
+    """The id is the one that forget accepts; the thumbnail is a JPEG."""
     sample = learner.learn_one(frames("red", 1, 9)[0], " Tür ", source="cam 0")
     assert (sample.label, sample.source) == ("Tür", "cam 0")
     assert sample.thumbnail is not None
@@ -91,8 +91,8 @@ def test_the_order_of_teaching_changes_nothing(tmp_path: Path) -> None:
         assert a.head.digest() == b.head.digest()
 
 
-def test_forgetting_is_as_if_it_had_never_been_seen(learner: Learner) -> None:
-    """The head's digest is that of a learner that never saw the sample."""
+def test_forgetting_is_as_if_the_sample_had_never_been_taught(learner: Learner) -> None:
+    """The head's digest is that of a learner without the sample."""
     before = learner.head.digest()
     sample = learner.learn_one(frames("red", 1, 70)[0], "blue")
     assert learner.head.digest() != before
@@ -126,7 +126,7 @@ def test_undo_goes_back_change_by_change_to_nothing(tmp_path: Path) -> None:
 
 
 def test_rollback_returns_to_a_version_exactly(learner: Learner) -> None:
-    """And undo leads back from there."""
+    """Undo reverts the rollback."""
     version, before = learner.save_version("three scenes"), learner.head.digest()
     learner.learn_many(frames("yellow", 3), ["yellow"] * 3)
     learner.delete_label("red")
@@ -139,7 +139,7 @@ def test_rollback_returns_to_a_version_exactly(learner: Learner) -> None:
         learner.rollback(9)
 
 
-def test_merging_is_as_if_one_device_had_seen_both(tmp_path: Path) -> None:
+def test_merging_is_as_if_one_device_had_been_taught_both(tmp_path: Path) -> None:
     """In either direction, twice, bit for bit."""
     red, blue = frames("red", 4), frames("blue", 4)
     with opened(tmp_path, "a.db") as a, opened(tmp_path, "b.db") as b, opened(tmp_path, "both.db") as both:
@@ -153,7 +153,7 @@ def test_merging_is_as_if_one_device_had_seen_both(tmp_path: Path) -> None:
 
 
 def test_one_wrong_image_among_many_teaches_none(learner: Learner) -> None:
-    """Float pixels, no image, a label that is none, too few labels: refused before anything is written."""
+    """Float pixels, no image, an invalid label, too few labels: refused before anything is written."""
     before = (learner.head.digest(), learner.store.position())
     good = frames("red", 1)[0]
     for images, labels, error in (
@@ -169,8 +169,8 @@ def test_one_wrong_image_among_many_teaches_none(learner: Learner) -> None:
     assert (learner.head.digest(), learner.store.position()) == before
 
 
-def test_an_embedding_that_is_no_number_is_refused(learner: Learner) -> None:
-    """NaN would poison every later answer."""
+def test_an_embedding_with_nan_is_refused(learner: Learner) -> None:
+    """NaN would spoil every later answer."""
     embedding = learner.embed_one(frames("red", 1)[0])
     position = learner.store.position()
     with pytest.raises(EmbeddingError, match="NaN"):
@@ -211,7 +211,7 @@ def test_a_state_of_none_keeps_everything_in_ram(tmp_path: Path, monkeypatch: py
     assert list(tmp_path.iterdir()) == []
 
 
-def test_two_learners_on_one_file_know_what_the_other_taught(tmp_path: Path) -> None:
+def test_two_learners_on_one_file_learn_the_samples_of_both(tmp_path: Path) -> None:
     """Before the next prediction, without reopening."""
     with opened(tmp_path) as one, opened(tmp_path) as other:
         teach(one)
@@ -224,8 +224,8 @@ def test_two_learners_on_one_file_know_what_the_other_taught(tmp_path: Path) -> 
         assert one.head.digest() == other.head.digest()
 
 
-def test_what_the_host_taught_is_known_renamed_deleted_and_brought_back(tmp_path: Path) -> None:
-    """The model's memory follows the journal like any sample does."""
+def test_labels_of_the_host_are_predicted_renamed_deleted_and_restored(tmp_path: Path) -> None:
+    """The journal applies to the model's memory as to samples."""
     with opened(tmp_path, model=TAUGHT) as learner:
         labels, before = learner.labels, learner.head.digest()
         assert labels
@@ -242,8 +242,8 @@ def test_what_the_host_taught_is_known_renamed_deleted_and_brought_back(tmp_path
         assert sum(learner.status().host.values()) == sum(learner.head.counts.values())
 
 
-def test_a_long_history_is_opened_from_a_kept_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The kept head and the samples after it give what learning everything again gives, damaged or not."""
+def test_a_long_history_is_opened_from_a_stored_head(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stored head and the later samples are equal to learning everything again, even if the head is damaged."""
     monkeypatch.setattr(derived, "KEEP_AFTER_SAMPLES", 10)
     with opened(tmp_path) as learner:
         teach(learner, 40)
@@ -298,7 +298,7 @@ def test_a_state_of_another_model_is_refused_before_anything_is_written(tmp_path
 
 
 def test_a_read_only_learner_predicts_and_teaches_nothing(tmp_path: Path, learner: Learner) -> None:
-    """What another process teaches meanwhile still counts."""
+    """Samples of another process are learned meanwhile."""
     with Learner.open(TINY, tmp_path / "mugs.db", threads=1, read_only=True) as reader:
         assert reader.predict_one(frames("red", 1, 30)[0]).label == "red"
         with pytest.raises(StorageError, match="read-only"):
@@ -329,8 +329,8 @@ def test_threads_teach_and_predict_at_once(learner: Learner) -> None:
     assert learner.head.counts == dict.fromkeys(sorted(SCENES), 14)
 
 
-def test_status_says_what_there_is_in_plain_values(learner: Learner) -> None:
-    """Everything can be written as JSON, the accuracy is the head's own honest one."""
+def test_status_has_plain_values(learner: Learner) -> None:
+    """Everything can be written as JSON; the accuracy is the estimate of the head."""
     status = learner.status()
     assert status.samples == {"blue": 4, "green": 4, "red": 4}
     assert status.runtime["name"] in ("ai-edge-litert", "tflite-runtime")
@@ -341,8 +341,8 @@ def test_status_says_what_there_is_in_plain_values(learner: Learner) -> None:
     assert fields["state"]["bytes"] > 0
 
 
-def test_an_empty_learner_says_what_to_do_next(tmp_path: Path) -> None:
-    """Predicting, deleting and status before the first lesson."""
+def test_an_empty_learner_names_the_next_step(tmp_path: Path) -> None:
+    """Predicting, deleting and status before anything is taught."""
     with opened(tmp_path) as learner:
         assert (learner.status().accuracy, learner.undo(), learner.predict_many([])) == (None, None, [])
         with pytest.raises(HeadError, match="edgetl teach"):
@@ -351,14 +351,14 @@ def test_an_empty_learner_says_what_to_do_next(tmp_path: Path) -> None:
             learner.delete_label("mug")
 
 
-def test_a_single_label_is_answered(tmp_path: Path) -> None:
-    """One label is the beginning of every lesson."""
+def test_a_single_label_is_predicted(tmp_path: Path) -> None:
+    """Teaching starts with one label."""
     with opened(tmp_path) as learner:
         learner.learn_one(frames("red", 1)[0], "red")
         assert learner.predict_one(frames("red", 1)[0]).label == "red"
 
 
-def test_scores_cover_every_label_however_many(tmp_path: Path) -> None:
+def test_scores_cover_any_number_of_labels(tmp_path: Path) -> None:
     """A prediction lists the best few; smoothing needs all."""
     with opened(tmp_path) as learner:
         for number in range(8):
@@ -370,8 +370,8 @@ def test_scores_cover_every_label_however_many(tmp_path: Path) -> None:
         assert sum(scores.values()) == pytest.approx(1)
 
 
-def test_samples_taken_in_one_go_are_one_burst_whatever_the_wall_clock_does() -> None:
-    """Another label, another source, a pause, or a clock that runs backwards begins a new one."""
+def test_samples_taken_within_seconds_are_one_burst_for_any_wall_clock() -> None:
+    """Another label, another source, a pause, or a clock that runs backwards starts a new one."""
     bursts = Bursts()
     first = bursts.number("mug", "0", 10.0)
     assert bursts.number("mug", "0", 11.9) == first
@@ -385,7 +385,7 @@ def test_samples_taken_in_one_go_are_one_burst_whatever_the_wall_clock_does() ->
     assert len(set(numbers)) == len(numbers)
 
 
-def test_photos_are_each_their_own_and_frames_with_times_form_bursts(learner: Learner) -> None:
+def test_photos_are_single_and_frames_with_times_form_bursts(learner: Learner) -> None:
     """Without times, images of one call are photos; with times, close ones are near-duplicates."""
     photos = learner.learn_many(frames("red", 3), ["red"] * 3)
     assert len({sample.burst for sample in photos}) == 3
@@ -393,8 +393,8 @@ def test_photos_are_each_their_own_and_frames_with_times_form_bursts(learner: Le
     assert [sample.burst == film[0].burst for sample in film] == [True, True, False]
 
 
-def test_a_closed_learner_says_so(learner: Learner) -> None:
-    """Using it afterwards is no damage to the file."""
+def test_a_closed_learner_raises_an_error_that_names_the_cause(learner: Learner) -> None:
+    """The error does not call the file damaged."""
     learner.close()
     learner.close()
     assert "closed" in repr(learner)
@@ -422,7 +422,7 @@ def test_an_exported_model_starts_with_what_was_learned(learner: Learner, tmp_pa
 
 
 def test_what_was_forgotten_is_not_exported(tmp_path: Path) -> None:
-    """Neither a sample of this device nor a label of the host's."""
+    """This holds for a sample of the device and for a label of the host."""
     with opened(tmp_path, model=TAUGHT) as learner:
         gone = learner.labels[0]
         learner.delete_label(gone)
@@ -434,7 +434,7 @@ def test_what_was_forgotten_is_not_exported(tmp_path: Path) -> None:
 
 
 def test_a_memory_of_sums_is_renamed_joined_and_added_to_but_not_taken_apart(tmp_path: Path) -> None:
-    """A model file of many photos holds sums; the head is the same as from the samples."""
+    """A model file of many photos contains sums; the head is the same as from the samples."""
     source, rng = ModelFile.open(TINY), np.random.default_rng(0)
     dimensions = source.manifest.dimensions
     codes, labels = rng.integers(-900, 900, (90, dimensions)).astype(np.int16), ["mug", "bowl", "cup"] * 30
@@ -475,7 +475,7 @@ def sums(codes: np.ndarray, labels: list[str]) -> Sums:
 
 
 def test_a_stored_label_with_a_direction_mark_still_opens_and_can_be_renamed(tmp_path: Path) -> None:
-    """Versions before 0.2 accepted such labels; new ones are refused. The name as it is shown is enough to rename it."""
+    """Versions before 0.2 accepted such labels; new ones are refused. The displayed name is enough to rename it."""
     old, shown = "\u200fשלום", "\\u200fשלום"
     with opened(tmp_path) as learner:
         teach(learner)

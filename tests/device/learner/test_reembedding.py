@@ -1,4 +1,4 @@
-"""A state for a new model, made of the pictures in the state of an old one."""
+"""A state for a new model, from the pictures in the state of an old one."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def old(tmp_path: Path) -> Path:
 
 
 def described(learner: Learner) -> list[tuple[object, ...]]:
-    """All that is known of the samples but their embeddings."""
+    """Return everything about the samples except their embeddings."""
     names = learner.store.database.rows("SELECT uuid FROM samples WHERE label IS NOT NULL ORDER BY id DESC")
     return [
         (s.id, s.label, s.time, s.source, s.burst, s.thumbnail, name)
@@ -42,7 +42,7 @@ def described(learner: Learner) -> list[tuple[object, ...]]:
 
 
 def test_everything_but_the_embeddings_is_kept(tmp_path: Path, old: Path) -> None:
-    """Ids, names, labels, times, sources, pictures; and the old file is left as it was."""
+    """Ids, names, labels, times, sources, pictures; and the old file stays unchanged."""
     before = old.read_bytes()
     told: list[tuple[int, int]] = []
     found = reembed(
@@ -58,8 +58,8 @@ def test_everything_but_the_embeddings_is_kept(tmp_path: Path, old: Path) -> Non
         assert newer.store.verify() == 12
 
 
-def test_the_embeddings_are_those_the_new_model_gives_the_pictures(tmp_path: Path, old: Path) -> None:
-    """As if the new model had been shown the thumbnails, to the last bit."""
+def test_the_embeddings_are_those_of_the_new_model_for_the_pictures(tmp_path: Path, old: Path) -> None:
+    """They are those of the thumbnails, to the last bit."""
     reembed(NEW, old, tmp_path / "new.db")
     with opened(tmp_path, "new.db", NEW) as newer, Learner.open(NEW, None, threads=1) as shown:
         for sample in newer.samples():
@@ -71,7 +71,7 @@ def test_the_embeddings_are_those_the_new_model_gives_the_pictures(tmp_path: Pat
 
 
 def test_undo_and_rollback_reach_back_while_every_sample_has_a_picture(tmp_path: Path, old: Path) -> None:
-    """Also to a forgotten sample, and past the day of the new model."""
+    """Also to a forgotten sample, and to before the new model."""
     reembed(NEW, old, tmp_path / "new.db")
     with opened(tmp_path, "new.db", NEW) as newer:
         entry = newer.undo()
@@ -85,7 +85,7 @@ def test_undo_and_rollback_reach_back_while_every_sample_has_a_picture(tmp_path:
 
 
 def test_samples_without_a_picture_are_counted_and_end_undo(tmp_path: Path, old: Path) -> None:
-    """They cannot come back half; the rest is there."""
+    """They do not come back without an embedding; the rest is kept."""
     with Learner.open(TINY, old, threads=1, thumbnails=False) as learner:
         learner.learn_many(frames("blue", 2, 20), ["blind", "blind"])
     found = reembed(NEW, old, tmp_path / "new.db")
@@ -101,7 +101,7 @@ def test_samples_without_a_picture_are_counted_and_end_undo(tmp_path: Path, old:
 
 
 def test_a_damaged_picture_counts_as_none(tmp_path: Path, old: Path) -> None:
-    """Its checksum tells; what it would teach is not what was shown."""
+    """Its checksum is wrong, so it does not show what was taught."""
     with sqlite3.connect(old) as connection:
         connection.execute("UPDATE thumbnails SET jpeg = zeroblob(500) WHERE sample = 1")
     connection.close()
@@ -109,7 +109,7 @@ def test_a_damaged_picture_counts_as_none(tmp_path: Path, old: Path) -> None:
 
 
 def test_photos_that_are_still_there_are_better_than_thumbnails(tmp_path: Path) -> None:
-    """Unless another photo bears the name by now, or the sample was cropped from it."""
+    """Unless another photo has the name now, or the sample was cropped from it."""
     folder = tmp_path / "photos"
     for place, scene in enumerate(SCENES):
         (folder / scene).mkdir(parents=True)
@@ -127,7 +127,7 @@ def test_photos_that_are_still_there_are_better_than_thumbnails(tmp_path: Path) 
 
 
 def test_a_source_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
-    """A state file from elsewhere may say anything."""
+    """A foreign state file may contain any path."""
     (tmp_path / "photos").mkdir()
     (tmp_path / "secret.jpg").write_bytes(encode_jpeg(frames("red", 1)[0]))
     with Learner.open(TINY, tmp_path / "mugs.db", threads=1) as learner:
@@ -136,7 +136,9 @@ def test_a_source_that_leads_out_of_the_folder_is_not_followed(tmp_path: Path) -
     assert (found.from_photos, found.from_thumbnails) == (0, 1)
 
 
-def test_what_cannot_be_taken_over_is_refused_and_leaves_no_file(tmp_path: Path, old: Path) -> None:
+def test_states_that_cannot_be_embedded_again_are_refused_and_no_file_is_left(
+    tmp_path: Path, old: Path
+) -> None:
     """The same model, an empty state, one without any picture, itself, a name in use."""
     with pytest.raises(StateError, match=r"belongs to tiny\.tflite already"):
         reembed(TINY, old, tmp_path / "new.db")
@@ -171,8 +173,8 @@ def test_a_damaged_state_is_refused_with_the_way_to_recover_it(tmp_path: Path, o
         reembed(NEW, old, tmp_path / "new.db")
 
 
-def test_a_process_killed_midway_leaves_nothing_under_the_name(tmp_path: Path, old: Path) -> None:
-    """And the next one succeeds."""
+def test_a_process_killed_midway_leaves_no_file_of_that_name(tmp_path: Path, old: Path) -> None:
+    """The next run succeeds."""
     program = (
         "import os, signal, sys; from device.learner.reembedding import reembed\n"
         "def stop(task, done, total):\n"

@@ -20,12 +20,12 @@ FINITE = st.floats(-1e6, 1e6, width=32, allow_subnormal=HAS_SUBNORMALS)
 
 @given(arrays(np.float32, (3, 7), elements=FINITE))
 def test_a_code_is_within_half_a_step_of_the_mapped_embedding(embeddings: np.ndarray) -> None:
-    """Rounding, nothing else, is lost."""
+    """Only rounding is lost."""
     assert np.abs(decode(encode(embeddings)) - apply_map(embeddings)).max() <= 0.5 / SCALE
 
 
 @given(arrays(np.float32, (3, 7), elements=FINITE))
-def test_the_map_gives_unit_vectors_and_leaves_zero_alone(embeddings: np.ndarray) -> None:
+def test_the_map_returns_unit_vectors_and_keeps_zero(embeddings: np.ndarray) -> None:
     """The norm is one wherever there is anything to normalize."""
     norms = np.linalg.norm(apply_map(embeddings), axis=1)
     assert np.allclose(norms[np.abs(embeddings).max(1) > 0], 1)
@@ -34,7 +34,7 @@ def test_the_map_gives_unit_vectors_and_leaves_zero_alone(embeddings: np.ndarray
 
 @pytest.mark.parametrize("name", MAPS)
 def test_a_representative_maps_back_to_its_code(name: str) -> None:
-    """What signatures are given in place of the lost embedding leads to the same place."""
+    """Signatures get it in place of the embedding, which is not stored, and map it to the same code."""
     codes = encode(np.random.default_rng(0).normal(size=(5, 20)) / 5, name)
     assert np.abs(encode(representative(codes, name), name).astype(int) - codes).max() <= 1
 

@@ -1,4 +1,4 @@
-"""The signatures of a model file are what its manifest says."""
+"""The signatures of a model file match its manifest."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def written(folder: Path, changed: TakenApart) -> Path:
 def test_a_manifest_that_does_not_fit_the_graphs_is_refused(
     tmp_path: Path, good: TakenApart, fields: dict[str, Any], message: str
 ) -> None:
-    """LiteRT would resize a graph in silence, and an export would write over something else."""
+    """LiteRT would silently resize a graph, and an export would overwrite something else."""
     places = json.loads(good.members["edgetl.json"])["head_weights"]
     if "head_weights" in fields and fields["head_weights"].keys() == PLACES.keys():
         fields = {
@@ -55,7 +55,7 @@ def test_a_manifest_that_does_not_fit_the_graphs_is_refused(
 
 
 def test_an_output_of_another_name_is_refused(tmp_path: Path) -> None:
-    """Before the learner asks for it."""
+    """The learner never gets to use it."""
     renamed = TakenApart(GOOD.part.replace(b"embedding\0", b"embeddinG\0"), GOOD.members)
     path = written(tmp_path, renamed)
     with pytest.raises(ModelFileError, match="embeddinG"):
@@ -63,7 +63,7 @@ def test_an_output_of_another_name_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_without_a_signature_is_not_run(tmp_path: Path) -> None:
-    """It can be opened and described; the learner says what is missing."""
+    """It can be opened and described; the learner names the missing signatures."""
     path = written(tmp_path, TakenApart(GOOD.part.replace(b"features\0", b"featureS\0"), GOOD.members))
     assert ModelFile.open(path).missing == ("features",)
     with pytest.raises(ModelFileError, match="lacks the signatures features"):

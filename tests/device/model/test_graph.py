@@ -1,4 +1,4 @@
-"""No interpreter sees a graph whose numbers lead astray; the same checks read models of others."""
+"""Graphs that would crash an interpreter are refused; models of other converters are read."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def with_zero_point(part: bytes) -> bytes:
 
 
 def with_signature_of_graph_99(part: bytes) -> bytes:
-    """Name a graph that is not there."""
+    """Name a missing graph."""
     signature = next(entry for entry in root(part).tables(SIGNATURES) if entry.field(4))
     return put(part, signature.field(4), 99)
 
@@ -72,12 +72,12 @@ def with_signature_of_another_tensor(part: bytes) -> bytes:
 
 
 def with_op_kind(part: bytes) -> bytes:
-    """Give an op a kind that is not there."""
+    """Set the kind of an op to a missing one."""
     return put(part, next(op.field(0) for op in operators(part) if op.field(0)), 77)
 
 
 def with_buffer(part: bytes) -> bytes:
-    """Refer to a buffer that is not there."""
+    """Refer to a missing buffer."""
     return put(part, next(tensor.field(2) for tensor in tensors(part) if tensor.field(2)), 9999)
 
 
@@ -88,12 +88,12 @@ def with_shape(part: bytes) -> bytes:
 
 
 def with_negative_side(part: bytes) -> bytes:
-    """Give a tensor less than nothing."""
+    """Set a negative side of a tensor."""
     return put(part, next(tensor.vector(0)[0] for tensor in tensors(part) if tensor.vector(0)[1]), -5)
 
 
 def with_a_huge_result(part: bytes) -> bytes:
-    """Let a convolution fill more memory than a Pi has."""
+    """Make the result of a convolution larger than the RAM of a Pi."""
     graph = root(part).tables(GRAPHS)[0]
     operator = next(op for op in graph.tables(OPERATORS) if op.table(4) and op.number(3, "<B") == 1)
     result = graph.tables(TENSORS)[operator.numbers(2)[0]]
@@ -113,7 +113,7 @@ def with_input(number: int) -> Callable[[bytes], bytes]:
 
 
 def with_output_over_a_constant(part: bytes) -> bytes:
-    """Let an op write where a constant is."""
+    """Make an op write to a constant."""
     graph = root(part).tables(GRAPHS)[0]
     sizes = [buffer.vector(0, 1)[1] for buffer in root(part).tables(BUFFERS)]
     constant = next(at for at, tensor in enumerate(graph.tables(TENSORS)) if sizes[tensor.number(2, "<I")])
@@ -127,7 +127,7 @@ def ops(part: bytes, name: str) -> list[Table]:
 
 
 def with_left_out_input(part: bytes) -> bytes:
-    """Leave out what a multiplication needs."""
+    """Leave out an input of a multiplication."""
     return put(part, ops(part, "MUL")[0].vector(1)[0], -1)
 
 
@@ -137,7 +137,7 @@ def with_too_few_inputs(part: bytes) -> bytes:
 
 
 def with_a_stride_of_0(part: bytes) -> bytes:
-    """Let a convolution stand still."""
+    """Set the stride of a convolution to 0."""
     options = ops(part, "CONV_2D")[0].table(4)
     assert options is not None
     return put(part, options.field(1), 0)
@@ -155,7 +155,7 @@ def with_a_variable_for_a_number(part: bytes) -> bytes:
 
 
 def with_a_cycle(part: bytes) -> bytes:
-    """Let the graph that sets the variables call itself."""
+    """Make the graph that sets the variables call itself."""
     codes = [code.number(3) for code in root(part).tables(CODES)]
     for number, graph in enumerate(root(part).tables(GRAPHS)):
         for operator in graph.tables(OPERATORS):
@@ -197,10 +197,10 @@ def with_a_cycle(part: bytes) -> bytes:
         (lambda part: part[:8], "offset"),
     ],
 )
-def test_what_would_crash_a_runtime_is_refused(
+def test_graphs_that_would_crash_a_runtime_are_refused(
     tmp_path: Path, change: Callable[[bytes], bytes], message: str
 ) -> None:
-    """Every checksum is mended, so that only the check of the graphs can tell."""
+    """Every checksum is repaired, so that only the check of the graphs can refuse the file."""
     path = tmp_path / "changed.tflite"
     path.write_bytes(TakenApart(change(GOOD.part), GOOD.members).mended().packed())
     with pytest.raises(ModelFileError, match=message) as caught:
@@ -220,7 +220,7 @@ def test_good_graphs_are_read(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["coral", "signatures"])
-def test_models_of_others_are_read(dev_data: Path, name: str) -> None:
+def test_models_of_other_converters_are_read(dev_data: Path, name: str) -> None:
     """The checks are not stricter than real converters."""
     files = sorted((dev_data / name).rglob("*.tflite"))
     assert files
@@ -228,8 +228,8 @@ def test_models_of_others_are_read(dev_data: Path, name: str) -> None:
         assert read_graphs(path.read_bytes()).graphs
 
 
-def test_a_small_file_that_stands_for_a_huge_tree_is_refused() -> None:
-    """Vectors of vectors that share one table would be read for ever."""
+def test_a_small_file_that_describes_a_huge_tree_is_refused() -> None:
+    """Reading vectors of vectors that share one table would not end."""
     shared = bytearray(read_shared_tree(4000))
     with pytest.raises(ModelFileError, match="more tables"):
         read_graphs(bytes(shared))
@@ -261,7 +261,7 @@ def read_shared_tree(width: int) -> bytes:
 
 @given(st.binary(max_size=300))
 def test_noise_is_refused(noise: bytes) -> None:
-    """Any bytes give the same error."""
+    """All bytes lead to the same error."""
     with pytest.raises(ModelFileError):
         read_graphs(b"\x10\0\0\0TFL3" + noise)
 
@@ -270,7 +270,7 @@ def test_noise_is_refused(noise: bytes) -> None:
     st.lists(st.tuples(st.integers(0, len(GOOD.part) // 4 - 1), st.integers(-(2**31), 2**31 - 1)), max_size=4)
 )
 def test_any_changed_numbers_are_read_or_refused(changes: list[tuple[int, int]]) -> None:
-    """Nothing else is raised, whatever is written over the graphs."""
+    """No other error is raised, for any bytes in the graphs."""
     words = np.frombuffer(GOOD.part[: len(GOOD.part) // 4 * 4], "<i4").copy()
     for place, value in changes:
         words[place] = value

@@ -46,7 +46,7 @@ def test_one_digest_covers_all_parts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["labels.txt", "taught.npz", "edgetl.json", "edgetl.sha256"])
 def test_a_changed_member_is_found(tmp_path: Path, name: str) -> None:
-    """Whatever bit it is."""
+    """Any bit."""
     content = GOOD.members[name]
     for place in range(0, len(content), 1 + len(content) // 7):
         changed = bytearray(content)
@@ -54,19 +54,19 @@ def test_a_changed_member_is_found(tmp_path: Path, name: str) -> None:
         refused(tmp_path, GOOD.with_member(name, bytes(changed)).packed(), "altered or damaged")
 
 
-def test_a_promised_memory_that_is_not_there_is_missed(tmp_path: Path) -> None:
-    """What the host taught is never lost in silence."""
+def test_a_missing_memory_is_reported(tmp_path: Path) -> None:
+    """What the host taught is never lost silently."""
     refused(tmp_path, GOOD.without("taught.npz").packed(), "promises labels.txt, taught.npz")
 
 
 def test_a_member_that_was_not_promised_is_refused(tmp_path: Path) -> None:
-    """A memory slipped into a file without one."""
+    """For example, a memory that was added to a file without one."""
     memory = GOOD.members["taught.npz"]
     refused(tmp_path, TakenApart.read(TINY).with_member("taught.npz", memory).packed(), "promises labels.txt")
 
 
 def test_a_manifest_without_its_checksum_is_refused(tmp_path: Path) -> None:
-    """Nothing would cover it."""
+    """Nothing would protect it."""
     refused(tmp_path, GOOD.without("edgetl.sha256").packed(), r"edgetl\.sha256 is missing")
 
 
@@ -80,7 +80,7 @@ def test_a_member_under_a_damaged_name_is_refused(tmp_path: Path, good: TakenApa
 
 @pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 @pytest.mark.parametrize("good", [GOOD, OLD], ids=["version 2", "version 1"])
-def test_a_member_that_is_there_twice_is_refused(tmp_path: Path, good: TakenApart) -> None:
+def test_a_duplicate_member_is_refused(tmp_path: Path, good: TakenApart) -> None:
     """Readers could disagree about which one counts."""
     path = tmp_path / "twice.tflite"
     path.write_bytes(good.packed())
@@ -89,7 +89,7 @@ def test_a_member_that_is_there_twice_is_refused(tmp_path: Path, good: TakenApar
     refused(tmp_path, path.read_bytes(), r"labels\.txt twice")
 
 
-def test_version_1_still_opens_and_says_what_it_cannot_check() -> None:
+def test_version_1_still_opens_and_names_the_unchecked_parts() -> None:
     """Its labels, manifest and memory have no checksum."""
     opened = ModelFile.open(TINY_VERSION_1)
     assert opened.manifest.format_version == 1
@@ -108,7 +108,7 @@ def test_a_state_taught_to_version_1_opens_with_version_1(tmp_path: Path) -> Non
 
 
 def test_an_export_of_version_1_is_written_as_version_2(tmp_path: Path) -> None:
-    """With everything it knew, and a digest."""
+    """With everything that was taught, and a digest."""
     with Learner.open(TINY_VERSION_1, None) as learner:
         learner.learn_one(photo("white", 1), "white")
         exported = learner.export(tmp_path / "new.tflite")
@@ -127,11 +127,11 @@ def test_an_export_of_version_1_is_written_as_version_2(tmp_path: Path) -> None:
     ],
 )
 def test_labels_of_version_1_must_fit_its_memory(tmp_path: Path, labels: bytes, message: str) -> None:
-    """Where no checksum tells, the memory's own names do."""
+    """Without a checksum, the names in the memory are compared."""
     refused(tmp_path, OLD.with_member("labels.txt", labels).packed(), message)
 
 
-def test_a_model_part_must_be_covered_whole(tmp_path: Path) -> None:
+def test_a_checksum_must_cover_the_whole_model_part(tmp_path: Path) -> None:
     """A manifest that covers nothing is refused."""
     for length in (0, 7, 10**9):
         refused(tmp_path, GOOD.with_manifest(model_bytes=length).packed(), "damaged")
@@ -150,7 +150,7 @@ def test_the_bytes_that_were_checked_run(tmp_path: Path) -> None:
 
 
 def test_only_plain_files_are_opened(tmp_path: Path) -> None:
-    """A pipe would wait for ever and a device never end; a link to a good file is fine."""
+    """A pipe would block and a device might not end; a link to a regular file is accepted."""
     os.mkfifo(tmp_path / "fifo.tflite")
     (tmp_path / "zero.tflite").symlink_to("/dev/zero")
     for name in ("fifo", "zero"):
@@ -164,7 +164,7 @@ def test_only_plain_files_are_opened(tmp_path: Path) -> None:
 
 
 def test_a_member_is_never_unpacked_beyond_its_declared_size(tmp_path: Path) -> None:
-    """A bomb that says 100 bytes and holds 64 MiB is read to 100 bytes, and refused."""
+    """A bomb that declares 100 bytes and contains 64 MiB is read up to 100 bytes, and refused."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
     packed = packer.compress(bytes(2**26)) + packer.flush()
     data = bytearray(OLD.with_member("labels.txt", packed).packed())

@@ -1,4 +1,4 @@
-"""The model file: what it carries, and how it refuses what it is not."""
+"""The model file: its content, and the errors for other files."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def path(tmp_path: Path) -> Path:
     return write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b", "ü c"), TAUGHT).path
 
 
-def test_what_was_written_is_read_again(path: Path) -> None:
+def test_a_written_file_is_read_back_equal(path: Path) -> None:
     """Manifest, labels, memory and the flatbuffer itself."""
     read = ModelFile.open(path)
     assert read.labels == ("a", "b", "ü c")
@@ -44,7 +44,7 @@ def test_what_was_written_is_read_again(path: Path) -> None:
     assert 0 < read.memory_bytes < path.stat().st_size
 
 
-def test_statistics_as_memory_make_the_round_trip(tmp_path: Path) -> None:
+def test_sums_as_memory_make_the_round_trip(tmp_path: Path) -> None:
     """The other form of memory, exact in integers."""
     codes = np.random.default_rng(0).integers(-4096, 4097, (50, DIMENSIONS)).astype(np.float64)
     sums = np.stack([codes[:20].sum(0), codes[20:].sum(0)]).astype(np.int64)
@@ -58,7 +58,7 @@ def test_statistics_as_memory_make_the_round_trip(tmp_path: Path) -> None:
 
 
 def test_keys_that_no_samples_have_are_refused() -> None:
-    """They are sorted, each once, and no more than there are samples."""
+    """Keys are sorted and unique, and at most as many as the samples."""
     codes = np.random.default_rng(0).integers(-4096, 4097, (3, 4), dtype=np.int16)
     taught = Sums.of(codes, ["a", "a", "b"])
     for keys in (taught.keys[::-1], np.arange(4, dtype=np.uint64)):
@@ -66,8 +66,8 @@ def test_keys_that_no_samples_have_are_refused() -> None:
             unpack_memory(pack_memory(replace(taught, keys=keys)), 4)
 
 
-def test_equal_content_gives_equal_files(tmp_path: Path) -> None:
-    """No clock and no chance goes into the file."""
+def test_equal_content_makes_equal_files(tmp_path: Path) -> None:
+    """The file contains no time and no random number."""
     one, two = (
         write_model_file(tmp_path / name, MODEL, MANIFEST, ("a", "b", "ü c"), TAUGHT).path
         for name in ("1", "2")
@@ -75,7 +75,7 @@ def test_equal_content_gives_equal_files(tmp_path: Path) -> None:
     assert one.read_bytes() == two.read_bytes()
 
 
-def test_a_file_cut_off_anywhere_is_refused(path: Path) -> None:
+def test_a_file_truncated_anywhere_is_refused(path: Path) -> None:
     """At every length there is a clear error, never a wrong model."""
     data = path.read_bytes()
     for length in [*range(0, len(data), 397), len(data) - 1]:
@@ -94,14 +94,14 @@ def test_a_changed_byte_of_the_model_part_is_found(path: Path) -> None:
 
 
 def test_a_foreign_tflite_is_refused_with_the_next_step(tmp_path: Path) -> None:
-    """It says how to get a file that can be taught."""
+    """The error names the command that makes a model file."""
     (tmp_path / "foreign.tflite").write_bytes(MODEL)
     with pytest.raises(ModelFileError, match="edgetl convert"):
         ModelFile.open(tmp_path / "foreign.tflite")
 
 
 def test_a_tflite_with_labels_of_another_maker_is_refused(tmp_path: Path) -> None:
-    """TFLite metadata's own zip holds labels but no manifest."""
+    """The zip of TFLite metadata has labels but no manifest."""
     target = io.BytesIO(MODEL)
     with zipfile.ZipFile(target, "a") as archive:
         archive.writestr("labels.txt", "cat\ndog")
@@ -111,7 +111,7 @@ def test_a_tflite_with_labels_of_another_maker_is_refused(tmp_path: Path) -> Non
 
 
 def test_a_photo_a_folder_and_nothing_are_refused(tmp_path: Path) -> None:
-    """Wrong paths give the path back."""
+    """The error names the path."""
     (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8\xff\xe0" + bytes(50))
     for name in ("photo.jpg", "none.tflite", "."):
         with pytest.raises(ModelFileError):
@@ -182,7 +182,7 @@ def test_a_missing_field_is_refused(name: str) -> None:
     ],
 )
 def test_wrong_preprocessing_is_refused(name: str, value: str) -> None:
-    """Neither are numbers that JSON does not have."""
+    """Numbers that JSON does not have are refused too."""
     fields = json.loads(MANIFEST.to_json())
     fields["preprocessing"][name] = "HERE"
     with pytest.raises(ModelFileError, match=r"edgetl\.json"):
@@ -196,13 +196,13 @@ def test_the_figure_on_photos_held_out_makes_the_round_trip() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "7", "{", "[" * 100_000, '{"extra":' * 100_000, "\ud800"])
-def test_what_is_no_manifest_is_refused(text: str) -> None:
-    """Neither is a deeply nested one a crash."""
+def test_other_text_than_a_manifest_is_refused(text: str) -> None:
+    """A deeply nested text does not crash the reader."""
     with pytest.raises(ModelFileError):
         Manifest.from_json(text)
 
 
-def test_unknown_fields_are_left_out() -> None:
+def test_unknown_fields_are_ignored() -> None:
     """Additions of a later minor version do not break this one."""
     assert Manifest.from_json(json.dumps({**json.loads(MANIFEST.to_json()), "new": 1})) == MANIFEST
 
@@ -214,8 +214,8 @@ def test_memory_of_another_size_is_refused(tmp_path: Path) -> None:
         write_model_file(tmp_path / "m.tflite", MODEL, MANIFEST, ("a", "b", "ü c"), narrow)
 
 
-def test_nothing_is_overwritten_without_force_and_no_half_is_left(path: Path) -> None:
-    """The old file stands."""
+def test_nothing_is_overwritten_without_force_and_no_partial_file_is_left(path: Path) -> None:
+    """The old file stays."""
     before = path.read_bytes()
     with pytest.raises(StorageError, match="--force"):
         write_model_file(path, MODEL, MANIFEST)

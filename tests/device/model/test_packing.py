@@ -1,4 +1,4 @@
-"""The memory holds what samples can give, and nothing else is opened."""
+"""Packing the memory: values that no samples have are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Arrays = dict[str, Any]
 
 
 def changed(memory: Memory, change: Callable[[Arrays], Arrays]) -> bytes:
-    """Pack a memory with other arrays."""
+    """Return a packed memory with changed arrays."""
     return pack_arrays(change(unpack_arrays(pack_memory(memory))))
 
 
@@ -57,7 +57,7 @@ def changed(memory: Memory, change: Callable[[Arrays], Arrays]) -> bytes:
         (lambda a: {}, "missing"),
     ],
 )
-def test_samples_that_cannot_be_are_refused(change: Callable[[Arrays], Arrays], message: str) -> None:
+def test_impossible_samples_are_refused(change: Callable[[Arrays], Arrays], message: str) -> None:
     """Types, shapes, ranges and names."""
     with pytest.raises(ModelFileError, match=message):
         unpack_memory(changed(SAMPLES, change), WIDTH)
@@ -88,7 +88,7 @@ def test_sums_that_no_samples_have_are_refused(change: Callable[[Arrays], Arrays
 
 
 def test_a_moment_larger_than_its_diagonal_allows_is_refused() -> None:
-    """Only off the diagonal is it wrong."""
+    """The error is only off the diagonal."""
 
     def enlarged(arrays: Arrays) -> Arrays:
         gram = arrays["gram"].copy()
@@ -99,15 +99,15 @@ def test_a_moment_larger_than_its_diagonal_allows_is_refused() -> None:
         unpack_memory(changed(SUMS, enlarged), WIDTH)
 
 
-def test_no_memory_is_taken_for_a_moment_that_is_not_there() -> None:
-    """65,536 dimensions would take 32 GiB; the array that is there holds one number."""
+def test_no_ram_is_allocated_for_a_missing_moment() -> None:
+    """65,536 dimensions would take 32 GiB; the array in the file has one number."""
     few = {"names": pack_texts(["a"]), "counts": np.ones(1, np.int64), "sums": np.zeros((1, 65536), np.int64)}
     with pytest.raises(ModelFileError, match="gram must be int64"):
         unpack_memory(pack_arrays(few | {"gram": np.zeros(1, np.int64)}), 65536)
 
 
-def test_statistics_of_real_samples_are_read() -> None:
-    """The bounds are not too strict, whatever the samples are."""
+def test_sums_of_real_samples_are_read() -> None:
+    """The bounds are not too strict for any samples."""
     noise = np.random.default_rng(2)
     for count in (1, 2, 50):
         for scale in (1, 4096, 32767):
@@ -118,8 +118,8 @@ def test_statistics_of_real_samples_are_read() -> None:
             assert (again.gram == sums.gram).all()
 
 
-def test_who_may_judge_and_who_looks_alike_make_the_round_trip() -> None:
-    """And are left out where nothing is known."""
+def test_judges_and_groups_make_the_round_trip() -> None:
+    """They are left out where they are unknown."""
     judge, groups = np.arange(30) % 2 == 0, np.repeat(np.arange(10, dtype=np.int32), 3)
     read = unpack_memory(pack_memory(Samples(CODES, LABELS, judge, groups)), WIDTH)
     assert isinstance(read, Samples)
@@ -133,7 +133,7 @@ def test_who_may_judge_and_who_looks_alike_make_the_round_trip() -> None:
     assert plain.groups is None
 
 
-def test_they_survive_new_names_and_new_samples() -> None:
+def test_judges_and_groups_survive_renaming_and_new_samples() -> None:
     """Samples of the device may judge, and are groups of their own."""
     wide = np.zeros((4, 200), np.int16)
     judge, groups = np.array([True, False, True, False]), np.array([0, 0, 1, 1], np.int32)
@@ -148,7 +148,7 @@ def test_they_survive_new_names_and_new_samples() -> None:
 
 
 def test_groups_of_the_device_do_not_mix_with_those_of_the_host() -> None:
-    """A memory without groups has each sample as its own."""
+    """In a memory without groups, each sample is a group of its own."""
     wide = np.zeros((3, 200), np.int16)
     memory = remember(wide, ["a", "a", "b"])
     joined = memory.together(wide[:2], ["b", "b"], np.array([0, 0], np.int32))

@@ -30,7 +30,7 @@ GOLDEN = {
 
 
 @pytest.mark.parametrize(("mode", "shape"), GOLDEN)
-def test_the_same_photo_gives_the_same_bytes_on_every_machine(mode: str, shape: tuple[int, int]) -> None:
+def test_the_same_photo_becomes_the_same_bytes_on_every_machine(mode: str, shape: tuple[int, int]) -> None:
     """Host and device agree bit for bit."""
     prepared = Preprocessing(224, 224, mode).prepare(PHOTO[: shape[0], : shape[1]])
     assert hashlib.sha256(prepared.tobytes()).hexdigest()[:12] == GOLDEN[mode, shape]
@@ -43,10 +43,10 @@ def test_the_same_photo_gives_the_same_bytes_on_every_machine(mode: str, shape: 
     height=st.integers(1, 40),
     width=st.integers(1, 40),
 )
-def test_a_frame_of_any_size_becomes_the_size_asked_for(
+def test_a_frame_of_any_size_becomes_the_requested_size(
     rows: int, columns: int, mode: str, height: int, width: int
 ) -> None:
-    """A flat frame stays flat: no border leaks in, but for the grey of pad."""
+    """A flat frame stays flat: no border leaks in, except for the gray of pad."""
     frame = np.full((rows, columns, 3), (200, 100, 50), np.uint8)
     prepared = Preprocessing(height, width, mode).prepare(frame)
     assert prepared.shape == (height, width, 3)
@@ -55,7 +55,7 @@ def test_a_frame_of_any_size_becomes_the_size_asked_for(
     assert ((prepared == (200, 100, 50)).all(-1) | grey).all()
 
 
-def test_crop_keeps_the_centre_and_squash_keeps_the_edges() -> None:
+def test_crop_keeps_the_center_and_squash_keeps_the_edges() -> None:
     """A white border of a tenth is cut by crop and kept by squash."""
     frame = np.full((100, 100, 3), 255, np.uint8)
     frame[6:94, 6:94] = 0
@@ -64,7 +64,7 @@ def test_crop_keeps_the_centre_and_squash_keeps_the_edges() -> None:
 
 
 def test_large_photos_are_averaged_not_sampled() -> None:
-    """A fine checkerboard becomes grey; plain interpolation would give moire."""
+    """A fine checkerboard becomes gray; plain interpolation would show moire."""
     board = (np.indices((800, 800)).sum(0) % 2 * 255).astype(np.uint8)
     prepared = Preprocessing(100, 100, "squash").prepare(np.repeat(board[:, :, None], 3, 2))
     assert prepared.min() >= 127
@@ -80,8 +80,8 @@ def test_large_photos_are_averaged_not_sampled() -> None:
         np.zeros((0, 5, 3), np.uint8),
     ],
 )
-def test_what_is_no_rgb_image_is_refused_with_its_shape(frame: np.ndarray) -> None:
-    """The message says what came."""
+def test_other_arrays_than_rgb_images_are_refused_with_their_shape(frame: np.ndarray) -> None:
+    """The message names the shape."""
     with pytest.raises(PhotoError, match="uint8"):
         Preprocessing().prepare(frame)
 
@@ -163,12 +163,12 @@ def test_the_fields_make_the_round_trip() -> None:
     ],
 )
 def test_wrong_fields_are_refused(change: dict[str, object]) -> None:
-    """A damaged manifest gives a clear error."""
+    """A damaged manifest leads to a clear error."""
     with pytest.raises(ModelFileError):
         Preprocessing.from_dict({**Preprocessing().to_dict(), **change})
 
 
 def test_normalize_is_the_arithmetic_of_the_model_file() -> None:
-    """(x - mean) / std in float32."""
+    """The formula is (x - mean) / std in float32."""
     batch = np.array([[[[0, 127, 255]]]], np.uint8)
     assert Preprocessing().normalize(batch).tolist() == [[[[-127 / 128, 0.0, 1.0]]]]

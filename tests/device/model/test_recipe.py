@@ -1,4 +1,4 @@
-"""The recipe of docs/model-file.md, run as it stands there: a program of a runtime and NumPy teaches the head."""
+"""The recipe of docs/model-file.md, run unchanged: a program with only a runtime and NumPy teaches the head."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_a_file_without_labels_learns_from_nothing(tmp_path: Path) -> None:
     assert not given["ours"].size
 
 
-def test_the_recipe_as_it_stands_opens_the_columns_and_lowers_the_loss(tmp_path: Path) -> None:
+def test_the_unchanged_recipe_opens_the_columns_and_lowers_the_loss(tmp_path: Path) -> None:
     """Twenty epochs suffice for a mean loss below that of a guess among the three labels."""
     given = run(tmp_path / "a", tiny.TINY, ["blue", "green", "red"], epochs="")
     own = given["after"][np.arange(24), np.arange(24) % 3]
