@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -149,3 +150,15 @@ def test_a_head_that_got_worse_is_refused(lost: float, refused: bool) -> None:
             refuse_loss(parity, "int8")
     else:
         refuse_loss(parity, "int8")
+
+
+def test_a_low_plain_cosine_alone_refuses_only_when_nothing_else_was_checked() -> None:
+    """A backbone fine-tuned on enlarged digits has a cosine of .79 in int8, and its head keeps its accuracy."""
+    parity = Parity(
+        160, 0.79, 0.44, 0.4, 0.74, 0.7, 0.78, 0.99, "", accuracy_float=0.856, accuracy_converted=0.825
+    )
+    refuse_loss(parity, "int8")
+    with pytest.raises(ConversionError, match=r"mean cosine of 0\.7900"):
+        refuse_loss(replace(parity, unchecked="too few photos"), "int8")
+    with pytest.raises(ConversionError, match=r"mean cosine of 0\.7900"):
+        refuse_loss(parity, "float16")
