@@ -66,7 +66,7 @@ def build(
     """
     api = _Api(page, sessions, signed_in)
     handlers: dict[Any, Any] = {
-        EdgetlError: _device_error,
+        EdgetlError: _edgetl_error,
         Refusal: _refusal,
         HTTPException: _http_error,
         Exception: _failure,
@@ -298,11 +298,9 @@ def _jpeg(data: bytes) -> Response:
     return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
 
 
-async def _device_error(request: Request, error: Exception) -> Response:
+async def _edgetl_error(request: Request, error: Exception) -> Response:
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
-    # the text of an OSError starts with "[Errno 28]": our message is its second argument
-    text = error.args[1] if isinstance(error, OSError) and len(error.args) > 1 else error
-    return VisibleJSON({"error": str(text)}, status)
+    return VisibleJSON({"error": str(error)}, status)
 
 
 async def _refusal(request: Request, error: Exception) -> Response:

@@ -281,7 +281,7 @@ def _clock(subject: Subject) -> Check:
 
 
 def _failed(name: str, error: EdgetlError, fix: str, result: CheckResult = "failed") -> Check:
-    # our messages end in the next step, after a semicolon
+    # messages of edgetl end in the next step, after a semicolon
     problem, _, step = str(error).rpartition("; ")
     return Check(name, result, problem, step) if problem else Check(name, result, step, fix)
 

@@ -150,6 +150,27 @@ def clock_is_synchronized() -> bool | None:
     return None if state < 0 else state != _TIME_ERROR
 
 
+def describe_machine() -> dict[str, Any]:
+    """Return the machine that times are measured on, JSON-serializable: board, CPU, load, governor, system, Python.
+
+    ``board`` is None on a machine that is not a single-board computer.
+    """
+    throttled = throttling()
+    return {
+        "board": board(),
+        "cpu": cpu(),
+        "architecture": platform.machine(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "load": round(os.getloadavg()[0], 2),
+        "governor": ", ".join(governors()) or "not governed",
+        "temperature": temperature(),
+        "throttled": list(throttled.now) if throttled else [],
+        "system": operating_system(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
 def _query_firmware(root: Path) -> str | None:
     # older kernels lack the file; vcgencmd needs the group "video"
     if root != ROOT or not shutil.which("vcgencmd"):
@@ -174,24 +195,3 @@ def _read(path: Path) -> str | None:
         return path.read_text(encoding="utf-8", errors="replace").strip(" \n\0")
     except OSError:
         return None
-
-
-def describe_machine() -> dict[str, Any]:
-    """Return the machine that times are measured on, JSON-serializable: board, CPU, load, governor, system, Python.
-
-    ``board`` is None on a machine that is not a single-board computer.
-    """
-    throttled = throttling()
-    return {
-        "board": board(),
-        "cpu": cpu(),
-        "architecture": platform.machine(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        "load": round(os.getloadavg()[0], 2),
-        "governor": ", ".join(governors()) or "not governed",
-        "temperature": temperature(),
-        "throttled": list(throttled.now) if throttled else [],
-        "system": operating_system(),
-        "kernel": platform.release(),
-        "python": platform.python_version(),
-    }

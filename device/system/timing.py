@@ -175,7 +175,7 @@ def _lessons(
         head.predict_one(code)
         update.append(between - start)
         answer.append(time.perf_counter() - between)
-    return [Timing.of("head, taught and asked", update), Timing.of("head, asked again", answer)]
+    return [Timing.of("head, update and predict", update), Timing.of("head, predict", answer)]
 
 
 def _times(action: Callable[[], Any], runs: int, warm_up: int) -> list[float]:

@@ -37,7 +37,7 @@ def command(
     edgetpu: bool,
     as_json: bool,
 ) -> None:
-    """Check this device: board, runtime, camera, disk, temperature, clock; and MODEL.
+    """Check this device: board, runtime, camera, disk, temperature, clock; and MODEL, if it is named.
 
     Each line has a result and, where something is wrong, what to do. The exit code is 1 when a check failed; notes
     and warnings do not count.

@@ -60,7 +60,9 @@ def threads_option(function: Decorated) -> Decorated:
     """Add ``--threads`` and ``--edgetpu``."""
     function = click.option("--edgetpu", is_flag=True, help="Run the backbone on a Coral Edge TPU.")(function)
     return click.option(
-        "--threads", type=click.IntRange(1, 64), help="CPU threads.  [default: every core, at most 4]"
+        "--threads",
+        type=click.IntRange(1, 64),
+        help="Number of CPU threads.  [default: number of cores, at most 4]",
     )(function)
 
 

@@ -53,7 +53,7 @@ def _running(required: bool) -> Callable[[Decorated], Decorated]:
         function = click.option(
             "--run-as",
             metavar="USER",
-            help="User that COMMAND runs as.  [default: the current user, also with sudo]",
+            help="User that COMMAND runs as.  [default: the user who called sudo, else the current user]",
         )(function)
         return click.argument(
             "words", nargs=-1, required=required, type=click.UNPROCESSED, metavar="-- COMMAND ..."
