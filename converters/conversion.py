@@ -43,7 +43,7 @@ from .inspection import sizes
 from .lesson import Lesson, Taught, embed_training_photos
 from .memory import teach_head
 from .origin import family_of, origin_of
-from .parity import Parity, compare, converted_embeddings, refuse_loss, source_embeddings
+from .parity import Parity, cautions, compare, converted_embeddings, refuse_loss, source_embeddings
 from .products import Products, products_of
 from .projection import Projection, learn_projection
 from .report import ConversionReport
@@ -318,6 +318,7 @@ def _report(
         head=head,
         runtime=str(load_runtime()),
         seconds=seconds,
+        warnings=cautions(backbone.parity, backbone.quantization),
     )
 
 

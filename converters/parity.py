@@ -159,6 +159,16 @@ def refuse_loss(parity: Parity, quantization: str) -> None:
         raise ConversionError(f"the {quantization} backbone lost too much: {lost}; {advice}")
 
 
+def cautions(parity: Parity, quantization: str) -> tuple[str, ...]:
+    """Return what the user should know about a conversion that is accepted, a sentence each."""
+    if quantization not in _INTEGERS or parity.cosine_mean >= LEAST_COSINE[quantization]:
+        return ()
+    return (
+        f"{quantization} changes the embeddings of this backbone more than usual (mean cosine {parity.cosine_mean:.3f}); "
+        "compare the accuracy with that of --quantize float16",
+    )
+
+
 def _losses(parity: Parity, form: str) -> Iterable[str]:
     least, on = LEAST_COSINE[form], f"on {parity.photos} photos"
     # a fine-tuned backbone may fall below it in int8 and keep what its head needs: the other figures decide, if there are any

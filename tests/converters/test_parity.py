@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from converters import ConversionError, TrainedModel, convert
-from converters.parity import Parity, compare, refuse_loss
+from converters.parity import Parity, cautions, compare, refuse_loss
 from tests import tiny
 
 LABELS = ["a", "b", "c", "d"] * 15
@@ -158,6 +158,8 @@ def test_a_low_plain_cosine_alone_refuses_only_when_nothing_else_was_checked() -
         160, 0.79, 0.44, 0.4, 0.74, 0.7, 0.78, 0.99, "", accuracy_float=0.856, accuracy_converted=0.825
     )
     refuse_loss(parity, "int8")
+    assert "more than usual (mean cosine 0.790)" in cautions(parity, "int8")[0]
+    assert cautions(replace(parity, cosine_mean=0.95), "int8") == ()
     with pytest.raises(ConversionError, match=r"mean cosine of 0\.7900"):
         refuse_loss(replace(parity, unchecked="too few photos"), "int8")
     with pytest.raises(ConversionError, match=r"mean cosine of 0\.7900"):
