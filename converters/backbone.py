@@ -28,16 +28,16 @@ def convert_backbone(
 ) -> bytes:
     """Convert a backbone to a .tflite of one subgraph: image uint8 [N, H, W, channels] -> embedding float32 [N, D].
 
-    int8: where normalization is the same for all channels and its mean is whole, it costs nothing, because
-    the input's quantization *is* the normalization: ``(pixel - zero_point) * scale = (pixel - mean) / std``.
-    Otherwise, and in float models, it becomes float ops in front.
+    In int8, a normalization that is the same for all channels and has an integer as mean costs nothing, because
+    the quantization of the input expresses it: ``(pixel - zero_point) * scale = (pixel - mean) / std``.
+    Otherwise, and in float models, the normalization becomes float ops before the backbone.
 
     Args:
         model: Keras model: normalized float32 [N, H, W, channels] -> float32 [N, D].
-        preprocessing: Its mean and std, and the input's size.
+        preprocessing: Mean and std of the normalization, and the input size.
         quantization: One of `QUANTIZATIONS`.
         calibration: Prepared photos, for int8.
-        twin: Make the Edge TPU's form: one image, int8 throughout, the embedding still quantized.
+        twin: Convert for the Edge TPU: one image at a time, int8 throughout, the embedding still quantized.
 
     Raises:
         ConversionError: There are no calibration photos for int8, or the converter failed.
@@ -49,7 +49,7 @@ def convert_backbone(
     if quantization != "int8":
         return _behind_normalization(convert_function(frozen, quantization=quantization), preprocessing)
     if not calibration:
-        raise ConversionError("int8 needs calibration photos, got none; give some with --calibrate PHOTOS")
+        raise ConversionError("int8 needs calibration photos, got none; add some with --calibrate PHOTOS")
 
     def samples() -> Iterator[list[NDArray[np.float32]]]:
         for image in [*calibration, full_range(preprocessing)]:
@@ -67,7 +67,7 @@ def convert_backbone(
 
 
 def full_range(preprocessing: Preprocessing) -> Image:
-    """Give an image with every pixel value, so that calibration sees 0 and 255 whatever the photos are."""
+    """Return an image with every pixel value, so that calibration always includes 0 and 255."""
     ramp = np.linspace(0, 255, preprocessing.width).round().astype(np.uint8)
     ramp[[0, -1]] = 0, 255
     return np.broadcast_to(ramp[None, :, None], _shape(preprocessing)).copy()
@@ -78,13 +78,13 @@ def _shape(preprocessing: Preprocessing) -> tuple[int, int, int]:
 
 
 def can_fold(preprocessing: Preprocessing) -> bool:
-    """Tell whether the input's quantization can express the normalization exactly."""
+    """Return whether the quantization of the input can express the normalization exactly."""
     mean, std = preprocessing.mean, preprocessing.std
     return len(set(mean)) == 1 and len(set(std)) == 1 and mean[0].is_integer() and 0 <= mean[0] <= 255
 
 
 def is_folded(model: bytes, preprocessing: Preprocessing) -> bool:
-    """Tell whether the converted input's scale and zero point are those of the normalization."""
+    """Return whether scale and zero point of the converted input are those of the normalization."""
     graph = parse(model).subgraphs[0]
     quantization = graph.tensors[graph.inputs[0]].quantization
     scale, zero = float(quantization.scale[0]), int(quantization.zeroPoint[0])

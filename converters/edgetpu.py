@@ -19,7 +19,7 @@ _PATIENCE = 600  # seconds; EfficientNet-Lite2 takes about one minute
 
 
 def twin_path(path: Path) -> Path:
-    """Give the twin's name: ``NAME.backbone.tflite`` beside ``NAME.tflite``."""
+    """Return the path of the twin: ``NAME.backbone.tflite`` beside ``NAME.tflite``."""
     return path.with_name(f"{path.stem}.backbone.tflite")
 
 
@@ -27,7 +27,7 @@ def write_twin(model: TrainedModel, path: Path, images: Sequence[Image], *, forc
     """Write the twin of a model file.
 
     It is quantized with the same photos, but for one image at a time and without float ops, because the
-    compiler takes static shapes and maps int8 ops only. The head stays on the CPU.
+    compiler accepts static shapes only and maps int8 ops only. The head runs on the CPU.
 
     Raises:
         ConversionError: The conversion failed.
@@ -64,7 +64,7 @@ def compile_twin(twin: Path) -> Path | None:
 
 
 def how_to_compile(twin: Path) -> str:
-    """Say how the twin gets compiled where the compiler is not installed."""
+    """Return instructions to compile the twin where the compiler is not installed."""
     return (
         f"{COMPILER} is not installed here; on x86-64 Debian add Coral's package source, install edgetpu-compiler, "
         f"then run: {COMPILER} {twin}"

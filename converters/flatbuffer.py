@@ -1,7 +1,7 @@
-"""Surgery on .tflite files as trees of objects: parse, chain, join, serialize.
+"""Edit .tflite files as trees of objects: parse, chain, join, serialize.
 
-Two conversions become one file here, because one conversion of everything has traps: calibrating an
-int8 backbone together with its head quantizes the training away, and Keras 3 models lose their weights.
+Backbone and head are converted separately and joined here. Converting them together has two problems: calibration
+also quantizes the training, which then no longer learns, and Keras 3 models lose their weights.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .errors import ConversionError
 
 _IDENTIFIER = b"TFL3"
-_ALIGNMENT = 16  # bytes; the schema demands it of buffers, and Python's own writer forgets it
+_ALIGNMENT = 16  # bytes; the schema requires it of buffers, and the Python writer does not do it
 
 
 def schema() -> Any:
@@ -41,18 +41,18 @@ def parse(data: bytes) -> Any:
     """Read a .tflite as a tree of objects (``ModelT`` of the schema).
 
     Raises:
-        ConversionError: The bytes are no .tflite, or cut off.
+        ConversionError: The bytes are not a .tflite, or are truncated.
     """
     if data[4:8] != _IDENTIFIER:
         raise ConversionError(f"a .tflite starts with TFL3 after four bytes, got {data[:8]!r}")
     try:
         model = schema().ModelT.InitFromPackedBuf(bytearray(data), 0)
     except (TypeError, ValueError, IndexError, OverflowError, MemoryError, AttributeError) as error:
-        raise ConversionError(f"the .tflite is damaged or cut off: {error!r}") from error
+        raise ConversionError(f"the .tflite is damaged or truncated: {error!r}") from error
     except Exception as error:  # struct.error and flatbuffers' own, which share no base
-        raise ConversionError(f"the .tflite is damaged or cut off: {error!r}") from error
+        raise ConversionError(f"the .tflite is damaged or truncated: {error!r}") from error
     if not model.subgraphs:
-        raise ConversionError("the .tflite holds no graph; it is damaged or cut off")
+        raise ConversionError("the .tflite contains no graph; it is damaged or truncated")
     return model
 
 
@@ -79,14 +79,14 @@ def serialize(model: Any) -> bytes:
 
 @contextlib.contextmanager
 def _shared_written_once(model: Any) -> Iterator[None]:
-    """Let tensors and ops that several graphs hold in common take their room in the file once."""
+    """Write tensors and ops that several graphs share only once."""
     seen, shared = set(), {}
     for entry in (entry for graph in model.subgraphs for entry in (*graph.tensors, *graph.operators)):
         if id(entry) in seen:
             shared[id(entry)] = entry
         seen.add(id(entry))
     for entry in shared.values():
-        entry.Pack = functools.cache(entry.Pack)  # an offset in the builder, good for every reference
+        entry.Pack = functools.cache(entry.Pack)  # an offset in the builder, valid for every reference
     try:
         yield
     finally:
@@ -95,7 +95,7 @@ def _shared_written_once(model: Any) -> Iterator[None]:
 
 
 def chain(first: Any, second: Any) -> Any:
-    """Put the graph of `second` behind that of `first`: one model with one subgraph.
+    """Append the graph of `second` to that of `first`: one model with one subgraph.
 
     Both have one input and one output; the output of `first` becomes the input of `second`.
     """
@@ -108,10 +108,10 @@ def chain(first: Any, second: Any) -> Any:
 
 
 def append_graph(graph: Any, added: Any) -> None:
-    """Append the ops of `added`, whose buffers and op codes already count in the same model, to `graph`."""
+    """Append the ops of `added` to `graph`; its buffers and op codes are already those of the same model."""
     if len(graph.outputs) != 1 or len(added.inputs) != 1:
         raise ConversionError(
-            f"graphs with one output and one input can be chained, got {len(graph.outputs)} and {len(added.inputs)}"
+            f"only graphs with one output and one input can be chained, got {len(graph.outputs)} and {len(added.inputs)}"
         )
     shift, joint, entry = len(graph.tensors), int(graph.outputs[0]), int(added.inputs[0])
 
@@ -121,20 +121,20 @@ def append_graph(graph: Any, added: Any) -> None:
     for operator in added.operators:
         operator.inputs = [place(index) for index in operator.inputs]
         operator.outputs = [place(index) for index in operator.outputs]
-    graph.tensors = [*graph.tensors, *added.tensors]  # the entry's own tensor stays, unused and empty
+    graph.tensors = [*graph.tensors, *added.tensors]  # the tensor of the entry stays, unused and empty
     graph.operators = [*graph.operators, *added.operators]
     graph.outputs = [place(index) for index in added.outputs]
 
 
 def join(features: Any, head: Any) -> Any:
-    """Make one model of a backbone and a head: subgraph 0 is the backbone, the head's follow.
+    """Join a backbone and a head: subgraph 0 is the backbone, the subgraphs of the head follow.
 
     Args:
         features: A model of one subgraph: image -> embedding.
         head: A model with signatures and variables.
 
     Returns:
-        A model with the head's signatures and ``features``.
+        A model with the signatures of the head and ``features``.
     """
     model = copy.deepcopy(features)
     head = copy.deepcopy(head)
@@ -156,9 +156,9 @@ def join(features: Any, head: Any) -> Any:
 
 
 def keep_apart(model: Any, values: dict[str, NDArray[np.float32]]) -> dict[str, int]:
-    """Give each head variable an initial value in a buffer of its own.
+    """Store the initial value of each head variable in a buffer of its own.
 
-    The converter stores equal constants once, and two zero arrays are equal; a device that writes its
+    The converter stores equal constants once, and two arrays of zeros are equal; a device that writes its
     own weights into the file would then change both.
 
     Args:
@@ -173,7 +173,7 @@ def keep_apart(model: Any, values: dict[str, NDArray[np.float32]]) -> dict[str, 
     for tensor, handle in _assignments(model):
         names = [name for name, known in handles.items() if known == handle]
         if len(names) != 1:
-            raise ConversionError(f"the head's variable {handle!r} is not given out by get_weights")
+            raise ConversionError(f"the head's variable {handle!r} is not an output of get_weights")
         value = np.ascontiguousarray(values[names[0]], np.float32)
         if list(tensor.shape) != list(value.shape):
             raise ConversionError(f"{names[0]} has shape {list(tensor.shape)} in the head, got {value.shape}")
@@ -189,7 +189,7 @@ def keep_apart(model: Any, values: dict[str, NDArray[np.float32]]) -> dict[str, 
 
 
 def buffer_places(data: bytes, buffers: dict[str, int]) -> dict[str, tuple[int, int]]:
-    """Give byte offset and byte length of numbered buffers within a serialized model."""
+    """Return byte offset and byte length of numbered buffers within a serialized model."""
     model = schema().Model.GetRootAs(data, 0)
     places = {}
     for name, number in buffers.items():
@@ -200,10 +200,10 @@ def buffer_places(data: bytes, buffers: dict[str, int]) -> dict[str, tuple[int, 
 
 
 def count_ops(data: bytes) -> dict[str, int]:
-    """Count the ops of a .tflite by name, the most frequent first; custom ones by their own names.
+    """Count the ops of a .tflite by name, most frequent first; custom ops have their own names.
 
     Raises:
-        ConversionError: The bytes are no .tflite, or the schema's classes are not installed.
+        ConversionError: The bytes are not a .tflite, or the classes of the schema are not installed.
     """
     model = parse(data)
     names = {
@@ -247,7 +247,7 @@ def _code(model: Any, code: Any) -> int:
 def add_signature(
     model: Any, name: str, subgraph: int, inputs: dict[str, int], outputs: dict[str, int]
 ) -> None:
-    """Give a subgraph a name that callers know, and its tensors theirs (name -> index)."""
+    """Add a signature for a subgraph, with the names of its inputs and outputs (name -> tensor index)."""
     signature = schema().SignatureDefT()
     signature.signatureKey = name.encode()
     signature.subgraphIndex = subgraph
@@ -257,7 +257,7 @@ def add_signature(
 
 
 def signature_of(model: Any, name: str) -> Any:
-    """Give the signature called `name`."""
+    """Return the signature called `name`."""
     return next(entry for entry in model.signatureDefs if entry.signatureKey == name.encode())
 
 
@@ -268,7 +268,7 @@ def _tensor_map(name: str, index: int) -> Any:
 
 
 def _drop_metadata(model: Any) -> None:
-    # it describes the conversions the parts came from, and its buffers are of no more use
+    # it describes the conversions of the parts, and its buffers are no longer needed
     for entry in model.metadata or []:
         model.buffers[entry.buffer].data = None
     model.metadata, model.metadataBuffer = [], []

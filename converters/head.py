@@ -19,7 +19,7 @@ from device.learner.export import head_variables
 from .source import FloatHead
 from .tensorflow import convert_module, import_tensorflow
 
-_TINY = 1e-12  # keeps rsqrt finite at zero; far below what an embedding holds
+_TINY = 1e-12  # keeps rsqrt finite at zero; far below the values of an embedding
 
 HeadWeights = dict[str, NDArray[np.float32]]
 
@@ -47,8 +47,8 @@ def initial_weights(
 def convert_head(dimensions: int, capacity: int, embedding_map: str) -> bytes:
     """Convert a head with the signatures ``classify``, ``train``, ``get_weights`` and ``set_weights``.
 
-    The gradient is written by hand: a taped one of the TensorFlow guide's model needs ops that no runtime
-    from pip has. For logits ``z = phi(e) W + b`` and the mean cross-entropy over N samples it is
+    The gradient is written by hand: that of `tf.GradientTape` needs ops that no runtime from pip has. For logits
+    ``z = phi(e) W + b`` and the mean cross-entropy over N samples it is
     ``dW = phi(e)^T (softmax(z) - y) / N`` and ``db = mean(softmax(z) - y)``. Before the step, a closed column
     that a label of the batch uses gets the lowest bias of the open columns, at most 0.
 

@@ -1,7 +1,7 @@
 """The signature ``infer``, image -> probabilities in one call, for programs that do not learn.
 
-Its graph is that of ``features`` with that of ``classify`` behind it. It refers to the same constants, the
-same descriptions of tensors and ops, and the same variables: what is taught through ``train`` counts in it.
+Its graph is that of ``features`` followed by that of ``classify``. It refers to the same constants, the same
+descriptions of tensors and ops, and the same variables, so training with ``train`` changes its output too.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def add_infer(model: Any) -> None:
     classify.outputs = [entry.tensorIndex for entry in known.outputs if entry.name == b"probabilities"]
     graph = schema().SubGraphT()
     graph.name = NAME.encode()
-    # the very tensors and ops of the backbone: `serialize` writes them once
+    # the same tensor and op objects as the backbone: `serialize` writes them once
     graph.tensors, graph.operators = list(features.tensors), list(features.operators)
     graph.inputs, graph.outputs = list(features.inputs), list(features.outputs)
     append_graph(graph, classify)

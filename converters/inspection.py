@@ -1,6 +1,6 @@
-"""What a .tflite is: signatures, ops, sizes and manifest, and whether edgetl can teach it.
+"""Inspect a .tflite: its signatures, ops, sizes and manifest, and whether edgetl can teach it.
 
-Runs on a device: needs a TFLite runtime, and neither TensorFlow nor the schema's classes.
+This runs on a device: it needs a TFLite runtime, but neither TensorFlow nor the classes of the schema.
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ _ENTRY_BYTES = 30  # of a zip entry before its name
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found in a file.
+    """The findings about a file.
 
     Attributes:
         path: The file.
         teachable: Whether edgetl can teach it.
-        reason: Why not; empty when it can.
-        runtime: That looked into it.
+        reason: Why edgetl cannot teach it; empty when it can.
+        runtime: The runtime that read the file.
         signatures: Name -> ``inputs`` and ``outputs``, each name -> ``dtype shape``; an older file without
             signatures has one with an empty name.
-        ops: Name of each op -> how often it occurs in the file; empty where that cannot be told.
+        ops: Name of each op -> number of times it occurs in the file; empty where that is unknown.
         sizes: Bytes of ``total`` and, of a model file, ``backbone``, ``head`` and ``memory``.
-        labels: What the head knows.
-        memory: What the host's memory holds, in words.
+        labels: Labels of the head.
+        memory: Content of the memory, in words.
         manifest: The manifest's fields, or None.
-        digest: Of everything that decides an answer, sha256 in hexadecimal; empty where there is none.
-        unchecked: What no checksum covers in a model file of version 1.
+        digest: sha256 of everything that decides an answer, in hexadecimal; empty where there is none.
+        unchecked: Parts that no checksum covers, in a model file of version 1.
     """
 
     path: Path
@@ -66,12 +66,12 @@ class Inspection:
 
 
 def inspect(path: str | Path) -> Inspection:
-    """Look into a .tflite.
+    """Inspect a .tflite.
 
-    A foreign one is described as far as possible, with the reason why it cannot be taught.
+    A file that edgetl did not write is described as far as possible, with the reason why it cannot be taught.
 
     Raises:
-        ModelFileError: The file is missing, no .tflite, cut off, or an altered model file.
+        ModelFileError: The file is missing, not a .tflite, truncated, or an altered model file.
     """
     path = Path(path)
     runtime = load_runtime()
@@ -99,7 +99,7 @@ def inspect(path: str | Path) -> Inspection:
 
 
 def sizes(model: ModelFile) -> dict[str, int]:
-    """Give bytes of ``total``, ``backbone``, ``head`` (its variables' initial values) and ``memory``."""
+    """Return the bytes of ``total``, ``backbone``, ``head`` (initial values of its variables) and ``memory``."""
     head = sum(length for _, length in model.manifest.head_weights.values())
     return {
         "total": model.path.stat().st_size,
@@ -123,7 +123,7 @@ def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
         interpreter = _interpreter(data, path, runtime)
     except (DelegateError, ModelFileError) as refused:
         ops = _ops(data, path, runtime)
-        if not ops:  # cut off: there is nothing to show
+        if not ops:  # truncated: there is nothing to show
             raise
         return Inspection(path, False, str(refused), str(runtime), {}, ops, total)
     signatures = _signatures(interpreter)

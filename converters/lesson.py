@@ -64,7 +64,7 @@ class Taught:
 
     Attributes:
         samples: The samples themselves.
-        memory: What the file keeps of them.
+        memory: The memory that the file carries.
         held_out: The figure on photos that were held out, or None.
         views: Number of separate views among the photos; look-alikes count as one.
     """

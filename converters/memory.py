@@ -24,7 +24,7 @@ def teach_head(samples: Samples, names: Sequence[str]) -> FloatHead | None:
         names: The model's labels, in the order of the head's columns.
 
     Returns:
-        None when a label has no sample, or the head has no linear form.
+        None when a label has no sample, or the head is not linear.
     """
     if sorted(set(samples.labels)) != list(names):
         return None

@@ -1,4 +1,4 @@
-"""Where a backbone comes from, as the manifest names it."""
+"""The origin and family of a backbone, for the manifest."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Stage 3: whether the converted backbone still sees what its source saw.
 
-A plain cosine is blind to everything that all embeddings share: with a large common part it stays at 1 while what
-differs between photos is gone. So the mean embedding is removed first, each dimension is compared by itself, and
-the converted embedding of a photo has to be nearer to the source's embedding of that photo than to those of others.
+A plain cosine mostly measures what all embeddings share: with a large common part it stays at 1 even when all
+differences between photos are lost. So the mean embedding is removed first, each dimension is compared separately,
+and the converted embedding of a photo must be nearer to the source's embedding of that photo than to those of others.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from device.model.preprocess import Preprocessing
 from .errors import ConversionError
 from .tensorflow import quiet
 
-# the least mean cosine between source and converted embeddings: float formats only round
+# minimum mean cosine between source and converted embeddings: float formats only round
 LEAST_COSINE = {"none": 0.9999, "float16": 0.999, "dynamic": 0.9, "int8": 0.9}
-# The least values of what differs between photos. Good int8 conversions of EfficientNet-Lite0 reach .80 or more of the
-# first two, .63 or more of the third and .97 or more of the fourth (the least on enlarged 8x8 digits); where only the
+# Minimum values for the differences between photos. Good int8 conversions of EfficientNet-Lite0 reach .80 or more of the
+# first two, .63 or more of the third and .97 or more of the fourth (the lowest on enlarged 8x8 digits); where only the
 # common part survives, they fall to .22, .14, .03 and .52 and below.
 _LEAST_CENTERED = {"none": 0.99, "float16": 0.9, "dynamic": 0.4, "int8": 0.4}
 _LEAST_CORRELATION = {"none": 0.99, "float16": 0.9, "dynamic": 0.4, "int8": 0.4}
 _INTEGERS = {"dynamic", "int8"}
 _LEAST_FOLLOWED = 0.2
 _LEAST_RECOGNIZED = 0.7
-_MOST_LOST = 0.1  # accuracy, as a fraction, when there are enough photos to tell
-_ENOUGH = 40  # photos for the accuracy
-_FEW = 20  # photos below which what differs between them cannot be checked
-_ALIKE = 4.0  # gray levels; photos that vary less show one scene, and int8 need not keep what is not there
+_MOST_LOST = 0.1  # accuracy, as a fraction, when there are enough photos to measure it
+_ENOUGH = 40  # minimum number of photos for the accuracy
+_FEW = 20  # number of photos below which the differences between them cannot be checked
+_ALIKE = 4.0  # gray levels; photos that vary less show one scene, whose differences int8 need not keep
 _STILL = 1e-6  # of the embedding's length; below it float32 only rounds
 _FOLLOWS = 0.5  # correlation from which a dimension follows the source
 _NEAREST = 5
@@ -47,23 +47,24 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Parity:
-    """The converted model against its source, on the same photos.
+    """Comparison of the converted model with its source, on the same photos.
 
     Attributes:
         photos: Number of photos.
-        cosine_mean: Between the two embeddings of a photo, averaged over photos.
-        cosine_min: The worst photo's.
-        largest_difference: Between two numbers of the embeddings, relative to the largest number.
-        centered_cosine: As `cosine_mean`, after each model's mean embedding was removed; None when the source gives
-            all photos the same embedding.
-        correlation: Of a dimension over photos, averaged over dimensions in proportion to their variance; None as above.
+        cosine_mean: Cosine between the two embeddings of a photo, averaged over photos.
+        cosine_min: Lowest cosine of a photo.
+        largest_difference: Largest difference between two numbers of the embeddings, relative to the largest number.
+        centered_cosine: As `cosine_mean`, after the mean embedding of each model was removed; None when the source
+            has the same embedding for all photos.
+        correlation: Correlation of a dimension over photos, averaged over dimensions with their variance as weight;
+            None as above.
         followed: Share of the dimensions that vary whose correlation is at least 0.5; None as above.
         recognized: Share of the photos whose own source embedding is among the five nearest to the converted one, by
             centered cosine; None as above.
-        unchecked: Why what differs between photos could not be checked; empty when it was.
+        unchecked: Why the differences between photos could not be checked; empty when they were.
         accuracy_float: Leave-one-out accuracy of the exact head on the source's embeddings; None without labels. The
-            photos may have tuned the backbone, so it only compares.
-        accuracy_converted: The same with the converted model's.
+            photos may have tuned the backbone, so it only serves as a comparison.
+        accuracy_converted: The same on the converted model's embeddings.
     """
 
     photos: int
@@ -93,7 +94,7 @@ class Parity:
 
 def source_embeddings(model: Any, images: Sequence[Image], preprocessing: Preprocessing) -> Embeddings:
     """Embed prepared photos with the Keras model: float32 [N, D]."""
-    # Keras itself and not the frozen function: freezing and converting are what is under test
+    # Keras itself and not the frozen function, because freezing and converting are under test
     with quiet():
         parts = [
             model.predict_on_batch(preprocessing.normalize(np.stack(images[start : start + _BATCH])))
@@ -127,7 +128,7 @@ def compare(
         labels: N labels, or None where the photos have none.
 
     Raises:
-        ConversionError: The shapes differ, or embeddings hold NaN or infinity.
+        ConversionError: The shapes differ, or embeddings contain NaN or infinity.
     """
     _check(original, converted)
     cosines = _cosines(original, converted)
@@ -144,7 +145,7 @@ def compare(
         correlation=correlation,
         followed=followed,
         recognized=recognized,
-        unchecked=_unchecked(images) if centered else "the source gives all photos the same embedding",
+        unchecked=_unchecked(images) if centered else "the source has the same embedding for all photos",
         accuracy_float=before,
         accuracy_converted=after,
     )
@@ -154,7 +155,7 @@ def refuse_loss(parity: Parity, quantization: str) -> None:
     """Raise `ConversionError` when the converted model lost too much to be used."""
     advice = "calibrate with more photos like those it will see, or use --quantize float16"
     if quantization != "int8":
-        advice = "use --quantize none" if quantization != "none" else "report this with the model's name"
+        advice = "use --quantize none" if quantization != "none" else "report this with the name of the model"
     for lost in _losses(parity, quantization):
         raise ConversionError(f"the {quantization} backbone lost too much: {lost}; {advice}")
 
@@ -199,14 +200,14 @@ def _losses(parity: Parity, form: str) -> Iterable[str]:
 def _check(original: Embeddings, converted: Embeddings) -> None:
     if original.shape != converted.shape:
         raise ConversionError(
-            f"the converted backbone gives embeddings of shape {converted.shape}, its source {original.shape}"
+            f"the converted backbone returns embeddings of shape {converted.shape}, its source {original.shape}"
         )
     if not np.isfinite(original).all():
-        raise ConversionError("the source model itself gives NaN or infinity; train it again")
+        raise ConversionError("the source model itself returns NaN or infinity; train it again")
     if not np.isfinite(converted).all():
         raise ConversionError(
-            "the converted backbone gives NaN or infinity: its weights were lost or overflow; "
-            "try --quantize none, and report this with the model's name"
+            "the converted backbone returns NaN or infinity: its weights were lost or overflow; "
+            "try --quantize none, and report this with the name of the model"
         )
 
 
@@ -236,15 +237,13 @@ def _centered(original: Array, converted: Array) -> tuple[float, float, float, f
 
 
 def _unchecked(images: Sequence[Image]) -> str:
-    """Return why what differs between these photos cannot be checked; empty when it can."""
+    """Return why the differences between these photos cannot be checked; empty when they can."""
     if len(images) < _FEW:
-        return (
-            f"{len(images)} photos are too few to check what differs between them, at least {_FEW} are needed"
-        )
+        return f"{len(images)} photos are too few to check the differences between them, at least {_FEW} are needed"
     coarse = np.stack([image[::4, ::4] for image in images]).astype(np.float32)
     varies = float(coarse.std(axis=0).mean())
     if varies < _ALIKE:
-        return f"the photos look alike (they vary by {varies:.1f} of 255 levels), so what differs cannot be checked"
+        return f"the photos look alike (they vary by {varies:.1f} of 255 levels), so their differences cannot be checked"
     return ""
 
 

@@ -15,16 +15,16 @@ from device.model.preprocess import Preprocessing
 from .errors import ConversionError
 
 CALIBRATION_PHOTOS = 160
-_CROPS = 48  # of each sample photo, when nothing else is there
+_CROPS = 48  # per sample photo, when there are no other photos
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Prepared photos that stand for what the model will see.
+    """Prepared photos like those that the model will see.
 
     Attributes:
-        images: uint8 [height, width, channels] each, as the backbone gets them.
-        labels: Their labels, or None where they have none.
+        images: uint8 [height, width, channels] each, the input of the backbone.
+        labels: Their labels, or None for photos without labels.
         source: Where they came from, in words.
     """
 
@@ -34,7 +34,7 @@ class Calibration:
 
 
 def choose(photos: Sequence[tuple[Path, str]], limit: int = CALIBRATION_PHOTOS) -> list[tuple[Path, str]]:
-    """Choose photos evenly: in turn from every label, evenly spaced within it; the same ones every time."""
+    """Choose photos evenly: in turn from every label, evenly spaced within a label, and always the same."""
     by_label: dict[str, list[Path]] = {}
     for path, label in sorted(photos):
         by_label.setdefault(label, []).append(path)
@@ -47,7 +47,7 @@ def choose(photos: Sequence[tuple[Path, str]], limit: int = CALIBRATION_PHOTOS) 
 
 
 def from_training(photos: Sequence[tuple[Path, str]], preprocessing: Preprocessing) -> Calibration:
-    """Calibrate with the photos the model was trained on."""
+    """Calibrate with the training photos of the model."""
     chosen = choose(photos)
     images = tuple(prepare(path, preprocessing) for path, _ in chosen)
     labels = tuple(label for _, label in chosen)
@@ -58,11 +58,13 @@ def from_paths(paths: Sequence[Path], preprocessing: Preprocessing) -> Calibrati
     """Calibrate with photos without labels; those that cannot be decoded are left out and counted.
 
     Raises:
-        ConversionError: There are none.
-        PhotoError: None can be decoded; the error is that of the first.
+        ConversionError: There are no photos.
+        PhotoError: No photo can be decoded; the error is that of the first.
     """
     if not paths:
-        raise ConversionError("calibration needs at least one photo, got none; give a folder that holds some")
+        raise ConversionError(
+            "calibration needs at least one photo, got none; use a folder that contains photos"
+        )
     images: list[Image] = []
     errors: list[PhotoError] = []
     for path, _ in choose([(path, "") for path in paths]):
@@ -73,19 +75,19 @@ def from_paths(paths: Sequence[Path], preprocessing: Preprocessing) -> Calibrati
     if not images:
         raise errors[0]
     damaged = f", {len(errors)} could not be read" if errors else ""
-    return Calibration(tuple(images), None, f"{len(images)} of {len(paths)} photos given{damaged}")
+    return Calibration(tuple(images), None, f"{len(images)} of {len(paths)} photos{damaged}")
 
 
 def from_samples(preprocessing: Preprocessing) -> Calibration:
-    """Calibrate with crops of the sample photos that matplotlib and scikit-learn bring along.
+    """Calibrate with crops of the sample photos that come with matplotlib and scikit-learn.
 
     Raises:
-        ConversionError: Neither is installed.
+        ConversionError: Neither package is installed.
     """
     photos = sample_photos()
     if not photos:
         raise ConversionError(
-            "int8 needs photos to calibrate with and no sample photos are installed; give some with --calibrate "
+            "int8 needs photos to calibrate with and no sample photos are installed; add some with --calibrate "
             "PHOTOS, or: pip install matplotlib"
         )
     chooser = np.random.default_rng(0)
@@ -96,7 +98,7 @@ def from_samples(preprocessing: Preprocessing) -> Calibration:
 
 
 def sample_photos() -> list[Path]:
-    """List photos that installed packages bring along.
+    """List the sample photos that come with installed packages.
 
     matplotlib: grace_hopper.jpg (US Navy, public domain). scikit-learn: china.jpg and flower.jpg (CC BY).
     """
@@ -123,7 +125,7 @@ def prepare(path: Path, preprocessing: Preprocessing) -> Image:
     """
     if not path.is_file():
         raise ConversionError(
-            f"the photo {path} is not there any more; say where the photos lie now with --photos FOLDER, "
+            f"the photo {path} is no longer there; name the folder that contains the photos now with --photos FOLDER, "
             "or convert without them: --no-memory --calibrate PHOTOS"
         )
     return preprocessing.prepare(read_photo(path))
@@ -141,7 +143,7 @@ def _shares(counts: dict[str, int], limit: int) -> dict[str, int]:
 
 
 def _crop(image: Image, chooser: np.random.Generator) -> Image:
-    """Cut a random square of a quarter to the whole of the shorter side, mirrored and dimmed at random."""
+    """Cut a random square with 1/4 to 1 of the shorter side, and mirror and darken it at random."""
     shorter = min(image.shape[:2])
     side = int(shorter * chooser.uniform(0.25, 1.0))
     top = chooser.integers(0, image.shape[0] - side + 1)

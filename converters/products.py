@@ -1,7 +1,7 @@
-"""Longer embeddings: a small one with the products of all its pairs, as float ops behind the backbone.
+"""Longer embeddings: a small embedding with the products of all its pairs, as float ops after the backbone.
 
-A linear map of the products is a quadratic one of the embedding (the explicit form of the polynomial kernel of
-degree two, Cortes and Vapnik 1995), and everything heads promise stays as it is: to them it is an embedding.
+A linear map of the products is a quadratic map of the embedding (the explicit form of the polynomial kernel of
+degree two, Cortes and Vapnik 1995). To heads it is an embedding like any other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ WIDEST = 128  # numbers: 8,384 with their products, whose second moment would ta
 class Products:
     """``z = (phi(e), sqrt(2) phi_i phi_j for i < j, phi_i^2) / sqrt(2)``, all of it inside the model file.
 
-    Both parts have length one, so z has, and is kept as it is.
+    Both parts have length 1, so z has length 1 too and is not mapped again.
 
     Attributes:
         width: D of the backbone.
@@ -49,7 +49,7 @@ class Products:
         return longer
 
     def convert(self) -> bytes:
-        """Give it as a .tflite of one subgraph: float32 [N, D] -> [N, D + D (D + 1) / 2]."""
+        """Return it as a .tflite with one subgraph: float32 [N, D] -> [N, D + D (D + 1) / 2]."""
         phi = embedding_map_function("signed_sqrt_l2")
         rows, columns, scale = self._pairs()
 
@@ -63,7 +63,7 @@ class Products:
         return convert_function(freeze(lengthen, (None, self.width)))
 
     def of_head(self, head: FloatHead) -> FloatHead:
-        """Give the head on lengthened embeddings that answers as `head` does on mapped ones."""
+        """Return the head on extended embeddings that predicts as `head` does on mapped ones."""
         weights, bias = head
         longer = np.zeros((self.dimensions, weights.shape[1]), np.float32)
         longer[: self.width] = weights * 2**0.5
@@ -75,16 +75,18 @@ class Products:
 
 
 def products_of(width: int, project: int | None = None) -> Products:
-    """Give the products for embeddings of `width` numbers.
+    """Return the products for embeddings of `width` numbers.
 
     Raises:
-        ConversionError: There are too many numbers, or the embedding is to be shortened as well.
+        ConversionError: The embedding is too long, or `project` is set as well.
     """
     if project is not None:
-        raise ConversionError("--products makes embeddings longer and --project shorter: choose one of them")
+        raise ConversionError(
+            "--products makes embeddings longer and --project shorter: use only one of them"
+        )
     if width > WIDEST:
         raise ConversionError(
-            f"the products of all pairs are for embeddings of at most {WIDEST} numbers, and this backbone gives"
+            f"--products works with embeddings of at most {WIDEST} numbers, but this backbone has"
             f" {width}; convert it without --products"
         )
     return Products(width)

@@ -1,4 +1,4 @@
-"""Shorter embeddings: the principal components of mapped embeddings, as float ops behind the backbone."""
+"""Shorter embeddings: the principal components of mapped embeddings, as float ops after the backbone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .head import embedding_map_function
 from .source import FloatHead
 from .tensorflow import convert_function, freeze
 
-_LARGEST = 2.0  # of the photos seen; codes hold up to 8
-_MOST_SCALE = 4.0  # a centered unit vector has length 2 at most, so 8 is never passed
+_LARGEST = 2.0  # of the training photos; codes represent up to 8
+_MOST_SCALE = 4.0  # a centered unit vector has length 2 at most, so 8 is never exceeded
 
 
 @dataclass(frozen=True)
 class Projection:
-    """``z = (phi(e) - center) @ matrix``, all of it inside the model file.
+    """``z = (phi(e) - center) @ matrix``, computed inside the model file.
 
     Attributes:
         center: float32 [D], the mean mapped embedding.
@@ -33,7 +33,7 @@ class Projection:
 
     @property
     def dimensions(self) -> int:
-        """P."""
+        """Length P of a projected embedding."""
         return int(self.matrix.shape[1])
 
     def apply(self, embeddings: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -44,7 +44,7 @@ class Projection:
         return projected
 
     def convert(self) -> bytes:
-        """Give it as a .tflite of one subgraph: float32 [N, D] -> [N, P]."""
+        """Return it as a .tflite with one subgraph: float32 [N, D] -> [N, P]."""
         phi = embedding_map_function("signed_sqrt_l2")
 
         def project(embedding: Any) -> Any:
@@ -55,7 +55,7 @@ class Projection:
         return convert_function(freeze(project, (None, len(self.center))))
 
     def of_head(self, head: FloatHead) -> FloatHead:
-        """Give the head on projected embeddings that is nearest to `head` on mapped ones."""
+        """Return the head on projected embeddings that is nearest to `head` on mapped ones."""
         weights, bias = head
         lengths = (self.matrix.astype(np.float64) ** 2).sum(0)  # the columns are orthogonal
         projected = (self.matrix.T @ weights) / lengths[:, None]
@@ -71,12 +71,12 @@ def learn_projection(embeddings: NDArray[np.float32], dimensions: int) -> Projec
     count, width = embeddings.shape
     if not 1 <= dimensions < width:
         raise ConversionError(
-            f"a projection of {width} numbers keeps 1 to {width - 1} of them, got {dimensions}"
+            f"a projection of {width} numbers can keep 1 to {width - 1} of them, got {dimensions}"
         )
     if count <= dimensions:
         raise ConversionError(
-            f"a projection to {dimensions} numbers is learned from more than {dimensions} photos, got {count}; "
-            "give more photos with --calibrate, or a smaller --project"
+            f"a projection to {dimensions} numbers needs more than {dimensions} photos, got {count}; "
+            "add photos with --calibrate, or use a smaller --project"
         )
     mapped = apply_map(embeddings)
     center = mapped.mean(0)

@@ -17,21 +17,21 @@ class ConversionReport:
 
     Attributes:
         path: The model file.
-        backbone: Its name.
+        backbone: Name of the backbone.
         quantization: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``.
-        dimensions: D of the embeddings the file gives.
-        capacity: Columns of the head.
-        labels: What the head knows already.
-        parity: The converted backbone against its source.
-        calibration: Which photos were looked at.
+        dimensions: Length D of an embedding.
+        capacity: Maximum number of labels.
+        labels: Labels of the head.
+        parity: Comparison of the converted backbone with its source.
+        calibration: Description of the photos for calibration and comparison.
         memory: ``samples``, ``statistics`` or ``none``.
-        memory_samples: How many photos the memory stands for.
-        views: How many separate views those photos show: look-alikes count as one.
+        memory_samples: Number of photos in the memory.
+        views: Number of separate views that these photos show; look-alikes count as one.
         sizes: Bytes of ``total``, ``backbone``, ``head`` and ``memory``.
-        head: Where the float head's weights came from.
-        runtime: That the file was verified in.
-        seconds: The conversion took.
-        held_out: The accuracy of the converted file on photos held out from everything, see
+        head: Origin of the weights of the head.
+        runtime: The runtime in which the file was verified.
+        seconds: Duration of the conversion.
+        held_out: The accuracy of the converted file on photos that were held out from training, see
             `converters.memory.judge_held_out`; None without such photos.
         twin: The backbone for the Edge TPU compiler, or None.
         compiled: The compiled twin, or None where the compiler is not installed.

@@ -1,4 +1,4 @@
-"""What is converted: a trained model and the folder it is kept in between fine-tuning and conversion."""
+"""The trained model that is converted, and the folder that stores it between fine-tuning and conversion."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ FloatHead = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """A backbone with what fine-tuning taught it.
+    """A backbone with the results of fine-tuning.
 
     Attributes:
         backbone: A `keras.Model`: normalized float32 [N, H, W, channels] -> embedding float32 [N, D]. The
-            normalization is not part of it; `preprocessing` names its mean and std.
-        backbone_name: Such as ``efficientnet-lite0``.
+            normalization is not part of it; `preprocessing` has its mean and std.
+        backbone_name: A name such as ``efficientnet-lite0``.
         preprocessing: How photos become the backbone's input.
         labels: Sorted; empty for a generic backbone.
         head: W float32 [D, C] and b float32 [C] on mapped embeddings (`device.model.codes.apply_map`), columns
             in the order of `labels`; or None.
         photos: Photos with their labels, for calibration and the memory.
-        held_out: For each photo whether training held it out (validation photos); empty when that is unknown.
-        tuned: Whether training changed the backbone's weights. Then only photos held out may judge.
-        info: Metrics, seed, epochs, versions: anything that JSON can hold.
+        held_out: Whether each photo was held out from training, for validation; empty when that is unknown.
+        tuned: Whether training changed the backbone's weights. Then only photos that were held out may judge it.
+        info: Metrics, seed, epochs, versions: any JSON-serializable values.
     """
 
     backbone: Any
@@ -65,34 +65,34 @@ class TrainedModel:
             self._check_head(*self.head)
         if self.held_out and len(self.held_out) != len(self.photos):
             raise ConversionError(
-                f"held_out must name each of {len(self.photos)} photos, got {len(self.held_out)} entries"
+                f"held_out needs an entry for each of {len(self.photos)} photos, got {len(self.held_out)} entries"
             )
         strangers = {label for _, label in self.photos} - set(self.labels)
         if self.labels and strangers:
             raise ConversionError(
-                f"photos of {', '.join(sorted(strangers))} were given, the labels are {', '.join(self.labels)}"
+                f"photos of {', '.join(sorted(strangers))} were passed, but the labels are {', '.join(self.labels)}"
             )
 
     @property
     def dimensions(self) -> int:
-        """D, the numbers in an embedding."""
+        """Length D of an embedding."""
         return int(self.backbone.output_shape[-1])
 
     @property
     def judges(self) -> NDArray[np.bool_]:
-        """Which photos may judge the model: those that did not tune the backbone, bool [N]."""
+        """Whether each photo may judge the model, because it did not tune the backbone: bool [N]."""
         if not self.tuned:
             return np.ones(len(self.photos), bool)
         return np.array(self.held_out, bool) if self.held_out else np.zeros(len(self.photos), bool)
 
     def save(self, folder: str | Path, force: bool = False) -> Path:
-        """Write the model into `folder`, which is made when it is missing and may hold other files.
+        """Write the model into `folder`, which is created if it does not exist and may contain other files.
 
-        ``training.json`` is written last: a folder without it was interrupted.
+        ``training.json`` is written last: a folder without it is incomplete.
 
         Raises:
             ConversionError: A weight of the backbone is NaN or infinite.
-            StorageError: A trained model is there already and `force` is false, or the folder cannot be written.
+            StorageError: A trained model exists there and `force` is false, or the folder cannot be written.
         """
         folder = Path(folder)
         require_finite_variables(self.backbone)
@@ -115,14 +115,14 @@ class TrainedModel:
 
     @classmethod
     def load(cls, folder: str | Path, photos_root: str | Path | None = None) -> TrainedModel:
-        """Read what `save` wrote.
+        """Read a folder that `save` wrote.
 
         Args:
             folder: The trained model's folder.
-            photos_root: Where the photos lie now; by default where they lay when the model was trained.
+            photos_root: Folder of the photos; by default where they were when the model was trained.
 
         Raises:
-            ConversionError: The folder is missing, holds no trained model, or is damaged.
+            ConversionError: The folder is missing, contains no trained model, or is damaged.
         """
         folder = Path(folder)
         fields = _read_training(folder)
@@ -153,7 +153,7 @@ class TrainedModel:
                 f"a head must have W {expected} and b {expected[1:]}, got {weights.shape} and {bias.shape}"
             )
         if not (np.isfinite(weights).all() and np.isfinite(bias).all()):
-            raise ConversionError("the trained head holds NaN or infinity; train the model again")
+            raise ConversionError("the trained head contains NaN or infinity; train the model again")
 
     def _training(self) -> dict[str, Any]:
         paths = [path.absolute() for path, _ in self.photos]
@@ -175,7 +175,7 @@ class TrainedModel:
 
 
 def is_trained_model(folder: str | Path) -> bool:
-    """Tell whether `folder` holds a finished trained model."""
+    """Return whether `folder` contains a complete trained model."""
     return (Path(folder) / TRAINING_FILE).is_file()
 
 
@@ -199,10 +199,10 @@ def _keras_name(temporary: Path) -> Iterator[Path]:
 def _read_training(folder: Path) -> dict[str, Any]:
     path = folder / TRAINING_FILE
     if not path.is_file():
-        what = "does not exist" if not folder.exists() else f"holds no {TRAINING_FILE}"
+        what = "does not exist" if not folder.exists() else f"contains no {TRAINING_FILE}"
         raise ConversionError(
             f"{folder} {what}: expected the folder of a trained model; make one with 'edgetl finetune', "
-            "or give a backbone's name such as efficientnet-lite0"
+            "or use the name of a backbone such as efficientnet-lite0"
         )
     try:
         fields = json.loads(path.read_text())
@@ -210,7 +210,7 @@ def _read_training(folder: Path) -> dict[str, Any]:
         raise ConversionError(f"{path} cannot be read ({error}); train the model again") from error
     if not isinstance(fields, dict) or fields.get("format_version") != _FORMAT_VERSION:
         raise ConversionError(
-            f"{path} is of another version of edgetl (expected format {_FORMAT_VERSION}); train the model again"
+            f"{path} was written by another version of edgetl (expected format {_FORMAT_VERSION}); train the model again"
         )
     return fields
 

@@ -1,4 +1,4 @@
-"""The one place where TensorFlow's converter is called: constants frozen, its chatter held back."""
+"""Calls of TensorFlow's converter: variables frozen to constants, log output suppressed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def import_tensorflow() -> Any:
             import tensorflow as tf
     except ImportError as error:
         raise ConversionError(
-            f"converting needs TensorFlow ({error}); install it on the laptop with: pip install 'edgetl[host]'"
+            f"converting needs TensorFlow ({error}); install it on the host with: pip install 'edgetl[host]'"
         ) from error
     return tf
 
@@ -38,7 +38,7 @@ def import_tensorflow() -> Any:
 def freeze(function: Callable[..., Any], shape: Sequence[int | None], dtype: str = "float32") -> Any:
     """Trace `function` for one input and turn the variables it uses into constants.
 
-    Converting a Keras 3 model without this loses its weights without a word (tensorflow#98964).
+    Converting a Keras 3 model without this loses its weights without an error (tensorflow#98964).
     """
     tf = import_tensorflow()
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
@@ -55,13 +55,13 @@ def convert_function(
     """Convert a frozen function to a .tflite.
 
     Args:
-        frozen: What `freeze` gave.
+        frozen: A function that `freeze` returned.
         samples: Calibration inputs, for ``int8``.
         quantization: ``int8``, ``float16``, ``dynamic`` or ``none``.
         types: ``input_type`` and ``output_type`` of an int8 model, by default float32.
 
     Raises:
-        ConversionError: The function holds an op that has no builtin, or the converter failed.
+        ConversionError: The function contains an op that has no builtin, or the converter failed.
     """
     tf = import_tensorflow()
     with quiet():
@@ -96,7 +96,7 @@ def convert_module(module: Any, signatures: Mapping[str, Any]) -> bytes:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Hold back what TensorFlow writes to the error stream past Python; show it when something fails."""
+    """Suppress what TensorFlow writes to file descriptor 2; show it when an exception is raised."""
     sys.stderr.flush()
     saved = os.dup(2)
     with tempfile.TemporaryFile() as held, warnings.catch_warnings():
@@ -121,7 +121,7 @@ def _run(converter: Any) -> bytes:
     except Exception as error:  # the converter raises its own classes, RuntimeError, ValueError, SystemError
         raise ConversionError(
             f"TensorFlow's converter refused the model: {_first_lines(error)}; "
-            "a backbone must consist of ops that TFLite has builtin"
+            "a backbone must consist of builtin ops of TFLite"
         ) from error
 
 

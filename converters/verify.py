@@ -39,12 +39,12 @@ def verify(
         path: The file.
         images: A few prepared photos.
         expected: Their embeddings as they were before the head was joined, [N, D].
-        weights: What the head must start with.
-        labels: What the file must say.
+        weights: The initial weights that the head must have.
+        labels: The labels that the file must have.
         infer: Whether it must have the signature ``infer``.
 
     Raises:
-        ConversionError: Anything differs.
+        ConversionError: Something differs.
     """
     try:
         opened = ModelFile.open(path)
@@ -67,10 +67,10 @@ def _check_features(interpreter: Any, images: Sequence[Image], expected: NDArray
     features = interpreter.get_signature_runner("features")
     for count in (1, len(images)):
         embeddings = features(image=np.stack(images[:count]))["embedding"]
-        _expect(embeddings.shape == expected[:count].shape, f"features gives shape {embeddings.shape}")
+        _expect(embeddings.shape == expected[:count].shape, f"features returns shape {embeddings.shape}")
         scale = max(float(np.abs(expected).max()), 1e-12)
         gap = float(np.abs(embeddings - expected[:count]).max()) / scale
-        # int8 may round otherwise for another batch size; lost weights give NaN or something quite different
+        # int8 may round differently for another batch size; lost weights cause NaN or a large difference
         _expect(bool(gap < 0.1), f"features differs from the backbone alone by {gap:.3g} with {count} photos")
 
 
@@ -79,7 +79,7 @@ def _check_infer(interpreter: Any, images: Sequence[Image]) -> None:
     embedding = interpreter.get_signature_runner("features")(image=image)["embedding"]
     apart = interpreter.get_signature_runner("classify")(embedding=embedding)["probabilities"]
     at_once = interpreter.get_signature_runner(INFER)(image=image)["probabilities"]
-    _expect(_near(at_once, apart), "infer gives other probabilities than features and classify")
+    _expect(_near(at_once, apart), "infer returns other probabilities than features and classify")
 
 
 def _check_head(
@@ -93,12 +93,14 @@ def _check_head(
     mapped = apply_map(embeddings, map_name)
     logits = mapped @ weights["W"] + weights["b"]
     given = interpreter.get_signature_runner("classify")(embedding=embeddings)
-    _expect(_near(given["logits"], logits), "classify gives other logits than NumPy")
-    _expect(_near(given["probabilities"], _softmax(logits)), "classify gives other probabilities than NumPy")
+    _expect(_near(given["logits"], logits), "classify returns other logits than NumPy")
+    _expect(
+        _near(given["probabilities"], _softmax(logits)), "classify returns other probabilities than NumPy"
+    )
     _check_step(interpreter, embeddings, mapped, weights)
     _check_opening(interpreter, embeddings, weights)
     back = interpreter.get_signature_runner("set_weights")(**weights)
-    _expect(float(back["ok"][0]) == 1.0, "set_weights does not answer ok")
+    _expect(float(back["ok"][0]) == 1.0, "set_weights does not return ok")
     again = read(unused=unused)
     _expect(
         all(np.array_equal(again[name], weights[name]) for name in weights), "set_weights lost a variable"
@@ -108,7 +110,7 @@ def _check_head(
 def _check_step(
     interpreter: Any, embeddings: NDArray[np.float32], mapped: NDArray[np.float64], weights: HeadWeights
 ) -> None:
-    """One step of training from zero weights must be NumPy's."""
+    """Check that one training step from zero weights equals that of NumPy."""
     zero = {name: np.zeros_like(value) for name, value in weights.items()}
     interpreter.get_signature_runner("set_weights")(**zero)
     capacity = len(weights["b"])
@@ -116,15 +118,15 @@ def _check_step(
     loss = interpreter.get_signature_runner("train")(
         embedding=embeddings, label=truth, learning_rate=np.full(1, _RATE, np.float32)
     )["loss"]
-    _expect(_near(loss, np.log(capacity)), f"train gives the loss {loss}, expected {np.log(capacity):.5f}")
+    _expect(_near(loss, np.log(capacity)), f"train returns the loss {loss}, expected {np.log(capacity):.5f}")
     gradient = mapped.T @ (1 / capacity - truth) / len(truth)
     after = interpreter.get_signature_runner("get_weights")(unused=np.zeros(1, np.float32))
     _expect(_near(after["W"], -_RATE * gradient), f"a step of train (momentum {MOMENTUM}) differs from NumPy")
-    _expect(_near(after["W_momentum"], gradient), "train keeps another momentum than NumPy")
+    _expect(_near(after["W_momentum"], gradient), "train computes another momentum than NumPy")
 
 
 def _check_opening(interpreter: Any, embeddings: NDArray[np.float32], weights: HeadWeights) -> None:
-    """A step of training must open the columns of the labels in the batch and no others."""
+    """Check that a training step opens the columns of the labels in the batch and no others."""
     closed = np.flatnonzero(weights["b"] < CLOSED)
     if not len(closed):
         return
@@ -152,6 +154,6 @@ def _near(given: NDArray[Any], expected: Any) -> bool:
 def _expect(holds: bool, problem: str) -> None:
     if not holds:
         raise ConversionError(
-            f"the converted file was reopened and {problem}; it was not kept. "
+            f"the converted file was reopened and {problem}; it was discarded. "
             "Please report this with the versions of TensorFlow and LiteRT"
         )

@@ -1,7 +1,7 @@
-"""Check that weights are finite by reading them, before anything is run.
+"""Check that weights are finite by reading them, before anything runs.
 
-What comes out of a network with infinite weights is no evidence: whether infinity times zero gives NaN, and whether
-a NaN survives a ReLU, depends on the processor and on the library that does the arithmetic.
+The output of a network with infinite weights proves nothing: whether infinity times zero is NaN, and whether a NaN
+passes a ReLU, depends on the processor and on the library that computes it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from .errors import ConversionError
 from .flatbuffer import parse, schema
 
-_NAMED = 3  # variables that a message names; the others are counted
+_NAMED = 3  # number of variables that a message names; the others are counted
 
 
 def require_finite_variables(model: Any) -> None:
-    """Check that no variable of a Keras model holds NaN or infinity.
+    """Check that no variable of a Keras model contains NaN or infinity.
 
     Raises:
-        ConversionError: One does; the message names the variables.
+        ConversionError: A variable does; the message names all of them.
     """
     broken = []
     for variable in model.variables:
@@ -33,18 +33,18 @@ def require_finite_variables(model: Any) -> None:
             broken.append(f"{variable.path} ({bad} of {values.size})")
     if broken:
         raise ConversionError(
-            f"the weights of the source model hold NaN or infinity: {_list(broken)}; "
-            "train the model again with a lower --rate, or get its weights file again"
+            f"the weights of the source model contain NaN or infinity: {_list(broken)}; "
+            "train the model again with a lower --rate, or download its weights again"
         )
 
 
 def require_numeric_constants(model: bytes) -> None:
     """Check that no float constant of a .tflite is NaN.
 
-    Infinity passes: it may be meant, for example as the padding of a maximum.
+    Infinity is allowed: it may be intended, for example as the padding of a maximum.
 
     Raises:
-        ConversionError: One is NaN; the message names the tensors.
+        ConversionError: A constant is NaN; the message names the tensors.
     """
     parsed = parse(model)
     broken = [
@@ -55,7 +55,7 @@ def require_numeric_constants(model: bytes) -> None:
     ]
     if broken:
         raise ConversionError(
-            f"the weights of the converted backbone hold NaN: {_list(broken)}; they were lost on the way: "
+            f"the weights of the converted backbone contain NaN: {_list(broken)}; they were lost in the conversion: "
             "try --quantize none, and report this with the model's name"
         )
 

@@ -13,7 +13,7 @@ from device.errors import EdgetlError
 
 from . import __version__
 
-# TensorFlow reads it when it is imported; its start-up notes on CUDA and CPU features help nobody here
+# TensorFlow reads it on import; its notes on CUDA and CPU features do not help here
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # where a command is used -> its name; the module is edgetl.commands.NAME
@@ -49,7 +49,7 @@ class LazyGroup(click.Group):
         return [name for names in SECTIONS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of `cmd_name` and give its ``command``."""
+        """Import the module of `cmd_name` and return its ``command``."""
         if cmd_name not in self.list_commands(ctx):
             return None
         module = importlib.import_module(f"edgetl.commands.{cmd_name}")

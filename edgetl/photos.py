@@ -27,7 +27,7 @@ PARTS = {
     "test": TEST,
     "testing": TEST,
 }
-_NAMED = 5  # how many names a warning gives before it only counts
+_NAMED = 5  # number of names in a warning; the others are counted
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Photo:
     Attributes:
         path: The file.
         label: Its label.
-        part: The part it is in; "" while that is open.
+        part: Its part; "" while it is not assigned.
         view: Number of its group of look-alikes; -1 until `edgetl.split.split_photos` sets it.
     """
 
@@ -55,8 +55,8 @@ class PhotoSet:
         root: The folder.
         photos: Sorted by part, label and path.
         left_out: Files that are not used, with the reason of each; hidden files are not counted.
-        warnings: What the user should know, a sentence each.
-        remarks: Those of the warnings that are about labels, not about files left out.
+        warnings: Warnings for the user, one sentence each.
+        remarks: The warnings about labels, without those about files left out.
     """
 
     root: Path
@@ -76,7 +76,7 @@ class PhotoSet:
         return tuple(sorted({photo.label for photo in self.photos}))
 
     def part(self, name: str) -> tuple[Photo, ...]:
-        """Give the photos of one part."""
+        """Return the photos of one part."""
         return tuple(photo for photo in self.photos if photo.part == name)
 
     def views(self, part: str | None = None) -> int:
@@ -84,17 +84,17 @@ class PhotoSet:
         return len({photo.view for photo in self.photos if part in (None, photo.part)})
 
     def counts(self, part: str | None = None) -> dict[str, int]:
-        """Count the photos of each class, in one part or in all."""
+        """Return the number of photos per label, in one part or in all."""
         counted = Counter(photo.label for photo in self.photos if part in (None, photo.part))
         return {label: counted[label] for label in self.labels}
 
 
 def find_photos(root: str | Path, split: str | Path | None = None, *, skip_empty: bool = False) -> PhotoSet:
-    """List the photos of a folder that holds one folder per label; `device.photos` has the rules.
+    """List the photos of a folder with one folder per label, by the rules of `device.photos`.
 
-    A folder with ``train`` and, if wanted, ``val`` and ``test`` folders, each with the labels inside,
-    gives the parts; so does a split file. Photos that are bit for bit the same are counted once in
-    training and are kept out of the parts that judge; the same photo under two labels is left out.
+    The parts come from ``train``, ``val`` and ``test`` folders that contain the label folders, or from a split file;
+    ``val`` and ``test`` may be missing. Identical files are used once for training and never in the other parts; a
+    photo under two labels is left out.
 
     Args:
         root: The folder.
@@ -103,7 +103,7 @@ def find_photos(root: str | Path, split: str | Path | None = None, *, skip_empty
         skip_empty: Leave labels without a readable photo out instead of raising.
 
     Raises:
-        PhotoFolderError: The folder is missing, holds no labels, or has them one level deeper; a label has no
+        PhotoFolderError: The folder is missing, contains no labels, or has them one level deeper; a label has no
             photo that can be read; or the split file does not fit.
         LabelError: A folder's name cannot be a label.
 
@@ -156,7 +156,7 @@ def _list_parts(root: Path) -> tuple[list[Photo], PhotoList]:
 def _nothing_found(found: PhotoList) -> str:
     there = count_reasons(found.left_out) or "nothing"
     return (
-        f"{shown(found.root)} holds no photos under a label: expected a folder for each label with its photos inside, "
+        f"{shown(found.root)} contains no labeled photos: expected one folder of photos per label, "
         f"found {there}; put the photos of each label into a folder of its own"
     )
 
@@ -175,7 +175,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _part_folders(folders: Sequence[Path]) -> list[tuple[Path, str]]:
-    # classes may be called "test" and "train" too: those hold photos, parts hold folders
+    # labels may be named "test" and "train" too: those folders contain photos, parts contain folders
     parts = [(folder, PARTS.get(folder.name.lower(), "")) for folder in folders]
     names = {part for _, part in parts}
     whole = TRAINING in names and "" not in names
@@ -189,11 +189,11 @@ def _apply_split(root: Path, photos: list[Photo], split: Path) -> tuple[list[Pho
     if strangers:
         raise PhotoFolderError(
             f"{split} names photos that are not in {root}: {name_some(strangers)}; "
-            "give paths relative to that folder"
+            "use paths relative to that folder"
         )
     left_out = len(known) - len(parts)
-    told = [f"{left_out} photos are not named in {split} and were left out"] if left_out else []
-    return [replace(known[path], part=part) for path, part in parts.items()], told
+    warnings = [f"{left_out} photos are not named in {split} and were left out"] if left_out else []
+    return [replace(known[path], part=part) for path, part in parts.items()], warnings
 
 
 def _read_split(split: Path) -> dict[str, str]:
@@ -219,8 +219,8 @@ def _read_split(split: Path) -> dict[str, str]:
 
 
 def _copies(photos: Sequence[Photo]) -> list[LeftOut]:
-    """Return the photos to leave out because the same bytes stand elsewhere."""
-    # training first: a copy of a training photo would flatter the parts that judge
+    """Return the photos to leave out because an identical file is used."""
+    # training first: a copy of a training photo would make the other parts look too good
     ranked = sorted(photos, key=lambda photo: (photo.part not in ("", TRAINING), _order(photo)))
     known = {photo.path: photo for photo in ranked}
     gone = []

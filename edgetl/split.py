@@ -1,4 +1,4 @@
-"""How photos are divided: look-alikes stay on one side, so that no photo is judged by its own twin."""
+"""Split photos into parts: look-alikes stay in one part, so that no photo is judged by a look-alike of its own."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ def split_photos(
     seed: int = 0,
     progress: Progress = no_progress,
 ) -> PhotoSet:
-    """Assign the photos whose part is open, and cut a validation part off the training part.
+    """Assign parts to the photos that have none, and split a validation part off the training part.
 
     Photos that look alike, follow each other in a recording or were taken within seconds form a view
-    (`device.lookalikes`); a view stays in one part. The cut is stratified and depends on the seed and each
-    label's own photos alone: adding a label changes nothing for the others. A label of one view or of one or
-    two photos stays in training whole.
+    (`device.lookalikes`); a view stays in one part. The split is stratified. For each label it depends on the seed and the
+    photos of that label only: adding a label changes nothing for the others. A label with one view, or with one or
+    two photos, stays in training entirely.
 
     Args:
-        photo_set: As `edgetl.photos.find_photos` returns it.
-        validation: Share of each label to set aside, 0 for none; not used where the folder or the
-            split file names the validation photos.
-        seed: Seed of the cut.
+        photo_set: The photos, from `edgetl.photos.find_photos`.
+        validation: Fraction of each label to hold out; not used where the folder or the split file names the
+            validation photos.
+        seed: Seed of the split.
         progress: Called as task "comparing photos" with the number of photos.
 
     Raises:
@@ -62,27 +62,27 @@ def check_classes(photo_set: PhotoSet) -> None:
     if len(taught) < 2:
         only = f"only {taught[0]!r}" if taught else "none"
         raise PhotoFolderError(
-            f"{photo_set.root} must hold training photos of two classes or more, found {only}; "
+            f"{photo_set.root} must contain training photos of at least two labels, found {only}; "
             "add a folder with photos of something else, for example 'background'"
         )
     untaught = [label for label, count in counts.items() if not count]
     if untaught:
         raise PhotoFolderError(
-            f"these classes are in the validation or test part alone: {', '.join(untaught)}; "
-            "add training photos of them, or take them out"
+            f"these labels have no training photos, only validation or test photos: {', '.join(untaught)}; "
+            "add training photos of them, or remove them"
         )
 
 
 @dataclass
 class _View:
-    """Photos that stay together: how many of each label are open."""
+    """Photos that stay together, with the number per label."""
 
     number: int
     counts: Counter[str]
 
 
 def _with_views(photos: Sequence[Photo], alike: Lookalikes) -> list[Photo]:
-    """Number the views; the same picture under two labels is one view too."""
+    """Number the views; an identical picture under two labels is one view too."""
     views = join(len(photos), [*chained(alike.groups.astype(np.int64)), *alike.conflicts])
     return [replace(photo, view=int(view)) for photo, view in zip(photos, views, strict=True)]
 
@@ -94,7 +94,7 @@ def _assign(photo: Photo, chosen: set[int]) -> Photo:
 
 
 def _choose(photos: Sequence[Photo], fraction: float, seed: int) -> set[int]:
-    """Choose the views to validate by: label after label, whole views, at least one of each left to train."""
+    """Choose the validation views: label by label, whole views, with at least one view per label left for training."""
     views: dict[int, _View] = {}
     of_label: dict[str, list[_View]] = defaultdict(list)
     for photo in photos:
@@ -122,14 +122,14 @@ def _take(
     chosen: set[int],
     of_label: Mapping[str, Sequence[_View]],
 ) -> None:
-    """Add views of a label to `chosen` until `wanted` of its photos are in them, or nearly so."""
+    """Add views of a label to `chosen` while they contain at most `wanted` of its photos."""
     taken = sum(view.counts[label] for view in order if view.number in chosen)
     open_ = [view for view in order if view.number not in chosen and _may_leave(view, chosen, of_label)]
     for view in open_:
         if taken + view.counts[label] <= wanted and _may_leave(view, chosen, of_label):
             chosen.add(view.number)
             taken += view.counts[label]
-    if not taken and open_:  # every view is larger than the share: the smallest judges
+    if not taken and open_:  # every view is larger than the fraction: choose the smallest
         chosen.add(min(open_, key=lambda view: view.counts[label]).number)
 
 
@@ -146,19 +146,19 @@ def _look_warnings(photos: Sequence[Photo], alike: Lookalikes) -> list[str]:
     if alike.conflicts:
         pairs = [f"{photos[one].path} = {photos[other].path}" for one, other in alike.conflicts]
         warnings.append(
-            "the same picture stands under two labels, in files that differ; leave one out of each pair: "
+            "the same picture is under two labels, in different files; remove one of each pair: "
             f"{name_some(pairs, 3)}"
         )
     if alike.flat == len(photos):
         warnings.append(
-            "all photos look alike: each shows a single shade, such as black; nothing can be learned"
+            "all photos look alike: each shows a single shade, such as black; nothing can be learned from them"
         )
     elif alike.flat:
-        warnings.append(f"{alike.flat} photos show nothing but a single shade, such as black; leave them out")
+        warnings.append(f"{alike.flat} photos show only a single shade, such as black; remove them")
     if alike.count <= len(photos) / 2:
         warnings.append(
             f"{len(photos)} photos, {alike.count} separate views: shots of one thing in a row stay in one part; "
-            "different views teach more than more shots"
+            "photos of other views teach more than further shots"
         )
     return warnings
 
@@ -173,7 +173,7 @@ def _across(photo_set: PhotoSet) -> list[str]:
         if twins:
             warnings.append(
                 f"{twins} of {len(photos)} {part} photos look like training photos, so the {part} figure is too good; "
-                "put shots of one thing into one part"
+                "move all shots of one thing to one part"
             )
     return warnings
 
@@ -183,7 +183,7 @@ def _small_labels(photo_set: PhotoSet, cut: bool) -> list[str]:
     warnings = []
     if single := [label for label, count in counts.items() if count == 1]:
         warnings.append(
-            f"these classes have one training photo alone, expect little of them: {name_some(single)}"
+            f"these labels have only one training photo, so their accuracy will be low: {name_some(single)}"
         )
     views = defaultdict(set)
     for photo in photo_set.photos:
@@ -194,7 +194,7 @@ def _small_labels(photo_set: PhotoSet, cut: bool) -> list[str]:
     ]
     if cut and alone:
         warnings.append(
-            f"all photos of these labels are one view, so none can validate: {name_some(sorted(alone))}; "
+            f"all photos of these labels are one view, so none can be used for validation: {name_some(sorted(alone))}; "
             "add photos taken at another time, place or angle"
         )
     return warnings

@@ -1,4 +1,4 @@
-"""Backbones of `keras.applications`, for who has a network or a file of their weights."""
+"""Backbones of `keras.applications`, whose weights Keras downloads or a file provides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PREFIX = "keras:"
 Channels = tuple[float, float, float]
 
 _HALF: tuple[Channels, Channels] = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
-_RAW: tuple[Channels, Channels] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # the network normalizes by itself
+_RAW: tuple[Channels, Channels] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))  # the network contains its own normalization
 _IMAGENET: tuple[Channels, Channels] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
 
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
@@ -93,7 +93,7 @@ def load_application(name: str, resize: str = "crop", side: int = 224) -> tuple[
     Args:
         name: ``keras:NAME`` with the weights Keras downloads, or ``keras:NAME=FILE`` with weights (.h5)
             of the network without its top from a file.
-        resize: How frames are cut.
+        resize: How frames are fitted to the input.
         side: Rows and columns of the input, in pixels.
 
     Returns:
@@ -101,12 +101,12 @@ def load_application(name: str, resize: str = "crop", side: int = 224) -> tuple[
         prepared for it.
 
     Raises:
-        BackboneError: The name is unknown, or its weights cannot be had.
+        BackboneError: The name is unknown, or its weights cannot be loaded.
     """
     chosen, _, file = name.removeprefix(PREFIX).partition("=")
     if chosen not in APPLICATIONS:
         raise BackboneError(
-            f"{PREFIX}{chosen} is unknown; after {PREFIX} one of {', '.join(APPLICATIONS)} is expected"
+            f"{PREFIX}{chosen} is unknown; expected {PREFIX} and one of {', '.join(APPLICATIONS)}"
         )
     if file and not Path(file).is_file():
         raise BackboneError(f"the file of weights {file} is missing; check the path")
@@ -119,7 +119,7 @@ def load_application(name: str, resize: str = "crop", side: int = 224) -> tuple[
         )
     except Exception as error:  # Keras raises bare Exception for a failed download
         raise BackboneError(
-            f"the weights of {chosen} cannot be had: {str(error).splitlines()[0]}; "
+            f"the weights of {chosen} cannot be loaded: {str(error).splitlines()[0]}; "
             f"Keras downloads them, so connect to a network, or fetch {APPLICATIONS[chosen].url} elsewhere "
             f"and name the file: {PREFIX}{chosen}=weights.h5"
         ) from error

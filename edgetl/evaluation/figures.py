@@ -18,7 +18,7 @@ from device.photos import LeftOut
 from device.printable import printable
 
 Array = NDArray[np.float64]
-_SIMILAR = 0.75  # ratio of difflib from which another label is suggested
+_SIMILAR = 0.75  # minimum ratio of difflib for the suggestion of another label
 
 
 @dataclass(frozen=True)
@@ -31,26 +31,26 @@ class Mistake:
     probability: float
 
     def __repr__(self) -> str:
-        labels = f"{printable(self.label[:50])!r} predicted as {printable(self.predicted[:50])!r}"
+        labels = f"{printable(self.label[:40])!r} predicted as {printable(self.predicted[:40])!r}"
         return f"<Mistake {self.path.name[:60]}: {labels}, probability {self.probability:.3f}>"
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The result on a set of photos.
+    """The result of an evaluation on photos.
 
     Attributes:
-        labels: Every label that was given or predicted, sorted: rows and columns of `confusion`.
+        labels: Every label of a photo or a prediction, sorted: the rows and columns of `confusion`.
         confusion: int64 [C, C], row = label of the photo, column = prediction.
         known: Labels the model can predict; empty when that is not recorded.
         root: The folder.
         part: Part of the split that was judged, "" for the whole folder.
-        taught: Photos not judged because the model was taught them.
+        taught: Photos that were not judged, because the model was taught them.
         unrecognizable: Number of taught photos that cannot be recognized.
         left_out: Files that were not read, with the reason of each.
         absent: Labels of the model or the folder without a judged photo.
-        mistakes: The most confident first.
-        remarks: What the user should know about the folder, a sentence each.
+        mistakes: Photos that were predicted wrongly, most confident first.
+        remarks: Warnings about the folder, one sentence each.
     """
 
     labels: tuple[str, ...]
@@ -82,7 +82,7 @@ class Evaluation:
 
     @property
     def accuracy(self) -> float:
-        """The fraction of the photos that was correct."""
+        """The fraction of photos that were predicted correctly."""
         return float(self.correct / max(1, self.photos))
 
     @property
@@ -92,7 +92,7 @@ class Evaluation:
 
     @property
     def judged(self) -> dict[str, tuple[int, int]]:
-        """The number of correct photos and of photos, for each label that has photos."""
+        """The number of correct photos and the number of photos, per label with photos."""
         shown, right = self.confusion.sum(1).tolist(), np.diag(self.confusion).tolist()
         return {
             label: (right[place], shown[place]) for place, label in enumerate(self.labels) if shown[place]
@@ -100,17 +100,17 @@ class Evaluation:
 
     @property
     def recall(self) -> dict[str, float]:
-        """The fraction that was correct, for each label that has photos."""
+        """The fraction of photos that were predicted correctly, per label with photos."""
         return {label: right / count for label, (right, count) in self.judged.items()}
 
     @property
     def balanced_accuracy(self) -> float:
-        """The mean recall of the labels that have photos."""
+        """The mean recall of the labels with photos."""
         return float(np.mean(list(self.recall.values()))) if self.photos else 0.0
 
     @property
     def confused(self) -> list[tuple[str, str, int]]:
-        """The pairs (label, prediction, number of photos) that were confused, the most frequent first."""
+        """The confused pairs (label, prediction, number of photos), most frequent first."""
         wrong = self.confusion - np.diag(np.diag(self.confusion))
         places = zip(*np.nonzero(wrong), strict=True)
         pairs = [(self.labels[row], self.labels[column], int(wrong[row, column])) for row, column in places]
@@ -126,13 +126,13 @@ class Evaluation:
 
     @property
     def on_known(self) -> tuple[int, int]:
-        """The number of correct photos and of photos, among photos of labels that the model knows."""
+        """The number of correct photos and the number of photos, for labels that the model knows."""
         counted = [counts for label, counts in self.judged.items() if label not in self.not_known]
         return sum(right for right, _ in counted), sum(count for _, count in counted)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What to know before believing the figures, a sentence each."""
+        """Limits of the figures, one sentence each."""
         return (*self.remarks, *_warnings(self))
 
     def to_dict(self) -> dict[str, Any]:
@@ -172,18 +172,23 @@ class Evaluation:
         }
 
 
-def tabulate(given: Sequence[str], said: Sequence[str], *, known: Sequence[str] = ()) -> Evaluation:
+def tabulate(labels: Sequence[str], predicted: Sequence[str], *, known: Sequence[str] = ()) -> Evaluation:
     """Count predictions against labels.
+
+    Args:
+        labels: The label of each photo.
+        predicted: The predicted label of each photo.
+        known: Labels that the model can predict.
 
     Example:
         >>> tabulate(["cup", "cup", "pen"], ["cup", "pen", "pen"]).balanced_accuracy
         0.75
     """
-    labels = tuple(sorted({*given, *said}))
-    place = {label: index for index, label in enumerate(labels)}
-    confusion = np.zeros((len(labels), len(labels)), np.int64)
-    np.add.at(confusion, ([place[label] for label in given], [place[label] for label in said]), 1)
-    return Evaluation(labels, confusion, tuple(known))
+    every = tuple(sorted({*labels, *predicted}))
+    place = {label: index for index, label in enumerate(every)}
+    confusion = np.zeros((len(every), len(every)), np.int64)
+    np.add.at(confusion, ([place[label] for label in labels], [place[label] for label in predicted]), 1)
+    return Evaluation(every, confusion, tuple(known))
 
 
 def judge(
@@ -229,26 +234,26 @@ def _plain(label: str) -> str:
 
 
 def _warnings(result: Evaluation) -> list[str]:
-    told = describe_left_out(result.left_out)
+    warnings = describe_left_out(result.left_out)
     if result.taught:
         one = len(result.taught) == 1
-        told.append(
+        warnings.append(
             f"{len(result.taught)} {'photo was' if one else 'photos were'} not judged, because the model was taught "
             f"{'it' if one else 'them'}; the figures are on the other {result.photos}"
         )
     if result.unrecognizable:
-        told.append(
+        warnings.append(
             f"{result.unrecognizable} photos that the model was taught cannot be recognized, because the model file keeps "
-            "sums of them or the files are no longer there; if photos judged here are among them, the figures are too good"
+            "only their sums, or the files no longer exist; if such photos were judged here, the figures are too good"
         )
     if result.not_known:
-        told.append(_strangers(result))
+        warnings.append(_strangers(result))
     if result.absent:
-        told.append(
-            f"not judged, because there is no photo to judge: {name_labels(result.absent)} "
+        warnings.append(
+            f"not judged, because there are no photos of them: {name_labels(result.absent)} "
             f"({len(result.absent)} of {len({*result.known, *result.labels, *result.absent})} labels)"
         )
-    return told
+    return warnings
 
 
 def _strangers(result: Evaluation) -> str:

@@ -1,4 +1,4 @@
-"""How good a model is on labeled photos that it was not taught."""
+"""`evaluate`: the accuracy of a model on labeled photos that it was not taught."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ def evaluate(
     skip_empty: bool = False,
     progress: Progress = no_progress,
 ) -> Evaluation:
-    """Judge a model on a folder of photos with one folder per label.
+    """Evaluate a model on a folder of photos with one folder per label.
 
     Photos that the model was taught are recognized and not judged.
 
     Args:
-        model: A model file, judged as a device would run it, or the folder of a trained model.
-        photos: The folder. Its test part is used, else its validation part, else all of it.
-        state: What a device learned; for a model file only.
-        head: Kind of head that is derived from memory and state.
+        model: A model file, which runs as on a device, or the folder of a trained model.
+        photos: The folder. Its test part is used, else its validation part, else all photos.
+        state: State file with what a device learned; only for a model file. None uses the model file alone.
+        head: Kind of head: ``exact``, ``lda``, ``ncm``, ``softmax`` or ``knn``.
         skip_empty: Skip labels without a readable photo instead of raising.
         progress: Called as task "photos" with the number of photos.
 
     Raises:
         PhotoFolderError: No photo can be judged: there is none, none can be read, the model was taught all of
-            them, or it knows none of their labels; or a state was given beside a trained model's folder.
+            them, or it knows none of their labels; or `state` was passed with the folder of a trained model.
         EdgetlError: The model or the state cannot be used.
     """
     found = find_photos(Path(photos), skip_empty=skip_empty)
@@ -51,7 +51,7 @@ def evaluate(
     if Path(model).is_dir():
         if state is not None:
             raise PhotoFolderError(
-                f"{model} is a trained model's folder, which has no state; convert it, or leave --state out"
+                f"{model} is the folder of a trained model, which has no state; convert it, or leave --state out"
             )
         return _judge(open_trained(Path(model)), found, chosen, part, progress)
     with open_device(Path(model), state, head) as subject:
@@ -71,7 +71,7 @@ def _judge(
     known = set(subject.labels)
     if not known & {photo.label for photo in chosen}:
         raise PhotoFolderError(
-            f"{subject.name} knows none of the labels in {found.root}, so no figure can be made; "
+            f"{subject.name} knows none of the labels in {found.root}, so the accuracy cannot be measured; "
             f"it knows {_some(subject.labels)}, the folders are {_some(found.labels)}"
         )
     chosen, same_files = _without_training_files(chosen, subject.training_files)
@@ -119,7 +119,7 @@ def _ask(subject: Subject, photos: Sequence[Photo], progress: Progress) -> tuple
 def _without_training_files(
     photos: Sequence[Photo], training: Sequence[Path]
 ) -> tuple[Sequence[Photo], list[Path]]:
-    """Separate the photos whose bytes are those of a training photo."""
+    """Separate the photos that are identical to a training photo."""
     if not training:
         return photos, []
     trained = {os.path.realpath(path) for path in training}
@@ -138,10 +138,10 @@ def _no_figure(
     subject: Subject, found: PhotoSet, taught: Sequence[Path], unreadable: Sequence[LeftOut]
 ) -> str:
     if not taught:
-        return f"none of the {len(unreadable)} photos in {found.root} can be read, so no figure can be made"
+        return f"none of the {len(unreadable)} photos in {found.root} can be read, so the accuracy cannot be measured"
     return (
-        f"{subject.name} was taught all {len(taught)} photos of {found.root} that could judge it, so no figure can be "
-        "made; give photos that it was not taught: a test folder beside train and val, or another folder"
+        f"{subject.name} was taught all {len(taught)} photos of {found.root} that could judge it, so the accuracy "
+        "cannot be measured; use photos that it was not taught: a test folder beside train and val, or another folder"
     )
 
 

@@ -1,4 +1,4 @@
-"""An evaluation as one HTML file that needs nothing else: figures, confusion matrix, worst mistakes."""
+"""The report of an evaluation as one self-contained HTML file: figures, confusion matrix, worst mistakes."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def render(result: Evaluation, model: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text from outside for the page: no markup, and nothing that hides or reorders what stands beside it."""
+    """Return text from outside for the page, without markup and without characters that hide or reorder other text."""
     return escape_markup(printable(text))
 
 

@@ -1,4 +1,4 @@
-"""What is evaluated: a model file as a device runs it, or a trained model, behind one interface."""
+"""The subject of an evaluation: a model file as a device runs it, or a trained model, with one interface."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: a folder of photos and a backbone become a trained model."""
+"""Fine-tuning: train a backbone and a head on a folder of photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Varied copies of a photo: another window, mirrored, other light."""
+"""Augmented copies of a photo: another window, mirrored, other light."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .settings import Augmentation
 def vary(
     image: Image, preprocessing: Preprocessing, augmentation: Augmentation, generator: np.random.Generator
 ) -> Image:
-    """Make one varied copy of `image`, prepared for the backbone.
+    """Return one augmented copy of `image`, prepared for the backbone.
 
     Args:
         image: uint8 [H, W, 3] RGB, any size.
-        preprocessing: Cuts and resizes what is left of the photo, as on the device.
-        augmentation: How far a copy may go from the photo.
-        generator: Drawn from a fixed number of times, whatever the settings.
+        preprocessing: Crops and resizes the window, as on the device.
+        augmentation: Ranges of the changes.
+        generator: Random numbers; the same number is drawn for all settings.
 
     Returns:
         uint8 [height, width, channels].

@@ -17,8 +17,8 @@ from .features import Features
 from .head import probabilities
 from .settings import Settings
 
-_ROOT_EPSILON = 1e-4  # the slope of a square root has no end at 0; this ends it at 50
-_HEAD_PACE = 10.0  # the head's weights are larger than the blocks' by about this, and move faster by it
+_ROOT_EPSILON = 1e-4  # the slope of a square root is infinite at 0; this limits it to 50
+_HEAD_PACE = 10.0  # the weights of the head are larger than those of the blocks by about this factor, and so are their steps
 _EVALUATION_BATCH = 64
 
 Array = NDArray[np.float64]
@@ -28,12 +28,12 @@ Saver = Callable[[dict[str, NDArray[Any]], dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Rows:
-    """Which rows of the features belong to a part's photos, and their classes.
+    """The rows of the features that belong to the photos of a part, and their labels.
 
     Attributes:
-        first: int64 [P], the row of each photo as it is.
-        rows: int64 [P], how many rows it has with its copies.
-        targets: int64 [P].
+        first: int64 [P], the row of each unchanged photo.
+        rows: int64 [P], number of rows of each photo with its copies.
+        targets: int64 [P], index of the label of each photo.
     """
 
     first: NDArray[np.int64]
@@ -42,12 +42,12 @@ class Rows:
 
 
 class BlockTraining:
-    """Trains a tail and a head; can be stopped after any epoch and continued from its checkpoint.
+    """Training of a tail and a head; it can stop after any epoch and continue from its checkpoint.
 
     Args:
         tail: keras.Model, features -> embedding; trained in place.
-        head: W [D, C] and b [C] to start from, on mapped embeddings.
-        class_weights: [C], what an example of each class counts.
+        head: Initial W [D, C] and b [C], on mapped embeddings.
+        class_weights: [C], weight of an example of each label.
         settings: Epochs, rate, batch, patience and seed are used.
     """
 
@@ -73,7 +73,7 @@ class BlockTraining:
 
     @property
     def head(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """W and b as they are now."""
+        """Present W and b."""
         return np.array(self.weights) * np.float32(_HEAD_PACE), np.array(self.bias) * np.float32(_HEAD_PACE)
 
     def run(
@@ -86,16 +86,16 @@ class BlockTraining:
         save: Saver,
         progress: Progress = no_progress,
     ) -> None:
-        """Train until the epochs are through or the validation loss has stopped falling.
+        """Train for all epochs, or until the validation loss stops falling.
 
-        The tail and the head are left as they were after the best epoch; that may be the start.
+        Tail and head end with the weights of the best epoch, which may be the initial ones.
 
         Args:
-            features: What the frozen trunk made of the photos.
-            training: What is learned from; each epoch takes one copy of each photo.
-            validation: What the best epoch is chosen by; without it the last one is taken.
-            resume: What `save` was given by an interrupted run.
-            save: Called after each epoch with all that is needed to go on.
+            features: Features of the frozen trunk.
+            training: Rows to train on; each epoch uses one copy of each photo.
+            validation: Rows that choose the best epoch; None takes the last epoch.
+            resume: The arguments of the last call of `save` in an interrupted run.
+            save: Called after each epoch with everything needed to continue.
             progress: Called as task "blocks" with the number of steps.
         """
         best = self._vector()
@@ -122,7 +122,7 @@ class BlockTraining:
         self._assign(self._trained, best)
 
     def embed(self, features: Features, rows: NDArray[np.int64]) -> Array:
-        """Give the mapped embeddings of `rows`, float64 [N, D]."""
+        """Return the mapped embeddings of `rows`, float64 [N, D]."""
         return embed_rows(self._embed, features, rows)
 
     def _epoch(
@@ -182,7 +182,7 @@ def _flatten(variables: list[Any]) -> NDArray[np.float32]:
 
 
 def make_embed(tail: Any) -> Embed:
-    """Compile `tail` for use as it is: features float32 [N, ...] -> embeddings float32 [N, D]."""
+    """Compile `tail` for inference: features float32 [N, ...] -> embeddings float32 [N, D]."""
     import tensorflow as tf
 
     signature = [tf.TensorSpec((None, *tail.input_shape[1:]), tf.float32)]
@@ -191,7 +191,7 @@ def make_embed(tail: Any) -> Embed:
 
 
 def embed_rows(embed: Embed, features: Features, rows: NDArray[np.int64]) -> Array:
-    """Give the mapped embeddings of `rows`, float64 [N, D]."""
+    """Return the mapped embeddings of `rows`, float64 [N, D]."""
     starts = range(0, len(rows), _EVALUATION_BATCH)
     parts = [embed(features.take(rows[start : start + _EVALUATION_BATCH])) for start in starts]
     return apply_map(np.concatenate(parts))
@@ -224,7 +224,7 @@ def _make_step(owner: BlockTraining) -> Callable[..., Any]:
 
 
 def _map(embedding: Any) -> Any:
-    """Give `device.model.codes.apply_map` with a slope that has an end: l2(sign(e) sqrt(|e|))."""
+    """Return `device.model.codes.apply_map` with a finite slope: l2(sign(e) sqrt(|e|))."""
     import tensorflow as tf
 
     root = tf.sqrt(tf.abs(embedding) + _ROOT_EPSILON) - _ROOT_EPSILON**0.5

@@ -1,4 +1,4 @@
-"""The picture of how training went."""
+"""The training curve."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, kept: int = 0) -
     """Draw loss and accuracy over the epochs of both phases as a PNG.
 
     Args:
-        history: An entry an epoch, as ``metrics.json`` holds them.
-        path: The picture.
-        kept: The epoch of the last blocks that was kept; 0 when the backbone stayed as it was.
+        history: One entry per epoch, as in ``metrics.json``.
+        path: The PNG file.
+        kept: The epoch of the last blocks that was kept; 0 when the backbone is unchanged.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -18,7 +18,7 @@ def split_backbone(backbone: Any, blocks: int) -> tuple[Any, Any]:
 
     Args:
         backbone: A functional keras.Model with one input and one output.
-        blocks: Blocks that go into the tail; what follows the last block goes there too.
+        blocks: Number of blocks in the tail, which also contains everything after the last block.
 
     Returns:
         trunk (images -> features) and tail (features -> embedding). Both share their layers, and so
@@ -32,14 +32,14 @@ def split_backbone(backbone: Any, blocks: int) -> tuple[Any, Any]:
     starts = block_starts(backbone)
     if not 1 <= blocks <= len(starts):
         raise TrainingError(
-            f"the backbone {backbone.name} has {len(starts)} blocks that can be trained, got {blocks}; give fewer"
+            f"the backbone {backbone.name} has {len(starts)} blocks that can be trained, got {blocks}; use fewer"
         )
     features = starts[-blocks]
     return keras.Model(backbone.input, features), keras.Model(features, backbone.output)
 
 
 def block_starts(backbone: Any) -> list[Any]:
-    """List the tensors that enter a block, in order: places where everything passes through one tensor."""
+    """Return the inputs of the blocks in order: places where all data passes through one tensor."""
     layers = [layer for layer in backbone.layers if layer is not backbone.layers[0]]
     passages = _passages(layers)
     named = [
@@ -48,19 +48,19 @@ def block_starts(backbone: Any) -> list[Any]:
     starts = [tensor for tensor, entered, left in named if entered and entered != left]
     if starts:
         return starts
-    # names tell nothing: every layer with weights is a block of its own
+    # no name of a block is known: every layer with weights is a block of its own
     return [tensor for _, tensor, following in passages if following.weights]
 
 
 def freeze_normalization(model: Any) -> None:
-    """Keep every normalization of `model` as it is; its statistics are those of ImageNet."""
+    """Freeze every normalization of `model`, which keeps the statistics of ImageNet."""
     for layer in model.layers:
         if "Normalization" in type(layer).__name__:
             layer.trainable = False
 
 
 def _passages(layers: list[Any]) -> list[tuple[Any, Any, Any]]:
-    """Give (layer, its output, next layer) wherever nothing else is needed further on."""
+    """Yield (layer, its output, next layer) wherever no later layer needs another tensor."""
     waiting: dict[int, int] = {}  # tensor -> layers that still have to read it
     for layer in layers:
         for tensor in _inputs(layer):

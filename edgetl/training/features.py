@@ -1,4 +1,4 @@
-"""What the frozen trunk makes of every photo and its copies, computed once and kept on disk."""
+"""Features of the frozen trunk for every photo and its copies, computed once and kept on disk."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ from .trunk import Trunk
 
 _CHUNK = 32  # photos
 _VALUES, _PROGRESS = "features.bin", "features.json"
-_FLOAT16_LIMIT = 1e4  # far enough from 65504, where float16 ends
+_FLOAT16_LIMIT = 1e4  # well below 65504, the largest float16
 
 
 @dataclass(frozen=True)
 class Features:
-    """The trunk's features of all photos.
+    """The features of all photos.
 
     Attributes:
         values: [R, ...], read from disk as needed.
-        first: int64 [P], the row of each photo as it is; its copies follow it.
-        rows: int64 [P], how many rows a photo has; 0 if it could not be read.
-        problems: What was wrong with each photo that could not be read.
+        first: int64 [P], the row of each unchanged photo; its copies follow.
+        rows: int64 [P], number of rows of each photo; 0 if it cannot be read.
+        problems: The error of each photo that cannot be read.
     """
 
     values: NDArray[Any]
@@ -48,13 +48,13 @@ class Features:
     problems: tuple[str, ...]
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give the features of `rows` as float32."""
+        """Return the features of `rows` as float32."""
         return self.values[rows].astype(np.float32)
 
 
 @dataclass
 class _State:
-    """How far the file of values has come; written after each chunk."""
+    """The progress of the file of values; written after each chunk."""
 
     done: int = 0
     bad: dict[int, str] = field(default_factory=dict)
@@ -92,15 +92,15 @@ def extract(
 ) -> Features:
     """Compute the features of `photos`, and of the copies of those for training.
 
-    Each photo is read once. What an interrupted call left in `folder` is used.
+    Each photo is read once. An interrupted call is continued from `folder`.
 
     Args:
-        photos: In a fixed order; each draws its copies from the seed and its place alone.
+        photos: In a fixed order; the copies of a photo depend on the seed and its place only.
         make_trunk: Called when there is something to compute.
         preprocessing: Prepares the photos.
-        augmentation: How copies are made.
-        seed: Of the copies.
-        folder: Where the features are kept.
+        augmentation: Ranges of the copies.
+        seed: Seed of the copies.
+        folder: Folder of the features.
         progress: Called as task "features" with the number of photos.
 
     Raises:
@@ -128,7 +128,7 @@ class _Reader:
     seed: int
 
     def read(self, index: int) -> list[Image] | str:
-        """Give the prepared photo and its copies, or what is wrong with it."""
+        """Return the prepared photo and its copies, or the error message."""
         photo = self.photos[index]
         try:
             image = read_photo(photo.path)
@@ -142,7 +142,7 @@ class _Reader:
         return images
 
     def chunks(self, start: int) -> Iterator[list[list[Image] | str]]:
-        """Read ahead, a chunk while the trunk works on the one before."""
+        """Yield chunks; the next one is read while the trunk computes."""
         with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
             pending: list[Future[list[Image] | str]] = []
             for first in range(start, len(self.photos), _CHUNK):
@@ -176,12 +176,12 @@ def _compute(reader: _Reader, trunk: Trunk, state: _State, folder: Path, progres
 def _append(folder: Path, state: _State, features: NDArray[np.float32]) -> None:
     if not state.shape:
         state.shape = features.shape[1:]
-        # half the disk for feature maps; embeddings are small and stay as they are
+        # half the disk space for feature maps; embeddings are small and stay float32
         small = len(state.shape) > 1 and float(np.abs(features).max()) < _FLOAT16_LIMIT
         state.dtype = "float16" if small else "float32"
     values = features.astype(state.dtype)
     if not np.isfinite(values).all():
-        raise PhotoFolderError("the backbone gave NaN or infinity for a photo; choose another backbone")
+        raise PhotoFolderError("the backbone returns NaN or infinity for a photo; choose another backbone")
     path = folder / _VALUES
     try:
         # appended, not mapped: a full disk is then an error and not a bus error
@@ -192,7 +192,7 @@ def _append(folder: Path, state: _State, features: NDArray[np.float32]) -> None:
 
 
 def _cut_to(folder: Path, state: _State, planned: Sequence[int]) -> None:
-    """Make the file of values as long as `state` says; start over when it is shorter."""
+    """Cut the file of values to the length that `state` needs; start again when it is shorter."""
     path = folder / _VALUES
     rows = sum(planned[index] for index in range(state.done) if index not in state.bad)
     path.touch()

@@ -12,18 +12,18 @@ from device.progress import Progress, no_progress
 from ..evaluation.figures import judge
 
 Array = NDArray[np.float64]
-_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # Adam's customary constants (Kingma and Ba 2015)
-_DECAY = 1e-4  # of the weights, as in ridge; keeps separable classes from growing without end
+_BETA1, _BETA2, _EPSILON = 0.9, 0.999, 1e-8  # default constants of Adam (Kingma and Ba 2015)
+_DECAY = 1e-4  # weight decay; without it the weights of separable labels grow forever
 
 
 @dataclass(frozen=True)
 class HeadFit:
-    """A trained head and how it came about.
+    """A trained head with its history.
 
     Attributes:
         weights: float32 [D, C] on mapped embeddings.
         bias: float32 [C].
-        history: One entry an epoch.
+        history: One entry per epoch.
     """
 
     weights: NDArray[np.float32]
@@ -33,7 +33,7 @@ class HeadFit:
 
 @dataclass(frozen=True)
 class Examples:
-    """Mapped embeddings [N, D] and the numbers of their classes [N]."""
+    """Mapped embeddings [N, D] and the indices of their labels [N]."""
 
     mapped: Array
     targets: NDArray[np.int64]
@@ -53,20 +53,20 @@ def fit_head(
     """Train a softmax head with Adam; the rate falls to zero along a half cosine.
 
     Args:
-        training: What is learned from.
-        validation: What the best epoch is chosen by; without it the last one is taken.
-        class_weights: [C], what an example of each class counts.
-        epochs: Passes over the training examples.
-        rate: Adam's learning rate at the start.
-        batch: Examples in a step.
-        seed: Of the order.
+        training: Examples to train on.
+        validation: Examples that choose the best epoch; None takes the last epoch.
+        class_weights: [C], weight of an example of each label.
+        epochs: Number of epochs.
+        rate: Initial learning rate of Adam.
+        batch: Number of examples per step.
+        seed: Seed of the order.
         progress: Called as task "head" with the number of epochs.
 
     Returns:
         The head of the epoch with the lowest validation loss.
     """
     dimensions, classes = training.mapped.shape[1], len(class_weights)
-    # the bias is one more row, fed by a constant
+    # the last row is the bias, whose input is constant
     parameters = np.zeros((dimensions + 1, classes))
     adam = _Adam(parameters.shape)
     best, lowest, history = parameters, np.inf, []
@@ -88,19 +88,19 @@ def fit_head(
 
 
 def probabilities(mapped: Array, weights: NDArray[np.float32], bias: NDArray[np.float32]) -> Array:
-    """Give softmax(mapped @ weights + bias) as float64 [N, C]."""
+    """Return softmax(mapped @ weights + bias) as float64 [N, C]."""
     return softmax(mapped @ weights.astype(np.float64) + bias)
 
 
 def softmax(logits: Array) -> Array:
-    """Give the softmax over the last axis."""
+    """Return the softmax over the last axis."""
     powers = np.exp(logits - logits.max(-1, keepdims=True))
     normalized: Array = powers / powers.sum(-1, keepdims=True)
     return normalized
 
 
 def balance(targets: NDArray[np.int64], classes: int, weigh: bool) -> Array:
-    """Give what an example of each class counts: N / (C n_c), so that the mean over examples is 1."""
+    """Return the weight of an example of each label: N / (C n_c), so that the mean over examples is 1."""
     counts = np.bincount(targets, minlength=classes)
     if not weigh:
         return np.ones(classes)
@@ -113,7 +113,7 @@ class _Adam:
         self.first, self.second, self.steps = np.zeros(shape), np.zeros(shape), 0
 
     def step(self, gradient: Array) -> Array:
-        """Give the step for a rate of 1."""
+        """Return the step for a learning rate of 1."""
         self.steps += 1
         self.first = _BETA1 * self.first + (1 - _BETA1) * gradient
         self.second = _BETA2 * self.second + (1 - _BETA2) * gradient**2

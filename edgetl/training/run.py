@@ -1,4 +1,4 @@
-"""Fine-tuning from end to end."""
+"""A training run from the photos to the trained model."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Outcome:
         folder: The folder of the trained model.
         model: The trained model.
         metrics: The content of ``metrics.json``.
-        warnings: What the user should know, a sentence each.
+        warnings: Warnings for the user, one sentence each.
     """
 
     folder: Path
@@ -72,7 +72,7 @@ class Run:
     progress: Progress
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
-    kept: int = 0  # the epoch of the last blocks that is kept; 0 is the start
+    kept: int = 0  # the epoch of the last blocks that is kept; 0 means the initial weights
 
     def run(self) -> Outcome:
         """Train, evaluate and save."""
@@ -119,8 +119,8 @@ class Run:
         )
         self.seconds["features"] = time.perf_counter() - started
         if features.problems:
-            told = name_some(features.problems, 10)
-            self.warnings.append(f"{len(features.problems)} photos cannot be read and were left out: {told}")
+            named = name_some(features.problems, 10)
+            self.warnings.append(f"{len(features.problems)} photos cannot be read and were left out: {named}")
         self._refuse_lost_classes(features)
         return features
 
@@ -129,7 +129,7 @@ class Run:
     ) -> tuple[list[dict[str, float]], FloatHead]:
         started = time.perf_counter()
         settings = self.settings
-        # the blocks' phase sees copies; where the backbone stays as it is, the head does
+        # phase 2 trains on copies; where the backbone is frozen, the head does
         rows = _every_row(training) if settings.head_only else training
         fit = fit_head(
             Examples(embed(features, rows.first), rows.targets),
@@ -180,7 +180,7 @@ class Run:
         lost = [label for label, count in zip(self.photo_set.labels, found, strict=True) if not count]
         if lost:
             raise TrainingError(
-                f"no training photo of these classes can be read: {', '.join(lost)}; "
+                f"no training photo of these labels can be read: {', '.join(lost)}; "
                 f"{name_some(features.problems, 3)}"
             )
 
@@ -208,9 +208,9 @@ class Run:
         rows = self._rows(features, part)
         if not len(rows.first):
             return None
-        said = probabilities(embed(features, rows.first), *head).argmax(1)
+        predicted = probabilities(embed(features, rows.first), *head).argmax(1)
         labels = self.photo_set.labels
-        return tabulate([labels[index] for index in rows.targets], [labels[index] for index in said])
+        return tabulate([labels[index] for index in rows.targets], [labels[index] for index in predicted])
 
     def _metrics(
         self, history: list[dict[str, float]], judged: dict[str, Evaluation | None], features: Features
@@ -237,7 +237,7 @@ class Run:
         }
 
     def _figures(self, part: str, evaluation: Evaluation | None) -> dict[str, Any] | None:
-        """Return the figures of a part; its interval counts separate views, since look-alikes are right together.
+        """Return the figures of a part; the interval counts separate views, since look-alikes are correct or wrong together.
 
         Labels without a photo in the part are named, and there is no balanced accuracy then: it would be a mean
         over the other labels alone.
@@ -264,7 +264,7 @@ class Run:
 
 
 def _embedder(tail: Any) -> Embedding:
-    """Give a function of features and rows that gives mapped embeddings, with the tail as it is then."""
+    """Return a function of features and rows that returns mapped embeddings with the present weights of the tail."""
     if tail is None:
         return lambda features, rows: apply_map(features.take(rows))
     embed = make_embed(tail)

@@ -1,4 +1,4 @@
-"""What fine-tuning can be told, checked in one place."""
+"""The settings of fine-tuning, with their checks."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from ..errors import TrainingError
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How the copies of a training photo are varied.
+    """Augmentation of training photos.
 
     Attributes:
-        copies: Varied copies of each training photo; 0 trains on the photos as they are. The copies are
-            made once, so their number is what time is spent on.
-        flip: Swap left and right in half of the copies; not for letters or gestures.
-        vertical_flip: Swap top and bottom in half of the copies; for photos without an upright.
-        crop: The smallest part of the window's area that a copy shows, up to 1.
-        color: How far brightness, contrast and the balance of the channels move, 0 for not at all.
+        copies: Number of augmented copies of each training photo; 0 trains on the photos alone. Copies are made
+            once; most of the training time is proportional to their number.
+        flip: Mirror half of the copies left to right; not for letters or gestures.
+        vertical_flip: Mirror half of the copies top to bottom; for photos without an upright direction.
+        crop: Smallest fraction of a photo's area that a copy shows, up to 1.
+        color: Range of brightness, contrast and color balance; 0 leaves them unchanged.
     """
 
     copies: int = 3
@@ -42,19 +42,19 @@ class Settings:
     """The settings of one training run.
 
     Attributes:
-        backbone: A name that `edgetl.backbones.load_backbone` knows.
-        resize: How photos are cut: ``crop``, ``squash`` or ``pad``.
-        head_epochs: Passes of the first phase, which trains the head on cached embeddings.
-        epochs: Passes of the second phase, which trains the last blocks and the head; 0 for none.
-        blocks: How many of the backbone's last blocks the second phase trains; 0 for none.
-        head_rate: Learning rate of the first phase (Adam on mapped embeddings).
-        rate: Learning rate of the second phase, at its start.
-        batch: Photos in a step.
-        validation: The part of each class that is set aside to judge by.
-        patience: Epochs without a better validation loss after which the second phase stops.
-        class_weights: Weigh every class alike, however many photos it has.
-        seed: Of everything that is drawn.
-        augmentation: How the copies of training photos are varied.
+        backbone: A name that `edgetl.backbones.load_backbone` accepts.
+        resize: How photos are fitted to the input: ``crop``, ``squash`` or ``pad``.
+        head_epochs: Epochs of phase 1, which trains the head on cached embeddings.
+        epochs: Epochs of phase 2, which trains the last blocks and the head; 0 skips it.
+        blocks: Number of last blocks of the backbone that phase 2 trains; 0 skips it.
+        head_rate: Initial learning rate of phase 1 (Adam on mapped embeddings).
+        rate: Initial learning rate of phase 2.
+        batch: Number of photos per step.
+        validation: Fraction of each label that is held out for validation.
+        patience: Number of epochs without a lower validation loss after which phase 2 stops.
+        class_weights: Weight all labels equally, whatever their number of photos.
+        seed: Seed for splitting, shuffling and augmentation.
+        augmentation: Augmentation of training photos.
     """
 
     backbone: str = "efficientnet-lite0"
@@ -86,11 +86,11 @@ class Settings:
 
     @property
     def head_only(self) -> bool:
-        """Whether the backbone stays as it is."""
+        """Whether the backbone stays unchanged."""
         return self.blocks == 0 or self.epochs == 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Give the settings as JSON-able values."""
+        """Return the settings as JSON-serializable values."""
         return dataclasses.asdict(self)
 
 

@@ -1,4 +1,4 @@
-"""Run the frozen part of a backbone fast: through LiteRT, which takes a third of TensorFlow's time."""
+"""Run the frozen part of a backbone in LiteRT, which takes a third of the time of TensorFlow."""
 
 from __future__ import annotations
 
@@ -16,26 +16,26 @@ from device.model.runtime import open_interpreter
 from ..errors import TrainingError
 
 BATCH = 8
-_WORTH_CONVERTING = 256  # images; converting takes some seconds
-_TOLERANCE = 1e-3  # of the largest feature; what is seen is 1e-6
+_WORTH_CONVERTING = 256  # images; the conversion takes some seconds
+_TOLERANCE = 1e-3  # of the largest feature; the usual difference is 1e-6
 
 Array = NDArray[np.float32]
 Trunk = Callable[[NDArray[np.uint8]], Array]
 
 
 def compile_trunk(model: Any, preprocessing: Preprocessing, images: int) -> Trunk:
-    """Make a function that runs `model` without training it.
+    """Return a function that runs `model` in inference mode.
 
     Args:
         model: keras.Model, normalized float32 [N, H, W, 3] -> features.
         preprocessing: Normalizes the images.
-        images: How many will come; few are not worth a conversion.
+        images: Number of images to expect; for few of them no conversion is made.
 
     Returns:
-        A function of prepared images uint8 [N, H, W, 3] that gives float32 [N, ...].
+        A function from prepared images uint8 [N, H, W, 3] to features float32 [N, ...].
 
     Raises:
-        TrainingError: The converted trunk does not give what the model gives.
+        TrainingError: The converted trunk returns other values than the model.
     """
     run = _with_litert(model) if images >= _WORTH_CONVERTING else _with_tensorflow(model)
 
@@ -77,13 +77,13 @@ def _convert(model: Any) -> bytes:
 
     shape = (BATCH, *model.input_shape[1:])
     function = tf.function(lambda batch: model(batch, training=False))
-    # frozen first: converting a Keras model's function directly loses its weights (tensorflow#98964)
+    # freeze first: converting the function of a Keras model directly loses its weights (tensorflow#98964)
     frozen = convert_variables_to_constants_v2(
         function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
     )
     logger = logging.getLogger("absl")
     level = logger.level
-    logger.setLevel(logging.ERROR)  # it advises to pass the object that holds the variables: there are none
+    logger.setLevel(logging.ERROR)  # it warns that the object with the variables is missing: there are none
     try:
         converted: bytes = tf.lite.TFLiteConverter.from_concrete_functions([frozen]).convert()
     finally:
@@ -98,7 +98,7 @@ def _verify(model: Any, forward: Callable[[Array], Array]) -> None:
     allowed = _TOLERANCE * max(1e-6, float(np.abs(expected).max()))
     if not error <= allowed:  # a NaN is caught too
         raise TrainingError(
-            f"the backbone's frozen part differs by {error:g} after conversion, at most {allowed:g} was expected; "
+            f"the frozen part of the backbone differs by {error:g} after conversion, expected at most {allowed:g}; "
             "please report this with the backbone's name and the versions of TensorFlow and LiteRT"
         )
 

@@ -1,4 +1,4 @@
-"""The folder beside the output where a run keeps what it has, so that it can be continued."""
+"""The work folder of a run, from which an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ Arrays = dict[str, NDArray[Any]]
 
 
 class WorkFolder:
-    """What a run has done so far: ``.NAME.training`` beside the folder NAME it will become.
+    """The work folder ``.NAME.training`` beside the output folder NAME.
 
     Attributes:
         out: The final folder.
         path: The work folder.
-        resumed: Whether there was something to go on from.
+        resumed: Whether an interrupted run was continued.
     """
 
     def __init__(self, out: Path) -> None:
@@ -43,15 +43,15 @@ class WorkFolder:
 
     @contextlib.contextmanager
     def open(self, identity: Mapping[str, Any], restart: bool = False) -> Iterator[WorkFolder]:
-        """Hold the folder for one run.
+        """Lock the folder for one run.
 
         Args:
-            identity: What must be the same for the work to be continued.
-            restart: Throw away what an earlier run left.
+            identity: Settings, photos and versions, which must be the same to continue a run.
+            restart: Discard the work of an earlier run.
 
         Raises:
-            TrainingError: Another run holds it, or it belongs to a run with other settings or photos.
-            StorageError: The folder cannot be made.
+            TrainingError: Another run uses it, or it belongs to a run with other settings or photos.
+            StorageError: The folder cannot be created.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -69,7 +69,7 @@ class WorkFolder:
             yield self
 
     def save(self, arrays: Arrays, state: Mapping[str, Any]) -> None:
-        """Write a checkpoint; the one before stays until this one is whole."""
+        """Write a checkpoint; the one before is kept until this one is complete."""
         packed = arrays | {"state": np.frombuffer(json.dumps(dict(state)).encode(), np.uint8)}
         with atomic_output(self.path / _CHECKPOINT, force=True) as temporary:
             temporary.write_bytes(pack_arrays(packed, compress=False))
@@ -83,11 +83,11 @@ class WorkFolder:
             arrays = unpack_arrays(path.read_bytes(), max_bytes=2**33)
             state = json.loads(arrays.pop("state").tobytes())
         except (ArraysError, KeyError, ValueError) as error:
-            raise TrainingError(f"the checkpoint {path} is damaged ({error}); give --restart") from error
+            raise TrainingError(f"the checkpoint {path} is damaged ({error}); use --restart") from error
         return arrays, state
 
     def finish(self, built: Path) -> None:
-        """Give the folder `built` (inside this one) the final name and remove the work."""
+        """Rename the folder `built` (inside this one) to the output folder, and remove the work folder."""
         try:
             if self.out.exists():
                 self.out.replace(self.path / "replaced")
@@ -106,7 +106,7 @@ class WorkFolder:
             if differing:
                 raise TrainingError(
                     f"an interrupted run in {self.path} cannot be continued, because these differ: "
-                    f"{'; '.join(differing)}. Give the same settings, or --restart to begin anew"
+                    f"{'; '.join(differing)}. Use the same settings, or --restart to start again"
                 )
             self.resumed = True
             return
@@ -125,7 +125,7 @@ class WorkFolder:
 
 
 def check_output(out: Path, force: bool) -> None:
-    """Raise `OutputExistsError` when `out` is there and may not be replaced.
+    """Raise `OutputExistsError` when `out` exists and may not be replaced.
 
     With `force` only the folder of a trained model, or an empty one, is replaced: never other files.
     """
@@ -137,7 +137,7 @@ def check_output(out: Path, force: bool) -> None:
     if force:
         raise OutputExistsError(
             errno.EEXIST,
-            f"{out} is there and is no trained model, so it is not replaced even with --force; choose another name",
+            f"{out} exists and contains no trained model, so it is not replaced even with --force; choose another name",
         )
     raise OutputExistsError(
         errno.EEXIST, f"{out} already exists and is not overwritten; use --force or another name"
@@ -145,7 +145,7 @@ def check_output(out: Path, force: bool) -> None:
 
 
 def fingerprint(photos: Sequence[Photo], root: Path) -> str:
-    """Give a digest of which photos are trained on, and in which parts; their sizes and times stand for them."""
+    """Return a digest of the photos and their parts, by name, size and time of change."""
     digest = hashlib.sha256()
     for photo in photos:
         status = photo.path.stat()
@@ -164,19 +164,19 @@ def _read(record: Path) -> dict[str, Any]:
     try:
         fields = json.loads(record.read_text())
     except ValueError as error:
-        raise TrainingError(f"{record} is damaged ({error}); give --restart") from error
+        raise TrainingError(f"{record} is damaged ({error}); use --restart") from error
     return dict(fields)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
-    told = []
+    found = []
     for name in sorted({*before, *now}):
         old, new = before.get(name), now.get(name)
         if isinstance(old, dict) and isinstance(new, dict):
-            told += _differences(old, new, f"{prefix}{name}.")
+            found += _differences(old, new, f"{prefix}{name}.")
         elif old != new:
-            told.append(f"{prefix}{name} was {_short(old)} and is {_short(new)}")
-    return told
+            found.append(f"{prefix}{name} was {_short(old)} and is {_short(new)}")
+    return found
 
 
 def _short(value: Any) -> str:

@@ -135,7 +135,7 @@ def test_a_source_that_gives_all_photos_the_same_embedding_is_told_apart_from_a_
     source = np.ones((30, 8), np.float32)
     parity = compare(source, source, photos(30), None)
     assert parity.centered_cosine is None
-    assert parity.unchecked == "the source gives all photos the same embedding"
+    assert parity.unchecked == "the source has the same embedding for all photos"
     refuse_loss(parity, "int8")
 
 

@@ -17,7 +17,7 @@ def test_a_damaged_photo_does_not_stop_the_calibration(tmp_path: Path) -> None:
     paths[1].write_bytes(paths[1].read_bytes()[:100])
     calibration = from_paths(paths, tiny.PREPROCESSING)
     assert len(calibration.images) == 2
-    assert calibration.source == "2 of 3 photos given, 1 could not be read"
+    assert calibration.source == "2 of 3 photos, 1 could not be read"
 
 
 def test_damaged_photos_alone_are_an_error(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_a_trained_model_is_not_overwritten_without_force(source: Any, tmp_path:
 
 def test_a_folder_that_holds_no_trained_model_is_refused(tmp_path: Path) -> None:
     """The message says what was expected and how to get it."""
-    with pytest.raises(ConversionError, match=r"holds no training\.json.*edgetl finetune"):
+    with pytest.raises(ConversionError, match=r"contains no training\.json.*edgetl finetune"):
         TrainedModel.load(tmp_path)
     with pytest.raises(ConversionError, match="does not exist"):
         TrainedModel.load(tmp_path / "nowhere")
@@ -77,7 +77,7 @@ def test_an_interrupted_save_leaves_no_trained_model(
     with pytest.raises(KeyboardInterrupt):
         source.save(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"backbone.keras"}
-    with pytest.raises(ConversionError, match=r"holds no training\.json"):
+    with pytest.raises(ConversionError, match=r"contains no training\.json"):
         TrainedModel.load(tmp_path)
 
 

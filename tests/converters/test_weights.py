@@ -55,7 +55,7 @@ def test_finite_weights_and_the_state_of_generators_pass() -> None:
 def test_a_source_with_infinite_weights_is_named_as_such(source: Any, tmp_path: Path, quantize: str) -> None:
     """The fault is the training's, not the conversion's; no advice to calibrate with more photos."""
     with pytest.raises(
-        ConversionError, match=r"source model hold NaN or infinity: .*; train the model again"
+        ConversionError, match=r"source model contain NaN or infinity: .*; train the model again"
     ):
         convert(replace(source, backbone=spoil(np.inf)), tmp_path / "m.tflite", quantize=quantize)
     assert not list(tmp_path.iterdir())
@@ -89,5 +89,5 @@ def test_an_infinite_float32_constant_may_be_meant() -> None:
 
 def test_a_constant_that_is_nan_is_refused() -> None:
     """No graph means that."""
-    with pytest.raises(ConversionError, match="converted backbone hold NaN"):
+    with pytest.raises(ConversionError, match="converted backbone contain NaN"):
         require_numeric_constants(with_constants_of(np.nan))

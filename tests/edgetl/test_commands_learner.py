@@ -191,8 +191,8 @@ def test_interrupting_a_burst_says_what_was_saved(model: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["teach", "MODEL"], 2, "give one of: a LABEL"),
-        (["teach", "MODEL", "mug", "--keys", "a"], 2, "give one of"),
+        (["teach", "MODEL"], 2, "expected one of: a LABEL"),
+        (["teach", "MODEL", "mug", "--keys", "a"], 2, "expected one of"),
         (["teach", "MODEL", " ", "--camera", "fake"], 1, "must not be empty"),
         (["teach", "MODEL", "mug", "--camera", "nowhere.mp4"], 1, "there is no camera"),
         (["teach", "nowhere.tflite", "mug"], 1, "there is no model file"),

@@ -66,7 +66,7 @@ def test_the_report_as_json_has_every_figure(trained: Path, tmp_path: Path) -> N
     report = json.loads(done.stdout)
     assert (report["memory"], report["capacity"], report["quantization"]) == ("none", 5, "float16")
     assert report["parity"]["cosine_mean"] > 0.999
-    assert report["calibration"] == "36 of 36 photos given"
+    assert report["calibration"] == "36 of 36 photos"
 
 
 def test_photos_that_moved_are_found_again(trained: Path, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_the_edge_tpu_compiler_is_run_where_it_is_installed(
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("nowhere", "backbones are: efficientnet-lite0"), (".", "holds no training.json")],
+    [("nowhere", "backbones are: efficientnet-lite0"), (".", "contains no training.json")],
 )
 def test_a_model_that_is_not_there_is_refused(
     model: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -62,7 +62,7 @@ def test_where_all_photos_were_taught_no_figure_is_made(model: Path, tmp_path: P
     done = run(model, tmp_path / "split")
     assert done.exit_code == 1
     assert "was taught all 12 photos" in done.stderr
-    assert "no figure can be made" in done.stderr
+    assert "cannot be measured" in done.stderr
 
 
 def test_photos_that_the_device_was_taught_are_not_judged(model: Path, photos: Path, tmp_path: Path) -> None:
