@@ -1,4 +1,4 @@
-"""``edgetl evaluate``: how good a model is on labeled photos."""
+"""``edgetl evaluate``: measure the accuracy of a model on labeled photos."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..evaluation import Evaluation
 
-MATRIX_UP_TO = 8  # labels; a wider matrix is for --report and --json
+MATRIX_UP_TO = 8  # labels; --report and --json have larger matrices
 CONFUSED = 10  # pairs listed
 
 
@@ -29,7 +29,7 @@ CONFUSED = 10  # pairs listed
 @click.option(
     "--state",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Judge with what a device learned, from its state file.",
+    help="State file with what a device learned.",
 )
 @head_option
 @skip_empty_option
@@ -51,10 +51,10 @@ def command(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Judge MODEL on PHOTOS, a folder with one folder of photos per label.
+    """Measure the accuracy of MODEL on PHOTOS, a folder with one folder of photos per label.
 
-    MODEL is a model file (.tflite), judged through the runtime of the device with what it was taught,
-    or the folder of a trained model. Where PHOTOS has a test folder, or else a val folder, that part is used.
+    MODEL is a model file (.tflite), which runs as on a device, or the folder of a trained model. If PHOTOS
+    contains a test folder, or else a val folder, only that part is used.
     Photos that MODEL was taught are recognized and not judged.
 
     \b
@@ -113,8 +113,8 @@ def _parts(result: Evaluation, report: Path | None) -> Iterator[RenderableType]:
     if pairs and len(result.labels) <= MATRIX_UP_TO:
         yield Text("\nLabels (rows) against predictions (columns):")
         yield _matrix(result)
-    for label, said, count in pairs[:CONFUSED]:
-        yield Text(printable(f"  {label} is taken for {said}: {count}"), overflow="fold")
+    for label, predicted, count in pairs[:CONFUSED]:
+        yield Text(printable(f"  {label} predicted as {predicted}: {count}"), overflow="fold")
     if len(pairs) > CONFUSED:
         yield Text(f"  and {plural(len(pairs) - CONFUSED, 'other pair')}; --report and --json show all")
     if report:

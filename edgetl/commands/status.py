@@ -1,4 +1,4 @@
-"""``edgetl status``: what was taught and how well it is told apart."""
+"""``edgetl status``: show what was taught, and the estimated accuracy."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from device.store import Sample, Store
     from device.store.verify import PictureCheck
 
-MATRIX_UP_TO = 12  # labels; a wider confusion matrix fits no terminal, the confused pairs tell the gist
+MATRIX_UP_TO = 12  # labels; a larger confusion matrix does not fit a terminal; the confused pairs are listed
 
 
 @click.command()
@@ -29,14 +29,14 @@ MATRIX_UP_TO = 12  # labels; a wider confusion matrix fits no terminal, the conf
 @click.option(
     "--samples", "listed", type=click.IntRange(1), metavar="N", help="List the newest N samples instead."
 )
-@click.option("--label", help="With --samples: only of this label.")
-@click.option("--verify", is_flag=True, help="Check every sample and the journal in the state file as well.")
+@click.option("--label", help="With --samples: list this label only.")
+@click.option("--verify", is_flag=True, help="Also check every sample and the journal in the state file.")
 @json_option
 def command(listed: int | None, label: str | None, verify: bool, as_json: bool, **options: Any) -> None:
-    """Say what MODEL was taught, and how well it tells the labels apart.
+    """Show what MODEL was taught, and the estimated accuracy.
 
-    Each sample is judged by a head that never saw it, nor its near-duplicates of the same burst. Photos that tuned the
-    backbone judge nothing.
+    Each sample is predicted by a head that learned neither the sample nor its near-duplicates. Photos that tuned the
+    backbone are left out of the estimate.
 
     \b
     Examples:
@@ -136,13 +136,13 @@ def _findings(status: Status) -> list[RenderableType]:
     if status.held_out and (report.accuracy is None or report.sampled):  # else the same photos judge twice
         parts.append(Text(held_out_text(status.held_out)))
     if len(report.labels) <= MATRIX_UP_TO and report.accuracy is not None and report.accuracy < 1:
-        parts += [Text("\nTaught (rows) against seen as (columns):"), _matrix(report)]
+        parts += [Text("\nLabels (rows) against predictions (columns):"), _matrix(report)]
     for taught, seen, count in report.confused:
-        parts.append(Text(f"  {taught} is taken for {seen}: {count}"))
+        parts.append(Text(f"  {taught} predicted as {seen}: {count}"))
     if report.suspects:
         ids = ids_text(list(report.suspects))
         parts.append(
-            Text(f"Perhaps labeled wrongly, look at these: {ids} (edgetl label set, edgetl forget --id)")
+            Text(f"Perhaps labeled wrongly; check these samples: {ids} (edgetl label set, edgetl forget --id)")
         )
     parts += [Text(f"! {warning}", style="yellow") for warning in report.warnings]
     if report.accuracy is not None:
@@ -152,15 +152,15 @@ def _findings(status: Status) -> list[RenderableType]:
 
 def _without_report(status: Status) -> str:
     if not status.host:
-        return "Nothing is taught yet. Begin with: edgetl teach MODEL LABEL"
+        return "Nothing is taught yet. Start with: edgetl teach MODEL LABEL"
     if status.held_out:
         return held_out_text(status.held_out)
-    return "Accuracy: no figure yet, the host's samples are kept as sums, which cannot judge"
+    return "Accuracy: unknown, because the samples of the host are kept as sums, which do not allow an estimate"
 
 
 def _accuracy(report: Report) -> str:
     if report.accuracy is None:
-        return "Accuracy: no figure yet, too few samples may be judged"
+        return "Accuracy: unknown, because too few samples can be judged"
     low, high = report.interval
     judges = plural(report.samples, "sample") + (" that did not tune the backbone" if report.tuned else "")
     part = ", a part of what was taught" if report.sampled else ""
@@ -172,7 +172,7 @@ def _accuracy(report: Report) -> str:
 
 
 def held_out_text(figure: dict[str, Any]) -> str:
-    """Return the figure made at conversion as a sentence; `figure` is ``Status.held_out``."""
+    """Return the accuracy measured at conversion as a sentence; `figure` is ``Status.held_out``."""
     low, high = figure["interval"]
     return f"At conversion {figure['accuracy']:.1%} (95 % interval {low:.0%} to {high:.0%}), {figure['how']}"
 
@@ -209,13 +209,13 @@ def _plain(status: Status, checked: _Checked | None) -> list[str]:
     if model["unchecked"]:
         lines.append(
             f"Caution  the {', '.join(model['unchecked'])} in {model['name']} have no checksum (format version 1);"
-            " 'edgetl export' writes a file that has"
+            " 'edgetl export' writes a file with checksums"
         )
     if status.drift is not None:
         lines.append(f"Drift    {_drift(status)}")
     if checked is not None:
         lines.append(
-            f"Checked  {plural(checked.samples, 'sample')}, every one matches its checksum and the journal"
+            f"Checked  {plural(checked.samples, 'sample')}, all match their checksums and the journal"
         )
         lines.append(f"         {_pictures_text(checked.pictures)}")
     return lines
@@ -232,9 +232,9 @@ def _pictures_text(pictures: PictureCheck) -> str:
 
 def _drift(status: Status) -> str:
     drift = status.drift or {}
-    seen = f"{drift['unknown_share']:.0%} of what was seen lately was unlike all that was taught ({when_text(drift['when'])}"
+    seen = f"{drift['unknown_share']:.0%} of the latest frames were unlike everything that was taught ({when_text(drift['when'])}"
     if drift["position"] != status.state["position"]:
-        seen += ", before the latest teaching"
+        seen += ", before the latest change"
     if drift.get("threshold") is not None:  # notes of 0.1.0 have none
-        seen += f"; unknown score {drift['unknown_score']:.2f} on average, above {drift['threshold']:.2f} is unlike"
-    return f"{seen}){'; the world looks changed' if drift['drifted'] else ''}"
+        seen += f"; unknown score {drift['unknown_score']:.2f} on average, threshold {drift['threshold']:.2f}"
+    return f"{seen}){'; the scene seems to have changed' if drift['drifted'] else ''}"

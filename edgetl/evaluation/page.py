@@ -149,6 +149,6 @@ def _mistake(mistake: Mistake, root: Path) -> str:
         data = base64.b64encode(thumbnail(read_photo(mistake.path), _SIDE)).decode()
         picture = f'<img alt="" src="data:image/jpeg;base64,{data}">'
     return (
-        f"<figure>{picture}<figcaption>{escape(mistake.label)}, taken for <b>{escape(mistake.predicted)}</b> "
+        f"<figure>{picture}<figcaption>{escape(mistake.label)}, predicted as <b>{escape(mistake.predicted)}</b> "
         f"({mistake.probability:.0%})<br>{escape(shown(path))}</figcaption></figure>"
     )

@@ -88,7 +88,7 @@ def test_without_photos_held_out_no_photo_may_judge(source: TrainedModel, tmp_pa
     )
     assert "no figure: no photo was held out from training" in done.stdout
     status = CliRunner().invoke(main, ["status", str(tmp_path / "m.tflite")], catch_exceptions=False)
-    assert "Accuracy: no figure yet" in status.stdout
+    assert "Accuracy: unknown" in status.stdout
     assert "all of them tuned the backbone" in " ".join(status.stdout.split())
 
 

@@ -57,7 +57,7 @@ def test_the_file_gives_what_numpy_gives(source: Any, tmp_path: Path) -> None:
 
 def test_what_cannot_be_lengthened_is_refused_before_the_work(source: Any, tmp_path: Path) -> None:
     """Too many numbers, and shortening as well."""
-    with pytest.raises(ConversionError, match=f"at most {WIDEST} numbers, and this backbone gives 1280"):
+    with pytest.raises(ConversionError, match=f"at most {WIDEST} numbers, but this backbone has 1280"):
         products_of(1280)
     with pytest.raises(ConversionError, match="choose one"):
         convert(source, tmp_path / "m.tflite", products=True, project=12)

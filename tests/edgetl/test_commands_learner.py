@@ -259,7 +259,7 @@ def test_status_tells_what_run_saw_of_the_world(taught: Path) -> None:
     assert drift["unknown_score"] > drift["threshold"]
     text = edgetl("status", taught).stdout
     assert f"Drift    {drift['unknown_share']:.0%} of what was seen lately" in text
-    assert "the world looks changed" in text
+    assert "the scene seems to have changed" in text
     assert "before the latest teaching" not in text
     asked("teach", taught, "red", "--camera", "fake:red", "--frames", 1)
     assert "before the latest teaching" in edgetl("status", taught).stdout

@@ -170,7 +170,7 @@ def test_no_line_is_wider_than_100_columns_with_43_labels(many: tuple[Path, Path
     done = run(tiny.TINY, photos, "--state", state, "--head", "ncm")
     assert done.exit_code == 0, done.output
     assert max(map(len, done.output.splitlines())) <= 100
-    assert "is taken for" in done.stdout
+    assert "predicted as" in done.stdout
     result = judged(tiny.TINY, photos, "--state", state, "--head", "ncm")
     assert len(result["confusion"]) == len(result["labels"]) == 43
 
