@@ -111,7 +111,7 @@ def test_a_folder_of_photos_is_taught_by_its_subfolders_and_only_once(model: Pat
 def test_a_folder_without_subfolders_needs_a_label(model: Path, photos: Path) -> None:
     """And takes it for all its photos."""
     done = edgetl("teach", model, "--photos", photos / "red")
-    assert (done.exit_code, "give a LABEL" in done.stderr) == (2, True)
+    assert (done.exit_code, "add a LABEL" in done.stderr) == (2, True)
     assert asked("teach", model, "rot", "--photos", photos / "red")["taught"] == {"rot": 4}
 
 
@@ -258,11 +258,11 @@ def test_status_tells_what_run_saw_of_the_world(taught: Path) -> None:
     assert drift["unknown_share"] > 0.5
     assert drift["unknown_score"] > drift["threshold"]
     text = edgetl("status", taught).stdout
-    assert f"Drift    {drift['unknown_share']:.0%} of what was seen lately" in text
+    assert f"Drift    {drift['unknown_share']:.0%} of the latest frames" in text
     assert "the scene seems to have changed" in text
-    assert "before the latest teaching" not in text
+    assert "before the latest change" not in text
     asked("teach", taught, "red", "--camera", "fake:red", "--frames", 1)
-    assert "before the latest teaching" in edgetl("status", taught).stdout
+    assert "before the latest change" in edgetl("status", taught).stdout
 
 
 def test_run_counts_right_answers_on_labeled_folders(model: Path, photos: Path) -> None:

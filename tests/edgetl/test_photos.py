@@ -63,7 +63,7 @@ def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(tmp_p
 
 def test_an_empty_folder_is_refused_with_what_was_expected(tmp_path: Path) -> None:
     """A folder for each label is expected."""
-    with pytest.raises(PhotoFolderError, match="folder for each label"):
+    with pytest.raises(PhotoFolderError, match="one folder of photos per label"):
         find_photos(tmp_path)
 
 

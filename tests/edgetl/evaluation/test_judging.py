@@ -93,7 +93,7 @@ def test_labels_that_were_not_judged_are_named(model: Path, photos: Path) -> Non
     shutil.rmtree(photos / "red")
     done = run(model, photos)
     assert done.exit_code == 0
-    assert "not judged, because there is no photo to judge: red (1 of 3 labels)" in done.stderr
+    assert "not judged, because there are no photos of them: red (1 of 3 labels)" in done.stderr
 
 
 def test_labels_that_the_model_does_not_know_are_named(model: Path, photos: Path) -> None:
