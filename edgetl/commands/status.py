@@ -142,7 +142,9 @@ def _findings(status: Status) -> list[RenderableType]:
     if report.suspects:
         ids = ids_text(list(report.suspects))
         parts.append(
-            Text(f"Perhaps labeled wrongly; check these samples: {ids} (edgetl label set, edgetl forget --id)")
+            Text(
+                f"Perhaps labeled wrongly; check these samples: {ids} (edgetl label set, edgetl forget --id)"
+            )
         )
     parts += [Text(f"! {warning}", style="yellow") for warning in report.warnings]
     if report.accuracy is not None:
@@ -155,7 +157,9 @@ def _without_report(status: Status) -> str:
         return "Nothing is taught yet. Start with: edgetl teach MODEL LABEL"
     if status.held_out:
         return held_out_text(status.held_out)
-    return "Accuracy: unknown, because the samples of the host are kept as sums, which do not allow an estimate"
+    return (
+        "Accuracy: unknown, because the samples of the host are kept as sums, which do not allow an estimate"
+    )
 
 
 def _accuracy(report: Report) -> str:

@@ -197,5 +197,5 @@ def test_where_the_memory_is_sums_the_figure_of_the_conversion_is_shown(
     done = CliRunner().invoke(main, ["status", str(tmp_path / "sums.tflite")], catch_exceptions=False)
     text = " ".join(done.stdout.split())
     assert ("on 9 photos that neither tuned the backbone nor taught the head" in text) is kept
-    assert ("kept as sums, which cannot judge" in text) is not kept
+    assert ("kept as sums, which do not allow an estimate" in text) is not kept
     assert "Nothing is taught yet" not in text
