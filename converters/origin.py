@@ -8,18 +8,16 @@ from .source import TrainedModel
 
 PRETRAINED, FINE_TUNED = "pretrained", "fine-tuned"
 _KERAS = re.compile(r"keras:(\w+)")  # a network of keras.applications, as backbones are named
-_SIZE = re.compile(
-    r"(?<![Vv])B?\d+$"
-)  # "50" of ResNet50 and "B0" of EfficientNetB0, but not "2" of MobileNetV2
+# "50" of ResNet50 and "B0" of EfficientNetB0, but not "2" of MobileNetV2
+_SIZE = re.compile(r"(?<![Vv])B?\d+$")
 
 
 def origin_of(model: TrainedModel) -> str:
     """Return the origin of a model's backbone, one of `device.model.manifest.ORIGINS`; empty when it is unknown."""
     if model.tuned:
         return FINE_TUNED
-    known = model.info.get(
-        "origin", PRETRAINED if "settings" in model.info else ""
-    )  # finetune keeps its settings
+    # finetune keeps its settings
+    known = model.info.get("origin", PRETRAINED if "settings" in model.info else "")
     return known if isinstance(known, str) else ""
 
 

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 
 _VERSION_3 = 0x20080522  # of the capability calls, with two sets of 32
 _OVERRIDE, _READ_SEARCH, _FOWNER = 1 << 1, 1 << 2, 1 << 3  # capabilities(7): what lets root pass by modes
-_Sets = (
-    ctypes.c_uint32 * 6
-)  # effective, permitted, inheritable of the first 32 capabilities, then of the rest
+# effective, permitted, inheritable of the first 32 capabilities, then of the rest
+_Sets = ctypes.c_uint32 * 6
 
 
 @contextlib.contextmanager

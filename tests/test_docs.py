@@ -29,9 +29,8 @@ def bare(lines: list[str]) -> set[str]:
 def commands_in(page: Path) -> list[tuple[str, str, bool]]:
     """Return (page, line, whole) per command; lines in fences are whole, those in sentences may be abbreviated."""
     text = page.read_text(encoding="utf-8")
-    text = re.sub(
-        r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", "", text, flags=re.DOTALL
-    )  # generated from the commands
+    # generated from the commands
+    text = re.sub(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", "", text, flags=re.DOTALL)
     whole = bare([line for block in FENCED.findall(text) for line in block.splitlines()])
     return [(page.name, line, line in whole) for line in sorted(whole | bare(INLINE.findall(text)))]
 

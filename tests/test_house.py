@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -241,3 +242,16 @@ def test_every_command_is_documented() -> None:
 def test_packages_say_that_they_are_typed() -> None:
     """Each of ours carries py.typed."""
     assert all((REPOSITORY / package / "py.typed").is_file() for package in MAY_IMPORT)
+
+
+def test_no_comment_follows_a_bracket_that_it_broke() -> None:
+    """A comment that makes a line too long belongs above it; the formatter would break the line instead."""
+    broken = re.compile(r"^\s*[])}]+( as \w+)?:?\s+#(?! (?:noqa|fmt|type): )")
+    found = [
+        f"{path.relative_to(REPOSITORY)}:{number}"
+        for package in OURS
+        for path in modules(package)
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
+        if broken.match(line)
+    ]
+    assert found == []

@@ -46,7 +46,6 @@ def _fit(features: Features, owners: Owners, strength: float) -> Any:
     from sklearn.linear_model import LogisticRegression as Model
 
     with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore"
-        )  # full convergence, which takes over 100 iterations, changes no result
+        # full convergence, which takes over 100 iterations, changes no result
+        warnings.simplefilter("ignore")
         return Model(C=strength, max_iter=100, tol=1e-3).fit(features, owners)

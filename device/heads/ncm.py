@@ -55,9 +55,8 @@ class NcmHead(Head):
         super().__init__(dimensions, false_rejection=false_rejection)
         self._vocabulary = Vocabulary()
         self._sums = np.zeros((0, dimensions), np.int64)
-        self._moments = np.zeros(
-            (0, len(_UPPER[0])), np.int64
-        )  # upper triangles of the projections' second moments
+        # upper triangles of the projections' second moments
+        self._moments = np.zeros((0, len(_UPPER[0])), np.int64)
 
     @property
     def counts(self) -> dict[str, int]:

@@ -318,9 +318,8 @@ class Statistics:
     def _add_sums(self, codes: Codes, owners: NDArray[np.int32], sign: int) -> None:
         self._grow()
         self._squares += sign * int((codes.astype(np.int64) ** 2).sum())
-        for owner in np.flatnonzero(
-            np.bincount(owners)
-        ):  # np.unique would import numpy.ma, which slows every start
+        # np.unique would import numpy.ma, which slows every start
+        for owner in np.flatnonzero(np.bincount(owners)):
             self._sums[owner] += sign * codes[owners == owner].sum(axis=0, dtype=np.int64)
 
     def _keep(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:

@@ -105,9 +105,8 @@ def read_members(path: Path, stream: BinaryIO) -> dict[str, bytes]:
     Raises:
         ModelFileError: There is no readable archive, or a member is missing, duplicate or too large.
     """
-    require_identifier(
-        path, stream.read(min(8, _size(stream)))
-    )  # a file of size 0 may be one that never ends
+    # a file of size 0 may be one that never ends
+    require_identifier(path, stream.read(min(8, _size(stream))))
     try:
         _check_directory(stream)
         with zipfile.ZipFile(stream) as archive:

@@ -44,9 +44,8 @@ class Lessons:
         self._taught_frame = 0
         self._hold = ""
         self._holds: deque[str] = deque(maxlen=_HOLDS)  # presses that have taught a sample
-        self._groups: deque[int] = deque(
-            maxlen=_GROUPS
-        )  # number of changes that one undo reverts, newest last
+        # number of changes that one undo reverts, newest last
+        self._groups: deque[int] = deque(maxlen=_GROUPS)
         self._position = learner.store.position()
         self._report: tuple[int, dict[str, Any]] | None = None
         self._arrange()

@@ -394,9 +394,8 @@ def _refuse_log_without_file(path: Path, log: Log) -> None:
 def _create(path: Path, begin: Callable[[sqlite3.Connection], None] | None) -> None:
     """Make the tables before the file gets a log, so that edgetl never leaves a file with a log and no tables."""
     with contextlib.closing(_configured(footing.connect(footing.uri(path, "rwc")))) as connection:
-        if (
-            connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal"
-        ):  # else: another process was faster
+        # otherwise another process was faster
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
             connection.execute("PRAGMA synchronous = EXTRA")
         connection.execute("BEGIN IMMEDIATE")
         try:

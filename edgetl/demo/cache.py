@@ -60,9 +60,8 @@ def kept_or_made(
             shutil.rmtree(folder)
         part.rename(folder)
     except OSError as error:
-        if (
-            error.errno is None or not error.filename
-        ):  # one of edgetl's own errors, which has a better message
+        # one of edgetl's own errors, which has a better message
+        if error.errno is None or not error.filename:
             raise
         raise storage_error(error, folder) from error
     finally:

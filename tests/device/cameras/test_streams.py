@@ -126,9 +126,8 @@ def test_a_web_page_is_refused_and_a_boundary_with_dashes_is_accepted(
                 camera.read()
 
 
-@pytest.mark.filterwarnings(
-    "ignore::ResourceWarning"
-)  # urllib leaves the refusal before the login to the collector
+# urllib leaves the refusal before the login to the collector
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 def test_a_password_opens_the_stream_and_is_never_shown() -> None:
     """User and password are sent, and no frame, repr or error contains them."""
     secret = "Basic " + base64.b64encode(b"me:s3cret/").decode()

@@ -415,9 +415,8 @@ def test_an_exported_model_starts_with_what_was_learned(learner: Learner, tmp_pa
         assert "yellow" in personal.labels
     with pytest.raises(StorageError, match="--force"):
         learner.export(tmp_path / "personal.tflite")
-    with pytest.raises(
-        StateError, match="belongs to"
-    ):  # its samples are in the model now and must not count twice
+    # its samples are in the model now and must not count twice
+    with pytest.raises(StateError, match="belongs to"):
         Learner.open(tmp_path / "personal.tflite", tmp_path / "mugs.db")
 
 

@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 
 WITHOUT_EXTRA = "the page needs its extra: pip install 'edgetl[serve]'"
 MODEL = Path(__file__).parents[2] / "data" / "tiny.tflite"
-STATIC = (
-    Path(device.page.__file__).parent / "static"
-)  # of the package under test, which may be an installed wheel
+# from the package under test, which may be an installed wheel
+STATIC = Path(device.page.__file__).parent / "static"
 
 
 class Scene:

@@ -108,9 +108,8 @@ def test_a_hole_in_the_last_change_is_a_power_cut(state: Path) -> None:
         store.learn([new("bowl")])
         shutil.copy(state, state.parent / "again.db")
         shutil.copy(f"{state}-wal", state.parent / "again.db-wal")
-    with Store.open(
-        state.parent / "again.db", IDENTITY
-    ) as store:  # what the cut left is not taken for damage
+    # what the cut left is not taken for damage
+    with Store.open(state.parent / "again.db", IDENTITY) as store:
         assert store.verify() == SAMPLES
 
 
