@@ -1,4 +1,4 @@
-"""Addresses: what is parsed, and what is never shown."""
+"""Addresses: parsing them, and hiding their secrets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from device.errors import AddressError
     ],
 )
 def test_secrets_in_addresses_are_hidden(text: str, shown: str) -> None:
-    """In an address and in a message with several; what is no secret stays readable."""
+    """In an address and in a message with several; everything else stays readable."""
     assert redact(text) == shown
 
 
@@ -46,7 +46,7 @@ def test_secrets_in_addresses_are_hidden(text: str, shown: str) -> None:
     ),
 )
 def test_no_password_is_shown_however_it_is_written(user: str, password: str) -> None:
-    """Escaped as it should be, or typed as it is."""
+    """Escaped as required, or typed unescaped."""
     secret = f"{password}§secret"  # of any first character
     for written in (urllib.parse.quote(secret, safe=""), secret):
         url = f"rtsp://{urllib.parse.quote(user, safe='')}:{written}@host/live"
@@ -64,7 +64,7 @@ def test_a_long_text_is_read_once(piece: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=20), st.text(max_size=20))
-def test_user_and_password_come_out_as_they_were_escaped(user: str, password: str) -> None:
+def test_user_and_password_are_unescaped(user: str, password: str) -> None:
     """Any character, percent-encoded."""
     quoted = [urllib.parse.quote(part, safe="") for part in (user, password)]
     address = Address.parse(f"mqtt://{quoted[0]}:{quoted[1]}@broker:1884/a/b", ("mqtt",))

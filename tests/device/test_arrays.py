@@ -1,4 +1,4 @@
-"""Arrays are read without trust."""
+"""Reading arrays from untrusted bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from device.arrays import pack_arrays, pack_texts, unpack_arrays, unpack_texts
 from device.errors import ArraysError
 
 
-def test_arrays_make_the_round_trip_and_equal_arrays_give_equal_bytes() -> None:
+def test_arrays_make_the_round_trip_and_equal_arrays_become_equal_bytes() -> None:
     """Integers, floats, Fortran order and empty arrays."""
     arrays = {"a": np.arange(6).reshape(2, 3).T, "b": np.zeros((0, 4), np.int16), "c": np.float32(2.5)}
     read = unpack_arrays(pack_arrays(arrays))
@@ -28,7 +28,7 @@ def test_arrays_make_the_round_trip_and_equal_arrays_give_equal_bytes() -> None:
 
 @given(st.lists(st.text(st.characters(exclude_characters="\n", exclude_categories=["Cs"]), min_size=1)))
 def test_texts_make_the_round_trip(texts: list[str]) -> None:
-    """One a line."""
+    """One per line."""
     assert unpack_texts(pack_texts(texts)) == texts
 
 
@@ -47,7 +47,7 @@ def test_a_pickled_array_is_refused() -> None:
 
 
 def test_a_bare_pickle_is_refused() -> None:
-    """Neither is one hidden under an array's name unpickled."""
+    """A pickle under an array's name is not unpickled either."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w") as archive:
         archive.writestr("x.npy", pickle.dumps([1, 2]))
@@ -55,8 +55,8 @@ def test_a_bare_pickle_is_refused() -> None:
         unpack_arrays(target.getvalue())
 
 
-def test_a_header_that_lies_about_the_shape_is_refused() -> None:
-    """No memory is taken for rows that are not there."""
+def test_a_header_with_a_false_shape_is_refused() -> None:
+    """No RAM is allocated for missing rows."""
     honest = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         honest, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 10**3)}
@@ -69,7 +69,7 @@ def test_a_header_that_lies_about_the_shape_is_refused() -> None:
 
 
 def test_an_archive_that_would_grow_too_large_is_refused() -> None:
-    """A zip bomb is told by its directory, before anything is unpacked."""
+    """A zip bomb is recognized by its directory, before anything is unpacked."""
     with pytest.raises(ArraysError, match="at most"):
         unpack_arrays(pack_arrays({"x": np.zeros(10**6)}), max_bytes=10**5)
 
@@ -97,13 +97,13 @@ def archive(header: bytes, follow: bytes = b"") -> bytes:
     ],
 )
 def test_a_header_is_matched_and_never_evaluated(header: bytes) -> None:
-    """Neither nesting nor length can do more than be refused."""
+    """Deep nesting and length lead only to a refusal."""
     with pytest.raises(ArraysError):
         unpack_arrays(archive(header, bytes(64)))
 
 
 def test_a_member_is_not_unpacked_beyond_its_declared_size() -> None:
-    """It says 100 bytes and holds 64 MiB."""
+    """It declares 100 bytes and contains 64 MiB."""
     target = io.BytesIO()
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as made:
         made.writestr("x.npy", bytes(2**26))
@@ -131,6 +131,6 @@ def test_two_arrays_of_one_name_are_refused() -> None:
 
 @given(st.binary(max_size=200))
 def test_noise_is_refused(data: bytes) -> None:
-    """Any other bytes give the same error."""
+    """All other bytes lead to the same error."""
     with pytest.raises(ArraysError):
         unpack_arrays(data)

@@ -1,4 +1,4 @@
-"""When a photo was taken, from EXIF fields that Pillow wrote; damaged ones say nothing."""
+"""The capture time of photos, from EXIF fields that Pillow wrote; damaged fields are ignored."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def test_differences_are_seconds(order: str) -> None:
 
 
 @pytest.mark.parametrize("taken", [None, "0000:00:00 00:00:00", "    :  :     :  :  ", "yesterday"])
-def test_a_photo_without_a_usable_time_says_none(taken: str | None) -> None:
+def test_a_photo_without_a_usable_time_has_none(taken: str | None) -> None:
     """Cameras without a set clock write zeros or blanks."""
     assert capture_time(jpeg(taken)) is None
 
 
-def test_other_files_say_none() -> None:
-    """A PNG, a text and nothing at all."""
+def test_other_files_have_no_time() -> None:
+    """A PNG, a text and empty bytes."""
     assert [
         capture_time(data) for data in (b"\x89PNG\r\n", b"text", b"", b"\xff\xd8", b"\xff\xd8\xff\xe1")
     ] == [None] * 5
@@ -57,7 +57,7 @@ def test_other_files_say_none() -> None:
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 200), st.integers(0, 255), st.integers(0, 400))
 def test_damaged_fields_never_raise(place: int, value: int, length: int) -> None:
-    """Any byte changed and any cut gives a number or None."""
+    """Any changed byte and any cut leads to a number or None."""
     data = bytearray(jpeg("2024:05:01 12:00:00"))
     data[min(place, len(data) - 1)] = value
     for damaged in (bytes(data), bytes(data[:length])):

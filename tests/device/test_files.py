@@ -1,4 +1,4 @@
-"""Files appear whole or not at all."""
+"""Files are written completely or not at all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_a_written_file_takes_its_name_and_leaves_nothing_beside_it(tmp_path: Pa
 
 
 def test_a_failure_leaves_the_old_file_and_no_partial_one(tmp_path: Path) -> None:
-    """Whatever goes wrong inside, the former content stands."""
+    """After any error, the former content is there."""
     target = tmp_path / "out.bin"
     target.write_bytes(b"old")
 
@@ -47,21 +47,21 @@ def test_nothing_is_overwritten_without_force(tmp_path: Path) -> None:
         pass
 
 
-def test_a_missing_folder_is_said_with_the_next_step(tmp_path: Path) -> None:
-    """The message tells to create the folder."""
+def test_a_missing_folder_is_reported_with_the_next_step(tmp_path: Path) -> None:
+    """The message asks for the folder to be created."""
     with pytest.raises(StorageError, match="create the folder"), atomic_output(tmp_path / "no" / "out.bin"):
         pass
 
 
-def test_a_forbidden_folder_is_said_with_the_next_step(forbidden: Path) -> None:
-    """The message tells to choose another folder, and nothing is left there."""
+def test_a_forbidden_folder_is_reported_with_the_next_step(forbidden: Path) -> None:
+    """The message suggests another folder, and no file is left."""
     with pytest.raises(StorageError, match="may write"), atomic_output(forbidden / "out.bin"):
         pass
     assert list(forbidden.iterdir()) == []
 
 
-def test_what_cannot_be_written_is_told_before_the_work(forbidden: Path, tmp_path: Path) -> None:
-    """A forbidden folder and a missing one; where writing is possible nothing is left by the question."""
+def test_an_unwritable_path_is_reported_before_the_work(forbidden: Path, tmp_path: Path) -> None:
+    """A forbidden folder and a missing one; where writing is possible, the check leaves no file."""
     for path in (forbidden / "out.bin", tmp_path / "no" / "out.bin"):
         with pytest.raises(StorageError, match="cannot write"):
             require_writable(path)
@@ -70,7 +70,7 @@ def test_what_cannot_be_written_is_told_before_the_work(forbidden: Path, tmp_pat
 
 
 def test_the_mode_follows_the_umask(tmp_path: Path) -> None:
-    """Files are readable by whoever the umask lets read, not only by their owner."""
+    """Other users can read the file if the umask allows it."""
     before = os.umask(0o022)
     try:
         with atomic_output(tmp_path / "out.bin") as temporary:
@@ -81,7 +81,7 @@ def test_the_mode_follows_the_umask(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
-    """A file size limit stands for the full disk; it needs no privilege."""
+    """A file size limit simulates the full disk; it needs no privilege."""
     (tmp_path / "out.bin").write_bytes(b"old")
     script = (
         "import sys\nfrom device.errors import StorageError\nfrom device.files import atomic_output\n"

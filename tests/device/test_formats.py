@@ -1,4 +1,4 @@
-"""The content of a file says what it is; the name helps only where the content says nothing."""
+"""The format follows from the content of a file; the name counts only where the content is not conclusive."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_formats_are_recognized_by_what_opencv_writes(suffix: str, form: str) ->
     ],
 )
 def test_other_formats_are_recognized_by_their_first_bytes(head: bytes, form: str) -> None:
-    """Texts that begin like a picture are not taken for one."""
+    """Texts that begin like a picture are not mistaken for one."""
     assert photo_format(head) == form
 
 

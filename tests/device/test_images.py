@@ -1,4 +1,4 @@
-"""Photos of every form become uint8 RGB, and what is no photo is refused by name."""
+"""Photos of every format become uint8 RGB, and other files are refused by name."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ def test_a_red_photo_is_red_in_the_first_channel() -> None:
     assert np.abs(read_photo(encode_jpeg(RED)).astype(int) - RED).max() <= 3
 
 
-def test_grey_and_sixteen_bit_and_transparent_photos_become_rgb() -> None:
-    """All give uint8 [H, W, 3]."""
+def test_gray_and_sixteen_bit_and_transparent_photos_become_rgb() -> None:
+    """All become uint8 [H, W, 3]."""
     grey = np.full((8, 9), 100, np.uint8)
     deep = np.full((8, 9), 100 * 257, np.uint16)
     clear = np.dstack([np.full((8, 9, 3), 100, np.uint8), np.zeros((8, 9), np.uint8)])
@@ -45,7 +45,7 @@ def test_a_cmyk_jpeg_becomes_rgb() -> None:
 
 
 def test_the_exif_orientation_is_applied() -> None:
-    """Orientation 6 turns a lying photo upright."""
+    """Orientation 6 turns a sideways photo upright."""
     tiff = b"II*\0" + struct.pack("<IHHHIHHI", 8, 1, 0x0112, 3, 1, 6, 0, 0)
     exif = b"Exif\0\0" + tiff
     jpeg = encode_jpeg(RED)
@@ -54,16 +54,16 @@ def test_the_exif_orientation_is_applied() -> None:
 
 
 @pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
-def test_a_jpeg_that_was_cut_off_is_refused(part: float) -> None:
-    """OpenCV alone would fill the rest with grey and say nothing."""
+def test_a_truncated_jpeg_is_refused(part: float) -> None:
+    """OpenCV alone would silently fill the rest with gray."""
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = encode_jpeg(photo)
     with pytest.raises(PhotoError, match=r"cut off|no photo"):
         read_photo(data[: int(len(data) * part)])
 
 
-def test_a_png_that_was_cut_off_is_refused() -> None:
-    """Half of the rows is no photo."""
+def test_a_truncated_png_is_refused() -> None:
+    """Half of the rows is not a photo."""
     photo = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     data = bytes(cv2.imencode(".png", photo)[1])
     with pytest.raises(PhotoError):
@@ -86,7 +86,7 @@ def test_empty_and_missing_files_are_refused(tmp_path: Path) -> None:
         read_photo(tmp_path / "none.png")
 
 
-def test_a_photo_that_claims_a_huge_size_is_refused_without_taking_the_memory() -> None:
+def test_a_photo_that_declares_a_huge_size_is_refused_without_allocating_ram() -> None:
     """A decompression bomb of 60,000 by 60,000 pixels in 100 bytes."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
@@ -132,7 +132,7 @@ def test_an_avif_photo_is_turned_upright(turn: int) -> None:
 
 
 def test_a_heic_photo_is_named_whatever_its_suffix(tmp_path: Path) -> None:
-    """The reason says what to do: convert it."""
+    """The message suggests converting it."""
     (tmp_path / "IMG_1.jpg").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(100))
     with pytest.raises(PhotoError, match=r"IMG_1\.jpg is a HEIC photo.*heif-convert") as caught:
         read_photo(tmp_path / "IMG_1.jpg")

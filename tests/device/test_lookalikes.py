@@ -26,14 +26,14 @@ def test_frames_of_a_scene_join_and_scenes_stay_apart() -> None:
 
 
 def test_distinct_photos_of_one_label_stay_single() -> None:
-    """Nothing joins photos that merely share a label, whatever their names."""
+    """Photos that merely share a label are not joined, for any names."""
     shots = [
         shot("ab"[number % 2], scene(number), f"{'ab'[number % 2]}/{number:03}.jpg") for number in range(30)
     ]
     assert group_lookalikes(shots).count == 30
 
 
-def test_what_photos_under_other_labels_share_joins_nothing() -> None:
+def test_features_shared_with_other_labels_join_nothing() -> None:
     """Where all photos show the same fixed view, as solar cells do, only closer look-alikes are joined."""
     random = np.random.default_rng(0)
 
@@ -51,7 +51,7 @@ def test_what_photos_under_other_labels_share_joins_nothing() -> None:
 
 
 def test_neighbors_of_a_recording_join_although_its_ends_differ() -> None:
-    """A camera that pans over a wide scene gives one group; numbered photos of different things do not."""
+    """A camera that pans over a wide scene makes one group; numbered photos of different things do not."""
     wide = np.concatenate([scene(number) for number in range(4)], axis=1)
     pan = [wide[:, at : at + 160] for at in range(0, 480, 24)]
     recording = [shot("a", np.ascontiguousarray(view), f"a/clip_{at:04}.jpg") for at, view in enumerate(pan)]
@@ -62,7 +62,7 @@ def test_neighbors_of_a_recording_join_although_its_ends_differ() -> None:
 
 
 def test_photos_taken_within_seconds_join_unless_the_clock_stands_still() -> None:
-    """Two shots in two seconds are of one moment; the same second on every photo says nothing."""
+    """Two shots in two seconds are of one moment; the same second on every photo proves nothing."""
     times = [0.0, 2.0, 60.0, 120.0, 122.5]
     timed = [shot("a", scene(number), f"a/{number}x.jpg", time) for number, time in enumerate(times)]
     assert group_lookalikes(timed).groups.tolist() == [0, 0, 1, 2, 2]
@@ -71,7 +71,7 @@ def test_photos_taken_within_seconds_join_unless_the_clock_stands_still() -> Non
 
 
 def test_labels_never_share_a_group_and_the_same_picture_under_two_is_a_conflict() -> None:
-    """Confusion is no repetition: the pair is named instead."""
+    """The pair is reported instead of joined."""
     shots = [shot("a", scene(number)) for number in range(8)] + [shot("b", frame(3, 0)), shot("b", scene(2))]
     found = group_lookalikes(shots)
     assert found.count == 10
@@ -86,7 +86,7 @@ def test_black_photos_are_counted_and_no_conflict() -> None:
 
 
 def test_files_are_read_and_a_damaged_one_stays_by_itself(tmp_path: Path) -> None:
-    """A photo that cannot be read is the business of whoever uses it; here it joins nothing."""
+    """A photo that cannot be read joins nothing here; other code reports it."""
     good = [write(frame(0, number), tmp_path / "a" / f"{number}.jpg") for number in range(2)]
     (tmp_path / "a" / "bad.jpg").write_bytes(b"no photo")
     seen: list[int] = []
@@ -98,7 +98,7 @@ def test_files_are_read_and_a_damaged_one_stays_by_itself(tmp_path: Path) -> Non
 
 
 def test_no_photos_are_no_groups() -> None:
-    """The empty set is a set."""
+    """The empty list is accepted."""
     assert group_lookalikes([]).count == 0
     assert join(0, []).tolist() == []
     assert group_lookalikes([Shot("a"), Shot("b")]).groups.tolist() == [0, 1]

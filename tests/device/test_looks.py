@@ -1,4 +1,4 @@
-"""How alike two pictures are: the same scene against another one."""
+"""The similarity of pictures: the same scene against another one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def alike(one: Image, other: Image) -> float:
     return float(similarities([look_at(one), look_at(other)], np.array([[0, 1]]))[0])
 
 
-def test_a_picture_is_its_own_double_in_any_light_and_file() -> None:
-    """Saved anew, made smaller, or darker, it is still the same picture."""
+def test_a_picture_is_alike_to_itself_in_any_light_and_file() -> None:
+    """Saved again, reduced, or darker, it is still the same picture."""
     image = scene(0)
     assert alike(image, image) == pytest.approx(1.0)
     assert alike(image, read_photo(encode_jpeg(image, 40))) > 0.9
@@ -44,6 +44,6 @@ def test_flat_pictures_are_alike_when_their_shade_is() -> None:
 
 
 def test_only_an_rgb_picture_has_a_look() -> None:
-    """Other arrays are refused by name of their shape."""
+    """Other arrays are refused with their shape."""
     with pytest.raises(PhotoError, match="shape"):
         look_at(np.zeros((5, 5), np.uint8))

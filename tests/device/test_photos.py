@@ -1,4 +1,4 @@
-"""Photo folders as people have them: nothing is left out without a reason, and no label vanishes."""
+"""Photo folders of real users: no file is left out without a reason, and no label disappears."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def root(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ["9.jfif", "9.jpe", "9.mpo", "9.JPG", "9"])
 def test_a_jpeg_is_read_under_any_name(root: Path, name: str) -> None:
-    """Other programs give JPEG other suffixes, or none."""
+    """Other programs write JPEG with other suffixes, or none."""
     draw(root / "blue" / name)
     found = photos_to_teach(root)
     assert [photo.label for photo in found.photos].count("blue") == 3
@@ -75,8 +75,8 @@ def test_a_name_that_is_not_utf_8_is_left_out_and_shown_escaped(root: Path) -> N
     assert count_reasons(found.left_out) == r"1 file whose name is not UTF-8 (blue/caf\udce9.jpg)"
 
 
-def test_what_operating_systems_leave_behind_is_ignored(root: Path) -> None:
-    """It is neither read nor counted, and is not a label."""
+def test_files_of_operating_systems_are_ignored(root: Path) -> None:
+    """They are neither read nor counted, and make no label."""
     for name in (
         "blue/.DS_Store",
         "blue/Thumbs.db",
@@ -108,7 +108,7 @@ def test_photos_at_any_depth_have_the_label_of_the_first_folder(root: Path) -> N
 
 @pytest.mark.parametrize("content", ["empty folder", "heic", "cut off"])
 def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(root: Path, content: str) -> None:
-    """The error names the label, its files, and the way on."""
+    """The error names the label, its files, and the next step."""
     (root / "green").mkdir()
     if content == "heic":
         (root / "green" / "0.heic").write_bytes(HEIC)
@@ -123,7 +123,7 @@ def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(root:
 
 
 def test_skipping_does_not_skip_everything(tmp_path: Path) -> None:
-    """Nothing would be taught, with exit code 0."""
+    """Otherwise nothing would be taught, with exit code 0."""
     (tmp_path / "green").mkdir()
     with pytest.raises(PhotoError, match="green"):
         photos_to_teach(tmp_path, skip_empty=True)
@@ -180,7 +180,7 @@ def test_a_folder_whose_name_cannot_be_a_label_is_named(root: Path) -> None:
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    """With what was expected."""
+    """The message says what was expected."""
     with pytest.raises(PhotoError, match=r"none cannot be listed: No such file.*expected a folder"):
         list_photo_files(tmp_path / "none")
 

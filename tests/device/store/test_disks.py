@@ -1,4 +1,4 @@
-"""Real full and read-only file systems. Mounting them needs root; without it these skip and say so."""
+"""Real full and read-only file systems. Mounting them needs root; without it the tests are skipped."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Mount = Callable[[str], Path]
 
 @pytest.fixture
 def mount(tmp_path: Path) -> Iterator[Mount]:
-    """Give a function that mounts a tmpfs with options and gives its folder."""
+    """Return a function that mounts a tmpfs with options and returns its folder."""
     if os.geteuid() != 0 or shutil.which("mount") is None:
         pytest.skip("mounting a small file system needs root")
     mounted: list[Path] = []
@@ -48,7 +48,7 @@ def mount(tmp_path: Path) -> Iterator[Mount]:
 
 
 def fill(store: Store, most: int = 100_000) -> int:
-    """Teach until the disk is full; gives how many samples were acknowledged."""
+    """Teach until the disk is full, and return the number of acknowledged samples."""
     for acknowledged in range(most):
         try:
             store.learn([new("mug", acknowledged % 30_000, thumbnail=bytes(2000))])
@@ -59,7 +59,7 @@ def fill(store: Store, most: int = 100_000) -> int:
 
 
 def test_a_full_disk_keeps_every_acknowledged_sample(mount: Mount) -> None:
-    """It stays readable while full, again after reopening, and learns on when there is room."""
+    """It stays readable while full, and after reopening, and learns again when there is space."""
     folder = mount("size=512k")
     path = folder / "mugs.db"
     with Store.open(path, IDENTITY) as store:
@@ -76,8 +76,8 @@ def test_a_full_disk_keeps_every_acknowledged_sample(mount: Mount) -> None:
         assert store.verify() == acknowledged + 1
 
 
-def test_a_disk_too_full_to_begin_on_is_told_and_can_be_begun_on_later(mount: Mount) -> None:
-    """A file of zero bytes may be left; it is taken as new."""
+def test_a_disk_too_full_for_a_new_state_is_reported_and_can_be_used_later(mount: Mount) -> None:
+    """A file of zero bytes may be left; it counts as new."""
     folder = mount("size=64k")
     (folder / "ballast").write_bytes(bytes(60 << 10))
     with pytest.raises(StorageError, match="full"):
@@ -98,7 +98,7 @@ def test_a_backup_to_a_full_disk_leaves_nothing_behind(mount: Mount, tmp_path: P
 
 
 def test_a_read_only_file_system_is_read_and_refuses_to_be_taught(mount: Mount) -> None:
-    """Closed cleanly before: no log lies beside the file."""
+    """The state was closed cleanly, so there is no log."""
     folder = mount("size=1m")
     path = folder / "mugs.db"
     with Store.open(path, IDENTITY) as store:
@@ -113,7 +113,7 @@ def test_a_read_only_file_system_is_read_and_refuses_to_be_taught(mount: Mount) 
 
 
 def test_a_log_left_by_a_crash_is_read_even_on_a_read_only_file_system(mount: Mount, tmp_path: Path) -> None:
-    """What was acknowledged before the crash is there, though the log cannot be folded in."""
+    """Acknowledged samples are there, although the log cannot be folded in."""
     folder = mount("size=1m")
     with Store.open(tmp_path / "mugs.db", IDENTITY) as store:
         store.learn([NewSample("mug", new("mug").code, 0.0)])
@@ -126,8 +126,8 @@ def test_a_log_left_by_a_crash_is_read_even_on_a_read_only_file_system(mount: Mo
     assert sorted(found.name for found in folder.iterdir()) == ["mugs.db", "mugs.db-wal"]
 
 
-def test_a_full_disk_leaves_no_half_state_of_a_new_model(mount: Mount, tmp_path: Path) -> None:
-    """Nothing under the name, nothing beside it, and the old file is whole."""
+def test_a_full_disk_leaves_no_partial_state_of_a_new_model(mount: Mount, tmp_path: Path) -> None:
+    """No file of that name, nothing beside it, and the old file is complete."""
     old, folder = tmp_path / "mugs.db", mount("size=64k")
     with Learner.open(TINY, old, threads=1) as learner:
         teach(learner, 20)

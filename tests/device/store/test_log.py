@@ -1,4 +1,4 @@
-"""The log beside a state file: damage is told from a power cut before SQLite drops anything."""
+"""The log beside a state file: damage is distinguished from a power cut before SQLite drops anything."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SAMPLES = 12
 
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state as a crash leaves it: 12 samples, taught one by one, in the log alone."""
+    """A state after a crash: 12 samples, taught one by one, only in the log."""
     folder = tmp_path_factory.mktemp("crashed")
     with Store.open(folder / "open.db", IDENTITY) as store:
         for number in range(SAMPLES):
@@ -35,7 +35,7 @@ def crashed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def state(crashed: Path, tmp_path: Path) -> Path:
-    """A copy of it to be damaged."""
+    """A copy of that state, to be damaged."""
     for ending in ("", "-wal"):
         shutil.copy(f"{crashed}{ending}", tmp_path)
     return tmp_path / "mugs.db"
@@ -65,8 +65,8 @@ def flip(state: Path, place: int, bit: int) -> None:
     change(state, place, bytes([Path(f"{state}-wal").read_bytes()[place] ^ 1 << bit]))
 
 
-def test_any_flipped_bit_is_found_and_nothing_is_lost_by_looking(crashed: Path, tmp_path: Path) -> None:
-    """In the header, in a frame's header, in a page, in the last frame; both ways of opening leave the log alone."""
+def test_any_flipped_bit_is_found_and_nothing_is_lost_by_reading(crashed: Path, tmp_path: Path) -> None:
+    """In the header, in a frame's header, in a page, in the last frame; both ways of opening leave the log unchanged."""
     data = Path(f"{crashed}-wal").read_bytes()
     rng = np.random.default_rng(7)
     places = [0, 9, 17, 25, 32, 37, 41, 49, len(data) - 1, *rng.integers(32, len(data), 30).tolist()]
@@ -86,8 +86,8 @@ def test_any_flipped_bit_is_found_and_nothing_is_lost_by_looking(crashed: Path, 
 
 
 @pytest.mark.parametrize("cut", [0, 20, 40, 5 * FRAME, 20 * FRAME + 700])
-def test_a_log_that_was_cut_off_opens_with_the_changes_before_the_cut(state: Path, cut: int) -> None:
-    """A power cut in the middle of a write looks the same, so it is none."""
+def test_a_truncated_log_opens_with_the_changes_before_the_cut(state: Path, cut: int) -> None:
+    """A power cut during a write looks the same, so this is no damage."""
     whole = sum(32 + (place + 1) * FRAME <= cut for place in commits(state))
     Path(f"{state}-wal").write_bytes(Path(f"{state}-wal").read_bytes()[:cut])
     with Store.open(state, IDENTITY, read_only=True) as store:
@@ -98,8 +98,8 @@ def test_a_log_that_was_cut_off_opens_with_the_changes_before_the_cut(state: Pat
         assert store.verify() == before + 1
 
 
-def test_a_hole_in_the_last_change_is_a_power_cut(state: Path) -> None:
-    """Its frames reach the disk in any order and were promised to nobody before all of them had."""
+def test_a_gap_in_the_last_change_is_a_power_cut(state: Path) -> None:
+    """Its frames reach the disk in any order, and it is acknowledged only after all of them have."""
     *_, before, last = commits(state)
     assert last - before > 3
     change(state, 32 + (before + 1) * FRAME, bytes(2 * FRAME))
@@ -113,7 +113,7 @@ def test_a_hole_in_the_last_change_is_a_power_cut(state: Path) -> None:
         assert store.verify() == SAMPLES
 
 
-def test_a_hole_before_the_last_change_is_damage(state: Path) -> None:
+def test_a_gap_before_the_last_change_is_damage(state: Path) -> None:
     """Each change was flushed before the next began."""
     place = commits(state)[3]
     change(state, 32 + (place + 1) * FRAME, bytes(2 * FRAME))
@@ -122,7 +122,7 @@ def test_a_hole_before_the_last_change_is_damage(state: Path) -> None:
 
 
 def test_frames_of_an_older_generation_are_no_damage(tmp_path: Path) -> None:
-    """A log that begins anew overwrites the old one from its start; the rest carries other salts."""
+    """A restarted log overwrites the old one from its beginning; the rest has other salts."""
     path = tmp_path / "mugs.db"
     with Store.open(path, IDENTITY) as store:
         for _ in range(10):
@@ -138,7 +138,7 @@ def test_frames_of_an_older_generation_are_no_damage(tmp_path: Path) -> None:
         assert store.verify() == 11
 
 
-def test_frames_of_a_change_that_was_taken_back_are_no_damage(tmp_path: Path) -> None:
+def test_frames_of_a_rolled_back_change_are_no_damage(tmp_path: Path) -> None:
     """A large change spills into the log, is rolled back, and a smaller one overwrites only its start."""
     path = tmp_path / "mugs.db"
     with Store.open(path, IDENTITY) as store:
@@ -158,7 +158,7 @@ def test_frames_of_a_change_that_was_taken_back_are_no_damage(tmp_path: Path) ->
 
 
 def test_a_log_that_another_process_writes_is_never_called_damaged(tmp_path: Path) -> None:
-    """Read again and again while it grows, wraps around and is folded in."""
+    """It is read repeatedly while it grows, restarts and is folded in."""
     path = tmp_path / "mugs.db"
     program = (
         "import sys; from tests.device.store.test_store import *\n"
@@ -192,8 +192,8 @@ def test_the_checksums_are_those_of_sqlite(tmp_path: Path) -> None:
         made.close()
 
 
-def test_a_log_without_its_file_is_left_alone(state: Path) -> None:
-    """SQLite deletes the log of an empty file; here it is reported, and recovered."""
+def test_a_log_without_its_file_stays_unchanged(state: Path) -> None:
+    """SQLite would delete the log of an empty file; edgetl reports and recovers it."""
     state.write_bytes(b"")
     before = content(state)
     for read_only in (True, False):
@@ -203,8 +203,8 @@ def test_a_log_without_its_file_is_left_alone(state: Path) -> None:
     assert sum(recover(state, state.parent / "new.db", IDENTITY).samples.values()) == SAMPLES
 
 
-def test_a_file_copied_without_its_log_says_so(tmp_path: Path) -> None:
-    """Older versions kept the very tables in the log; teaching must not begin anew in silence."""
+def test_a_file_copied_without_its_log_is_refused_with_the_cause(tmp_path: Path) -> None:
+    """Older versions had even the tables in the log; teaching must not silently start from scratch."""
     path = tmp_path / "mugs.db"
     made = sqlite3.connect(path)
     made.execute("PRAGMA page_size = 1024")
@@ -219,7 +219,7 @@ def test_a_file_copied_without_its_log_says_so(tmp_path: Path) -> None:
 
 
 def test_the_tables_and_the_model_are_in_the_file_itself_from_the_start(tmp_path: Path) -> None:
-    """Only samples of the last moments are in the log alone."""
+    """Only the newest samples are only in the log."""
     path = tmp_path / "mugs.db"
     with Store.open(path, IDENTITY) as store:
         shutil.copy(path, tmp_path / "copy.db")

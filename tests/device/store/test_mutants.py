@@ -1,4 +1,4 @@
-"""Random damage to a state file and its log: an error of ours or the right answer, and looking loses nothing."""
+"""Random damage to a state file and its log: an error of edgetl or the right result, and reading loses nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Mutation = Callable[[random.Random, bytearray], None]
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state that is in use: half of its samples in the file, half in the log alone."""
+    """A state in use: half of its samples in the file, half only in the log."""
     folder = tmp_path_factory.mktemp("good")
     picture = thumbnail(draw("red", 1))
     with Store.open(folder / "open.db", IDENTITY) as store:
@@ -46,7 +46,7 @@ def flip(chooser: random.Random, data: bytearray) -> None:
 
 
 def cut(chooser: random.Random, data: bytearray) -> None:
-    """Cut the file off."""
+    """Truncate the file."""
     del data[chooser.randrange(len(data)) :]
 
 
@@ -85,7 +85,7 @@ def mutant(good: Path, folder: Path, seed: int) -> Path:
 
 
 def attempt(work: Callable[[], None]) -> bool:
-    """Do something that may be refused by an error of ours; return whether it was done."""
+    """Run something that may raise an error of edgetl; return whether it succeeded."""
     try:
         work()
     except EdgetlError:
@@ -94,7 +94,7 @@ def attempt(work: Callable[[], None]) -> bool:
 
 
 def look(state: Path) -> None:
-    """Do everything that only reads."""
+    """Run everything that only reads."""
     with Store.open(state, IDENTITY, read_only=True) as store:
         store.counts()
         store.samples()
@@ -110,7 +110,7 @@ def learn_from(state: Path) -> None:
 
 
 def saved(state: Path, out: Path) -> int:
-    """Return how many samples `recover` saves, having checked what it wrote."""
+    """Return the number of samples that `recover` saves, after checking the new file."""
     found = 0
     if attempt(lambda: recover(state, out, IDENTITY, force=True) and None):
         with Store.open(out, IDENTITY, read_only=True) as store:
@@ -121,8 +121,8 @@ def saved(state: Path, out: Path) -> int:
 
 
 @pytest.mark.filterwarnings("ignore:.*is empty .0 bytes.:RuntimeWarning")
-def test_no_damage_ends_in_a_crash_and_looking_loses_nothing(good: Path, tmp_path: Path) -> None:
-    """Reading leaves every byte as it was; what opens for writing loses at most a change that was not finished."""
+def test_no_damage_crashes_and_reading_loses_nothing(good: Path, tmp_path: Path) -> None:
+    """Reading changes no byte; a state that opens for writing loses at most an unfinished change."""
     refused = 0
     for seed in range(MUTANTS):
         state = mutant(good, tmp_path / str(seed), seed)
@@ -140,8 +140,8 @@ def test_no_damage_ends_in_a_crash_and_looking_loses_nothing(good: Path, tmp_pat
     assert MUTANTS // 4 < refused < MUTANTS
 
 
-def test_the_undamaged_state_is_whole(good: Path, tmp_path: Path) -> None:
-    """Or the test above would show nothing."""
+def test_the_undamaged_state_is_complete(good: Path, tmp_path: Path) -> None:
+    """Otherwise the test above would prove nothing."""
     shutil.copytree(good.parent, tmp_path / "copy")
     state = tmp_path / "copy" / "mugs.db"
     look(state)

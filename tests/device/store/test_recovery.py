@@ -1,4 +1,4 @@
-"""Damaged state files: found, told with the way out, and everything intact saved."""
+"""Damaged state files: found, reported with the next step, and everything intact saved."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ PICTURE = thumbnail(draw("red", 1))
 
 
 def code(number: int) -> np.ndarray:
-    """The code of sample `number`, known beforehand."""
+    """Return the code of sample `number`."""
     return np.random.default_rng(number).integers(-999, 999, 300).astype(np.int16)
 
 
 def label_of(number: int) -> str | None:
-    """The label sample `number` has in the end."""
+    """Return the final label of sample `number`."""
     return None if number % 10 == 0 else "cup" if number % 3 == 0 else "bowl"
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state with a history: taught one by one, relabelled, renamed, forgotten."""
+    """A state with a history: taught one by one, relabeled, renamed, forgotten."""
     path = tmp_path_factory.mktemp("original") / "mugs.db"
     with Store.open(path, IDENTITY) as store:
         for number in range(1, SAMPLES + 1):
@@ -48,12 +48,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def damaged(original: Path, tmp_path: Path) -> Path:
-    """A copy to be damaged."""
+    """A copy, to be damaged."""
     return Path(shutil.copy(original, tmp_path / "damaged.db"))
 
 
 def check_saved(out: Path, atleast: int) -> None:
-    """Everything in `out` is as it was taught, and there are at least so many."""
+    """Check that everything in `out` is as it was taught, and that there are at least `atleast` samples."""
     with Store.open(out, IDENTITY) as store:
         store.verify()
         ids, labels, _ = store.ids()
@@ -63,7 +63,7 @@ def check_saved(out: Path, atleast: int) -> None:
         assert len(ids) >= atleast
 
 
-def test_an_intact_file_is_recovered_whole(original: Path, tmp_path: Path) -> None:
+def test_an_intact_file_is_recovered_completely(original: Path, tmp_path: Path) -> None:
     """Nothing is lost, forgotten samples stay forgotten, renames of host labels are kept."""
     before = original.read_bytes()
     found = recover(original, tmp_path / "new.db")
@@ -77,7 +77,7 @@ def test_an_intact_file_is_recovered_whole(original: Path, tmp_path: Path) -> No
 
 
 def test_a_flipped_bit_is_found_and_costs_at_most_its_page(original: Path, tmp_path: Path) -> None:
-    """Anywhere in the file: either nothing that matters changed, or it is told; no wrong row gets through."""
+    """Anywhere in the file: either nothing that matters changed, or an error is raised; no wrong row is accepted."""
     content = bytearray(original.read_bytes())
     rng = np.random.default_rng(1)
     told = 0
@@ -100,7 +100,7 @@ def test_a_flipped_bit_is_found_and_costs_at_most_its_page(original: Path, tmp_p
 def test_a_truncated_file_is_found_when_it_is_opened_and_the_rest_is_saved(
     damaged: Path, tmp_path: Path
 ) -> None:
-    """The message names the two sizes and the way out."""
+    """The message names the two sizes and the next step."""
     size = damaged.stat().st_size
     with damaged.open("r+b") as file:
         file.truncate(size // 2)
@@ -127,7 +127,7 @@ def test_a_file_without_its_first_pages_is_recovered_when_the_model_is_named(
     check_saved(tmp_path / "new.db", 40)
 
 
-def test_samples_that_stand_only_in_the_log_are_recovered(original: Path, tmp_path: Path) -> None:
+def test_samples_that_are_only_in_the_log_are_recovered(original: Path, tmp_path: Path) -> None:
     """The log of a crash counts, stale frames of an earlier generation do not."""
     with Store.open(original, IDENTITY) as store:
         pass
@@ -143,7 +143,7 @@ def test_samples_that_stand_only_in_the_log_are_recovered(original: Path, tmp_pa
     check_saved(tmp_path / "new.db", 55)
 
 
-def test_a_file_that_never_was_a_state_has_nothing_to_recover(tmp_path: Path) -> None:
+def test_a_foreign_file_has_nothing_to_recover(tmp_path: Path) -> None:
     """No output is left behind."""
     (tmp_path / "noise.db").write_bytes(np.random.default_rng(0).bytes(50_000))
     with pytest.raises(StateError, match="nothing of a state file is left"):
@@ -152,7 +152,7 @@ def test_a_file_that_never_was_a_state_has_nothing_to_recover(tmp_path: Path) ->
 
 
 def test_recovering_onto_the_damaged_file_or_another_is_refused(original: Path, tmp_path: Path) -> None:
-    """The damaged file is the only copy there is."""
+    """The damaged file is the only copy."""
     with pytest.raises(StorageError, match="the damaged file itself"):
         recover(original, original, force=True)
     (tmp_path / "there.db").write_text("mine")
@@ -160,7 +160,7 @@ def test_recovering_onto_the_damaged_file_or_another_is_refused(original: Path, 
         recover(original, tmp_path / "there.db")
 
 
-def test_a_row_changed_behind_our_back_is_told(damaged: Path) -> None:
+def test_a_row_changed_by_another_program_is_found(damaged: Path) -> None:
     """SQLite itself finds nothing wrong with such a file; the checksums and the journal do."""
     changed = sqlite3.connect(damaged)
     changed.execute("UPDATE samples SET label = 'lamp' WHERE id = 3")
@@ -174,7 +174,7 @@ def test_a_row_changed_behind_our_back_is_told(damaged: Path) -> None:
 
 
 def without(damaged: Path, statement: str) -> Path:
-    """Run a statement on the file as another program would."""
+    """Run a statement on the file, as another program might."""
     changed = sqlite3.connect(damaged)
     changed.execute(statement)
     changed.commit()
@@ -232,7 +232,7 @@ def run_of(first: object, last: object) -> str:
     ],
 )
 def test_one_impossible_journal_entry_costs_nothing_else(damaged: Path, tmp_path: Path, changes: str) -> None:
-    """Its checksum is right, so only what it says is wrong; opening names the file, recover leaves it out."""
+    """Its checksum is right but its content is not; opening names the file, and recover leaves the entry out."""
     entry = (62, 5.0, "forget", None, changes)
     changed = sqlite3.connect(damaged)
     changed.execute(
@@ -249,7 +249,7 @@ def test_one_impossible_journal_entry_costs_nothing_else(damaged: Path, tmp_path
 
 
 def edited(damaged: Path, number: int, **fields: object) -> Path:
-    """Change a sample as another program would that knows the checksum."""
+    """Change a sample with its checksum, as another program might."""
     changed = sqlite3.connect(damaged)
     for name, value in fields.items():
         changed.execute(f"UPDATE samples SET {name} = ? WHERE id = ?", (value, number))
@@ -283,7 +283,7 @@ def test_an_impossible_id_is_left_out_at_once(damaged: Path, tmp_path: Path, num
         ("a" * 1_000_000, "a" * 97 + "..."),
     ],
 )
-def test_what_is_no_label_is_refused_by_name_and_renamed_by_recover(
+def test_invalid_labels_are_refused_by_name_and_renamed_by_recover(
     damaged: Path, tmp_path: Path, label: str, renamed: str
 ) -> None:
     """The sample itself is intact."""
@@ -317,7 +317,7 @@ def test_what_is_no_label_is_refused_by_name_and_renamed_by_recover(
 def test_impossible_values_are_refused_by_merge_and_reset_by_recover(
     damaged: Path, tmp_path: Path, fields: dict[str, object], saved: dict[str, object]
 ) -> None:
-    """They open, since what was taught is intact, but do not get into another device's state."""
+    """Such states open, because the samples are intact, but are not merged into another state."""
     edited(damaged, 59, **fields)
     with Store.open(None, IDENTITY) as store:
         with pytest.raises(StateError, match=r"damaged\.db is damaged: .*edgetl recover"):
@@ -329,8 +329,8 @@ def test_impossible_values_are_refused_by_merge_and_reset_by_recover(
         assert vars(store.sample(59)) | saved == vars(store.sample(59))
 
 
-def test_samples_that_share_a_name_get_names_of_their_own(damaged: Path, tmp_path: Path) -> None:
-    """No two samples are the same, or merging would take them for one."""
+def test_samples_that_share_a_name_get_new_names(damaged: Path, tmp_path: Path) -> None:
+    """Merging would treat two samples of one name as one."""
     changed = sqlite3.connect(damaged)
     (name,) = changed.execute("SELECT uuid FROM samples WHERE id = 58").fetchone()
     changed.close()
@@ -343,9 +343,10 @@ def test_samples_that_share_a_name_get_names_of_their_own(damaged: Path, tmp_pat
     check_saved(tmp_path / "new.db", 54)
 
 
-def test_a_picture_that_is_none_is_counted_and_left_out(damaged: Path, tmp_path: Path) -> None:
-    """Pictures with a right checksum, pictures with a wrong one, and pictures far too large to be read."""
+def test_unreadable_pictures_are_counted_and_left_out(damaged: Path, tmp_path: Path) -> None:
+    """Pictures with a right checksum, with a wrong one, too large, and deleted."""
     changed = sqlite3.connect(damaged)
+    changed.execute("PRAGMA secure_delete = ON")  # or recovery may find a deleted picture in a free page
     for number, jpeg in ((1, b"no jpeg"), (2, bytes(5 << 20))):
         changed.execute(
             "UPDATE thumbnails SET jpeg = ?, crc = ? WHERE sample = ?",
@@ -365,7 +366,7 @@ def test_a_picture_that_is_none_is_counted_and_left_out(damaged: Path, tmp_path:
 
 
 def test_a_backup_of_a_damaged_state_is_refused_and_names_the_state(damaged: Path, tmp_path: Path) -> None:
-    """Not the temporary copy, which is gone; and nothing is left under the name."""
+    """The message does not name the temporary copy, and no file is left."""
     without(damaged, "DELETE FROM codes WHERE sample = 4")
     with (
         Store.open(damaged, IDENTITY, read_only=True) as store,
@@ -378,7 +379,7 @@ def test_a_backup_of_a_damaged_state_is_refused_and_names_the_state(damaged: Pat
 
 
 def test_a_missing_embedding_of_a_taught_sample_names_the_file(damaged: Path) -> None:
-    """Only one that was purged is no damage."""
+    """Only a purged embedding is no damage."""
     without(damaged, "DELETE FROM codes WHERE sample = 4")
     with (
         Store.open(damaged, IDENTITY) as store,
@@ -388,7 +389,7 @@ def test_a_missing_embedding_of_a_taught_sample_names_the_file(damaged: Path) ->
 
 
 def test_samples_without_the_entry_that_names_their_model_are_refused(damaged: Path) -> None:
-    """Any model that came next would have been believed."""
+    """Otherwise the next model would be accepted, whatever it is."""
     without(damaged, "DELETE FROM settings")
     for read_only in (True, False):
         with pytest.raises(StateError, match="name the model of its samples"):

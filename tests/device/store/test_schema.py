@@ -1,4 +1,4 @@
-"""Older state files become newer ones, whole or not at all."""
+"""Older state files are brought to the present version, completely or not at all."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def old(tmp_path: Path) -> Path:
 
 
 def add_a_column(connection: sqlite3.Connection) -> None:
-    """Stand in for a step to a version that does not exist yet."""
+    """Simulate the step to a future version."""
     connection.execute("ALTER TABLE versions ADD COLUMN picture BLOB")
 
 
-def test_a_file_of_version_1_opens_and_learns_on(old: Path) -> None:
-    """Whatever the present version is."""
+def test_a_file_of_version_1_opens_and_learns(old: Path) -> None:
+    """This holds for any present version."""
     with Store.open(old, IDENTITY) as store:
         assert store.verify() == 1
         assert store.codes([1]).tolist() == [[7] * 8]
@@ -71,10 +71,8 @@ def test_a_file_of_version_1_opens_and_learns_on(old: Path) -> None:
         assert store.database.value("PRAGMA user_version") == schema.SCHEMA_VERSION
 
 
-def test_an_older_file_is_brought_forward_with_all_it_holds(
-    old: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once; the next opening finds it done."""
+def test_an_older_file_is_migrated_with_its_content(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This happens once, at the first opening."""
     monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     monkeypatch.setitem(schema.MIGRATIONS, schema.SCHEMA_VERSION - 1, add_a_column)
     for _ in range(2):
@@ -83,10 +81,10 @@ def test_an_older_file_is_brought_forward_with_all_it_holds(
             assert store.database.value("SELECT count(picture) FROM versions") == 0
 
 
-def test_a_step_that_fails_leaves_the_older_file_as_it_was(
+def test_a_failed_migration_leaves_the_older_file_unchanged(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A full disk in the middle of it costs nothing."""
+    """For example on a full disk."""
 
     def fail(connection: sqlite3.Connection) -> None:
         add_a_column(connection)
@@ -104,10 +102,8 @@ def test_a_step_that_fails_leaves_the_older_file_as_it_was(
         assert store.verify() == 1
 
 
-def test_an_older_file_is_read_without_being_brought_forward(
-    old: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Looking changes nothing, not even the version."""
+def test_an_older_file_is_read_without_being_migrated(old: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading changes nothing, not even the version."""
     before = old.read_bytes()
     monkeypatch.setattr(schema, "SCHEMA_VERSION", schema.SCHEMA_VERSION + 1)
     monkeypatch.setitem(schema.MIGRATIONS, schema.SCHEMA_VERSION - 1, add_a_column)
@@ -116,7 +112,7 @@ def test_an_older_file_is_read_without_being_brought_forward(
     assert old.read_bytes() == before
 
 
-def test_a_version_of_nought_or_less_is_damage(old: Path) -> None:
+def test_a_version_of_zero_or_less_is_damage(old: Path) -> None:
     """No such version was ever written."""
     file = sqlite3.connect(old)
     file.execute("PRAGMA user_version = -3")
@@ -130,7 +126,7 @@ def test_a_version_of_nought_or_less_is_damage(old: Path) -> None:
     "text", ["", "{", "[1]", '[["s",0,1,null,"a"]]', '[["s",5,1,null,"a"]]', '[["x"]]', "null"]
 )
 def test_a_journal_entry_that_cannot_be_read_is_refused(old: Path, text: str) -> None:
-    """Even with a checksum that is right."""
+    """Even if its checksum is right."""
     file = sqlite3.connect(old)
     file.execute(
         "UPDATE journal SET changes = ?, crc = ?", (text, checksum("journal", 1, 5.0, "learn", None, text))
@@ -153,7 +149,7 @@ def test_rows_of_the_wrong_size_are_refused(old: Path) -> None:
 
 
 def test_changes_survive_being_written_as_json() -> None:
-    """Odd labels included."""
+    """With unusual labels."""
     with Store.open(None, IDENTITY) as store:
         entry = store.learn([NewSample('"] \\ ☕', np.zeros(8, np.int16), 0.0)])
         assert store.entries() == [entry]

@@ -1,4 +1,4 @@
-"""The state file: what is acknowledged is there, what is undone is exact, what is foreign is refused."""
+"""The state file: acknowledged samples are there, undo is exact, foreign files are refused."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "mugs.db"
 
 
-def test_what_is_learned_is_there_after_reopening(path: Path) -> None:
-    """Labels, codes, times, sources, bursts and thumbnails come back as they were."""
+def test_learned_samples_are_there_after_reopening(path: Path) -> None:
+    """Labels, codes, times, sources, bursts and thumbnails are unchanged."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug", 3, source="cam", burst=9, thumbnail=b"jpeg"), new("schön blau", 4)])
     with Store.open(path, IDENTITY) as store:
@@ -52,14 +52,14 @@ def test_what_is_learned_is_there_after_reopening(path: Path) -> None:
 
 
 def test_commits_are_fully_synchronous_in_a_write_ahead_log(path: Path) -> None:
-    """FULL is what makes an acknowledged sample survive a power cut, not only a crash of the process."""
+    """With FULL, an acknowledged sample survives a power cut, not only a crash of the process."""
     with Store.open(path, IDENTITY) as store:
         assert store.database.value("PRAGMA journal_mode") == "wal"
         assert store.database.value("PRAGMA synchronous") == 2
 
 
 def test_a_killed_process_leaves_every_acknowledged_sample(path: Path) -> None:
-    """A process that ends without closing anything leaves its samples in the log; opening finds them."""
+    """A process that does not close the file leaves its samples in the log; they are there after opening."""
     program = (
         "import os, sys; from tests.device.store.test_store import *\n"
         "store = Store.open(Path(sys.argv[1]), IDENTITY)\n"
@@ -81,7 +81,7 @@ def test_a_wrong_sample_in_the_middle_writes_none_of_them(path: Path) -> None:
         assert (store.counts(), store.position()) == ({}, 0)
 
 
-def test_forgetting_and_relabelling_are_all_or_nothing(path: Path) -> None:
+def test_forgetting_and_relabeling_are_all_or_nothing(path: Path) -> None:
     """One unknown id among several changes nothing and is named."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug"), new("mug", 2)])
@@ -93,8 +93,8 @@ def test_forgetting_and_relabelling_are_all_or_nothing(path: Path) -> None:
             store.relabel({1: "bowl"})
 
 
-def test_undo_takes_back_one_change_at_a_time_to_the_empty_state(path: Path) -> None:
-    """Each undo goes one further back, over renames that joined two labels, across a reopening."""
+def test_undo_reverts_one_change_at_a_time_to_the_empty_state(path: Path) -> None:
+    """Each undo goes back one more, over renames that joined two labels, across a reopening."""
     with Store.open(path, IDENTITY) as store:
         states = [store.counts()]
         for change in (
@@ -114,7 +114,7 @@ def test_undo_takes_back_one_change_at_a_time_to_the_empty_state(path: Path) -> 
 
 
 def test_rollback_returns_to_a_position_and_can_be_undone(path: Path) -> None:
-    """A rollback is a change like any other: the way back is undo."""
+    """A rollback is a change like any other, so undo reverts it."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug"), new("bowl", 2)])
         version = store.add_version("before lunch", {"accuracy": 0.5})
@@ -129,7 +129,7 @@ def test_rollback_returns_to_a_position_and_can_be_undone(path: Path) -> None:
 
 
 def test_the_tables_are_the_sum_of_the_journal() -> None:
-    """Any sequence of changes leaves the labels that folding the journal gives."""
+    """After any sequence of changes, the labels are those of the folded journal."""
     rng = np.random.default_rng(5)
     with Store.open(None, IDENTITY) as store:
         for _ in range(150):
@@ -154,7 +154,7 @@ def test_the_tables_are_the_sum_of_the_journal() -> None:
 
 
 def test_purged_samples_are_gone_from_the_bytes_of_the_file(path: Path) -> None:
-    """Purging erases thumbnails and codes of what was forgotten; undo says so and later ids stay new."""
+    """Purging erases thumbnails and codes of forgotten samples; undo ends there, and ids are not reused."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug", thumbnail=b"a private picture" * 20), new("mug", 2)])
         store.relabel({1: None}, "forget")
@@ -169,7 +169,7 @@ def test_purged_samples_are_gone_from_the_bytes_of_the_file(path: Path) -> None:
 
 
 def test_merging_twice_or_both_ways_learns_each_sample_once(tmp_path: Path) -> None:
-    """A sample keeps its name on every device, so that it never counts double; nor does it come back."""
+    """A sample has the same name on every device, so it never counts twice, and a forgotten one does not come back."""
     with Store.open(tmp_path / "a.db", IDENTITY) as a, Store.open(tmp_path / "b.db", IDENTITY) as b:
         a.learn([new("mug"), new("mug", 2)])
         b.learn([new("bowl", 3, thumbnail=b"x"), new("bowl", 3)])
@@ -203,7 +203,7 @@ def test_the_state_of_another_model_is_refused_by_name(path: Path) -> None:
 
 
 def test_two_processes_teach_one_file_and_lose_nothing(path: Path) -> None:
-    """Writers wait for one another; every sample of both is there, with ids of its own."""
+    """Writers wait for one another; all samples of both are there, with unique ids."""
     program = (
         "import sys; from tests.device.store.test_store import *\n"
         "store = Store.open(Path(sys.argv[1]), IDENTITY)\n"
@@ -221,7 +221,7 @@ def test_two_processes_teach_one_file_and_lose_nothing(path: Path) -> None:
 
 
 def test_threads_share_one_store(path: Path) -> None:
-    """The store takes care of its own locking."""
+    """The store does its own locking."""
     with Store.open(path, IDENTITY) as store:
         threads = [
             threading.Thread(target=lambda: [store.learn([new("mug")]) for _ in range(20)]) for _ in range(4)
@@ -233,8 +233,10 @@ def test_threads_share_one_store(path: Path) -> None:
         assert store.counts() == {"mug": 80}
 
 
-def test_a_file_held_by_another_process_says_busy(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Waiting ends, and the message says what to do."""
+def test_a_file_locked_by_another_process_is_reported_as_busy(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting ends, and the message names the next step."""
     monkeypatch.setattr(faults, "BUSY_SECONDS", 0.05)
     with Store.open(path, IDENTITY) as store:
         holder = sqlite3.connect(path, isolation_level=None)
@@ -247,7 +249,7 @@ def test_a_file_held_by_another_process_says_busy(path: Path, monkeypatch: pytes
 
 
 def test_a_full_file_system_refuses_with_the_next_step_and_keeps_what_was_acknowledged(path: Path) -> None:
-    """A page limit makes SQLite meet a full disk at a chosen place, without any privilege."""
+    """A page limit simulates a full disk at a chosen place, without any privilege."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
         pages = store.database.value("PRAGMA page_count")
@@ -261,7 +263,7 @@ def test_a_full_file_system_refuses_with_the_next_step_and_keeps_what_was_acknow
 
 
 def test_a_file_size_limit_of_the_process_refuses_and_loses_nothing(path: Path) -> None:
-    """The write-ahead log itself meets the limit, as it does on a disk that fills up."""
+    """The write-ahead log reaches the limit, as on a disk that fills up."""
     program = (
         "import resource, signal, sys; from tests.device.store.test_store import *\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
@@ -281,7 +283,7 @@ def test_a_file_size_limit_of_the_process_refuses_and_loses_nothing(path: Path) 
         store.learn([new("mug")])
 
 
-def test_files_that_are_no_state_files_are_refused_with_what_came(tmp_path: Path) -> None:
+def test_other_files_are_refused_with_their_kind(tmp_path: Path) -> None:
     """A text file, another program's database, a folder, a missing file, a missing folder."""
     text = tmp_path / "notes.db"
     text.write_text("these are my notes, not a database")
@@ -301,8 +303,8 @@ def test_files_that_are_no_state_files_are_refused_with_what_came(tmp_path: Path
     assert not (tmp_path / "missing.db").exists()
 
 
-def test_a_newer_file_is_refused_politely_and_left_alone(path: Path) -> None:
-    """The message says to update; not a byte is changed."""
+def test_a_newer_file_is_refused_and_stays_unchanged(path: Path) -> None:
+    """The message names the command that updates edgetl; no byte is changed."""
     with Store.open(path, IDENTITY) as store:
         store.database.rows(f"PRAGMA user_version = {schema.SCHEMA_VERSION + 1}")
     before = path.read_bytes()
@@ -311,8 +313,8 @@ def test_a_newer_file_is_refused_politely_and_left_alone(path: Path) -> None:
     assert path.read_bytes() == before
 
 
-def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
-    """What means something in an address is taken as it is."""
+def test_a_path_may_contain_any_character(tmp_path: Path) -> None:
+    """Characters with a meaning in a URI are used literally."""
     for name in ("50%.db", "why?.db", "#1.db", "my mugs ☕.db", "a%3fb.db", "x?mode=memory"):
         with Store.open(tmp_path / name, IDENTITY) as store:
             store.learn([new("mug")])
@@ -320,7 +322,7 @@ def test_a_path_may_hold_any_character(tmp_path: Path) -> None:
 
 
 def test_an_empty_file_becomes_a_state_and_a_crash_while_creating_is_survived(path: Path) -> None:
-    """What a kill between making the file and its tables leaves is taken as new, with a remark."""
+    """A file without tables, left by a kill, counts as new, with a warning."""
     path.touch()
     with pytest.warns(RuntimeWarning, match=r"is empty \(0 bytes\)"), Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
@@ -329,7 +331,7 @@ def test_an_empty_file_becomes_a_state_and_a_crash_while_creating_is_survived(pa
 
 
 def test_a_hostile_file_with_a_trigger_is_refused(path: Path) -> None:
-    """Only our tables may be there; a trigger would run on our writes."""
+    """Only the tables of edgetl are accepted; a trigger would run on each write."""
     Store.open(path, IDENTITY).close()
     hostile = sqlite3.connect(path)
     hostile.execute("CREATE TRIGGER t AFTER INSERT ON samples BEGIN DELETE FROM samples; END")
@@ -339,8 +341,8 @@ def test_a_hostile_file_with_a_trigger_is_refused(path: Path) -> None:
         Store.open(path, IDENTITY)
 
 
-def test_a_backup_is_one_whole_file_taken_while_in_use(path: Path, tmp_path: Path) -> None:
-    """The copy has what was acknowledged, needs no log beside it, and overwrites nothing unasked."""
+def test_a_backup_is_one_complete_file_made_while_in_use(path: Path, tmp_path: Path) -> None:
+    """The copy has every acknowledged sample, needs no log, and overwrites nothing without force."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
         store.backup(tmp_path / "copy.db")
@@ -353,7 +355,7 @@ def test_a_backup_is_one_whole_file_taken_while_in_use(path: Path, tmp_path: Pat
 
 
 def test_a_clock_that_jumps_back_changes_neither_order_nor_undo(path: Path) -> None:
-    """Order is the id, never the time."""
+    """The order is that of ids, never of times."""
     clock = iter([2000.0, 5.0, -3.0, 1e12]).__next__
     with Store.open(path, IDENTITY, clock=clock) as store:
         for value in range(3):
@@ -363,8 +365,8 @@ def test_a_clock_that_jumps_back_changes_neither_order_nor_undo(path: Path) -> N
         assert [sample.id for sample in store.samples()] == [2, 1]
 
 
-def test_reading_while_another_writes_sees_one_moment(path: Path) -> None:
-    """A reader's view does not change under it, and the writer is not held up."""
+def test_reading_while_another_writes_sees_one_consistent_state(path: Path) -> None:
+    """A reader's view does not change, and the writer does not wait."""
     with Store.open(path, IDENTITY) as writer, Store.open(path, IDENTITY, read_only=True) as reader:
         writer.learn([new("mug")])
         with reader.database.reading():
@@ -377,7 +379,7 @@ def test_reading_while_another_writes_sees_one_moment(path: Path) -> None:
 
 
 def test_settings_are_kept(path: Path) -> None:
-    """Any JSON value comes back."""
+    """Any JSON value is returned unchanged."""
     with Store.open(path, IDENTITY) as store:
         store.set_setting("threshold", {"mug": 0.5})
     with Store.open(path, IDENTITY) as store:
@@ -385,8 +387,8 @@ def test_settings_are_kept(path: Path) -> None:
         assert store.setting("missing", 3) == 3
 
 
-def test_a_renamed_host_label_keeps_its_story(path: Path) -> None:
-    """What the host taught is followed through renames and undo."""
+def test_a_renamed_host_label_keeps_its_history(path: Path) -> None:
+    """Labels of the host are followed through renames and undo."""
     with Store.open(path, IDENTITY) as store:
         assert store.rename("mug", "cup", ["mug"]).changes == (HostChange("mug", "mug", "cup"),)
         store.rename("cup", "glass", ["mug"])
@@ -398,7 +400,7 @@ def test_a_renamed_host_label_keeps_its_story(path: Path) -> None:
 
 
 def test_a_file_without_write_permission_can_still_be_read(path: Path) -> None:
-    """Predicting goes on where teaching cannot."""
+    """Predicting works where teaching does not."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
     path.chmod(0o400)

@@ -1,4 +1,4 @@
-"""Reading a state changes no byte on the disk, however its last user ended."""
+"""Reading a state changes no byte on the disk, however the last process that used it ended."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CHILD = (
 
 
 class Teacher:
-    """Another process that has the state open for writing."""
+    """A process that has the state open for writing."""
 
     def __init__(self, path: Path) -> None:
         self.process = subprocess.Popen(
@@ -41,7 +41,7 @@ class Teacher:
         )
 
     def do(self, what: str) -> None:
-        """Have it teach a label, or ``close``."""
+        """Make it teach a label, or ``close``."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(f"{what}\n")
@@ -49,7 +49,7 @@ class Teacher:
         assert self.process.stdout.readline() == "done\n"
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill it, as in a power cut."""
         self.process.kill()
         self.process.communicate()
 
@@ -61,7 +61,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def files(path: Path) -> dict[str, tuple[bytes, int]]:
-    """Return content and time of the file, its log and its shared memory, opened by nobody in this process."""
+    """Return content and time of the file, its log and its shared memory, without opening them through SQLite."""
     return {
         found.name: (found.read_bytes(), found.stat().st_mtime_ns)
         for found in path.parent.glob(f"{path.name}*")
@@ -69,7 +69,7 @@ def files(path: Path) -> dict[str, tuple[bytes, int]]:
 
 
 def look(path: Path, expected: dict[str, int]) -> None:
-    """Do everything that only reads."""
+    """Run everything that only reads."""
     with Store.open(path, IDENTITY, read_only=True) as store:
         assert store.counts() == expected
         assert store.verify() == sum(expected.values())
@@ -81,8 +81,8 @@ def look(path: Path, expected: dict[str, int]) -> None:
 
 
 @pytest.mark.parametrize("missing", [(), ("-shm",), ("-wal", "-shm")])
-def test_looking_after_a_crash_changes_nothing(path: Path, missing: tuple[str, ...]) -> None:
-    """With log and shared memory, with the log alone, and with neither."""
+def test_reading_after_a_crash_changes_nothing(path: Path, missing: tuple[str, ...]) -> None:
+    """With log and shared memory, with only the log, and with neither."""
     teacher = Teacher(path)
     teacher.do("mug")
     teacher.do("bowl")
@@ -99,8 +99,8 @@ def test_looking_after_a_crash_changes_nothing(path: Path, missing: tuple[str, .
         assert store.verify() == 2
 
 
-def test_looking_at_a_backup_changes_nothing(path: Path, tmp_path: Path) -> None:
-    """A backup has no log, and looking makes none."""
+def test_reading_a_backup_changes_nothing(path: Path, tmp_path: Path) -> None:
+    """A backup has no log, and reading makes none."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
         store.backup(tmp_path / "copy.db")
@@ -111,7 +111,7 @@ def test_looking_at_a_backup_changes_nothing(path: Path, tmp_path: Path) -> None
 
 
 def test_a_reader_sees_what_another_process_teaches(path: Path) -> None:
-    """Whether that process was there before, comes later, folds in its log, leaves, or comes again."""
+    """Whether that process starts before or later, folds in its log, ends, or starts again."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
     with Store.open(path, IDENTITY, read_only=True) as reader:
@@ -129,8 +129,8 @@ def test_a_reader_sees_what_another_process_teaches(path: Path) -> None:
         assert len(marks) == 3
 
 
-def test_the_log_and_the_file_stay_as_they_are_while_another_process_teaches(path: Path) -> None:
-    """Not even the memory the two share is written."""
+def test_reading_changes_neither_log_nor_file_while_another_process_teaches(path: Path) -> None:
+    """Not even the shared memory is written."""
     teacher = Teacher(path)
     teacher.do("mug")
     program = "import sys; from tests.device.store.test_looking import *\nlook(Path(sys.argv[1]), {'mug': 1})"
@@ -140,8 +140,8 @@ def test_the_log_and_the_file_stay_as_they_are_while_another_process_teaches(pat
     teacher.kill()
 
 
-def test_a_reader_and_a_writer_in_one_process_get_along_in_any_order(path: Path) -> None:
-    """As `edgetl run` does, which reads all the time and keeps a note in the end."""
+def test_a_reader_and_a_writer_work_in_one_process_in_any_order(path: Path) -> None:
+    """`edgetl run` does this: it reads all the time and writes the measured drift at the end."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
     with Store.open(path, IDENTITY, read_only=True) as reader:
@@ -158,7 +158,7 @@ def test_a_reader_and_a_writer_in_one_process_get_along_in_any_order(path: Path)
 
 
 def test_many_threads_read_while_one_teaches(path: Path) -> None:
-    """Readers open and close at any moment."""
+    """Readers open and close at any time."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
 
@@ -178,8 +178,8 @@ def test_many_threads_read_while_one_teaches(path: Path) -> None:
         assert len(seen) == 45
 
 
-def test_a_rollback_journal_is_respected_and_left_alone(path: Path, tmp_path: Path) -> None:
-    """Where no shared memory is to be had, SQLite keeps such a journal; a crash leaves it."""
+def test_a_rollback_journal_is_used_and_stays_unchanged(path: Path, tmp_path: Path) -> None:
+    """Without shared memory, SQLite writes such a journal; it stays after a crash."""
     with Store.open(tmp_path / "made.db", IDENTITY) as store:
         store.learn([new("mug")])
         store.backup(path)
@@ -197,8 +197,8 @@ def test_a_rollback_journal_is_respected_and_left_alone(path: Path, tmp_path: Pa
     assert files(path) == before
 
 
-def test_what_is_no_regular_file_is_refused_at_once(tmp_path: Path) -> None:
-    """A named pipe would never answer."""
+def test_other_than_regular_files_are_refused_at_once(tmp_path: Path) -> None:
+    """A named pipe would block."""
     os.mkfifo(tmp_path / "pipe.db")
     with pytest.raises(StateError, match="no regular file"):
         Store.open(tmp_path / "pipe.db", IDENTITY, read_only=True)
@@ -229,10 +229,10 @@ def test_a_damaged_file_is_not_touched_by_opening_it_for_writing(path: Path, tmp
 
 
 @pytest.mark.parametrize("log_bytes", [0, 20, 32])
-def test_a_process_killed_while_it_opened_the_state_leaves_nothing_that_is_called_damage(
+def test_a_process_killed_while_opening_leaves_nothing_that_is_called_damage(
     path: Path, log_bytes: int
 ) -> None:
-    """A log without a change, and shared memory that nobody has filled."""
+    """A log without a change, and shared memory without content."""
     with Store.open(path, IDENTITY) as store:
         store.learn([new("mug")])
         header = Path(f"{path}-wal").read_bytes()[:log_bytes]
