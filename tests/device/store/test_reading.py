@@ -133,7 +133,7 @@ def test_reading_changes_neither_log_nor_file_while_another_process_teaches(path
     """Not even the shared memory is written."""
     teacher = Teacher(path)
     teacher.do("mug")
-    program = "import sys; from tests.device.store.test_looking import *\nlook(Path(sys.argv[1]), {'mug': 1})"
+    program = "import sys; from tests.device.store.test_reading import *\nlook(Path(sys.argv[1]), {'mug': 1})"
     before = files(path)
     subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT, check=True)
     assert files(path) == before
