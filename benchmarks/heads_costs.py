@@ -21,7 +21,7 @@ from .machine import percentiles
 from .peers import coral
 from .peers.ours import codes_of
 
-_AMORTISED = 100
+_AMORTIZED = 100
 _KEPT = (1000, 10_000, 100_000)
 _STREAM = (100, 1000, 10_000, 30_000, 100_000)
 
@@ -52,25 +52,25 @@ def crowd(dataset: Dataset, count: int, classes: int = 10, seed: int = 0) -> tup
 def update_cost(dataset: Dataset, embedding_ms: float) -> dict[str, Any]:
     """Time learning a sample until the new head is active, for several N.
 
-    ``amortised``: 100 samples learned one by one, then one prediction, which solves; divided by 100.
+    ``amortized``: 100 samples learned one by one, then one prediction, which solves; divided by 100.
     ``every sample``: a prediction after each sample, so that each one includes a solve.
     """
     rows: dict[str, Any] = {}
     codes, labels = crowd(dataset, 10_200)
     for count in (50, 100, 200, 500, 1000, 2000, 10_000):
         head = create_head("exact", codes.shape[1])
-        start = max(count - _AMORTISED, 0)
+        start = max(count - _AMORTIZED, 0)
         head.learn_many(codes[:start], labels[:start])
         if start:
             head.predict_one(codes[0])
-        amortised = min(_once(head.clone(), codes, labels, start, count) for _ in range(5))
+        amortized = min(_once(head.clone(), codes, labels, start, count) for _ in range(5))
         ready = create_head("exact", codes.shape[1])
         ready.learn_many(codes[:count], labels[:count])
         ready.predict_one(codes[0])
         each = _every_sample(ready, codes[10_000:], labels)
         rows[str(count)] = {
-            "amortised_ms": round(amortised, 4),
-            "amortised_share": round(amortised / embedding_ms, 4),
+            "amortized_ms": round(amortized, 4),
+            "amortized_share": round(amortized / embedding_ms, 4),
             "every_sample_ms": round(each["p50_ms"], 4),
             "every_sample_share": round(each["p50_ms"] / embedding_ms, 4),
         }
@@ -150,13 +150,13 @@ def stream(dataset: Dataset) -> dict[str, Any]:
     seen = 0
     for target in _STREAM:
         while seen < target:
-            at = int(random.integers(0, len(base) - _AMORTISED))
-            batch = base[at : at + _AMORTISED] + random.integers(-3, 4, (1, base.shape[1]), np.int16)
-            last = (batch, names[at : at + _AMORTISED])
+            at = int(random.integers(0, len(base) - _AMORTIZED))
+            batch = base[at : at + _AMORTIZED] + random.integers(-3, 4, (1, base.shape[1]), np.int16)
+            last = (batch, names[at : at + _AMORTIZED])
             began = time.perf_counter()
             head.learn_many(*last)
             learning = time.perf_counter() - began
-            seen += _AMORTISED
+            seen += _AMORTIZED
         began = time.perf_counter()
         head.predict_one(base[0])
         solving = time.perf_counter() - began

@@ -193,7 +193,7 @@ def _coverage() -> str:
 
 def _costs(cost: dict[str, Any]) -> str:
     rows = [[count, *row.values()] for count, row in cost["update"].items()]
-    head = ["N", "amortised ms", "of an embedding", "every sample ms", "of an embedding"]
+    head = ["N", "amortized ms", "of an embedding", "every sample ms", "of an embedding"]
     against = cost["against_coral"]
     runs = [
         [name, row["seconds"], row["accuracy"], row.get("times_faster", "")]

@@ -121,8 +121,8 @@ def _not_behind(row: dict[str, Any], allowed: float = 0.0) -> str:
 def _costs(cost: dict[str, Any]) -> list[Target]:
     if "update" not in cost:
         return []
-    small = max(row["amortised_share"] for count, row in cost["update"].items() if int(count) <= 200)
-    large, coral = cost["update"]["10000"]["amortised_share"], cost["against_coral"]
+    small = max(row["amortized_share"] for count, row in cost["update"].items() if int(count) <= 200)
+    large, coral = cost["update"]["10000"]["amortized_share"], cost["against_coral"]
     times = cost["stream"]
     grown = times["100000"]["solve_ms"] / times["10000"]["solve_ms"]
     return [

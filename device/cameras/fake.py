@@ -31,7 +31,7 @@ _COLORS = {
     "magenta": (208, 16, 208),
     "orange": (232, 128, 16),
     "gray": (128, 128, 128),
-    "grey": (128, 128, 128),
+    "grey": (128, 128, 128),  # codespell:ignore grey
     "white": (235, 235, 235),
 }
 _MAX_REPEATS = 1_000_000

@@ -4,7 +4,7 @@
   detects a new class of the same kind, but misses differences in all other directions.
 - The cosine to the nearest label's mean does the opposite.
 
-Each is standardised by what samples of the device score when they are left out, and their sum is the unknown
+Each is standardized by what samples of the device score when they are left out, and their sum is the unknown
 score. On photos the sum was as good as or better than either, and than ridge scores or probabilities
 (docs/heads.md). The threshold is the conformal quantile (Vovk, Gammerman and Shafer 2005) of the left-out
 scores at the false-rejection rate.

@@ -107,8 +107,8 @@ def changes_back_to(connection: sqlite3.Connection, seq: int) -> tuple[Change, .
                 now, _ = samples.get(number, (change.new, None))
                 samples[number] = (now, change.old)
     moved = ((number, now, then) for number, (now, then) in sorted(samples.items()) if now != then)
-    relabelled = (HostChange(label, now, then) for label, (now, then) in sorted(host.items()) if now != then)
-    return (*relabelled, *runs(moved))
+    relabeled = (HostChange(label, now, then) for label, (now, then) in sorted(host.items()) if now != then)
+    return (*relabeled, *runs(moved))
 
 
 def require_samples(entry: Entry, newest: int) -> Entry:

@@ -24,10 +24,10 @@ def test_a_red_photo_is_red_in_the_first_channel() -> None:
 
 def test_gray_and_sixteen_bit_and_transparent_photos_become_rgb() -> None:
     """All become uint8 [H, W, 3]."""
-    grey = np.full((8, 9), 100, np.uint8)
+    gray = np.full((8, 9), 100, np.uint8)
     deep = np.full((8, 9), 100 * 257, np.uint16)
     clear = np.dstack([np.full((8, 9, 3), 100, np.uint8), np.zeros((8, 9), np.uint8)])
-    for photo in (grey, deep, clear):
+    for photo in (gray, deep, clear):
         read = read_photo(bytes(cv2.imencode(".png", photo)[1]))
         assert read.shape == (8, 9, 3)
         assert read.dtype == np.uint8

@@ -220,7 +220,7 @@ class _ControlId:
 
 class Request:
     class Status(enum.Enum):
-        Pending, Complete, Cancelled = range(3)
+        Pending, Complete, Cancelled = range(3)  # codespell:ignore cancelled
 
     def __init__(self, camera: _Camera, cookie: int) -> None:
         self.camera, self.cookie = camera, cookie

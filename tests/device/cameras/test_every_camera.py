@@ -111,8 +111,8 @@ def test_rotation_mirroring_and_crop_change_the_pixels(
     """Left and right of the frame are where the options place them."""
     with backend.open(halves(), **options) as camera:
         image = camera.read().image
-    assert _colour(image[image.shape[0] // 2, 2]) == first
-    assert _colour(image[image.shape[0] // 2, -3]) == last
+    assert _color(image[image.shape[0] // 2, 2]) == first
+    assert _color(image[image.shape[0] // 2, -3]) == last
 
 
 @pytest.mark.parametrize("backend", FILMING, indirect=True)
@@ -120,8 +120,8 @@ def test_rotation_is_clockwise(backend: Backend) -> None:
     """The left side is on top after 90 degrees, and at the bottom after 270."""
     with backend.open(halves(), rotate=90) as camera:
         image = camera.read().image
-    assert _colour(image[2, image.shape[1] // 2]) == "red"
-    assert _colour(image[-3, image.shape[1] // 2]) == "blue"
+    assert _color(image[2, image.shape[1] // 2]) == "red"
+    assert _color(image[-3, image.shape[1] // 2]) == "blue"
 
 
 def test_describe_is_json_serializable(backend: Backend) -> None:
@@ -136,5 +136,5 @@ def test_describe_is_json_serializable(backend: Backend) -> None:
     assert described["kind"]
 
 
-def _colour(pixel: np.ndarray) -> str:
+def _color(pixel: np.ndarray) -> str:
     return {0: "red", 1: "green", 2: "blue"}[int(pixel.argmax())]

@@ -118,8 +118,8 @@ def test_a_video_is_sampled_by_its_own_time(tmp_path: Path, fps: float | None, e
 
 def test_every_frame_of_a_video_has_the_right_number(tmp_path: Path) -> None:
     """The number of a frame is its position in the video, which its pixels show."""
-    greys = [np.full((64, 96, 3), 5 * number, np.uint8) for number in range(50)]
-    with open_camera(write_video(tmp_path / "film.avi", greys), fps=5) as camera:
+    grays = [np.full((64, 96, 3), 5 * number, np.uint8) for number in range(50)]
+    with open_camera(write_video(tmp_path / "film.avi", grays), fps=5) as camera:
         for frame in camera:
             assert abs(int(frame.image.mean()) - 5 * frame.index) <= 2
 

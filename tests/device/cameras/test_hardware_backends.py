@@ -73,12 +73,12 @@ def test_a_usb_camera_that_comes_back_under_another_number_is_found(
 def test_gray_frames_become_rgb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some drivers deliver frames [H, W]."""
 
-    class Grey(FakeCapture):
+    class Gray(FakeCapture):
         def read(self) -> tuple[bool, Image | None]:
             done, image = super().read()
             return done, None if image is None else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
 
-    with open_v4l2(tmp_path, Grey(pure_red()), monkeypatch) as camera:
+    with open_v4l2(tmp_path, Gray(pure_red()), monkeypatch) as camera:
         assert camera.read().image.shape == (64, 96, 3)
 
 

@@ -50,7 +50,7 @@ class ScriptedDriver(Driver):
         return item
 
     def decode(self, packet: Any) -> Image:
-        """Turn a number into a frame of that grey."""
+        """Turn a number into a frame of that gray."""
         if packet == "broken":
             raise CameraError("half a frame")
         return np.full((16, 16, 3), packet, np.uint8)

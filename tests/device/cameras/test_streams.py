@@ -22,8 +22,8 @@ from .conftest import pure_red
 from .servers import MjpegServer, RtspServer, SnapshotServer, StreamServer, jpeg
 
 
-def grey(number: int) -> Image:
-    """A frame whose grey tells its number."""
+def gray(number: int) -> Image:
+    """A frame whose gray tells its number."""
     return np.full((64, 96, 3), 40 + number % 50 * 4, np.uint8)
 
 
@@ -36,7 +36,7 @@ def _read_until_silent(camera: LiveCamera, timeout: float) -> None:
 @pytest.fixture(params=[MjpegServer, RtspServer, SnapshotServer])
 def server(request: pytest.FixtureRequest) -> StreamServer:
     """A server of each kind, not started yet."""
-    made: StreamServer = request.param(grey)
+    made: StreamServer = request.param(gray)
     return made
 
 
@@ -66,7 +66,7 @@ def test_a_missing_stream_is_an_error_at_once(server: StreamServer) -> None:
 
 def test_a_slow_reader_of_a_stream_gets_the_newest_frame() -> None:
     """Without a reader, no queue of old frames grows."""
-    with MjpegServer(grey) as server, open_camera(server.url) as camera:
+    with MjpegServer(gray) as server, open_camera(server.url) as camera:
         camera.read()
         start = server.sent
         while server.sent < start + 30:
@@ -81,7 +81,7 @@ def test_a_server_that_stops_sending_is_connected_again(
     kind: Callable[..., StreamServer], notices: list[str]
 ) -> None:
     """Connected but silent counts as lost after the timeout."""
-    with kind(grey) as server:
+    with kind(gray) as server:
         driver = stream_driver(server.url, 1.0)  # so a silence of 0.5 s is too long
         with LiveCamera(driver, notice=notices.append, timeout=10.0, backoff=Backoff(0.01, 0.05)) as camera:
             camera.read()
@@ -100,7 +100,7 @@ def test_mjpeg_without_content_length_is_not_a_frame_late() -> None:
 
 def test_damaged_frames_of_a_stream_are_skipped(notices: list[str]) -> None:
     """Every third JPEG is truncated; the others arrive."""
-    with MjpegServer(grey) as server:
+    with MjpegServer(gray) as server:
         server.spoil = lambda number, data: data[: len(data) // 2] if number % 3 == 0 else data
         with open_camera(server.url, notice=notices.append) as camera:
             for _ in range(8):
@@ -116,7 +116,7 @@ def test_a_web_page_is_refused_and_a_boundary_with_dashes_is_accepted(
     content_type: str, message: str
 ) -> None:
     """Some cameras include the leading dashes in the header."""
-    with MjpegServer(grey) as server:
+    with MjpegServer(gray) as server:
         server.content_type = content_type
         if message:
             with pytest.raises(CameraError, match=message):
@@ -131,7 +131,7 @@ def test_a_web_page_is_refused_and_a_boundary_with_dashes_is_accepted(
 def test_a_password_opens_the_stream_and_is_never_shown() -> None:
     """User and password are sent, and no frame, repr or error contains them."""
     secret = "Basic " + base64.b64encode(b"me:s3cret/").decode()
-    with MjpegServer(grey, password=secret) as server:
+    with MjpegServer(gray, password=secret) as server:
         url = server.url.replace("://", "://me:s3cret%2F@")
         with open_camera(url) as camera:
             shown = f"{camera!r} {camera.read()!r} {camera.describe()}"

@@ -143,8 +143,8 @@ def test_relative_mahalanobis_equals_its_definition(count: int) -> None:
     within = (z - means[owners]).T @ (z - means[owners]) + 0.5 * np.eye(D)
     total = (z - z.mean(axis=0)).T @ (z - z.mean(axis=0)) + 0.5 * np.eye(D)
 
-    def squared(centre: np.ndarray, scatter: np.ndarray) -> np.ndarray:
-        return np.einsum("nd,nd->n", z - centre, np.linalg.solve(scatter, (z - centre).T).T)
+    def squared(center: np.ndarray, scatter: np.ndarray) -> np.ndarray:
+        return np.einsum("nd,nd->n", z - center, np.linalg.solve(scatter, (z - center).T).T)
 
     nearest = np.min([squared(mean, within) for mean in means], axis=0)
     ours = read_out(solution.centered(codes) @ solution.W, solution.P, solution.moments.counts).distance

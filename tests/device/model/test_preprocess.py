@@ -51,8 +51,8 @@ def test_a_frame_of_any_size_becomes_the_requested_size(
     prepared = Preprocessing(height, width, mode).prepare(frame)
     assert prepared.shape == (height, width, 3)
     assert prepared.dtype == np.uint8
-    grey = (prepared == 127).all(-1) if mode == "pad" else np.zeros((height, width), bool)
-    assert ((prepared == (200, 100, 50)).all(-1) | grey).all()
+    gray = (prepared == 127).all(-1) if mode == "pad" else np.zeros((height, width), bool)
+    assert ((prepared == (200, 100, 50)).all(-1) | gray).all()
 
 
 def test_crop_keeps_the_center_and_squash_keeps_the_edges() -> None:

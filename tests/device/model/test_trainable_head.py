@@ -19,7 +19,7 @@ RATE, MOMENTUM = np.full(1, 0.3, np.float32), 0.9
 
 @pytest.fixture(scope="module")
 def embeddings() -> Any:
-    """Embeddings of synthetic photos, four of each colour, float32 [12, 32]."""
+    """Embeddings of synthetic photos, four of each color, float32 [12, 32]."""
     embedder = Embedder(ModelFile.open(tiny.TINY), threads=1)
     return embedder.embed_many(tiny.photo(label, seed) for seed in range(4) for label in tiny.COLORS)
 

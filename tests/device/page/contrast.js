@@ -6,17 +6,17 @@ const parse = (text) => {
 };
 
 // relative luminance, https://www.w3.org/TR/WCAG22/#dfn-relative-luminance
-const luminance = (colour) => {
-  const [red, green, blue] = colour.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+const luminance = (color) => {
+  const [red, green, blue] = color.map((v) => v / 255).map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
   return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
 };
 
-// the nearest opaque colour behind an element; null where a picture or a gradient is in between
+// the nearest opaque color behind an element; null where a picture or a gradient is in between
 const ground = (element) => {
   for (let at = element; at; at = at.parentElement) {
     const style = getComputedStyle(at);
-    const colour = parse(style.backgroundColor);
-    if (colour[3] === 1) return colour;
+    const color = parse(style.backgroundColor);
+    if (color[3] === 1) return color;
     if (style.backgroundImage !== "none") return null;
   }
   return [255, 255, 255, 1];

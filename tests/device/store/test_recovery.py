@@ -52,15 +52,15 @@ def damaged(original: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(original, tmp_path / "damaged.db"))
 
 
-def check_saved(out: Path, atleast: int) -> None:
-    """Check that everything in `out` is as it was taught, and that there are at least `atleast` samples."""
+def check_saved(out: Path, least: int) -> None:
+    """Check that everything in `out` is as it was taught, and that there are at least `least` samples."""
     with Store.open(out, IDENTITY) as store:
         store.verify()
         ids, labels, _ = store.ids()
         assert labels == [label_of(number) for number in ids.tolist()]
         for number in ids.tolist():
             assert (store.codes([number])[0] == code(number)).all()
-        assert len(ids) >= atleast
+        assert len(ids) >= least
 
 
 def test_an_intact_file_is_recovered_completely(original: Path, tmp_path: Path) -> None:
