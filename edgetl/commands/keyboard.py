@@ -10,9 +10,9 @@ from typing import Any
 
 
 class Keyboard:
-    """Read keys as they are pressed; the terminal is put back as it was at the end, whatever happens.
+    """Read keys as they are pressed; at the end the terminal gets its settings back.
 
-    Where stdin is no terminal its characters are taken as keys, and its end as ``q``.
+    Where stdin is not a terminal, its characters count as keys and its end as ``q``.
     """
 
     def __init__(self) -> None:
@@ -20,7 +20,7 @@ class Keyboard:
         self._before: list[Any] | None = None
 
     def key(self) -> str:
-        """Give the key pressed since the last call, "" when none was, "q" at the end of input."""
+        """Return the key pressed since the last call, "" for none, "q" at the end of input."""
         ready, _, _ = select.select([self._handle], [], [], 0)
         if not ready:
             return ""
@@ -35,7 +35,7 @@ class Keyboard:
             import tty
 
             self._before = termios.tcgetattr(self._handle)
-            # keys at once, and Ctrl-C still interrupts; NOW, because the default throws away keys pressed before
+            # deliver keys at once, and let Ctrl-C interrupt; NOW, because the default discards keys pressed before
             tty.setcbreak(self._handle, termios.TCSANOW)
         return self
 

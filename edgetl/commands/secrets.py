@@ -1,4 +1,4 @@
-"""What must not stand on the command line of a service: addresses and headers move to environment variables."""
+"""Move addresses and headers from the command line of a service to environment variables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import click
 from device.addresses import SECRET_VARIABLES, redact
 
 _MOVED = {
-    # option -> its environment variable and what stands between several values of it
+    # option -> its environment variable and the separator of several values
     "--camera": ("EDGETL_CAMERA", " "),
     "--webhook": ("EDGETL_WEBHOOK", " "),
     "--webhook-header": ("EDGETL_WEBHOOK_HEADER", "\n"),
@@ -35,8 +35,8 @@ class Split:
     """A command line in two parts.
 
     Attributes:
-        words: What everybody may read.
-        variables: Environment variables with the rest.
+        words: The words that every user may read.
+        variables: Environment variables with the other values.
     """
 
     words: tuple[str, ...]
@@ -46,16 +46,16 @@ class Split:
 def split_secrets(command: click.Command, words: Sequence[str]) -> Split:
     """Move addresses and headers from the words of `command` to environment variables.
 
-    Every address moves, also one without a password, because with many web services the path is the secret.
-    Variables of this kind that are set now, and those that a header names, are taken over.
+    Every address moves, also one without a password, because for many web services the path is the secret. Variables of
+    this kind that are set now are stored too, and so are those that a header names.
 
     Args:
         command: The command that the words belong to.
         words: Its arguments and options.
 
     Raises:
-        click.UsageError: Another word holds a password, or a header names a variable that is not set. The message
-            does not show it.
+        click.UsageError: Another word contains a password, or a header names a variable that is not set. The message
+            does not show the password.
     """
     public: list[str] = []
     moved: dict[str, list[str]] = {}
@@ -107,7 +107,7 @@ def _is_address(source: str) -> bool:
 def _refuse_secret(word: str) -> None:
     if redact(word) != word:
         raise click.UsageError(
-            f"{redact(word)!r} holds a password, and everybody on this machine could read it in the unit and in ps;"
+            f"{redact(word)!r} contains a password, which every user of this machine could read in the unit and in ps;"
             " put it into a script that only you can read (chmod 700), or into an environment variable"
         )
 
@@ -131,7 +131,7 @@ def _named(headers: str) -> dict[str, str]:
     missing = [name for name in names if name not in os.environ]
     if missing:
         raise click.UsageError(
-            f"a webhook's header needs the environment variable {missing[0]}, which is not set here; set it, and"
-            f" behind sudo pass it on: sudo --preserve-env={','.join(missing)} edgetl service install ..."
+            f"the header of a webhook needs the environment variable {missing[0]}, which is not set; set it, and"
+            f" with sudo pass it on: sudo --preserve-env={','.join(missing)} edgetl service install ..."
         )
     return {name: os.environ[name] for name in names}

@@ -463,9 +463,9 @@ def test_a_mistyped_label_or_state_is_remarked_on(taught: Path, tmp_path: Path) 
     done = edgetl("run", taught, "--camera", "fake:red,end", "--on", "rde", "true")
     assert (done.exit_code, "nothing was taught as 'rde' yet" in done.stderr) == (0, True)
     done = edgetl("status", taught, "--state", tmp_path / "typo.db")
-    assert (done.exit_code, "typo.db is not there" in done.stderr) == (0, True)
+    assert (done.exit_code, "typo.db does not exist" in done.stderr) == (0, True)
     done = edgetl("run", taught, "--state", tmp_path / "typo.db", "--camera", "fake:red,end")
-    assert (done.exit_code, "typo.db is not there" in done.stderr, "mugs.db" in done.stderr) == (
+    assert (done.exit_code, "typo.db does not exist" in done.stderr, "mugs.db" in done.stderr) == (
         1,
         True,
         False,
