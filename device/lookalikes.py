@@ -240,7 +240,7 @@ def _taken_together(shots: Sequence[Shot]) -> list[tuple[int, int]]:
         times = np.array([time for time, _ in row])
         _, counts = np.unique(times, return_counts=True)
         if counts.max() * 2 > len(row) > 2:
-            continue  # a clock that stands still proves nothing
+            continue  # a stopped clock proves nothing
         near = np.flatnonzero(np.diff(times) <= _SECONDS)
         found += [(row[at][1], row[at + 1][1]) for at in near.tolist()]
     return found

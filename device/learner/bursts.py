@@ -11,7 +11,7 @@ BURST_SECONDS = 2.0
 
 
 class Bursts:
-    """Number the bursts of samples as they are taught.
+    """Assigns burst numbers to samples in the order of teaching.
 
     Samples of one label and one source less than two seconds apart share a number. Time is the monotonic
     clock, so that setting the wall clock (a Pi has no battery-backed one) joins or splits no burst; a new

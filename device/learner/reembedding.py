@@ -49,7 +49,7 @@ class Reembedding:
 
     def __repr__(self) -> str:
         taken, left = sum(self.samples.values()), sum(self.left_behind.values())
-        return f"<Reembedding {self.path.name}: {taken} samples taken over, {left} left behind>"
+        return f"<Reembedding {self.path.name}: {taken} samples embedded, {left} left behind>"
 
     def to_dict(self) -> dict[str, Any]:
         """Return a JSON-serializable dict."""

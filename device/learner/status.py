@@ -175,8 +175,8 @@ def keep_drift(store: Store, head: Head, drift: DriftState) -> bool:
 def report_of(model: ModelFile, store: Store, head: Head) -> Report | None:
     """Return the head's estimate of its own accuracy, on the samples of the host and of the device.
 
-    The host's samples have the ids -1, -2, ...; they are never named as suspects, because nobody at the device
-    can look at them.
+    The host's samples have the ids -1, -2, ...; they are never named as suspects, because the device has no
+    picture of them.
 
     Returns:
         None while nothing was taught.

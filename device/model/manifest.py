@@ -123,7 +123,7 @@ class Manifest:
             )
         if self.held_out is not None and self.held_out["correct"] > self.held_out["photos"]:
             raise ModelFileError(
-                f"held_out says {self.held_out['correct']} of {self.held_out['photos']} photos are correct"
+                f"held_out has {self.held_out['correct']} correct photos of {self.held_out['photos']}"
             )
 
     def to_json(self) -> str:

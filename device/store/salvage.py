@@ -238,7 +238,7 @@ class Salvage:
         self.journal[seq] = read
 
     def _names_apart(self) -> None:
-        """Give samples that share a name new ones, because a name must be unique."""
+        """Set new names for samples that share one, because a name must be unique."""
         seen: set[bytes] = set()
         for number, row in self.samples.items():
             if row.uuid in seen:

@@ -1,18 +1,19 @@
-"""Tables of the state file and how an older file becomes a newer one."""
+"""Tables of the state file, and the migration of older files."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
 
-APPLICATION_ID = 0x6564_6774  # "edgt": tells a state file from any other SQLite file
+APPLICATION_ID = 0x6564_6774  # "edgt": distinguishes a state file from other SQLite files
 SCHEMA_VERSION = 1
-# Small pages: a taught sample dirties a handful of pages, and each is written whole, twice. With 1024
-# bytes an SD card takes about a third of what the default 4096 costs (benchmarks/writes.py).
+# Small pages: a taught sample changes a few pages, and each is written completely, twice. With 1024 bytes
+# about a third as many bytes go to an SD card as with the default 4096 (benchmarks/writes.py).
 PAGE_SIZE = 1024
 
-# Labels stand apart from the codes so that renaming or listing never rewrites or reads the large rows.
+# Labels and codes are in separate tables, so that renaming or listing never rewrites or reads the large rows.
 # A row of samples is never deleted: label NULL means forgotten, so ids are dense and never reused.
+# The table lab has the present names of the host's labels; its name is that of version 0.1.
 TABLES = (
     "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
     "CREATE TABLE samples (id INTEGER PRIMARY KEY, uuid BLOB NOT NULL, label TEXT, time REAL NOT NULL,"
@@ -29,7 +30,7 @@ TABLES = (
 )
 TABLE_NAMES = frozenset(statement.split()[2] for statement in TABLES)
 
-# Version found -> the step that makes it one newer. Steps are never changed once released.
+# Version found -> the step to the next version. Steps are never changed once released.
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
 
 

@@ -411,10 +411,11 @@ def test_status_tells_samples_accuracy_sizes_and_checks_the_file(taught: Path) -
 
 
 def test_status_of_what_the_host_taught_needs_no_state(tmp_path: Path) -> None:
-    """And begins none."""
-    model = Path(shutil.copy(TAUGHT, tmp_path / "lab.tflite"))
+    """It makes no state file either. `lab` is the key of 0.1 for `host`."""
+    model = Path(shutil.copy(TAUGHT, tmp_path / "host.tflite"))
     status = asked("status", model)
-    assert (status["samples"], bool(status["lab"])) == ({}, True)
+    assert (status["samples"], bool(status["host"])) == ({}, True)
+    assert status["lab"] == status["host"]
     assert not model.with_suffix(".db").exists()
     assert "On the host" in edgetl("status", model).stdout
 

@@ -16,9 +16,8 @@ from device.learner import Learner
 from device.learner.export import Snapshot, patch, write_personal
 from device.model.codes import apply_map, encode
 from device.model.embedder import Embedder
-from device.model.memory import Samples, Sums, remember, sums_are_smaller
+from device.model.memory import Samples, Sums
 from device.model.modelfile import ModelFile
-from device.model.packing import pack_memory
 from device.model.runtime import open_interpreter
 from device.store import NewSample
 from tests import tiny
@@ -278,55 +277,3 @@ def test_an_untaught_learner_cannot_export(tmp_path: Path) -> None:
         pytest.raises(HeadError, match="teach something first"),
     ):
         learner.export(tmp_path / "p.tflite")
-
-
-# memories
-
-
-def test_sums_of_parts_are_the_sums_of_the_whole() -> None:
-    """Exactly, in whole numbers, labels in any split."""
-    codes, labels = codes_of(50), [f"l{number % 7}" for number in range(50)]
-    whole = Sums.of(codes, labels)
-    parts = Sums.added([Sums.of(codes[:13], labels[:13]), Sums.of(codes[13:], labels[13:])])
-    assert parts.labels == whole.labels
-    assert all(
-        np.array_equal(getattr(parts, name), getattr(whole, name)) for name in ("numbers", "sums", "gram")
-    )
-
-
-def test_samples_join_a_memory_of_samples_or_of_sums() -> None:
-    """A memory of sums stays one."""
-    codes, more = codes_of(6), codes_of(3, seed=1)
-    joined = Samples(codes, tuple("ababab")).together(more, ["c", "c", "a"])
-    assert isinstance(joined, Samples)
-    assert joined.labels == (*"ababab", "c", "c", "a")
-    assert np.array_equal(joined.codes, np.concatenate([codes, more]))
-    summed = Sums.of(codes, list("ababab")).together(more, ["c", "c", "a"])
-    assert summed.counts() == {"a": 4, "b": 3, "c": 2}
-
-
-def test_sums_whose_labels_became_one_are_added() -> None:
-    """Renaming to an existing label merges the two."""
-    merged = Sums.of(codes_of(6), list("abcabc")).renamed({"c": "a"})
-    assert merged.labels == ("a", "b")
-    assert merged.counts() == {"a": 4, "b": 2}
-
-
-def test_the_form_of_a_memory_is_chosen_without_packing_it() -> None:
-    """The samples, unless their sums are clearly smaller."""
-    chooser = np.random.default_rng(4)
-    middles = chooser.exponential(1, (3, 64))
-    forms = set()
-    for count in (20, 60, 120, 200, 400):
-        codes = encode(np.maximum(middles[np.arange(count) % 3] + chooser.normal(size=(count, 64)), 0))
-        labels = [f"label {number % 3}" for number in range(count)]
-        chosen = remember(codes, labels)
-        sizes = {
-            type(memory): len(pack_memory(memory))
-            for memory in (Samples(codes, tuple(labels)), Sums.of(codes, labels))
-        }
-        assert sizes[type(chosen)] < 1.5 * min(sizes.values()), (count, sizes)
-        forms.add(type(chosen))
-    assert forms == {Samples, Sums}
-    assert not sums_are_smaller(256, 64)
-    assert sums_are_smaller(257, 64)

@@ -10,7 +10,7 @@ import pytest
 
 from device.arrays import pack_arrays, pack_texts, unpack_arrays
 from device.errors import ModelFileError
-from device.model.memory import Memory, Samples, Sums, remember
+from device.model.memory import Memory, Samples, Sums
 from device.model.packing import pack_memory, unpack_memory
 
 WIDTH = 12
@@ -131,31 +131,6 @@ def test_judges_and_groups_make_the_round_trip() -> None:
     assert isinstance(plain, Samples)
     assert plain.judge is None
     assert plain.groups is None
-
-
-def test_judges_and_groups_survive_renaming_and_new_samples() -> None:
-    """Samples of the device may judge, and are groups of their own."""
-    wide = np.zeros((4, 200), np.int16)
-    judge, groups = np.array([True, False, True, False]), np.array([0, 0, 1, 1], np.int32)
-    memory = Samples(wide, ("a", "b", "b", "c"), judge, groups).renamed({"c": None, "a": "x"})
-    joined = memory.together(wide[:2], ["y", "y"])
-    assert isinstance(joined, Samples)
-    assert joined.labels == ("x", "b", "b", "y", "y")
-    assert joined.judge is not None
-    assert joined.groups is not None
-    assert joined.judge.tolist() == [True, False, True, True, True]
-    assert joined.groups.tolist() == [0, 0, 1, 2, 3]
-
-
-def test_groups_of_the_device_do_not_mix_with_those_of_the_host() -> None:
-    """In a memory without groups, each sample is a group of its own."""
-    wide = np.zeros((3, 200), np.int16)
-    memory = remember(wide, ["a", "a", "b"])
-    joined = memory.together(wide[:2], ["b", "b"], np.array([0, 0], np.int32))
-    assert isinstance(joined, Samples)
-    assert joined.groups is not None
-    assert joined.groups.tolist() == [0, 1, 2, 3, 3]
-    assert joined.judge is None
 
 
 def test_a_memory_unpacks_to_no_more_than_its_dimensions_need(monkeypatch: pytest.MonkeyPatch) -> None:
