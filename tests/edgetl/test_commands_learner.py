@@ -1,4 +1,4 @@
-"""The commands around a learner, as they are typed: results on stdout, the rest on stderr, no tracebacks."""
+"""The commands with a learner, as they are typed: results on stdout, the rest on stderr, no tracebacks."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ TAUGHT = ROOT / "tests" / "data" / "tiny_taught.tflite"
 
 
 def edgetl(*words: object) -> Result:
-    """Run a command and give what came of it."""
+    """Run a command and return its result."""
     return CliRunner().invoke(main, [str(word) for word in words])
 
 
 def asked(*words: object) -> Any:
-    """Run a command that must succeed, with --json, and give what it wrote."""
+    """Run a command that must succeed, with --json, and return what it wrote."""
     done = edgetl(*words, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)
@@ -49,13 +49,13 @@ def asked(*words: object) -> Any:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model file in a folder of its own, so that the default state lies beside it."""
+    """A model file in its own folder, so that the default state file is beside it."""
     return Path(shutil.copy(TINY, tmp_path / "mugs.tflite"))
 
 
 @pytest.fixture
 def taught(model: Path) -> Path:
-    """The same, taught two labels."""
+    """The same model, taught two labels."""
     for scene in ("red", "blue"):
         asked("teach", model, scene, "--camera", f"fake:{scene}", "--frames", 5)
     return model
@@ -63,7 +63,7 @@ def taught(model: Path) -> Path:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder of photos, one subfolder a label."""
+    """A folder of photos, one subfolder per label."""
     for scene in ("red", "Grün & blau"):
         folder = tmp_path / "photos" / scene
         folder.mkdir(parents=True)
@@ -72,8 +72,8 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_a_burst_teaches_frames_and_says_what_was_saved(model: Path) -> None:
-    """Each frame is a sample; the state lies beside the model unless named."""
+def test_a_burst_teaches_frames_and_shows_what_was_saved(model: Path) -> None:
+    """Each frame is a sample; the state file is beside the model unless it is named."""
     result = asked("teach", model, "mug", "--camera", "fake:red", "--frames", 3)
     assert (result["taught"], result["ids"], result["samples"]) == ({"mug": 3}, [1, 2, 3], {"mug": 3})
     assert result["state"] == str(model.with_suffix(".db"))
@@ -82,8 +82,10 @@ def test_a_burst_teaches_frames_and_says_what_was_saved(model: Path) -> None:
     assert f"edgetl forget {model} --last" in said.stdout
 
 
-def test_what_teaching_tells_to_type_takes_all_of_it_back(model: Path, photos: Path, tmp_path: Path) -> None:
-    """Photos of a folder are no burst; a state of another name is named."""
+def test_the_undo_command_that_teach_prints_reverts_everything(
+    model: Path, photos: Path, tmp_path: Path
+) -> None:
+    """Each photo of a folder is a separate burst; another state file is named in the command."""
     state = tmp_path / "my state.db"
     said = edgetl("teach", model, "--photos", photos, "--state", state)
     told = re.search(r"Not what you meant\? edgetl (.*)", said.stdout)
@@ -93,12 +95,12 @@ def test_what_teaching_tells_to_type_takes_all_of_it_back(model: Path, photos: P
 
 
 def test_a_source_that_ends_ends_the_burst(model: Path) -> None:
-    """What there was is taught."""
+    """The frames before the end are taught."""
     assert asked("teach", model, "mug", "--camera", "fake:red*4,end")["taught"] == {"mug": 4}
 
 
 def test_a_folder_of_photos_is_taught_by_its_subfolders_and_only_once(model: Path, photos: Path) -> None:
-    """Started again, it leaves out what it knows; a text file named .jpg is told and left out."""
+    """A second run skips known photos; a text file named .jpg is reported and skipped."""
     (photos / "red" / "notes.jpg").write_text("not a photo")
     first = edgetl("teach", model, "--photos", photos, "--json")
     assert json.loads(first.stdout)["taught"] == {"Grün & blau": 4, "red": 4}
@@ -109,14 +111,14 @@ def test_a_folder_of_photos_is_taught_by_its_subfolders_and_only_once(model: Pat
 
 
 def test_a_folder_without_subfolders_needs_a_label(model: Path, photos: Path) -> None:
-    """And takes it for all its photos."""
+    """All its photos get this label."""
     done = edgetl("teach", model, "--photos", photos / "red")
     assert (done.exit_code, "add a LABEL" in done.stderr) == (2, True)
     assert asked("teach", model, "rot", "--photos", photos / "red")["taught"] == {"rot": 4}
 
 
-def test_keys_teach_several_labels_and_take_back(model: Path) -> None:
-    """Digits teach the frame in view, u takes back, an unknown key is told, q ends."""
+def test_keys_teach_several_labels_and_undo(model: Path) -> None:
+    """Digits teach the frame in view, u undoes, an unknown key is reported, q ends."""
     command = [sys.executable, "-m", "edgetl", "teach", str(model), "--camera", "fake:red", "--json"]
     command += ["--keys", "mug,bowl"]
     done = subprocess.run(
@@ -128,8 +130,8 @@ def test_keys_teach_several_labels_and_take_back(model: Path) -> None:
     assert "no label on key '9'" in done.stderr
 
 
-def test_keys_are_read_from_a_terminal_without_enter_and_leave_it_as_it_was(model: Path) -> None:
-    """A pseudo-terminal in the place of a person's."""
+def test_keys_are_read_without_enter_and_the_terminal_is_restored(model: Path) -> None:
+    """On a pseudo-terminal."""
     import termios
 
     leader, follower = pty.openpty()
@@ -150,8 +152,8 @@ def test_keys_are_read_from_a_terminal_without_enter_and_leave_it_as_it_was(mode
     os.close(follower)
 
 
-def test_remarks_stand_above_the_live_table_and_are_not_painted_over(taught: Path) -> None:
-    """Frames unlike all that was taught are remarked on in the middle of the table's life."""
+def test_messages_are_written_above_the_live_table(taught: Path) -> None:
+    """Drift is reported while the table is shown."""
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "edgetl", "run", str(taught), "--camera", "fake:green*40,end"]
     process = subprocess.Popen(command, cwd=ROOT, stdin=follower, stdout=follower, stderr=follower)
@@ -169,8 +171,8 @@ def test_remarks_stand_above_the_live_table_and_are_not_painted_over(taught: Pat
     assert before.endswith("\x1b[2K")  # the table was taken away first, and is drawn anew below
 
 
-def test_interrupting_a_burst_says_what_was_saved(model: Path) -> None:
-    """Ctrl-C ends with 130; what was acknowledged stays."""
+def test_interrupting_a_burst_shows_what_was_saved(model: Path) -> None:
+    """Ctrl-C exits with 130; acknowledged samples stay."""
     command = [sys.executable, "-m", "edgetl", "teach", str(model), "--keys", "mug", "--camera", "fake:red"]
     leader, follower = pty.openpty()
     process = subprocess.Popen(command, cwd=ROOT, stdin=follower, stderr=subprocess.PIPE, text=True)
@@ -204,15 +206,15 @@ def test_interrupting_a_burst_says_what_was_saved(model: Path) -> None:
         (["backup", "nowhere.db", "--out", "x.db"], 1, "does not exist"),
     ],
 )
-def test_mistakes_are_told_in_a_sentence(model: Path, words: list[str], code: int, message: str) -> None:
-    """With the right exit code and without a traceback; no state file is begun by looking."""
+def test_mistakes_are_reported_in_a_sentence(model: Path, words: list[str], code: int, message: str) -> None:
+    """With the right exit code and without a traceback; reading creates no state file."""
     done = edgetl(*[model if word == "MODEL" else word for word in words])
     assert (done.exit_code, message in done.stderr) == (code, True), done.output
     assert "unexpected" not in done.output
     assert words[0] == "teach" or not model.with_suffix(".db").exists()
 
 
-def test_run_writes_a_line_of_json_a_frame(taught: Path) -> None:
+def test_run_writes_a_line_of_json_per_frame(taught: Path) -> None:
     """With label, scores and times; the summary goes to stderr."""
     done = edgetl("run", taught, "--camera", "fake:red*2,blue*2,end", "--json")
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -222,16 +224,16 @@ def test_run_writes_a_line_of_json_a_frame(taught: Path) -> None:
     assert "4 frames:" in done.stderr
 
 
-def test_run_smooths_over_frames_and_calls_the_improbable_unknown(taught: Path) -> None:
-    """One odd frame changes nothing; a threshold of one leaves nothing known."""
+def test_run_smooths_over_frames_and_applies_the_threshold(taught: Path) -> None:
+    """One odd frame changes nothing; with a threshold of one nothing is known."""
     done = edgetl("run", taught, "--camera", "fake:red*4,blue,red*2,end", "--smooth", 5, "--json")
     assert {json.loads(line)["best"] for line in done.stdout.splitlines()} == {"red"}
     done = edgetl("run", taught, "--camera", "fake:red", "--frames", 3, "--threshold", 1)
     assert done.stdout.count("unknown (nearest: red)") == 3
 
 
-def test_run_says_once_when_the_scene_is_no_longer_what_was_taught(model: Path) -> None:
-    """Most frames unlike anything taught: other light, a moved camera."""
+def test_run_reports_drift_once(model: Path) -> None:
+    """Most frames are unlike anything taught, as with other light or a moved camera."""
     for scene in ("red", "orange"):
         asked("teach", model, scene, "--camera", f"fake:{scene}", "--frames", 20)
     done = edgetl("run", model, "--camera", "fake:red*60,black*300,end")
@@ -239,8 +241,8 @@ def test_run_says_once_when_the_scene_is_no_longer_what_was_taught(model: Path) 
     assert edgetl("run", model, "--camera", "fake:red*60,end").stderr.count("unlike anything") == 0
 
 
-def test_blas_takes_one_thread_unless_told_otherwise(taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Spinning threads make a solve wait beside the backbone; what the user set is left alone."""
+def test_blas_uses_one_thread_by_default(taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several threads slow a solve down beside the backbone; a value set by the user is kept."""
     for given, kept in ((None, "1"), ("3", "3")):
         monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
         if given:
@@ -249,8 +251,8 @@ def test_blas_takes_one_thread_unless_told_otherwise(taught: Path, monkeypatch: 
         assert os.environ["OPENBLAS_NUM_THREADS"] == kept
 
 
-def test_status_tells_what_run_saw_of_the_world(taught: Path) -> None:
-    """The share of odd frames is kept at the end of a run, in words and as JSON; teaching ages it."""
+def test_status_shows_the_drift_that_run_measured(taught: Path) -> None:
+    """The share of unknown frames is stored at the end of a run; teaching makes it out of date."""
     assert asked("status", taught)["drift"] is None
     edgetl("run", taught, "--camera", "fake:black*300,end")
     drift = asked("status", taught)["drift"]
@@ -265,15 +267,15 @@ def test_status_tells_what_run_saw_of_the_world(taught: Path) -> None:
     assert "before the latest change" in edgetl("status", taught).stdout
 
 
-def test_run_counts_right_answers_on_labeled_folders(model: Path, photos: Path) -> None:
-    """A folder a label is a test set."""
+def test_run_counts_correct_predictions_on_labeled_folders(model: Path, photos: Path) -> None:
+    """A folder with one subfolder per label is a test set."""
     asked("teach", model, "--photos", photos)
     done = edgetl("run", model, "--camera", photos)
     assert "8 of 8 agree with their folders (100.0%)" in done.stderr
 
 
 def test_a_command_runs_when_its_label_comes_into_view(taught: Path, tmp_path: Path) -> None:
-    """Once for a stay in view, with what was seen in its environment, and never through a shell."""
+    """Once per appearance, with the observation in its environment, and never through a shell."""
     script = tmp_path / "ring.sh"
     script.write_text(f'#!/bin/sh\necho "$1 $EDGETL_LABEL $EDGETL_PROBABILITY" >> "{tmp_path}/rung"\n')
     script.chmod(0o755)
@@ -286,8 +288,8 @@ def test_a_command_runs_when_its_label_comes_into_view(taught: Path, tmp_path: P
     assert rung[0].startswith("$HOME;ls blue 0.")
 
 
-def test_what_a_command_writes_and_how_it_ends_is_shown_beside_the_results(taught: Path) -> None:
-    """On stderr, behind the label; results stay alone on stdout."""
+def test_output_and_exit_code_of_a_command_are_shown_on_stderr(taught: Path) -> None:
+    """After the label; stdout contains only results."""
     done = edgetl(
         "run", taught, "--camera", "fake:red*3,end", "--json", "--shell", "--on", "red", "echo ding; echo dong >&2; exit 3"
     )  # fmt: skip
@@ -312,7 +314,7 @@ def test_what_a_command_writes_and_how_it_ends_is_shown_beside_the_results(taugh
     ],
 )
 def test_hooks_that_cannot_work_are_refused_at_once(taught: Path, words: list[str], message: str) -> None:
-    """Before the first frame; a password is not repeated."""
+    """Before the first frame; the message does not repeat a password."""
     done = edgetl("run", taught, "--camera", "fake", "--frames", 1, *words)
     assert (done.exit_code, message in done.stderr) == (1, True)
     assert "secret" not in done.output
@@ -349,7 +351,7 @@ def receiver() -> Iterator[tuple[str, list[dict[str, Any]]]]:
 
 
 def test_changes_are_posted_to_a_webhook(taught: Path, receiver: tuple[str, list[dict[str, Any]]]) -> None:
-    """The last one for certain; a receiver that is away is reported once and stops nothing."""
+    """The last one always; an unreachable receiver is reported once and stops nothing."""
     url, posted = receiver
     done = edgetl("run", taught, "--camera", "fake:red*3,blue*3,end", "--webhook", url)
     assert done.exit_code == 0
@@ -358,7 +360,7 @@ def test_changes_are_posted_to_a_webhook(taught: Path, receiver: tuple[str, list
     assert (done.exit_code, done.stderr.count("cannot be reached")) == (0, 1)
 
 
-def test_receivers_and_their_secrets_come_from_the_environment(
+def test_receivers_and_their_secrets_can_come_from_the_environment(
     taught: Path, receiver: tuple[str, list[dict[str, Any]]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several addresses in one variable, one header per line."""
@@ -375,8 +377,8 @@ def test_receivers_and_their_secrets_come_from_the_environment(
         assert base64.b64decode(message["Authorization"].removeprefix("Basic ")) == b":s3cret"
 
 
-def test_forgetting_the_last_burst_and_taking_it_back(taught: Path) -> None:
-    """A burst is forgotten as a whole; undo brings it back; purging ends that."""
+def test_the_last_burst_is_forgotten_and_restored(taught: Path) -> None:
+    """A burst is forgotten as a whole; undo restores it; after purging it cannot be restored."""
     assert asked("forget", taught, "--last")["samples"] == {"red": 5}
     assert asked("forget", taught, "--undo")["samples"] == {"blue": 5, "red": 5}
     assert asked("forget", taught, "--id", 1, "--id", 2)["samples"] == {"blue": 5, "red": 3}
@@ -388,8 +390,8 @@ def test_forgetting_the_last_burst_and_taking_it_back(taught: Path) -> None:
     assert (done.exit_code, "is forgotten" in done.stderr) == (1, True)
 
 
-def test_labels_are_renamed_joined_corrected_and_deleted(taught: Path) -> None:
-    """Each a single change."""
+def test_labels_are_renamed_merged_corrected_and_deleted(taught: Path) -> None:
+    """Each is a single change."""
     assert asked("label", "rename", taught, "red", "rot")["samples"] == {"blue": 5, "rot": 5}
     assert asked("label", "set", taught, 1, 2, "blue")["samples"] == {"blue": 7, "rot": 3}
     assert asked("label", "rename", taught, "rot", "blue")["joined"]
@@ -398,8 +400,8 @@ def test_labels_are_renamed_joined_corrected_and_deleted(taught: Path) -> None:
     assert (done.exit_code, "nothing was taught as 'mug'" in done.stderr) == (1, True)
 
 
-def test_status_tells_samples_accuracy_sizes_and_checks_the_file(taught: Path) -> None:
-    """In words and as JSON."""
+def test_status_shows_samples_accuracy_and_sizes_and_checks_the_file(taught: Path) -> None:
+    """As text and as JSON."""
     status = asked("status", taught, "--verify")
     assert (status["samples"], status["verified"]) == ({"blue": 5, "red": 5}, 10)
     assert status["report"]["labels"] == ["blue", "red"]
@@ -410,8 +412,8 @@ def test_status_tells_samples_accuracy_sizes_and_checks_the_file(taught: Path) -
     assert [sample["id"] for sample in listed] == [5, 4, 3]
 
 
-def test_status_of_what_the_host_taught_needs_no_state(tmp_path: Path) -> None:
-    """It makes no state file either. `lab` is the key of 0.1 for `host`."""
+def test_status_of_a_taught_model_needs_no_state_file(tmp_path: Path) -> None:
+    """It creates none either. `lab` is the key of 0.1 for `host`."""
     model = Path(shutil.copy(TAUGHT, tmp_path / "host.tflite"))
     status = asked("status", model)
     assert (status["samples"], bool(status["host"])) == ({}, True)
@@ -420,14 +422,14 @@ def test_status_of_what_the_host_taught_needs_no_state(tmp_path: Path) -> None:
     assert "On the host" in edgetl("status", model).stdout
 
 
-def test_a_label_that_looks_like_markup_is_shown_as_it_is(model: Path) -> None:
-    """Tables do not read labels as formatting."""
+def test_a_label_that_looks_like_markup_is_shown_unchanged(model: Path) -> None:
+    """Tables do not interpret labels as formatting."""
     asked("teach", model, "[bold]mug[/bold]", "--camera", "fake:red", "--frames", 1)
     assert "[bold]mug[/bold]" in edgetl("status", model).stdout
 
 
 def test_merging_learns_another_devices_samples_once(taught: Path, tmp_path: Path) -> None:
-    """Merging again is harmless."""
+    """Merging again changes nothing."""
     other = tmp_path / "other.db"
     asked("teach", taught, "green", "--camera", "fake:green", "--frames", 2, "--state", other)
     result = asked("merge", taught, other)
@@ -435,8 +437,8 @@ def test_merging_learns_another_devices_samples_once(taught: Path, tmp_path: Pat
     assert asked("merge", taught, other)["merged"] == {str(other): 0}
 
 
-def test_each_round_of_teaching_is_a_version_to_return_to(taught: Path) -> None:
-    """Listed with its note and accuracy; the way back is undo."""
+def test_each_run_of_teach_saves_a_version(taught: Path) -> None:
+    """Listed with its note and accuracy; undo reverts a rollback."""
     assert [version["note"] for version in asked("rollback", taught)] == ["taught red 5", "taught blue 5"]
     assert "taught blue 5 (10 samples, accuracy" in edgetl("rollback", taught).stdout
     assert asked("rollback", taught, "--to", 1)["samples"] == {"red": 5}
@@ -445,8 +447,8 @@ def test_each_round_of_teaching_is_a_version_to_return_to(taught: Path) -> None:
     assert (done.exit_code, "no version 7" in done.stderr) == (1, True)
 
 
-def test_a_new_model_is_taught_what_the_old_one_was(taught: Path, tmp_path: Path) -> None:
-    """Its refusal of the old state names the very command, which can be typed as it stands."""
+def test_a_new_model_is_taught_what_the_old_one_was_taught(taught: Path, tmp_path: Path) -> None:
+    """The error about the old state contains the command, ready to run."""
     newer = Path(shutil.copy(TAUGHT, tmp_path / "newer.tflite"))
     state, made = taught.with_suffix(".db"), tmp_path / "NEW.db"
     done = edgetl("status", newer, "--state", state)
@@ -459,8 +461,8 @@ def test_a_new_model_is_taught_what_the_old_one_was(taught: Path, tmp_path: Path
     assert asked("status", newer, "--state", made)["samples"] == {"blue": 5, "red": 5}
 
 
-def test_a_mistyped_label_or_state_is_remarked_on(taught: Path, tmp_path: Path) -> None:
-    """A hook that can never run and a state that is not there do not pass in silence."""
+def test_a_mistyped_label_or_state_is_reported(taught: Path, tmp_path: Path) -> None:
+    """A hook that can never run and a missing state file cause a message."""
     done = edgetl("run", taught, "--camera", "fake:red,end", "--on", "rde", "true")
     assert (done.exit_code, "nothing was taught as 'rde' yet" in done.stderr) == (0, True)
     done = edgetl("status", taught, "--state", tmp_path / "typo.db")
@@ -473,8 +475,8 @@ def test_a_mistyped_label_or_state_is_remarked_on(taught: Path, tmp_path: Path) 
     )
 
 
-def test_a_coral_that_cannot_be_used_is_said_in_words(taught: Path) -> None:
-    """The CPU takes over; no line of a program's source is shown."""
+def test_a_coral_that_cannot_be_used_is_reported(taught: Path) -> None:
+    """The CPU is used; no source line is shown."""
     done = edgetl("run", taught, "--camera", "fake:red,end", "--edgetpu")
     assert done.exit_code == 0
     assert "Warning: " in done.stderr
@@ -483,7 +485,7 @@ def test_a_coral_that_cannot_be_used_is_said_in_words(taught: Path) -> None:
 
 
 def test_a_backup_is_a_state_file_and_a_damaged_one_is_recovered(taught: Path, tmp_path: Path) -> None:
-    """The error of a damaged file names the very command that helps."""
+    """The error about a damaged file contains the command that recovers it."""
     state, copy, new = taught.with_suffix(".db"), tmp_path / "copy.db", tmp_path / "new.db"
     assert asked("backup", state, "--out", copy)["samples"] == {"blue": 5, "red": 5}
     assert edgetl("backup", state, "--out", copy).exit_code == 1
@@ -505,7 +507,7 @@ def test_every_help_text_ends_in_an_example() -> None:
         assert text.splitlines()[-1].strip().startswith(f"edgetl {words[0]}"), words
 
 
-def test_export_and_backup_into_a_forbidden_folder_say_so_and_leave_nothing(
+def test_export_and_backup_into_a_forbidden_folder_fail_and_leave_nothing(
     taught: Path, forbidden: Path
 ) -> None:
     """Exit code 1 and the next step."""
@@ -519,8 +521,8 @@ def test_export_and_backup_into_a_forbidden_folder_say_so_and_leave_nothing(
     assert list(forbidden.iterdir()) == []
 
 
-def test_teaching_into_a_forbidden_folder_says_so(forbidden: Path) -> None:
-    """The state file cannot be made; the error names it and the next step."""
+def test_teaching_into_a_forbidden_folder_fails(forbidden: Path) -> None:
+    """The error names the state file and the next step."""
     done = edgetl(
         "teach", TINY, "red", "--camera", "fake:red", "--state", forbidden / "mugs.db", "--frames", 2
     )
@@ -530,8 +532,8 @@ def test_teaching_into_a_forbidden_folder_says_so(forbidden: Path) -> None:
     assert list(forbidden.iterdir()) == []
 
 
-def test_a_label_without_a_readable_photo_stops_teaching_before_it_begins(model: Path, photos: Path) -> None:
-    """Its label would vanish; with --skip-empty the others are taught."""
+def test_a_label_without_a_readable_photo_is_an_error_before_teaching(model: Path, photos: Path) -> None:
+    """Otherwise the label would be lost; with --skip-empty the others are taught."""
     (photos / "green").mkdir()
     (photos / "green" / "IMG_1.heic").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic")
     done = edgetl("teach", model, "--photos", photos)
