@@ -1,4 +1,4 @@
-"""What every test gets: no camera, cache or runtime choice of the person who runs them leaks in."""
+"""Fixtures for every test, so that no camera, cache or runtime setting of the user affects them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from device.addresses import SECRET_VARIABLES
 from .permissions import bound_by_permissions
 from .skips import summarize_skips
 
-# no deadline: a busy machine is no failure; the same examples in every run
+# no deadline, so that a busy machine causes no failure; the same examples in every run
 settings.register_profile(
     "edgetl", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -28,7 +28,7 @@ DEV_DATA = Path(os.environ.get("EDGETL_DEV_DATA", Path(__file__).parents[2] / "s
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> Iterator[None]:
-    """Print what was skipped, and the command that installs what was missing, in one line at the end."""
+    """Print in one line at the end what was skipped, and the command that installs what is missing."""
     yield  # pytest's own summaries come first
     if line := summarize_skips(terminalreporter.stats.get("skipped", [])):
         terminalreporter.write_line(line, yellow=True)
@@ -43,7 +43,7 @@ def _isolated(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPath
 
 @pytest.fixture
 def dev_data() -> Path:
-    """The development data; the tests that use it skip where it is absent."""
+    """Return the folder of the development data; skip the test if it is absent."""
     if not DEV_DATA.is_dir():
         pytest.skip(f"the development data is not at {DEV_DATA} (set EDGETL_DEV_DATA)")
     return DEV_DATA
@@ -51,7 +51,7 @@ def dev_data() -> Path:
 
 @pytest.fixture
 def forbidden(tmp_path: Path) -> Iterator[Path]:
-    """A folder that may be read and not written, even by root."""
+    """Return a folder that can be read but not written, even by root."""
     folder = tmp_path / "forbidden"
     folder.mkdir(mode=0o555)
     with bound_by_permissions():
@@ -60,7 +60,7 @@ def forbidden(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.fixture
 def pins(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Gpiozero's own mock factory, in place of a Pi's pins; its buttons do not wait for a bounce to settle."""
+    """Return gpiozero's mock factory in place of a Pi's pins; its buttons do not wait for bouncing to end."""
     pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install 'edgetl[gpio]'")
     from gpiozero import Device
     from gpiozero.pins.mock import MockFactory

@@ -1,4 +1,4 @@
-"""Model files taken apart, changed, and put together again with checksums that match."""
+"""Model files that are taken apart, changed, and put together again with matching checksums."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class TakenApart:
 
     @classmethod
     def read(cls, path: Path) -> TakenApart:
-        """Split a good model file."""
+        """Split a valid model file into its parts."""
         data = path.read_bytes()
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = {name: archive.read(name) for name in archive.namelist()}
@@ -34,7 +34,7 @@ class TakenApart:
         return replace(self, members={**self.members, name: content})
 
     def without(self, name: str) -> TakenApart:
-        """Leave a member out."""
+        """Remove a member."""
         return replace(self, members={key: body for key, body in self.members.items() if key != name})
 
     def with_manifest(self, **fields: Any) -> TakenApart:
@@ -43,12 +43,12 @@ class TakenApart:
         return self.with_member("edgetl.json", json.dumps(manifest).encode())
 
     def with_arrays(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> TakenApart:
-        """Replace the arrays of the memory by what `change` returns for them."""
+        """Replace the arrays of the memory by the result of `change`."""
         arrays = unpack_arrays(self.members["taught.npz"])
         return self.with_member("taught.npz", pack_arrays(change(arrays)))
 
     def mended(self) -> TakenApart:
-        """Make every checksum match, so that only what the parts mean can be refused."""
+        """Correct every checksum, so that the file can be refused only for its content."""
         manifest = json.loads(self.members["edgetl.json"])
         manifest |= {"model_sha256": _sha256(self.part), "model_bytes": len(self.part)}
         if "members" in manifest:

@@ -1,6 +1,6 @@
 """Write the model files in tests/data again: python -m tests.make_tiny_model.
 
-``tiny_version1.tflite`` stays as it is: no program writes that format any more.
+``tiny_version1.tflite`` is not written, because no program writes that format any more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from tests.tiny import GRAY, TINY, TINY_GRAY, TINY_INFER, TINY_TAUGHT, tiny_mode
 
 
 def make(folder: Path) -> None:
-    """Write them into `folder`."""
+    """Write the model files into `folder`."""
     with tempfile.TemporaryDirectory() as scratch:
         for path, options in (
             (TINY, {}),

@@ -1,6 +1,6 @@
-"""Model files changed at random, and the child process that opens them: python -m tests.mutants reads paths from its input.
+"""Randomly changed model files, and the child process that opens them: python -m tests.mutants reads paths from stdin.
 
-A mutant has a number and is always the same for it.
+A number always produces the same mutant.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from device.model.modelfile import ModelFile, write_model_file
 from tests.hostile import TakenApart
 from tests.tiny import SIDE, TINY_INFER, TINY_TAUGHT, TINY_VERSION_1, photo
 
-_ADDRESS_SPACE = 4 * 2**30  # bytes; spares the machine when a mutant asks for everything
+_ADDRESS_SPACE = 4 * 2**30  # bytes; protects the machine from a mutant that allocates too much
 _EXTREMES = (0, 1, 2, -1, -2, 127, 128, 255, 256, 2**15, 2**16, 2**24, 2**31 - 1, -(2**31))
 _STRANGE: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2, 3, 31, 33, 2**31, 2**63, 10**30, 0.5, -0.5, 1e308, float("inf"), float("nan"), "", "x",
@@ -37,7 +37,7 @@ _DTYPES = ("i1", "u1", "<i2", ">i2", "<i4", "<u4", "<i8", "<f4", "<f8", "?")
 
 
 def mutant(number: int) -> tuple[str, bytes]:
-    """Return kind and content of the mutant with that number."""
+    """Return the kind and the content of the mutant with this number."""
     kind = list(KINDS)[number % len(KINDS)]
     noise = random.Random(number)
     return kind, KINDS[kind](noise, noise.choice(_good()))
@@ -45,7 +45,7 @@ def mutant(number: int) -> tuple[str, bytes]:
 
 @functools.cache
 def _good() -> tuple[TakenApart, ...]:
-    """Return the files that mutants are made of: both versions, both forms of memory, with and without ``infer``."""
+    """Return the files that mutants are made from: both versions, both forms of memory, with and without ``infer``."""
     opened = ModelFile.open(TINY_TAUGHT)
     assert isinstance(opened.memory, Samples)
     sums = Sums.of(opened.memory.codes, opened.memory.labels)
@@ -93,7 +93,7 @@ def _flatbuffer(noise: random.Random, good: TakenApart) -> bytes:
 
 
 def _small_numbers(noise: random.Random, good: TakenApart) -> bytes:
-    """Change numbers that look like indices, sides or options: most of what a graph means is written with them."""
+    """Change numbers that look like indices, sizes or options, which determine most of a graph's meaning."""
     part = bytearray(good.part)
     places = np.frombuffer(good.part, "<i4", len(part) // 4)
     small = np.flatnonzero((places >= 0) & (places < 256)) * 4
@@ -106,7 +106,7 @@ def _small_numbers(noise: random.Random, good: TakenApart) -> bytes:
 
 
 def _exchanged(noise: random.Random, good: TakenApart) -> bytes:
-    """Let two small numbers near each other change places, such as the inputs of two ops."""
+    """Swap two small numbers near each other, such as the inputs of two ops."""
     words = np.frombuffer(good.part[: len(good.part) // 4 * 4], "<i4").copy()
     small = np.flatnonzero((words >= 0) & (words < 256))
     for _ in range(noise.choice((1, 1, 2))):
@@ -143,7 +143,7 @@ def _manifest(noise: random.Random, good: TakenApart) -> bytes:
 
 
 def _sealed(good: TakenApart, manifest: bytes) -> bytes:
-    """Replace the manifest and mend nothing but its own checksum."""
+    """Replace the manifest and correct only its own checksum."""
     changed = good.with_member("edgetl.json", manifest)
     if "edgetl.sha256" in good.members:
         changed = changed.with_member("edgetl.sha256", hashlib.sha256(manifest).hexdigest().encode())
@@ -193,7 +193,7 @@ KINDS: dict[str, Callable[[random.Random, TakenApart], bytes]] = {
 
 
 def open_as_a_device(path: Path, folder: Path) -> str:
-    """Open a model file, predict, export, and look into it; return ``opened`` or ``refused``."""
+    """Open a model file, predict, export and inspect it; return ``opened`` or ``refused``."""
     from converters.inspection import inspect
     from device.errors import EdgetlError
     from device.learner import Learner
@@ -213,7 +213,7 @@ def open_as_a_device(path: Path, folder: Path) -> str:
 
 
 def answer(path: Path, folder: Path) -> dict[str, Any]:
-    """Return the outcome for one file, with seconds of processor time and megabytes of resident memory at most."""
+    """Return the outcome for one file, with the processor time in seconds and the peak RAM in megabytes."""
     _reset_peak()
     started = time.process_time()
     try:
@@ -235,7 +235,7 @@ def _peak() -> float:
 
 
 def main() -> None:
-    """Answer one line of JSON for each path."""
+    """Print one line of JSON per path."""
     resource.setrlimit(resource.RLIMIT_AS, (_ADDRESS_SPACE, _ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Root made to keep to file permissions like anybody else, so that tests of them run in CI too."""
+"""File permissions that apply even to root, so that tests of them also run in CI."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import ctypes
 import os
 from collections.abc import Iterator
 
-_VERSION_3 = 0x20080522  # of the capability calls, with two sets of 32
-_OVERRIDE, _READ_SEARCH, _FOWNER = 1 << 1, 1 << 2, 1 << 3  # capabilities(7): what lets root pass by modes
+_VERSION_3 = 0x20080522  # version of the capability calls with two sets of 32
+_OVERRIDE, _READ_SEARCH, _FOWNER = 1 << 1, 1 << 2, 1 << 3  # capabilities(7) with which root bypasses modes
 # effective, permitted, inheritable of the first 32 capabilities, then of the rest
 _Sets = ctypes.c_uint32 * 6
 
 
 @contextlib.contextmanager
 def bound_by_permissions() -> Iterator[None]:
-    """Take from this thread, and from what it starts, the power to pass by permissions; give it back after."""
+    """Make file permissions apply to this thread, and to threads and processes that it starts, inside the block."""
     if os.geteuid() != 0:
         yield
         return

@@ -19,7 +19,7 @@ PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
 
 
 class BlockedPackages(MetaPathFinder):
-    """Makes packages look as if they were not installed."""
+    """An import hook that makes packages look as if they were not installed."""
 
     def __init__(self, modules: set[str]) -> None:
         self.modules = modules
@@ -45,7 +45,7 @@ def plain(requirement: str) -> str:
 
 
 def brought(names: list[str]) -> set[str]:
-    """Return the installed distributions that `names` bring, themselves included."""
+    """Return the installed distributions that `names` require, themselves included."""
     found: set[str] = set()
     while names:
         name = names.pop()
@@ -70,7 +70,7 @@ def missing_modules(chosen: set[str]) -> set[str]:
 
 
 def use_tiny_backbones() -> None:
-    """Put a backbone of three convolutions in place of every one."""
+    """Replace every backbone by one of three convolutions."""
     import edgetl.backbones
     from edgetl.training import run
     from tests import tiny
@@ -86,7 +86,7 @@ def use_tiny_backbones() -> None:
 
 
 def main() -> None:
-    """Run the block; end with the exit code of the first command that fails."""
+    """Run the block; exit with the code of the first command that fails."""
     block = json.load(sys.stdin)
     if block["extras"] is not None:
         sys.meta_path.insert(0, BlockedPackages(missing_modules(set(block["extras"]))))

@@ -1,4 +1,4 @@
-"""Drawn pictures: scenes that share nothing, and frames of one scene as a hand-held camera takes them."""
+"""Drawn pictures: unrelated scenes, and frames of one scene as from a hand-held camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from device.images import Image, encode_jpeg
 
 
 def scene(number: int, side: int = 160) -> Image:
-    """Return a picture of random shapes, uint8 [side, side, 3]; another number gives another scene."""
+    """Return a picture of random shapes, uint8 [side, side, 3]; each number is another scene."""
     random = np.random.default_rng([7, number])
     base = random.integers(40, 200, 3)
     image = np.full((side, side, 3), base, np.uint8)

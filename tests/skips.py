@@ -1,4 +1,4 @@
-"""The last line of a test run: what was skipped, and the command that installs what was missing."""
+"""The last line of a test run: what was skipped, and the command that installs what is missing."""
 
 from __future__ import annotations
 

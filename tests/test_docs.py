@@ -1,4 +1,4 @@
-"""The commands in the documents: edgetl accepts each of them, and pip lines install what exists."""
+"""The commands in the documents: edgetl accepts each of them, and pip installs only existing extras."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def bare(lines: list[str]) -> set[str]:
 
 
 def commands_in(page: Path) -> list[tuple[str, str, bool]]:
-    """Return (page, line, whole) per command; lines in fences are whole, those in sentences may be abbreviated."""
+    """Return (page, line, complete) per command; lines in blocks are complete, those in sentences may be abbreviated."""
     text = page.read_text(encoding="utf-8")
     # generated from the commands
     text = re.sub(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", "", text, flags=re.DOTALL)
@@ -40,7 +40,7 @@ LINES = [found for page in PAGES for found in commands_in(page)]
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_pip_runs_in_a_virtual_environment_and_installs_known_extras(page: Path) -> None:
-    """Debian refuses pip outside of one (PEP 668)."""
+    """Debian refuses pip outside of a virtual environment (PEP 668)."""
     for block in FENCED.findall(page.read_text(encoding="utf-8")):
         before, found, after = block.partition("pip install")
         wanted = re.findall(r"'\.\[([\w,-]+)\]'", after)
@@ -48,8 +48,8 @@ def test_pip_runs_in_a_virtual_environment_and_installs_known_extras(page: Path)
         assert {extra for extras in wanted for extra in extras.split(",")} <= EXTRAS.keys(), page.name
 
 
-def test_blocks_with_commands_are_marked_as_such() -> None:
-    """A fence without a language would escape the tests of this file."""
+def test_blocks_with_commands_have_a_language() -> None:
+    """The tests of this file would not find a block without a language."""
     for page in PAGES:
         fences = re.findall(
             r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
@@ -70,7 +70,7 @@ def find(words: list[str]) -> tuple[click.Command | None, list[str]]:
 
 
 def test_the_documents_have_commands() -> None:
-    """Otherwise the test below would pass without a case."""
+    """Without commands, the test below would pass without a case."""
     assert sum(whole for _, _, whole in LINES) > 10
     assert {page for page, _, _ in LINES} >= {"README.md", "demo.md", "raspberry-pi.md", "serve.md"}
 

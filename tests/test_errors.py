@@ -1,4 +1,4 @@
-"""Errors: one root, the builtin a caller would expect, and a message without noise."""
+"""Errors have one root, the builtin class that a caller would expect, and a clean message."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ERRORS = {
 
 @pytest.mark.parametrize("error", ERRORS.values(), ids=ERRORS)
 def test_every_error_has_one_root(error: type[Exception]) -> None:
-    """One `except EdgetlError` catches whatever edgetl raises on purpose."""
+    """`except EdgetlError` catches every error that edgetl raises on purpose."""
     assert issubclass(error, EdgetlError)
 
 
 def test_the_docstring_shows_every_error_below_its_parent() -> None:
-    """The tree in the module's docstring is the tree of the classes."""
+    """The tree in the module's docstring matches the classes."""
     drawn: list[tuple[int, str]] = []
     listed = set()
     for line in (device.errors.__doc__ or "").splitlines():
@@ -52,7 +52,7 @@ def test_the_docstring_shows_every_error_below_its_parent() -> None:
 
 
 def test_the_text_of_an_error_is_its_message_alone() -> None:
-    """Neither an error number before it nor quotation marks around it."""
+    """It has neither an error number before it nor quotation marks around it."""
     assert str(StorageError(errno.ENOSPC, "the disk is full")) == "the disk is full"
     assert str(SampleNotFoundError("no sample 7")) == "no sample 7"
     assert str(EdgetlError()) == ""

@@ -1,4 +1,4 @@
-"""The house's own rules: who may import whom, what start-up may cost, what every command must show."""
+"""Rules of this repository: the direction of imports, the cost of start-up, and what every command must show."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from edgetl.cli import SECTIONS, main
 
 REPOSITORY = Path(__file__).parents[1]
 HEAVY = {"tensorflow", "keras", "scipy", "pandas", "matplotlib", "sklearn"}
-MAY_IMPORT = {  # package -> which of ours it may import beside itself
+MAY_IMPORT = {  # package -> the other packages of this repository that it may import
     "device": set[str](),
     "converters": {"device"},
     "edgetl": {"device", "converters"},
@@ -33,7 +33,7 @@ ROOMS = {  # room of `device` -> the rooms it may import; modules in the root ar
     "page": {"ground", "model", "store", "cameras", "heads", "learner", "live"},
 }
 OURS = {*MAY_IMPORT, "benchmarks", "tests"}
-# what a command's module may cost at import: click, our own light modules and the standard library
+# packages that a command's module may not import: only click, light modules of edgetl and the standard library
 START_UP_BLOCKED = {
     *HEAVY,
     "numpy",
@@ -47,18 +47,18 @@ START_UP_BLOCKED = {
     "gpiozero",
     "paho",
 }
-ALLOWED_UNPICKLERS = {"weights.py"}  # restricted: every global but four is refused
+ALLOWED_UNPICKLERS = {"weights.py"}  # restricted: it refuses all globals except four
 WITHOUT_JSON = {"serve", "buttons"}  # they run until they are stopped
 COMMANDS = [name for names in SECTIONS.values() for name in names]
 
 
 def modules(package: str) -> Iterator[Path]:
-    """Give the source files of one of our packages."""
+    """Return the source files of a package of this repository."""
     return (REPOSITORY / package).rglob("*.py")
 
 
 def imports(path: Path, *, top_level_only: bool = False) -> set[str]:
-    """Name the top-level packages a source file imports; those of TYPE_CHECKING blocks are left out."""
+    """Return the top-level packages that a source file imports, without those of TYPE_CHECKING blocks."""
     found = set()
     for node in _statements(ast.parse(path.read_text(encoding="utf-8")), top_level_only):
         if isinstance(node, ast.Import):
@@ -78,8 +78,8 @@ def _statements(tree: ast.AST, top_level_only: bool) -> Iterator[ast.AST]:
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_imports_run_one_way(package: str) -> None:
-    """The ground floor `device` imports none of ours, `converters` only `device`; nobody imports the benchmarks or tests."""
+def test_packages_import_in_one_direction(package: str) -> None:
+    """`device` imports no other package, `converters` only `device`, and none the benchmarks or tests."""
     forbidden = OURS - MAY_IMPORT[package] - {package}
     wrong = {
         str(path.relative_to(REPOSITORY)): bad
@@ -90,7 +90,7 @@ def test_imports_run_one_way(package: str) -> None:
 
 
 def rooms_imported(path: Path) -> set[str]:
-    """Return the rooms of `device` that a module of `device` imports, its own left out."""
+    """Return the rooms of `device` that a module of `device` imports, without its own."""
     parts = path.relative_to(REPOSITORY).parts
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -101,19 +101,19 @@ def rooms_imported(path: Path) -> set[str]:
 
 
 def room_of(path: Path) -> str:
-    """Return the room of `device` that holds a module; modules in its root are the ground."""
+    """Return the room of `device` that contains a module; modules in its root are the ground."""
     parts = path.relative_to(REPOSITORY / "device").parts
     return parts[0] if len(parts) > 1 else "ground"
 
 
 def test_every_folder_of_device_is_a_room() -> None:
-    """A new room has to take its place in the order of imports."""
+    """A new room needs an entry in `ROOMS`."""
     assert {room_of(path) for path in modules("device")} == {"ground", *ROOMS}
 
 
 @pytest.mark.parametrize("room", ["ground", *ROOMS])
-def test_the_rooms_of_device_import_one_way(room: str) -> None:
-    """Lower rooms never import higher ones, so that each can be read and tested without what stands above it."""
+def test_the_rooms_of_device_import_in_one_direction(room: str) -> None:
+    """Lower rooms never import higher ones, so that each can be read and tested without those above it."""
     wrong = {
         str(path.relative_to(REPOSITORY)): bad
         for path in modules("device")
@@ -123,22 +123,22 @@ def test_the_rooms_of_device_import_one_way(room: str) -> None:
 
 
 def test_the_device_never_imports_the_heavy_libraries() -> None:
-    """Not even inside a function: none of them is installed on a Pi."""
+    """This includes imports inside functions, because none of them is installed on a Pi."""
     wrong = {path.name: bad for path in modules("device") if (bad := imports(path) & HEAVY)}
     assert wrong == {}
 
 
 @pytest.mark.parametrize("package", ["edgetl", "converters"])
 def test_heavy_libraries_are_imported_only_when_used(package: str) -> None:
-    """TensorFlow's import alone takes seconds and half a gigabyte."""
+    """Importing TensorFlow takes seconds and half a gigabyte of RAM."""
     wrong = {
         path.name: bad for path in modules(package) if (bad := imports(path, top_level_only=True) & HEAVY)
     }
     assert wrong == {}
 
 
-def test_nothing_of_ours_uses_a_pickle() -> None:
-    """A model or state file from a stranger must not be able to run code."""
+def test_no_package_uses_pickle() -> None:
+    """A model file or state file from someone else must not be able to run code."""
     for package in MAY_IMPORT:
         for path in modules(package):
             source = path.read_text(encoding="utf-8")
@@ -168,8 +168,8 @@ except SystemExit as stopped:
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"]], ids=" ".join)
-def test_help_needs_nothing_heavy(arguments: list[str]) -> None:
-    """`edgetl --help` imports neither TensorFlow nor NumPy nor OpenCV nor a runtime: it works where none is."""
+def test_help_needs_no_heavy_package(arguments: list[str]) -> None:
+    """`edgetl --help` imports neither TensorFlow nor NumPy nor OpenCV nor a runtime, and works without them."""
     program = BLOCKED_HELP.format(blocked=START_UP_BLOCKED, arguments=arguments)
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=False
@@ -179,7 +179,7 @@ def test_help_needs_nothing_heavy(arguments: list[str]) -> None:
 
 
 def test_the_public_names_are_imported_lazily() -> None:
-    """`import edgetl` alone costs nothing."""
+    """`import edgetl` imports none of their modules."""
     program = f"import edgetl, sys; print(sorted({{n.partition('.')[0] for n in sys.modules}} & {START_UP_BLOCKED!r}))"
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True
@@ -188,22 +188,22 @@ def test_the_public_names_are_imported_lazily() -> None:
 
 
 def command(name: str) -> click.Command:
-    """Give the click command of that name."""
+    """Return the click command with this name."""
     found = main.get_command(click.Context(main), name)
     assert isinstance(found, click.Command)
     return found
 
 
 def pages(name: str) -> list[tuple[str, click.Command]]:
-    """Give a command and, when it is a group, those inside it, by their full names."""
+    """Return a command, and the commands inside it if it is a group, by their full names."""
     found = command(name)
     inner = found.commands.items() if isinstance(found, click.Group) else ()
     return [(name, found), *((f"{name} {sub}", inside) for sub, inside in inner)]
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_help_text_ends_in_an_example(name: str) -> None:
-    """One that can be typed: it starts with the command's own name."""
+def test_every_help_text_has_an_example_of_its_command(name: str) -> None:
+    """The example can be typed: it starts with the name of the command."""
     for full, _ in pages(name):
         done = CliRunner().invoke(main, [*full.split(), "--help"], prog_name="edgetl")
         assert done.exit_code == 0, done.output
@@ -215,7 +215,7 @@ def test_every_help_text_ends_in_an_example(name: str) -> None:
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_writes_json(name: str) -> None:
-    """Each leaf has `--json`, or says where its machine-readable result goes."""
+    """Each command has `--json`, or names the option for its machine-readable result."""
     for full, found in pages(name):
         if isinstance(found, click.Group):
             continue
@@ -224,7 +224,7 @@ def test_every_command_writes_json(name: str) -> None:
 
 
 def test_every_command_file_is_listed() -> None:
-    """A command nobody can reach is a mistake."""
+    """A command that is not in `SECTIONS` cannot be called."""
     files = {path.stem for path in (REPOSITORY / "edgetl" / "commands").glob("*.py")}
     assert files - {"__init__", "options"} >= set(COMMANDS)
 
@@ -239,13 +239,13 @@ def test_every_command_is_documented() -> None:
     assert [name for name in COMMANDS if f"edgetl {name}" not in text] == []
 
 
-def test_packages_say_that_they_are_typed() -> None:
-    """Each of ours carries py.typed."""
+def test_packages_are_marked_as_typed() -> None:
+    """Each package contains py.typed."""
     assert all((REPOSITORY / package / "py.typed").is_file() for package in MAY_IMPORT)
 
 
-def test_no_comment_follows_a_bracket_that_it_broke() -> None:
-    """A comment that makes a line too long belongs above it; the formatter would break the line instead."""
+def test_no_comment_follows_a_bracket_that_it_split() -> None:
+    """A comment that makes a line too long belongs above it; otherwise the formatter splits the line."""
     broken = re.compile(r"^\s*[])}]+( as \w+)?:?\s+#(?! (?:noqa|fmt|type): )")
     found = [
         f"{path.relative_to(REPOSITORY)}:{number}"

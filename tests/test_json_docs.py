@@ -33,7 +33,7 @@ LABELS = ("red", "blue")
 
 
 def shape(value: Any) -> Any:
-    """Return the fields and types of a JSON value; labels in ``scores`` count as one."""
+    """Return the fields and types of a JSON value; labels in ``scores`` count as one field."""
     if isinstance(value, dict):
         return {
             name: "scores" if name == "scores" and set(map(type, found.values())) <= {float} else shape(found)
@@ -52,7 +52,7 @@ def without(fields: dict[str, Any], old: set[str]) -> dict[str, Any]:
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model file whose state file knows two scenes of the fake camera."""
+    """Return a model file whose state file contains two scenes of the fake camera."""
     path = tmp_path / "mugs.tflite"
     path.write_bytes(TINY.read_bytes())
     with Learner.open(path, path.with_suffix(".db")) as learner:
@@ -63,7 +63,7 @@ def model(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def page(model: Path) -> Iterator[Page]:
-    """The parts behind the page, with a scene in view that was not taught."""
+    """Return the parts behind the page, with a scene that was not taught."""
     with Learner.open(model, model.with_suffix(".db")) as learner:
         page = Page(learner, lambda: open_camera("fake:green*1000"))
         page.start()
@@ -79,12 +79,12 @@ def lines(*words: object) -> list[dict[str, Any]]:
 
 
 def test_every_example_is_compared_below() -> None:
-    """A new example needs a test."""
+    """A new example in docs/json.md needs a test."""
     assert set(EXAMPLES) == {"prediction", "observation", "buttons", "events", "doubts"}
 
 
 def test_a_prediction_has_the_documented_fields(model: Path) -> None:
-    """In Python and in every observation."""
+    """The fields are the same in Python and in every observation."""
     with Learner.open(model, model.with_suffix(".db")) as learner:
         fields = learner.predict_one(draw("red", 9)).to_dict()
     assert shape(fields) == shape(EXAMPLES["prediction"])
@@ -93,7 +93,7 @@ def test_a_prediction_has_the_documented_fields(model: Path) -> None:
 
 
 def test_run_writes_the_documented_observation(model: Path) -> None:
-    """And the old names beside it."""
+    """The old names are beside the new ones."""
     for fields in lines("run", model, "--camera", "fake:red*2", "--frames", 2):
         assert shape(without(fields, OLD)) == shape(EXAMPLES["observation"])
         assert fields["index"] == fields["frame"]
@@ -122,7 +122,7 @@ def test_a_webhook_gets_the_documented_observation(model: Path) -> None:
 
 
 def test_a_command_gets_the_documented_observation(model: Path, tmp_path: Path) -> None:
-    """In EDGETL_OBSERVATION, and under the old name."""
+    """It is in EDGETL_OBSERVATION, and in the variable with the old name."""
     command = f'echo "$EDGETL_OBSERVATION" > {tmp_path}/new; echo "$EDGETL_SIGHTING" > {tmp_path}/old'
     written = lines("run", model, "--camera", "fake:red", "--frames", 1, "--shell", "--on", "*", command)
     assert json.loads((tmp_path / "new").read_text()) == written[0]
@@ -130,7 +130,7 @@ def test_a_command_gets_the_documented_observation(model: Path, tmp_path: Path) 
 
 
 def test_buttons_write_the_documented_observation(pins: Any, model: Path) -> None:
-    """With what was taught and undone; without a button that is pressed both are empty."""
+    """It also has what was taught and undone; both are empty if no button is pressed."""
     pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install 'edgetl[gpio]'")
     (fields,) = lines("buttons", model, "--camera", "fake:red", "--frames", 1, "--teach", "red=17")
     expected = shape(EXAMPLES["buttons"]) | {"taught": []}

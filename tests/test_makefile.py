@@ -1,4 +1,4 @@
-"""What a bare `make` does: it lists the targets and starts nothing."""
+"""`make` without a target lists the targets and starts nothing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def make(*arguments: str) -> str:
 
 
 def test_make_alone_lists_every_target_with_one_line_each() -> None:
-    """A new target needs a word of help."""
+    """A new target needs a line of help."""
     text = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     declared = re.search(r"^\.PHONY: (.*)$", text, re.MULTILINE)
     assert declared
@@ -36,5 +36,5 @@ def test_make_alone_lists_every_target_with_one_line_each() -> None:
 
 
 def test_make_help_is_the_same() -> None:
-    """Whichever of the two a person types."""
+    """Both print the same list."""
     assert make("help") == make()

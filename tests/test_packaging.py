@@ -1,4 +1,4 @@
-"""What the wheel contains, and what a device installs with it."""
+"""The contents of the wheel, and the packages that a device installs with it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HOST_ONLY = ("tensorflow", "keras", "matplotlib", "scipy", "pandas", "scikit-lea
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    """The wheel, built with the backend itself: no network, no isolated environment."""
+    """Return the wheel, built with the build backend, without a network or an isolated environment."""
     if importlib.util.find_spec("hatchling") is None:
         pytest.skip("hatchling is not installed (pip install hatchling)")
     from hatchling.builders.wheel import WheelBuilder
@@ -29,13 +29,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 
 @pytest.fixture(scope="module")
 def metadata(wheel: zipfile.ZipFile) -> Message:
-    """The wheel's METADATA."""
+    """Return the METADATA of the wheel."""
     name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     return email.parser.Parser().parsestr(wheel.read(name).decode())
 
 
 def requirements(metadata: Message, extra: str | None) -> list[str]:
-    """Return the requirements of the wheel alone, or those that `extra` adds."""
+    """Return the requirements of the wheel itself, or those that `extra` adds."""
     found = []
     for line in metadata.get_all("Requires-Dist", []):
         requirement, _, marker = line.partition(";")
@@ -46,13 +46,13 @@ def requirements(metadata: Message, extra: str | None) -> list[str]:
 
 
 def test_the_wheel_contains_exactly_three_packages(wheel: zipfile.ZipFile) -> None:
-    """`converters` and `device` are common words: nothing else may be installed beside them."""
+    """`converters` and `device` are common words, so nothing else may be installed beside them."""
     tops = {name.partition("/")[0] for name in wheel.namelist()}
     assert {top for top in tops if not top.endswith(".dist-info")} == PACKAGES
 
 
 def test_the_wheel_contains_every_file_of_the_packages(wheel: zipfile.ZipFile) -> None:
-    """Sources, py.typed and the page's own files, and no leftovers of a compiler or an editor."""
+    """It contains the sources, py.typed and the page's files, and no files of a compiler or an editor."""
     expected = {
         path.relative_to(REPOSITORY).as_posix()
         for package in PACKAGES
@@ -65,31 +65,31 @@ def test_the_wheel_contains_every_file_of_the_packages(wheel: zipfile.ZipFile) -
 
 
 def test_the_page_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
-    """An installed server has its page, not only one in a checkout."""
+    """The page works in an installation, not only in a checkout."""
     assert [name for name in wheel.namelist() if name.startswith("device/") and name.endswith(".html")]
 
 
 def test_the_wheel_installs_the_command(wheel: zipfile.ZipFile) -> None:
-    """One script, `edgetl`."""
+    """It installs one script, `edgetl`."""
     name = next(name for name in wheel.namelist() if name.endswith("entry_points.txt"))
     assert "edgetl = edgetl.cli:main" in wheel.read(name).decode()
 
 
 def test_the_wheel_is_for_every_machine(wheel: zipfile.ZipFile) -> None:
-    """Pure Python: laptop and Pi install the same file."""
+    """It is pure Python: laptop and Pi install the same file."""
     assert wheel.filename is not None
     assert wheel.filename.endswith("py3-none-any.whl")
 
 
 @pytest.mark.parametrize("extra", [None, "device", "tflite-runtime"])
-def test_a_device_installs_no_package_of_the_laptop(metadata: Message, extra: str | None) -> None:
+def test_a_device_installs_no_package_of_the_host(metadata: Message, extra: str | None) -> None:
     """TensorFlow and similar packages belong to `[host]`."""
     names = " ".join(requirements(metadata, extra)).lower()
     assert not [name for name in HOST_ONLY if name in names]
 
 
 def test_the_device_extra_is_a_runtime_and_opencv(metadata: Message) -> None:
-    """Two packages, each with aarch64 wheels; another one needs a reason."""
+    """It has two packages with aarch64 wheels; another one needs a reason."""
     names = {
         requirement.split(">")[0].split("<")[0].split("=")[0]
         for requirement in requirements(metadata, "device")
@@ -98,7 +98,7 @@ def test_the_device_extra_is_a_runtime_and_opencv(metadata: Message) -> None:
 
 
 def test_every_requirement_has_bounds(metadata: Message) -> None:
-    """A tested lower bound and an upper bound before the next breaking release, or an exact pin."""
+    """It has a tested lower bound and an upper bound before the next breaking release, or an exact pin."""
     loose = [
         line
         for line in metadata.get_all("Requires-Dist", [])

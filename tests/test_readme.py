@@ -1,7 +1,7 @@
-"""Every command block of README.md is run, in one folder from top to bottom, as a reader would type it.
+"""Run every command block of README.md in one folder from top to bottom, as a reader would type it.
 
-Only what a test cannot have is replaced: the camera by the fake one, the backbone by a tiny one, endless commands by a
-few frames. ``pip install`` lines are compared with the extras of pyproject.toml.
+Only what a test cannot use is replaced: the camera by the fake one, the backbone by a tiny one, and endless commands by
+a few frames. ``pip install`` lines are compared with the extras of pyproject.toml.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ EXTRA_OPTIONS = {
 
 @dataclass
 class CommandBlock:
-    """What one block asks for.
+    """The contents of one block.
 
     Attributes:
-        extras: Extras that its pip line installs; None where it has no pip line.
-        commands: Words of the edgetl commands.
+        extras: Extras that its pip line installs; None if it has no pip line.
+        commands: The words of each edgetl command.
         make: Targets of make.
-        setup: Other lines, which prepare a virtual environment.
+        setup: Other lines, which create a virtual environment.
         python: Source of a Python block.
     """
 
@@ -59,7 +59,7 @@ class CommandBlock:
 
 
 def read_block(language: str, text: str) -> CommandBlock:
-    """Sort the lines of a block; a line of an unknown kind is an error."""
+    """Sort the lines of a block; a line of an unknown kind fails the test."""
     if language == "python":
         return CommandBlock(python=text)
     block = CommandBlock()
@@ -74,7 +74,7 @@ def read_block(language: str, text: str) -> CommandBlock:
                 block.make.append(target)
             case ["pip", "install", requirement]:
                 found = re.fullmatch(r"\.\[([\w,-]+)\]", requirement)
-                assert found, f"pip installs something unknown: {line}"
+                assert found, f"pip installs something other than extras of edgetl: {line}"
                 block.extras = found[1].split(",")
             case ["python3", "-m", "venv", *_] | [".", _]:
                 block.setup.append(words)
@@ -95,14 +95,14 @@ BLOCKS = blocks()
 
 
 def adapt(words: list[str]) -> list[str]:
-    """Return a command with the fake camera, and with an end."""
+    """Return a command with the fake camera and with an end."""
     label = words[2] if words[0] == "teach" else "mug"
     with_camera = shlex.join(words).replace("--camera 0", f"--camera fake:{label}")
     return [*shlex.split(with_camera), *EXTRA_OPTIONS.get(words[0], [])]
 
 
 def run_block(block: CommandBlock, folder: Path) -> str:
-    """Run the edgetl commands or the Python of a block in `folder` and return what they print."""
+    """Run the edgetl commands or the Python of a block in `folder` and return the output."""
     wanted = {
         "extras": block.extras,
         "host": any(words[0] in HOST_COMMANDS for words in block.commands),
@@ -132,7 +132,7 @@ def run_block(block: CommandBlock, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The reader's folder, with the photos that README.md names."""
+    """Return a folder with the photos that README.md names."""
     folder = tmp_path_factory.mktemp("reader")
     for first, name in enumerate(("photos", "some-photos", "other-photos")):
         tiny.write_photos(folder / name, count=8, first=100 * first)
@@ -140,7 +140,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_readme_has_the_blocks_that_are_run_here() -> None:
-    """Otherwise the tests below would pass for want of any."""
+    """Without blocks, the tests below would pass without a case."""
     assert [block.make for block in BLOCKS if block.make] == [["demo", "test"]]
     assert sum(len(block.commands) for block in BLOCKS) >= 8
     assert [bool(block.python) for block in BLOCKS].count(True) == 1
@@ -148,8 +148,8 @@ def test_the_readme_has_the_blocks_that_are_run_here() -> None:
 
 
 @pytest.mark.parametrize("target", [target for block in BLOCKS for target in block.make])
-def test_a_target_of_make_is_there(target: str) -> None:
-    """Make knows it; `make fresh-test` runs it for real."""
+def test_a_target_of_make_exists(target: str) -> None:
+    """Only `make -n` runs it here; `make fresh-test` runs it completely."""
     if not shutil.which("make"):
         pytest.skip("no make: sudo apt-get install make")
     done = subprocess.run(["make", "-n", target], cwd=REPOSITORY, capture_output=True, text=True, check=False)
@@ -158,7 +158,7 @@ def test_a_target_of_make_is_there(target: str) -> None:
 
 @pytest.mark.parametrize("number", [n for n, block in enumerate(BLOCKS) if block.extras])
 def test_pip_installs_known_extras_in_a_virtual_environment(number: int, tmp_path: Path) -> None:
-    """Debian refuses pip outside of one; the environment is made as written and then entered."""
+    """Debian refuses pip outside of one; the environment is created as written and then activated."""
     block = BLOCKS[number]
     assert set(block.extras or []) <= set(extras())
     [*_, path], entered = block.setup
@@ -171,15 +171,15 @@ def test_pip_installs_known_extras_in_a_virtual_environment(number: int, tmp_pat
 
 @pytest.mark.parametrize("number", [n for n, block in enumerate(BLOCKS) if block.commands or block.python])
 def test_a_block_runs_as_written(number: int, folder: Path) -> None:
-    """With the packages that its own pip line brings, on what the blocks above left behind."""
+    """It uses only the packages that its pip line installs, and the files that the blocks above left."""
     printed = run_block(BLOCKS[number], folder)
     assert "Traceback" not in printed
     for words in BLOCKS[number].commands:
         assert f"$ edgetl {words[0]}" in printed
 
 
-def test_a_block_that_forgets_an_extra_fails(folder: Path) -> None:
-    """So that the test above means something: `[device]` alone does not bring the page."""
+def test_a_block_without_a_needed_extra_fails(folder: Path) -> None:
+    """`[device]` alone does not install the page, so the test above can fail."""
     shutil.copy(tiny.TINY, folder / "forgetful.tflite")
     block = CommandBlock(extras=["device"], commands=[["serve", "forgetful.tflite", "--camera", "0"]])
     with pytest.raises(AssertionError, match=r"the page needs a package that is not installed"):

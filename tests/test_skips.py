@@ -1,4 +1,4 @@
-"""The line that ends a run in which tests were skipped."""
+"""The last line of a run with skipped tests."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ BROWSER_TEST = "tests/device/page/test_browser.py::test_two_browsers_show_the_sa
 
 
 def skipped(reason: str) -> SimpleNamespace:
-    """Return a report as pytest keeps it for a skipped test."""
+    """Return a report in the form that pytest stores for a skipped test."""
     return SimpleNamespace(longrepr=("test_a.py", 1, f"Skipped: {reason}"))
 
 
 def test_reasons_are_counted_in_one_line() -> None:
-    """The most common reason comes first, each with the command it names."""
+    """The most common reason comes first, each with the command that it names."""
     line = summarize_skips([skipped("no sound"), *[skipped("no Chromium:\n apt-get install chromium")] * 2])
     assert line == "skipped 3: 2 (no Chromium: apt-get install chromium); 1 (no sound)"
 
 
 def test_a_run_without_skips_prints_nothing() -> None:
-    """The line appears only when it says something."""
+    """The line appears only if a test was skipped."""
     assert summarize_skips([]) == ""
 
 
 @pytest.mark.parametrize(("required", "status", "last"), [("", 0, "skipped 1: 1 (no"), ("required", 1, "")])
 def test_a_missing_browser_skips_or_fails(required: str, status: int, last: str, tmp_path: Path) -> None:
-    """A person without Chromium gets the command that installs it; CI gets a failure."""
+    """Without Chromium, a user sees the command that installs it; CI fails."""
     pytest.importorskip("starlette", reason="no Starlette: pip install 'edgetl[serve]'")
     environment = {
         **os.environ,

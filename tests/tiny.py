@@ -1,4 +1,4 @@
-"""Tiny models for tests: a backbone of a few convolutions with seeded weights, and synthetic photos."""
+"""Tiny models for tests: a backbone of three convolutions with seeded weights, and synthetic photos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TINY_INFER = DATA / "tiny_infer.tflite"
 TINY_GRAY = DATA / "tiny_gray.tflite"
 """The same for gray images, taught `COLORS`, whose gray levels differ."""
 TINY_VERSION_1 = DATA / "tiny_version1.tflite"
-"""`TINY_TAUGHT` as edgetl 0.1.0 wrote it: format version 1, and a ``train`` that opens no columns. Never made again."""
+"""`TINY_TAUGHT` as edgetl 0.1.0 wrote it: format version 1, and a ``train`` that opens no columns. It is never written again."""
 
 SIDE, DIMENSIONS, CAPACITY = 32, 32, 8
 PREPROCESSING = Preprocessing(SIDE, SIDE, resize="squash")
@@ -31,7 +31,7 @@ EXTRA_COLORS = {"white": (230, 230, 225), "yellow": (220, 200, 40)}
 
 
 def photo(label: str, seed: int, side: int = SIDE) -> NDArray[np.uint8]:
-    """Draw a noisy photo of a disc in the color that `label` names: uint8 [side, side, 3]."""
+    """Return a noisy photo of a disc in the color `label`, uint8 [side, side, 3]."""
     chooser = np.random.default_rng([seed, *label.encode()])
     image = np.full((side, side, 3), chooser.integers(90, 140), np.uint8)
     center = tuple(int(value) for value in chooser.integers(2 * side // 5, 3 * side // 5 + 1, 2))
@@ -56,7 +56,7 @@ def write_photos(
 
 
 def backbone(side: int = SIDE, dimensions: int = DIMENSIONS, channels: int = 3) -> Any:
-    """Make a Keras backbone of three convolutions; needs TensorFlow.
+    """Return a Keras backbone of three convolutions; needs TensorFlow.
 
     The weights come from NumPy's generator, not from Keras's, so that they stay the same from release to release.
     """
@@ -85,7 +85,7 @@ def backbone(side: int = SIDE, dimensions: int = DIMENSIONS, channels: int = 3) 
 def trained_model(
     photos: list[tuple[Path, str]] | None = None, preprocessing: Preprocessing = PREPROCESSING
 ) -> Any:
-    """Make a `converters.TrainedModel` of the tiny backbone; with `photos`, of their labels."""
+    """Return a `converters.TrainedModel` of the tiny backbone, with the labels of `photos`."""
     from converters import TrainedModel
 
     labels = tuple(sorted({label for _, label in photos or []}))

@@ -38,7 +38,7 @@ UNTYPED = {("TrainedModel", "backbone")}  # a keras.Model: Keras has no types an
 
 
 def test_every_public_name_resolves() -> None:
-    """What `from edgetl import NAME` gives is what the type checker sees."""
+    """`from edgetl import NAME` returns the object that the type checker sees."""
     tree = ast.parse(Path(edgetl.__file__).read_text(encoding="utf-8"))
     block = next(node for node in tree.body if isinstance(node, ast.If))
     seen = {
@@ -90,7 +90,7 @@ def hints(found: Any) -> dict[str, Any]:
 
 
 def types_in(hint: Any) -> Iterator[Any]:
-    """Yield the classes that a hint consists of."""
+    """Yield the classes in a type hint."""
     arguments = typing.get_args(hint)
     if typing.get_origin(hint) is typing.Literal:
         return
@@ -104,7 +104,7 @@ def types_in(hint: Any) -> Iterator[Any]:
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - OPAQUE))
 def test_annotations_are_complete_and_use_public_types(name: str) -> None:
-    """No parameter or attribute is Any or unannotated, and every type of edgetl in them is exported."""
+    """No parameter or attribute is Any or unannotated, and edgetl exports every one of its types used there."""
     public = [getattr(edgetl, known) for known in NAMES]
     for where, found, parameters in public_hints(name):
         assert parameters - {"self"} <= found.keys(), where
@@ -162,7 +162,7 @@ def show(seen: Observation) -> str:
 
 
 def test_a_script_outside_the_packages_passes_mypy_strict(tmp_path: Path) -> None:
-    """And mistakes in it are found: the types are not Any."""
+    """It also reports mistakes in it, so the types are not Any."""
     pytest.importorskip("mypy", reason="no mypy: pip install mypy")
     script = tmp_path / "script.py"
     script.write_text(SCRIPT + "\n\nwrong: int = edgetl.evaluate(1, 'photos').accuracy\n")
@@ -187,7 +187,7 @@ def test_a_script_outside_the_packages_passes_mypy_strict(tmp_path: Path) -> Non
 def test_a_function_has_the_options_of_its_command(
     name: str, arguments: list[str], of_the_command_alone: set[str]
 ) -> None:
-    """The same names and defaults; the function has `progress`, and the command writes files and JSON."""
+    """Names and defaults are the same; only the function has `progress`, only the command writes files and JSON."""
     command = main.get_command(click.Context(main), name)
     assert command is not None
     options = command.make_context(name, arguments).params
@@ -202,7 +202,7 @@ def test_a_function_has_the_options_of_its_command(
 
 
 def instances(folder: Path) -> Iterator[Any]:
-    """Make objects as a user gets them, with many samples and long labels."""
+    """Return objects as a user gets them, with many samples and long labels."""
     long = ["a very long label " * 5 + str(number) for number in range(8)]
     model = folder / "base.tflite"
     model.write_bytes(tiny.TINY.read_bytes())
@@ -230,7 +230,7 @@ def instances(folder: Path) -> Iterator[Any]:
 
 
 def test_a_repr_fits_a_line(tmp_path: Path) -> None:
-    """At most 200 characters, without arrays and memory addresses."""
+    """It has at most 200 characters, without arrays and memory addresses."""
     found = list(instances(tmp_path))
     for one in found:
         assert len(repr(one)) <= 200, repr(one)
@@ -240,7 +240,7 @@ def test_a_repr_fits_a_line(tmp_path: Path) -> None:
 
 
 def test_every_dataclass_of_the_api_is_tried_above() -> None:
-    """A new result type needs its line in `instances`, or in the test of the host's results."""
+    """A new result type needs an entry in `instances`, or in the test of the host's results."""
     classes = {name for name in NAMES if dataclasses.is_dataclass(getattr(edgetl, name))}
     source = inspect.getsource(sys.modules[__name__])
     made_elsewhere = {
@@ -268,7 +268,7 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
 def run_blocks(folder: Path, blocks: list[str]) -> str:
-    """Run blocks of docs/api.md one after the other, with tiny backbones, and return what they print."""
+    """Run blocks of docs/api.md one after another, with tiny backbones, and return their output."""
     printed = ""
     for block in blocks:
         wanted = {
@@ -288,12 +288,12 @@ def run_blocks(folder: Path, blocks: list[str]) -> str:
 
 
 def is_for_the_host(block: str) -> bool:
-    """Return whether a block needs TensorFlow, or what such a block wrote."""
+    """Whether a block needs TensorFlow, or the output of a block that does."""
     return bool(re.search(r"\b(finetune|convert|evaluate)\b", block))
 
 
 def test_the_examples_for_the_device_run_as_written(tmp_path: Path) -> None:
-    """docs/api.md from top to bottom, in one folder with a model file."""
+    """The blocks of docs/api.md run in order, in one folder with a model file."""
     for name in ("base.tflite", "better.tflite"):
         (tmp_path / name).write_bytes((tiny.TINY if name[1] == "a" else tiny.TINY_INFER).read_bytes())
     printed = run_blocks(tmp_path, [block for block in BLOCKS if not is_for_the_host(block)])
@@ -309,7 +309,7 @@ def test_the_examples_for_the_device_run_as_written(tmp_path: Path) -> None:
 
 
 def test_the_examples_for_the_host_run_as_written(tmp_path: Path) -> None:
-    """They train, convert and evaluate."""
+    """The blocks train, convert and evaluate."""
     pytest.importorskip("tensorflow", reason="no TensorFlow: pip install 'edgetl[host]'")
     tiny.write_photos(tmp_path / "photos", count=8)
     tiny.write_photos(tmp_path / "new-photos", count=4, first=100)

@@ -19,7 +19,7 @@ pytest.importorskip("gpiozero", reason="gpiozero is not installed: pip install '
 
 @pytest.fixture
 def mugs(tmp_path: Path) -> Path:
-    """A model file for one test."""
+    """Return a model file for one test."""
     model = tmp_path / "mugs.tflite"
     model.write_bytes(TINY.read_bytes())
     return model
@@ -44,11 +44,11 @@ def test_a_held_button_teaches_what_the_camera_sees(
 
 
 def test_no_button_and_no_led_is_a_usage_error(mugs: Path) -> None:
-    """There would be nothing to do."""
+    """The command would have nothing to do."""
     assert CliRunner().invoke(command, [str(mugs)]).exit_code == 2
 
 
 def test_wrong_wiring_is_an_error_before_the_camera_is_opened(mugs: Path) -> None:
-    """The error is one of edgetl."""
+    """The error is one of edgetl's own."""
     done = CliRunner().invoke(command, [str(mugs), "--teach", "mug=99", "--camera", "nowhere"])
     assert isinstance(done.exception, PeripheralError)

@@ -19,13 +19,13 @@ ONE = Discovery((FoundCamera("/dev/video0", "C920", "v4l2", ("MJPG 640x480@30",)
 
 @pytest.fixture
 def runner(monkeypatch: pytest.MonkeyPatch) -> CliRunner:
-    """Run the command on a machine with one camera; a test may replace it."""
+    """Return a function that runs the command on a machine with one camera, which a test may replace."""
     monkeypatch.setattr(discover, "discover", lambda: ONE)
     return CliRunner()
 
 
 def test_a_camera_is_listed_with_its_source(runner: CliRunner) -> None:
-    """With name and formats."""
+    """The name and the formats are shown too."""
     result = runner.invoke(command)
     assert result.exit_code == 0
     assert "/dev/video0  C920 (v4l2)" in result.output
@@ -33,7 +33,7 @@ def test_a_camera_is_listed_with_its_source(runner: CliRunner) -> None:
 
 
 def test_without_a_camera_the_next_step_is_shown(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Finding none is a result, not an error."""
+    """Finding no camera is a result, not an error."""
     monkeypatch.setattr(discover, "discover", lambda: NONE)
     result = runner.invoke(command)
     assert result.exit_code == 0
@@ -42,7 +42,7 @@ def test_without_a_camera_the_next_step_is_shown(runner: CliRunner, monkeypatch:
 
 
 def test_json_has_the_same_content(runner: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Scripts get cameras and advice as data."""
+    """Scripts receive cameras and advice as data."""
     assert json.loads(runner.invoke(command, ["--json"]).stdout)["cameras"][0]["source"] == "/dev/video0"
     monkeypatch.setattr(discover, "discover", lambda: NONE)
     told = json.loads(runner.invoke(command, ["--json"]).stdout)
@@ -69,7 +69,7 @@ def test_the_command_works_on_this_machine() -> None:
     ],
 )
 def test_no_error_repeats_a_password(words: list[str]) -> None:
-    """Neither errors of edgetl nor those of click, which repeats its arguments."""
+    """This holds for errors of edgetl and of click, which repeats its arguments."""
     model = Path(__file__).parents[1] / "data" / "tiny_taught.tflite"
     done = CliRunner().invoke(main, [word.replace("MODEL", str(model)) for word in words])
     assert done.exit_code in (1, 2)

@@ -1,4 +1,4 @@
-"""The commands convert and inspect, as they are typed."""
+"""The commands convert and inspect, as a user types them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def run(*arguments: object) -> Result:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a trained tiny model with its photos."""
+    """Return the folder of a trained tiny model with its photos."""
     pytest.importorskip("tensorflow", reason="conversion needs TensorFlow")
     root = tmp_path_factory.mktemp("trained")
     model = tiny.trained_model(tiny.write_photos(root / "photos"))
@@ -34,7 +34,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_trained_folder_is_converted_and_reported(trained: Path, tmp_path: Path) -> None:
-    """Figures for people on stdout."""
+    """Stdout shows the figures as text."""
     done = run("convert", trained, "--out", tmp_path / "m.tflite")
     assert done.exit_code == 0, done.output
     for part in (
@@ -49,8 +49,8 @@ def test_a_trained_folder_is_converted_and_reported(trained: Path, tmp_path: Pat
     assert ModelFile.open(tmp_path / "m.tflite").labels == ("blue", "green", "red")
 
 
-def test_a_folder_that_may_not_be_written_is_told_before_the_work(trained: Path, forbidden: Path) -> None:
-    """Exit code 1, the next step, nothing left there, and no minute spent on converting."""
+def test_a_read_only_folder_is_reported_before_the_conversion(trained: Path, forbidden: Path) -> None:
+    """The exit code is 1, the next step is shown, and no file remains."""
     done = run("convert", trained, "--out", forbidden / "m.tflite")
     assert done.exit_code == 1
     assert "choose a folder you may write to" in done.stderr
@@ -58,7 +58,7 @@ def test_a_folder_that_may_not_be_written_is_told_before_the_work(trained: Path,
 
 
 def test_the_report_as_json_has_every_figure(trained: Path, tmp_path: Path) -> None:
-    """Also with the memory left out and photos of another folder."""
+    """This includes conversions without memory and with photos of another folder."""
     done = run(
         "convert", trained, "--out", tmp_path / "m.tflite", "--quantize", "float16", "--no-memory",
         "--calibrate", trained.parent / "photos", "--capacity", 5, "--json",
@@ -69,7 +69,7 @@ def test_the_report_as_json_has_every_figure(trained: Path, tmp_path: Path) -> N
     assert report["calibration"] == "36 of 36 photos"
 
 
-def test_photos_that_moved_are_found_again(trained: Path, tmp_path: Path) -> None:
+def test_moved_photos_can_be_given_again(trained: Path, tmp_path: Path) -> None:
     """Without --photos the error names the option."""
     moved = tmp_path / "moved"
     (trained.parent / "photos").rename(moved)
@@ -82,10 +82,10 @@ def test_photos_that_moved_are_found_again(trained: Path, tmp_path: Path) -> Non
         moved.rename(trained.parent / "photos")
 
 
-def test_the_edge_tpu_compiler_is_run_where_it_is_installed(
+def test_the_edge_tpu_compiler_runs_if_it_is_installed(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without it the next step is told; with it, its output lies beside the twin."""
+    """Its output is beside the Edge TPU file; without the compiler, the next step is shown."""
     monkeypatch.setenv("PATH", "")
     done = run("convert", trained, "--out", tmp_path / "m.tflite", "--edgetpu", "--no-memory")
     assert (done.exit_code, "edgetpu_compiler is not installed" in done.stderr) == (0, True)
@@ -110,10 +110,10 @@ def test_the_edge_tpu_compiler_is_run_where_it_is_installed(
     ("model", "message"),
     [("nowhere", "backbones are: efficientnet-lite0"), (".", "contains no training.json")],
 )
-def test_a_model_that_is_not_there_is_refused(
+def test_a_missing_model_is_refused(
     model: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A wrong folder and an unknown name, each with what was expected."""
+    """The error for a wrong folder or an unknown name shows what was expected."""
     monkeypatch.chdir(tmp_path)
     refused = run("convert", model, "--out", tmp_path / "m.tflite")
     assert refused.exit_code == 1
@@ -121,22 +121,22 @@ def test_a_model_that_is_not_there_is_refused(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_model_file_is_no_source(tmp_path: Path) -> None:
-    """What is converted already cannot be converted again."""
+def test_a_model_file_cannot_be_converted(tmp_path: Path) -> None:
+    """A converted model cannot be converted again."""
     refused = run("convert", tiny.TINY, "--out", tmp_path / "m.tflite")
     assert refused.exit_code == 1
     assert "is a file; expected the folder" in refused.output
 
 
 def test_a_calibration_folder_without_photos_is_refused(trained: Path, tmp_path: Path) -> None:
-    """Before the conversion begins."""
+    """The error comes before the conversion."""
     refused = run("convert", trained, "--out", tmp_path / "m.tflite", "--calibrate", tmp_path)
     assert refused.exit_code == 1
     assert "contains no photos to calibrate with" in refused.output
 
 
 def test_inspect_shows_a_model_file() -> None:
-    """For people, and as JSON."""
+    """The result is shown as text and as JSON."""
     shown = run("inspect", tiny.TINY_TAUGHT)
     assert shown.exit_code == 0
     for part in ("Can be taught", "blue, green, red", "36 samples of 3 labels", "learning_rate", "matches"):
@@ -145,7 +145,7 @@ def test_inspect_shows_a_model_file() -> None:
 
 
 def test_inspect_of_a_damaged_file_fails_with_a_message(tmp_path: Path) -> None:
-    """Exit code 1, one sentence, no traceback."""
+    """The exit code is 1, with one sentence and no traceback."""
     (tmp_path / "cut.tflite").write_bytes(tiny.TINY.read_bytes()[:5000])
     refused = run("inspect", tmp_path / "cut.tflite")
     assert refused.exit_code == 1

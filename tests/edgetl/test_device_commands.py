@@ -24,7 +24,7 @@ def edgetl(*arguments: object) -> Result:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder with a model; units are written beside it, and no systemd runs."""
+    """Return a working folder with a model; units are written beside it, and no systemd runs."""
     (tmp_path / "mugs.tflite").write_bytes(TINY.read_bytes())
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
@@ -35,14 +35,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_check_exits_with_0_when_nothing_failed(folder: Path) -> None:
-    """On any machine, with the fake camera."""
+    """This holds on any machine, with the fake camera."""
     done = edgetl("check", "mugs.tflite", "--camera", "fake")
     assert done.exit_code == 0, done.output
     assert "Ready." in done.output
 
 
 def test_check_exits_with_1_and_names_what_failed(folder: Path) -> None:
-    """With the next step."""
+    """The next step is shown."""
     done = edgetl("check", "--camera", "no-such-camera")
     assert done.exit_code == 1
     assert "Failed: camera" in done.output
@@ -57,7 +57,7 @@ def test_check_writes_json(folder: Path) -> None:
 
 
 def test_bench_prints_percentiles_machine_and_runtime(folder: Path) -> None:
-    """Runtime, version, governor."""
+    """It shows the runtime, its version and the governor."""
     done = edgetl("bench", "mugs.tflite", "--frames", 3, "--samples", 12)
     assert done.exit_code == 0, done.output
     for word in ("p50", "p99", "governor", "threads", "backbone"):
@@ -65,18 +65,18 @@ def test_bench_prints_percentiles_machine_and_runtime(folder: Path) -> None:
 
 
 def test_bench_writes_json(folder: Path) -> None:
-    """Nothing but JSON on stdout."""
+    """Stdout contains only JSON."""
     done = edgetl("bench", "mugs.tflite", "--frames", 3, "--samples", 12, "--json")
     assert {timing["step"] for timing in json.loads(done.stdout)["timings"]} >= {"preprocessing", "backbone"}
 
 
 def test_bench_needs_a_sample_for_each_label(folder: Path) -> None:
-    """A usage error."""
+    """Fewer samples are a usage error."""
     assert edgetl("bench", "mugs.tflite", "--samples", 2, "--labels", 3).exit_code == 2
 
 
 def test_a_service_is_shown_before_it_is_installed(folder: Path) -> None:
-    """With the same Python, this folder, and the command as typed."""
+    """The unit has the same Python, this folder, and the command as typed."""
     done = edgetl("service", "show", "--user", "--", "run", "mugs.tflite", "--camera", "0")
     assert done.exit_code == 0, done.output
     assert f"ExecStart={sys.executable} -m edgetl run mugs.tflite --camera 0" in done.stdout
@@ -85,7 +85,7 @@ def test_a_service_is_shown_before_it_is_installed(folder: Path) -> None:
 
 
 def test_a_service_is_installed_shown_and_removed(folder: Path) -> None:
-    """Without systemd only the files are written."""
+    """Without systemd, only the files are written."""
     install = ("service", "install", "--user", "--no-start", "--json", "--", "serve", "mugs.tflite")
     written = json.loads(edgetl(*install).stdout)
     assert Path(written["unit"]).is_file()
@@ -107,7 +107,7 @@ WITH_SECRETS = (
 def test_no_secret_is_shown_by_a_service(
     folder: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...]
 ) -> None:
-    """Neither on the terminal, nor as JSON, nor in the unit; other words stay on the command line."""
+    """Secrets are neither on the terminal nor in the JSON nor in the unit; other words stay on the command line."""
     monkeypatch.setenv("SHED_KEY", "s3cret")
     monkeypatch.setenv("EDGETL_MQTT_PASSWORD", "s3cret")
     done = edgetl("service", *words, "--", *WITH_SECRETS)
@@ -147,7 +147,7 @@ def test_the_service_gets_the_typed_secrets_from_its_environment(
 def test_set_variables_are_stored_unless_the_option_is_typed(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Only those that the command reads."""
+    """Only the variables that the command reads are stored."""
     monkeypatch.setenv("EDGETL_CAMERA", "rtsp://admin:s3cret@host/")
     monkeypatch.setenv("EDGETL_MQTT_PASSWORD", "s3cret")
     show = ("service", "show", "--user", "--")
@@ -164,7 +164,7 @@ def test_set_variables_are_stored_unless_the_option_is_typed(
     ],
 )
 def test_a_secret_that_cannot_be_moved_is_refused(folder: Path, words: tuple[str, ...], message: str) -> None:
-    """Without showing it."""
+    """The error does not show it."""
     done = edgetl("service", "install", "--user", "--no-start", "--", "run", "mugs.tflite", *words)
     assert done.exit_code == 2
     assert message in done.output
@@ -200,7 +200,7 @@ def test_with_sudo_the_service_runs_as_the_user(folder: Path, monkeypatch: pytes
 def test_a_command_that_would_fail_at_boot_is_refused(
     folder: Path, words: tuple[str, ...], told: str
 ) -> None:
-    """A usage error instead of a line in the journal."""
+    """It is a usage error instead of a line in the journal."""
     done = edgetl("service", "install", "--user", "--no-start", "--", *words)
     assert done.exit_code == 2
     assert told in done.output
@@ -208,7 +208,7 @@ def test_a_command_that_would_fail_at_boot_is_refused(
 
 
 def test_missing_systemd_is_reported(folder: Path) -> None:
-    """As in a container."""
+    """This happens in a container."""
     done = edgetl("service", "install", "--user", "--", "run", "mugs.tflite")
     assert done.exit_code == 1
     assert "systemd is not running" in done.output

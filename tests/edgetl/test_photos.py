@@ -1,4 +1,4 @@
-"""Folders of photos: what is found, how it is cut, and what is refused."""
+"""Folders of photos: which photos are found, how they are split, and what is refused."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def fill(root: Path, counts: dict[str, int], start: int = 0) -> Path:
 
 
 def test_labels_are_sorted_and_may_have_spaces_and_any_script(tmp_path: Path) -> None:
-    """Folder names are labels, never in directory order."""
+    """Folder names are labels, sorted independently of the file system."""
     fill(tmp_path, {"茶碗": 1, "rosa canina": 2, "Löwe": 3})
     assert find_photos(tmp_path).counts() == {"Löwe": 3, "rosa canina": 2, "茶碗": 1}
 
 
 def test_a_decomposed_umlaut_is_the_composed_label(tmp_path: Path) -> None:
-    """MacOS writes folder names in the former form."""
+    """MacOS writes folder names in the decomposed form."""
     fill(tmp_path, {"Lo\u0308we": 1, "b": 1})
     assert find_photos(tmp_path).labels == ("Löwe", "b")
 
 
-def test_every_file_left_out_is_counted_by_reason(tmp_path: Path) -> None:
+def test_every_skipped_file_is_counted_by_reason(tmp_path: Path) -> None:
     """Hidden files are ignored; photos in nested folders count."""
     fill(tmp_path, {"a": 2, "b": 2, "a/nested": 1})
     (tmp_path / "a" / ".hidden.jpg").touch()
@@ -49,7 +49,7 @@ def test_every_file_left_out_is_counted_by_reason(tmp_path: Path) -> None:
 
 
 def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(tmp_path: Path) -> None:
-    """Whether its folder is empty or holds what cannot be decoded."""
+    """Its folder is empty, or contains only files that cannot be decoded."""
     fill(tmp_path, {"a": 2, "b": 2, "empty": 0, "broken": 1})
     (tmp_path / "broken" / "000.jpg").write_text("<html>404</html>")
     with pytest.raises(
@@ -62,34 +62,34 @@ def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(tmp_p
 
 
 def test_an_empty_folder_is_refused_with_what_was_expected(tmp_path: Path) -> None:
-    """A folder for each label is expected."""
+    """The error says that one folder per label is expected."""
     with pytest.raises(PhotoFolderError, match="one folder of photos per label"):
         find_photos(tmp_path)
 
 
 def test_a_missing_folder_and_a_file_are_refused(tmp_path: Path) -> None:
-    """Both by name."""
+    """The error names the path."""
     (tmp_path / "file").touch()
     for name in ("none", "file"):
         with pytest.raises(PhotoFolderError, match=name):
             find_photos(tmp_path / name)
 
 
-def test_one_class_only_is_refused_with_the_next_step(tmp_path: Path) -> None:
-    """There is nothing to tell apart."""
+def test_a_single_class_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    """At least two classes are needed."""
     with pytest.raises(PhotoFolderError, match="background"):
         split_photos(find_photos(fill(tmp_path, {"mug": 5})))
 
 
-def test_a_class_of_one_photo_stays_in_training_and_is_told_of(tmp_path: Path) -> None:
-    """It can be learned from but not judged."""
+def test_a_class_of_one_photo_stays_in_training_and_is_reported(tmp_path: Path) -> None:
+    """It can be learned but not judged."""
     cut = split_photos(find_photos(fill(tmp_path, {"mug": 10, "rare": 1})))
     assert cut.counts(TRAINING) == {"mug": 8, "rare": 1}
     assert any("rare" in warning for warning in cut.warnings)
 
 
-def test_the_cut_is_stratified_seeded_and_independent_of_other_classes(tmp_path: Path) -> None:
-    """Another class more changes nothing for the others."""
+def test_the_split_is_stratified_seeded_and_independent_of_other_classes(tmp_path: Path) -> None:
+    """An additional class changes nothing for the others."""
     fill(tmp_path, {"a": 20, "b": 10})
     before = split_photos(find_photos(tmp_path), 0.2, seed=3)
     assert before.counts(VALIDATION) == {"a": 4, "b": 2}
@@ -99,8 +99,8 @@ def test_the_cut_is_stratified_seeded_and_independent_of_other_classes(tmp_path:
     assert split_photos(find_photos(tmp_path), 0.2, seed=4).part(VALIDATION) != after.part(VALIDATION)
 
 
-def test_train_val_and_test_folders_give_the_parts(tmp_path: Path) -> None:
-    """No cut is made then."""
+def test_train_val_and_test_folders_define_the_split(tmp_path: Path) -> None:
+    """The photos are then not split at random."""
     for start, part in enumerate(("train", "val", "test")):
         fill(tmp_path / part, {"a": 3, "b": 2}, start=10 * start)
     cut = split_photos(find_photos(tmp_path))
@@ -108,12 +108,12 @@ def test_train_val_and_test_folders_give_the_parts(tmp_path: Path) -> None:
 
 
 def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
-    """Folders that hold photos are classes whatever their names."""
+    """Folders that contain photos are classes, whatever their names."""
     assert find_photos(fill(tmp_path, {"train": 3, "test": 2})).labels == ("test", "train")
 
 
-def test_a_split_file_gives_the_parts(tmp_path: Path) -> None:
-    """Photos it does not name are left out, and told of."""
+def test_a_split_file_defines_the_split(tmp_path: Path) -> None:
+    """Photos that it does not name are skipped and reported."""
     fill(tmp_path / "photos", {"a": 3, "b": 3})
     rows = ["path,part", "a/000.jpg,train", "b/000.jpg,train", "a/001.jpg,val"]
     (tmp_path / "split.csv").write_text("\n".join(rows))
@@ -125,15 +125,15 @@ def test_a_split_file_gives_the_parts(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("row", ["a/000.jpg,later", "a/000.jpg", "a/999.jpg,train", "../secret.jpg,train"])
 def test_a_wrong_split_file_is_refused(tmp_path: Path, row: str) -> None:
-    """Unknown parts, missing columns, and photos that are not in the folder."""
+    """Unknown parts, missing columns, and photos outside of the folder are errors."""
     fill(tmp_path / "photos", {"a": 3, "b": 3})
     (tmp_path / "split.csv").write_text(row)
     with pytest.raises(PhotoFolderError):
         find_photos(tmp_path / "photos", tmp_path / "split.csv")
 
 
-def test_copies_do_not_judge_what_they_taught(tmp_path: Path) -> None:
-    """A photo that stands in training and validation is taken out of validation."""
+def test_copies_of_training_photos_are_removed_from_validation(tmp_path: Path) -> None:
+    """A photo in both training and validation is removed from validation."""
     fill(tmp_path / "train", {"a": 3, "b": 3})
     fill(tmp_path / "val", {"a": 3, "b": 1}, start=2)
     cut = split_photos(find_photos(tmp_path))
@@ -141,7 +141,7 @@ def test_copies_do_not_judge_what_they_taught(tmp_path: Path) -> None:
     assert cut.counts(VALIDATION) == {"a": 2, "b": 0}
 
 
-def test_the_same_photo_in_two_classes_is_left_out_of_both(tmp_path: Path) -> None:
+def test_a_photo_in_two_classes_is_skipped_in_both(tmp_path: Path) -> None:
     """Its label is unknown."""
     fill(tmp_path, {"a": 3, "b": 3})
     (tmp_path / "b" / "copy.jpg").write_bytes((tmp_path / "a" / "000.jpg").read_bytes())
@@ -152,7 +152,7 @@ def test_the_same_photo_in_two_classes_is_left_out_of_both(tmp_path: Path) -> No
 
 @pytest.mark.parametrize("part", [-0.1, 1.0, float("nan")])
 def test_an_impossible_validation_part_is_refused(tmp_path: Path, part: float) -> None:
-    """It lies between 0 and 0.9."""
+    """It must be between 0 and 0.9."""
     found = find_photos(fill(tmp_path, {"a": 3, "b": 3}))
     with pytest.raises(PhotoFolderError, match="validation"):
         split_photos(found, part)

@@ -1,4 +1,4 @@
-"""How photos are divided: look-alikes on one side, every label judged where it can be."""
+"""How photos are split: look-alikes stay in one part, and every label is judged if possible."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.scenes import frame, scene, write
 
 
 def bursts(root: Path, scenes: int = 12, frames: int = 5) -> Path:
-    """Write scenes of several frames each, their labels in turn."""
+    """Write scenes of several frames each, with alternating labels."""
     for number in range(scenes):
         for shot in range(frames):
             write(frame(number, shot), root, "ab"[number % 2], f"s{number:02}_{shot}.jpg")
@@ -30,7 +30,7 @@ def parts_of_scenes(cut: PhotoSet) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("seed", range(3))
 def test_frames_of_one_scene_stay_in_one_part(tmp_path: Path, seed: int) -> None:
-    """No frame is judged by its twin, whichever seed; both labels are judged."""
+    """No frame is judged by its near-duplicate, for any seed, and both labels are judged."""
     cut = split_photos(find_photos(bursts(tmp_path)), 0.2, seed)
     assert all(len(parts) == 1 for parts in parts_of_scenes(cut).values())
     assert cut.views() == 12
@@ -38,8 +38,8 @@ def test_frames_of_one_scene_stay_in_one_part(tmp_path: Path, seed: int) -> None
     assert any("60 photos, 12 separate views" in warning for warning in cut.warnings)
 
 
-def test_the_cut_depends_on_the_seed_alone(tmp_path: Path) -> None:
-    """The same folder and seed give the same cut; another seed gives another."""
+def test_the_split_depends_only_on_the_seed(tmp_path: Path) -> None:
+    """The same folder and seed lead to the same split; another seed leads to another."""
     found = find_photos(bursts(tmp_path))
     cuts = [split_photos(found, 0.2, seed).part(VALIDATION) for seed in (0, 0, 1, 2, 3)]
     assert cuts[0] == cuts[1]
@@ -47,7 +47,7 @@ def test_the_cut_depends_on_the_seed_alone(tmp_path: Path) -> None:
 
 
 def test_a_label_of_two_large_views_is_judged_by_one(tmp_path: Path) -> None:
-    """A view larger than the share still judges, as long as another one is left to train."""
+    """A view larger than the share still judges if another one is left for training."""
     for shot in range(6):
         write(frame(0, shot), tmp_path, "a", f"x{shot}.jpg")
         write(frame(1, shot), tmp_path, "a", f"y{shot}.jpg")
@@ -57,8 +57,8 @@ def test_a_label_of_two_large_views_is_judged_by_one(tmp_path: Path) -> None:
     assert cut.counts(TRAINING)["a"] == 6
 
 
-def test_a_label_of_one_view_is_not_judged_and_named(tmp_path: Path) -> None:
-    """Its twin would judge it."""
+def test_a_label_of_one_view_is_listed_and_not_judged(tmp_path: Path) -> None:
+    """Its near-duplicate would judge it."""
     for shot in range(8):
         write(frame(0, shot), tmp_path, "mug", f"{shot}.jpg")
         write(scene(20 + shot), tmp_path, "bowl", f"{shot}q.jpg")
@@ -67,8 +67,8 @@ def test_a_label_of_one_view_is_not_judged_and_named(tmp_path: Path) -> None:
     assert any("one view" in warning and "mug" in warning for warning in cut.warnings)
 
 
-def test_the_same_picture_under_two_labels_is_named_and_kept_on_one_side(tmp_path: Path) -> None:
-    """Files that differ, as JPEG and PNG, hide it from a comparison of bytes."""
+def test_a_picture_under_two_labels_is_listed_and_kept_in_one_part(tmp_path: Path) -> None:
+    """The files differ, as JPEG and PNG, so that their bytes cannot be compared."""
     import cv2
 
     for number in range(8):
@@ -81,8 +81,8 @@ def test_the_same_picture_under_two_labels_is_named_and_kept_on_one_side(tmp_pat
     assert not {photo.view for photo in cut.part(TRAINING)} & {photo.view for photo in cut.part(VALIDATION)}
 
 
-def test_black_photos_are_said_to_show_nothing(tmp_path: Path) -> None:
-    """A covered lens gives no data."""
+def test_black_photos_are_reported(tmp_path: Path) -> None:
+    """A covered lens produces no data."""
     for number in range(6):
         write(np.zeros((60 + number, 60, 3), np.uint8), tmp_path, "a", f"{number}.jpg")
         write(np.zeros((80, 60 + number, 3), np.uint8), tmp_path, "b", f"{number}.jpg")
@@ -91,8 +91,8 @@ def test_black_photos_are_said_to_show_nothing(tmp_path: Path) -> None:
     assert not cut.part(VALIDATION)
 
 
-def test_look_alikes_across_given_parts_are_warned_about(tmp_path: Path) -> None:
-    """Whoever divides the folder himself hears that frames of one scene are on both sides."""
+def test_look_alikes_across_given_parts_lead_to_a_warning(tmp_path: Path) -> None:
+    """The user who split the folder learns that frames of one scene are in both parts."""
     for number in range(6):
         for part, shot in (("train", 0), ("train", 1), ("val", 2)):
             write(frame(number, shot), tmp_path, part, "ab"[number % 2], f"{number}_{shot}.jpg")
@@ -101,8 +101,8 @@ def test_look_alikes_across_given_parts_are_warned_about(tmp_path: Path) -> None
     assert any("6 of 6 validation photos look like training photos" in warning for warning in cut.warnings)
 
 
-def test_a_photo_that_cannot_be_read_is_divided_like_others(tmp_path: Path) -> None:
-    """It joins nothing; reading it later says what is wrong."""
+def test_an_unreadable_photo_is_split_like_others(tmp_path: Path) -> None:
+    """It is in no group; reading it later shows the error."""
     for label in "ab":
         for number in range(5):
             write(scene(number + 10 * (label == "a")), tmp_path, label, f"{number}q.jpg")

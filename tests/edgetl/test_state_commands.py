@@ -1,4 +1,4 @@
-"""The commands on damaged and odd state files, as a user meets them."""
+"""The commands on damaged and odd state files, as a user sees them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MODEL = Path(__file__).resolve().parents[1] / "data" / "tiny.tflite"
 
 @pytest.fixture
 def state(tmp_path: Path) -> Path:
-    """A state with three samples of two labels."""
+    """Return a state with three samples of two labels."""
     rng = np.random.default_rng(0)
     with Learner.open(MODEL, tmp_path / "s.db", threads=1) as learner:
         for label in ("blue", "red", "red"):
@@ -29,14 +29,14 @@ def state(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    """Run a command; no bug may surface."""
+    """Run a command and check that it raises no unexpected error."""
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert "This is a bug" not in result.output
     return result
 
 
 def edit(state: Path, statement: str, values: tuple[object, ...] = ()) -> None:
-    """Run a statement as another program would."""
+    """Run a statement, as another program would."""
     changed = sqlite3.connect(state)
     changed.execute(statement, values)
     changed.commit()
@@ -44,7 +44,7 @@ def edit(state: Path, statement: str, values: tuple[object, ...] = ()) -> None:
 
 
 def set_sample(state: Path, column: str, value: object) -> None:
-    """Change the last sample and mend its checksum."""
+    """Change the last sample and correct its checksum."""
     edit(state, f"UPDATE samples SET {column} = ? WHERE id = 3", (value,))
     changed = sqlite3.connect(state)
     row = changed.execute(
@@ -54,8 +54,8 @@ def set_sample(state: Path, column: str, value: object) -> None:
     edit(state, "UPDATE samples SET crc = ? WHERE id = 3", (checksum("sample", *row),))
 
 
-def test_verify_says_how_many_pictures_are_intact_missing_and_broken(state: Path) -> None:
-    """Broken ones are an error, missing ones are not: they may never have been kept."""
+def test_verify_counts_intact_missing_and_broken_pictures(state: Path) -> None:
+    """Broken pictures are an error; missing ones are not, because they may never have been kept."""
     edit(state, "DELETE FROM thumbnails WHERE sample = 1")
     result = run("status", MODEL, "--state", state, "--verify")
     assert result.exit_code == 0
@@ -70,8 +70,8 @@ def test_verify_says_how_many_pictures_are_intact_missing_and_broken(state: Path
     assert (found["verified"], found["pictures"]) == (3, {"intact": 1, "missing": 1, "broken": [2]})
 
 
-def test_a_backup_with_broken_pictures_is_written_and_says_so(state: Path, tmp_path: Path) -> None:
-    """What was taught is intact, so it is worth keeping."""
+def test_a_backup_with_broken_pictures_is_written_with_a_warning(state: Path, tmp_path: Path) -> None:
+    """The samples are intact, so the backup is worth keeping."""
     edit(state, "UPDATE thumbnails SET crc = crc + 1 WHERE sample = 2")
     result = run("backup", state, "--out", tmp_path / "copy.db")
     assert result.exit_code == 1
@@ -80,7 +80,7 @@ def test_a_backup_with_broken_pictures_is_written_and_says_so(state: Path, tmp_p
 
 
 def test_a_backup_of_a_damaged_state_is_refused(state: Path, tmp_path: Path) -> None:
-    """Nothing appears under the name."""
+    """No file is written."""
     edit(state, "UPDATE codes SET crc = crc + 1 WHERE sample = 2")
     result = run("backup", state, "--out", tmp_path / "copy.db")
     assert result.exit_code == 1
@@ -88,8 +88,8 @@ def test_a_backup_of_a_damaged_state_is_refused(state: Path, tmp_path: Path) -> 
     assert not (tmp_path / "copy.db").exists()
 
 
-def test_impossible_times_and_sources_are_shown_harmlessly(state: Path) -> None:
-    """A terminal obeys no escape sequence from a state file, and a year of 300 digits is unknown."""
+def test_impossible_times_and_sources_are_shown_escaped(state: Path) -> None:
+    """No escape sequence of a state file reaches the terminal, and a year of 300 digits is unknown."""
     set_sample(state, "time", 1e300)
     set_sample(state, "source", "\x1b]0;owned\x07")
     result = run("status", MODEL, "--state", state, "--samples", 1)
@@ -102,8 +102,8 @@ def test_impossible_times_and_sources_are_shown_harmlessly(state: Path) -> None:
 
 
 @pytest.mark.parametrize("note", ["[1]", '{"when": "x"}', '{"when": 1e400, "drifted": true}', "{"])
-def test_a_drift_note_of_another_form_is_left_out(state: Path, note: str) -> None:
-    """It is a remark, and nothing taught depends on it."""
+def test_a_malformed_drift_note_is_ignored(state: Path, note: str) -> None:
+    """No sample depends on it."""
     edit(state, "INSERT OR REPLACE INTO settings VALUES ('drift', ?)", (note,))
     result = run("status", MODEL, "--state", state)
     assert result.exit_code == 0
@@ -111,16 +111,16 @@ def test_a_drift_note_of_another_form_is_left_out(state: Path, note: str) -> Non
 
 
 @pytest.mark.parametrize("metrics", ["[1]", "{", '{"accuracy": "x"}'])
-def test_versions_with_odd_figures_are_listed(state: Path, metrics: str) -> None:
-    """So are impossible times and notes with escape sequences."""
+def test_versions_with_malformed_figures_are_listed(state: Path, metrics: str) -> None:
+    """So are impossible times, and notes with escape sequences."""
     edit(state, "INSERT INTO versions VALUES (9, 1, 1e300, ?, ?)", ("\x1b[2J", metrics))
     result = run("rollback", MODEL, "--state", state)
     assert result.exit_code == 0
     assert "unknown  \\u001b[2J" in result.output
 
 
-def test_a_name_in_the_schema_that_is_no_text_is_an_error_of_ours(state: Path, tmp_path: Path) -> None:
-    """SQLite's own message cannot even be decoded."""
+def test_an_undecodable_name_in_the_schema_is_an_edgetl_error(state: Path, tmp_path: Path) -> None:
+    """SQLite's own message cannot be decoded."""
     changed = sqlite3.connect(state)
     changed.execute("PRAGMA writable_schema = ON")
     changed.execute(
@@ -141,7 +141,7 @@ def test_a_name_in_the_schema_that_is_no_text_is_an_error_of_ours(state: Path, t
 
 
 def test_a_warning_is_shown_for_an_empty_state_file(tmp_path: Path) -> None:
-    """It may have had samples before; a backup of it is refused."""
+    """It may have had samples before; `backup` refuses it."""
     (tmp_path / "s.db").touch()
     result = run("status", MODEL, "--state", tmp_path / "s.db")
     assert result.exit_code == 0
