@@ -43,6 +43,20 @@ _NO_JUDGE = (
     help="How a photo is fitted to the input of the backbone.",
 )
 @click.option(
+    "--layers",
+    type=click.Choice(["auto", "head", "blocks", "all"]),
+    default="auto",
+    show_default=True,
+    help="Train the head alone, the last blocks too, or all layers; auto chooses by the number of photos and --minutes.",
+)
+@click.option(
+    "--minutes",
+    type=click.FloatRange(0, min_open=True),
+    default=15.0,
+    show_default=True,
+    help="Time for training all layers; decides the number of epochs.",
+)
+@click.option(
     "--head-epochs",
     type=click.IntRange(1),
     default=40,
@@ -52,23 +66,22 @@ _NO_JUDGE = (
 @click.option(
     "--epochs",
     type=click.IntRange(0),
-    default=8,
-    show_default=True,
-    help="Epochs in which the last blocks are trained.",
+    help="Epochs in which layers of the backbone are trained.  [default: 8 for the last blocks; all layers: as many as fit "
+    "into --minutes, at most 20]",
 )
 @click.option(
     "--blocks",
     type=click.IntRange(0),
-    default=2,
-    show_default=True,
     metavar="N",
-    help="Train the last N blocks of the backbone.",
+    help="Train the last N blocks of the backbone.  [default: 2]",
 )
 @click.option(
     "--head-only", is_flag=True, help="Leave the backbone unchanged; the same as --blocks 0 --copies 0."
 )
 @click.option(
-    "--rate", type=float, default=2e-4, show_default=True, help="Initial learning rate of the last blocks."
+    "--rate",
+    type=float,
+    help="Highest learning rate of the backbone.  [default: 0.0002 for the last blocks, 0.001 for all layers]",
 )
 @click.option(
     "--head-rate", type=float, default=0.02, show_default=True, help="Initial learning rate of the head."
@@ -97,17 +110,16 @@ _NO_JUDGE = (
     help="Weight all labels equally, whatever their number of photos.",
 )
 @click.option(
-    "--augment/--no-augment",
-    default=True,
-    show_default=True,
-    help="Train on augmented copies too; --no-augment is the same as --copies 0.",
+    "--augment",
+    type=click.Choice(["none", "light", "strong"]),
+    help="Strength of the augmentation.  [default: strong for all layers, light for copies]",
 )
 @click.option(
     "--copies",
     type=click.IntRange(0, 100),
     default=3,
     show_default=True,
-    help="Number of augmented copies of each training photo.",
+    help="Number of augmented copies of each training photo, for the head and the last blocks.",
 )
 @click.option(
     "--flip/--no-flip", default=True, show_default=True, help="Mirror copies left to right at random."
@@ -116,16 +128,12 @@ _NO_JUDGE = (
 @click.option(
     "--crop",
     type=float,
-    default=0.7,
-    show_default=True,
-    help="Smallest fraction of a photo's area that a copy shows.",
+    help="Smallest fraction of a photo's area that is shown.  [default: 0.7 light, 0.35 strong]",
 )
 @click.option(
     "--color",
     type=float,
-    default=0.15,
-    show_default=True,
-    help="Range of brightness, contrast and color balance in copies.",
+    help="Range of the brightness, and in copies of contrast and color balance.  [default: 0.15 light, 0.25 strong]",
 )
 @click.option(
     "--seed",
@@ -141,14 +149,16 @@ _NO_JUDGE = (
 def command(photos: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Train a model on PHOTOS, a folder with one folder of photos per label.
 
-    First the head is trained on embeddings that are computed once, then the last blocks of the backbone are
-    trained together with the head. PHOTOS may instead contain train, val and test folders. To continue an
-    interrupted run, run the same command again. OUT receives the model, metrics.json and curve.png; the next
-    step is to convert it.
+    With 300 training photos or more, all layers of the backbone are trained, for about --minutes; the result is
+    kept if it recognizes more of the held-out photos than the unchanged backbone. With fewer photos the last
+    blocks are trained. PHOTOS may instead contain train, val and test folders. Ctrl-C while all layers are
+    trained keeps the best epoch so far. To continue a run that ended otherwise, run the same command again. OUT
+    receives the model, metrics.json and curve.png; the next step is to convert it.
 
     \b
-    Example:
+    Examples:
       edgetl finetune photos --out mugs
+      edgetl finetune photos --out mugs --layers all --minutes 30
       edgetl convert mugs --quantize int8 --out mugs.tflite
     """
     from ..training import finetune
@@ -180,9 +190,12 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
         if judged := metrics[part]:
             lines.append(f"{part}: {_figure(judged)}")
     if not any(metrics[part] for part in ("validation", "test")):
-        lines.append(_NO_FIGURE + (_NO_JUDGE if metrics["epochs"]["blocks_kept"] else ""))
+        tuned = metrics["epochs"]["blocks_kept"] or metrics["epochs"]["all_kept"]
+        lines.append(_NO_FIGURE + (_NO_JUDGE if tuned else ""))
     if any(metrics[part] for part in ("validation", "test")):
         lines.append(BLIND)
+    if metrics["comparison"]:
+        lines.append(_comparison(metrics["comparison"]))
     lines.append(f"{_epochs(metrics['epochs'])}, {sum(metrics['seconds'].values()):.0f} s")
     lines.append(
         f"Written to {folder}. Next: edgetl convert {folder} --quantize int8 --out {folder.name}.tflite"
@@ -201,8 +214,19 @@ def _figure(judged: dict[str, Any]) -> str:
     return figure + (f"; not judged: {', '.join(judged['unjudged'])}" if judged["unjudged"] else "")
 
 
+def _comparison(compared: dict[str, Any]) -> str:
+    photos, better = compared["photos"], compared["kept"] == "tuned"
+    return (
+        f"exact head on {photos} held-out photos: {compared['frozen'] / photos:.3f} with the backbone unchanged, "
+        f"{compared['tuned'] / photos:.3f} with all layers trained; kept: {'all layers trained' if better else 'unchanged'}"
+    )
+
+
 def _epochs(epochs: dict[str, int]) -> str:
     head, blocks, kept = epochs["head"], epochs["blocks"], epochs["blocks_kept"]
+    if epochs["all"]:
+        ending = f"kept epoch {epochs['all_kept']}" if epochs["all_kept"] else "backbone unchanged"
+        return f"{epochs['all']} epochs of all layers ({ending}), {head} of the head"
     if not blocks:
         return f"{head} epochs of the head, the backbone unchanged"
     ending = (

@@ -15,7 +15,7 @@ def draw_curve(history: Sequence[dict[str, float]], path: Path, kept: int = 0) -
     Args:
         history: One entry per epoch, as in ``metrics.json``.
         path: The PNG file.
-        kept: The epoch of the last blocks that was kept; 0 when the backbone is unchanged.
+        kept: The epoch of the last blocks or of all layers that was kept; 0 when the backbone is unchanged.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -41,10 +41,11 @@ def _lines(axes: Any, history: Sequence[dict[str, float]], name: str) -> None:
 
 
 def _mark_blocks(axes: Any, history: Sequence[dict[str, float]], kept: int) -> None:
-    """Shade the epochs of the last blocks and mark the one that was kept."""
+    """Shade the epochs that trained the backbone and mark the one that was kept."""
     head = sum(entry["phase"] == 1 for entry in history)
     if head == len(history):
         return
-    axes.axvspan(head + 0.5, len(history) + 0.5, color="gray", alpha=0.12, label="last blocks")
+    name = "all layers" if history[-1]["phase"] == 3 else "last blocks"
+    axes.axvspan(head + 0.5, len(history) + 0.5, color="gray", alpha=0.12, label=name)
     if kept:
         axes.axvline(head + kept, color="green", linewidth=0.9, linestyle=":", label="kept")

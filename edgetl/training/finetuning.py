@@ -10,8 +10,9 @@ from device.progress import Progress, no_progress
 from ..backbones.registry import require_keras
 from ..photos import find_photos
 from ..split import split_photos
+from .planning import DEFAULT_MINUTES, resolve_layers
 from .run import Outcome, Run, installed_versions
-from .settings import Augmentation, Settings
+from .settings import Settings, augment_as
 from .workfolder import WorkFolder, check_output, fingerprint
 
 
@@ -22,22 +23,24 @@ def finetune(
     backbone: str = "efficientnet-lite0",
     split: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] = "crop",
+    layers: Literal["auto", "head", "blocks", "all"] = "auto",
+    minutes: float = DEFAULT_MINUTES,
     head_epochs: int = 40,
-    epochs: int = 8,
-    blocks: int = 2,
+    epochs: int | None = None,
+    blocks: int | None = None,
     head_only: bool = False,
-    rate: float = 2e-4,
+    rate: float | None = None,
     head_rate: float = 0.02,
     batch: int = 32,
     validation: float = 0.2,
     patience: int = 3,
     class_weights: bool = True,
-    augment: bool = True,
+    augment: Literal["none", "light", "strong"] | None = None,
     copies: int = 3,
     flip: bool = True,
     vertical_flip: bool = False,
-    crop: float = 0.7,
-    color: float = 0.15,
+    crop: float | None = None,
+    color: float | None = None,
     seed: int = 0,
     restart: bool = False,
     skip_empty: bool = False,
@@ -46,9 +49,11 @@ def finetune(
 ) -> Outcome:
     """Train a backbone and a head on a folder of photos.
 
-    Phase 1 trains a softmax head on cached embeddings. Phase 2 trains the last blocks together with the head, at a
-    lower learning rate and with batch normalization frozen, on features cached in front of these blocks. An
-    interrupted run continues when `finetune` is called again with the same arguments.
+    The head is trained on cached embeddings. Before that, `layers="all"` trains all layers on a fresh crop of each
+    photo in each epoch; the exact head then judges the tuned and the frozen backbone on the same held-out photos, and
+    the better one is kept. `layers="blocks"` trains the last blocks together with the head, on features cached in
+    front of these blocks. Batch normalization is frozen in both. An interrupted run continues when `finetune` is
+    called again with the same arguments; Ctrl-C while all layers are trained keeps the best epoch so far.
 
     Args:
         photos: A folder with one folder of photos per label, or with ``train``, ``val`` and ``test`` folders.
@@ -56,22 +61,31 @@ def finetune(
         backbone: ``efficientnet-lite0``, ``-lite1``, ``-lite2``, ``keras:NAME`` or ``keras:NAME=WEIGHTS``.
         split: A CSV file with lines ``path,part``; a part is ``train``, ``val`` or ``test``.
         resize: How a photo is fitted to the input of the backbone: ``crop``, ``squash`` or ``pad``.
-        head_epochs: Number of epochs of phase 1.
-        epochs: Number of epochs of phase 2.
-        blocks: Number of blocks at the end of the backbone to train.
+        layers: ``head`` leaves the backbone unchanged, ``blocks`` trains its last blocks, ``all`` trains all of it.
+            ``auto`` trains all layers of 300 training photos or more if at least 4 epochs fit into `minutes`, else the
+            last blocks, or the head alone if less than 2 epochs fit. With `blocks`, it trains the last blocks.
+        minutes: Time for the run when all layers are trained. The speed measured at the start decides how many epochs
+            fit, at most 20.
+        head_epochs: Number of epochs of the head.
+        epochs: Number of epochs of the backbone's layers; by default 8 for the last blocks, and as many as fit into
+            `minutes` for all layers.
+        blocks: Number of blocks at the end of the backbone to train; by default 2.
         head_only: Leave the backbone unchanged; the same as ``blocks=0, copies=0``.
-        rate: Initial learning rate of phase 2.
-        head_rate: Initial learning rate of phase 1.
+        rate: Highest learning rate of the backbone's layers; by default 2e-4 for the last blocks and 1e-3 for all.
+        head_rate: Initial learning rate of the head.
         batch: Number of photos per step.
         validation: Fraction of each label that is held out for validation.
-        patience: Number of epochs without improvement after which phase 2 stops.
+        patience: Number of epochs without improvement after which training stops; for all layers, in the second half.
         class_weights: Weight all labels equally, whatever their number of photos.
-        augment: Train on augmented copies too; False is the same as ``copies=0``.
-        copies: Number of augmented copies of each training photo.
+        augment: Strength of the augmentation, ``none``, ``light`` or ``strong``; by default strong for all layers and
+            light for copies. ``light`` shows at least 70 % of a photo's area and changes the brightness by up to 15 %,
+            ``strong`` shows at least 35 % and changes it by up to 25 %.
+        copies: Number of augmented copies of each training photo, for the head and the last blocks.
         flip: Mirror copies left to right at random.
         vertical_flip: Mirror copies top to bottom at random.
-        crop: Smallest fraction of a photo's area that a copy shows.
-        color: Range of brightness, contrast and color balance in copies; 0 leaves them unchanged.
+        crop: Smallest fraction of a photo's area that a crop or a copy shows, in place of that of `augment`.
+        color: Range of the brightness, and in copies of contrast and color balance, in place of that of `augment`;
+            0 leaves them unchanged.
         seed: Seed for splitting, shuffling and augmentation.
         restart: Start again instead of continuing an interrupted run.
         skip_empty: Skip labels without a readable photo instead of raising.
@@ -94,8 +108,10 @@ def finetune(
         >>> edgetl.finetune("photos", "mugs", epochs=4).metrics["validation"]["accuracy"]  # doctest: +SKIP
         0.97
     """
-    augmentation = Augmentation(
-        copies=copies if augment and not head_only else 0,
+    chosen = resolve_layers(layers, head_only=head_only, blocks=blocks, epochs=epochs)
+    augmentation, crops = augment_as(
+        augment,
+        copies=0 if head_only else copies,
         flip=flip,
         vertical_flip=vertical_flip,
         crop=crop,
@@ -104,17 +120,22 @@ def finetune(
     settings = Settings(
         backbone=backbone,
         resize=resize,
+        layers=chosen,
+        minutes=minutes,
         head_epochs=head_epochs,
-        epochs=epochs,
-        blocks=0 if head_only else blocks,
+        epochs=Settings.epochs if epochs is None else epochs,
+        blocks=Settings.blocks if blocks is None else blocks,
+        whole_epochs=epochs or None,
         head_rate=head_rate,
-        rate=rate,
+        rate=Settings.rate if rate is None else rate,
+        whole_rate=Settings.whole_rate if rate is None else rate,
         batch=batch,
         validation=validation,
         patience=patience,
         class_weights=class_weights,
         seed=seed,
         augmentation=augmentation,
+        crops=crops,
     )
     return _train(
         photos,

@@ -32,8 +32,10 @@ from .curve import draw_curve
 from .cut import freeze_normalization, split_backbone
 from .features import Features, extract
 from .head import Examples, balance, fit_head, probabilities
+from .planning import ALL, AUTO, BLOCKS, HEAD
 from .settings import Settings
 from .trunk import compile_trunk
+from .tuning import Tuned, WholeTuning
 from .workfolder import WorkFolder
 
 METRICS_FILE, CURVE_FILE = "metrics.json", "curve.png"
@@ -73,18 +75,23 @@ class Run:
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: int = 0  # the epoch of the last blocks that is kept; 0 means the initial weights
+    layers: str = ""  # what is trained, once it is decided
+    tuned: Tuned | None = None
+    started: float = field(default_factory=time.perf_counter)
 
     def run(self) -> Outcome:
         """Train, evaluate and save."""
         import keras
 
         keras.utils.set_random_seed(self.settings.seed)
+        self.layers = HEAD if self.settings.head_only else self.settings.layers
         self.warnings += self.photo_set.warnings
         self.progress("backbone", 0, 1)
         backbone, preprocessing = load_backbone(self.settings.backbone, resize=self.settings.resize)
         require_finite_variables(backbone)
+        whole = self._all_layers(backbone, preprocessing)
         trunk, tail = self._cut(backbone)
-        features = self._features(trunk, preprocessing)
+        features = whole if whole is not None else self._features(trunk, preprocessing)
         training = self._rows(features, TRAINING)
         validation = self._rows(features, VALIDATION)
         embed = _embedder(tail)
@@ -92,13 +99,42 @@ class Run:
         if tail is not None:
             head, more = self._blocks(tail, head, features, training, validation)
             history = history + more
+        if self.tuned:
+            history = history + self.tuned.history
         model = self._model(backbone, preprocessing, head, features)
         judged = {part: self._judge(features, part, embed, head) for part in (VALIDATION, TEST)}
         metrics = self._metrics(history, judged, features)
         return self._publish(model, metrics)
 
+    def _all_layers(self, backbone: Any, preprocessing: Preprocessing) -> Features | None:
+        """Train all layers where the settings or the plan say so; return the embeddings of the backbone that is kept."""
+        if self.settings.layers not in (AUTO, ALL):
+            return None
+        tuning = WholeTuning(
+            backbone, preprocessing, self.photo_set, self.settings, self.work, self.progress, self.started
+        )
+        weights = balance(self._targets(TRAINING), len(self.photo_set.labels), self.settings.class_weights)
+        plan = tuning.plan(weights)
+        if plan.reason:
+            self.warnings.append(plan.reason)
+        self.layers = plan.layers
+        if plan.layers == BLOCKS:
+            return None
+        frozen = tuning.embed()
+        self._check_features(frozen)
+        if plan.layers == HEAD:
+            return frozen
+        before = time.perf_counter()
+        self.tuned = tuning.train(plan, weights, frozen)
+        self.seconds["all"] = time.perf_counter() - before
+        if self.tuned.interrupted:
+            self.warnings.append(
+                f"Ctrl-C ended the training after epoch {len(self.tuned.history)} of {plan.epochs}; the best so far is kept"
+            )
+        return self.tuned.features
+
     def _cut(self, backbone: Any) -> tuple[Any, Any]:
-        if self.settings.head_only:
+        if self.layers != BLOCKS:
             return backbone, None
         trunk, tail = split_backbone(backbone, self.settings.blocks)
         freeze_normalization(tail)
@@ -118,11 +154,15 @@ class Run:
             progress=self.progress,
         )
         self.seconds["features"] = time.perf_counter() - started
+        self._check_features(features)
+        return features
+
+    def _check_features(self, features: Features) -> None:
+        """Warn about photos that cannot be read; raise where a class has no other training photo."""
         if features.problems:
             named = name_some(features.problems, 10)
             self.warnings.append(f"{len(features.problems)} photos cannot be read and were left out: {named}")
         self._refuse_lost_classes(features)
-        return features
 
     def _head(
         self, features: Features, training: Rows, validation: Rows, embed: Embedding
@@ -130,7 +170,7 @@ class Run:
         started = time.perf_counter()
         settings = self.settings
         # phase 2 trains on copies; where the backbone is frozen, the head does
-        rows = _every_row(training) if settings.head_only else training
+        rows = training if self.layers == BLOCKS else _every_row(training)
         fit = fit_head(
             Examples(embed(features, rows.first), rows.targets),
             Examples(embed(features, validation.first), validation.targets)
@@ -172,6 +212,11 @@ class Run:
         targets = np.array([place[photo.label] for photo in photos], np.int64)
         return Rows(features.first[kept], features.rows[kept], targets[kept])
 
+    def _targets(self, part: str) -> NDArray[np.int64]:
+        """Return the classes of a part's photos, whether they can be read or not, int64 [P]."""
+        place = {label: index for index, label in enumerate(self.photo_set.labels)}
+        return np.array([place[photo.label] for photo in self.photo_set.part(part)], np.int64)
+
     def _class_weights(self, training: Rows) -> NDArray[np.float64]:
         return balance(training.targets, len(self.photo_set.labels), self.settings.class_weights)
 
@@ -200,7 +245,7 @@ class Run:
             head=head,
             photos=tuple((photo.path, photo.label) for photo in readable),
             held_out=tuple(photo.part == VALIDATION for photo in readable),
-            tuned=self.kept > 0,
+            tuned=self.kept > 0 or bool(self.tuned and self.tuned.best_epoch),
             info={"settings": self.settings.to_dict(), "versions": installed_versions()},
         )
 
@@ -215,7 +260,6 @@ class Run:
     def _metrics(
         self, history: list[dict[str, float]], judged: dict[str, Evaluation | None], features: Features
     ) -> dict[str, Any]:
-        blocks = [entry for entry in history if entry["phase"] == 2]
         return {
             "labels": list(self.photo_set.labels),
             "photos": {
@@ -228,12 +272,25 @@ class Run:
             "warnings": list(self.warnings),
             **{part: self._figures(part, evaluation) for part, evaluation in judged.items()},
             "history": history,
-            "epochs": {"head": len(history) - len(blocks), "blocks": len(blocks), "blocks_kept": self.kept},
+            "layers": self.layers,
+            "epochs": self._epochs(history),
+            "comparison": self.tuned.comparison.to_dict() if self.tuned and self.tuned.comparison else None,
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
             "resumed": self.work.resumed,
             "settings": self.settings.to_dict(),
             "versions": installed_versions(),
             "machine": platform.machine(),
+        }
+
+    def _epochs(self, history: list[dict[str, float]]) -> dict[str, int]:
+        """Return how many epochs each phase took, and which were kept; 0 is the backbone as it was."""
+        head, blocks, whole = (sum(entry["phase"] == phase for entry in history) for phase in (1, 2, 3))
+        return {
+            "head": head,
+            "blocks": blocks,
+            "blocks_kept": self.kept,
+            "all": whole,
+            "all_kept": self.tuned.best_epoch if self.tuned else 0,
         }
 
     def _figures(self, part: str, evaluation: Evaluation | None) -> dict[str, Any] | None:
@@ -257,7 +314,7 @@ class Run:
         model = dataclasses.replace(model, info=info)
         model.save(built, force=True)
         (built / METRICS_FILE).write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False))
-        draw_curve(metrics["history"], built / CURVE_FILE, metrics["epochs"]["blocks_kept"])
+        draw_curve(metrics["history"], built / CURVE_FILE, self.kept or metrics["epochs"]["all_kept"])
         self.work.finish(built)
         self.progress("saving", 1, 1)
         return Outcome(self.work.out, model, metrics, tuple(self.warnings))

@@ -10,6 +10,12 @@ from typing import Any
 from device.model.preprocess import RESIZE_MODES
 
 from ..errors import TrainingError
+from .crops import Crops
+from .planning import BLOCKS, DEFAULT_MINUTES, HEAD, LAYERS
+
+STRENGTHS = ("none", "light", "strong")
+_LIGHT = (0.7, 0.15)  # smallest crop and range of brightness
+_STRONG = (0.35, 0.25)
 
 
 @dataclass(frozen=True)
@@ -44,36 +50,51 @@ class Settings:
     Attributes:
         backbone: A name that `edgetl.backbones.load_backbone` accepts.
         resize: How photos are fitted to the input: ``crop``, ``squash`` or ``pad``.
+        layers: What is trained besides the head: ``auto``, ``head``, ``blocks`` or ``all``.
+        minutes: Time for the run when all layers are trained; decides the number of epochs.
         head_epochs: Epochs of phase 1, which trains the head on cached embeddings.
         epochs: Epochs of phase 2, which trains the last blocks and the head; 0 skips it.
         blocks: Number of last blocks of the backbone that phase 2 trains; 0 skips it.
         head_rate: Initial learning rate of phase 1 (Adam on mapped embeddings).
         rate: Initial learning rate of phase 2.
+        whole_epochs: Epochs of phase 3, which trains all layers; None for as many as fit into `minutes`.
+        whole_rate: Highest learning rate of phase 3.
         batch: Number of photos per step.
         validation: Fraction of each label that is held out for validation.
-        patience: Number of epochs without a lower validation loss after which phase 2 stops.
+        patience: Number of epochs without a lower validation loss after which phase 2 or 3 stops.
         class_weights: Weight all labels equally, whatever their number of photos.
         seed: Seed for splitting, shuffling and augmentation.
-        augmentation: Augmentation of training photos.
+        augmentation: Augmentation of training photos in phases 1 and 2.
+        crops: Augmentation of training photos in phase 3.
     """
 
     backbone: str = "efficientnet-lite0"
     resize: str = "crop"
+    layers: str = BLOCKS
+    minutes: float = DEFAULT_MINUTES
     head_epochs: int = 40
     epochs: int = 8
     blocks: int = 2
     head_rate: float = 0.02
     rate: float = 2e-4
+    whole_epochs: int | None = None
+    whole_rate: float = 1e-3
     batch: int = 32
     validation: float = 0.2
     patience: int = 3
     class_weights: bool = True
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
+    crops: Crops = field(default_factory=Crops)
 
     def __post_init__(self) -> None:
         if self.resize not in RESIZE_MODES:
             raise TrainingError(f"resize must be one of {', '.join(RESIZE_MODES)}, got {self.resize!r}")
+        if self.layers not in LAYERS:
+            raise TrainingError(f"layers must be one of {', '.join(LAYERS)}, got {self.layers!r}")
+        _check("minutes", self.minutes, 0.01, 100_000)
+        _check("whole_epochs", self.whole_epochs or 1, 1, 10_000)
+        _check("whole_rate", self.whole_rate, 1e-8, 1)
         _check("head_epochs", self.head_epochs, 1, 10_000)
         _check("epochs", self.epochs, 0, 10_000)
         _check("blocks", self.blocks, 0, 1000)
@@ -87,11 +108,48 @@ class Settings:
     @property
     def head_only(self) -> bool:
         """Whether the backbone stays unchanged."""
-        return self.blocks == 0 or self.epochs == 0
+        return self.layers == HEAD or self.blocks == 0 or self.epochs == 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings as JSON-serializable values."""
         return dataclasses.asdict(self)
+
+
+def augment_as(
+    strength: str | None,
+    *,
+    copies: int,
+    flip: bool,
+    vertical_flip: bool,
+    crop: float | None,
+    color: float | None,
+) -> tuple[Augmentation, Crops]:
+    """Return the augmentation of copies and of crops for a strength.
+
+    Args:
+        strength: One of `STRENGTHS`; None for the default: strong for crops, light for copies.
+        copies: Number of copies; none for the strength ``none``.
+        flip: Mirror left to right.
+        vertical_flip: Mirror top to bottom.
+        crop: Smallest fraction of a photo's area, in place of that of the strength.
+        color: Range of brightness and color, in place of that of the strength.
+
+    Raises:
+        TrainingError: The strength is unknown, or a number is out of range.
+    """
+    if strength not in (None, *STRENGTHS):
+        raise TrainingError(f"augment must be one of {', '.join(STRENGTHS)}, got {strength!r}")
+    varied = strength != "none"
+    for_copies = _STRONG if strength == "strong" else _LIGHT
+    for_crops = _LIGHT if strength == "light" else _STRONG
+
+    def choose(default: tuple[float, float]) -> tuple[float, float]:
+        return default[0] if crop is None else crop, default[1] if color is None else color
+
+    copy_crop, copy_color = choose(for_copies)
+    area, brightness = choose(for_crops)
+    augmentation = Augmentation(copies if varied else 0, flip, vertical_flip, copy_crop, copy_color)
+    return augmentation, Crops(area, flip, vertical_flip, brightness, varied)
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

@@ -124,6 +124,19 @@ class WorkFolder:
                 path.unlink()
 
 
+def remove_folder(path: Path) -> None:
+    """Remove a folder of intermediate results, if it exists.
+
+    Raises:
+        StorageError: A file cannot be removed.
+    """
+    try:
+        if path.exists():
+            shutil.rmtree(path)
+    except OSError as error:
+        raise storage_error(error, path) from error
+
+
 def check_output(out: Path, force: bool) -> None:
     """Raise `OutputExistsError` when `out` exists and may not be replaced.
 

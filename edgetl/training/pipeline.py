@@ -1,0 +1,145 @@
+"""Read, crop and normalize photos for training, in parallel with the training step."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from device.errors import EdgetlError
+from device.files import atomic_output
+from device.images import Image, encode_jpeg, read_photo
+from device.model.preprocess import Preprocessing
+
+from .crops import Crops, vary_photo
+
+_SPARE = 2.0  # a photo is kept at twice the input's sides, so that a crop of a quarter of it is not enlarged
+_QUALITY = 95  # JPEG quality of the reduced photos
+_DRAWS = 3  # number of the random stream; 0 to 2 are those of the other phases
+
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Batches of photos for training and for validation.
+
+    Photos much larger than the input are reduced once and kept in `folder`, because reading a photo of 12 megapixels
+    takes longer than a training step on it.
+
+    Attributes:
+        paths: The photos.
+        targets: int64 [P], the class of each photo.
+        preprocessing: Prepares and normalizes the photos, as on the device.
+        crops: How training photos are varied.
+        seed: Seed for the order and the crops.
+        batch: Maximum number of photos per batch.
+        folder: Where reduced photos are kept.
+    """
+
+    paths: Sequence[Path]
+    targets: NDArray[np.int64]
+    preprocessing: Preprocessing
+    crops: Crops
+    seed: int
+    batch: int
+    folder: Path
+
+    @property
+    def steps(self) -> int:
+        """Number of batches per epoch."""
+        return -(-len(self.paths) // self.batch)
+
+    def training(self, epoch: int) -> Iterator[Batch]:
+        """Yield each photo once, in random order, with a fresh crop.
+
+        The batches depend on the seed and the number of the epoch alone.
+
+        Args:
+            epoch: From 0.
+
+        Yields:
+            Normalized images float32 [N, H, W, C] and their classes int64 [N].
+
+        Raises:
+            EdgetlError: A photo can no longer be read.
+        """
+        order = np.random.default_rng([self.seed, _DRAWS, epoch]).permutation(len(self.paths))
+        return self._batches(order, epoch, varied=True)
+
+    def plain(self) -> Iterator[Batch]:
+        """Yield each photo once, in order and without variation, as `training` does."""
+        return self._batches(np.arange(len(self.paths)), 0, varied=False)
+
+    def _batches(self, order: NDArray[np.int64], epoch: int, *, varied: bool) -> Iterator[Batch]:
+        import tensorflow as tf
+
+        problems: list[EdgetlError] = []
+
+        def read(place: Any) -> Image:
+            try:
+                return self._image(int(place), epoch, varied=varied)
+            except EdgetlError as error:
+                problems.append(error)
+                raise
+
+        def read_tensor(place: Any) -> Any:
+            return tf.ensure_shape(tf.numpy_function(read, [place], tf.uint8), self._shape)
+
+        data = tf.data.Dataset.from_tensor_slices(order).map(read_tensor, num_parallel_calls=_threads())
+        # equal batches: a last batch of one photo would be a noisy step
+        size = -(-len(order) // self.steps)
+        try:
+            for number, images in enumerate(data.batch(size).prefetch(2)):
+                places = order[number * size : (number + 1) * size]
+                yield self.preprocessing.normalize(images.numpy()), self.targets[places]
+        except tf.errors.OpError:
+            if problems:
+                raise problems[0] from None
+            raise
+
+    def _image(self, place: int, epoch: int, *, varied: bool) -> Image:
+        if not (varied and self.crops.varied):
+            return self.preprocessing.prepare(read_photo(self.paths[place]))
+        generator = np.random.default_rng([self.seed, _DRAWS, epoch, place])
+        return vary_photo(self._reduced(place), self._whole, self.crops, generator)
+
+    @cached_property
+    def _whole(self) -> Preprocessing:
+        # a crop already has the shape and size that training is to see
+        return replace(self.preprocessing, resize="squash")
+
+    @cached_property
+    def _shape(self) -> tuple[int | None, ...]:
+        prepared = self.preprocessing.prepare(np.zeros((8, 8, 3), np.uint8))
+        return prepared.shape
+
+    def _reduced(self, place: int) -> Image:
+        kept = self.folder / f"{place}.jpg"
+        if kept.is_file():
+            return read_photo(kept)
+        photo = read_photo(self.paths[place])
+        factor = int(
+            min(photo.shape[0] / self.preprocessing.height, photo.shape[1] / self.preprocessing.width)
+            / _SPARE
+        )
+        if factor < 2:
+            return photo
+        rows, columns = photo.shape[:2]
+        reduced = cv2.resize(photo, (columns // factor, rows // factor), interpolation=cv2.INTER_AREA)
+        self.folder.mkdir(exist_ok=True)
+        encoded = encode_jpeg(reduced, _QUALITY)
+        with atomic_output(kept, force=True) as temporary:
+            temporary.write_bytes(encoded)
+        return read_photo(encoded)  # as it is read from disk in the next epoch
+
+
+def _threads() -> int:
+    return max(2, os.cpu_count() or 1)

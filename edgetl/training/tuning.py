@@ -1,0 +1,194 @@
+"""Train all layers, then keep the tuned backbone or the frozen one, whichever is better on held-out photos."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.model.preprocess import Preprocessing
+from device.progress import Progress
+
+from ..errors import TrainingError
+from ..photos import TRAINING, VALIDATION, Photo, PhotoSet
+from .comparison import Comparison, compare_backbones
+from .features import Features, extract
+from .pipeline import Pipeline
+from .planning import ALL, Plan, may_train_all, plan_by_time
+from .settings import Augmentation, Settings
+from .trunk import compile_trunk
+from .whole import Recipe, WholeTraining
+from .workfolder import WorkFolder, remove_folder
+
+_EMBEDDINGS, _TUNED, _REDUCED = "embeddings", "tuned", "reduced"
+_FORWARD_COST = 1 / 3  # of a training step, for the same number of photos
+_AS_IT_IS = Augmentation(copies=0)
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """The result of training all layers; the backbone has the weights that are kept.
+
+    Attributes:
+        features: Embeddings of all photos by the backbone that is kept.
+        history: One entry per epoch.
+        best_epoch: Epoch whose weights are kept; 0 for the frozen backbone.
+        comparison: Frozen against tuned, or None without held-out photos.
+        interrupted: Whether Ctrl-C ended the training early.
+    """
+
+    features: Features
+    history: list[dict[str, float]]
+    best_epoch: int
+    comparison: Comparison | None
+    interrupted: bool
+
+
+class WholeTuning:
+    """Plans and trains all layers of a backbone.
+
+    Args:
+        backbone: keras.Model, trained in place.
+        preprocessing: Prepares the photos.
+        photo_set: The photos, each in its part.
+        settings: The settings of the run.
+        work: The folder that keeps what an interrupted run needs.
+        progress: Called as the run advances.
+        started: When the run began, by `time.perf_counter`.
+    """
+
+    def __init__(
+        self,
+        backbone: Any,
+        preprocessing: Preprocessing,
+        photo_set: PhotoSet,
+        settings: Settings,
+        work: WorkFolder,
+        progress: Progress,
+        started: float,
+    ) -> None:
+        self.backbone, self.preprocessing, self.photo_set = backbone, preprocessing, photo_set
+        self.settings, self.work, self.progress, self._started = settings, work, progress, started
+
+    def plan(self, class_weights: Array) -> Plan:
+        """Decide what to train, by the photos and the measured speed; an interrupted run keeps its plan."""
+        if earlier := Plan.load(self.work.path):
+            return earlier
+        plan = self._decide(class_weights)
+        plan.save(self.work.path)
+        return plan
+
+    def embed(self) -> Features:
+        """Return the embeddings of all photos by the backbone as it is now."""
+        return self._extract(_EMBEDDINGS)
+
+    def train(self, plan: Plan, class_weights: Array, frozen: Features) -> Tuned:
+        """Train all layers and compare the result with the frozen backbone.
+
+        Args:
+            plan: A plan for all layers.
+            class_weights: [C], weight of a photo of each class in the loss.
+            frozen: Embeddings by the frozen backbone.
+
+        Raises:
+            TrainingError: The loss is NaN or infinite.
+            KeyboardInterrupt: Ctrl-C came before the first epoch ended; the next call continues.
+        """
+        start = self.backbone.get_weights()
+        phase = self._phase(class_weights, plan.epochs)
+        training = self._pipeline(TRAINING, frozen)
+        if training is None:
+            raise TrainingError("no training photo can be read; add photos")
+        phase.run(
+            training,
+            self._pipeline(VALIDATION, frozen),
+            resume=self.work.load(),
+            save=self.work.save,
+            progress=self.progress,
+        )
+        if phase.interrupted and not phase.history:
+            raise KeyboardInterrupt
+        remove_folder(self.work.path / _TUNED)  # of an earlier, shorter training
+        tuned = self._extract(_TUNED)
+        comparison = self._compare(frozen, tuned)
+        if comparison is None or comparison.keeps_tuned:
+            return Tuned(tuned, phase.history, phase.best_epoch, comparison, phase.interrupted)
+        self.backbone.set_weights(start)
+        return Tuned(frozen, phase.history, 0, comparison, phase.interrupted)
+
+    def _decide(self, class_weights: Array) -> Plan:
+        settings = self.settings
+        training, validation = (len(self.photo_set.part(part)) for part in (TRAINING, VALIDATION))
+        if settings.layers != ALL and (ruled_out := may_train_all(training, validation)):
+            return ruled_out
+        if settings.layers == ALL and settings.whole_epochs is not None:
+            return Plan(ALL, settings.whole_epochs)
+        before = time.perf_counter()
+        frozen = self.embed()
+        embedding = time.perf_counter() - before  # once more for the tuned backbone
+        pipeline = self._pipeline(TRAINING, frozen)
+        if pipeline is None:
+            return Plan(ALL, 1)  # no photo can be read; training reports it
+        per_step = self._phase(class_weights, 1).measure_step(pipeline)
+        per_epoch = per_step * (pipeline.steps + _FORWARD_COST * validation / settings.batch)
+        left = 60 * settings.minutes - (time.perf_counter() - self._started) - embedding
+        return plan_by_time(settings.layers, settings.whole_epochs, settings.minutes, left, per_epoch)
+
+    def _phase(self, class_weights: Array, epochs: int) -> WholeTraining:
+        settings = self.settings
+        recipe = Recipe(epochs, settings.whole_rate, patience=settings.patience, seed=settings.seed)
+        return WholeTraining(self.backbone, class_weights, recipe)
+
+    def _pipeline(self, part: str, features: Features) -> Pipeline | None:
+        chosen = [photo for photo in _readable(self.photo_set, features) if photo.part == part]
+        if not chosen:
+            return None
+        place = {label: index for index, label in enumerate(self.photo_set.labels)}
+        return Pipeline(
+            [photo.path for photo in chosen],
+            np.array([place[photo.label] for photo in chosen], np.int64),
+            self.preprocessing,
+            self.settings.crops,
+            self.settings.seed,
+            self.settings.batch,
+            self.work.path / _REDUCED,
+        )
+
+    def _extract(self, name: str) -> Features:
+        folder = self.work.path / name
+        folder.mkdir(exist_ok=True)
+        return extract(
+            self.photo_set.photos,
+            lambda: compile_trunk(self.backbone, self.preprocessing, len(self.photo_set.photos)),
+            self.preprocessing,
+            _AS_IT_IS,
+            seed=self.settings.seed,
+            folder=folder,
+            progress=lambda _, done, total: self.progress(_TASKS[name], done, total),
+        )
+
+    def _compare(self, frozen: Features, tuned: Features) -> Comparison | None:
+        photos = _readable(self.photo_set, frozen)
+        chosen = np.array([photo.part in (TRAINING, VALIDATION) for photo in photos])
+        kept = [photo for photo in photos if photo.part in (TRAINING, VALIDATION)]
+        return compare_backbones(
+            np.asarray(frozen.values)[chosen],
+            np.asarray(tuned.values)[chosen],
+            tuple(photo.label for photo in kept),
+            np.array([photo.part == VALIDATION for photo in kept]),
+            np.array([photo.view for photo in kept], np.int32),
+        )
+
+
+_TASKS = {_EMBEDDINGS: "features", _TUNED: "features of the tuned backbone"}
+
+
+def _readable(photo_set: PhotoSet, features: Features) -> Sequence[Photo]:
+    """Return the photos in the order of the rows of `features`."""
+    return [photo for photo, rows in zip(photo_set.photos, features.rows, strict=True) if rows]

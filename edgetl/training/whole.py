@@ -1,0 +1,293 @@
+"""Phase 3: all layers of a backbone, trained on fresh crops of the photos in every epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.progress import Progress, no_progress
+
+from ..errors import TrainingError
+from ..evaluation.figures import judge
+from .head import softmax
+from .pipeline import Pipeline
+
+_WARM_UP = 0.1  # fraction of all steps in which the rate rises
+_PROBES = 3  # steps that measure the speed, after one that compiles
+_NO_DECAY = ["gamma", "beta", "bias"]  # weight decay is for kernels
+
+Array = NDArray[np.float64]
+Saver = Callable[[dict[str, NDArray[Any]], dict[str, Any]], None]
+Checkpoint = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How all layers are trained.
+
+    Attributes:
+        epochs: Number of epochs that the schedule of the learning rate covers.
+        rate: Highest learning rate of AdamW: reached after a warm-up, then falling to 0 along a half cosine.
+        weight_decay: Decoupled weight decay of the kernels.
+        label_smoothing: Probability that the targets spread over all classes.
+        dropout: Fraction of the embedding that a step drops in front of the head.
+        gradient_norm: Gradients are scaled down to this global norm.
+        patience: Epochs without a lower validation loss after which training stops, in the second half of the
+            schedule; in the first half the rate is too high for the loss to mean much.
+        scratch: Train from random weights: normalization layers use and update the statistics of the batch.
+            Otherwise they keep the statistics of the pretraining.
+        seed: Seed for the dropout.
+    """
+
+    epochs: int
+    rate: float = 1e-3
+    weight_decay: float = 1e-4
+    label_smoothing: float = 0.1
+    dropout: float = 0.2
+    gradient_norm: float = 1.0
+    patience: int = 3
+    scratch: bool = False
+    seed: int = 0
+
+
+class WholeTraining:
+    """Trains a backbone and a softmax head; can be stopped after any epoch and continued from its checkpoint.
+
+    Args:
+        backbone: keras.Model, normalized images [N, H, W, C] -> embeddings [N, D]; trained in place.
+        class_weights: [C], weight of a photo of each class in the loss.
+        recipe: The settings.
+
+    Attributes:
+        history: One entry per epoch.
+        best_epoch: The epoch whose weights are kept; 0 is the start.
+        interrupted: Whether Ctrl-C ended the training early.
+    """
+
+    def __init__(self, backbone: Any, class_weights: Array, recipe: Recipe) -> None:
+        import keras
+
+        self.backbone, self.recipe, self.class_weights = backbone, recipe, class_weights
+        classes = len(class_weights)
+        # zeros: the first gradients move the head alone, and the backbone keeps what it knows
+        self.weights = keras.Variable(
+            np.zeros((backbone.output_shape[-1], classes), np.float32), name="head_kernel"
+        )
+        self.bias = keras.Variable(np.zeros(classes, np.float32), name="head_bias")
+        self._trained = [*backbone.trainable_variables, self.weights, self.bias]
+        self._kept = [*backbone.variables, self.weights, self.bias]
+        self._optimizer = _make_optimizer(recipe, self._trained)
+        self._step = _make_step(self)
+        self._forward = _make_forward(self)
+        self.history: list[dict[str, float]] = []
+        self.best_epoch = 0
+        self.interrupted = False
+
+    def measure_step(self, pipeline: Pipeline) -> float:
+        """Return the seconds per training step, reading of photos included; weights stay as they are."""
+        before, moments = self._vector(), _flatten(self._optimizer.variables)
+        seconds = []
+        batches = pipeline.training(0)
+        for number, batch in zip(range(_PROBES + 1), batches, strict=False):
+            started = time.perf_counter()
+            self._train(batch, number, self.recipe.rate / 100)
+            seconds.append(time.perf_counter() - started)
+        _assign(self._kept, before)
+        _assign(self._optimizer.variables, moments)
+        return float(np.median(seconds[1:] or seconds))
+
+    def run(
+        self,
+        training: Pipeline,
+        validation: Pipeline | None,
+        *,
+        resume: Checkpoint | None = None,
+        save: Saver = lambda arrays, state: None,
+        progress: Progress = no_progress,
+    ) -> None:
+        """Train until the schedule ends, the validation loss has stopped falling, or Ctrl-C.
+
+        The backbone and the head are left as they were after the best epoch: the one with the lowest validation loss,
+        or the last one without validation photos.
+
+        Args:
+            training: Photos to learn from.
+            validation: Photos that choose the best epoch.
+            resume: What `save` received in an interrupted run.
+            save: Called after each epoch with everything that is needed to continue.
+            progress: Called with one task per epoch; its name has the time left and the best accuracy so far.
+
+        Raises:
+            TrainingError: The loss is NaN or infinite.
+        """
+        best, lowest = self._vector(), np.inf
+        if resume:
+            best, lowest = self._restore(*resume)
+        try:
+            for epoch in range(len(self.history), self.recipe.epochs):
+                if validation is not None and self._has_stalled(epoch):
+                    break
+                entry = self._epoch(training, validation, epoch, progress)
+                self.history.append(entry)
+                if entry.get("validation_loss", -np.inf) < lowest:
+                    best, self.best_epoch = self._vector(), epoch + 1
+                    lowest = entry.get("validation_loss", lowest)
+                state = {"history": self.history, "best": self.best_epoch, "lowest": float(lowest)}
+                save(self._arrays(best), state)
+        except KeyboardInterrupt:
+            self.interrupted = True
+        _assign(self._kept, best)
+
+    def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return the embeddings [N, D] of normalized images."""
+        return np.asarray(self._forward(images)[0])
+
+    def _epoch(
+        self, training: Pipeline, validation: Pipeline | None, epoch: int, progress: Progress
+    ) -> dict[str, float]:
+        task, started = self._describe(epoch), time.perf_counter()
+        losses = right = 0.0
+        for step, batch in enumerate(training.training(epoch)):
+            loss, hits = self._train(
+                batch, epoch * training.steps + step, self._rate(epoch, step, training.steps)
+            )
+            losses, right = losses + loss * len(batch[1]), right + hits
+            progress(task, step + 1, training.steps)
+        count = len(training.paths)
+        entry = {"phase": 3, "epoch": epoch + 1, "loss": losses / count, "accuracy": right / count}
+        if not np.isfinite(losses):
+            raise TrainingError(
+                f"the loss became {losses} in epoch {epoch + 1} of all layers, at the rate {self.recipe.rate:g}; "
+                "train with a lower --rate"
+            )
+        if validation is not None:
+            entry |= {f"validation_{name}": value for name, value in self._judge(validation).items()}
+        return entry | {"seconds": time.perf_counter() - started}
+
+    def _train(
+        self, batch: tuple[NDArray[np.float32], NDArray[np.int64]], step: int, rate: float
+    ) -> tuple[float, float]:
+        images, targets = batch
+        self._optimizer.learning_rate.assign(rate)
+        importance = self.class_weights[targets].astype(np.float32)
+        loss, hits = self._step(
+            images, targets, importance, np.array([self.recipe.seed % 2**31, step], np.int32)
+        )
+        return float(loss), float(hits)
+
+    def _rate(self, epoch: int, step: int, steps: int) -> float:
+        total = self.recipe.epochs * steps
+        done, warm = epoch * steps + step, max(1, round(_WARM_UP * total))
+        if done < warm:
+            return self.recipe.rate * (done + 1) / warm
+        return float(self.recipe.rate * (1 + np.cos(np.pi * (done - warm) / max(1, total - warm))) / 2)
+
+    def _judge(self, part: Pipeline) -> dict[str, float]:
+        logits = np.concatenate([np.asarray(self._forward(images)[1]) for images, _ in part.plain()])
+        return judge(softmax(logits.astype(np.float64)), part.targets, self.class_weights)
+
+    def _has_stalled(self, epoch: int) -> bool:
+        return 2 * epoch >= self.recipe.epochs and epoch - self.best_epoch >= self.recipe.patience
+
+    def _describe(self, epoch: int) -> str:
+        notes = []
+        if self.history:
+            seconds = np.mean([entry["seconds"] for entry in self.history])
+            notes.append(f"{seconds * (self.recipe.epochs - epoch) / 60:.1f} min left")
+        if self.best_epoch and "validation_accuracy" in self.history[-1]:
+            notes.append(f"accuracy so far {self.history[self.best_epoch - 1]['validation_accuracy']:.3f}")
+        ending = f" ({', '.join(notes)})" if notes else ""
+        return f"all layers, epoch {epoch + 1} of {self.recipe.epochs}{ending}"
+
+    def _vector(self) -> NDArray[np.uint8]:
+        return _flatten(self._kept)
+
+    def _arrays(self, best: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
+        return {"now": self._vector(), "best": best, "moments": _flatten(self._optimizer.variables)}
+
+    def _restore(
+        self, arrays: dict[str, NDArray[Any]], state: dict[str, Any]
+    ) -> tuple[NDArray[np.uint8], float]:
+        self.history, self.best_epoch = list(state["history"]), int(state["best"])
+        _assign(self._kept, arrays["now"])
+        _assign(self._optimizer.variables, arrays["moments"])
+        return arrays["best"], float(state["lowest"])
+
+
+def _make_optimizer(recipe: Recipe, trained: list[Any]) -> Any:
+    import keras
+
+    optimizer = keras.optimizers.AdamW(
+        recipe.rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.gradient_norm
+    )
+    optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
+    optimizer.build(trained)
+    return optimizer
+
+
+def _make_step(owner: WholeTraining) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    backbone, recipe, trained = owner.backbone, owner.recipe, owner._trained
+    classes = len(owner.class_weights)
+
+    def step(images: Any, targets: Any, importance: Any, seed: Any) -> Any:
+        with tf.GradientTape() as tape:
+            embedding = backbone(images, training=recipe.scratch)
+            if recipe.dropout:
+                # stateless: the same after an interruption
+                embedding = tf.nn.experimental.stateless_dropout(embedding, recipe.dropout, seed)
+            logits = embedding @ owner.weights.value + owner.bias.value
+            spread = (
+                tf.one_hot(targets, classes) * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
+            )
+            losses = tf.nn.softmax_cross_entropy_with_logits(spread, logits)
+            loss = tf.reduce_mean(losses * importance)
+        owner._optimizer.apply(tape.gradient(loss, [variable.value for variable in trained]), trained)
+        hits = tf.cast(tf.argmax(logits, axis=1) == targets, tf.float32)
+        return loss, tf.reduce_sum(hits)
+
+    signature = [
+        _image_spec(backbone),
+        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None,), tf.float32),
+        tf.TensorSpec((2,), tf.int32),
+    ]
+    compiled: Callable[..., Any] = tf.function(step, input_signature=signature)
+    return compiled
+
+
+def _make_forward(owner: WholeTraining) -> Callable[..., Any]:
+    import tensorflow as tf
+
+    def forward(images: Any) -> Any:
+        embedding = owner.backbone(images, training=False)
+        return embedding, embedding @ owner.weights.value + owner.bias.value
+
+    compiled: Callable[..., Any] = tf.function(forward, input_signature=[_image_spec(owner.backbone)])
+    return compiled
+
+
+def _image_spec(backbone: Any) -> Any:
+    import tensorflow as tf
+
+    return tf.TensorSpec((None, *backbone.input_shape[1:]), tf.float32)
+
+
+def _flatten(variables: list[Any]) -> NDArray[np.uint8]:
+    """Return the bytes of all variables, which have different types: weights, counters and random states."""
+    return np.concatenate([np.frombuffer(np.asarray(variable).tobytes(), np.uint8) for variable in variables])
+
+
+def _assign(variables: list[Any], packed: NDArray[np.uint8]) -> None:
+    start = 0
+    for variable in variables:
+        value = np.asarray(variable)
+        end = start + value.nbytes
+        variable.assign(np.frombuffer(packed[start:end].tobytes(), value.dtype).reshape(value.shape))
+        start = end
