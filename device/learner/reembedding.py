@@ -168,7 +168,7 @@ def _check_source(source: Store, model: ModelFile) -> None:
     if remembered := _remembered(source, model):
         raise StateError(
             f"{model.path.name} already contains {remembered} of the samples in {source.path}, as an export of it does;"
-            " they would count twice: use the model without a new state file"
+            f" they would count twice: teach {model.path.name} directly"
         )
 
 

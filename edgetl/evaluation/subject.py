@@ -75,13 +75,13 @@ def open_device(model: Path, state: str | Path | None, head: str) -> Iterator[Su
         learner.require_taught()
         # conversions run in LiteRT: there, codes are equal to the bit
         same_runtime = learner.runtime.name == "ai-edge-litert"
-        memory = _Memory(_taught_codes(learner), _taught_keys(learner))
+        known = _KnownCodes(_taught_codes(learner), _taught_keys(learner))
         embedding_map = learner.model.manifest.embedding_map
 
         def answer(photo: Photo, image: Image) -> Answer:
             embedding = learner.embed_one(image)
             prediction = learner.predict_embedding(embedding)
-            taught = memory.holds(encode(embedding, embedding_map))
+            taught = known.holds(encode(embedding, embedding_map))
             return Answer(photo, prediction.label, prediction.probability, taught)
 
         yield Subject(
@@ -154,7 +154,7 @@ def _without_key(host: Memory | None, same_runtime: bool) -> int:
     return sum(host.counts().values()) - (len(host.keys) if same_runtime else 0)
 
 
-class _Memory:
+class _KnownCodes:
     """The codes of taught samples, to recognize a photo by.
 
     The same photo differs a little where another runtime rounds it or it was saved again. Measured on int8
@@ -168,7 +168,7 @@ class _Memory:
         self._limit = min(_SAME, _nearest_other(self._units) / 3)
 
     def holds(self, code: Codes) -> bool:
-        """Return whether a code [D] is one of the memory, up to rounding."""
+        """Return whether a code [D] is one of them, up to rounding."""
         if int(content_keys(code[np.newaxis])[0]) in self._keys:
             return True
         cosines = self._units @ _unit(code)
