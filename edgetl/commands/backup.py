@@ -1,4 +1,4 @@
-"""``edgetl backup``: a copy of the state in one whole file."""
+"""``edgetl backup``: copy a state file."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from .session import broken_pictures_text, counted
 
 @click.command()
 @click.argument("state", type=click.Path(path_type=Path, dir_okay=False))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The copy.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Path of the copy."
+)
 @force_option
 @json_option
 def command(state: Path, out: Path, force: bool, as_json: bool) -> None:
-    """Copy the state file STATE while it may be in use.
+    """Copy the state file STATE, also while it is in use.
 
-    Copying the file by hand would miss what is still in its log. Every row and embedding of the copy is checked before
-    it gets its name; a damaged state is refused. Pictures that cannot be read are reported, with exit code 1.
+    A plain copy of the file would miss the content of its log. Every row and embedding of the copy is checked before
+    the copy gets its name; a damaged state file is refused. Pictures that cannot be read are reported, with exit code 1.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``edgetl export``: write a model file that starts with what was learned."""
+"""``edgetl export``: write a model file that contains what was learned."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ from .session import learner_options, open_learner
 @click.command()
 @learner_options
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The new model file."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Path of the new model file.",
 )
 @force_option
 @json_option
 def command(out: Path, force: bool, as_json: bool, **options: Any) -> None:
-    """Write a new model file that starts with everything that MODEL learned here.
+    """Write a new model file that contains everything that MODEL learned here.
 
-    It contains the labels and weights, runs wherever MODEL runs, and can be taught further, with a new state file.
+    It has the labels and weights, runs wherever MODEL runs, and can be taught further, with a new state file.
 
     \b
     Example:

@@ -1,4 +1,4 @@
-"""``edgetl forget``: take samples back, exactly."""
+"""``edgetl forget``: forget samples exactly, and undo changes."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @click.option("--last", is_flag=True, help="Forget the newest burst.")
 @click.option("--newest", type=click.IntRange(1), metavar="N", help="Forget the newest N samples.")
 @click.option("--label", help="Forget everything taught as this label.")
-@click.option("--id", "ids", type=int, multiple=True, help="Forget this sample; may be given several times.")
-@click.option("--undo", is_flag=True, help="Take back the last change of any kind, forgetting included.")
-@click.option("--purge", is_flag=True, help="Erase what was forgotten from the file for good.")
+@click.option("--id", "ids", type=int, multiple=True, help="Forget this sample; can be repeated.")
+@click.option("--undo", is_flag=True, help="Undo the last change of any kind, including forgetting.")
+@click.option("--purge", is_flag=True, help="Erase forgotten samples from the file permanently.")
 @json_option
 def command(as_json: bool, **options: Any) -> None:
-    """Forget samples, exactly: as if MODEL had never seen them.
+    """Forget samples exactly, as if MODEL had never seen them.
 
-    What is forgotten can be brought back with --undo, one change a call, until --purge erases it.
+    --undo restores forgotten samples, one change per call, until --purge erases them.
 
     \b
     Examples:
@@ -36,7 +36,7 @@ def command(as_json: bool, **options: Any) -> None:
     ways = [name for name in ("last", "newest", "label", "ids", "undo", "purge") if options[name]]
     if len(ways) != 1:
         raise click.UsageError(
-            "give exactly one of --last, --newest N, --label LABEL, --id ID, --undo, --purge"
+            "use exactly one of --last, --newest N, --label LABEL, --id ID, --undo, --purge"
         )
     with open_learner(options, must_exist=True) as learner:
         result, text = _WAYS[ways[0]](learner, options)
@@ -47,9 +47,7 @@ def command(as_json: bool, **options: Any) -> None:
 def _last(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     samples = learner.samples(limit=1)
     if not samples:
-        raise click.ClickException(
-            "nothing is taught that could be forgotten; --undo takes back other changes"
-        )
+        raise click.ClickException("there are no samples to forget; --undo reverts other changes")
     ids, _, bursts = learner.store.ids()
     return _forget(learner, [int(number) for number in ids[bursts == samples[0].burst]])
 
@@ -64,7 +62,7 @@ def _ids(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str
 
 def _forget(learner: Learner, ids: list[int]) -> tuple[dict[str, Any], str]:
     if not ids:
-        return {"forgotten": []}, "Nothing was there to forget."
+        return {"forgotten": []}, "There was nothing to forget."
     learner.forget(ids)
     return {
         "forgotten": sorted(set(ids))
@@ -79,14 +77,14 @@ def _label(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], s
 def _undo(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     entry = learner.undo()
     if entry is None:
-        return {"undone": None}, "There is nothing to take back."
+        return {"undone": None}, "There is nothing to undo."
     count = plural(entry.samples(), "sample")
-    return {"undone": entry.action}, f"Took back: {entry.action} ({count})."
+    return {"undone": entry.action}, f"Undone: {entry.action} ({count})."
 
 
 def _purge(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     count = learner.purge()
-    return {"purged": count}, f"Erased {plural(count, 'forgotten sample')} for good."
+    return {"purged": count}, f"Erased {plural(count, 'forgotten sample')} permanently."
 
 
 _WAYS = {"last": _last, "newest": _newest, "ids": _ids, "label": _label, "undo": _undo, "purge": _purge}

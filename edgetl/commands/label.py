@@ -1,4 +1,4 @@
-"""``edgetl label``: rename, join, delete and correct labels."""
+"""``edgetl label``: rename, merge, delete and correct labels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .session import counted, learner_options, open_learner, plural
 
 @click.group()
 def command() -> None:
-    """Rename, join, delete or correct labels.
+    """Rename, merge, delete or correct labels.
 
     \b
     Example:
@@ -26,7 +26,7 @@ def command() -> None:
 @click.argument("new")
 @json_option
 def rename(old: str, new: str, as_json: bool, **options: Any) -> None:
-    """Call everything taught as OLD by the name NEW; when NEW is there already, the two become one.
+    """Rename the label OLD to NEW; if NEW exists already, the two are merged.
 
     \b
     Example:
@@ -36,7 +36,8 @@ def rename(old: str, new: str, as_json: bool, **options: Any) -> None:
         joined = new in learner.labels
         entry = learner.rename_label(old, new)
         result = {"old": old, "new": new, "joined": joined, "samples": learner.store.counts()}
-        text = f"{old} is {'part of ' if joined else ''}{new} now ({plural(entry.samples(), 'sample')})."
+        done = "Merged" if joined else "Renamed"
+        text = f"{done} {old} {'into' if joined else 'to'} {new} ({plural(entry.samples(), 'sample')})."
         emit(result, as_json, text)
 
 
@@ -45,7 +46,7 @@ def rename(old: str, new: str, as_json: bool, **options: Any) -> None:
 @click.argument("label")
 @json_option
 def delete(label: str, as_json: bool, **options: Any) -> None:
-    """Forget everything taught as LABEL, on the host too; `edgetl forget --undo` brings it back.
+    """Delete LABEL and all its samples, also those from the host; `edgetl forget --undo` restores them.
 
     \b
     Example:
@@ -54,7 +55,7 @@ def delete(label: str, as_json: bool, **options: Any) -> None:
     with open_learner(options) as learner:
         entry = learner.delete_label(label)
         counts = learner.store.counts()
-        text = f"Forgot {label} ({plural(entry.samples(), 'sample')}). Left: {counted(counts)}."
+        text = f"Deleted {label} ({plural(entry.samples(), 'sample')}). Left: {counted(counts)}."
         emit({"deleted": label, "samples": counts}, as_json, text)
 
 
@@ -64,7 +65,7 @@ def delete(label: str, as_json: bool, **options: Any) -> None:
 @click.argument("label")
 @json_option
 def set_label(ids: tuple[int, ...], label: str, as_json: bool, **options: Any) -> None:
-    """Give the samples IDS the label they should have had.
+    """Change the label of the samples IDS to LABEL.
 
     \b
     Example:
@@ -73,5 +74,5 @@ def set_label(ids: tuple[int, ...], label: str, as_json: bool, **options: Any) -
     with open_learner(options, must_exist=True) as learner:
         learner.relabel(ids, label)
         counts = learner.store.counts()
-        text = f"{plural(len(set(ids)), 'sample')} relabeled {label}. Now: {counted(counts)}."
+        text = f"{plural(len(set(ids)), 'sample')} relabeled as {label}. Now: {counted(counts)}."
         emit({"ids": sorted(set(ids)), "label": label, "samples": counts}, as_json, text)

@@ -18,10 +18,10 @@ from .session import counted, learner_options, open_learner, plural
 )
 @json_option
 def command(others: tuple[Path, ...], as_json: bool, **options: Any) -> None:
-    """Learn what the state files OTHERS hold, exactly: as if one device had seen everything.
+    """Learn the samples of the state files OTHERS, exactly as if one device had seen everything.
 
-    Samples known already are not learned twice, so merging again is harmless. Take the other device's file with
-    `edgetl backup`, which includes what still stands in its log.
+    Known samples are not learned twice, so merging again changes nothing. Copy the file of another device with
+    `edgetl backup`, which includes the content of its log.
 
     \b
     Example:
@@ -37,5 +37,5 @@ def command(others: tuple[Path, ...], as_json: bool, **options: Any) -> None:
         emit(
             {"merged": learned, "samples": counts},
             as_json,
-            "\n".join([*lines, f"Taught in all: {counted(counts)}."]),
+            "\n".join([*lines, f"Taught in total: {counted(counts)}."]),
         )

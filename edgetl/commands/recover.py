@@ -1,4 +1,4 @@
-"""``edgetl recover``: save what is intact of a damaged state file."""
+"""``edgetl recover``: save the intact part of a damaged state file."""
 
 from __future__ import annotations
 
@@ -13,19 +13,22 @@ from .session import counted, ids_text, plural
 @click.command()
 @click.argument("state", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @click.option(
-    "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The new state file."
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Path of the new state file.",
 )
 @click.option(
     "--model",
     type=click.Path(path_type=Path, dir_okay=False, exists=True),
-    help="The model it belongs to, when the file no longer says.",
+    help="Model of the state file, where the file no longer contains this.",
 )
 @force_option
 @json_option
 def command(state: Path, out: Path, model: Path | None, force: bool, as_json: bool) -> None:
-    """Save every intact sample of the damaged state file STATE into a new file, and say what was lost.
+    """Save every intact sample of the damaged state file STATE into a new file, and show what was lost.
 
-    STATE is only read. Each sample carries a checksum, so nothing damaged gets through.
+    STATE is only read. Each sample has a checksum, so no damaged sample is copied.
 
     \b
     Example:

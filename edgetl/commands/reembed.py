@@ -1,4 +1,4 @@
-"""``edgetl reembed``: a new model learns what an old one was taught."""
+"""``edgetl reembed``: teach a new model what an old one was taught."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option(
     "--photos",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
-    help="The folder that teach --photos was given: photos that are still there are better than their thumbnails.",
+    help="Folder of an earlier `teach --photos`; its photos are used instead of their thumbnails.",
 )
 @threads_option
 @force_option
@@ -30,9 +30,10 @@ if TYPE_CHECKING:
 def command(model: Path, old: Path, as_json: bool, **options: Any) -> None:
     """Teach MODEL what another model was taught, from the pictures in its state file OLD.
 
-    What one model saw means nothing to another, so every sample is embedded anew: from its photo where --photos still
-    has it, else from its thumbnail. A thumbnail is small, so expect a few points less accuracy and teach some fresh
-    samples. Labels, times, sources and, while every sample has a picture, undo and versions are kept. OLD is only read.
+    Embeddings of one model mean nothing to another, so every sample is embedded again: from its photo where --photos
+    has it, otherwise from its thumbnail. Thumbnails are small: expect a few points less accuracy, and teach some new
+    samples. Labels, times and sources are kept, and so are undo and versions if every sample has a picture. OLD is only
+    read.
 
     \b
     Example:
@@ -61,10 +62,10 @@ def _text(found: Reembedding, model: Path) -> str:
         f"Embedded from photos: {found.from_photos}, from thumbnails: {found.from_thumbnails}.",
     ]
     if found.forgotten:
-        lines.append(f"{plural(found.forgotten, 'forgotten sample')} came along, for undo and rollback.")
+        lines.append(f"{plural(found.forgotten, 'forgotten sample')} copied too, for undo and rollback.")
     if found.left_behind:
         left = plural(sum(found.left_behind.values()), "sample")
-        lines.append(f"Left behind, without a picture: {left} ({counted(found.left_behind)}).")
+        lines.append(f"Not copied, without a picture: {left} ({counted(found.left_behind)}).")
     lines += [f"Note: {note}." for note in found.notes]
     lines.append(f"Next: edgetl status {model} --state {found.path}")
     return "\n".join(lines)

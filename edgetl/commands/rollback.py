@@ -1,4 +1,4 @@
-"""``edgetl rollback``: return to what was known at some earlier time."""
+"""``edgetl rollback``: return to an earlier version of what was learned."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @learner_options
-@click.option("--to", "version", type=int, help="The version to return to; without it they are listed.")
+@click.option("--to", "version", type=int, help="Version to return to; without it the versions are listed.")
 @json_option
 def command(version: int | None, as_json: bool, **options: Any) -> None:
     """Return MODEL to an earlier version of what it learned, or list the versions.
 
-    Each round of teaching is a version. Nothing is lost: `edgetl forget --undo` goes back to where you were.
+    Each run of `edgetl teach` saves a version. Nothing is lost: `edgetl forget --undo` reverts the rollback.
 
     \b
     Examples:
@@ -34,7 +34,7 @@ def command(version: int | None, as_json: bool, **options: Any) -> None:
             return
         entry = learner.rollback(version)
         counts = learner.store.counts()
-        text = f"Back at version {version}: {counted(counts)}.\nThe way back: edgetl forget {options['model']} --undo"
+        text = f"Returned to version {version}: {counted(counts)}.\nTo revert: edgetl forget {options['model']} --undo"
         emit({"version": version, "changed": entry.samples(), "samples": counts}, as_json, text)
 
 
@@ -42,7 +42,7 @@ def _listed(versions: list[Version]) -> str:
     from device.printable import printable
 
     if not versions:
-        return "There are no versions yet; each round of teaching makes one."
+        return "There are no versions yet; each run of `edgetl teach` saves one."
     lines = []
     for version in versions:
         accuracy = version.metrics.get("accuracy")
