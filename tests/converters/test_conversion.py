@@ -30,7 +30,7 @@ from tests import tiny
 TOLERANCE = {"none": 1e-5, "float16": 2e-3, "dynamic": 0.05, "int8": 0.05}  # of the largest number
 
 
-def test_the_file_holds_what_the_contract_says(converted: Any) -> None:
+def test_the_file_follows_the_contract(converted: Any) -> None:
     """Signatures, shapes, labels, memory, and builtin ops alone."""
     opened = ModelFile.open(converted.path)
     assert opened.labels == tuple(tiny.COLORS)
@@ -54,7 +54,7 @@ def test_no_signature_input_has_rank_zero(converted: Any) -> None:
         assert all(len(details["shape"]) for details in inputs.values()), name
 
 
-def test_embeddings_are_those_of_keras(converted: Any, source: Any, photos: Any) -> None:
+def test_embeddings_equal_those_of_keras(converted: Any, source: Any, photos: Any) -> None:
     """Within rounding for float, within the quantization's steps for the others."""
     images = [tiny.PREPROCESSING.prepare(read_photo(path)) for path, _ in photos]
     expected = source_embeddings(source.backbone, images, tiny.PREPROCESSING)
@@ -73,7 +73,7 @@ def test_any_number_of_images_can_be_embedded_at_once(converted: Any, count: int
     assert np.allclose(together, alone, atol=0.02 * np.abs(together).max())
 
 
-def test_an_interpreter_that_knows_no_signatures_runs_the_backbone(converted: Any) -> None:
+def test_an_interpreter_without_signatures_runs_the_backbone(converted: Any) -> None:
     """Features come first in the file, so a bare invoke() gives the embedding."""
     interpreter = open_interpreter(converted.path)
     interpreter.allocate_tensors()
@@ -93,7 +93,7 @@ def test_parity_is_measured_and_kept(converted: Any) -> None:
     assert converted.to_dict()["sizes"]["total"] == converted.path.stat().st_size
 
 
-def test_the_float_head_starts_with_the_knowledge_of_the_memory(converted: Any) -> None:
+def test_the_head_of_the_file_predicts_like_a_head_taught_with_the_memory(converted: Any) -> None:
     """Its probabilities are those of the exact head taught with the memory."""
     opened = ModelFile.open(converted.path)
     head = create_head("exact", 32)
@@ -106,7 +106,7 @@ def test_the_float_head_starts_with_the_knowledge_of_the_memory(converted: Any) 
     assert not given[:, 3:].any()
 
 
-def test_normalization_costs_nothing_when_the_quantization_can_express_it(photos: Any) -> None:
+def test_the_quantization_of_the_input_replaces_the_normalization_where_possible(photos: Any) -> None:
     """Scale 1/std and zero point mean: the pixels themselves are the quantized input."""
     images = [tiny.photo("red", number) // 2 + 40 for number in range(8)]  # no black and no white in them
     part = backbone.convert_backbone(tiny.backbone(), tiny.PREPROCESSING, "int8", images)
@@ -164,7 +164,7 @@ def test_a_backbone_without_labels_is_ready_to_be_taught(tmp_path: Path) -> None
     assert (bias == -1e9).all()
 
 
-def test_without_memory_the_trained_head_is_taken(source: Any, tmp_path: Path) -> None:
+def test_without_memory_the_file_has_the_trained_head(source: Any, tmp_path: Path) -> None:
     """And the file is smaller."""
     head = (np.eye(32, 3, dtype=np.float32), np.arange(3, dtype=np.float32))
     report = convert(replace(source, head=head), tmp_path / "m.tflite", memory=False, capacity=5)
@@ -175,7 +175,7 @@ def test_without_memory_the_trained_head_is_taken(source: Any, tmp_path: Path) -
     assert weights["b"].tolist() == [0, 1, 2, np.float32(-1e9), np.float32(-1e9)]
 
 
-def test_many_photos_are_remembered_as_sums() -> None:
+def test_many_photos_are_kept_as_sums() -> None:
     """Whichever is smaller; the sums are exact."""
     from device.model.memory import remember
 
@@ -212,7 +212,7 @@ def test_too_few_photos_for_a_projection_are_refused(source: Any, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
-def test_the_twin_for_the_edge_tpu_is_int8_from_end_to_end(source: Any, tmp_path: Path) -> None:
+def test_the_twin_for_the_edge_tpu_is_int8_throughout(source: Any, tmp_path: Path) -> None:
     """One static image in, a quantized embedding out, one graph and no float op."""
     report = convert(source, tmp_path / "m.tflite", edgetpu=True)
     assert report.twin == tmp_path / "m.backbone.tflite"
@@ -275,7 +275,7 @@ def test_a_file_that_fails_verification_is_not_kept(
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
 
 
-def test_a_source_that_gives_nan_is_named_as_such() -> None:
+def test_nan_from_the_source_model_is_reported_as_such() -> None:
     """The fault is the training's, not the conversion's; the conversion is blamed for its own alone."""
     good, bad = np.ones((2, 32), np.float32), np.full((2, 32), np.nan, np.float32)
     with pytest.raises(ConversionError, match="source model itself returns NaN"):
@@ -291,7 +291,7 @@ def test_existing_files_are_not_overwritten(source: Any, tmp_path: Path) -> None
         convert(source, tmp_path / "m.tflite")
 
 
-def test_a_folder_that_is_not_there_is_told_before_the_work_begins(source: Any, tmp_path: Path) -> None:
+def test_a_missing_output_folder_is_reported_before_the_conversion(source: Any, tmp_path: Path) -> None:
     """Converting takes a minute; a wrong path should not."""
     with pytest.raises(StorageError, match="create the folder"):
         convert(source, tmp_path / "nowhere" / "m.tflite")
@@ -327,7 +327,7 @@ def test_more_labels_than_columns_are_refused(source: Any, tmp_path: Path) -> No
         convert(source, tmp_path / "m.tflite", capacity=2)
 
 
-def test_photos_that_are_gone_or_damaged_are_named(source: Any, tmp_path: Path) -> None:
+def test_missing_or_damaged_photos_are_named(source: Any, tmp_path: Path) -> None:
     """Moved photos get the option that helps."""
     shutil.copy(source.photos[0][0], tmp_path / "a.png")
     gone = replace(source, photos=((tmp_path / "gone.png", "blue"), *source.photos[1:]))
@@ -347,7 +347,7 @@ def test_gray_photos_of_any_size_calibrate(tmp_path: Path) -> None:
     assert report.calibration == "1 of 1 photos"
 
 
-def test_an_unknown_form_is_refused(source: Any, tmp_path: Path) -> None:
+def test_an_unknown_quantization_is_refused(source: Any, tmp_path: Path) -> None:
     """The names that exist are given."""
     with pytest.raises(ConversionError, match="int8, float16, dynamic, none, got 'int4'"):
         convert(source, tmp_path / "m.tflite", quantize="int4")

@@ -52,7 +52,7 @@ def test_each_variable_has_bytes_of_its_own_in_the_file() -> None:
     assert np.abs(written).max() > 0
 
 
-def test_nothing_that_is_not_used_stays_in_the_file() -> None:
+def test_the_file_contains_nothing_unused() -> None:
     """Buffers of dropped metadata and of the converter's own initial values are empty."""
     model = parse(PART)
     used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
@@ -74,7 +74,7 @@ def test_graphs_that_do_not_fit_are_refused() -> None:
         chain(two, parse(PART))
 
 
-def test_a_head_whose_variables_are_others_is_refused() -> None:
+def test_a_head_with_other_variables_is_refused() -> None:
     """Names and shapes are checked before anything is written."""
     values = {
         "W": np.zeros((32, 8), np.float32),
@@ -97,7 +97,7 @@ def test_ops_are_counted_by_name() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(cut=st.integers(0, len(PART) - 1))
-def test_a_model_that_was_cut_off_is_refused_or_read_but_never_crashes(cut: int) -> None:
+def test_a_truncated_model_is_refused_or_read_and_never_crashes(cut: int) -> None:
     """Whatever the length."""
     try:
         parse(PART[:cut])

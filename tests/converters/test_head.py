@@ -50,7 +50,7 @@ def loss_of(weights: dict[str, Any], mapped: Any, label: Any) -> float:
     return float(-(label * np.log(chances)).sum(1).mean())
 
 
-def test_a_hundred_steps_are_those_of_numpy(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
+def test_a_hundred_training_steps_equal_numpy(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
     """Stochastic gradient descent with momentum, to 1e-5, loss and every variable."""
     model, map_name = head
     embeddings, label = batch
@@ -115,7 +115,7 @@ def step_of(weights: dict[str, Any], mapped: Any, label: Any) -> float:
     return float(loss)
 
 
-def test_the_gradient_behind_an_opened_column_is_that_of_finite_differences(
+def test_the_gradient_of_an_opened_column_equals_finite_differences(
     head: tuple[bytes, str], batch: tuple[Any, Any]
 ) -> None:
     """The momentum after the first step is the slope of the loss, with the column at the bias it opens at."""
@@ -139,7 +139,7 @@ def test_the_gradient_behind_an_opened_column_is_that_of_finite_differences(
         assert abs(moved[f"{name}_momentum"][place] - slope) < 1e-5
 
 
-def test_gradients_are_those_of_finite_differences(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
+def test_gradients_equal_finite_differences(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
     """From rest, one step's momentum is the gradient of the loss."""
     model, map_name = head
     embeddings, label = batch
@@ -187,7 +187,7 @@ def test_a_zero_embedding_gives_finite_results(head: tuple[bytes, str]) -> None:
     assert all(np.isfinite(value).all() for value in after.values())
 
 
-def test_weights_make_the_round_trip_with_the_optimizers_state(head: tuple[bytes, str]) -> None:
+def test_weights_and_momenta_are_read_as_they_were_set(head: tuple[bytes, str]) -> None:
     """What get_weights gives, set_weights takes, in an interpreter of its own."""
     weights = random_weights(6)
     one, other = open_interpreter(head[0]), open_interpreter(head[0])
@@ -200,7 +200,7 @@ def test_weights_make_the_round_trip_with_the_optimizers_state(head: tuple[bytes
         assert np.array_equal(again[name], weights[name])
 
 
-def test_columns_without_a_label_have_no_chance_and_never_move(
+def test_columns_without_a_label_have_probability_zero_and_are_not_trained(
     head: tuple[bytes, str], batch: tuple[Any, Any]
 ) -> None:
     """Their bias masks them: probability and gradient are exactly zero."""

@@ -33,7 +33,7 @@ def tuned(source: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return path
 
 
-def test_the_memory_says_which_photos_tuned_the_backbone(tuned: Path) -> None:
+def test_the_memory_marks_photos_that_tuned_the_backbone(tuned: Path) -> None:
     """Those held out may judge, and no other."""
     taught = ModelFile.open(tuned).memory
     assert isinstance(taught, Samples)
@@ -41,7 +41,7 @@ def test_the_memory_says_which_photos_tuned_the_backbone(tuned: Path) -> None:
     assert tuple(taught.judge.tolist()) == HELD_OUT
 
 
-def test_the_manifest_has_the_figure_on_photos_held_out(tuned: Path) -> None:
+def test_the_manifest_has_the_accuracy_on_held_out_photos(tuned: Path) -> None:
     """Of a head taught without them, with the number of photos, in all and per label."""
     figure = ModelFile.open(tuned).manifest.held_out
     assert figure is not None
@@ -50,7 +50,7 @@ def test_the_manifest_has_the_figure_on_photos_held_out(tuned: Path) -> None:
     assert {label: count for label, (_, count) in figure["labels"].items()} == dict.fromkeys(tiny.COLORS, 3)
 
 
-def test_the_device_judges_by_photos_held_out_and_by_its_own(tuned: Path, tmp_path: Path) -> None:
+def test_the_device_judges_by_held_out_photos_and_its_own_samples(tuned: Path, tmp_path: Path) -> None:
     """Nine of the host's photos, and each photo taught on the device; an export keeps that."""
     with Learner.open(tuned, tmp_path / "s.db") as learner:
         before = learner.status().report
@@ -76,7 +76,7 @@ def test_a_frozen_backbone_is_judged_by_all_photos(source: TrainedModel, tmp_pat
     assert report.held_out["photos"] == 9
 
 
-def test_without_photos_held_out_no_photo_may_judge(source: TrainedModel, tmp_path: Path) -> None:
+def test_without_held_out_photos_no_photo_may_judge(source: TrainedModel, tmp_path: Path) -> None:
     """`convert` says that there is no figure, and `status` says why."""
     source.save(tmp_path / "model")
     training = json.loads((tmp_path / "model" / "training.json").read_text())
@@ -92,7 +92,7 @@ def test_without_photos_held_out_no_photo_may_judge(source: TrainedModel, tmp_pa
     assert "all of them tuned the backbone" in " ".join(status.stdout.split())
 
 
-def test_status_says_which_photos_judged(tuned: Path) -> None:
+def test_status_shows_which_photos_judged(tuned: Path) -> None:
     """The number of photos, an interval, and that they did not tune the backbone."""
     done = CliRunner().invoke(main, ["status", str(tuned)], catch_exceptions=False)
     text = " ".join(done.stdout.split())
@@ -100,7 +100,7 @@ def test_status_says_which_photos_judged(tuned: Path) -> None:
     assert "judged on 9 samples that did not tune the backbone" in text
 
 
-def test_a_trained_model_keeps_which_photos_were_held_out(source: TrainedModel, tmp_path: Path) -> None:
+def test_a_trained_model_records_held_out_photos(source: TrainedModel, tmp_path: Path) -> None:
     """In its folder; a wrong number of entries is refused."""
     loaded = TrainedModel.load(replace(source, held_out=HELD_OUT, tuned=True).save(tmp_path / "model"))
     assert (loaded.held_out, loaded.tuned) == (HELD_OUT, True)
@@ -110,7 +110,7 @@ def test_a_trained_model_keeps_which_photos_were_held_out(source: TrainedModel, 
 
 
 @pytest.mark.parametrize(("kept", "tuned"), [(0, False), (5, True)])
-def test_an_older_folder_says_by_its_epochs_whether_the_backbone_was_tuned(
+def test_the_epochs_of_an_older_folder_show_whether_the_backbone_was_tuned(
     source: TrainedModel, tmp_path: Path, kept: int, tuned: bool
 ) -> None:
     """Its split is unknown, so that after fine-tuning no photo may judge."""
@@ -125,7 +125,7 @@ def test_an_older_folder_says_by_its_epochs_whether_the_backbone_was_tuned(
     assert loaded.judges.all() != tuned
 
 
-def test_photos_held_out_do_not_teach_the_head_that_they_judge() -> None:
+def test_held_out_photos_do_not_train_the_head_that_they_judge() -> None:
     """Random labels on random codes: a head that had seen them would know them all."""
     random = np.random.default_rng(0)
     codes, held_out = encode(random.normal(size=(300, 64))), np.arange(300) >= 150
@@ -137,7 +137,7 @@ def test_photos_held_out_do_not_teach_the_head_that_they_judge() -> None:
     assert judge_held_out(samples, np.zeros(300, bool)) is None
 
 
-def test_a_label_held_out_whole_counts_as_wrong() -> None:
+def test_a_label_with_only_held_out_photos_counts_as_wrong() -> None:
     """The head cannot know it."""
     codes = encode(np.eye(3).repeat(4, axis=0) + 0.01)
     samples = Samples(codes, tuple("aaaabbbbcccc"))
@@ -145,7 +145,7 @@ def test_a_label_held_out_whole_counts_as_wrong() -> None:
     assert figure["labels"] == {"b": (1, 1), "c": (0, 4)}
 
 
-def test_look_alikes_among_photos_held_out_count_as_one_view() -> None:
+def test_look_alikes_among_held_out_photos_count_as_one_view() -> None:
     """Six photos of two scenes are two judgments; without groups each photo is one."""
     random = np.random.default_rng(0)
     scenes = random.normal(size=(8, 16))
@@ -185,7 +185,7 @@ def test_photos_of_one_scene_share_a_group_in_the_memory(source: TrainedModel, t
 
 
 @pytest.mark.parametrize("kept", [True, False])
-def test_where_the_memory_is_sums_the_figure_of_the_conversion_is_shown(
+def test_with_sums_as_memory_status_shows_the_accuracy_of_the_conversion(
     tuned: Path, tmp_path: Path, kept: bool
 ) -> None:
     """Sums cannot judge; a file without the figure says that there is none."""

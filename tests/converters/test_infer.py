@@ -24,7 +24,7 @@ def test_constants_and_the_description_of_the_backbone_are_in_the_file_once() ->
     assert grown < len(serialize(alone)) + 2048
 
 
-def test_serializing_leaves_the_tree_as_it_was() -> None:
+def test_serializing_does_not_change_the_tree() -> None:
     """So that it can be changed and written again."""
     model = parse(ModelFile.open(TINY).model_part())
     add_infer(model)
@@ -33,7 +33,7 @@ def test_serializing_leaves_the_tree_as_it_was() -> None:
     assert list(open_interpreter(once).get_signature_list())[-1] == "infer"
 
 
-def test_a_file_has_it_only_when_asked_for() -> None:
+def test_infer_is_added_only_on_request() -> None:
     """It costs memory when the file is opened."""
     assert "infer" not in open_interpreter(TINY_TAUGHT).get_signature_list()
     assert "infer" in open_interpreter(TINY_INFER).get_signature_list()

@@ -19,7 +19,7 @@ from tests.hostile import TakenApart
 from tests.tiny import TINY, TINY_TAUGHT, TINY_VERSION_1
 
 
-def test_a_model_file_is_described_in_full() -> None:
+def test_a_model_file_is_described_completely() -> None:
     """Signatures with shapes, labels, sizes that add up, memory, ops."""
     found = inspect(TINY_TAUGHT)
     assert found.teachable
@@ -48,7 +48,7 @@ def test_a_device_without_the_schema_counts_ops_by_the_interpreter(monkeypatch: 
     assert inspect(TINY).ops["CONV_2D"] == 2
 
 
-def test_a_foreign_file_says_why_it_cannot_be_taught(tmp_path: Path) -> None:
+def test_a_foreign_file_is_shown_with_the_reason_why_it_cannot_be_taught(tmp_path: Path) -> None:
     """A model part without what edgetl appends."""
     (tmp_path / "foreign.tflite").write_bytes(ModelFile.open(TINY).model_part())
     found = inspect(tmp_path / "foreign.tflite")
@@ -60,7 +60,7 @@ def test_a_foreign_file_says_why_it_cannot_be_taught(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0, 7, 100, 20000, -1])
-def test_a_file_that_was_cut_off_is_refused(tmp_path: Path, cut: int) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
     """At any place: in the header, in the model, in the archive."""
     data = TINY.read_bytes()
     (tmp_path / "cut.tflite").write_bytes(data[:cut])
@@ -103,7 +103,7 @@ def test_a_model_file_that_lacks_a_signature_is_described(tmp_path: Path) -> Non
         inspect(changed(tmp_path, b"embedding\0", b"embeddinG\0"))
 
 
-def test_a_padded_model_file_is_not_taken_for_a_foreign_one(tmp_path: Path) -> None:
+def test_a_padded_model_file_is_not_reported_as_foreign(tmp_path: Path) -> None:
     """The manifest is in it, but too far from its end to be found."""
     (tmp_path / "padded.tflite").write_bytes(TINY_TAUGHT.read_bytes() + bytes(80_000))
     with pytest.raises(ModelFileError, match="no readable edgetl manifest"):
@@ -121,7 +121,7 @@ def test_a_foreign_file_is_checked_before_it_is_run(tmp_path: Path) -> None:
         inspect(tmp_path / "foreign.tflite")
 
 
-def test_version_1_and_2_say_what_is_checked() -> None:
+def test_versions_1_and_2_show_what_is_checked() -> None:
     """A digest of the whole file, or what no checksum covers."""
     assert inspect(TINY_TAUGHT).digest == ModelFile.open(TINY_TAUGHT).digest
     assert inspect(TINY_TAUGHT).unchecked == ()
@@ -149,7 +149,7 @@ def test_both_versions_are_shown(path: Path) -> None:
         ("signatures/training_model_flex.tflite", "lacks the signatures features"),
     ],
 )
-def test_foreign_models_of_others_are_described(dev_data: Path, name: str, reason: str) -> None:
+def test_published_models_are_described(dev_data: Path, name: str, reason: str) -> None:
     """Real files of Coral and of a trainable model with Select TF ops."""
     found = inspect(dev_data / name)
     assert not found.teachable

@@ -48,7 +48,7 @@ def with_common_part(size: float) -> Any:
     return keras.Model(model.inputs[0], shifted)
 
 
-def test_a_common_part_that_drowns_the_differences_is_refused() -> None:
+def test_a_common_part_that_hides_lost_differences_is_refused() -> None:
     """The plain cosine is 1.0000, and says nothing."""
     source = embeddings(common=5000)
     parity = compare(source, rounded(source), photos(60), LABELS)
@@ -112,7 +112,7 @@ def test_embeddings_of_other_photos_are_refused() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 19])
-def test_few_photos_are_enough_to_convert_and_the_report_says_what_was_not_checked(count: int) -> None:
+def test_few_photos_are_enough_to_convert_and_the_report_shows_what_was_not_checked(count: int) -> None:
     """The plain cosine alone decides then."""
     source = embeddings(count, common=5000)
     parity = compare(source, rounded(source), photos(count), None)
@@ -130,7 +130,7 @@ def test_photos_that_look_alike_refuse_nothing() -> None:
     refuse_loss(parity, "int8")
 
 
-def test_a_source_that_gives_all_photos_the_same_embedding_is_told_apart_from_a_loss() -> None:
+def test_a_source_with_one_embedding_for_all_photos_is_not_reported_as_a_loss() -> None:
     """There is nothing to compare then."""
     source = np.ones((30, 8), np.float32)
     parity = compare(source, source, photos(30), None)

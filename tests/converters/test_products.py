@@ -29,7 +29,7 @@ def test_inner_products_are_a_polynomial_kernel() -> None:
     np.testing.assert_allclose(np.linalg.norm(longer, axis=1), 1)
 
 
-def test_a_trained_head_answers_the_same_on_longer_embeddings() -> None:
+def test_a_trained_head_predicts_the_same_on_longer_embeddings() -> None:
     """Its weights go to the embedding's own numbers, zeros to the products."""
     random = np.random.default_rng(1)
     embeddings = random.normal(size=(5, 6)).astype(np.float32)
@@ -40,7 +40,7 @@ def test_a_trained_head_answers_the_same_on_longer_embeddings() -> None:
     )
 
 
-def test_the_file_gives_what_numpy_gives(source: Any, tmp_path: Path) -> None:
+def test_the_file_returns_the_same_as_numpy(source: Any, tmp_path: Path) -> None:
     """A model file with products: features, memory and taught head agree with their source."""
     report = convert(source, tmp_path / "m.tflite", quantize="none", products=True, capacity=8)
     plain = convert(source, tmp_path / "p.tflite", quantize="none", capacity=8)
@@ -55,7 +55,7 @@ def test_the_file_gives_what_numpy_gives(source: Any, tmp_path: Path) -> None:
     assert answers["probabilities"].argmax(1).tolist() == [0, 1, 2]
 
 
-def test_what_cannot_be_lengthened_is_refused_before_the_work(source: Any, tmp_path: Path) -> None:
+def test_embeddings_that_are_too_long_are_refused_before_the_conversion(source: Any, tmp_path: Path) -> None:
     """Too many numbers, and shortening as well."""
     with pytest.raises(ConversionError, match=f"at most {WIDEST} numbers, but this backbone has 1280"):
         products_of(1280)
@@ -76,7 +76,7 @@ def _pixels() -> Any:
     return model
 
 
-def test_digits_are_told_apart_better_than_by_the_nearest_samples(tmp_path: Path) -> None:
+def test_digits_are_classified_better_than_by_nearest_neighbors(tmp_path: Path) -> None:
     """On 64 pixels as the embedding, taught through the `Learner`: products lift `exact` above three neighbors.
 
     And everything the head promises holds: the exported file answers as the learner does, and forgetting is exact.

@@ -16,7 +16,7 @@ Pairs = list[tuple[Path, str]]
 HEAD = (np.ones((32, 3), np.float32), np.arange(3, dtype=np.float32))
 
 
-def test_a_saved_model_is_loaded_as_it_was(source: Any, tmp_path: Path) -> None:
+def test_a_saved_model_is_loaded_unchanged(source: Any, tmp_path: Path) -> None:
     """Backbone, head, labels, photos and figures."""
     model = replace(source, head=HEAD, info={"accuracy": 0.5})
     loaded = TrainedModel.load(model.save(tmp_path / "trained"))
@@ -42,7 +42,7 @@ def test_a_trained_model_is_not_overwritten_without_force(source: Any, tmp_path:
     assert TrainedModel.load(source.save(tmp_path, force=True)).head is None
 
 
-def test_a_folder_that_holds_no_trained_model_is_refused(tmp_path: Path) -> None:
+def test_a_folder_without_a_trained_model_is_refused(tmp_path: Path) -> None:
     """The message says what was expected and how to get it."""
     with pytest.raises(ConversionError, match=r"contains no training\.json.*edgetl finetune"):
         TrainedModel.load(tmp_path)

@@ -29,7 +29,7 @@ def test_the_script_makes_equivalent_files(tmp_path: Path) -> None:
             assert np.abs(kept.memory.codes.astype(int) - made.memory.codes).max() < 200
 
 
-def test_the_tiny_models_hold_no_name_of_the_machine_they_were_made_on() -> None:
+def test_the_tiny_models_contain_no_path_of_the_machine_that_made_them() -> None:
     """Nothing but figures and versions goes into a manifest."""
     for path in (tiny.TINY, tiny.TINY_TAUGHT):
         assert b"/tmp" not in path.read_bytes()

@@ -26,7 +26,7 @@ def spoil(bad: float, variable: int = 0) -> Any:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_single_weight_that_is_no_number_is_named(bad: float) -> None:
+def test_a_single_weight_that_is_nan_is_named(bad: float) -> None:
     """The variable is named, with the number of bad values and of all values."""
     broken = spoil(bad, 2)
     name = broken.variables[2].path
@@ -42,7 +42,7 @@ def test_of_many_broken_variables_the_first_are_named() -> None:
         require_finite_variables(broken)
 
 
-def test_finite_weights_and_the_state_of_generators_pass() -> None:
+def test_finite_weights_and_the_state_of_generators_are_accepted() -> None:
     """A dropout layer keeps whole numbers among its variables."""
     import keras
 
@@ -52,7 +52,9 @@ def test_finite_weights_and_the_state_of_generators_pass() -> None:
 
 
 @pytest.mark.parametrize("quantize", ["int8", "none"])
-def test_a_source_with_infinite_weights_is_named_as_such(source: Any, tmp_path: Path, quantize: str) -> None:
+def test_infinite_weights_of_the_source_are_reported_as_such(
+    source: Any, tmp_path: Path, quantize: str
+) -> None:
     """The fault is the training's, not the conversion's; no advice to calibrate with more photos."""
     with pytest.raises(
         ConversionError, match=r"source model contain NaN or infinity: .*; train the model again"
@@ -82,7 +84,7 @@ def with_constants_of(value: float) -> bytes:
     return serialize(model)
 
 
-def test_an_infinite_float32_constant_may_be_meant() -> None:
+def test_an_infinite_float32_constant_is_accepted() -> None:
     """Such as the padding of a maximum."""
     require_numeric_constants(with_constants_of(-np.inf))
 

@@ -94,7 +94,7 @@ def test_the_undo_command_that_teach_prints_reverts_everything(
     assert asked("status", model, "--state", state)["samples"] == {}
 
 
-def test_a_source_that_ends_ends_the_burst(model: Path) -> None:
+def test_the_burst_ends_when_the_source_ends(model: Path) -> None:
     """The frames before the end are taught."""
     assert asked("teach", model, "mug", "--camera", "fake:red*4,end")["taught"] == {"mug": 4}
 
@@ -274,7 +274,7 @@ def test_run_counts_correct_predictions_on_labeled_folders(model: Path, photos: 
     assert "8 of 8 agree with their folders (100.0%)" in done.stderr
 
 
-def test_a_command_runs_when_its_label_comes_into_view(taught: Path, tmp_path: Path) -> None:
+def test_a_command_runs_when_its_label_appears(taught: Path, tmp_path: Path) -> None:
     """Once per appearance, with the observation in its environment, and never through a shell."""
     script = tmp_path / "ring.sh"
     script.write_text(f'#!/bin/sh\necho "$1 $EDGETL_LABEL $EDGETL_PROBABILITY" >> "{tmp_path}/rung"\n')
@@ -428,7 +428,7 @@ def test_a_label_that_looks_like_markup_is_shown_unchanged(model: Path) -> None:
     assert "[bold]mug[/bold]" in edgetl("status", model).stdout
 
 
-def test_merging_learns_another_devices_samples_once(taught: Path, tmp_path: Path) -> None:
+def test_merge_adds_the_samples_of_another_device_once(taught: Path, tmp_path: Path) -> None:
     """Merging again changes nothing."""
     other = tmp_path / "other.db"
     asked("teach", taught, "green", "--camera", "fake:green", "--frames", 2, "--state", other)

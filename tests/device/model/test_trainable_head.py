@@ -30,7 +30,7 @@ def softmax(logits: Any) -> Any:
     return powers / powers.sum(1, keepdims=True)
 
 
-def test_a_hundred_steps_are_those_of_numpy(embeddings: Any) -> None:
+def test_a_hundred_training_steps_equal_numpy(embeddings: Any) -> None:
     """From the weights in the file, with the masked columns of an unfilled head, to 1e-5."""
     interpreter = open_interpreter(tiny.TINY_TAUGHT, threads=1)
     start = interpreter.get_signature_runner("get_weights")(unused=UNUSED)

@@ -84,7 +84,7 @@ def numpy_forward(weights: Weights, image: np.ndarray, name: str) -> np.ndarray:
     return normalize(numpy_conv(x, weights["_conv_head.weight"], 1), "_bn1").mean((0, 1))
 
 
-def test_the_network_gives_what_numpy_gives() -> None:
+def test_the_network_equals_numpy() -> None:
     """Every layer, padding and residual, with weights of the published file's names."""
     name = "efficientnet-lite0"
     weights = random_weights(name)

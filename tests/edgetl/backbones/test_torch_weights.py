@@ -84,9 +84,7 @@ def weights(torch_names: None) -> tuple[bytes, dict[str, np.ndarray]]:
     return legacy_file(content, arrays), arrays
 
 
-def test_tensors_are_read_as_they_were_written(
-    weights: tuple[bytes, dict[str, np.ndarray]], tmp_path: Path
-) -> None:
+def test_tensors_are_read_unchanged(weights: tuple[bytes, dict[str, np.ndarray]], tmp_path: Path) -> None:
     """Names, shapes and values."""
     (tmp_path / "w.pth").write_bytes(weights[0])
     read = read_torch_weights(tmp_path / "w.pth")
@@ -95,7 +93,7 @@ def test_tensors_are_read_as_they_were_written(
     assert (read["b"] == weights[1]["1"]).all()
 
 
-def test_a_file_cut_off_anywhere_is_refused(
+def test_a_file_truncated_anywhere_is_refused(
     weights: tuple[bytes, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
     """At every length."""

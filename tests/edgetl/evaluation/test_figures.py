@@ -32,12 +32,12 @@ def test_each_figure_has_its_number_of_photos_and_interval() -> None:
         ("oak", None),
     ],
 )
-def test_a_label_that_is_nearly_known_is_suggested(given: str, expected: str | None) -> None:
+def test_a_similar_known_label_is_suggested(given: str, expected: str | None) -> None:
     """Other case, a plural, punctuation, or a typing mistake."""
     assert similar_label(given, ["daisy", "roses", "sunflowers", "tulips"]) == expected
 
 
-def test_labels_that_the_model_does_not_know_are_named_with_the_figure_without_them() -> None:
+def test_unknown_labels_are_named_with_the_accuracy_on_the_others() -> None:
     """Their photos can only be wrong."""
     result = tabulate(["Daisy"] * 3 + ["roses"] * 4, ["daisy"] * 3 + ["roses"] * 4, known=["daisy", "roses"])
     assert result.not_known == {"Daisy": "daisy"}
@@ -48,7 +48,7 @@ def test_labels_that_the_model_does_not_know_are_named_with_the_figure_without_t
     )
 
 
-def test_the_page_stands_alone_and_escapes_what_comes_from_outside(tmp_path: Path) -> None:
+def test_the_page_is_self_contained_and_escapes_text_from_outside(tmp_path: Path) -> None:
     """Labels and file names may hold markup; a picture that is gone costs the picture alone."""
     from dataclasses import replace
 

@@ -55,7 +55,7 @@ def test_photos_that_the_host_taught_are_not_judged(model: Path, photos: Path) -
     assert result["accuracy"] > 0.8
 
 
-def test_where_all_photos_were_taught_no_figure_is_made(model: Path, tmp_path: Path) -> None:
+def test_no_accuracy_is_reported_where_all_photos_were_taught(model: Path, tmp_path: Path) -> None:
     """The val part of a split that convert put into the file, for example."""
     tiny.write_photos(tmp_path / "split" / "train", 2, first=STRANGERS)
     tiny.write_photos(tmp_path / "split" / "val", 4)
@@ -74,7 +74,7 @@ def test_photos_that_the_device_was_taught_are_not_judged(model: Path, photos: P
     assert judged(model, photos)["taught"] == 0
 
 
-def test_photos_of_a_file_that_keeps_sums_alone_are_recognized(photos: Path, tmp_path: Path) -> None:
+def test_photos_are_recognized_where_the_memory_is_sums(photos: Path, tmp_path: Path) -> None:
     """Many photos are kept as sums, with a key of each."""
     taught = [(label, seed) for label in tiny.COLORS for seed in range(60)]
     with Learner.open(tiny.TINY, None) as learner:
@@ -104,7 +104,7 @@ def test_labels_that_the_model_does_not_know_are_named(model: Path, photos: Path
     assert "Red (did you mean red?)" in done.stderr
 
 
-def test_a_model_that_knows_none_of_the_labels_gets_no_figure(model: Path, photos: Path) -> None:
+def test_no_accuracy_is_reported_where_the_model_knows_none_of_the_labels(model: Path, photos: Path) -> None:
     """Both lists of labels are shown."""
     for label in tiny.COLORS:
         (photos / label).rename(photos / f"{label} one")
@@ -112,7 +112,7 @@ def test_a_model_that_knows_none_of_the_labels_gets_no_figure(model: Path, photo
         evaluate(model, photos)
 
 
-def test_taught_photos_and_strangers_alone_make_no_figure(model: Path, tmp_path: Path) -> None:
+def test_no_accuracy_is_reported_on_taught_photos_and_unknown_labels(model: Path, tmp_path: Path) -> None:
     """Photos of labels that the model does not know can only be wrong."""
     tiny.write_photos(tmp_path / "mixed", 2)
     tiny.write_photos(tmp_path / "mixed", 2, ("white",), first=STRANGERS)
@@ -120,7 +120,7 @@ def test_taught_photos_and_strangers_alone_make_no_figure(model: Path, tmp_path:
         evaluate(model, tmp_path / "mixed")
 
 
-def test_the_same_photos_under_two_labels_end_in_a_message(model: Path, tmp_path: Path) -> None:
+def test_the_same_photos_under_two_labels_are_an_error(model: Path, tmp_path: Path) -> None:
     """It was an IndexError."""
     tiny.write_photos(tmp_path / "twice", 2, ("red",), first=STRANGERS)
     shutil.copytree(tmp_path / "twice" / "red", tmp_path / "twice" / "blue")

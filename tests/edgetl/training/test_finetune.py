@@ -97,9 +97,7 @@ def test_the_same_seed_gives_the_same_model(photos: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("stage", ["features", "blocks"])
-def test_an_interrupted_run_goes_on_and_ends_as_if_it_had_not_been(
-    photos: Path, tmp_path: Path, stage: str
-) -> None:
+def test_a_continued_run_ends_like_an_uninterrupted_one(photos: Path, tmp_path: Path, stage: str) -> None:
     """Interrupted in the features or in the second epoch of the blocks."""
     whole = finetune(photos, tmp_path / "whole", **SETTINGS).model
 
@@ -150,7 +148,7 @@ def test_a_folder_of_damaged_photos_is_refused(photos: Path, tmp_path: Path) -> 
         finetune(photos, tmp_path / "out", **SETTINGS)
 
 
-def test_nothing_is_overwritten_without_force_and_foreign_folders_never(photos: Path, tmp_path: Path) -> None:
+def test_force_overwrites_a_trained_model_but_no_other_folder(photos: Path, tmp_path: Path) -> None:
     """--force replaces a trained model, and only that."""
     finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0})
     with pytest.raises(OutputExistsError, match="--force"):
@@ -160,13 +158,13 @@ def test_nothing_is_overwritten_without_force_and_foreign_folders_never(photos: 
         finetune(photos, photos, **SETTINGS | {"blocks": 0}, force=True)
 
 
-def test_class_weights_help_the_rare_class() -> None:
+def test_class_weights_help_the_rare_label() -> None:
     """Uneven classes count alike in the loss."""
     assert balance(np.array([0] * 9 + [1]), 2, True).tolist() == [10 / 18, 5.0]
     assert balance(np.array([0] * 9 + [1]), 2, False).tolist() == [1.0, 1.0]
 
 
-def test_a_full_disk_is_said_while_features_are_written(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_while_features_are_written(tmp_path: Path) -> None:
     """/dev/full refuses every byte, as a full disk does."""
     (tmp_path / "features.bin").symlink_to("/dev/full")
     with pytest.raises(StorageError, match="free some space"):
@@ -183,7 +181,7 @@ def test_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
         Settings(**change)
 
 
-def test_the_command_tells_what_it_made_and_the_next_step(photos: Path, others: Path, tmp_path: Path) -> None:
+def test_the_command_shows_its_result_and_the_next_step(photos: Path, others: Path, tmp_path: Path) -> None:
     """On stdout, for people and as JSON."""
     out = str(tmp_path / "out")
     arguments = [
@@ -223,7 +221,7 @@ def test_epochs_of_the_last_blocks_count_only_when_validation_is_better(
     assert (kept == 0) == all(np.array_equal(now, then) for now, then in pairs)
 
 
-def test_the_command_refuses_one_class_without_a_traceback(photos: Path, tmp_path: Path) -> None:
+def test_the_command_refuses_a_single_label_without_a_traceback(photos: Path, tmp_path: Path) -> None:
     """Exit code 1 and the next step."""
     for label in ("blue", "green"):
         for path in (photos / label).iterdir():
@@ -234,7 +232,7 @@ def test_the_command_refuses_one_class_without_a_traceback(photos: Path, tmp_pat
     assert "Traceback" not in told.stderr
 
 
-def test_a_folder_that_may_not_be_written_is_told(photos: Path, forbidden: Path) -> None:
+def test_a_read_only_output_folder_is_reported(photos: Path, forbidden: Path) -> None:
     """Before anything is trained; nothing is left there."""
     told = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(forbidden / "out")])
     assert told.exit_code == 1
@@ -258,7 +256,7 @@ def _weights(model: TrainedModel) -> list[np.ndarray]:
     return [*model.backbone.get_weights(), *model.head]
 
 
-def test_labels_without_a_validation_photo_are_named_and_there_is_no_balanced_figure(
+def test_labels_without_a_validation_photo_are_named_and_there_is_no_balanced_accuracy(
     photos: Path, tmp_path: Path
 ) -> None:
     """A mean over the judged labels alone would promise something of the others."""
@@ -272,7 +270,7 @@ def test_labels_without_a_validation_photo_are_named_and_there_is_no_balanced_fi
     assert (figures["unjudged"], figures["balanced_accuracy"]) == (["green"], None)
 
 
-def test_every_label_judged_has_a_balanced_figure(photos: Path, tmp_path: Path) -> None:
+def test_the_balanced_accuracy_is_reported_where_every_label_is_judged(photos: Path, tmp_path: Path) -> None:
     """With the number of photos."""
     said = _command(photos, tmp_path / "out", "--blocks", "0")
     assert "balanced" in said
@@ -280,7 +278,7 @@ def test_every_label_judged_has_a_balanced_figure(photos: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(("blocks", "told"), [("0", False), ("1", True)])
-def test_without_validation_photos_there_is_no_figure(
+def test_no_accuracy_is_reported_without_validation_photos(
     photos: Path, tmp_path: Path, blocks: str, told: bool
 ) -> None:
     """After fine-tuning no photo may judge on the device either."""

@@ -19,7 +19,7 @@ def examples() -> Examples:
     return Examples(chooser.normal(size=(120, 5)) + 1.2 * np.eye(3, 5)[targets], targets)
 
 
-def test_the_gradient_is_that_of_the_loss(examples: Examples) -> None:
+def test_the_gradient_equals_finite_differences_of_the_loss(examples: Examples) -> None:
     """Central differences of the weighted cross-entropy with decay."""
     weights = np.array([0.5, 1.0, 2.0])
     parameters = np.random.default_rng(1).normal(size=(6, 3))
@@ -37,7 +37,7 @@ def test_the_gradient_is_that_of_the_loss(examples: Examples) -> None:
     assert np.abs(_gradient(parameters, examples, weights) - numeric).max() < 1e-8
 
 
-def test_the_head_ends_where_scikit_learn_ends(examples: Examples) -> None:
+def test_the_head_equals_logistic_regression_of_scikit_learn(examples: Examples) -> None:
     """Logistic regression with the same decay; probabilities within a point."""
     linear = pytest.importorskip("sklearn.linear_model")
     fit = fit_head(examples, None, np.ones(3), epochs=400, rate=0.02, batch=120, seed=0)
@@ -57,7 +57,7 @@ def test_the_best_epoch_is_kept(examples: Examples) -> None:
     assert loss == pytest.approx(min(entry["validation_loss"] for entry in fit.history), rel=1e-4)
 
 
-def test_gray_copies_have_one_channel_and_other_light() -> None:
+def test_gray_copies_have_one_channel_and_vary_in_light() -> None:
     """Brightness and contrast vary, and the shape stays that of the input."""
     preprocessing = Preprocessing(24, 24, "squash", mean=(0.0,), std=(255.0,), channels=1)
     photo = np.random.default_rng(0).integers(60, 190, (24, 24, 3), np.uint8)
@@ -67,7 +67,7 @@ def test_gray_copies_have_one_channel_and_other_light() -> None:
     assert len({copy.mean() for copy in copies}) == 3
 
 
-def test_copies_vary_within_their_bounds_and_with_the_seed_alone() -> None:
+def test_copies_vary_within_bounds_and_depend_on_the_seed_only() -> None:
     """Without any variation a copy is the prepared photo."""
     photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     preprocessing = Preprocessing(32, 32)
