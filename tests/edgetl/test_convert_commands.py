@@ -57,7 +57,7 @@ def test_a_read_only_folder_is_reported_before_the_conversion(trained: Path, for
     assert list(forbidden.iterdir()) == []
 
 
-def test_the_report_as_json_has_every_figure(trained: Path, tmp_path: Path) -> None:
+def test_the_json_report_has_every_figure(trained: Path, tmp_path: Path) -> None:
     """This includes conversions without memory and with photos of another folder."""
     done = run(
         "convert", trained, "--out", tmp_path / "m.tflite", "--quantize", "float16", "--no-memory",

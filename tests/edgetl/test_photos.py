@@ -23,13 +23,13 @@ def fill(root: Path, counts: dict[str, int], start: int = 0) -> Path:
     return root
 
 
-def test_labels_are_sorted_and_may_have_spaces_and_any_script(tmp_path: Path) -> None:
+def test_labels_are_sorted_and_may_contain_spaces_and_any_script(tmp_path: Path) -> None:
     """Folder names are labels, sorted independently of the file system."""
     fill(tmp_path, {"茶碗": 1, "rosa canina": 2, "Löwe": 3})
     assert find_photos(tmp_path).counts() == {"Löwe": 3, "rosa canina": 2, "茶碗": 1}
 
 
-def test_a_decomposed_umlaut_is_the_composed_label(tmp_path: Path) -> None:
+def test_a_decomposed_umlaut_is_composed(tmp_path: Path) -> None:
     """MacOS writes folder names in the decomposed form."""
     fill(tmp_path, {"Lo\u0308we": 1, "b": 1})
     assert find_photos(tmp_path).labels == ("Löwe", "b")
@@ -107,7 +107,7 @@ def test_train_val_and_test_folders_define_the_split(tmp_path: Path) -> None:
     assert [cut.counts(part) for part in (TRAINING, VALIDATION, TEST)] == [{"a": 3, "b": 2}] * 3
 
 
-def test_classes_may_be_called_train_and_test(tmp_path: Path) -> None:
+def test_labels_may_be_named_train_and_test(tmp_path: Path) -> None:
     """Folders that contain photos are classes, whatever their names."""
     assert find_photos(fill(tmp_path, {"train": 3, "test": 2})).labels == ("test", "train")
 

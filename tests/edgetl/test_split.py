@@ -46,7 +46,7 @@ def test_the_split_depends_only_on_the_seed(tmp_path: Path) -> None:
     assert any(cut != cuts[0] for cut in cuts[2:])
 
 
-def test_a_label_of_two_large_views_is_judged_by_one(tmp_path: Path) -> None:
+def test_one_of_two_large_views_of_a_label_judges(tmp_path: Path) -> None:
     """A view larger than the share still judges if another one is left for training."""
     for shot in range(6):
         write(frame(0, shot), tmp_path, "a", f"x{shot}.jpg")
