@@ -60,6 +60,30 @@ def test_blocks_with_commands_have_a_language() -> None:
         )
 
 
+LINK = re.compile(r"\]\(((?!https?:|mailto:)[^)\s]+)\)")
+WITH_LINKS = [*PAGES, *(ROOT / name for name in ("CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"))]
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", WITH_LINKS, ids=lambda page: page.name)
+def test_relative_links_lead_to_files_and_headings(page: Path) -> None:
+    """The file exists in the repository, and the heading in the file."""
+    shown = re.sub(r"<!--.*?-->", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in LINK.findall(shown):
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name} links to {link}, which does not exist"
+        if anchor:
+            assert anchor in anchors(target), (
+                f"{page.name} links to {link}; headings: {sorted(anchors(target))}"
+            )
+
+
 def find(words: list[str]) -> tuple[click.Command | None, list[str]]:
     """Return the command that the first words name, and the words after them."""
     command: click.Command | None = main
