@@ -36,8 +36,8 @@ class Prediction:
         probability: Calibrated probability of `label`.
         known: False when the embedding is unlike everything that was taught.
         scores: Probabilities per label, most probable first: of the best few, or of all where asked for.
-        unknown_score: Distance from what was taught, in units that depend on the head; `known` means at most the
-            head's threshold.
+        unknown_score: How different the embedding is from what was taught: higher means more different, on a scale
+            that depends on the head. `known` means that it is at most the head's threshold.
 
     Example:
         >>> Prediction("mug", 0.9, True, {"mug": 0.9, "bowl": 0.1}).to_dict()["scores"]

@@ -163,7 +163,7 @@ def _run_model(subject: Subject, path: Path) -> Check:
     seconds = [_seconds(lambda: embedder.embed_one(frame)) for _ in range(TIMED_FRAMES)]
     where = embedder.delegate or f"{embedder.threads} CPU threads"
     finding = (
-        f"{model.manifest.backbone}, {1000 * min(seconds):.1f} ms a frame on {embedder.runtime}, {where}"
+        f"{model.manifest.backbone}, {1000 * min(seconds):.1f} ms per frame on {embedder.runtime}, {where}"
     )
     embedder.close()
     if caught:
