@@ -17,7 +17,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-20s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-demo: $(VENV)/ready ## the whole loop on real photos: train, convert, teach in the field, report
+demo: $(VENV)/ready ## the complete process on real photos: train, convert, teach in the field, report
 	$(VENV)/bin/edgetl demo
 
 test: test-litert test-tflite-runtime ## every test, on LiteRT and on tflite-runtime

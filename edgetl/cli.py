@@ -45,7 +45,7 @@ class LazyGroup(click.Group):
     """A click group whose commands are modules, imported one at a time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Name every command, in the order of `SECTIONS`."""
+        """Return the names of all commands, in the order of `SECTIONS`."""
         return [name for names in SECTIONS.values() for name in names]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:

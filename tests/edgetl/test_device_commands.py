@@ -190,7 +190,7 @@ def test_with_sudo_the_service_runs_as_the_user(folder: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (("teach", "mugs.tflite", "mug"), "run, serve, buttons"),
         (("run", "mugs.tflite", "--camra", "0"), "No such option"),
@@ -198,12 +198,12 @@ def test_with_sudo_the_service_runs_as_the_user(folder: Path, monkeypatch: pytes
     ],
 )
 def test_a_command_that_would_fail_at_boot_is_refused(
-    folder: Path, words: tuple[str, ...], told: str
+    folder: Path, words: tuple[str, ...], message: str
 ) -> None:
     """It is a usage error instead of a line in the journal."""
     done = edgetl("service", "install", "--user", "--no-start", "--", *words)
     assert done.exit_code == 2
-    assert told in done.output
+    assert message in done.output
     assert not (folder / "config").exists()
 
 

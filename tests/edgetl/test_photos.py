@@ -44,8 +44,8 @@ def test_every_skipped_file_is_counted_by_reason(tmp_path: Path) -> None:
     found = find_photos(tmp_path)
     assert found.counts() == {"a": 3, "b": 2}
     assert [item.reason for item in found.left_out] == [Reason.NOT_A_PHOTO, Reason.LOOSE]
-    told = " ".join(found.warnings)
-    assert all(word in told for word in ("(.txt 1)", "outside the label folders"))
+    warnings = " ".join(found.warnings)
+    assert all(word in warnings for word in ("(.txt 1)", "outside the label folders"))
 
 
 def test_a_label_without_a_readable_photo_is_an_error_unless_it_is_skipped(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ SIDE = 40  # odd sizes on the way down: 20, 10, 5, 3, 2
 
 
 def random_weights(name: str) -> Weights:
-    """Give weights of the PyTorch file's names and shapes."""
+    """Return random weights with the names and shapes of the PyTorch file."""
     chooser = np.random.default_rng(0)
     weights: Weights = {}
 
@@ -85,7 +85,7 @@ def numpy_forward(weights: Weights, image: np.ndarray, name: str) -> np.ndarray:
 
 
 def test_the_network_equals_numpy() -> None:
-    """Every layer, padding and residual, with weights of the published file's names."""
+    """This covers every layer, padding and residual, with the published file's names of weights."""
     name = "efficientnet-lite0"
     weights = random_weights(name)
     model = build(name, SIDE)
@@ -97,7 +97,7 @@ def test_the_network_equals_numpy() -> None:
 
 
 def test_a_missing_tensor_is_named() -> None:
-    """A file of another network does not pass for this one."""
+    """A file of another network is not accepted."""
     weights = random_weights("efficientnet-lite0")
     del weights["_blocks.3._bn2.bias"]
     with pytest.raises(BackboneError, match=r"_blocks\.3\._bn2"):
@@ -105,20 +105,20 @@ def test_a_missing_tensor_is_named() -> None:
 
 
 def test_the_larger_variants_have_the_published_depth() -> None:
-    """16, 21 and 21 blocks (the first and the last stage keep theirs); width 1.1 rounds to multiples of eight."""
+    """They have 16, 21 and 21 blocks (the first and last stages do not grow); width 1.1 rounds to multiples of 8."""
     assert [len(blocks(variant)) for variant in VARIANTS.values()] == [16, 21, 21]
     assert blocks(VARIANTS["efficientnet-lite2"])[-1].outputs == 352
 
 
 def test_an_unknown_backbone_is_refused_with_the_known_ones() -> None:
-    """So is an unknown one of keras.applications."""
+    """So is an unknown name of keras.applications."""
     for name in ("resnet", "keras:VGG16"):
         with pytest.raises(BackboneError, match="expected"):
             load_backbone(name)
 
 
 def test_a_missing_weights_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the command that installs it."""
+    """The error shows the command that installs it."""
     import importlib.util
 
     find: Any = importlib.util.find_spec
@@ -129,7 +129,7 @@ def test_a_missing_weights_package_is_named(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_keras_application_is_loaded_from_a_file(tmp_path: Any) -> None:
-    """Keras's own network, its weights written and read again."""
+    """Keras's own network has the same weights after writing and reading."""
     import keras
 
     source = keras.applications.MobileNetV2(

@@ -23,16 +23,16 @@ MAGIC = 0x1950A86A20F9469CFC6C
 
 
 class FloatStorage:
-    """Stands for torch.FloatStorage; only its name goes into the file."""
+    """A stand-in for torch.FloatStorage; only its name is written to the file."""
 
 
 def _rebuild_tensor_v2(*arguments: Any) -> None:
-    """Stands for torch._utils._rebuild_tensor_v2; only its name goes into the file."""
+    """Stand in for torch._utils._rebuild_tensor_v2; only its name is written to the file."""
 
 
 @pytest.fixture
 def torch_names(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let pickle write torch's names where torch is not installed."""
+    """Let pickle write torch's names even if torch is not installed."""
     torch, utils = types.ModuleType("torch"), types.ModuleType("torch._utils")
     monkeypatch.setattr(FloatStorage, "__module__", "torch")
     monkeypatch.setattr(_rebuild_tensor_v2, "__module__", "torch._utils")
@@ -65,7 +65,7 @@ class _Pickler(pickle.Pickler):
 
 
 def legacy_file(content: Any, arrays: dict[str, np.ndarray]) -> bytes:
-    """Write what torch.save wrote before PyTorch 1.6."""
+    """Return a file in the format of torch.save before PyTorch 1.6."""
     target = io.BytesIO()
     for part in (MAGIC, 1001, {"little_endian": True}):
         pickle.dump(part, target, protocol=2)
@@ -78,14 +78,14 @@ def legacy_file(content: Any, arrays: dict[str, np.ndarray]) -> bytes:
 
 @pytest.fixture
 def weights(torch_names: None) -> tuple[bytes, dict[str, np.ndarray]]:
-    """A file of two tensors and what it holds."""
+    """Return a file with two tensors, and the tensors."""
     arrays = {"0": np.arange(24, dtype=np.float32).reshape(2, 3, 4), "1": np.float32([1.5, -2])}
     content = OrderedDict(a=_Tensor("0", arrays["0"]), b=_Tensor("1", arrays["1"]))
     return legacy_file(content, arrays), arrays
 
 
 def test_tensors_are_read_unchanged(weights: tuple[bytes, dict[str, np.ndarray]], tmp_path: Path) -> None:
-    """Names, shapes and values."""
+    """Names, shapes and values are the same."""
     (tmp_path / "w.pth").write_bytes(weights[0])
     read = read_torch_weights(tmp_path / "w.pth")
     assert list(read) == ["a", "b"]
@@ -96,7 +96,7 @@ def test_tensors_are_read_unchanged(weights: tuple[bytes, dict[str, np.ndarray]]
 def test_a_file_truncated_anywhere_is_refused(
     weights: tuple[bytes, dict[str, np.ndarray]], tmp_path: Path
 ) -> None:
-    """At every length."""
+    """Every length is tried."""
     path = tmp_path / "w.pth"
     for length in range(len(weights[0])):
         path.write_bytes(weights[0][:length])
@@ -113,7 +113,7 @@ class _Attack:
 
 
 def test_a_pickle_that_would_run_code_is_refused_and_runs_nothing(torch_names: None, tmp_path: Path) -> None:
-    """The name of the function is refused before anything is called."""
+    """The name of the function is refused before any call."""
     marker = tmp_path / "harm"
     (tmp_path / "w.pth").write_bytes(legacy_file(OrderedDict(a=_Attack(marker)), {}))
     with pytest.raises(BackboneError, match="mkdir"):
@@ -131,7 +131,7 @@ def test_another_pickle_is_refused(first: object, tmp_path: Path) -> None:
 
 @given(data=st.binary(max_size=200))
 def test_noise_is_refused(data: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Any other bytes give the same kind of error."""
+    """All other bytes lead to the same kind of error."""
     path = tmp_path_factory.getbasetemp() / "noise.pth"
     path.write_bytes(data)
     with pytest.raises(BackboneError):
@@ -139,6 +139,6 @@ def test_noise_is_refused(data: bytes, tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path: Path) -> None:
-    """With its path."""
+    """The error has its path."""
     with pytest.raises(BackboneError, match="check the path"):
         read_torch_weights(tmp_path / "none.pth")

@@ -13,7 +13,7 @@ from edgetl.evaluation.page import render
 
 
 def test_each_figure_has_its_number_of_photos_and_interval() -> None:
-    """Over all photos and per label."""
+    """This holds for all photos and per label."""
     result = tabulate(["a", "a", "b", "b"], ["a", "b", "b", "b"], known=["a", "b"])
     fields = json.loads(json.dumps(result.to_dict()))
     assert (fields["photos"], fields["correct"], fields["accuracy"]) == (4, 3, 0.75)
@@ -33,12 +33,12 @@ def test_each_figure_has_its_number_of_photos_and_interval() -> None:
     ],
 )
 def test_a_similar_known_label_is_suggested(given: str, expected: str | None) -> None:
-    """Other case, a plural, punctuation, or a typing mistake."""
+    """It differs in case, number, punctuation, or by a typing mistake."""
     assert similar_label(given, ["daisy", "roses", "sunflowers", "tulips"]) == expected
 
 
 def test_unknown_labels_are_named_with_the_accuracy_on_the_others() -> None:
-    """Their photos can only be wrong."""
+    """Predictions for their photos are always wrong."""
     result = tabulate(["Daisy"] * 3 + ["roses"] * 4, ["daisy"] * 3 + ["roses"] * 4, known=["daisy", "roses"])
     assert result.not_known == {"Daisy": "daisy"}
     assert result.on_known == (4, 4)
@@ -49,7 +49,7 @@ def test_unknown_labels_are_named_with_the_accuracy_on_the_others() -> None:
 
 
 def test_the_page_is_self_contained_and_escapes_text_from_outside(tmp_path: Path) -> None:
-    """Labels and file names may hold markup; a picture that is gone costs the picture alone."""
+    """Labels and file names may contain markup; a missing photo only removes its picture."""
     from dataclasses import replace
 
     label = "<img src=x onerror=alert(1)>"

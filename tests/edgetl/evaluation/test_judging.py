@@ -26,7 +26,7 @@ def run(*arguments: object) -> Result:
 
 
 def judged(*arguments: object) -> dict[str, Any]:
-    """Return what `edgetl evaluate --json` writes."""
+    """Return the output of `edgetl evaluate --json`."""
     done = run(*arguments, "--json")
     assert done.exit_code == 0, done.output
     return dict(json.loads(done.stdout))
@@ -34,19 +34,19 @@ def judged(*arguments: object) -> dict[str, Any]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Six photos per label that the model was not taught."""
+    """Return six photos per label that the model was not taught."""
     tiny.write_photos(tmp_path / "photos", 6, first=STRANGERS)
     return tmp_path / "photos"
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    """A model file that was taught twelve photos per color on the host."""
+    """Return a model file that the host taught twelve photos per color."""
     return Path(shutil.copy(tiny.TINY_TAUGHT, tmp_path / "tiny.tflite"))
 
 
 def test_photos_that_the_host_taught_are_not_judged(model: Path, photos: Path) -> None:
-    """The figure is on the others, and their number is said."""
+    """The accuracy is that of the others, and their number is shown."""
     tiny.write_photos(photos, 4)
     done = run(model, photos, "--json")
     result = json.loads(done.stdout)
@@ -55,8 +55,8 @@ def test_photos_that_the_host_taught_are_not_judged(model: Path, photos: Path) -
     assert result["accuracy"] > 0.8
 
 
-def test_no_accuracy_is_reported_where_all_photos_were_taught(model: Path, tmp_path: Path) -> None:
-    """The val part of a split that convert put into the file, for example."""
+def test_no_accuracy_is_reported_if_all_photos_were_taught(model: Path, tmp_path: Path) -> None:
+    """An example is the val part of a split that convert wrote to the memory."""
     tiny.write_photos(tmp_path / "split" / "train", 2, first=STRANGERS)
     tiny.write_photos(tmp_path / "split" / "val", 4)
     done = run(model, tmp_path / "split")
@@ -74,8 +74,8 @@ def test_photos_that_the_device_was_taught_are_not_judged(model: Path, photos: P
     assert judged(model, photos)["taught"] == 0
 
 
-def test_photos_are_recognized_where_the_memory_is_sums(photos: Path, tmp_path: Path) -> None:
-    """Many photos are kept as sums, with a key of each."""
+def test_photos_are_recognized_if_the_memory_is_sums(photos: Path, tmp_path: Path) -> None:
+    """Many photos are kept as sums, with a key of each photo."""
     taught = [(label, seed) for label in tiny.COLORS for seed in range(60)]
     with Learner.open(tiny.TINY, None) as learner:
         if learner.runtime.name != "ai-edge-litert":
@@ -89,7 +89,7 @@ def test_photos_are_recognized_where_the_memory_is_sums(photos: Path, tmp_path: 
 
 
 def test_labels_that_were_not_judged_are_named(model: Path, photos: Path) -> None:
-    """Neither photos of a label nor a figure for it: the label is named."""
+    """A label without photos to judge has no accuracy, and is listed."""
     shutil.rmtree(photos / "red")
     done = run(model, photos)
     assert done.exit_code == 0
@@ -97,14 +97,14 @@ def test_labels_that_were_not_judged_are_named(model: Path, photos: Path) -> Non
 
 
 def test_labels_that_the_model_does_not_know_are_named(model: Path, photos: Path) -> None:
-    """With the name that was probably meant."""
+    """The label that was probably meant is suggested."""
     (photos / "red").rename(photos / "Red")
     done = run(model, photos, "--json")
     assert json.loads(done.stdout)["not_known"] == {"Red": "red"}
     assert "Red (did you mean red?)" in done.stderr
 
 
-def test_no_accuracy_is_reported_where_the_model_knows_none_of_the_labels(model: Path, photos: Path) -> None:
+def test_no_accuracy_is_reported_if_the_model_knows_none_of_the_labels(model: Path, photos: Path) -> None:
     """Both lists of labels are shown."""
     for label in tiny.COLORS:
         (photos / label).rename(photos / f"{label} one")
@@ -113,7 +113,7 @@ def test_no_accuracy_is_reported_where_the_model_knows_none_of_the_labels(model:
 
 
 def test_no_accuracy_is_reported_on_taught_photos_and_unknown_labels(model: Path, tmp_path: Path) -> None:
-    """Photos of labels that the model does not know can only be wrong."""
+    """Predictions for photos of unknown labels are always wrong."""
     tiny.write_photos(tmp_path / "mixed", 2)
     tiny.write_photos(tmp_path / "mixed", 2, ("white",), first=STRANGERS)
     with pytest.raises(PhotoFolderError, match="was taught all 6 photos"):
@@ -121,7 +121,7 @@ def test_no_accuracy_is_reported_on_taught_photos_and_unknown_labels(model: Path
 
 
 def test_the_same_photos_under_two_labels_are_an_error(model: Path, tmp_path: Path) -> None:
-    """It was an IndexError."""
+    """The error is a message, not an IndexError."""
     tiny.write_photos(tmp_path / "twice", 2, ("red",), first=STRANGERS)
     shutil.copytree(tmp_path / "twice" / "red", tmp_path / "twice" / "blue")
     done = run(model, tmp_path / "twice")
@@ -130,7 +130,7 @@ def test_the_same_photos_under_two_labels_are_an_error(model: Path, tmp_path: Pa
 
 
 def test_an_empty_label_is_an_error_unless_it_is_skipped(model: Path, photos: Path) -> None:
-    """One option for every command that reads photos."""
+    """The option is the same for every command that reads photos."""
     for path in (photos / "red").iterdir():
         path.write_bytes(b"")
     assert run(model, photos).exit_code == 1
@@ -138,7 +138,7 @@ def test_an_empty_label_is_an_error_unless_it_is_skipped(model: Path, photos: Pa
 
 
 def test_photos_that_cannot_be_decoded_are_counted_by_reason(model: Path, photos: Path) -> None:
-    """A photo that was cut off passes for a photo by its first bytes."""
+    """A truncated photo looks like a photo by its first bytes."""
     last = sorted((photos / "red").iterdir())[-1]
     last.write_bytes(last.read_bytes()[:200])
     result = judged(model, photos)
@@ -148,7 +148,7 @@ def test_photos_that_cannot_be_decoded_are_counted_by_reason(model: Path, photos
 
 @pytest.fixture
 def many(tmp_path: Path) -> tuple[Path, Path]:
-    """A state file with 43 long labels, and a folder with as many."""
+    """Return a state file with 43 long labels, and a folder with the same labels."""
     names = [f"species {number:02d} with a name that is rather long" for number in range(43)]
     colors = sorted(tiny.COLORS)
     state = tmp_path / "many.db"
@@ -165,7 +165,7 @@ def many(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_no_line_is_wider_than_100_columns_with_43_labels(many: tuple[Path, Path]) -> None:
-    """The worst confusions are listed; the whole matrix is in the JSON."""
+    """The worst confusions are listed; the complete matrix is in the JSON."""
     state, photos = many
     done = run(tiny.TINY, photos, "--state", state, "--head", "ncm")
     assert done.exit_code == 0, done.output
@@ -176,7 +176,7 @@ def test_no_line_is_wider_than_100_columns_with_43_labels(many: tuple[Path, Path
 
 
 def test_the_report_is_a_page_with_the_matrix_and_is_not_overwritten(model: Path, photos: Path) -> None:
-    """Except with --force."""
+    """--force overwrites it."""
     page = photos.parent / "report.html"
     assert run(model, photos, "--report", page).exit_code == 0
     text = page.read_text()

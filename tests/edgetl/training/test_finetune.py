@@ -50,7 +50,7 @@ def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Twelve photos of each of three colors, one label with a space and an umlaut."""
+    """Return a folder with twelve photos of each of three colors; one label has a space and an umlaut."""
     tiny.write_photos(tmp_path / "photos")
     (tmp_path / "photos" / "red").rename(tmp_path / "photos" / "rötlich rund")
     return tmp_path / "photos"
@@ -58,14 +58,14 @@ def photos(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def others(tmp_path: Path) -> Path:
-    """Photos of the same three labels that no test trains on."""
+    """Return photos of the same three labels that no test trains on."""
     tiny.write_photos(tmp_path / "others", first=100)
     (tmp_path / "others" / "red").rename(tmp_path / "others" / "rötlich rund")
     return tmp_path / "others"
 
 
 def test_a_folder_of_photos_becomes_a_trained_model(photos: Path, others: Path, tmp_path: Path) -> None:
-    """Labels sorted, metrics and curve beside it, and it is right about other photos."""
+    """Labels are sorted, metrics and curve are written, and other photos are predicted correctly."""
     outcome = finetune(photos, tmp_path / "out", **SETTINGS)
     model = TrainedModel.load(tmp_path / "out")
     assert model.labels == ("blue", "green", "rötlich rund")
@@ -77,7 +77,7 @@ def test_a_folder_of_photos_becomes_a_trained_model(photos: Path, others: Path, 
 
 
 def test_photos_that_trained_the_model_do_not_judge_it(photos: Path, others: Path, tmp_path: Path) -> None:
-    """Copies of them under other names are recognized; where they are gone, a warning says so."""
+    """Copies with other names are recognized; if the training photos are gone, a warning says so."""
     finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0, "validation": 0})
     with pytest.raises(PhotoFolderError, match="was taught all 36 photos"):
         evaluate(tmp_path / "out", photos)
@@ -89,8 +89,8 @@ def test_photos_that_trained_the_model_do_not_judge_it(photos: Path, others: Pat
     assert evaluate(tmp_path / "out", others).unrecognizable == 36
 
 
-def test_the_same_seed_gives_the_same_model(photos: Path, tmp_path: Path) -> None:
-    """Head and last blocks, to the last bits of float32."""
+def test_the_same_seed_leads_to_the_same_model(photos: Path, tmp_path: Path) -> None:
+    """Head and last blocks are equal to within the last bits of float32."""
     one, two = (finetune(photos, tmp_path / name, **SETTINGS).model for name in ("one", "two"))
     for first, second in zip(_weights(one), _weights(two), strict=True):
         assert np.allclose(first, second, atol=1e-6)
@@ -98,7 +98,7 @@ def test_the_same_seed_gives_the_same_model(photos: Path, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("stage", ["features", "blocks"])
 def test_a_continued_run_ends_like_an_uninterrupted_one(photos: Path, tmp_path: Path, stage: str) -> None:
-    """Interrupted in the features or in the second epoch of the blocks."""
+    """It is interrupted in the features or in the second epoch of the blocks."""
     whole = finetune(photos, tmp_path / "whole", **SETTINGS).model
 
     def interrupt(at: str, done: int, total: int | None) -> None:
@@ -115,7 +115,7 @@ def test_a_continued_run_ends_like_an_uninterrupted_one(photos: Path, tmp_path: 
 
 
 def test_an_interrupted_run_is_not_continued_with_other_settings(photos: Path, tmp_path: Path) -> None:
-    """It says what differs; --restart begins anew."""
+    """The error lists the differences; --restart starts again."""
 
     def interrupt(at: str, done: int, total: int | None) -> None:
         if at == "blocks":
@@ -130,8 +130,8 @@ def test_an_interrupted_run_is_not_continued_with_other_settings(photos: Path, t
     ]
 
 
-def test_photos_that_cannot_be_read_are_left_out_by_name(photos: Path, tmp_path: Path) -> None:
-    """A text named .jpg and a photo that was cut off."""
+def test_unreadable_photos_are_skipped_and_listed(photos: Path, tmp_path: Path) -> None:
+    """A text file named .jpg and a truncated photo are skipped."""
     (photos / "blue" / "text.jpg").write_text("not a photo")
     cut = next((photos / "green").iterdir())
     cut.write_bytes(cut.read_bytes()[:100])
@@ -141,7 +141,7 @@ def test_photos_that_cannot_be_read_are_left_out_by_name(photos: Path, tmp_path:
 
 
 def test_a_folder_of_damaged_photos_is_refused(photos: Path, tmp_path: Path) -> None:
-    """Something else is wrong then."""
+    """The folder has no photo that can be used."""
     for path in photos.rglob("*.png"):
         path.write_text(f"damaged {path}")
     with pytest.raises(PhotoFolderError, match="no photo that can be used"):
@@ -149,7 +149,7 @@ def test_a_folder_of_damaged_photos_is_refused(photos: Path, tmp_path: Path) -> 
 
 
 def test_force_overwrites_a_trained_model_but_no_other_folder(photos: Path, tmp_path: Path) -> None:
-    """--force replaces a trained model, and only that."""
+    """--force replaces a trained model, and nothing else."""
     finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0})
     with pytest.raises(OutputExistsError, match="--force"):
         finetune(photos, tmp_path / "out", **SETTINGS | {"blocks": 0})
@@ -159,7 +159,7 @@ def test_force_overwrites_a_trained_model_but_no_other_folder(photos: Path, tmp_
 
 
 def test_class_weights_help_the_rare_label() -> None:
-    """Uneven classes count alike in the loss."""
+    """Labels with few photos weigh the same in the loss."""
     assert balance(np.array([0] * 9 + [1]), 2, True).tolist() == [10 / 18, 5.0]
     assert balance(np.array([0] * 9 + [1]), 2, False).tolist() == [1.0, 1.0]
 
@@ -176,13 +176,13 @@ def test_a_full_disk_is_reported_while_features_are_written(tmp_path: Path) -> N
     [{"rate": float("nan")}, {"batch": 0}, {"blocks": -1}, {"resize": "stretch"}, {"validation": 1.5}],
 )
 def test_settings_out_of_range_are_refused(change: dict[str, Any]) -> None:
-    """Each names the range."""
+    """Each error names the range."""
     with pytest.raises(TrainingError, match="must be"):
         Settings(**change)
 
 
 def test_the_command_shows_its_result_and_the_next_step(photos: Path, others: Path, tmp_path: Path) -> None:
-    """On stdout, for people and as JSON."""
+    """Stdout shows text, or JSON with --json."""
     out = str(tmp_path / "out")
     arguments = [
         "finetune",
@@ -207,10 +207,10 @@ def test_the_command_shows_its_result_and_the_next_step(photos: Path, others: Pa
 @pytest.mark.parametrize(
     ("rate", "told"), [("1e-4", "kept as it was after epoch"), ("1", "backbone unchanged")]
 )
-def test_epochs_of_the_last_blocks_count_only_when_validation_is_better(
+def test_epochs_of_the_last_blocks_are_kept_only_if_validation_improves(
     photos: Path, tmp_path: Path, rate: str, told: str
 ) -> None:
-    """A rate far too high ruins the blocks: the backbone stays what it was, and the command says so."""
+    """A rate far too high ruins the blocks; the backbone then stays unchanged, and the command says so."""
     options = ["--resize", "squash", "--blocks", "1", "--epochs", "2", "--head-epochs", "10", "--rate", rate]
     out = tmp_path / "out"
     said = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(out), *options])
@@ -222,7 +222,7 @@ def test_epochs_of_the_last_blocks_count_only_when_validation_is_better(
 
 
 def test_the_command_refuses_a_single_label_without_a_traceback(photos: Path, tmp_path: Path) -> None:
-    """Exit code 1 and the next step."""
+    """The exit code is 1, and the next step is shown."""
     for label in ("blue", "green"):
         for path in (photos / label).iterdir():
             path.unlink()
@@ -233,7 +233,7 @@ def test_the_command_refuses_a_single_label_without_a_traceback(photos: Path, tm
 
 
 def test_a_read_only_output_folder_is_reported(photos: Path, forbidden: Path) -> None:
-    """Before anything is trained; nothing is left there."""
+    """The error comes before the training, and no file remains."""
     told = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(forbidden / "out")])
     assert told.exit_code == 1
     assert "choose a folder you may write to" in told.stderr
@@ -241,7 +241,7 @@ def test_a_read_only_output_folder_is_reported(photos: Path, forbidden: Path) ->
 
 
 def test_tabulate_equals_scikit_learn() -> None:
-    """Accuracy, balanced accuracy and confusion."""
+    """Accuracy, balanced accuracy and confusion matrix are equal."""
     metrics = pytest.importorskip("sklearn.metrics")
     chooser = np.random.default_rng(0)
     given, said = chooser.choice(list("abc"), (2, 200)).tolist()
@@ -259,7 +259,7 @@ def _weights(model: TrainedModel) -> list[np.ndarray]:
 def test_labels_without_a_validation_photo_are_named_and_there_is_no_balanced_accuracy(
     photos: Path, tmp_path: Path
 ) -> None:
-    """A mean over the judged labels alone would promise something of the others."""
+    """A mean over only the judged labels would be misleading."""
     for path in sorted((photos / "green").iterdir())[1:]:
         path.unlink()
     said = _command(photos, tmp_path / "out", "--blocks", "0")
@@ -270,8 +270,8 @@ def test_labels_without_a_validation_photo_are_named_and_there_is_no_balanced_ac
     assert (figures["unjudged"], figures["balanced_accuracy"]) == (["green"], None)
 
 
-def test_the_balanced_accuracy_is_reported_where_every_label_is_judged(photos: Path, tmp_path: Path) -> None:
-    """With the number of photos."""
+def test_the_balanced_accuracy_is_reported_if_every_label_is_judged(photos: Path, tmp_path: Path) -> None:
+    """The number of photos is reported too."""
     said = _command(photos, tmp_path / "out", "--blocks", "0")
     assert "balanced" in said
     assert "not judged" not in said
@@ -281,7 +281,7 @@ def test_the_balanced_accuracy_is_reported_where_every_label_is_judged(photos: P
 def test_no_accuracy_is_reported_without_validation_photos(
     photos: Path, tmp_path: Path, blocks: str, told: bool
 ) -> None:
-    """After fine-tuning no photo may judge on the device either."""
+    """After fine-tuning, no photo may judge on the device either."""
     options = ["--blocks", blocks, "--epochs", "1", "--validation", "0"]
     said = _command(photos, tmp_path / "out", *options)
     assert "no photo was held out" in said
@@ -291,7 +291,7 @@ def test_no_accuracy_is_reported_without_validation_photos(
 
 
 def test_photos_that_tuned_the_backbone_are_marked(photos: Path, tmp_path: Path) -> None:
-    """Those of the validation part may judge, and no other; with the backbone as it was all may."""
+    """Only validation photos may judge, or all photos if the backbone did not change."""
     outcome = finetune(photos, tmp_path / "tuned", **SETTINGS)
     assert outcome.metrics["epochs"]["blocks_kept"] > 0
     held_out = sum(outcome.metrics["photos"]["validation"].values())

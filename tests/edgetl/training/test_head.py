@@ -13,14 +13,14 @@ from edgetl.training.settings import Augmentation
 
 @pytest.fixture
 def examples() -> Examples:
-    """Three overlapping clouds in five dimensions."""
+    """Return three overlapping clouds in five dimensions."""
     chooser = np.random.default_rng(0)
     targets = np.repeat(np.arange(3), 40)
     return Examples(chooser.normal(size=(120, 5)) + 1.2 * np.eye(3, 5)[targets], targets)
 
 
 def test_the_gradient_equals_finite_differences_of_the_loss(examples: Examples) -> None:
-    """Central differences of the weighted cross-entropy with decay."""
+    """The loss is the weighted cross-entropy with decay; the differences are central."""
     weights = np.array([0.5, 1.0, 2.0])
     parameters = np.random.default_rng(1).normal(size=(6, 3))
 
@@ -38,7 +38,7 @@ def test_the_gradient_equals_finite_differences_of_the_loss(examples: Examples) 
 
 
 def test_the_head_equals_logistic_regression_of_scikit_learn(examples: Examples) -> None:
-    """Logistic regression with the same decay; probabilities within a point."""
+    """The decay is the same, and probabilities differ by less than a point."""
     linear = pytest.importorskip("sklearn.linear_model")
     fit = fit_head(examples, None, np.ones(3), epochs=400, rate=0.02, batch=120, seed=0)
     peer = linear.LogisticRegression(C=1 / (120 * 1e-4), max_iter=2000).fit(examples.mapped, examples.targets)
@@ -47,7 +47,7 @@ def test_the_head_equals_logistic_regression_of_scikit_learn(examples: Examples)
 
 
 def test_the_best_epoch_is_kept(examples: Examples) -> None:
-    """Early stopping by the validation loss."""
+    """Training stops early by the validation loss."""
     held_out = Examples(examples.mapped[::3], examples.targets[::3])
     fit = fit_head(
         examples, held_out, balance(examples.targets, 3, True), epochs=30, rate=0.1, batch=16, seed=0
@@ -58,7 +58,7 @@ def test_the_best_epoch_is_kept(examples: Examples) -> None:
 
 
 def test_gray_copies_have_one_channel_and_vary_in_light() -> None:
-    """Brightness and contrast vary, and the shape stays that of the input."""
+    """Brightness and contrast vary, and the shape is that of the input."""
     preprocessing = Preprocessing(24, 24, "squash", mean=(0.0,), std=(255.0,), channels=1)
     photo = np.random.default_rng(0).integers(60, 190, (24, 24, 3), np.uint8)
     lively = Augmentation(flip=False, crop=1.0, color=0.5)
@@ -68,7 +68,7 @@ def test_gray_copies_have_one_channel_and_vary_in_light() -> None:
 
 
 def test_copies_vary_within_bounds_and_depend_on_the_seed_only() -> None:
-    """Without any variation a copy is the prepared photo."""
+    """Without any variation, a copy equals the prepared photo."""
     photo = np.random.default_rng(0).integers(0, 256, (60, 80, 3), dtype=np.uint8)
     preprocessing = Preprocessing(32, 32)
     still = Augmentation(copies=1, flip=False, crop=1.0, color=0.0)
