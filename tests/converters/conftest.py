@@ -21,13 +21,13 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Path, str]]:
 
 @pytest.fixture(scope="session")
 def source(photos: list[tuple[Path, str]]) -> Any:
-    """A trained model of three labels, without a head of its own."""
+    """A trained model with three labels, without a head."""
     return tiny.trained_model(photos)
 
 
 @pytest.fixture(scope="session", params=["int8", "float16", "dynamic", "none"])
 def converted(request: pytest.FixtureRequest, source: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The report of a conversion in each form."""
+    """The report of a conversion with each quantization."""
     from converters import convert
 
     out = tmp_path_factory.mktemp("converted") / f"{request.param}.tflite"

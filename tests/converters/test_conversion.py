@@ -1,4 +1,4 @@
-"""From a trained model to a model file: what it holds, how it agrees with its source, what is refused."""
+"""From a trained model to a model file: its content, its agreement with the source, and what is refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_file_follows_the_contract(converted: Any) -> None:
 
 
 def test_no_signature_input_has_rank_zero(converted: Any) -> None:
-    """LiteRT on aarch64 crashes on those, and x86 hides it."""
+    """LiteRT on aarch64 crashes on such inputs; x86 does not show it."""
     interpreter = open_interpreter(converted.path)
     for name in interpreter.get_signature_list():
         inputs = interpreter.get_signature_runner(name).get_input_details()
@@ -64,7 +64,7 @@ def test_embeddings_equal_those_of_keras(converted: Any, source: Any, photos: An
 
 @pytest.mark.parametrize("count", [1, 2, 3, 4])
 def test_any_number_of_images_can_be_embedded_at_once(converted: Any, count: int) -> None:
-    """A signature's batch is free; the answers do not depend on it."""
+    """Any batch size works, and the embeddings do not depend on it."""
     features = open_interpreter(converted.path).get_signature_runner("features")
     images = np.stack([tiny.photo("red", number) for number in range(count)])
     together = features(image=images)["embedding"]
@@ -86,7 +86,7 @@ def test_an_interpreter_without_signatures_runs_the_backbone(converted: Any) -> 
 
 
 def test_parity_is_measured_and_kept(converted: Any) -> None:
-    """The report's figures are the manifest's."""
+    """The figures of the report are in the manifest."""
     assert converted.parity.cosine_mean > 0.999
     assert converted.parity.accuracy_float is not None
     assert ModelFile.open(converted.path).manifest.parity == converted.parity.to_dict()
@@ -155,7 +155,7 @@ def test_a_preprocessing_with_other_channels_than_the_backbone_is_refused(
 
 
 def test_a_backbone_without_labels_is_ready_to_be_taught(tmp_path: Path) -> None:
-    """The shortest way in: no photos given, and it says which it used."""
+    """The fastest way to start: without photos the report names the sample photos."""
     report = convert(tiny.trained_model(), tmp_path / "base.tflite")
     assert report.labels == ()
     assert "sample photos" in report.calibration
@@ -187,7 +187,7 @@ def test_many_photos_are_kept_as_sums() -> None:
 
 
 def test_embeddings_can_be_projected_inside_the_file(source: Any, tmp_path: Path) -> None:
-    """Shorter embeddings that keep what tells the classes apart, and fit the fixed point."""
+    """Shorter embeddings that separate the labels and fit the fixed point."""
     report = convert(source, tmp_path / "m.tflite", project=12, capacity=8)
     opened = ModelFile.open(report.path)
     assert (opened.manifest.dimensions, opened.manifest.embedding_map) == (12, "identity")
@@ -203,7 +203,7 @@ def test_embeddings_can_be_projected_inside_the_file(source: Any, tmp_path: Path
 
 
 def test_too_few_photos_for_a_projection_are_refused(source: Any, tmp_path: Path) -> None:
-    """With the numbers, and nothing is left behind."""
+    """The message has the numbers, and no file is left."""
     few = replace(source, photos=source.photos[::3])  # 12 of them
     with pytest.raises(ConversionError, match="more than 20 photos, got 12"):
         convert(few, tmp_path / "m.tflite", project=20)
@@ -233,7 +233,7 @@ def test_the_twin_for_the_edge_tpu_is_int8_throughout(source: Any, tmp_path: Pat
 
 
 def test_lost_weights_are_noticed(source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Converting Keras 3 models can lose the weights without a word: NaN stands in their place."""
+    """A conversion of a Keras 3 model can lose the weights without an error: they are NaN then."""
 
     def forgetful(*arguments: Any, **options: Any) -> bytes:
         broken = tiny.backbone()
@@ -249,7 +249,7 @@ def test_lost_weights_are_noticed(source: Any, tmp_path: Path, monkeypatch: pyte
 def test_a_backbone_that_lost_too_much_is_refused(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Other weights than the source's: finite, but not the same network."""
+    """Finite weights that differ from those of the source."""
 
     def mistaken(*arguments: Any, **options: Any) -> bytes:
         other = tiny.backbone()
@@ -265,7 +265,7 @@ def test_a_backbone_that_lost_too_much_is_refused(
 def test_a_file_that_fails_verification_is_not_kept(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the head starts with is compared when the file is reopened; an older file stays as it was."""
+    """The initial weights of the head are compared when the file is reopened; an older file stays unchanged."""
     (tmp_path / "m.tflite").write_bytes(b"older")
     untaught = conversion.initial_weights(32, 32)
     joined = conversion._join
@@ -276,7 +276,7 @@ def test_a_file_that_fails_verification_is_not_kept(
 
 
 def test_nan_from_the_source_model_is_reported_as_such() -> None:
-    """The fault is the training's, not the conversion's; the conversion is blamed for its own alone."""
+    """A fault of the training is not reported as one of the conversion, nor the other way round."""
     good, bad = np.ones((2, 32), np.float32), np.full((2, 32), np.nan, np.float32)
     with pytest.raises(ConversionError, match="source model itself returns NaN"):
         compare(bad, bad, [], None)
@@ -285,14 +285,14 @@ def test_nan_from_the_source_model_is_reported_as_such() -> None:
 
 
 def test_existing_files_are_not_overwritten(source: Any, tmp_path: Path) -> None:
-    """Told before the work begins."""
+    """This is reported before the conversion."""
     (tmp_path / "m.tflite").write_bytes(b"older")
     with pytest.raises(StorageError, match="--force"):
         convert(source, tmp_path / "m.tflite")
 
 
 def test_a_missing_output_folder_is_reported_before_the_conversion(source: Any, tmp_path: Path) -> None:
-    """Converting takes a minute; a wrong path should not."""
+    """A conversion takes a minute; a wrong path must fail at once."""
     with pytest.raises(StorageError, match="create the folder"):
         convert(source, tmp_path / "nowhere" / "m.tflite")
 
@@ -300,7 +300,7 @@ def test_a_missing_output_folder_is_reported_before_the_conversion(source: Any, 
 def test_a_full_disk_leaves_nothing_behind(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nothing stands under the final name and no temporary file stays."""
+    """There is no file under the final name, and no temporary file."""
 
     def full(*_: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -322,13 +322,13 @@ def test_the_capacity_follows_the_number_of_labels(source: Any, tmp_path: Path) 
 
 
 def test_more_labels_than_columns_are_refused(source: Any, tmp_path: Path) -> None:
-    """With the option that helps."""
+    """The message names the option that helps."""
     with pytest.raises(ConversionError, match=r"3 labels, which is more than the capacity 2.*--capacity"):
         convert(source, tmp_path / "m.tflite", capacity=2)
 
 
 def test_missing_or_damaged_photos_are_named(source: Any, tmp_path: Path) -> None:
-    """Moved photos get the option that helps."""
+    """For moved photos the message names the option that helps."""
     shutil.copy(source.photos[0][0], tmp_path / "a.png")
     gone = replace(source, photos=((tmp_path / "gone.png", "blue"), *source.photos[1:]))
     with pytest.raises(ConversionError, match=r"gone\.png is no longer there.*--photos"):
@@ -348,13 +348,13 @@ def test_gray_photos_of_any_size_calibrate(tmp_path: Path) -> None:
 
 
 def test_an_unknown_quantization_is_refused(source: Any, tmp_path: Path) -> None:
-    """The names that exist are given."""
+    """The message lists the known names."""
     with pytest.raises(ConversionError, match="int8, float16, dynamic, none, got 'int4'"):
         convert(source, tmp_path / "m.tflite", quantize="int4")
 
 
 def test_a_backbone_with_an_op_that_has_no_builtin_is_refused(tmp_path: Path) -> None:
-    """The converter's complaint is passed on in one sentence."""
+    """The message of the converter is passed on in one sentence."""
     import keras
 
     class Odd(keras.layers.Layer):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Surgery on flatbuffers: what joining keeps apart, shares and refuses."""
+"""Joining flatbuffers: what stays separate, what is shared, and what is refused."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_model_survives_parsing_and_serializing() -> None:
 
 
 def test_every_buffer_is_aligned_to_sixteen_bytes() -> None:
-    """The schema demands it; a plain rewrite in Python forgets it."""
+    """The schema requires it; a plain rewrite in Python does not do it."""
     model = schema().Model.GetRootAs(PART, 0)
     starts = [
         table.Vector(table.Offset(4))
@@ -65,7 +65,7 @@ def test_the_file_contains_nothing_unused() -> None:
 
 
 def test_graphs_that_do_not_fit_are_refused() -> None:
-    """A joined file is no backbone, and two outputs cannot be chained."""
+    """A joined file is not a backbone, and two outputs cannot be chained."""
     with pytest.raises(ConversionError, match="one graph without branches"):
         join(parse(PART), parse(PART))
     two = parse(PART)

@@ -32,20 +32,20 @@ def batch() -> tuple[Any, Any]:
 
 
 def random_weights(seed: int) -> dict[str, Any]:
-    """Weights and momenta that are not at rest."""
+    """Weights and momenta that are not zero."""
     chooser = np.random.default_rng(seed)
     shapes = {"W": (D, C), "b": (C,), "W_momentum": (D, C), "b_momentum": (C,)}
     return {name: chooser.normal(0, 0.3, shape).astype(np.float32) for name, shape in shapes.items()}
 
 
 def softmax(logits: Any) -> Any:
-    """Give probabilities in float64."""
+    """Return probabilities in float64."""
     powers = np.exp(logits - logits.max(1, keepdims=True))
     return powers / powers.sum(1, keepdims=True)
 
 
 def loss_of(weights: dict[str, Any], mapped: Any, label: Any) -> float:
-    """Give the mean cross-entropy in float64."""
+    """Return the mean cross-entropy in float64."""
     chances = softmax(mapped @ weights["W"].astype(np.float64) + weights["b"])
     return float(-(label * np.log(chances)).sum(1).mean())
 
@@ -75,7 +75,7 @@ def test_a_hundred_training_steps_equal_numpy(head: tuple[bytes, str], batch: tu
 
 
 def test_a_taught_label_opens_its_column_as_in_numpy(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
-    """From closed columns, whichever label comes first: the steps are those of the oracle, to 1e-6."""
+    """Starting with closed columns and any first label, the steps equal the oracle to 1e-6."""
     model, map_name = head
     embeddings, label = batch
     mapped = apply_map(embeddings, map_name)
@@ -118,7 +118,7 @@ def step_of(weights: dict[str, Any], mapped: Any, label: Any) -> float:
 def test_the_gradient_of_an_opened_column_equals_finite_differences(
     head: tuple[bytes, str], batch: tuple[Any, Any]
 ) -> None:
-    """The momentum after the first step is the slope of the loss, with the column at the bias it opens at."""
+    """The momentum after the first step is the gradient of the loss, with the bias at which the column opens."""
     model, map_name = head
     embeddings, label = batch
     start = random_weights(9)
@@ -140,7 +140,7 @@ def test_the_gradient_of_an_opened_column_equals_finite_differences(
 
 
 def test_gradients_equal_finite_differences(head: tuple[bytes, str], batch: tuple[Any, Any]) -> None:
-    """From rest, one step's momentum is the gradient of the loss."""
+    """After one step from zero, the momentum is the gradient of the loss."""
     model, map_name = head
     embeddings, label = batch
     interpreter = open_interpreter(model)
@@ -174,7 +174,7 @@ def test_classify_applies_the_map_of_the_codes(head: tuple[bytes, str], batch: t
 
 
 def test_a_zero_embedding_gives_finite_results(head: tuple[bytes, str]) -> None:
-    """A black frame through ReLU may embed to zeros; then the bias alone speaks, and training stays finite."""
+    """The embedding of a black frame may be zero after a ReLU; then only the bias counts, and training stays finite."""
     interpreter, weights = open_interpreter(head[0]), random_weights(5)
     interpreter.get_signature_runner("set_weights")(**weights)
     zero = np.zeros((1, D), np.float32)
@@ -188,7 +188,7 @@ def test_a_zero_embedding_gives_finite_results(head: tuple[bytes, str]) -> None:
 
 
 def test_weights_and_momenta_are_read_as_they_were_set(head: tuple[bytes, str]) -> None:
-    """What get_weights gives, set_weights takes, in an interpreter of its own."""
+    """Another interpreter accepts the output of get_weights in set_weights."""
     weights = random_weights(6)
     one, other = open_interpreter(head[0]), open_interpreter(head[0])
     assert one.get_signature_runner("set_weights")(**weights)["ok"].tolist() == [1.0]

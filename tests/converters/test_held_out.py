@@ -1,4 +1,4 @@
-"""From training to the device: which photos may judge, and the figure on photos held out."""
+"""From training to the device: the photos that may judge, and the accuracy on held-out photos."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tuned(source: TrainedModel, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_the_memory_marks_photos_that_tuned_the_backbone(tuned: Path) -> None:
-    """Those held out may judge, and no other."""
+    """Only held-out photos may judge."""
     taught = ModelFile.open(tuned).memory
     assert isinstance(taught, Samples)
     assert taught.judge is not None
@@ -42,7 +42,7 @@ def test_the_memory_marks_photos_that_tuned_the_backbone(tuned: Path) -> None:
 
 
 def test_the_manifest_has_the_accuracy_on_held_out_photos(tuned: Path) -> None:
-    """Of a head taught without them, with the number of photos, in all and per label."""
+    """The accuracy of a head taught without them, with the number of photos, in total and per label."""
     figure = ModelFile.open(tuned).manifest.held_out
     assert figure is not None
     assert figure["photos"] == 9
@@ -67,7 +67,7 @@ def test_the_device_judges_by_held_out_photos_and_its_own_samples(tuned: Path, t
 
 
 def test_a_frozen_backbone_is_judged_by_all_photos(source: TrainedModel, tmp_path: Path) -> None:
-    """Leave-one-out is fair then; the held-out figure is there as well."""
+    """Leave-one-out is valid then; the accuracy on held-out photos is shown too."""
     report = convert(replace(source, held_out=HELD_OUT), tmp_path / "m.tflite")
     taught = ModelFile.open(report.path).memory
     assert isinstance(taught, Samples)
@@ -77,7 +77,7 @@ def test_a_frozen_backbone_is_judged_by_all_photos(source: TrainedModel, tmp_pat
 
 
 def test_without_held_out_photos_no_photo_may_judge(source: TrainedModel, tmp_path: Path) -> None:
-    """`convert` says that there is no figure, and `status` says why."""
+    """`convert` reports that there is no accuracy, and `status` reports why."""
     source.save(tmp_path / "model")
     training = json.loads((tmp_path / "model" / "training.json").read_text())
     (tmp_path / "model" / "training.json").write_text(json.dumps(training | {"tuned": True}))
@@ -126,7 +126,7 @@ def test_the_epochs_of_an_older_folder_show_whether_the_backbone_was_tuned(
 
 
 def test_held_out_photos_do_not_train_the_head_that_they_judge() -> None:
-    """Random labels on random codes: a head that had seen them would know them all."""
+    """Random labels on random codes: a head that had learned them would predict them all."""
     random = np.random.default_rng(0)
     codes, held_out = encode(random.normal(size=(300, 64))), np.arange(300) >= 150
     samples = Samples(codes, tuple(f"label {owner}" for owner in random.integers(0, 2, 300)))
@@ -138,7 +138,7 @@ def test_held_out_photos_do_not_train_the_head_that_they_judge() -> None:
 
 
 def test_a_label_with_only_held_out_photos_counts_as_wrong() -> None:
-    """The head cannot know it."""
+    """The head never learned it."""
     codes = encode(np.eye(3).repeat(4, axis=0) + 0.01)
     samples = Samples(codes, tuple("aaaabbbbcccc"))
     figure: Any = judge_held_out(samples, np.arange(12) >= 7)
@@ -188,7 +188,7 @@ def test_photos_of_one_scene_share_a_group_in_the_memory(source: TrainedModel, t
 def test_with_sums_as_memory_status_shows_the_accuracy_of_the_conversion(
     tuned: Path, tmp_path: Path, kept: bool
 ) -> None:
-    """Sums cannot judge; a file without the figure says that there is none."""
+    """Sums do not allow an estimate; for a file without the accuracy, status reports that it is unknown."""
     opened = ModelFile.open(tuned)
     assert isinstance(opened.memory, Samples)
     sums = Sums.of(opened.memory.codes, opened.memory.labels)

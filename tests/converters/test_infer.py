@@ -1,4 +1,4 @@
-"""The signature infer: it shares the backbone and costs next to nothing in the file."""
+"""The signature infer: it shares the backbone, so that the file hardly grows."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.tiny import TINY, TINY_INFER, TINY_TAUGHT
 
 
 def test_constants_and_the_description_of_the_backbone_are_in_the_file_once() -> None:
-    """Every buffer is as it was, and nothing of the backbone is written twice."""
+    """Every buffer is unchanged, and nothing of the backbone is written twice."""
     part = ModelFile.open(TINY).model_part()
     plain, model = parse(part), parse(part)
     add_infer(model)
@@ -25,7 +25,7 @@ def test_constants_and_the_description_of_the_backbone_are_in_the_file_once() ->
 
 
 def test_serializing_does_not_change_the_tree() -> None:
-    """So that it can be changed and written again."""
+    """It can be changed and written again."""
     model = parse(ModelFile.open(TINY).model_part())
     add_infer(model)
     once = serialize(model)
@@ -34,6 +34,6 @@ def test_serializing_does_not_change_the_tree() -> None:
 
 
 def test_infer_is_added_only_on_request() -> None:
-    """It costs memory when the file is opened."""
+    """It needs RAM when the file is opened."""
     assert "infer" not in open_interpreter(TINY_TAUGHT).get_signature_list()
     assert "infer" in open_interpreter(TINY_INFER).get_signature_list()

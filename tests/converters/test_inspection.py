@@ -1,4 +1,4 @@
-"""Looking into any .tflite: ours, foreign, compiled for the Edge TPU, cut off."""
+"""Inspecting any .tflite: a model file, a foreign one, one for the Edge TPU, a truncated one."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_model_file_is_described_completely() -> None:
 
 
 def test_a_device_without_the_schema_counts_ops_by_the_interpreter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """tflite-runtime brings no schema; the first graph is counted then."""
+    """tflite-runtime has no schema; then the ops of the first graph are counted."""
 
     def missing(_: bytes) -> dict[str, int]:
         raise ConversionError("no schema here")
@@ -61,7 +61,7 @@ def test_a_foreign_file_is_shown_with_the_reason_why_it_cannot_be_taught(tmp_pat
 
 @pytest.mark.parametrize("cut", [0, 7, 100, 20000, -1])
 def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
-    """At any place: in the header, in the model, in the archive."""
+    """Truncated in the header, in the model, or in the archive."""
     data = TINY.read_bytes()
     (tmp_path / "cut.tflite").write_bytes(data[:cut])
     with pytest.raises(ModelFileError):
@@ -69,7 +69,7 @@ def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
 
 
 def test_an_altered_model_file_is_refused(tmp_path: Path) -> None:
-    """The checksum is checked, and the message says so."""
+    """The checksum is verified, and the message names it."""
     data = bytearray(TINY.read_bytes())
     data[3000] ^= 1
     (tmp_path / "altered.tflite").write_bytes(data)
@@ -78,7 +78,7 @@ def test_an_altered_model_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
-    """And one that is not there."""
+    """So is a missing file."""
     (tmp_path / "text.tflite").write_text("this is no model at all")
     with pytest.raises(ModelFileError, match=r"no \.tflite"):
         inspect(tmp_path / "text.tflite")
@@ -95,7 +95,7 @@ def changed(folder: Path, old: bytes, new: bytes) -> Path:
 
 
 def test_a_model_file_that_lacks_a_signature_is_described(tmp_path: Path) -> None:
-    """With what is missing; one whose signature has another output is refused."""
+    """The missing signatures are named; a file whose signature has another output is refused."""
     found = inspect(changed(tmp_path, b"features\0", b"featureS\0"))
     assert not found.teachable
     assert "features" in found.reason
@@ -104,14 +104,14 @@ def test_a_model_file_that_lacks_a_signature_is_described(tmp_path: Path) -> Non
 
 
 def test_a_padded_model_file_is_not_reported_as_foreign(tmp_path: Path) -> None:
-    """The manifest is in it, but too far from its end to be found."""
+    """The manifest is in the file, but too far from its end to be found."""
     (tmp_path / "padded.tflite").write_bytes(TINY_TAUGHT.read_bytes() + bytes(80_000))
     with pytest.raises(ModelFileError, match="no readable edgetl manifest"):
         inspect(tmp_path / "padded.tflite")
 
 
 def test_a_foreign_file_is_checked_before_it_is_run(tmp_path: Path) -> None:
-    """An op whose kind is not there, in a .tflite without a manifest."""
+    """An op with an unknown code, in a .tflite without a manifest."""
     part = ModelFile.open(TINY).model_part()
     operator = root(part).tables(2)[0].tables(3)[-1]
     place = operator.field(0)
@@ -122,7 +122,7 @@ def test_a_foreign_file_is_checked_before_it_is_run(tmp_path: Path) -> None:
 
 
 def test_versions_1_and_2_show_what_is_checked() -> None:
-    """A digest of the whole file, or what no checksum covers."""
+    """A digest of the whole file, or the parts that no checksum covers."""
     assert inspect(TINY_TAUGHT).digest == ModelFile.open(TINY_TAUGHT).digest
     assert inspect(TINY_TAUGHT).unchecked == ()
     old = inspect(TINY_VERSION_1)

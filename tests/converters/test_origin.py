@@ -24,6 +24,6 @@ from converters.origin import family_of, origin_of
 def test_origin_and_family_are_named_where_they_are_known(
     name: str, tuned: bool, info: dict[str, object], origin: str, family: str
 ) -> None:
-    """And left empty where they are not."""
+    """They are empty where they are unknown."""
     model = SimpleNamespace(backbone_name=name, tuned=tuned, info=info)
     assert (origin_of(model), family_of(model)) == (origin, family)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What the comparison of a converted backbone with its source sees, and what it refuses."""
+"""The comparison of a converted backbone with its source, and what it refuses."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def photos(count: int, alike: bool = False) -> list[NDArray[np.uint8]]:
 
 
 def embeddings(count: int = 60, common: float = 0.0) -> NDArray[np.float32]:
-    """Return embeddings of four classes, with a part that all of them share."""
+    """Return embeddings of four labels, with a part that all of them share."""
     random = np.random.default_rng(0)
     values = random.normal(size=(count, 48)) + 2 * np.eye(4, 48)[np.arange(count) % 4]
     return (values + common).astype(np.float32)
@@ -49,7 +49,7 @@ def with_common_part(size: float) -> Any:
 
 
 def test_a_common_part_that_hides_lost_differences_is_refused() -> None:
-    """The plain cosine is 1.0000, and says nothing."""
+    """The plain cosine is 1.0000 although the differences are lost."""
     source = embeddings(common=5000)
     parity = compare(source, rounded(source), photos(60), LABELS)
     assert parity.cosine_mean > 0.9999
@@ -60,7 +60,7 @@ def test_a_common_part_that_hides_lost_differences_is_refused() -> None:
 
 
 def test_a_common_part_that_leaves_the_differences_is_accepted() -> None:
-    """Also of a source without it."""
+    """A source without a common part is accepted too."""
     for common in (0, 20):
         source = embeddings(common=common)
         parity = compare(source, rounded(source), photos(60), LABELS)
@@ -90,7 +90,7 @@ def test_an_int8_backbone_with_a_large_common_part_is_refused_and_float16_is_not
 
 
 def test_dimensions_that_are_mixed_up_are_refused() -> None:
-    """Each dimension is compared by itself; the class is still there, but a head's weights would not fit."""
+    """Each dimension is compared separately; the labels are still separable, but the weights of a head would not fit."""
     source = embeddings(common=5)
     mixed = source[:, np.random.default_rng(3).permutation(48)]
     parity = compare(source, mixed, photos(60), None)
@@ -102,7 +102,7 @@ def test_dimensions_that_are_mixed_up_are_refused() -> None:
 
 
 def test_embeddings_of_other_photos_are_refused() -> None:
-    """Recognition finds what averages over dimensions may miss."""
+    """Recognition detects what averages over dimensions may miss."""
     source = embeddings(common=5)
     parity = compare(source, np.roll(source, 4, axis=0), photos(60), LABELS)
     assert parity.recognized is not None
@@ -123,7 +123,7 @@ def test_few_photos_are_enough_to_convert_and_the_report_shows_what_was_not_chec
 
 
 def test_photos_that_look_alike_refuse_nothing() -> None:
-    """Frames of one scene differ by noise alone, which int8 need not keep."""
+    """Frames of one scene differ only by noise, which int8 need not keep."""
     source = embeddings(40, common=5000)
     parity = compare(source, rounded(source), photos(40, alike=True), None)
     assert "look alike" in parity.unchecked
@@ -131,7 +131,7 @@ def test_photos_that_look_alike_refuse_nothing() -> None:
 
 
 def test_a_source_with_one_embedding_for_all_photos_is_not_reported_as_a_loss() -> None:
-    """There is nothing to compare then."""
+    """Then there are no differences to compare."""
     source = np.ones((30, 8), np.float32)
     parity = compare(source, source, photos(30), None)
     assert parity.centered_cosine is None

@@ -1,4 +1,4 @@
-"""Photos to calibrate with: what cannot be decoded is left out and counted."""
+"""Photos for calibration: those that cannot be decoded are left out and counted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests import tiny
 
 
 def test_a_damaged_photo_does_not_stop_the_calibration(tmp_path: Path) -> None:
-    """It is counted in the line that says what was calibrated on."""
+    """The description of the calibration photos counts it."""
     paths = [path for path, _ in tiny.write_photos(tmp_path, 3, ("red",))]
     paths[1].write_bytes(paths[1].read_bytes()[:100])
     calibration = from_paths(paths, tiny.PREPROCESSING)
@@ -21,7 +21,7 @@ def test_a_damaged_photo_does_not_stop_the_calibration(tmp_path: Path) -> None:
 
 
 def test_damaged_photos_alone_are_an_error(tmp_path: Path) -> None:
-    """Nothing is left to calibrate with."""
+    """No photo is left for calibration."""
     (tmp_path / "a.jpg").write_text("not a photo")
     with pytest.raises(PhotoError, match=r"a\.jpg"):
         from_paths([tmp_path / "a.jpg"], tiny.PREPROCESSING)

@@ -1,4 +1,4 @@
-"""Embeddings lengthened by the products of their pairs: in the file, in NumPy, and what they are good for."""
+"""Embeddings extended by the products of their pairs: in the file, in NumPy, and their benefit."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_file_returns_the_same_as_numpy(source: Any, tmp_path: Path) -> None
 
 
 def test_embeddings_that_are_too_long_are_refused_before_the_conversion(source: Any, tmp_path: Path) -> None:
-    """Too many numbers, and shortening as well."""
+    """Too many numbers, and --project as well."""
     with pytest.raises(ConversionError, match=f"at most {WIDEST} numbers, but this backbone has 1280"):
         products_of(1280)
     with pytest.raises(ConversionError, match="choose one"):
@@ -65,7 +65,7 @@ def test_embeddings_that_are_too_long_are_refused_before_the_conversion(source: 
 
 
 def _pixels() -> Any:
-    """Make a backbone whose embedding are the 64 pixels of a gray image."""
+    """Return a backbone whose embedding is the 64 pixels of a gray image."""
     import keras
 
     layers = keras.layers
@@ -79,7 +79,7 @@ def _pixels() -> Any:
 def test_digits_are_classified_better_than_by_nearest_neighbors(tmp_path: Path) -> None:
     """On 64 pixels as the embedding, taught through the `Learner`: products lift `exact` above three neighbors.
 
-    And everything the head promises holds: the exported file answers as the learner does, and forgetting is exact.
+    The exported file predicts as the learner does, and forgetting is exact.
     """
     digits = pytest.importorskip("sklearn.datasets").load_digits()
     images = [np.repeat((image * 15.9).astype(np.uint8)[:, :, None], 3, 2) for image in digits.images]

@@ -1,4 +1,4 @@
-"""The trained model's folder between fine-tuning and conversion."""
+"""The folder of a trained model between fine-tuning and conversion."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_photos_may_have_moved(source: Any, tmp_path: Path) -> None:
 
 
 def test_a_trained_model_is_not_overwritten_without_force(source: Any, tmp_path: Path) -> None:
-    """With force it is, and a head it no longer has is gone."""
+    """With force it is overwritten, and a head that the new model lacks is removed."""
     replace(source, head=HEAD).save(tmp_path)
     with pytest.raises(StorageError, match="--force"):
         source.save(tmp_path)
@@ -43,7 +43,7 @@ def test_a_trained_model_is_not_overwritten_without_force(source: Any, tmp_path:
 
 
 def test_a_folder_without_a_trained_model_is_refused(tmp_path: Path) -> None:
-    """The message says what was expected and how to get it."""
+    """The message names what was expected and how to create it."""
     with pytest.raises(ConversionError, match=r"contains no training\.json.*edgetl finetune"):
         TrainedModel.load(tmp_path)
     with pytest.raises(ConversionError, match="does not exist"):
@@ -52,7 +52,7 @@ def test_a_folder_without_a_trained_model_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format_version": 2}', '{"format_version": 1}'])
 def test_damaged_training_files_are_refused(tmp_path: Path, text: str) -> None:
-    """Cut off, foreign, of a newer version, incomplete."""
+    """Truncated, foreign, of a newer version, incomplete."""
     (tmp_path / r"training.json").write_text(text)
     with pytest.raises(ConversionError, match="train the model again"):
         TrainedModel.load(tmp_path)
@@ -72,7 +72,7 @@ def test_a_damaged_backbone_or_head_is_refused(source: Any, tmp_path: Path) -> N
 def test_an_interrupted_save_leaves_no_trained_model(
     source: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """training.json comes last, so a half-written folder is told from a whole one."""
+    """training.json is written last, so an incomplete folder is recognized."""
     monkeypatch.setattr(TrainedModel, "_training", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         source.save(tmp_path)

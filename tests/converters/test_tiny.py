@@ -1,4 +1,4 @@
-"""The tiny models that tests without TensorFlow use are what their script makes."""
+"""The tiny models for tests without TensorFlow equal the output of their script."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.make_tiny_model import make
 
 
 def test_the_script_makes_equivalent_files(tmp_path: Path) -> None:
-    """Same embeddings, labels and memory, within what another converter version may round."""
+    """The same embeddings, labels and memory, up to the rounding of another converter version."""
     make(tmp_path)
     images = [tiny.photo(label, 5) for label in tiny.COLORS]
     for path in (tiny.TINY, tiny.TINY_TAUGHT):
@@ -30,7 +30,7 @@ def test_the_script_makes_equivalent_files(tmp_path: Path) -> None:
 
 
 def test_the_tiny_models_contain_no_path_of_the_machine_that_made_them() -> None:
-    """Nothing but figures and versions goes into a manifest."""
+    """A manifest contains only figures and versions."""
     for path in (tiny.TINY, tiny.TINY_TAUGHT):
         assert b"/tmp" not in path.read_bytes()
         assert b"/home" not in path.read_bytes()

@@ -1,4 +1,4 @@
-"""Weights that are no numbers are refused by reading them, whatever the processor would make of them."""
+"""Weights that are NaN or infinite are refused by reading them, so that the result does not depend on the processor."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_single_weight_that_is_nan_is_named(bad: float) -> None:
 
 
 def test_of_many_broken_variables_the_first_are_named() -> None:
-    """A network that was lost as a whole does not fill the screen."""
+    """The message stays short when all variables are broken."""
     broken = tiny.backbone()
     broken.set_weights([np.full_like(value, np.nan) for value in broken.get_weights()])
     with pytest.raises(ConversionError, match=r"\(216 of 216\).* and 3 more; "):
@@ -43,7 +43,7 @@ def test_of_many_broken_variables_the_first_are_named() -> None:
 
 
 def test_finite_weights_and_the_state_of_generators_are_accepted() -> None:
-    """A dropout layer keeps whole numbers among its variables."""
+    """A dropout layer has integers among its variables."""
     import keras
 
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
@@ -55,7 +55,7 @@ def test_finite_weights_and_the_state_of_generators_are_accepted() -> None:
 def test_infinite_weights_of_the_source_are_reported_as_such(
     source: Any, tmp_path: Path, quantize: str
 ) -> None:
-    """The fault is the training's, not the conversion's; no advice to calibrate with more photos."""
+    """The message does not suggest to calibrate with more photos, which would not help."""
     with pytest.raises(
         ConversionError, match=r"source model contain NaN or infinity: .*; train the model again"
     ):
@@ -64,7 +64,7 @@ def test_infinite_weights_of_the_source_are_reported_as_such(
 
 
 def test_a_trained_model_with_infinite_weights_is_not_saved(source: Any, tmp_path: Path) -> None:
-    """A training that diverged is noticed when it ends, and an older model stays as it was."""
+    """A training that diverged is detected when it ends, and an older model stays unchanged."""
     source.save(tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(ConversionError, match="NaN or infinity"):
@@ -85,11 +85,11 @@ def with_constants_of(value: float) -> bytes:
 
 
 def test_an_infinite_float32_constant_is_accepted() -> None:
-    """Such as the padding of a maximum."""
+    """It may be intended, such as the padding of a maximum."""
     require_numeric_constants(with_constants_of(-np.inf))
 
 
 def test_a_constant_that_is_nan_is_refused() -> None:
-    """No graph means that."""
+    """No graph needs a NaN."""
     with pytest.raises(ConversionError, match="converted backbone contain NaN"):
         require_numeric_constants(with_constants_of(np.nan))

@@ -142,7 +142,7 @@ def test_copies_of_training_photos_are_removed_from_validation(tmp_path: Path) -
 
 
 def test_a_photo_in_two_classes_is_skipped_in_both(tmp_path: Path) -> None:
-    """Its label is unknown."""
+    """Its label is ambiguous."""
     fill(tmp_path, {"a": 3, "b": 3})
     (tmp_path / "b" / "copy.jpg").write_bytes((tmp_path / "a" / "000.jpg").read_bytes())
     found = find_photos(tmp_path)
