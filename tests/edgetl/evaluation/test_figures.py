@@ -1,4 +1,4 @@
-"""Figures stand with their number of photos, their interval, and what was not judged."""
+"""Figures are shown with their number of photos, their interval, and what was not judged."""
 
 from __future__ import annotations
 

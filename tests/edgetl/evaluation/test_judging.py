@@ -1,4 +1,4 @@
-"""`edgetl evaluate` judges by photos that the model was not taught, and says what it left out."""
+"""`edgetl evaluate` judges by photos that the model was not taught, and reports the others."""
 
 from __future__ import annotations
 
