@@ -95,8 +95,8 @@ def crash(kills: int, seed: int, folder: Path) -> Tally:
         if number % KILLS_A_FILE == 0:
             _remove(path)
         expected = _labels(path) if path.exists() else {}
-        said = _killed(path, seed * 1_000_003 + number, rng, tally)
-        _check(path, expected, said, tally)
+        events = _killed(path, seed * 1_000_003 + number, rng, tally)
+        _check(path, expected, events, tally)
         if tally.failures:
             break
     return tally
@@ -175,12 +175,12 @@ def _killed(path: Path, seed: int, rng: random.Random, tally: Tally) -> list[Any
         _wait_until_ready(process)
     time.sleep(rng.uniform(0, 0.5 if early else LONGEST))
     process.send_signal(signal.SIGKILL)
-    said, complaints = process.communicate()
+    output, errors = process.communicate()
     tally.kills += 1
     if process.returncode != -signal.SIGKILL:
-        tally.failures.append(f"kill {tally.kills}: the child ended by itself: {complaints[-2000:]}")
+        tally.failures.append(f"kill {tally.kills}: the child ended by itself: {errors[-2000:]}")
     # the last line may be cut off by the kill
-    lines = [json.loads(line) for line in said.splitlines(keepends=True) if line.endswith("\n")]
+    lines = [json.loads(line) for line in output.splitlines(keepends=True) if line.endswith("\n")]
     tally.early += early and "ready" not in lines
     return [line for line in lines if line != "ready"]
 
@@ -192,10 +192,10 @@ def _wait_until_ready(process: subprocess.Popen[str]) -> None:
         select.select([stream], [], [], 60)
 
 
-def _check(path: Path, before: Labels, said: list[Any], tally: Tally) -> None:
+def _check(path: Path, before: Labels, events: list[Any], tally: Tally) -> None:
     """Compare the file with the acknowledged changes."""
     expected, pending = dict(before), None
-    for line in said:
+    for line in events:
         if line[0] == "try":
             pending = line[1:]
             continue

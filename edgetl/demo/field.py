@@ -143,16 +143,16 @@ def run(plan: Plan) -> FieldResult:
         device = FieldDevice(learner, plan)
         field = device.look(device.layout.field_held_out, "embedding held-out field cells")
         lab = device.look(device.layout.lab_held_out, "embedding held-out lab cells")
-        lab_head = learner.head.clone()
-        before = lab_head.predict_many(field.codes)
-        steps = [_step(0, lab_head, field, lab)]
+        host_head = learner.head.clone()
+        before = host_head.predict_many(field.codes)
+        steps = [_step(0, host_head, field, lab)]
         for done in device.teach("teaching the field's cells"):
             if done in plan.steps:
                 steps.append(_step(done, learner.head, field, lab))
         if steps[-1]["taught"] != done:
             steps.append(_step(done, learner.head, field, lab))
         after = learner.head.predict_many(field.codes)
-        spread = _other_orders(lab_head, _pool(learner, device), field, steps, plan.seed)
+        spread = _other_orders(host_head, _pool(learner, device), field, steps, plan.seed)
         status = learner.status()
         labels = list(learner.labels)
         refuse_tensorflow()
@@ -235,13 +235,13 @@ def _pool(learner: Learner, device: FieldDevice) -> Row:
     return Row(learner.store.codes([int(number) for number in ids]), list(labels), [])
 
 
-def _other_orders(lab: Head, pool: Row, field: Row, steps: Sequence[Step], seed: int) -> list[Spread]:
+def _other_orders(host_head: Head, pool: Row, field: Row, steps: Sequence[Step], seed: int) -> list[Spread]:
     """Return the spread of the curve over other teaching orders of the same cells, without the state file."""
     marks = [step["taught"] for step in steps if 0 < step["taught"] < len(pool.labels)]
     random = np.random.default_rng(seed + 1)
     found: dict[int, list[float]] = {mark: [] for mark in marks}
     for number in range(ORDERS if marks else 0):
-        order, head = random.permutation(len(pool.labels)), lab.clone()
+        order, head = random.permutation(len(pool.labels)), host_head.clone()
         for start, mark in zip([0, *marks], marks, strict=False):
             chosen = order[start:mark]
             head.learn_many(pool.codes[chosen], [pool.labels[place] for place in chosen])

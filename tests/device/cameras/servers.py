@@ -209,13 +209,13 @@ def rtp_packets(data: bytes, sequence: int, timestamp: int, chunk: int = 1400) -
         )
         # type 1 is 4:2:0; quality 255: the tables are sent along
         jpeg_header = struct.pack(">IBBBB", offset, 1, 255, width // 8, height // 8)
-        quantisation = struct.pack(">BBH", 0, 0, len(tables)) + tables if offset == 0 else b""
-        yield rtp + jpeg_header + quantisation + piece
+        quantization = struct.pack(">BBH", 0, 0, len(tables)) + tables if offset == 0 else b""
+        yield rtp + jpeg_header + quantization + piece
         sequence += 1
 
 
 def _dissect(data: bytes) -> tuple[bytes, bytes, tuple[int, int]]:
-    """Return quantisation tables, entropy-coded scan, and (height, width) of a baseline JPEG."""
+    """Return quantization tables, entropy-coded scan, and (height, width) of a baseline JPEG."""
     tables, shape, at = b"", (0, 0), 2
     while True:
         marker, length = data[at + 1], struct.unpack(">H", data[at + 2 : at + 4])[0]
