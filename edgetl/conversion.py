@@ -117,7 +117,13 @@ def _backbone(name: str) -> TrainedModel:
 
     from .backbones import BACKBONES, load_backbone
     from .backbones.applications import PREFIX
+    from .backbones.small import SMALL
 
+    if name in SMALL:
+        raise BackboneError(
+            f"{name} has no pretrained weights; train it first: edgetl finetune PHOTOS --backbone {name} --out FOLDER, "
+            "then convert FOLDER"
+        )
     if name not in BACKBONES and not name.startswith(PREFIX):
         raise BackboneError(
             f"there is no folder {name}, and no backbone of that name; "

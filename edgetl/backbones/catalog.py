@@ -11,6 +11,7 @@ from typing import Any
 
 from .applications import APPLICATIONS, PREFIX, Application
 from .registry import BACKBONES, Backbone
+from .small import DIMENSIONS, SIDE, SMALL, SmallBackbone
 
 _LITE_SOURCE = "github.com/tensorflow/tpu, EfficientNet-Lite"
 
@@ -67,6 +68,8 @@ def list_backbones() -> list[Entry]:
 def _entries() -> Iterator[Entry]:
     for backbone in BACKBONES.values():
         yield _packaged(backbone)
+    for name, small in SMALL.items():
+        yield _small(name, small)
     for name, application in APPLICATIONS.items():
         yield _application(name, application)
 
@@ -86,6 +89,24 @@ def _packaged(backbone: Backbone) -> Entry:
         at_hand=_is_installed(backbone),
         top1=backbone.top1,
         top1_source=_LITE_SOURCE,
+    )
+
+
+def _small(name: str, small: SmallBackbone) -> Entry:
+    return Entry(
+        name=name,
+        family=small.family,
+        height=SIDE,
+        width=SIDE,
+        channels=1,
+        parameters=small.parameters,
+        dimensions=DIMENSIONS,
+        license="yours",
+        weights="trained here",
+        source="",
+        at_hand=False,
+        top1=None,
+        top1_source="",
     )
 
 

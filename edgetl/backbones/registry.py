@@ -14,6 +14,7 @@ from device.model.preprocess import Preprocessing
 from ..errors import BackboneError, MissingExtraError
 from . import efficientnet_lite
 from .applications import PREFIX, load_application
+from .small import SMALL, load_small
 from .torch_weights import read_torch_weights
 
 
@@ -106,8 +107,8 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
     """Load a backbone with its weights.
 
     Args:
-        name: A key of `BACKBONES`, or ``keras:NAME`` or ``keras:NAME=FILE`` for a network of
-            `keras.applications`, see `load_application`.
+        name: A key of `BACKBONES`; a key of `SMALL` for a network with random weights; or ``keras:NAME`` or
+            ``keras:NAME=FILE`` for a network of `keras.applications`, see `load_application`.
         resize: How frames are fitted to the input, one of `device.model.preprocess.RESIZE_MODES`.
 
     Returns:
@@ -121,8 +122,11 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
     if name.startswith(PREFIX):
         require_keras()
         return load_application(name, resize)
+    if name in SMALL:
+        require_keras()
+        return load_small(name, resize)
     if name not in BACKBONES:
-        known = ", ".join(BACKBONES)
+        known = ", ".join([*BACKBONES, *SMALL])
         raise BackboneError(f"the backbone {name!r} is unknown; expected one of {known}, or keras:NAME")
     backbone = BACKBONES[name]
     weights = read_torch_weights(weights_path(backbone))

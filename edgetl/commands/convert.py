@@ -77,7 +77,7 @@ def command(model: str, out: Path, as_json: bool, **options: Any) -> None:
     """Convert MODEL to one .tflite with a trainable head.
 
     MODEL is a folder that finetune wrote, or the name of a backbone such as efficientnet-lite0; 'edgetl
-    backbones' lists them. A backbone becomes a file without labels, ready to be taught on a device: the fastest
+    backbones' lists them. A pretrained backbone becomes a file without labels, ready to be taught on a device: the fastest
     way to start. The file appears under its name only after it was reopened and compared with its source.
 
     \b

@@ -67,7 +67,7 @@ _NO_JUDGE = (
     "--epochs",
     type=click.IntRange(0),
     help="Epochs in which layers of the backbone are trained.  [default: 8 for the last blocks; all layers: as many as fit "
-    "into --minutes, at most 20]",
+    "into --minutes, at most 20; 30 from scratch]",
 )
 @click.option(
     "--blocks",
@@ -81,7 +81,7 @@ _NO_JUDGE = (
 @click.option(
     "--rate",
     type=float,
-    help="Highest learning rate of the backbone.  [default: 0.0002 for the last blocks, 0.001 for all layers]",
+    help="Highest learning rate of the backbone.  [default: 0.0002 for the last blocks, 0.001 for all layers, 0.002 from scratch]",
 )
 @click.option(
     "--head-rate", type=float, default=0.02, show_default=True, help="Initial learning rate of the head."
@@ -155,11 +155,15 @@ def command(photos: Path, out: Path, as_json: bool, **options: Any) -> None:
     trained keeps the best epoch so far. To continue a run that ended otherwise, run the same command again. OUT
     receives the model, metrics.json and curve.png; the next step is to convert it.
 
+    cnn-28 and resnet-28 are small networks for gray images of 28x28 pixels, such as digits. They have no
+    pretrained weights: all their layers are trained from scratch.
+
     \b
     Examples:
       edgetl finetune photos --out mugs
       edgetl finetune photos --out mugs --layers all --minutes 30
       edgetl convert mugs --quantize int8 --out mugs.tflite
+      edgetl finetune digits --backbone cnn-28 --no-flip --out digits
     """
     from ..training import finetune
 

@@ -8,9 +8,10 @@ from typing import Literal
 from device.progress import Progress, no_progress
 
 from ..backbones.registry import require_keras
+from ..backbones.small import SMALL
 from ..photos import find_photos
 from ..split import split_photos
-from .planning import DEFAULT_MINUTES, resolve_layers
+from .planning import DEFAULT_MINUTES, SCRATCH_EPOCHS, SCRATCH_RATE, resolve_layers, train_from_scratch
 from .run import Outcome, Run, installed_versions
 from .settings import Settings, augment_as
 from .workfolder import WorkFolder, check_output, fingerprint
@@ -58,7 +59,9 @@ def finetune(
     Args:
         photos: A folder with one folder of photos per label, or with ``train``, ``val`` and ``test`` folders.
         out: The folder of the trained model to write.
-        backbone: ``efficientnet-lite0``, ``-lite1``, ``-lite2``, ``keras:NAME`` or ``keras:NAME=WEIGHTS``.
+        backbone: A name that ``edgetl backbones`` lists, or ``keras:NAME=WEIGHTS``. ``cnn-28`` and ``resnet-28`` have
+            no pretrained weights: all their layers are trained from scratch, 30 epochs by default, with the highest
+            rate 2e-3 and light augmentation.
         split: A CSV file with lines ``path,part``; a part is ``train``, ``val`` or ``test``.
         resize: How a photo is fitted to the input of the backbone: ``crop``, ``squash`` or ``pad``.
         layers: ``head`` leaves the backbone unchanged, ``blocks`` trains its last blocks, ``all`` trains all of it.
@@ -109,8 +112,11 @@ def finetune(
         0.97
     """
     chosen = resolve_layers(layers, head_only=head_only, blocks=blocks, epochs=epochs)
+    scratch = backbone in SMALL
+    if scratch:
+        chosen = train_from_scratch(backbone, chosen)
     augmentation, crops = augment_as(
-        augment,
+        "light" if scratch and augment is None else augment,
         copies=0 if head_only else copies,
         flip=flip,
         vertical_flip=vertical_flip,
@@ -125,10 +131,10 @@ def finetune(
         head_epochs=head_epochs,
         epochs=Settings.epochs if epochs is None else epochs,
         blocks=Settings.blocks if blocks is None else blocks,
-        whole_epochs=epochs or None,
+        whole_epochs=epochs or (SCRATCH_EPOCHS if scratch else None),
         head_rate=head_rate,
         rate=Settings.rate if rate is None else rate,
-        whole_rate=Settings.whole_rate if rate is None else rate,
+        whole_rate=(SCRATCH_RATE if scratch else Settings.whole_rate) if rate is None else rate,
         batch=batch,
         validation=validation,
         patience=patience,

@@ -18,6 +18,7 @@ DEFAULT_MINUTES = 15.0
 ENOUGH_PHOTOS = 300
 FEWEST_EPOCHS = 4  # a shorter schedule ends before it has made good what its high rate spoiled
 MOST_EPOCHS = 20
+SCRATCH_EPOCHS, SCRATCH_RATE = 30, 2e-3  # of small networks with random weights
 _BLOCKS_COST = 2  # the default training of the last blocks takes about as long as two epochs of all layers
 
 _PLAN = "plan.json"
@@ -68,6 +69,20 @@ def resolve_layers(layers: str, *, head_only: bool, blocks: int | None, epochs: 
             f"layers={layers!r} contradicts {named} which trains {implied!r}; use one of the two"
         )
     return implied if layers == AUTO else layers
+
+
+def train_from_scratch(backbone: str, layers: str) -> str:
+    """Return the layers to train of a backbone without pretrained weights: all.
+
+    Raises:
+        TrainingError: `layers` leaves some of them random.
+    """
+    if layers not in (AUTO, ALL):
+        raise TrainingError(
+            f"{backbone} has no pretrained weights, so all its layers must be trained; leave out the options that train "
+            "the head alone or the last blocks"
+        )
+    return ALL
 
 
 def may_train_all(training: int, validation: int) -> Plan | None:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.origin import TRAINED_HERE
 from converters.source import FloatHead, TrainedModel
 from converters.weights import require_finite_variables
 from device.heads.intervals import held_out_interval, independent
@@ -24,6 +25,7 @@ from device.progress import Progress
 
 from .. import __version__
 from ..backbones import load_backbone
+from ..backbones.small import SMALL
 from ..errors import TrainingError
 from ..evaluation.figures import Evaluation, tabulate
 from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, name_some
@@ -237,6 +239,7 @@ class Run:
             for photo, rows in zip(self.photo_set.photos, features.rows, strict=True)
             if rows and photo.part != TEST
         ]
+        origin = {"origin": TRAINED_HERE} if self.settings.backbone in SMALL else {}
         return TrainedModel(
             backbone=backbone,
             backbone_name=self.settings.backbone,
@@ -246,7 +249,7 @@ class Run:
             photos=tuple((photo.path, photo.label) for photo in readable),
             held_out=tuple(photo.part == VALIDATION for photo in readable),
             tuned=self.kept > 0 or bool(self.tuned and self.tuned.best_epoch),
-            info={"settings": self.settings.to_dict(), "versions": installed_versions()},
+            info={"settings": self.settings.to_dict(), "versions": installed_versions(), **origin},
         )
 
     def _judge(self, features: Features, part: str, embed: Embedding, head: FloatHead) -> Evaluation | None:

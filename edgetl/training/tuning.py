@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from device.model.preprocess import Preprocessing
 from device.progress import Progress
 
+from ..backbones.small import SMALL
 from ..errors import TrainingError
 from ..photos import TRAINING, VALIDATION, Photo, PhotoSet
 from .comparison import Comparison, compare_backbones
@@ -142,7 +143,7 @@ class WholeTuning:
 
     def _phase(self, class_weights: Array, epochs: int) -> WholeTraining:
         settings = self.settings
-        recipe = Recipe(epochs, settings.whole_rate, patience=settings.patience, seed=settings.seed)
+        recipe = Recipe(epochs, settings.whole_rate, patience=settings.patience, scratch=settings.backbone in SMALL, seed=settings.seed)
         return WholeTraining(self.backbone, class_weights, recipe)
 
     def _pipeline(self, part: str, features: Features) -> Pipeline | None:

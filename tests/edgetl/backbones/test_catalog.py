@@ -11,9 +11,10 @@ import pytest
 pytest.importorskip("click", reason="the command line needs click")
 from click.testing import CliRunner
 
-from edgetl.backbones import BACKBONES
+from edgetl.backbones import BACKBONES, load_backbone
 from edgetl.backbones.applications import APPLICATIONS, load_application
 from edgetl.backbones.catalog import Entry, list_backbones
+from edgetl.backbones.small import SMALL
 from edgetl.cli import main
 from edgetl.errors import BackboneError
 
@@ -32,7 +33,7 @@ def test_every_backbone_is_listed_once() -> None:
     """The catalog contains every name that load_backbone accepts."""
     names = [entry.name for entry in list_backbones()]
     assert len(names) == len(set(names))
-    assert {*BACKBONES, *(f"keras:{name}" for name in APPLICATIONS)} <= set(names)
+    assert {*BACKBONES, *SMALL, *(f"keras:{name}" for name in APPLICATIONS)} <= set(names)
 
 
 @NEEDS_KERAS
@@ -44,6 +45,18 @@ def test_figures_of_a_packaged_backbone_agree_with_its_network(name: str) -> Non
     assert model.count_params() == entry.parameters
     assert model.output_shape == (None, entry.dimensions)
     assert model.input_shape == (None, entry.height, entry.width, entry.channels)
+
+
+@NEEDS_KERAS
+@pytest.mark.parametrize("name", SMALL)
+def test_figures_of_a_small_backbone_agree_with_its_network(name: str) -> None:
+    """Parameters, D and the gray input are those of the Keras model; there are no weights to fetch."""
+    model, prepared = load_backbone(name)
+    entry = entries()[name]
+    assert model.count_params() == entry.parameters
+    assert model.output_shape == (None, entry.dimensions)
+    assert model.input_shape == (None, entry.height, entry.width, 1) == (None, 28, 28, prepared.channels)
+    assert (entry.weights, entry.source, entry.at_hand) == ("trained here", "", False)
 
 
 @NEEDS_KERAS
