@@ -81,7 +81,8 @@ _NO_JUDGE = (
 @click.option(
     "--rate",
     type=float,
-    help="Highest learning rate of the backbone.  [default: 0.0002 for the last blocks, 0.001 for all layers, 0.002 from scratch]",
+    help="Highest learning rate of the backbone.  [default: 0.0002 for the last blocks, 0.001 for all layers, 0.002 from "
+    "scratch]",
 )
 @click.option(
     "--head-rate", type=float, default=0.02, show_default=True, help="Initial learning rate of the head."

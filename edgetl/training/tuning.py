@@ -143,7 +143,13 @@ class WholeTuning:
 
     def _phase(self, class_weights: Array, epochs: int) -> WholeTraining:
         settings = self.settings
-        recipe = Recipe(epochs, settings.whole_rate, patience=settings.patience, scratch=settings.backbone in SMALL, seed=settings.seed)
+        recipe = Recipe(
+            epochs,
+            settings.whole_rate,
+            patience=settings.patience,
+            scratch=settings.backbone in SMALL,
+            seed=settings.seed,
+        )
         return WholeTraining(self.backbone, class_weights, recipe)
 
     def _pipeline(self, part: str, features: Features) -> Pipeline | None:
