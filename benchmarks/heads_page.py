@@ -12,6 +12,7 @@ from typing import Any
 from .coverage import RESULT as COVERAGE
 from .heads import RESULT
 from .heads_targets import FEW_SHOT
+from .machine import parser_of
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "heads.md"
@@ -138,9 +139,10 @@ _LIMITS = """
 
 def main() -> None:
     """Write the page and the picture."""
+    out = parser_of(__doc__, out=PAGE).parse_args().out
     result = json.loads(RESULT.read_text(encoding="utf-8"))
     _draw(result["k_shot"])
-    PAGE.write_text(_page(result), encoding="utf-8")
+    out.write_text(_page(result), encoding="utf-8")
 
 
 def _page(result: dict[str, Any]) -> str:

@@ -1,6 +1,6 @@
 """How old are the frames that a slow reader receives, through our camera and through plain OpenCV?
 
-Usage: ``python -m benchmarks.latency [--work 0.1] [--seconds 15]``
+Usage: ``python -m benchmarks.latency [MODEL] [--work 0.1] [--seconds 15]``
 
 A server in another process streams frames that contain the time they were drawn, as a barcode of black and white
 blocks, which survives JPEG. A slow reader (a prediction plus ``--work`` seconds, which simulate a slow board) measures
@@ -120,7 +120,11 @@ def main() -> None:
     """Measure every stream with every reader and write the result."""
     parser = parser_of(__doc__)
     parser.add_argument(
-        "--model", type=Path, default=TINY_TAUGHT, help="Model file that was taught.  [default: a tiny one]"
+        "model",
+        type=Path,
+        nargs="?",
+        default=TINY_TAUGHT,
+        help="Model file that was taught.  [default: a tiny one]",
     )
     parser.add_argument("--fps", type=float, default=30.0, help="Frames per second of the stream.")
     parser.add_argument("--work", type=float, default=0.1, help="Seconds of other work per frame.")

@@ -94,7 +94,7 @@ def parser_of(doc: str | None, *, model: bool = False, out: Path | None = None) 
         parser.add_argument(
             "model", type=Path, nargs="?", help="Model file.  [default: int8 EfficientNet-Lite0]"
         )
-    default = "/".join(out.parts[-3:]) if out else "stdout"
+    default = out.relative_to(Path(__file__).resolve().parents[1]) if out else "stdout"
     parser.add_argument("--out", type=Path, default=out, help=f"Write the result here.  [default: {default}]")
     return parser
 
@@ -137,4 +137,4 @@ def _runtime() -> str | None:
 
 
 if __name__ == "__main__":
-    write_result(machine_info(), None)
+    write_result(machine_info(), parser_of(__doc__).parse_args().out)
