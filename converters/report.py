@@ -35,7 +35,7 @@ class ConversionReport:
             `converters.memory.judge_held_out`; None without such photos.
         twin: The backbone for the Edge TPU compiler, or None.
         compiled: The compiled twin, or None where the compiler is not installed.
-        warnings: What the user should know, a sentence each.
+        warnings: Warnings for the user, one sentence each.
     """
 
     path: Path

@@ -94,14 +94,15 @@ def convert(
 
 def _source(model: str | Path | TrainedModel, photos: str | Path | None) -> TrainedModel:
     from converters.source import TrainedModel, is_trained_model
-    from converters.tensorflow import import_tensorflow
+
+    from .backbones.registry import require_keras
 
     if isinstance(model, TrainedModel):
         return model
     folder = Path(model)
     if folder.is_dir():
         if is_trained_model(folder):
-            import_tensorflow()  # quietly, before Keras imports it with its log
+            require_keras()  # imports TensorFlow quietly, before Keras imports it with its log
         return TrainedModel.load(folder, photos_root=photos)
     if folder.exists():
         raise BackboneError(
@@ -113,10 +114,10 @@ def _source(model: str | Path | TrainedModel, photos: str | Path | None) -> Trai
 def _backbone(name: str) -> TrainedModel:
     from converters.origin import PRETRAINED
     from converters.source import TrainedModel
-    from converters.tensorflow import import_tensorflow
 
     from .backbones import BACKBONES, load_backbone
     from .backbones.applications import PREFIX
+    from .backbones.registry import require_keras
     from .backbones.small import SMALL
 
     if name in SMALL:
@@ -129,7 +130,7 @@ def _backbone(name: str) -> TrainedModel:
             f"there is no folder {name}, and no backbone of that name; "
             f"backbones are: {', '.join(BACKBONES)}, {PREFIX}NAME"
         )
-    import_tensorflow()
+    require_keras()  # first, because its extra brings the weights too
     backbone, preprocessing = load_backbone(name)
     return TrainedModel(backbone, name, preprocessing, info={"origin": PRETRAINED})
 

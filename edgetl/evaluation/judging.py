@@ -83,13 +83,6 @@ def _judge(
     result = tabulate(
         [answer.photo.label for answer in fresh], [answer.label for answer in fresh], known=subject.labels
     )
-    mistakes = sorted(
-        (
-            Mistake(answer.photo.path, answer.photo.label, answer.label, answer.probability)
-            for answer in fresh
-        ),
-        key=lambda mistake: (-mistake.probability, str(mistake.path)),
-    )
     return replace(
         result,
         part=part,
@@ -99,7 +92,16 @@ def _judge(
         left_out=(*found.left_out, *unreadable),
         remarks=found.remarks,
         absent=tuple(sorted((known | set(found.labels)) - set(result.judged))),
-        mistakes=tuple(mistake for mistake in mistakes if mistake.label != mistake.predicted),
+        mistakes=_mistakes(fresh),
+    )
+
+
+def _mistakes(answers: Sequence[Answer]) -> tuple[Mistake, ...]:
+    """Return the wrong answers, most confident first."""
+    wrong = [answer for answer in answers if answer.label != answer.photo.label]
+    wrong.sort(key=lambda answer: (-answer.probability, str(answer.photo.path)))
+    return tuple(
+        Mistake(answer.photo.path, answer.photo.label, answer.label, answer.probability) for answer in wrong
     )
 
 

@@ -114,7 +114,7 @@ def plan_by_time(
         layers: ``auto`` or ``all``.
         epochs: Number of epochs that the user asked for, or None.
         minutes: Time granted for the run, for the message.
-        seconds_left: What is left of it for training.
+        seconds_left: Remaining seconds of it for training.
         per_epoch: Measured seconds per epoch.
     """
     fitting = max(0, int(seconds_left / per_epoch))

@@ -50,7 +50,7 @@ class Settings:
     Attributes:
         backbone: A name that `edgetl.backbones.load_backbone` accepts.
         resize: How photos are fitted to the input: ``crop``, ``squash`` or ``pad``.
-        layers: What is trained besides the head: ``auto``, ``head``, ``blocks`` or ``all``.
+        layers: Layers to train besides the head: ``auto``, ``head``, ``blocks`` or ``all``.
         minutes: Time for the run when all layers are trained; decides the number of epochs.
         head_epochs: Epochs of phase 1, which trains the head on cached embeddings.
         epochs: Epochs of phase 2, which trains the last blocks and the head; 0 skips it.

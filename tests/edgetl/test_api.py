@@ -52,6 +52,26 @@ def test_every_public_name_resolves() -> None:
         assert getattr(edgetl, name) is getattr(importlib.import_module(module), name)
 
 
+ON_A_DEVICE = """
+import sys
+from tests.run_block import BlockedPackages, missing_modules
+
+sys.meta_path.insert(0, BlockedPackages(missing_modules({"device"})))
+import edgetl
+
+for name in edgetl.__all__:
+    getattr(edgetl, name)
+"""
+
+
+def test_every_public_name_can_be_imported_on_a_device() -> None:
+    """Only the packages of `edgetl[device]` are needed, also for the functions of the host."""
+    done = subprocess.run(
+        [sys.executable, "-c", ON_A_DEVICE], cwd=REPOSITORY, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_no_module_hides_a_public_name() -> None:
     """Importing `edgetl.evaluate` as a module would replace the function of that name."""
     assert {found.name for found in pkgutil.iter_modules(edgetl.__path__)}.isdisjoint(NAMES)
