@@ -142,7 +142,7 @@ def test_touching_a_button_teaches_until_the_finger_lifts(
     browser.narrow()
     browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
     browser.visit(server.url)
-    browser.wait(lambda: browser.row("mug"))
+    browser.wait(lambda: browser.row("mug") and browser.text("#prediction-label") == "Nothing taught yet")
     place = browser.run(
         "const b = document.querySelector('.hold').getBoundingClientRect();"
         "return {x: b.x + b.width / 2, y: b.y + b.height / 2}"
