@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import EdgetlError
-from device.files import atomic_output
+from device.files import atomic_output, storage_error
 from device.images import Image, encode_jpeg, read_photo
 from device.model.preprocess import Preprocessing
 
@@ -32,7 +32,7 @@ class Pipeline:
     """Batches of photos for training and for validation.
 
     Photos much larger than the input are reduced once and kept in `folder`, because reading a photo of 12 megapixels
-    takes longer than a training step on it.
+    takes longer than a training step on it. Photos without variation are kept as they are prepared.
 
     Attributes:
         paths: The photos.
@@ -41,7 +41,7 @@ class Pipeline:
         crops: How training photos are varied.
         seed: Seed for the order and the crops.
         batch: Maximum number of photos per batch.
-        folder: Where reduced photos are kept.
+        folder: Where reduced and prepared photos are kept; each pipeline needs its own.
     """
 
     paths: Sequence[Path]
@@ -107,7 +107,7 @@ class Pipeline:
 
     def _image(self, place: int, epoch: int, *, varied: bool) -> Image:
         if not (varied and self.crops.varied):
-            return self.preprocessing.prepare(read_photo(self.paths[place]))
+            return self._prepared(place)
         generator = np.random.default_rng([self.seed, _DRAWS, epoch, place])
         return vary_photo(self._reduced(place), self._whole, self.crops, generator)
 
@@ -117,7 +117,7 @@ class Pipeline:
         return replace(self.preprocessing, resize="squash")
 
     @cached_property
-    def _shape(self) -> tuple[int | None, ...]:
+    def _shape(self) -> tuple[int, ...]:
         prepared = self.preprocessing.prepare(np.zeros((8, 8, 3), np.uint8))
         return prepared.shape
 
@@ -126,19 +126,37 @@ class Pipeline:
         if kept.is_file():
             return read_photo(kept)
         photo = read_photo(self.paths[place])
-        factor = int(
-            min(photo.shape[0] / self.preprocessing.height, photo.shape[1] / self.preprocessing.width)
-            / _SPARE
-        )
+        factor = self._factor(photo)
         if factor < 2:
             return photo
         rows, columns = photo.shape[:2]
         reduced = cv2.resize(photo, (columns // factor, rows // factor), interpolation=cv2.INTER_AREA)
-        self.folder.mkdir(exist_ok=True)
         encoded = encode_jpeg(reduced, _QUALITY)
-        with atomic_output(kept, force=True) as temporary:
-            temporary.write_bytes(encoded)
+        self._keep(kept, encoded)
         return read_photo(encoded)  # as it is read from disk in the next epoch
+
+    def _prepared(self, place: int) -> Image:
+        kept = self.folder / f"{place}.raw"
+        if kept.is_file():
+            return np.frombuffer(kept.read_bytes(), np.uint8).reshape(self._shape)
+        photo = read_photo(self.paths[place])
+        prepared = self.preprocessing.prepare(photo)
+        if self._factor(photo) >= 2:
+            self._keep(kept, prepared.tobytes())
+        return prepared
+
+    def _factor(self, photo: Image) -> int:
+        """Return by what whole factor a photo is reduced; photos below 2 are read anew in each epoch."""
+        rows, columns = photo.shape[:2]
+        return int(min(rows / self.preprocessing.height, columns / self.preprocessing.width) / _SPARE)
+
+    def _keep(self, path: Path, content: bytes) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise storage_error(error, self.folder) from error
+        with atomic_output(path, force=True) as temporary:
+            temporary.write_bytes(content)
 
 
 def _threads() -> int:

@@ -164,7 +164,7 @@ class WholeTuning:
             self.settings.crops,
             self.settings.seed,
             self.settings.batch,
-            self.work.path / _REDUCED,
+            self.work.path / _REDUCED / part,
         )
 
     def _extract(self, name: str) -> Features:

@@ -15,7 +15,7 @@ pytest.importorskip("tensorflow", reason="fine-tuning needs TensorFlow")
 from converters.source import TrainedModel
 from edgetl import finetune
 from edgetl.cli import main
-from edgetl.training import planning
+from edgetl.training import comparison, planning
 from edgetl.training.comparison import Comparison, compare_backbones
 from edgetl.training.whole import WholeTraining
 from tests import tiny
@@ -193,3 +193,28 @@ def test_a_training_photo_that_cannot_be_read_is_left_out(photos: Path, tmp_path
     outcome = finetune(photos, tmp_path / "out", layers="all", epochs=1, **SETTINGS)
     assert cut.name in " ".join(outcome.warnings)
     assert len(outcome.model.photos) == 35
+
+
+def test_a_tuned_backbone_is_not_judged_by_a_head_without_a_ridge_of_its_own() -> None:
+    """Two equal backbones score nearly alike, though only the held-out photos may choose the ridge of one of them."""
+    generator = np.random.default_rng(1)
+    labels = tuple("abcd"[place % 4] for place in range(400))
+    centers = generator.normal(size=(4, 64))
+    embeddings = (centers[np.arange(400) % 4] + generator.normal(0, 2.2, (400, 64))).astype(np.float32)
+    held_out, groups = np.arange(400) >= 300, np.arange(400, dtype=np.int32)
+    found = compare_backbones(embeddings, embeddings, labels, held_out, groups)
+    assert found is not None
+    assert 60 < found.frozen < 100
+    assert abs(found.frozen - found.tuned) <= 3
+
+
+def test_look_alikes_are_predicted_in_one_fold() -> None:
+    """Each held-out photo is in one fold, with its group; labels are spread over the folds."""
+    labels, groups = ("a", "b") * 20, np.repeat(np.arange(20, dtype=np.int32), 2)
+    held_out = np.arange(40) >= 10
+    folds = comparison._folds(labels, held_out, groups)
+    assert len(folds) == 5
+    assert np.array_equal(np.sum(folds, axis=0), held_out)
+    for fold in folds:
+        assert not set(groups[fold]) & set(groups[held_out & ~fold])
+        assert {labels[place] for place in np.flatnonzero(fold)} == {"a", "b"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from tests import tiny
 
 SIDE = 16
 RECIPE = Recipe(epochs=6, rate=0.01)
-Reduce = Callable[[str, int, int | None], None]
 
 
 def make_backbone(channels: int = 3) -> Any:
@@ -251,6 +250,28 @@ def test_a_large_photo_is_reduced_once_and_gives_the_same_crops_from_disk(tmp_pa
     kept = cv2.imread(str(tmp_path / "reduced" / "0.jpg"))
     assert kept.shape == (32, 40, 3)
     assert np.array_equal(first, second)
+
+
+def test_a_large_photo_without_variation_is_prepared_once(tmp_path: Path) -> None:
+    """Bit for bit as on the device, also when it comes from disk."""
+    path = tmp_path / "large.png"
+    cv2.imwrite(str(path), np.random.default_rng(0).integers(0, 255, (320, 400, 3), np.uint8))
+    pipeline = Pipeline(
+        [path], np.zeros(1, np.int64), Preprocessing(SIDE, SIDE), Crops(), 0, 8, tmp_path / "validation"
+    )
+    first = next(pipeline.plain())[0]
+    path.unlink()
+    assert np.array_equal(first, next(pipeline.plain())[0])
+
+
+def test_a_gray_backbone_trains_from_scratch(tmp_path: Path) -> None:
+    """Bright and dark discs of one channel, with normalization in training mode."""
+    gray = Preprocessing(SIDE, SIDE, resize="squash", mean=(128.0,), std=(64.0,), channels=1)
+    pipeline = replace(make_pipeline(tmp_path), preprocessing=gray)
+    assert next(pipeline.training(0))[0].shape == (8, SIDE, SIDE, 1)
+    phase = make_phase(Recipe(epochs=3, rate=0.02, scratch=True), channels=1)
+    phase.run(pipeline, None)
+    assert phase.history[-1]["loss"] < phase.history[0]["loss"]
 
 
 def test_a_photo_that_disappears_during_training_is_named(tmp_path: Path) -> None:
