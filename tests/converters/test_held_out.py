@@ -89,7 +89,7 @@ def test_without_held_out_photos_no_photo_may_judge(source: TrainedModel, tmp_pa
     assert "no figure: no photo was held out from training" in done.stdout
     status = CliRunner().invoke(main, ["status", str(tmp_path / "m.tflite")], catch_exceptions=False)
     assert "Accuracy: unknown" in status.stdout
-    assert "all of them tuned the backbone" in " ".join(status.stdout.split())
+    assert "all samples tuned the backbone" in " ".join(status.stdout.split())
 
 
 def test_status_shows_which_photos_judged(tuned: Path) -> None:
