@@ -94,5 +94,5 @@ class Taught:
 
     @property
     def form(self) -> str:
-        """``samples`` or ``statistics``."""
-        return "samples" if isinstance(self.memory, Samples) else "statistics"
+        """``samples`` or ``sums``."""
+        return "samples" if isinstance(self.memory, Samples) else "sums"

@@ -24,7 +24,7 @@ class ConversionReport:
         labels: Labels of the head.
         parity: Comparison of the converted backbone with its source.
         calibration: Description of the photos for calibration and comparison.
-        memory: ``samples``, ``statistics`` or ``none``.
+        memory: ``samples``, ``sums`` or ``none``.
         memory_samples: Number of photos in the memory.
         views: Number of separate views that these photos show; look-alikes count as one.
         sizes: Bytes of ``total``, ``backbone``, ``head`` and ``memory``.
