@@ -95,7 +95,8 @@ def test_the_int8_file_of_cnn_28_is_small_and_gray(trained: Any, tmp_path: Path)
 def test_every_small_network_learns(name: str, photos: Path, tmp_path: Path) -> None:
     """Its validation accuracy in inference mode, with the collected statistics, is far above chance."""
     run = phase(name, 12)
-    run.run(batches(photos, slice(30), tmp_path), batches(photos, slice(30, 50), tmp_path))
+    training = batches(photos, slice(30), tmp_path / "training")
+    run.run(training, batches(photos, slice(30, 50), tmp_path / "validation"))
     assert max(entry["validation_accuracy"] for entry in run.history) > 0.75
 
 
