@@ -109,6 +109,7 @@ class WholeTuning:
         phase.run(
             training,
             self._pipeline(VALIDATION, frozen),
+            seconds=plan.seconds,
             resume=self.work.load(),
             save=self.work.save,
             progress=self.progress,

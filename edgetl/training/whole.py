@@ -18,6 +18,7 @@ from .head import softmax
 from .pipeline import Pipeline
 
 _WARM_UP = 0.1  # fraction of all steps in which the rate rises
+_LOWEST = 0.02  # fraction of the highest rate at which the first step is taken
 _PROBES = 3  # steps that measure the speed, after one that compiles
 _NO_DECAY = ["gamma", "beta", "bias"]  # weight decay is for kernels
 
@@ -65,6 +66,7 @@ class WholeTraining:
 
     Attributes:
         history: One entry per epoch.
+        epochs: Number of epochs that the schedule covers; lower than that of the recipe when time runs short.
         best_epoch: The epoch whose weights are kept; 0 is the start.
         interrupted: Whether Ctrl-C ended the training early.
     """
@@ -85,7 +87,9 @@ class WholeTraining:
         self._step = _make_step(self)
         self._forward = _make_forward(self)
         self.history: list[dict[str, float]] = []
+        self.epochs = recipe.epochs
         self.best_epoch = 0
+        self._position = 0.0
         self.interrupted = False
 
     def measure_step(self, pipeline: Pipeline) -> float:
@@ -106,6 +110,7 @@ class WholeTraining:
         training: Pipeline,
         validation: Pipeline | None,
         *,
+        seconds: float | None = None,
         resume: Checkpoint | None = None,
         save: Saver = lambda arrays, state: None,
         progress: Progress = no_progress,
@@ -118,6 +123,8 @@ class WholeTraining:
         Args:
             training: Photos to learn from.
             validation: Photos that choose the best epoch.
+            seconds: Time for the training, None for any. Where the epochs left take longer, there are fewer of them, and
+                the rate falls faster.
             resume: What `save` received in an interrupted run.
             save: Called after each epoch with everything that is needed to continue.
             progress: Called with one task per epoch; its name has the time left and the best accuracy so far.
@@ -129,16 +136,17 @@ class WholeTraining:
         if resume:
             best, lowest = self._restore(*resume)
         try:
-            for epoch in range(len(self.history), self.recipe.epochs):
+            while (epoch := len(self.history)) < self.epochs:
                 if validation is not None and self._has_stalled(epoch):
                     break
                 entry = self._epoch(training, validation, epoch, progress)
+                self._position += (1 - self._position) / (self.epochs - epoch)
                 self.history.append(entry)
+                self._shorten(seconds)
                 if entry.get("validation_loss", -np.inf) < lowest:
                     best, self.best_epoch = self._vector(), epoch + 1
                     lowest = entry.get("validation_loss", lowest)
-                state = {"history": self.history, "best": self.best_epoch, "lowest": float(lowest)}
-                save(self._arrays(best), state)
+                save(self._arrays(best), self._state(float(lowest)))
         except KeyboardInterrupt:
             self.interrupted = True
         _assign(self._kept, best)
@@ -153,9 +161,8 @@ class WholeTraining:
         task, started = self._describe(epoch), time.perf_counter()
         losses = right = 0.0
         for step, batch in enumerate(training.training(epoch)):
-            loss, hits = self._train(
-                batch, epoch * training.steps + step, self._rate(epoch, step, training.steps)
-            )
+            number = epoch * training.steps + step
+            loss, hits = self._train(batch, number, self._rate(epoch, step / training.steps))
             losses, right = losses + loss * len(batch[1]), right + hits
             progress(task, step + 1, training.steps)
         count = len(training.paths)
@@ -180,29 +187,37 @@ class WholeTraining:
         )
         return float(loss), float(hits)
 
-    def _rate(self, epoch: int, step: int, steps: int) -> float:
-        total = self.recipe.epochs * steps
-        done, warm = epoch * steps + step, max(1, round(_WARM_UP * total))
-        if done < warm:
-            return self.recipe.rate * (done + 1) / warm
-        return float(self.recipe.rate * (1 + np.cos(np.pi * (done - warm) / max(1, total - warm))) / 2)
+    def _rate(self, epoch: int, fraction: float) -> float:
+        """Return the learning rate after a fraction of an epoch."""
+        position = self._position + (1 - self._position) / (self.epochs - epoch) * fraction
+        if position < _WARM_UP:
+            return self.recipe.rate * max(_LOWEST, position / _WARM_UP)
+        return float(self.recipe.rate * (1 + np.cos(np.pi * (position - _WARM_UP) / (1 - _WARM_UP))) / 2)
+
+    def _shorten(self, seconds: float | None) -> None:
+        """Plan fewer epochs where those left do not fit into `seconds`; at least one, in which the rate falls to 0."""
+        if seconds is None:
+            return
+        spent = [entry["seconds"] for entry in self.history]
+        fitting = max(1, int((seconds - sum(spent)) / float(np.mean(spent[-2:]))))
+        self.epochs = min(self.epochs, len(self.history) + fitting)
 
     def _judge(self, part: Pipeline) -> dict[str, float]:
         logits = np.concatenate([np.asarray(self._forward(images)[1]) for images, _ in part.plain()])
         return judge(softmax(logits.astype(np.float64)), part.targets, self.class_weights)
 
     def _has_stalled(self, epoch: int) -> bool:
-        return 2 * epoch >= self.recipe.epochs and epoch - self.best_epoch >= self.recipe.patience
+        return 2 * epoch >= self.epochs and epoch - self.best_epoch >= self.recipe.patience
 
     def _describe(self, epoch: int) -> str:
         notes = []
         if self.history:
             seconds = np.mean([entry["seconds"] for entry in self.history])
-            notes.append(f"{seconds * (self.recipe.epochs - epoch) / 60:.1f} min left")
+            notes.append(f"{seconds * (self.epochs - epoch) / 60:.1f} min left")
         if self.best_epoch and "validation_accuracy" in self.history[-1]:
             notes.append(f"accuracy so far {self.history[self.best_epoch - 1]['validation_accuracy']:.3f}")
         ending = f" ({', '.join(notes)})" if notes else ""
-        return f"all layers, epoch {epoch + 1} of {self.recipe.epochs}{ending}"
+        return f"all layers, epoch {epoch + 1} of {self.epochs}{ending}"
 
     def _vector(self) -> NDArray[np.uint8]:
         return _flatten(self._kept)
@@ -210,10 +225,20 @@ class WholeTraining:
     def _arrays(self, best: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
         return {"now": self._vector(), "best": best, "moments": _flatten(self._optimizer.variables)}
 
+    def _state(self, lowest: float) -> dict[str, Any]:
+        return {
+            "history": list(self.history),
+            "best": self.best_epoch,
+            "lowest": lowest,
+            "epochs": self.epochs,
+            "position": self._position,
+        }
+
     def _restore(
         self, arrays: dict[str, NDArray[Any]], state: dict[str, Any]
     ) -> tuple[NDArray[np.uint8], float]:
         self.history, self.best_epoch = list(state["history"]), int(state["best"])
+        self.epochs, self._position = int(state["epochs"]), float(state["position"])
         _assign(self._kept, arrays["now"])
         _assign(self._optimizer.variables, arrays["moments"])
         return arrays["best"], float(state["lowest"])

@@ -207,11 +207,33 @@ def test_a_progress_task_has_the_time_left_and_the_accuracy_so_far(tmp_path: Pat
     assert "min left, accuracy so far" in tasks[-1]
 
 
+def test_the_schedule_is_shortened_where_time_runs_out(tmp_path: Path) -> None:
+    """A second is not enough for 1000 epochs: the rate still falls to zero, and a killed run continues the same way."""
+    training, kept, rates = make_pipeline(tmp_path), [], []
+
+    def note(task: str, done: int, total: int | None) -> None:
+        rates.append(float(phase._optimizer.learning_rate))
+
+    phase = make_phase(Recipe(epochs=1000, rate=0.01))
+    phase.run(
+        training, None, seconds=0.001, save=lambda arrays, state: kept.append((arrays, state)), progress=note
+    )
+    assert len(phase.history) == phase.epochs == 2
+    assert rates[-1] < 0.2 * max(rates)
+    continued = make_phase(Recipe(epochs=1000, rate=0.01))
+    continued.run(training, None, seconds=0.001, resume=kept[0])
+    for one, other in zip(vectors(phase), vectors(continued), strict=True):
+        assert np.allclose(one, other, atol=1e-6)
+
+
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
     """Ten epochs of ten steps: ten steps up to the highest rate, then down along a half cosine."""
     phase = make_phase(Recipe(epochs=10, rate=1.0))
-    rates = [phase._rate(epoch, step, 10) for epoch in range(10) for step in range(10)]
-    assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
+    rates = []
+    for epoch in range(10):
+        phase._position = epoch / 10
+        rates += [phase._rate(epoch, step / 10) for step in range(10)]
+    assert rates[:10] == pytest.approx([0.02, *[step / 10 for step in range(1, 10)]])
     assert rates[55] == pytest.approx(0.5)
     assert rates[-1] < 0.001
     assert rates[10:] == sorted(rates[10:], reverse=True)
