@@ -128,7 +128,7 @@ def _backbone(name: str) -> TrainedModel:
     if name not in BACKBONES and not name.startswith(PREFIX):
         raise BackboneError(
             f"there is no folder {name}, and no backbone of that name; "
-            f"backbones are: {', '.join(BACKBONES)}, {PREFIX}NAME"
+            f"'edgetl backbones' lists them: {', '.join(BACKBONES)}, {PREFIX}NAME"
         )
     require_keras()  # first, because its extra brings the weights too
     backbone, preprocessing = load_backbone(name)
