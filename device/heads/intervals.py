@@ -24,7 +24,7 @@ def wilson(right: float, total: float) -> tuple[float, float]:
     share, square = right / total, _Z * _Z
     middle = (share + square / (2 * total)) / (1 + square / total)
     half = _Z / (1 + square / total) * (share * (1 - share) / total + square / (4 * total * total)) ** 0.5
-    return max(0.0, middle - half), min(1.0, middle + half)
+    return max(0.0, min(share, middle - half)), min(1.0, max(share, middle + half))
 
 
 def independent(groups: NDArray[np.integer]) -> float:

@@ -27,6 +27,7 @@ from .session import (
 
 if TYPE_CHECKING:
     from device.cameras.folder import FolderCamera
+    from device.heads.report import Report
     from device.learner import Learner
     from device.live.teaching import Lesson
     from device.progress import Progress
@@ -215,11 +216,35 @@ def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     try:
         if sum(learner.head.counts.values()) <= FIGURES_UP_TO:
-            figures["accuracy"] = learner.status().accuracy
+            figures |= _figures(learner.status().report)
         learner.save_version(f"taught {counted(lesson.counts())}", metrics=figures)
     except EdgetlError as error:  # the samples are saved; failing for a version of them would be wrong
         say(f"No version was saved: {error}")
     return figures
+
+
+def _figures(report: Report | None) -> dict[str, Any]:
+    """Return the accuracy with what it is worth: interval, number of samples judged, and labels not judged."""
+    if report is None or report.accuracy is None:
+        return {"accuracy": None}
+    return {
+        "accuracy": report.accuracy,
+        "interval": list(report.interval),
+        "judged": report.samples,
+        "unjudged": [label for label in report.labels if label not in report.recall],
+    }
+
+
+def _accuracy(figures: dict[str, Any]) -> str:
+    low, high = figures["interval"]
+    text = (
+        f"Accuracy {figures['accuracy']:.1%} (95 % interval {low:.0%} to {high:.0%}), each of "
+        f"{plural(figures['judged'], 'sample')} left out in turn."
+    )
+    if figures["unjudged"]:
+        text += f" Not judged: {', '.join(figures['unjudged'][:LISTED_UP_TO])}"
+        text += ", ..." if len(figures["unjudged"]) > LISTED_UP_TO else "."
+    return text
 
 
 def _result(
@@ -235,6 +260,9 @@ def _result(
         "left_out": reasons_to_dict(lesson.left_out, options["photos"]) if options["photos"] else [],
         "samples": learner.store.counts(),
         "accuracy": figures.get("accuracy"),
+        "interval": figures.get("interval"),
+        "judged": figures.get("judged", 0),
+        "unjudged": figures.get("unjudged", []),
         "state": str(learner.store.path),
     }
 
@@ -257,7 +285,7 @@ def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: di
         )
     lines.append(wrapped(f"Taught in total: {counted(learner.store.counts())}."))
     if figures.get("accuracy") is not None:
-        lines.append(f"Accuracy, each sample left out in turn: {figures['accuracy']:.1%}.")
+        lines.append(wrapped(_accuracy(figures)))
     if lesson.samples:
         lines.append(f"Not what you meant? {_way_back(lesson, options)}")
     return "\n".join(lines)

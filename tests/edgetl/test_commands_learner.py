@@ -555,3 +555,16 @@ def test_a_stored_label_with_an_invisible_mark_is_shown_escaped(taught: Path) ->
         assert "\u200f" not in done.output
     assert "\\u200fשלום" in edgetl("status", taught).stdout
     assert asked("label", "rename", taught, "\\u200fשלום", "שלום")["samples"]["שלום"] == 1
+
+
+def test_teach_shows_what_its_accuracy_is_worth(taught: Path) -> None:
+    """The figure has its interval and number of samples, and a label that was not judged is named."""
+    done = edgetl("teach", taught, "green", "--camera", "fake:green", "--frames", 1)
+    assert re.search(
+        r"Accuracy \d.* \(95 % interval \d+% to \d+%\), each of 10 samples\s+left out", done.stdout
+    )
+    assert "Not judged: green." in done.stdout.replace("\n", " ")
+    result = asked("teach", taught, "green", "--camera", "fake:green", "--frames", 1)
+    assert result["judged"] == 12
+    assert result["unjudged"] == []
+    assert result["interval"][0] <= result["accuracy"] <= result["interval"][1]
