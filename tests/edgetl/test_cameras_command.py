@@ -45,17 +45,17 @@ def test_json_has_the_same_content(runner: CliRunner, monkeypatch: pytest.Monkey
     """Scripts receive cameras and advice as data."""
     assert json.loads(runner.invoke(command, ["--json"]).stdout)["cameras"][0]["source"] == "/dev/video0"
     monkeypatch.setattr(discover, "discover", lambda: NONE)
-    told = json.loads(runner.invoke(command, ["--json"]).stdout)
-    assert told["advice"] == [{"problem": "there is no camera", "next_step": "plug one in"}]
-    assert told["picamera2"] == "not installed"
+    reported = json.loads(runner.invoke(command, ["--json"]).stdout)
+    assert reported["advice"] == [{"problem": "there is no camera", "next_step": "plug one in"}]
+    assert reported["picamera2"] == "not installed"
 
 
 def test_the_command_works_on_this_machine() -> None:
     """The real search works with any hardware."""
     result = CliRunner().invoke(command, ["--json"])
     assert result.exit_code == 0
-    told = json.loads(result.stdout)
-    assert told["cameras"] or told["advice"]
+    reported = json.loads(result.stdout)
+    assert reported["cameras"] or reported["advice"]
 
 
 @pytest.mark.parametrize(

@@ -88,9 +88,9 @@ def test_the_undo_command_that_teach_prints_reverts_everything(
     """Each photo of a folder is a separate burst; another state file is named in the command."""
     state = tmp_path / "my state.db"
     said = edgetl("teach", model, "--photos", photos, "--state", state)
-    told = re.search(r"Not what you meant\? edgetl (.*)", said.stdout)
-    assert told is not None
-    assert edgetl(*shlex.split(told[1])).exit_code == 0
+    reported = re.search(r"Not what you meant\? edgetl (.*)", said.stdout)
+    assert reported is not None
+    assert edgetl(*shlex.split(reported[1])).exit_code == 0
     assert asked("status", model, "--state", state)["samples"] == {}
 
 

@@ -206,5 +206,5 @@ def _opener(
 
 @pytest.fixture
 def notices() -> list[str]:
-    """Collects what a camera tells; pass its `append` as `notice`."""
+    """Collects the notices of a camera; pass its `append` as `notice`."""
     return []

@@ -177,17 +177,17 @@ def test_advice_without_permission(machine: Path, container: bool, monkeypatch: 
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(os, "open", refuse)
-    told = advice(discover(look(machine)))
-    assert ("--group-add video" if container else "usermod -aG video") in told
+    reported = advice(discover(look(machine)))
+    assert ("--group-add video" if container else "usermod -aG video") in reported
 
 
 def test_advice_on_a_pi_without_picamera2(machine: Path) -> None:
     """The apt command, and the hint for virtual environments."""
     pi(machine)
     put(machine, "venv/pyvenv.cfg", "include-system-site-packages = false\n")
-    told = advice(discover(look(machine, prefix="venv")))
-    assert "apt install -y python3-picamera2" in told
-    assert "--system-site-packages" in told
+    reported = advice(discover(look(machine, prefix="venv")))
+    assert "apt install -y python3-picamera2" in reported
+    assert "--system-site-packages" in reported
 
 
 def test_advice_when_a_virtual_environment_hides_picamera2(machine: Path) -> None:
@@ -195,9 +195,9 @@ def test_advice_when_a_virtual_environment_hides_picamera2(machine: Path) -> Non
     pi(machine)
     put(machine, "usr/lib/python3/dist-packages/picamera2/__init__.py")
     put(machine, "venv/pyvenv.cfg", "include-system-site-packages = false\n")
-    told = advice(discover(look(machine, prefix="venv")))
-    assert "does not see it" in told
-    assert "apt install" not in told
+    reported = advice(discover(look(machine, prefix="venv")))
+    assert "does not see it" in reported
+    assert "apt install" not in reported
 
 
 def test_advice_with_the_legacy_camera_stack(machine: Path) -> None:
@@ -215,7 +215,7 @@ def test_advice_when_camera_detection_is_off(machine: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("failure", "told"),
+    ("failure", "reported"),
     [
         (None, "ribbon cable"),
         ("numpy.dtype size changed, may indicate binary incompatibility", "numpy<2"),
@@ -223,7 +223,7 @@ def test_advice_when_camera_detection_is_off(machine: Path) -> None:
     ],
 )
 def test_advice_when_picamera2_finds_nothing_or_fails(
-    machine: Path, failure: str | None, told: str, monkeypatch: pytest.MonkeyPatch
+    machine: Path, failure: str | None, reported: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """No camera on the cable, a NumPy that it was not built for, or a broken installation."""
     from device.cameras import picamera
@@ -235,7 +235,7 @@ def test_advice_when_picamera2_finds_nothing_or_fails(
 
     monkeypatch.setattr(picamera, "list_cameras", cameras)
     pi(machine)
-    assert told in advice(discover(look(machine, modules=("picamera2", "libcamera"))))
+    assert reported in advice(discover(look(machine, modules=("picamera2", "libcamera"))))
 
 
 def test_a_ribbon_camera_is_listed(machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,7 +264,7 @@ def test_processes_that_use_a_device_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("users", "driver", "told"),
+    ("users", "driver", "reported"),
     [
         (["motion (process 4321)"], "uvcvideo", "in use by motion"),
         ([], "unicam", "use the camera `picamera2`"),
@@ -272,14 +272,14 @@ def test_processes_that_use_a_device_are_named(tmp_path: Path) -> None:
     ],
 )
 def test_a_device_that_does_not_start_is_reported_with_the_reason(
-    tmp_path: Path, users: list[str], driver: str, told: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, users: list[str], driver: str, reported: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Busy, an internal part of the Pi's hardware, or neither."""
     node = tmp_path / "video0"
     node.touch()
     monkeypatch.setattr(discover_module, "holders", lambda _: users)
     monkeypatch.setattr(discover_module, "query", lambda path: query(path, FakeIoctl(driver=driver)))
-    with pytest.raises(CameraError, match=told):
+    with pytest.raises(CameraError, match=reported):
         advise_on_node(str(node), failed=True)
 
 

@@ -23,7 +23,7 @@ from .servers import MjpegServer, RtspServer, SnapshotServer, StreamServer, jpeg
 
 
 def gray(number: int) -> Image:
-    """A frame whose gray tells its number."""
+    """A frame whose gray encodes its number."""
     return np.full((64, 96, 3), 40 + number % 50 * 4, np.uint8)
 
 

@@ -44,13 +44,13 @@ def described(learner: Learner) -> list[tuple[object, ...]]:
 def test_everything_but_the_embeddings_is_kept(tmp_path: Path, old: Path) -> None:
     """Ids, names, labels, times, sources, pictures; and the old file stays unchanged."""
     before = old.read_bytes()
-    told: list[tuple[int, int]] = []
+    reported: list[tuple[int, int]] = []
     found = reembed(
-        NEW, old, tmp_path / "new.db", progress=lambda task, done, total: told.append((done, total))
+        NEW, old, tmp_path / "new.db", progress=lambda task, done, total: reported.append((done, total))
     )
     assert found.samples == {"blue": 3, "green": 4, "red": 3, "rouge": 1}
     assert (found.from_thumbnails, found.from_photos, found.forgotten, found.left_behind) == (12, 0, 1, {})
-    assert told[-1] == (12, 12)
+    assert reported[-1] == (12, 12)
     assert old.read_bytes() == before
     with opened(tmp_path) as learner, opened(tmp_path, "new.db", NEW) as newer:
         assert described(newer) == described(learner)

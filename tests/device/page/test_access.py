@@ -230,11 +230,11 @@ def test_an_internal_error_is_logged_on_one_line_without_its_traceback(
     assert answer.status == 500
     assert "its terminal shows the reason" in answer.json["error"]
     assert client.get("/api/samples/%1b%5b2J%0aforged.jpg").status == 500
-    client.ask("/api/state")  # what was told of the requests before stands in the log by now
-    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
-    assert len(told) == 2
-    assert "ZeroDivisionError" in told[0]
-    assert all(line.isprintable() for line in told)
+    client.ask("/api/state")  # by now the log contains the errors of the earlier requests
+    reported = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(reported) == 2
+    assert "ZeroDivisionError" in reported[0]
+    assert all(line.isprintable() for line in reported)
 
 
 def test_every_response_has_the_strict_headers(client: Client) -> None:
@@ -348,13 +348,13 @@ def test_without_a_session_nothing_can_be_changed(serve: Serve) -> None:
 
 def test_the_link_signs_in_once_and_the_next_one_is_new(serve: Serve) -> None:
     """A link that is found later does not work."""
-    told: list[str] = []
-    server, client = serve(sign_in=True, signed_in=lambda page: told.append(page.link))
+    reported: list[str] = []
+    server, client = serve(sign_in=True, signed_in=lambda page: reported.append(page.link))
     link = server.link
     assert len(link.partition("#")[2]) >= 43  # 256 bits
     member = signed_in(server)
     assert member.get("/api/state").status == 200
-    assert told == [server.link] != [link]
+    assert reported == [server.link] != [link]
     again = client.post("/api/enter", {"key": link.partition("#")[2]})
     assert again.status == 403
     assert "set-cookie" not in again.headers

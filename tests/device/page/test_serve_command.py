@@ -61,10 +61,10 @@ def test_it_serves_until_interrupted_and_keeps_what_was_taught(running: Any) -> 
     client = Client(int(json.loads(line)["url"].rstrip("/").rpartition(":")[2]))
     client.teach("mug", 2)
     process.send_signal(signal.SIGINT)
-    _, told = process.communicate(timeout=PATIENCE)
-    assert process.returncode == 0, told
-    assert "everything taught is saved" in told
-    assert "Traceback" not in told
+    _, reported = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 0, reported
+    assert "everything taught is saved" in reported
+    assert "Traceback" not in reported
     _, line = running()
     assert line.startswith("The page is at http://127.0.0.1:")
     assert Client(int(line.partition("1:")[2].partition("/")[0])).counts() == {"mug": 2}
@@ -75,9 +75,9 @@ def test_a_terminated_service_ends_quietly(running: Any) -> None:
     process, line = running("--json")
     assert json.loads(line)["link"] == json.loads(line)["url"]
     process.send_signal(signal.SIGTERM)
-    _, told = process.communicate(timeout=PATIENCE)
+    _, reported = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
-    assert "Traceback" not in told
+    assert "Traceback" not in reported
 
 
 def test_it_prints_a_link_and_a_code_to_scan(running: Any, tmp_path: Path) -> None:

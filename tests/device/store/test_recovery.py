@@ -80,7 +80,7 @@ def test_a_flipped_bit_is_found_and_costs_at_most_its_page(original: Path, tmp_p
     """Anywhere in the file: either nothing that matters changed, or an error is raised; no wrong row is accepted."""
     content = bytearray(original.read_bytes())
     rng = np.random.default_rng(1)
-    told = 0
+    reported = 0
     for place in rng.integers(100, len(content), 40).tolist():
         path, out = tmp_path / "flipped.db", tmp_path / f"{place}.db"
         flipped = content.copy()
@@ -89,12 +89,12 @@ def test_a_flipped_bit_is_found_and_costs_at_most_its_page(original: Path, tmp_p
         try:
             with Store.open(path, IDENTITY) as store:
                 store.verify()
-                told += bool(store.verify_pictures().broken)
+                reported += bool(store.verify_pictures().broken)
         except StateError as error:
-            told += f"edgetl recover {path}" in str(error)
+            reported += f"edgetl recover {path}" in str(error)
         recover(path, out, IDENTITY)
         check_saved(out, 54 - 16)
-    assert told >= 15  # the others hit room that is not in use
+    assert reported >= 15  # the others hit room that is not in use
 
 
 def test_a_truncated_file_is_found_when_it_is_opened_and_the_rest_is_saved(

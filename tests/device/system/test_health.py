@@ -93,7 +93,7 @@ def test_on_an_older_kernel_vcgencmd_is_used(tmp_path: Path, monkeypatch: pytest
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
     if Path("/sys/devices/platform/soc/soc:firmware/get_throttled").exists():
-        pytest.skip("this kernel tells by itself")
+        pytest.skip("this kernel reports throttling itself")
     state = health.throttling()
     assert state is not None
     assert state.now == ("the CPU frequency is capped",)

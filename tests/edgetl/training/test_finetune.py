@@ -195,9 +195,9 @@ def test_the_command_shows_its_result_and_the_next_step(photos: Path, others: Pa
         "--resize",
         "squash",
     ]
-    told = CliRunner().invoke(main, arguments)
-    assert told.exit_code == 0, told.output
-    assert "edgetl convert" in told.stdout
+    reported = CliRunner().invoke(main, arguments)
+    assert reported.exit_code == 0, reported.output
+    assert "edgetl convert" in reported.stdout
     read = CliRunner().invoke(main, [*arguments, "--force", "--json"])
     assert json.loads(read.stdout)["out"] == out
     judged = CliRunner().invoke(main, ["evaluate", out, str(others), "--json"])
@@ -205,17 +205,17 @@ def test_the_command_shows_its_result_and_the_next_step(photos: Path, others: Pa
 
 
 @pytest.mark.parametrize(
-    ("rate", "told"), [("1e-4", "kept as it was after epoch"), ("1", "backbone unchanged")]
+    ("rate", "reported"), [("1e-4", "kept as it was after epoch"), ("1", "backbone unchanged")]
 )
 def test_epochs_of_the_last_blocks_are_kept_only_if_validation_improves(
-    photos: Path, tmp_path: Path, rate: str, told: str
+    photos: Path, tmp_path: Path, rate: str, reported: str
 ) -> None:
     """A rate far too high ruins the blocks; the backbone then stays unchanged, and the command says so."""
     options = ["--resize", "squash", "--blocks", "1", "--epochs", "2", "--head-epochs", "10", "--rate", rate]
     out = tmp_path / "out"
     said = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(out), *options])
     assert said.exit_code == 0, said.output
-    assert told in said.stdout
+    assert reported in said.stdout
     kept = json.loads((out / "metrics.json").read_text())["epochs"]["blocks_kept"]
     pairs = zip(TrainedModel.load(out).backbone.get_weights(), tiny.backbone().get_weights(), strict=True)
     assert (kept == 0) == all(np.array_equal(now, then) for now, then in pairs)
@@ -226,17 +226,19 @@ def test_the_command_refuses_a_single_label_without_a_traceback(photos: Path, tm
     for label in ("blue", "green"):
         for path in (photos / label).iterdir():
             path.unlink()
-    told = CliRunner().invoke(main, ["finetune", str(photos), "--skip-empty", "--out", str(tmp_path / "out")])
-    assert told.exit_code == 1
-    assert "background" in told.stderr
-    assert "Traceback" not in told.stderr
+    reported = CliRunner().invoke(
+        main, ["finetune", str(photos), "--skip-empty", "--out", str(tmp_path / "out")]
+    )
+    assert reported.exit_code == 1
+    assert "background" in reported.stderr
+    assert "Traceback" not in reported.stderr
 
 
 def test_a_read_only_output_folder_is_reported(photos: Path, forbidden: Path) -> None:
     """The error comes before the training, and no file remains."""
-    told = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(forbidden / "out")])
-    assert told.exit_code == 1
-    assert "choose a folder you may write to" in told.stderr
+    reported = CliRunner().invoke(main, ["finetune", str(photos), "--out", str(forbidden / "out")])
+    assert reported.exit_code == 1
+    assert "choose a folder you may write to" in reported.stderr
     assert list(forbidden.iterdir()) == []
 
 
@@ -277,17 +279,17 @@ def test_the_balanced_accuracy_is_reported_if_every_label_is_judged(photos: Path
     assert "not judged" not in said
 
 
-@pytest.mark.parametrize(("blocks", "told"), [("0", False), ("1", True)])
+@pytest.mark.parametrize(("blocks", "reported"), [("0", False), ("1", True)])
 def test_no_accuracy_is_reported_without_validation_photos(
-    photos: Path, tmp_path: Path, blocks: str, told: bool
+    photos: Path, tmp_path: Path, blocks: str, reported: bool
 ) -> None:
     """After fine-tuning, no photo may judge on the device either."""
     options = ["--blocks", blocks, "--epochs", "1", "--validation", "0"]
     said = _command(photos, tmp_path / "out", *options)
     assert "no photo was held out" in said
-    assert ("none of them can be used" in said) is told
+    assert ("none of them can be used" in said) is reported
     model = TrainedModel.load(tmp_path / "out")
-    assert model.judges.any() != told
+    assert model.judges.any() != reported
 
 
 def test_photos_that_tuned_the_backbone_are_marked(photos: Path, tmp_path: Path) -> None:
