@@ -59,7 +59,7 @@ def test_embeddings_that_are_too_long_are_refused_before_the_conversion(source: 
     """Too many numbers, and --project as well."""
     with pytest.raises(ConversionError, match=f"at most {WIDEST} numbers, but this backbone has 1280"):
         products_of(1280)
-    with pytest.raises(ConversionError, match="choose one"):
+    with pytest.raises(ConversionError, match="use only one of them"):
         convert(source, tmp_path / "m.tflite", products=True, project=12)
     assert not list(tmp_path.iterdir())
 
