@@ -47,14 +47,12 @@ _NO_JUDGE = (
     type=click.Choice(["auto", "head", "blocks", "all"]),
     default="auto",
     show_default=True,
-    help="Train the head alone, the last blocks too, or all layers; auto chooses by the number of photos and --minutes.",
+    help="Layers to train. auto: all if --minutes is given and the photos are enough, else the last blocks.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
-    default=15.0,
-    show_default=True,
-    help="Time for training all layers; decides the number of epochs.",
+    help="Time for training all layers; decides the number of epochs.  [default: 15 with --layers all]",
 )
 @click.option(
     "--head-epochs",
@@ -150,9 +148,9 @@ _NO_JUDGE = (
 def command(photos: Path, out: Path, as_json: bool, **options: Any) -> None:
     """Train a model on PHOTOS, a folder with one folder of photos per label.
 
-    With 300 training photos or more, all layers of the backbone are trained, for about --minutes; the result is
-    kept if it recognizes more of the held-out photos than the unchanged backbone. With fewer photos the last
-    blocks are trained. PHOTOS may instead contain train, val and test folders. Ctrl-C while all layers are
+    The head and the last blocks of the backbone are trained. With --minutes and 300 training photos or more, all
+    layers are trained for about that time; the result is kept if it recognizes more of the held-out photos than
+    the unchanged backbone. PHOTOS may instead contain train, val and test folders. Ctrl-C while all layers are
     trained keeps the best epoch so far. To continue a run that ended otherwise, run the same command again. OUT
     receives the model, metrics.json and curve.png; the next step is to convert it.
 

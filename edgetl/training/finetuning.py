@@ -11,7 +11,15 @@ from ..backbones.registry import require_keras
 from ..backbones.small import SMALL
 from ..photos import find_photos
 from ..split import split_photos
-from .planning import DEFAULT_MINUTES, SCRATCH_EPOCHS, SCRATCH_RATE, resolve_layers, train_from_scratch
+from .planning import (
+    AUTO,
+    BLOCKS,
+    DEFAULT_MINUTES,
+    SCRATCH_EPOCHS,
+    SCRATCH_RATE,
+    resolve_layers,
+    train_from_scratch,
+)
 from .run import Outcome, Run, installed_versions
 from .settings import Settings, augment_as
 from .workfolder import WorkFolder, check_output, fingerprint
@@ -25,7 +33,7 @@ def finetune(
     split: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] = "crop",
     layers: Literal["auto", "head", "blocks", "all"] = "auto",
-    minutes: float = DEFAULT_MINUTES,
+    minutes: float | None = None,
     head_epochs: int = 40,
     epochs: int | None = None,
     blocks: int | None = None,
@@ -65,10 +73,10 @@ def finetune(
         split: A CSV file with lines ``path,part``; a part is ``train``, ``val`` or ``test``.
         resize: How a photo is fitted to the input of the backbone: ``crop``, ``squash`` or ``pad``.
         layers: ``head`` leaves the backbone unchanged, ``blocks`` trains its last blocks, ``all`` trains all of it.
-            ``auto`` trains all layers of 300 training photos or more if at least 4 epochs fit into `minutes`, else the
-            last blocks, or the head alone if less than 2 epochs fit. With `blocks`, it trains the last blocks.
-        minutes: Time for the run when all layers are trained. The speed measured at the start decides how many epochs
-            fit, at most 20.
+            ``auto`` trains the last blocks. With `minutes` and 300 training photos or more it trains all layers if at
+            least 4 epochs fit into the time, and the head alone if fewer than 2 fit.
+        minutes: Time for training all layers; by default 15 where `layers` is ``all``. The speed measured at the start
+            decides how many epochs fit, at most 20.
         head_epochs: Number of epochs of the head.
         epochs: Number of epochs of the backbone's layers; by default 8 for the last blocks, and as many as fit into
             `minutes` for all layers.
@@ -115,6 +123,8 @@ def finetune(
     scratch = backbone in SMALL
     if scratch:
         chosen = train_from_scratch(backbone, chosen)
+    elif chosen == AUTO and minutes is None:
+        chosen = BLOCKS
     augmentation, crops = augment_as(
         "light" if scratch and augment is None else augment,
         copies=0 if head_only else copies,
@@ -127,7 +137,7 @@ def finetune(
         backbone=backbone,
         resize=resize,
         layers=chosen,
-        minutes=minutes,
+        minutes=DEFAULT_MINUTES if minutes is None else minutes,
         head_epochs=head_epochs,
         epochs=Settings.epochs if epochs is None else epochs,
         blocks=Settings.blocks if blocks is None else blocks,

@@ -143,9 +143,18 @@ def test_ctrl_c_before_the_first_epoch_ends_leaves_no_model(photos: Path, tmp_pa
 
 def test_auto_trains_the_last_blocks_of_few_photos(photos: Path, tmp_path: Path) -> None:
     """The reason is a warning."""
-    outcome = finetune(photos, tmp_path / "out", epochs=1, **SETTINGS)
+    outcome = finetune(photos, tmp_path / "out", epochs=1, minutes=10, **SETTINGS)
     assert (outcome.metrics["layers"], outcome.metrics["comparison"]) == ("blocks", None)
     assert "30 training photos" in " ".join(outcome.warnings)
+
+
+def test_auto_trains_the_last_blocks_where_no_time_is_granted(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many photos there are: training all layers takes minutes instead of seconds."""
+    monkeypatch.setattr(planning, "ENOUGH_PHOTOS", 10)
+    outcome = finetune(photos, tmp_path / "out", epochs=1, **SETTINGS)
+    assert (outcome.metrics["layers"], outcome.warnings) == ("blocks", ())
 
 
 @pytest.mark.parametrize(("step", "layers"), [(0.01, "all"), (40.0, "blocks"), (90.0, "head")])
