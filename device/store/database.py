@@ -430,12 +430,21 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Set the limits of a new connection; close it where the file is too damaged for that."""
+    try:
+        _set_limits(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _set_limits(connection: sqlite3.Connection) -> None:
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA cell_size_check = ON")
     connection.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
     connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")  # takes effect only on a new file
-    return connection
 
 
 def _make_durable(connection: sqlite3.Connection) -> None:
