@@ -89,7 +89,9 @@ def convert(
         force=force,
         progress=progress,
     )
-    return replace(report, warnings=tuple(describe_left_out(chosen.left_out))) if chosen else report
+    if chosen is None:
+        return report
+    return replace(report, warnings=(*report.warnings, *describe_left_out(chosen.left_out)))
 
 
 def _source(model: str | Path | TrainedModel, photos: str | Path | None) -> TrainedModel:

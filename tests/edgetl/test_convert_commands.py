@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import stat
 import sys
 from pathlib import Path
@@ -150,3 +151,18 @@ def test_inspect_of_a_damaged_file_fails_with_a_message(tmp_path: Path) -> None:
     refused = run("inspect", tmp_path / "cut.tflite")
     assert refused.exit_code == 1
     assert refused.output.startswith("Error: ")
+
+
+def test_a_report_keeps_its_own_warnings_beside_the_photos_left_out(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder to calibrate with adds warnings and replaces none."""
+    import edgetl
+
+    monkeypatch.setattr("converters.conversion.cautions", lambda parity, quantization: ("a caution",))
+    photos = tmp_path / "photos"
+    shutil.copytree(trained.parent / "photos", photos)
+    next(photos.rglob("*.png")).with_name("empty.png").touch()
+    report = edgetl.convert(trained, tmp_path / "m.tflite", calibrate=photos)
+    assert report.warnings[0] == "a caution"
+    assert "zero bytes" in " ".join(report.warnings[1:])
