@@ -12,21 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.errors import ServiceError, StorageError
-from device.system import secrets, service
+from device.system import service
 from device.system.secrets import environment_text, write_environment
 from device.system.service import Service
 
 CAMERA = "rtsp://admin:s3cret@10.0.0.5/live"
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A temporary home without a running systemd."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(service, "SYSTEM_FOLDER", tmp_path / "system")
-    monkeypatch.setattr(secrets, "SYSTEM_FOLDER", tmp_path / "secrets")
-    monkeypatch.setattr(service, "systemd_runs", lambda: False)
-    return tmp_path
 
 
 def unit(user: str | None = None, **variables: str) -> Service:

@@ -11,18 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from device.errors import ServiceError, StorageError
-from device.system import secrets, service
+from device.system import service
 from device.system.service import Service, quote
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A temporary home without a running systemd."""
-    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    monkeypatch.setattr(service, "SYSTEM_FOLDER", tmp_path / "system")
-    monkeypatch.setattr(secrets, "SYSTEM_FOLDER", tmp_path / "secrets")
-    monkeypatch.setattr(service, "systemd_runs", lambda: False)
-    return tmp_path
 
 
 @pytest.fixture

@@ -24,6 +24,7 @@ from edgetl.training import features as features_module
 from edgetl.training.head import balance
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 SETTINGS: dict[str, Any] = {
     "backbone": "tiny",
     "resize": "squash",
@@ -33,19 +34,6 @@ SETTINGS: dict[str, Any] = {
     "batch": 8,
     "copies": 1,
 }
-
-
-@pytest.fixture(autouse=True)
-def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    import keras
-
-    from edgetl.training import run
-
-    def load(_name: str, resize: str) -> tuple[Any, Any]:
-        layers = tiny.backbone()
-        return keras.Model(layers.inputs[0], layers.outputs[0]), tiny.PREPROCESSING
-
-    monkeypatch.setattr(run, "load_backbone", load)
 
 
 @pytest.fixture

@@ -20,20 +20,8 @@ from edgetl.training.comparison import Comparison, compare_backbones
 from edgetl.training.whole import WholeTraining
 from tests import tiny
 
+pytestmark = pytest.mark.usefixtures("tiny_backbone")
 SETTINGS: dict[str, Any] = {"resize": "squash", "head_epochs": 5, "batch": 8}
-
-
-@pytest.fixture(autouse=True)
-def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
-    import keras
-
-    from edgetl.training import run
-
-    def load(_name: str, resize: str) -> tuple[Any, Any]:
-        layers = tiny.backbone()
-        return keras.Model(layers.inputs[0], layers.outputs[0]), tiny.PREPROCESSING
-
-    monkeypatch.setattr(run, "load_backbone", load)
 
 
 @pytest.fixture
