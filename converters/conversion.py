@@ -46,7 +46,7 @@ from .origin import family_of, origin_of
 from .parity import Parity, cautions, compare, converted_embeddings, refuse_loss, source_embeddings
 from .products import Products, products_of
 from .projection import Projection, learn_projection
-from .report import ConversionReport
+from .report import TRAINED_BY_SOURCE, ConversionReport
 from .source import FloatHead, TrainedModel
 from .verify import verify
 from .weights import require_finite_variables, require_numeric_constants
@@ -250,7 +250,7 @@ def _weights(
     if taught is not None:
         linear, origin = teach_head(taught.samples, model.labels), "taught with the memory"
     if linear is None and model.head is not None:
-        linear, origin = model.head, "trained by the source model"
+        linear, origin = model.head, TRAINED_BY_SOURCE
         if features.extension:
             linear = features.extension.of_head(linear)
     origin = origin if linear is not None else "untaught"

@@ -10,6 +10,9 @@ from device.model.manifest import HeldOut
 
 from .parity import Parity
 
+TRAINED_BY_SOURCE = "trained by the source model"
+"""The origin of a head whose weights are those of the source model."""
+
 
 @dataclass(frozen=True)
 class ConversionReport:

@@ -22,6 +22,7 @@ def convert(
     *,
     quantize: Literal["int8", "float16", "dynamic", "none"] = "int8",
     calibrate: str | Path | None = None,
+    resize: Literal["crop", "squash", "pad"] | None = None,
     memory: bool = True,
     capacity: int | None = None,
     project: int | None = None,
@@ -44,6 +45,9 @@ def convert(
         quantize: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``. The head is float.
         calibrate: A folder of photos to calibrate and compare with, like those that the camera will see; by
             default the training photos, else sample photos of installed packages.
+        resize: How a frame is fitted to the input: ``crop``, ``squash`` or ``pad``; by default as the model was
+            trained. The file records it, and calibration, the memory and every command follow it. Use ``squash`` for
+            a file whose classifier is to run in MediaPipe or another program that squashes.
         memory: Whether the file carries the embeddings of the training photos.
         capacity: Maximum number of labels; by default 32, or more for a model with more than 24 labels.
         project: Shorten embeddings to this number of principal components.
@@ -75,8 +79,9 @@ def convert(
     progress("starting TensorFlow", 0, 1)
     source = _source(model, photos)
     progress("starting TensorFlow", 1, 1)
+    fitted = source if resize is None else _resized(source, resize)
     report = convert_model(
-        source,
+        fitted,
         out,
         quantize=quantize,
         calibrate=[photo.path for photo in chosen.photos] if chosen else None,
@@ -89,9 +94,26 @@ def convert(
         force=force,
         progress=progress,
     )
-    if chosen is None:
-        return report
-    return replace(report, warnings=(*report.warnings, *describe_left_out(chosen.left_out)))
+    more = [*_caution(source, fitted, report), *(describe_left_out(chosen.left_out) if chosen else ())]
+    return replace(report, warnings=(*report.warnings, *more))
+
+
+def _resized(model: TrainedModel, resize: str) -> TrainedModel:
+    """Return the model with another way to fit frames to its input."""
+    return replace(model, preprocessing=replace(model.preprocessing, resize=resize))
+
+
+def _caution(trained: TrainedModel, fitted: TrainedModel, report: ConversionReport) -> list[str]:
+    """Return a warning if the head was trained on photos that were fitted to the input in another way."""
+    from converters.report import TRAINED_BY_SOURCE
+
+    before, after = trained.preprocessing.resize, fitted.preprocessing.resize
+    if before == after or report.head != TRAINED_BY_SOURCE:
+        return []
+    return [
+        f"the head was trained on photos that were fitted to the input with {before}, and the file uses {after}: "
+        "its accuracy may be lower; convert with --memory to teach the head again, or train with the same --resize"
+    ]
 
 
 def _source(model: str | Path | TrainedModel, photos: str | Path | None) -> TrainedModel:

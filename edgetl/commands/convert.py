@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     "[default: the training photos, else sample photos]",
 )
 @click.option(
+    "--resize",
+    type=click.Choice(["crop", "squash", "pad"]),
+    help="How a frame is fitted to the input; MediaPipe and most other programs squash.  "
+    "[default: as the model was trained, crop for a backbone]",
+)
+@click.option(
     "--memory/--no-memory",
     default=True,
     show_default=True,

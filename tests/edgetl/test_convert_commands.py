@@ -6,13 +6,20 @@ import json
 import shutil
 import stat
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from device.learner import Learner
+from device.model.codes import encode
+from device.model.memory import Samples
 from device.model.modelfile import ModelFile
+from device.model.preprocess import Preprocessing
 from edgetl.cli import main
 from tests import tiny
 
@@ -68,6 +75,50 @@ def test_the_json_report_has_every_figure(trained: Path, tmp_path: Path) -> None
     assert (report["memory"], report["capacity"], report["quantization"]) == ("none", 5, "float16")
     assert report["parity"]["cosine_mean"] > 0.999
     assert report["calibration"] == "36 of 36 photos"
+
+
+def wide(label: str, seed: int) -> Any:
+    """Return a photo twice as wide as high: the disc in the middle, other colors at the sides."""
+    photo = tiny.photo(label, seed)
+    sides = tiny.photo("white", seed)
+    return np.concatenate([sides[:, :16], photo, sides[:, 16:]], axis=1)
+
+
+def test_the_resize_option_decides_how_frames_are_fitted(tmp_path: Path) -> None:
+    """The file records it; calibration, memory, teaching and predictions all use it."""
+    pytest.importorskip("tensorflow", reason="conversion needs TensorFlow")
+    photos = [(tmp_path / f"{label}{seed}.png", label) for label in tiny.COLORS for seed in range(6)]
+    for path, label in photos:
+        cv2.imwrite(str(path), cv2.cvtColor(wide(label, int(path.stem[-1])), cv2.COLOR_RGB2BGR))
+    folder = tiny.trained_model(photos, Preprocessing(tiny.SIDE, tiny.SIDE, resize="crop")).save(
+        tmp_path / "m"
+    )
+    codes = {}
+    for resize in ("crop", "squash"):
+        out = tmp_path / f"{resize}.tflite"
+        assert run("convert", folder, "--out", out, "--resize", resize).exit_code == 0
+        model = ModelFile.open(out)
+        assert model.manifest.preprocessing.resize == resize
+        assert isinstance(model.memory, Samples)
+        with Learner.open(model, None) as learner:
+            expected = encode(learner.embed_many([wide(label, int(path.stem[-1])) for path, label in photos]))
+            fitted = Preprocessing(tiny.SIDE, tiny.SIDE, resize=resize).prepare(wide("red", 1))
+            features = learner.embedder.signature("features")(image=fitted[np.newaxis])["embedding"][0]
+            assert np.array_equal(features, learner.embed_one(wide("red", 1)))
+        assert sorted(model.memory.codes.tolist()) == sorted(expected.tolist())
+        codes[resize] = expected
+    assert not np.array_equal(codes["crop"], codes["squash"])
+
+
+def test_another_resize_is_cautioned_if_the_head_of_the_source_is_kept(tmp_path: Path) -> None:
+    """Without the memory the head is not taught again on photos fitted in the new way."""
+    pytest.importorskip("tensorflow", reason="conversion needs TensorFlow")
+    photos = tiny.write_photos(tmp_path / "photos")
+    chooser = np.random.default_rng(0)
+    head = (chooser.normal(size=(32, 3)).astype(np.float32), np.zeros(3, np.float32))
+    folder = replace(tiny.trained_model(photos), head=head).save(tmp_path / "model")
+    done = run("convert", folder, "--no-memory", "--resize", "pad", "--out", tmp_path / "pad.tflite")
+    assert "fitted to the input with squash, and the file uses pad" in " ".join(done.stderr.split())
 
 
 def test_moved_photos_can_be_given_again(trained: Path, tmp_path: Path) -> None:
