@@ -16,7 +16,9 @@ Channels = tuple[float, float, float]
 _HALF: tuple[Channels, Channels] = ((127.5, 127.5, 127.5), (127.5, 127.5, 127.5))
 # the network contains its own normalization
 _RAW: tuple[Channels, Channels] = ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
-_IMAGENET: tuple[Channels, Channels] = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+# of R, G, B, in pixel values
+IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
+_IMAGENET: tuple[Channels, Channels] = (IMAGENET_MEAN, IMAGENET_STD)
 
 _URL = "https://storage.googleapis.com/tensorflow/keras-applications/"
 _TABLE = "keras.io/api/applications"

@@ -13,8 +13,6 @@ from .applications import APPLICATIONS, PREFIX, Application
 from .registry import BACKBONES, Backbone
 from .small import DIMENSIONS, SIDE, SMALL, SmallBackbone
 
-_LITE_SOURCE = "github.com/tensorflow/tpu, EfficientNet-Lite"
-
 
 @dataclass(frozen=True)
 class Entry:
@@ -31,6 +29,7 @@ class Entry:
         license: License of the weights.
         weights: Where the weights come from: ``pip package``, ``download`` or ``trained here``.
         source: The package or the file to fetch; empty for ``trained here``.
+        install: The command that installs the package; empty without one.
         at_hand: Whether the weights are on this machine.
         top1: Published ImageNet top-1 accuracy in percent, or None.
         top1_source: Who published it; empty without a figure.
@@ -46,6 +45,7 @@ class Entry:
     license: str
     weights: str
     source: str
+    install: str
     at_hand: bool
     top1: float | None
     top1_source: str
@@ -77,7 +77,7 @@ def _entries() -> Iterator[Entry]:
 def _packaged(backbone: Backbone) -> Entry:
     return Entry(
         name=backbone.name,
-        family="CNN",
+        family=backbone.family,
         height=backbone.side,
         width=backbone.side,
         channels=3,
@@ -86,9 +86,10 @@ def _packaged(backbone: Backbone) -> Entry:
         license=backbone.license,
         weights="pip package",
         source=backbone.package,
+        install=backbone.install,
         at_hand=_is_installed(backbone),
         top1=backbone.top1,
-        top1_source=_LITE_SOURCE,
+        top1_source=backbone.top1_source,
     )
 
 
@@ -104,6 +105,7 @@ def _small(name: str, small: SmallBackbone) -> Entry:
         license="yours",
         weights="trained here",
         source="",
+        install="",
         at_hand=False,
         top1=None,
         top1_source="",
@@ -122,6 +124,7 @@ def _application(name: str, application: Application) -> Entry:
         license=application.license,
         weights="download",
         source=application.url,
+        install="",
         at_hand=(keras_folder() / "models" / application.file).is_file(),
         top1=application.top1,
         top1_source=application.top1_source,

@@ -10,12 +10,10 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..errors import BackboneError
+from .torch_layers import LayerSetter, Tensors
 
 EPSILON = 1e-3
+CLASSIFIER = ("_fc.weight", "_fc.bias")
 _STEM = 32
 _HEAD = 1280
 
@@ -107,25 +105,27 @@ def build(name: str, side: int | None = None) -> Any:
     return keras.Model(inputs, embedding, name=name.replace("-", "_"))
 
 
-def set_weights(model: Any, name: str, weights: dict[str, NDArray[Any]]) -> None:
+def set_weights(model: Any, name: str, tensors: Tensors) -> None:
     """Set the weights of `model` to those of the PyTorch file of `name`.
 
     Raises:
-        BackboneError: A tensor is missing or has another shape.
+        BackboneError: A tensor is missing, has another shape, or belongs to another network.
     """
-    _set_conv(model, "stem_conv", weights, "_conv_stem.weight")
-    _set_normalization(model, "stem_bn", weights, "_bn0")
+    setter = LayerSetter(model, tensors)
+    setter.set_conv("stem_conv", "_conv_stem")
+    setter.set_normalization("stem_bn", "_bn0")
     for index, block in enumerate(blocks(VARIANTS[name])):
         ours, theirs = f"block{index}", f"_blocks.{index}"
         if block.expand != 1:
-            _set_conv(model, f"{ours}_expand_conv", weights, f"{theirs}._expand_conv.weight")
-            _set_normalization(model, f"{ours}_expand_bn", weights, f"{theirs}._bn0")
-        _set_conv(model, f"{ours}_depthwise", weights, f"{theirs}._depthwise_conv.weight")
-        _set_normalization(model, f"{ours}_depthwise_bn", weights, f"{theirs}._bn1")
-        _set_conv(model, f"{ours}_project_conv", weights, f"{theirs}._project_conv.weight")
-        _set_normalization(model, f"{ours}_project_bn", weights, f"{theirs}._bn2")
-    _set_conv(model, "head_conv", weights, "_conv_head.weight")
-    _set_normalization(model, "head_bn", weights, "_bn1")
+            setter.set_conv(f"{ours}_expand_conv", f"{theirs}._expand_conv")
+            setter.set_normalization(f"{ours}_expand_bn", f"{theirs}._bn0")
+        setter.set_conv(f"{ours}_depthwise", f"{theirs}._depthwise_conv")
+        setter.set_normalization(f"{ours}_depthwise_bn", f"{theirs}._bn1")
+        setter.set_conv(f"{ours}_project_conv", f"{theirs}._project_conv")
+        setter.set_normalization(f"{ours}_project_bn", f"{theirs}._bn2")
+    setter.set_conv("head_conv", "_conv_head")
+    setter.set_normalization("head_bn", "_bn1")
+    setter.refuse_others(CLASSIFIER)
 
 
 def _round_channels(channels: int, width: float) -> int:
@@ -164,31 +164,3 @@ def _block(x: Any, block: Stage, name: str) -> Any:
     if block.stride == 1 and block.inputs == block.outputs:
         x = keras.layers.Add(name=f"{name}_add")([x, shortcut])
     return x
-
-
-def _set_conv(model: Any, layer: str, weights: dict[str, NDArray[Any]], key: str) -> None:
-    # the order of PyTorch is [out, in, rows, columns]; for a depthwise kernel that is [channels, 1, rows, columns]
-    kernel = _take(weights, key)
-    order = (2, 3, 0, 1) if "depthwise" in layer else (2, 3, 1, 0)
-    _assign(model.get_layer(layer), [kernel.transpose(order)], key)
-
-
-def _set_normalization(model: Any, layer: str, weights: dict[str, NDArray[Any]], key: str) -> None:
-    parts = ("weight", "bias", "running_mean", "running_var")
-    _assign(model.get_layer(layer), [_take(weights, f"{key}.{part}") for part in parts], key)
-
-
-def _take(weights: dict[str, NDArray[Any]], key: str) -> NDArray[Any]:
-    if key not in weights:
-        raise BackboneError(f"the weights have no tensor {key!r}; they belong to another network")
-    return weights[key]
-
-
-def _assign(layer: Any, arrays: list[NDArray[Any]], key: str) -> None:
-    expected = [tuple(variable.shape) for variable in layer.weights]
-    given = [array.shape for array in arrays]
-    if expected != given:
-        raise BackboneError(
-            f"the tensor {key!r} should have the shapes {expected}, got {given}; it belongs to another network"
-        )
-    layer.set_weights([np.ascontiguousarray(array) for array in arrays])

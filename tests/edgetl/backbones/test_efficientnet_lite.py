@@ -12,76 +12,50 @@ pytest.importorskip("tensorflow", reason="backbones are Keras models")
 from edgetl.backbones import BACKBONES, load_backbone
 from edgetl.backbones.efficientnet_lite import VARIANTS, blocks, build, set_weights
 from edgetl.errors import BackboneError, MissingExtraError
+from tests.edgetl.backbones.numpy_network import RandomWeights, Weights, conv, normalize, same_pads
 
-Weights = dict[str, np.ndarray]
 SIDE = 40  # odd sizes on the way down: 20, 10, 5, 3, 2
 
 
-def random_weights(name: str) -> Weights:
+def random_weights(name: str) -> RandomWeights:
     """Return random weights with the names and shapes of the PyTorch file."""
-    chooser = np.random.default_rng(0)
-    weights: Weights = {}
-
-    def conv(key: str, *shape: int) -> None:
-        weights[f"{key}.weight"] = chooser.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape).astype(
-            np.float32
-        )
-
-    def normalization(key: str, channels: int) -> None:
-        for part in ("weight", "running_var"):
-            weights[f"{key}.{part}"] = chooser.uniform(0.5, 1.5, channels).astype(np.float32)
-        for part in ("bias", "running_mean"):
-            weights[f"{key}.{part}"] = chooser.normal(0, 0.2, channels).astype(np.float32)
-
-    conv("_conv_stem", 32, 3, 3, 3)
-    normalization("_bn0", 32)
+    weights = RandomWeights()
+    weights.conv("_conv_stem", 32, 3, 3, 3)
+    weights.normalization("_bn0", 32)
     for index, block in enumerate(blocks(VARIANTS[name])):
         key, inner = f"_blocks.{index}", block.inputs * block.expand
         if block.expand != 1:
-            conv(f"{key}._expand_conv", inner, block.inputs, 1, 1)
-            normalization(f"{key}._bn0", inner)
-        conv(f"{key}._depthwise_conv", inner, 1, block.kernel, block.kernel)
-        normalization(f"{key}._bn1", inner)
-        conv(f"{key}._project_conv", block.outputs, inner, 1, 1)
-        normalization(f"{key}._bn2", block.outputs)
-    conv("_conv_head", 1280, blocks(VARIANTS[name])[-1].outputs, 1, 1)
-    normalization("_bn1", 1280)
+            weights.conv(f"{key}._expand_conv", inner, block.inputs, 1, 1)
+            weights.normalization(f"{key}._bn0", inner)
+        weights.conv(f"{key}._depthwise_conv", inner, 1, block.kernel, block.kernel)
+        weights.normalization(f"{key}._bn1", inner)
+        weights.conv(f"{key}._project_conv", block.outputs, inner, 1, 1)
+        weights.normalization(f"{key}._bn2", block.outputs)
+    weights.conv("_conv_head", 1280, blocks(VARIANTS[name])[-1].outputs, 1, 1)
+    weights.normalization("_bn1", 1280)
     return weights
-
-
-def numpy_conv(x: np.ndarray, kernel: np.ndarray, stride: int) -> np.ndarray:
-    """Convolve [H, W, C] with PyTorch's [O, I, k, k] and TensorFlow's SAME padding; I = 1 is depthwise."""
-    size = kernel.shape[2]
-    out = [-(-side // stride) for side in x.shape[:2]]
-    pads = [max(0, (o - 1) * stride + size - side) for o, side in zip(out, x.shape[:2], strict=True)]
-    x = np.pad(x, [(pad // 2, pad - pad // 2) for pad in pads] + [(0, 0)])
-    total = np.zeros((*out, kernel.shape[0]))
-    for row in range(size):
-        for column in range(size):
-            window = x[row : row + stride * out[0] : stride, column : column + stride * out[1] : stride]
-            taps = kernel[:, :, row, column]
-            total += window * taps[:, 0] if kernel.shape[1] == 1 else window @ taps.T
-    return total
 
 
 def numpy_forward(weights: Weights, image: np.ndarray, name: str) -> np.ndarray:
     """Run the network on one image [H, W, 3] in float64."""
 
-    def normalize(x: np.ndarray, key: str, activate: bool = True) -> np.ndarray:
-        scale = weights[f"{key}.weight"] / np.sqrt(weights[f"{key}.running_var"] + 1e-3)
-        x = (x - weights[f"{key}.running_mean"]) * scale + weights[f"{key}.bias"]
-        return np.clip(x, 0, 6) if activate else x
+    def convolve(x: np.ndarray, key: str, stride: int = 1) -> np.ndarray:
+        kernel = weights[f"{key}.weight"]
+        return conv(x, kernel, stride, same_pads(x, kernel.shape[2], stride))
 
-    x = normalize(numpy_conv(image, weights["_conv_stem.weight"], 2), "_bn0")
+    def norm(x: np.ndarray, key: str, activate: bool = True) -> np.ndarray:
+        return normalize(x, weights, key, 1e-3, activate=activate)
+
+    x = norm(convolve(image, "_conv_stem", 2), "_bn0")
     for index, block in enumerate(blocks(VARIANTS[name])):
         key, entry = f"_blocks.{index}", x
         if block.expand != 1:
-            x = normalize(numpy_conv(x, weights[f"{key}._expand_conv.weight"], 1), f"{key}._bn0")
-        x = normalize(numpy_conv(x, weights[f"{key}._depthwise_conv.weight"], block.stride), f"{key}._bn1")
-        x = normalize(numpy_conv(x, weights[f"{key}._project_conv.weight"], 1), f"{key}._bn2", False)
+            x = norm(convolve(x, f"{key}._expand_conv"), f"{key}._bn0")
+        x = norm(convolve(x, f"{key}._depthwise_conv", block.stride), f"{key}._bn1")
+        x = norm(convolve(x, f"{key}._project_conv"), f"{key}._bn2", activate=False)
         if block.stride == 1 and block.inputs == block.outputs:
             x = x + entry
-    return normalize(numpy_conv(x, weights["_conv_head.weight"], 1), "_bn1").mean((0, 1))
+    return norm(convolve(x, "_conv_head"), "_bn1").mean((0, 1))
 
 
 def test_the_network_equals_numpy() -> None:
@@ -101,6 +75,13 @@ def test_a_missing_tensor_is_named() -> None:
     weights = random_weights("efficientnet-lite0")
     del weights["_blocks.3._bn2.bias"]
     with pytest.raises(BackboneError, match=r"_blocks\.3\._bn2"):
+        set_weights(build("efficientnet-lite0", SIDE), "efficientnet-lite0", weights)
+
+
+def test_a_larger_variant_is_refused() -> None:
+    """The first block that the smaller network does not have is named, with both shapes."""
+    weights = random_weights("efficientnet-lite1")
+    with pytest.raises(BackboneError, match=r"_blocks\.\d+.*should have the shape.*got"):
         set_weights(build("efficientnet-lite0", SIDE), "efficientnet-lite0", weights)
 
 
