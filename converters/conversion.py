@@ -7,7 +7,7 @@ The stages run in this order:
 3. `parity`: compare it with its source.
 4. `lesson`: embed the training photos; `projection` or `products`: change the length of embeddings.
 5. `memory`: decide what the file keeps of the training photos, and the weights its head starts with.
-6. `head` and `flatbuffer`: convert the head and join it with the backbone; `infer`: add that signature.
+6. `head` and `flatbuffer`: build the head and join it with the backbone; `infer`: add that signature.
 7. `verify`: reopen the file in the runtime and check every signature.
 8. `edgetpu`: convert the backbone once more, for the Edge TPU.
 """
@@ -36,8 +36,8 @@ from . import photos
 from .backbone import QUANTIZATIONS, convert_backbone
 from .edgetpu import compile_twin, twin_path, write_twin
 from .errors import ConversionError
-from .flatbuffer import buffer_places, chain, join, keep_apart, parse, serialize
-from .head import HeadWeights, convert_head, initial_weights
+from .flatbuffer import buffer_places, chain, join, parse, serialize, weight_buffers
+from .head import FloatHead, HeadWeights, build_head, initial_weights
 from .infer import add_infer
 from .inspection import sizes
 from .lesson import Lesson, Taught, embed_training_photos
@@ -47,7 +47,7 @@ from .parity import Parity, cautions, compare, converted_embeddings, refuse_loss
 from .products import Products, products_of
 from .projection import Projection, learn_projection
 from .report import TRAINED_BY_SOURCE, ConversionReport
-from .source import FloatHead, TrainedModel
+from .source import TrainedModel
 from .verify import verify
 from .weights import require_finite_variables, require_numeric_constants
 
@@ -238,7 +238,7 @@ def _features(
         extension = learn_projection(lesson.embeddings if lesson else backbone.embeddings, project)
     if extension is None:
         return _Features(backbone.graph, model.dimensions)
-    graph = serialize(chain(parse(backbone.graph), parse(extension.convert())))
+    graph = serialize(chain(parse(backbone.graph), extension.build()))
     return _Features(graph, extension.dimensions, extension)
 
 
@@ -258,13 +258,11 @@ def _weights(
 
 
 def _join(features: _Features, weights: HeadWeights, infer: bool) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    head = convert_head(features.dimensions, len(weights["b"]), features.map_name)
-    joined = join(parse(features.graph), parse(head))
-    buffers = keep_apart(joined, weights)
+    joined = join(parse(features.graph), build_head(weights, features.map_name))
     if infer:
         add_infer(joined)
     data = serialize(joined)
-    return data, buffer_places(data, buffers)
+    return data, buffer_places(data, weight_buffers(joined))
 
 
 def _manifest(

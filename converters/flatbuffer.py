@@ -155,36 +155,18 @@ def join(features: Any, head: Any) -> Any:
     return model
 
 
-def keep_apart(model: Any, values: dict[str, NDArray[np.float32]]) -> dict[str, int]:
-    """Store the initial value of each head variable in a buffer of its own.
+def weight_buffers(model: Any) -> dict[str, int]:
+    """Return the number of the buffer with the initial value of each head variable, by its name in ``get_weights``.
 
-    The converter stores equal constants once, and two arrays of zeros are equal; a device that writes its
-    own weights into the file would then change both.
-
-    Args:
-        model: A joined model.
-        values: Name of each variable in ``get_weights`` -> its initial value.
-
-    Returns:
-        Name -> number of its buffer.
+    Raises:
+        ConversionError: A variable has no initial value, or is not an output of ``get_weights``.
     """
-    handles = _variables(model)
-    buffers = {}
-    for tensor, handle in _assignments(model):
-        names = [name for name, known in handles.items() if known == handle]
-        if len(names) != 1:
-            raise ConversionError(f"the head's variable {handle!r} is not an output of get_weights")
-        value = np.ascontiguousarray(values[names[0]], np.float32)
-        if list(tensor.shape) != list(value.shape):
-            raise ConversionError(f"{names[0]} has shape {list(tensor.shape)} in the head, got {value.shape}")
-        buffer = schema().BufferT()
-        buffer.data = np.frombuffer(value.tobytes(), np.uint8)
-        model.buffers.append(buffer)
-        tensor.buffer = len(model.buffers) - 1
-        buffers[names[0]] = tensor.buffer
-    if buffers.keys() != values.keys():
-        raise ConversionError(f"the head sets {sorted(buffers)} when it starts, expected {sorted(values)}")
-    _empty_unused_buffers(model)
+    names = {handle: name for name, handle in _variables(model).items()}
+    buffers = {names.get(handle, repr(handle)): int(tensor.buffer) for tensor, handle in _assignments(model)}
+    if buffers.keys() != set(names.values()):
+        raise ConversionError(
+            f"the head sets {sorted(buffers)} when it starts, expected {sorted(names.values())}"
+        )
     return buffers
 
 
@@ -274,7 +256,8 @@ def _drop_metadata(model: Any) -> None:
     model.metadata, model.metadataBuffer = [], []
 
 
-def _empty_unused_buffers(model: Any) -> None:
+def drop_unused_buffers(model: Any) -> None:
+    """Empty the buffers that no tensor refers to."""
     used = {tensor.buffer for graph in model.subgraphs for tensor in graph.tensors}
     for number, buffer in enumerate(model.buffers):
         if number not in used:

@@ -13,7 +13,7 @@ from device.heads.memory import learn_memory
 from device.model.manifest import HeldOut
 from device.model.memory import Samples
 
-from .source import FloatHead
+from .head import FloatHead
 
 
 def teach_head(samples: Samples, names: Sequence[str]) -> FloatHead | None:

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from device.model.codes import apply_map
 
+from .building import GraphBuilder, empty_model
 from .errors import ConversionError
-from .head import embedding_map_function
-from .source import FloatHead
-from .tensorflow import convert_function, freeze
+from .head import FloatHead, add_embedding_map
 
 WIDEST = 128  # numbers: 8,384 with their products, whose second moment would take some 100 MB
 
@@ -48,19 +47,21 @@ class Products:
         )
         return longer
 
-    def convert(self) -> bytes:
-        """Return it as a .tflite with one subgraph: float32 [N, D] -> [N, D + D (D + 1) / 2]."""
-        phi = embedding_map_function("signed_sqrt_l2")
+    def build(self) -> Any:
+        """Return it as a model with one graph: float32 [N, D] -> [N, D + D (D + 1) / 2]."""
+        model, pairs = empty_model(), (-1, self.dimensions - self.width)
+        graph = GraphBuilder(model, "products")
+        entry = graph.input("embedding", (-1, self.width))
+        mapped = add_embedding_map(graph, entry, self.width, "signed_sqrt_l2")
         rows, columns, scale = self._pairs()
-
-        def lengthen(embedding: Any) -> Any:
-            import tensorflow as tf
-
-            mapped = phi(embedding)
-            products = tf.gather(mapped, rows, axis=1) * tf.gather(mapped, columns, axis=1)
-            return tf.concat([mapped * np.float32(0.5**0.5), products * scale.astype(np.float32)], axis=1)
-
-        return convert_function(freeze(lengthen, (None, self.width)))
+        one, other = (
+            graph.op("GATHER", [mapped, graph.constant(places)], pairs, axis=1) for places in (rows, columns)
+        )
+        product = graph.op("MUL", [one, other], pairs)
+        scaled = graph.op("MUL", [product, graph.constant(scale.astype(np.float32))], pairs)
+        half = graph.op("MUL", [mapped, graph.constant(np.float32(0.5**0.5))], (-1, self.width))
+        graph.graph.outputs = [graph.op("CONCATENATION", [half, scaled], (-1, self.dimensions), axis=1)]
+        return model
 
     def of_head(self, head: FloatHead) -> FloatHead:
         """Return the head on extended embeddings that predicts as `head` does on mapped ones."""

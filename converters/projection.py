@@ -10,10 +10,9 @@ from numpy.typing import NDArray
 
 from device.model.codes import apply_map
 
+from .building import GraphBuilder, empty_model
 from .errors import ConversionError
-from .head import embedding_map_function
-from .source import FloatHead
-from .tensorflow import convert_function, freeze
+from .head import FloatHead, add_embedding_map
 
 _LARGEST = 2.0  # of the training photos; codes represent up to 8
 _MOST_SCALE = 4.0  # a centered unit vector has length 2 at most, so 8 is never exceeded
@@ -43,16 +42,15 @@ class Projection:
         )
         return projected
 
-    def convert(self) -> bytes:
-        """Return it as a .tflite with one subgraph: float32 [N, D] -> [N, P]."""
-        phi = embedding_map_function("signed_sqrt_l2")
-
-        def project(embedding: Any) -> Any:
-            import tensorflow as tf
-
-            return tf.matmul(phi(embedding) - self.center, self.matrix)
-
-        return convert_function(freeze(project, (None, len(self.center))))
+    def build(self) -> Any:
+        """Return it as a model with one graph: float32 [N, D] -> [N, P]."""
+        model, width = empty_model(), len(self.center)
+        graph = GraphBuilder(model, "projection")
+        mapped = add_embedding_map(graph, graph.input("embedding", (-1, width)), width, "signed_sqrt_l2")
+        centered = graph.op("SUB", [mapped, graph.constant(self.center)], (-1, width))
+        factors = [centered, graph.constant(self.matrix)]
+        graph.graph.outputs = [graph.op("BATCH_MATMUL", factors, (-1, self.dimensions))]
+        return model
 
     def of_head(self, head: FloatHead) -> FloatHead:
         """Return the head on projected embeddings that is nearest to `head` on mapped ones."""

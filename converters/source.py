@@ -20,12 +20,11 @@ from device.labels import check_labels
 from device.model.preprocess import Preprocessing
 
 from .errors import ConversionError
+from .head import FloatHead
 from .weights import require_finite_variables
 
 BACKBONE_FILE, HEAD_FILE, TRAINING_FILE = "backbone.keras", "head.npz", "training.json"
 _FORMAT_VERSION = 1
-
-FloatHead = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)

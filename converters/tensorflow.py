@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,22 +76,6 @@ def convert_function(
         converter.inference_input_type = tf.as_dtype(types.get("input_type", "float32"))
         converter.inference_output_type = tf.as_dtype(types.get("output_type", "float32"))
     return _run(converter)
-
-
-def convert_module(module: Any, signatures: Mapping[str, Any]) -> bytes:
-    """Convert a `tf.Module` with variables to a .tflite with `signatures`, in float.
-
-    Raises:
-        ConversionError: The converter failed.
-    """
-    tf = import_tensorflow()
-    with tempfile.TemporaryDirectory(prefix="edgetl-") as folder:
-        with quiet():
-            tf.saved_model.save(module, folder, signatures=dict(signatures))
-            converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(signatures))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        converter.experimental_enable_resource_variables = True
-        return _run(converter)
 
 
 @contextlib.contextmanager

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from converters.head import FloatHead
 from converters.origin import TRAINED_HERE
-from converters.source import FloatHead, TrainedModel
+from converters.source import TrainedModel
 from converters.weights import require_finite_variables
 from device.heads.intervals import held_out_interval, independent
 from device.model.codes import apply_map

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from converters.errors import ConversionError
-from converters.flatbuffer import chain, count_ops, join, keep_apart, parse, schema, serialize
+from converters.flatbuffer import chain, count_ops, join, parse, schema, serialize, weight_buffers
 from device.model.modelfile import ModelFile
 from device.model.runtime import open_interpreter
 from tests.tiny import TINY, TINY_TAUGHT
@@ -74,19 +74,14 @@ def test_graphs_that_do_not_fit_are_refused() -> None:
         chain(two, parse(PART))
 
 
-def test_a_head_with_other_variables_is_refused() -> None:
-    """Names and shapes are checked before anything is written."""
-    values = {
-        "W": np.zeros((32, 8), np.float32),
-        "b": np.zeros(8, np.float32),
-        "W_momentum": np.zeros((32, 8), np.float32),
-    }
-    with pytest.raises(KeyError):
-        keep_apart(parse(PART), values)
-    with pytest.raises(ConversionError, match="has shape"):
-        keep_apart(
-            parse(PART), {**dict.fromkeys(("W", "W_momentum", "b_momentum", "b"), np.zeros(3, np.float32))}
-        )
+def test_a_variable_without_an_initial_value_is_refused() -> None:
+    """The places of all initial values must be known, because a device writes its weights there."""
+    model = parse(PART)
+    assert set(weight_buffers(model)) == {"W", "b", "W_momentum", "b_momentum"}
+    start = model.subgraphs[-1]
+    start.operators = start.operators[:-2]  # the handle of the last variable and its assignment
+    with pytest.raises(ConversionError, match="when it starts, expected"):
+        weight_buffers(model)
 
 
 def test_ops_are_counted_by_name() -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from converters.head import convert_head, initial_weights
+from converters.flatbuffer import serialize
+from converters.head import build_head, initial_weights
 from device.heads.trainer import MOMENTUM, VARIABLES
 from device.model.codes import MAPS, apply_map
 from device.model.runtime import open_interpreter
@@ -20,7 +21,7 @@ UNUSED = np.zeros(1, np.float32)
 @pytest.fixture(scope="module", params=MAPS)
 def head(request: pytest.FixtureRequest) -> tuple[bytes, str]:
     """A head for each embedding map, alone in its file."""
-    return convert_head(D, C, request.param), request.param
+    return serialize(build_head(initial_weights(D, C), request.param)), request.param
 
 
 @pytest.fixture(scope="module")
