@@ -79,11 +79,25 @@ _NO_JUDGE = (
 @click.option(
     "--rate",
     type=float,
-    help="Highest learning rate of the backbone.  [default: 0.0002 for the last blocks, 0.001 for all layers, 0.002 from "
-    "scratch]",
+    help="Highest learning rate of the backbone.  [default: 0.001 for all layers with adamw, 0.02 with sgd, 0.0001 with "
+    "lion; a fifth of it for the last blocks, twice as much from scratch]",
 )
 @click.option(
     "--head-rate", type=float, default=0.02, show_default=True, help="Initial learning rate of the head."
+)
+@click.option(
+    "--optimizer",
+    type=click.Choice(["adamw", "sgd", "lion"]),
+    default="adamw",
+    show_default=True,
+    help="Optimizer of the backbone's layers.",
+)
+@click.option(
+    "--mixup",
+    type=click.FloatRange(0),
+    default=0.0,
+    show_default=True,
+    help="Blend photos and their labels when all layers are trained: parameter of the beta distribution, such as 0.2.",
 )
 @click.option(
     "--batch", type=click.IntRange(1), default=32, show_default=True, help="Number of photos per step."

@@ -15,6 +15,7 @@ from device.progress import Progress, no_progress
 from ..evaluation.figures import judge
 from .features import Features
 from .head import probabilities
+from .optimizers import make_optimizer
 from .settings import Settings
 
 _ROOT_EPSILON = 1e-4  # the slope of a square root is infinite at 0; this limits it to 50
@@ -64,8 +65,7 @@ class BlockTraining:
         self.weights = keras.Variable(head[0] / _HEAD_PACE, name="head_weights")
         self.bias = keras.Variable(head[1] / _HEAD_PACE, name="head_bias")
         self._trained = [*tail.trainable_variables, self.weights, self.bias]
-        self._optimizer = keras.optimizers.Adam(settings.rate)
-        self._optimizer.build(self._trained)
+        self._optimizer = make_optimizer(settings.optimizer, settings.rate, self._trained)
         self._step = _make_step(self)
         self._embed = make_embed(tail)
         self.history: list[dict[str, float]] = []
@@ -210,7 +210,7 @@ def _make_step(owner: BlockTraining) -> Callable[..., Any]:
     def step(features: Any, targets: Any, importance: Any) -> Any:
         with tf.GradientTape() as tape:
             # inference mode: normalization keeps ImageNet's statistics
-            mapped = _map(tail(features, training=False))
+            mapped = map_softly(tail(features, training=False))
             logits = (mapped @ owner.weights.value + owner.bias.value) * _HEAD_PACE
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
             loss = tf.reduce_mean(losses * importance)
@@ -223,7 +223,7 @@ def _make_step(owner: BlockTraining) -> Callable[..., Any]:
     return compiled
 
 
-def _map(embedding: Any) -> Any:
+def map_softly(embedding: Any) -> Any:
     """Return `device.model.codes.apply_map` with a finite slope: l2(sign(e) sqrt(|e|))."""
     import tensorflow as tf
 

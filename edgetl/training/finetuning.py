@@ -11,15 +11,16 @@ from ..backbones.registry import require_keras
 from ..backbones.small import SMALL
 from ..photos import find_photos
 from ..split import split_photos
+from .optimizers import BLOCKS_RATE, RATES, SCRATCH_RATE
 from .planning import (
     AUTO,
     BLOCKS,
     DEFAULT_MINUTES,
     SCRATCH_EPOCHS,
-    SCRATCH_RATE,
     resolve_layers,
     train_from_scratch,
 )
+from .replicas import find_replicas
 from .run import Outcome, Run, installed_versions
 from .settings import Settings, augment_as
 from .workfolder import WorkFolder, check_output, fingerprint
@@ -40,6 +41,8 @@ def finetune(
     head_only: bool = False,
     rate: float | None = None,
     head_rate: float = 0.02,
+    optimizer: Literal["adamw", "sgd", "lion"] = "adamw",
+    mixup: float = 0.0,
     batch: int = 32,
     validation: float = 0.2,
     patience: int = 3,
@@ -82,8 +85,12 @@ def finetune(
             `minutes` for all layers.
         blocks: Number of blocks at the end of the backbone to train; by default 2.
         head_only: Leave the backbone unchanged; the same as ``blocks=0, copies=0``.
-        rate: Highest learning rate of the backbone's layers; by default 2e-4 for the last blocks and 1e-3 for all.
+        rate: Highest learning rate of the backbone's layers; by default 1e-3 for all layers with ``adamw``, 2e-2 with
+            ``sgd`` and 1e-4 with ``lion``, a fifth of it for the last blocks, and twice as much from scratch.
         head_rate: Initial learning rate of the head.
+        optimizer: Optimizer of the backbone's layers: ``adamw``, ``sgd`` (with Nesterov's momentum) or ``lion``.
+        mixup: Blend each photo with another one, and their labels, when all layers are trained: parameter of the beta
+            distribution of the ratio, such as 0.2; 0 blends none.
         batch: Number of photos per step.
         validation: Fraction of each label that is held out for validation.
         patience: Number of epochs without improvement after which training stops; for all layers, in the second half.
@@ -143,8 +150,10 @@ def finetune(
         blocks=Settings.blocks if blocks is None else blocks,
         whole_epochs=epochs or (SCRATCH_EPOCHS if scratch else None),
         head_rate=head_rate,
-        rate=Settings.rate if rate is None else rate,
-        whole_rate=(SCRATCH_RATE if scratch else Settings.whole_rate) if rate is None else rate,
+        rate=_default_rate(optimizer, BLOCKS_RATE) if rate is None else rate,
+        whole_rate=_default_rate(optimizer, SCRATCH_RATE if scratch else 1) if rate is None else rate,
+        optimizer=optimizer,
+        mixup=mixup,
         batch=batch,
         validation=validation,
         patience=patience,
@@ -165,6 +174,11 @@ def finetune(
     )
 
 
+def _default_rate(optimizer: str, factor: float) -> float:
+    """Return the rate of an optimizer; `Settings` reports an unknown one."""
+    return factor * RATES.get(optimizer, 1.0)
+
+
 def _train(
     photos: str | Path,
     out: str | Path,
@@ -182,10 +196,11 @@ def _train(
     found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
     photo_set = split_photos(found, settings.validation, settings.seed, progress)
     require_keras()
+    replicas = find_replicas()
     identity = {
         "settings": settings.to_dict(),
         "photos": fingerprint(photo_set.photos, photo_set.root),
         "versions": installed_versions(),
     }
-    with WorkFolder(out).open(identity, restart) as work:
-        return Run(photo_set, settings, work, progress).run()
+    with WorkFolder(out, replicas.worker).open(identity, restart) as work:
+        return Run(photo_set, settings, work, progress, replicas).run()

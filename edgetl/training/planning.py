@@ -18,7 +18,7 @@ DEFAULT_MINUTES = 15.0
 ENOUGH_PHOTOS = 300
 FEWEST_EPOCHS = 4  # a shorter schedule ends before it has made good what its high rate spoiled
 MOST_EPOCHS = 20
-SCRATCH_EPOCHS, SCRATCH_RATE = 30, 2e-3  # of small networks with random weights
+SCRATCH_EPOCHS = 30  # of small networks with random weights
 _BLOCKS_COST = 2  # the default training of the last blocks takes about as long as two epochs of all layers
 
 _PLAN = "plan.json"

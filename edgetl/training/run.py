@@ -36,6 +36,7 @@ from .cut import freeze_normalization, split_backbone
 from .features import Features, extract
 from .head import Examples, balance, fit_head, probabilities
 from .planning import ALL, AUTO, BLOCKS, HEAD
+from .replicas import Replicas
 from .settings import Settings
 from .trunk import compile_trunk
 from .tuning import Tuned, WholeTuning
@@ -75,6 +76,7 @@ class Run:
     settings: Settings
     work: WorkFolder
     progress: Progress
+    replicas: Replicas = field(default_factory=Replicas)
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: int = 0  # the epoch of the last blocks that is kept; 0 means the initial weights
@@ -114,7 +116,14 @@ class Run:
         if self.settings.layers not in (AUTO, ALL):
             return None
         tuning = WholeTuning(
-            backbone, preprocessing, self.photo_set, self.settings, self.work, self.progress, self.started
+            backbone,
+            preprocessing,
+            self.photo_set,
+            self.settings,
+            self.work,
+            self.progress,
+            self.started,
+            self.replicas,
         )
         weights = balance(self._targets(TRAINING), len(self.photo_set.labels), self.settings.class_weights)
         plan = tuning.plan(weights)
@@ -316,6 +325,12 @@ class Run:
         built = self.work.path / "model"
         info = dict(model.info) | {name: metrics[name] for name in (VALIDATION, TEST, "epochs", "seconds")}
         model = dataclasses.replace(model, info=info)
+        if not self.replicas.chief:
+            self.work.remove()
+            self.warnings.append(
+                f"this is worker {self.replicas.worker} of {self.replicas.workers}: worker 0 writes the model"
+            )
+            return Outcome(self.work.out, model, metrics, tuple(self.warnings))
         model.save(built, force=True)
         (built / METRICS_FILE).write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False))
         draw_curve(metrics["history"], built / CURVE_FILE, self.kept or metrics["epochs"]["all_kept"])

@@ -11,6 +11,7 @@ from device.model.preprocess import RESIZE_MODES
 
 from ..errors import TrainingError
 from .crops import Crops
+from .optimizers import OPTIMIZERS
 from .planning import BLOCKS, DEFAULT_MINUTES, HEAD, LAYERS
 
 STRENGTHS = ("none", "light", "strong")
@@ -59,6 +60,8 @@ class Settings:
         rate: Initial learning rate of phase 2.
         whole_epochs: Epochs of phase 3, which trains all layers; None for as many as fit into `minutes`.
         whole_rate: Highest learning rate of phase 3.
+        optimizer: Optimizer of phases 2 and 3, one of `optimizers.OPTIMIZERS`.
+        mixup: How much photos are blended with others in phase 3; 0 for not at all.
         batch: Number of photos per step.
         validation: Fraction of each label that is held out for validation.
         patience: Number of epochs without a lower validation loss after which phase 2 or 3 stops.
@@ -79,6 +82,8 @@ class Settings:
     rate: float = 2e-4
     whole_epochs: int | None = None
     whole_rate: float = 1e-3
+    optimizer: str = "adamw"
+    mixup: float = 0.0
     batch: int = 32
     validation: float = 0.2
     patience: int = 3
@@ -92,6 +97,9 @@ class Settings:
             raise TrainingError(f"resize must be one of {', '.join(RESIZE_MODES)}, got {self.resize!r}")
         if self.layers not in LAYERS:
             raise TrainingError(f"layers must be one of {', '.join(LAYERS)}, got {self.layers!r}")
+        if self.optimizer not in OPTIMIZERS:
+            raise TrainingError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
+        _check("mixup", self.mixup, 0, 10)
         _check("minutes", self.minutes, 0.01, 100_000)
         _check("whole_epochs", self.whole_epochs or 1, 1, 10_000)
         _check("whole_rate", self.whole_rate, 1e-8, 1)

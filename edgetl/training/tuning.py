@@ -19,7 +19,8 @@ from ..photos import TRAINING, VALIDATION, Photo, PhotoSet
 from .comparison import Comparison, compare_backbones
 from .features import Features, extract
 from .pipeline import Pipeline
-from .planning import ALL, Plan, may_train_all, plan_by_time
+from .planning import ALL, LAYERS, Plan, may_train_all, plan_by_time
+from .replicas import Replicas
 from .settings import Augmentation, Settings
 from .trunk import compile_trunk
 from .whole import Recipe, WholeTraining
@@ -62,6 +63,7 @@ class WholeTuning:
         work: The folder that keeps what an interrupted run needs.
         progress: Called as the run advances.
         started: When the run began, by `time.perf_counter`.
+        replicas: The devices that compute a training step together.
     """
 
     def __init__(
@@ -73,15 +75,17 @@ class WholeTuning:
         work: WorkFolder,
         progress: Progress,
         started: float,
+        replicas: Replicas,
     ) -> None:
         self.backbone, self.preprocessing, self.photo_set = backbone, preprocessing, photo_set
         self.settings, self.work, self.progress, self._started = settings, work, progress, started
+        self._replicas = replicas
 
     def plan(self, class_weights: Array) -> Plan:
         """Decide what to train, by the photos and the measured speed; an interrupted run keeps its plan."""
         if earlier := Plan.load(self.work.path):
             return earlier
-        plan = self._decide(class_weights)
+        plan = self._agree(self._decide(class_weights))
         plan.save(self.work.path)
         return plan
 
@@ -142,6 +146,14 @@ class WholeTuning:
         left = 60 * settings.minutes - (time.perf_counter() - self._started) - embedding
         return plan_by_time(settings.layers, settings.whole_epochs, settings.minutes, left, per_epoch)
 
+    def _agree(self, plan: Plan) -> Plan:
+        """Return the plan of the first worker: the others may have measured another speed."""
+        seconds = np.nan if plan.seconds is None else plan.seconds
+        layers, epochs, seconds = self._replicas.agree([LAYERS.index(plan.layers), plan.epochs, seconds])
+        return Plan(
+            LAYERS[int(layers)], int(epochs), plan.reason, None if np.isnan(seconds) else float(seconds)
+        )
+
     def _phase(self, class_weights: Array, epochs: int) -> WholeTraining:
         settings = self.settings
         recipe = Recipe(
@@ -149,9 +161,11 @@ class WholeTuning:
             settings.whole_rate,
             patience=settings.patience,
             scratch=settings.backbone in SMALL,
+            optimizer=settings.optimizer,
+            mixup=settings.mixup,
             seed=settings.seed,
         )
-        return WholeTraining(self.backbone, class_weights, recipe)
+        return WholeTraining(self.backbone, class_weights, recipe, replicas=self._replicas)
 
     def _pipeline(self, part: str, features: Features) -> Pipeline | None:
         chosen = [photo for photo in _readable(self.photo_set, features) if photo.part == part]

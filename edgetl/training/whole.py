@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,12 +16,15 @@ from device.progress import Progress, no_progress
 from ..errors import TrainingError
 from ..evaluation.figures import judge
 from .head import softmax
+from .mixing import mix_photos, spread_targets
+from .optimizers import make_optimizer
 from .pipeline import Pipeline
+from .preserving import Penalty
+from .replicas import Replicas
 
 _WARM_UP = 0.1  # fraction of all steps in which the rate rises
 _LOWEST = 0.02  # fraction of the highest rate at which the first step is taken
 _PROBES = 3  # steps that measure the speed, after one that compiles
-_NO_DECAY = ["gamma", "beta", "bias"]  # weight decay is for kernels
 
 Array = NDArray[np.float64]
 Saver = Callable[[dict[str, NDArray[Any]], dict[str, Any]], None]
@@ -33,7 +37,7 @@ class Recipe:
 
     Attributes:
         epochs: Number of epochs that the schedule of the learning rate covers.
-        rate: Highest learning rate of AdamW: reached after a warm-up, then falling to 0 along a half cosine.
+        rate: Highest learning rate: reached after a warm-up, then falling to 0 along a half cosine.
         weight_decay: Decoupled weight decay of the kernels.
         label_smoothing: Probability that the targets spread over all classes.
         dropout: Fraction of the embedding that a step drops in front of the head.
@@ -42,7 +46,9 @@ class Recipe:
             schedule; in the first half the rate is too high for the loss to mean much.
         scratch: Train from random weights: normalization layers use and update the statistics of the batch.
             Otherwise they keep the statistics of the pretraining.
-        seed: Seed for the dropout.
+        optimizer: One of `optimizers.OPTIMIZERS`.
+        mixup: How much photos are blended with others (`mixing.mix_photos`); 0 for not at all.
+        seed: Seed for the dropout and mixup.
     """
 
     epochs: int
@@ -53,6 +59,8 @@ class Recipe:
     gradient_norm: float = 1.0
     patience: int = 3
     scratch: bool = False
+    optimizer: str = "adamw"
+    mixup: float = 0.0
     seed: int = 0
 
 
@@ -63,6 +71,8 @@ class WholeTraining:
         backbone: keras.Model, normalized images [N, H, W, C] -> embeddings [N, D]; trained in place.
         class_weights: [C], weight of a photo of each class in the loss.
         recipe: The settings.
+        penalty: Added to the loss, to preserve what the backbone knows.
+        replicas: The devices that compute a step together.
 
     Attributes:
         history: One entry per epoch.
@@ -71,9 +81,18 @@ class WholeTraining:
         interrupted: Whether Ctrl-C ended the training early.
     """
 
-    def __init__(self, backbone: Any, class_weights: Array, recipe: Recipe) -> None:
+    def __init__(
+        self,
+        backbone: Any,
+        class_weights: Array,
+        recipe: Recipe,
+        *,
+        penalty: Penalty | None = None,
+        replicas: Replicas | None = None,
+    ) -> None:
         import keras
 
+        self._penalty, self._replicas = penalty, replicas or Replicas()
         self.backbone, self.recipe, self.class_weights = backbone, recipe, class_weights
         classes = len(class_weights)
         # zeros: the first gradients move the head alone, and the backbone keeps what it knows
@@ -83,7 +102,13 @@ class WholeTraining:
         self.bias = keras.Variable(np.zeros(classes, np.float32), name="head_bias")
         self._trained = [*backbone.trainable_variables, self.weights, self.bias]
         self._kept = [*backbone.variables, self.weights, self.bias]
-        self._optimizer = _make_optimizer(recipe, self._trained)
+        self._optimizer = make_optimizer(
+            recipe.optimizer,
+            recipe.rate,
+            self._trained,
+            weight_decay=recipe.weight_decay,
+            gradient_norm=recipe.gradient_norm,
+        )
         self._step = _make_step(self)
         self._forward = _make_forward(self)
         self.history: list[dict[str, float]] = []
@@ -135,6 +160,7 @@ class WholeTraining:
         best, lowest = self._vector(), np.inf
         if resume:
             best, lowest = self._restore(*resume)
+        self._replicas.require_same(len(self.history), "the number of trained epochs")
         try:
             while (epoch := len(self.history)) < self.epochs:
                 if validation is not None and self._has_stalled(epoch):
@@ -174,17 +200,23 @@ class WholeTraining:
             )
         if validation is not None:
             entry |= {f"validation_{name}": value for name, value in self._judge(validation).items()}
-        return entry | {"seconds": time.perf_counter() - started}
+        entry["seconds"] = time.perf_counter() - started
+        return dict(zip(entry, self._replicas.agree(list(entry.values())).tolist(), strict=True))
 
     def _train(
         self, batch: tuple[NDArray[np.float32], NDArray[np.int64]], step: int, rate: float
     ) -> tuple[float, float]:
         images, targets = batch
+        recipe = self.recipe
         self._optimizer.learning_rate.assign(rate)
-        importance = self.class_weights[targets].astype(np.float32)
-        loss, hits = self._step(
-            images, targets, importance, np.array([self.recipe.seed % 2**31, step], np.int32)
+        spread = spread_targets(targets, len(self.class_weights), 0.0)
+        if recipe.mixup:
+            images, spread = mix_photos(images, spread, recipe.mixup, recipe.seed, step)
+        importance = (spread @ self.class_weights).astype(np.float32)
+        smooth = spread * np.float32(1 - recipe.label_smoothing) + np.float32(
+            recipe.label_smoothing / len(self.class_weights)
         )
+        loss, hits = self._step(images, smooth, importance, np.array([recipe.seed % 2**31, step], np.int32))
         return float(loss), float(hits)
 
     def _rate(self, epoch: int, fraction: float) -> float:
@@ -244,42 +276,44 @@ class WholeTraining:
         return arrays["best"], float(state["lowest"])
 
 
-def _make_optimizer(recipe: Recipe, trained: list[Any]) -> Any:
-    import keras
-
-    optimizer = keras.optimizers.AdamW(
-        recipe.rate, weight_decay=recipe.weight_decay, global_clipnorm=recipe.gradient_norm
-    )
-    optimizer.exclude_from_weight_decay(var_names=_NO_DECAY)
-    optimizer.build(trained)
-    return optimizer
-
-
 def _make_step(owner: WholeTraining) -> Callable[..., Any]:
     import tensorflow as tf
 
     backbone, recipe, trained = owner.backbone, owner.recipe, owner._trained
-    classes = len(owner.class_weights)
 
-    def step(images: Any, targets: Any, importance: Any, seed: Any) -> Any:
+    def differentiate(images: Any, spread: Any, importance: Any, kept: Any, total: Any) -> list[Any]:
+        """Return loss, number of hits and gradients of a part of a batch of `total` photos."""
         with tf.GradientTape() as tape:
             embedding = backbone(images, training=recipe.scratch)
-            if recipe.dropout:
-                # stateless: the same after an interruption
-                embedding = tf.nn.experimental.stateless_dropout(embedding, recipe.dropout, seed)
-            logits = embedding @ owner.weights.value + owner.bias.value
-            spread = (
-                tf.one_hot(targets, classes) * (1 - recipe.label_smoothing) + recipe.label_smoothing / classes
-            )
+            logits = (embedding * kept) @ owner.weights.value + owner.bias.value
             losses = tf.nn.softmax_cross_entropy_with_logits(spread, logits)
-            loss = tf.reduce_mean(losses * importance)
-        owner._optimizer.apply(tape.gradient(loss, [variable.value for variable in trained]), trained)
-        hits = tf.cast(tf.argmax(logits, axis=1) == targets, tf.float32)
-        return loss, tf.reduce_sum(hits)
+            loss = tf.reduce_sum(losses * importance) / total
+            if owner._penalty is not None:
+                part = tf.cast(tf.shape(images)[0], tf.float32) / total
+                loss += part * owner._penalty(images, embedding)
+        gradients = tape.gradient(loss, [variable.value for variable in trained])
+        hits = tf.cast(tf.argmax(logits, axis=1) == tf.argmax(spread, axis=1), tf.float32)
+        return [loss, tf.reduce_sum(hits), *gradients]
+
+    def step(images: Any, spread: Any, importance: Any, seed: Any) -> Any:
+        total = tf.shape(images)[0]
+        kept = tf.ones((total, backbone.output_shape[-1]))
+        if recipe.dropout:
+            # stateless and of the whole batch: the same after an interruption, and for any number of replicas
+            kept = tf.nn.experimental.stateless_dropout(kept, recipe.dropout, seed)
+        loss, hits, *gradients = owner._replicas.add_up(
+            functools.partial(differentiate, total=tf.cast(total, tf.float32)),
+            images,
+            spread,
+            importance,
+            kept,
+        )
+        owner._optimizer.apply(gradients, trained)
+        return loss, hits
 
     signature = [
         _image_spec(backbone),
-        tf.TensorSpec((None,), tf.int64),
+        tf.TensorSpec((None, len(owner.class_weights)), tf.float32),
         tf.TensorSpec((None,), tf.float32),
         tf.TensorSpec((2,), tf.int32),
     ]

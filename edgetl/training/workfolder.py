@@ -30,15 +30,19 @@ Arrays = dict[str, NDArray[Any]]
 class WorkFolder:
     """The work folder ``.NAME.training`` beside the output folder NAME.
 
+    Args:
+        out: The final folder.
+        worker: Number of this process where several train together; each has a folder of its own.
+
     Attributes:
         out: The final folder.
         path: The work folder.
         resumed: Whether an interrupted run was continued.
     """
 
-    def __init__(self, out: Path) -> None:
+    def __init__(self, out: Path, worker: int = 0) -> None:
         self.out = out
-        self.path = out.parent / f".{out.name}.training"
+        self.path = out.parent / f".{out.name}.training{worker or ''}"
         self.resumed = False
 
     @contextlib.contextmanager
@@ -94,6 +98,10 @@ class WorkFolder:
             built.replace(self.out)
         except OSError as error:
             raise storage_error(error, self.out) from error
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove the work folder."""
         shutil.rmtree(self.path, ignore_errors=True)
 
     def _claim(self, identity: Mapping[str, Any], restart: bool) -> None:
