@@ -7,7 +7,8 @@ log-odds ("optimal scoring", Hastie, Tibshirani and Buja 1994). With ``P = Q^T A
     R = (diag(n) - P)^-1
     score_k = N ((U R)_k - (R_kk - 1/n_k) / 2)
 
-which is the linear discriminant with within-class scatter ``A - sum_k Q_k Q_k^T / n_k``, ridge included.
+which is the linear discriminant with within-class scatter ``A - sum_k Q_k Q_k^T / n_k``, ridge included. Where labels
+have few samples, these scores are blended with another readout of U (`device.heads.blend`).
 The relative Mahalanobis distance (Ren et al. 2021) follows from the same values: ``N U R U^T - 2 max score``.
 
 Leaving out a block J of samples X changes U and P as follows, with ``H = X A^-1 X^T``,
@@ -26,6 +27,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .base import Floats
+from .blend import cosine_factors, cosine_share
 
 ABSENT = -1e6  # score of a label without samples
 
@@ -37,11 +39,13 @@ class Readout:
     Attributes:
         ridge: float64 [..., C], the output of the ridge regression, about 0 to 1.
         scores: float64 [..., C], discriminant scores.
+        blended: float64 [..., C], discriminant scores blended with the cosine readout.
         distance: float64 [...], relative Mahalanobis distance to the nearest class.
     """
 
     ridge: Floats
     scores: Floats
+    blended: Floats
     distance: Floats
 
 
@@ -54,13 +58,6 @@ def inverse_gap(P: Floats, n: Floats) -> Floats:
     return inverse
 
 
-def spread(P: Floats, R: Floats, n: Floats) -> Floats:
-    """Return ``R_kk - 1/n_k`` [..., C] as ``(P R)_kk / n_k``, which keeps its precision under a large ridge."""
-    product: Floats = np.einsum("...ij,...ji->...i", P, R)
-    squared: Floats = np.where(n > 0, product, 0.0) / np.maximum(n, 1.0)
-    return squared
-
-
 @dataclass(frozen=True)
 class Discriminant:
     """The values of a fit that the scores of all samples use, computed once per fit.
@@ -69,17 +66,24 @@ class Discriminant:
         n: float64 [..., C], counts.
         R: float64 [..., C, C], ``(diag(n) - P)^-1``.
         spread: float64 [..., C], ``R_kk - 1/n_k``.
+        share: float64 [...], share of the cosine readout in the blend.
+        factors: float64 [..., C], factors on U that make the cosine readout.
     """
 
     n: Floats
     R: Floats
     spread: Floats
+    share: Floats
+    factors: Floats
 
     @classmethod
     def of(cls, P: Floats, n: Floats) -> Discriminant:
         """Return the discriminant of P [..., C, C] and counts n [..., C]."""
         R = inverse_gap(P, n)
-        return cls(n, R, spread(P, R, n))
+        RP = R @ P
+        # R_kk - 1/n_k as (R P)_kk / n_k, which keeps its precision under a large ridge
+        squared = np.where(n > 0, np.einsum("...ii->...i", RP), 0.0) / np.maximum(n, 1.0)
+        return cls(n, R, squared, cosine_share(n), cosine_factors(P, R, RP, n))
 
     def read(self, U: Floats) -> Readout:
         """Return the scores of samples U [..., J, C]."""
@@ -88,8 +92,10 @@ class Discriminant:
         shares = n[..., None, :] / np.maximum(N, 1.0)  # no sample remains when the only one is left out
         UR = U @ self.R
         scores = np.where(present, N * (UR - self.spread[..., None, :] / 2), ABSENT)
+        share = self.share[..., None, None]
+        blended = np.where(present, (1 - share) * scores + share * self.factors[..., None, :] * U, ABSENT)
         square = N[..., 0] * (UR * U).sum(axis=-1)
-        return Readout(np.where(present, shares + U, 0.0), scores, square - 2 * scores.max(axis=-1))
+        return Readout(np.where(present, shares + U, 0.0), scores, blended, square - 2 * scores.max(axis=-1))
 
 
 def read_out(U: Floats, P: Floats, n: Floats) -> Readout:

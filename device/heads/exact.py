@@ -17,7 +17,7 @@ from ..errors import LabelError
 from ..model.codes import Codes
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .calibration import NO_JUDGES, fit_sharpness, too_few_judges
-from .discriminant import Discriminant, inverse_gap, read_out, spread, without
+from .discriminant import Discriminant, Readout, read_out, without
 from .folds import balanced, stacked
 from .keys import Keys
 from .nearest import conformal_threshold, directions
@@ -102,7 +102,7 @@ class ExactHead(Head):
             H = times_inverse(X.reshape(-1, self.dimensions)).reshape(X.shape) @ X.swapaxes(1, 2)
             Y = np.eye(len(columns))[owners[members]]
             left = without(H, X @ solution.W, solution.P, solution.moments.counts, Y)
-            logits[members] = sharpness * self._scaled(read_out(*left).scores, solution)
+            logits[members] = sharpness * self._scaled(read_out(*left), solution)
         return logits
 
     def digest(self) -> str:
@@ -160,9 +160,8 @@ class ExactHead(Head):
         held_out, relative = (np.concatenate(parts) for parts in zip(*left_out, strict=True))
         sharpness = DEFAULT_SHARPNESS
         if fair.any():
-            scores = self._scaled(held_out, solution)
             sharpness = (
-                fit_sharpness(scores, np.tile(owners, turns), np.tile(copies, turns)) if C > 1 else 1.0
+                fit_sharpness(held_out, np.tile(owners, turns), np.tile(copies, turns)) if C > 1 else 1.0
             )
         linear = Linear(sharpness * readout.W, sharpness * readout.b)
         sums = self.statistics.sums()[1].astype(np.float64)
@@ -191,23 +190,28 @@ class ExactHead(Head):
         for members in stacked(balanced(owners, np.arange(len(owners)), turn)):
             corner = H[members[:, :, None], members[:, None, :]]
             readout = read_out(*without(corner, U[members], solution.P, taken.counts, Y[members]))
-            scores[members], distance[members] = readout.scores, readout.distance
+            scores[members], distance[members] = self._scaled(readout, solution), readout.distance
         return scores, distance
 
     def _solve(self, selection: Selection) -> Solution:
         return solve(self.statistics, selection, self.ridge, self._chosen)
 
     def _readout(self, solution: Solution) -> Linear:
-        """Return the discriminant scores as a linear map of the embedding, before the temperature."""
+        """Return the scores as a linear map of the embedding, before the temperature."""
         taken = solution.moments
-        R = inverse_gap(solution.P, taken.counts)
-        W = taken.total * (solution.W @ R)
-        b = -taken.total / 2 * spread(solution.P, R, taken.counts) - taken.mean @ W
+        values = Discriminant.of(solution.P, taken.counts)
+        return self._linear(solution, values, float(values.share))
+
+    def _linear(self, solution: Solution, values: Discriminant, share: float) -> Linear:
+        """Return the blend of discriminant and cosine readout, with this share of the latter."""
+        taken = solution.moments
+        W = solution.W @ ((1 - share) * taken.total * values.R + share * np.diag(values.factors))
+        b = -(1 - share) * taken.total / 2 * values.spread - taken.mean @ W
         return Linear(W, b)
 
-    def _scaled(self, scores: Floats, solution: Solution) -> Floats:
-        """Return the discriminant scores in the scale of `_readout`; for subclasses to override."""
-        return scores
+    def _scaled(self, readout: Readout, solution: Solution) -> Floats:
+        """Return the scores in the scale of `_readout`; for subclasses to override."""
+        return readout.blended
 
     def _novelty(self, solution: Solution, unknown: Unknown) -> Callable[[Codes, Floats], Floats]:
         discriminant = Discriminant.of(solution.P, solution.moments.counts)

@@ -15,6 +15,7 @@ import numpy as np
 
 from ..model.codes import SCALE
 from .base import Floats, Linear
+from .discriminant import Discriminant, Readout
 from .exact import ExactHead
 from .ridge import Solution, solve
 from .statistics import Selection, Statistics
@@ -52,12 +53,13 @@ class LdaHead(ExactHead):
         return solve(self.statistics, selection, ridge)
 
     def _readout(self, solution: Solution) -> Linear:
-        plain, prior = super()._readout(solution), np.log(solution.moments.counts / solution.moments.total)
+        values = Discriminant.of(solution.P, solution.moments.counts)
+        plain, prior = self._linear(solution, values, 0.0), np.log(values.n / solution.moments.total)
         factor = self._factor(solution)
         return Linear(factor * plain.W, factor * plain.b + prior)
 
-    def _scaled(self, scores: Floats, solution: Solution) -> Floats:
-        scaled: Floats = self._factor(solution) * scores + np.log(
+    def _scaled(self, readout: Readout, solution: Solution) -> Floats:
+        scaled: Floats = self._factor(solution) * readout.scores + np.log(
             solution.moments.counts / solution.moments.total
         )
         return scaled

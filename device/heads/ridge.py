@@ -7,12 +7,15 @@ With mean m, centered samples x = z - m (rows of X), indicators Y, ``Q_c = S_c -
 
 The second form costs less if there are fewer samples than dimensions. ``lam`` is chosen by PRESS, the sum of the
 squared leave-one-out residuals (Allen 1974): ``e_i / (1 - h_i)`` with the hat values h of the complete fit; no other
-fit is needed.
+fit is needed. With few samples per label PRESS is noisy and mostly too low at small ridges, so that a penalty is added to
+its logarithm: ``0.4 / h (log10 lam - 0.5)^2`` for lam relative to the mean eigenvalue and the harmonic mean h of the
+samples per label. From ten samples per label on it hardly matters.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..model.codes import SCALE, Codes
 from .base import Floats
+from .blend import harmonic_mean
 from .products import inner
 from .statistics import Selection, Statistics
 from .triangular import Factor, cholesky, lower_inverse
@@ -29,7 +33,8 @@ GRID = tuple(float(value) for value in 10.0 ** np.arange(-2.5, 2.01, 0.5))
 START = 4  # 0.3 of the mean eigenvalue: the best ridge is mostly between 0.1 and 1
 START_TUNED = 5  # 1: after fine-tuning, the best ridge is mostly between 1 and 10
 _FEW = 64
-DEFAULT_RELATIVE = 1.0  # ridge relative to the mean eigenvalue if no sample can be left out
+DEFAULT_RELATIVE = 10.0**0.5  # ridge relative to the mean eigenvalue if no sample can be left out
+_PENALTY = 0.4  # of a ridge ten times or a tenth of the default, with one sample per label
 _TINY = 1e-12  # values below are zero up to rounding
 _LEAST = 1e-6  # ridge if all samples are equal
 
@@ -132,11 +137,22 @@ class Kernel:
         left = np.maximum(lam * np.einsum("ij,ij->j", root, root) - 1 / len(root), _TINY)
         return float(copies @ ((residual / left[:, None]) ** 2).sum(axis=1))
 
-    def best(self, grid: Sequence[float], copies: NDArray[np.int64]) -> float:
-        """Return the ridge with the least PRESS: of all in `grid` for few samples, else downhill from the middle."""
-        if len(self.products) <= _FEW:
-            return min(grid, key=lambda lam: self.press(lam, copies))
-        return grid[_downhill(lambda at: self.press(grid[at], copies), START)]
+    def best(self, eigenvalue: float, copies: NDArray[np.int64]) -> float:
+        """Return the ridge with the least penalized PRESS: of all in the grid for few samples, else downhill.
+
+        Args:
+            eigenvalue: Unit of the grid.
+            copies: int64 [N], the number of times that each sample counts.
+        """
+        counts = copies @ (self.targets > 0)
+        penalty = _PENALTY / float(harmonic_mean(counts.astype(np.float64)))
+
+        def loss(at: int) -> float:
+            press = max(self.press(GRID[at] * eigenvalue, copies), _TINY)
+            return math.log(press) + penalty * math.log10(GRID[at] / DEFAULT_RELATIVE) ** 2
+
+        at = min(range(len(GRID)), key=loss) if len(self.products) <= _FEW else _downhill(loss, START)
+        return GRID[at] * eigenvalue
 
     def _root(self, lam: float) -> Floats:
         """Return the inverse of the Cholesky factor of ``K + lam I``."""
@@ -272,7 +288,7 @@ def _chosen(selection: Selection, kernel: Kernel | None) -> float | None:
         return None
     # as a prior on W, the ridge is the ratio of noise to signal, which does not depend on the number of samples: the
     # best ridge for the selection is used for all samples
-    return kernel.best([relative * eigenvalue for relative in GRID], selection.copies)
+    return kernel.best(eigenvalue, selection.copies)
 
 
 def _selection_kernel(statistics: Statistics, selection: Selection) -> Kernel | None:

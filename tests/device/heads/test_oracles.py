@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from device.heads.blend import cosine_share
 from device.heads.discriminant import inverse_gap, read_out
 from device.heads.exact import ExactHead
 from device.heads.lda import LdaHead, within_scatter
@@ -83,8 +84,8 @@ def test_press_equals_refitting(count: int) -> None:
     assert kernel.press(0.4, np.ones(count, np.int64)) == pytest.approx(brute, rel=1e-9)
 
 
-def test_the_chosen_ridge_has_the_least_press(count: int) -> None:
-    """No other ridge of the grid has a smaller leave-one-out residual."""
+def test_the_chosen_ridge_has_the_least_penalized_press(count: int) -> None:
+    """No other ridge of the grid has a smaller left-out residual, with the penalty for few samples per label."""
     from device.heads.ridge import GRID, Kernel, centered_products
 
     codes, labels = samples(count)
@@ -94,7 +95,13 @@ def test_the_chosen_ridge_has_the_least_press(count: int) -> None:
     kernel = Kernel(centered_products(values @ values.T), owners_of(labels))
     eigenvalue = float(np.trace(kernel.products)) / D
     once = np.ones(count, np.int64)
-    best = min(GRID, key=lambda relative: kernel.press(relative * eigenvalue, once))
+    per_label = 4 / sum(1 / labels.count(label) for label in set(labels))
+
+    def loss(relative: float) -> float:
+        penalty = 0.4 / per_label * (np.log10(relative) - 0.5) ** 2
+        return float(np.log(kernel.press(relative * eigenvalue, once)) + penalty)
+
+    best = min(GRID, key=loss)
     assert head.fit.figures["ridge"] == pytest.approx(best * eigenvalue)
 
 
@@ -116,8 +123,8 @@ def test_lda_equals_scikit_learn(count: int) -> None:
     np.testing.assert_allclose(center(ours), center(theirs), atol=1e-8)
 
 
-def test_exact_scores_equal_gaussian_discriminants(count: int) -> None:
-    """The read-out of the ridge solution equals discriminant analysis with the ridge in its covariance."""
+def test_scores_equal_gaussian_discriminants(count: int) -> None:
+    """The discriminant scores equal discriminant analysis with the ridge in its covariance."""
     codes, labels = samples(count)
     head = ExactHead(D, ridge=0.5)
     head.learn_many(codes, labels)
@@ -127,9 +134,56 @@ def test_exact_scores_equal_gaussian_discriminants(count: int) -> None:
     distance = np.stack(
         [np.einsum("nd,nd->n", z - mean, np.linalg.solve(scatter, (z - mean).T).T) for mean in means], axis=1
     )
-    ours = head.fit.linear.logits(codes) / head.fit.figures["sharpness"]  # type: ignore[union-attr]
+    solution = head.solution()
+    ours = read_out(solution.centered(codes) @ solution.W, solution.P, solution.moments.counts).scores
     expected = -count * distance / 2
     np.testing.assert_allclose(ours - ours[:, :1], expected - expected[:, :1], atol=1e-8)
+
+
+def test_scores_blend_the_discriminant_with_cosines(count: int) -> None:
+    """The head's scores equal discriminant and cosine scores of the same size, computed from their definitions."""
+    codes, labels = samples(count)
+    head = ExactHead(D, ridge=0.5)
+    head.learn_many(codes, labels)
+    z, owners = decode(codes), owners_of(labels)
+    counts = np.bincount(owners)
+    X = z - z.mean(axis=0)
+    A = X.T @ X + 0.5 * np.eye(D)
+    Q = np.stack([X[owners == owner].sum(axis=0) for owner in range(4)], axis=1)
+    within = A - sum(np.outer(Q[:, k], Q[:, k]) / counts[k] for k in range(4))
+    means = Q / counts
+    discriminant = count * np.linalg.solve(within, means)
+    intercept = -count / 2 * np.einsum("dk,dk->k", means, np.linalg.solve(within, means))
+    solved = np.linalg.solve(A, Q)
+    cosine = solved / np.sqrt(np.einsum("dk,dk->k", Q, solved))
+
+    def size(weights: np.ndarray) -> float:
+        centered = weights - weights.mean(axis=1, keepdims=True)
+        return float(np.sqrt(np.einsum("dk,de,ek->", centered, A, centered)))
+
+    harmonic = 4 / (1 / counts).sum()
+    share = (1.5 / (harmonic + 1)) ** (0.5 + (harmonic / counts.mean()) ** 4 / 2)
+    W = (1 - share) * discriminant + share * size(discriminant) / size(cosine) * cosine
+    expected = X @ W + (1 - share) * intercept
+    ours = head.fit.linear.logits(codes) / head.fit.figures["sharpness"]  # type: ignore[union-attr]
+    np.testing.assert_allclose(ours - ours[:, :1], expected - expected[:, :1], atol=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("counts", "share"),
+    [([1, 1], 0.75), ([2, 2, 2], 0.5), ([5, 5], 0.25), ([7], 0.0), ([2, 0, 2], 0.5), ([0, 0], 0.0)],
+)
+def test_the_share_of_the_cosine_readout_falls_with_the_samples_per_label(
+    counts: list[float], share: float
+) -> None:
+    """The share is 0.75 for one sample of each label and 0 for a single label."""
+    assert cosine_share(np.array(counts, np.float64)) == pytest.approx(share)
+
+
+def test_the_share_of_the_cosine_readout_is_larger_for_uneven_labels() -> None:
+    """A label with far fewer samples than the others raises the share."""
+    even, uneven = np.array([20.0, 20.0]), np.array([20.0, 400.0])
+    assert cosine_share(uneven) > 2 * cosine_share(even)
 
 
 def test_relative_mahalanobis_equals_its_definition(count: int) -> None:

@@ -1,0 +1,206 @@
+"""The exact head against the other heads and offline logistic regression, from one sample per label to all.
+
+Embeddings of a frozen int8 EfficientNet-Lite0 (`benchmarks.embeddings`). Every contestant learns the same samples and is
+tested on the same ones; differences are paired over the draws. With `--uneven`, labels have between k and k / ratio
+samples, and the figure is the balanced accuracy, against logistic regression with balanced class weights.
+
+Usage: python -m benchmarks.few [--shots 1 2 3 5 10 20 all] [--draws 10] [--uneven 5 20 100] [--sets NAME...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .embeddings import load
+from .heads_protocols import Task
+from .machine import machine_info
+from .peers import Contestant, Features, Owners, contestants, offline
+
+SETS = ("flower-photos5", "elpv", "ants-bees", "digits", "digits-photos")
+SHOTS = ("1", "2", "3", "5", "10", "20", "all")
+RESULTS = Path(__file__).parent / "results" / "few.json"
+OURS = "exact"
+_TESTED = 600
+_LIMIT = 0.005  # how far behind the best contestant the exact head may be
+_UNEVEN_SHOTS = (20, 60)
+
+Row = dict[str, list[float]]
+
+
+class Balanced:
+    """scikit-learn's logistic regression with balanced class weights."""
+
+    def __init__(self, dimensions: int, classes: int) -> None:
+        self._model: Any = None
+
+    def learn(self, features: Features, owners: Owners) -> None:
+        """Fit."""
+        from sklearn.linear_model import LogisticRegression
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            self._model = LogisticRegression(C=10, class_weight="balanced", max_iter=200).fit(
+                features, owners
+            )
+
+    def predict(self, features: Features) -> Owners:
+        """Return the most probable class."""
+        answers: Owners = self._model.predict(features)
+        return answers
+
+
+def main() -> None:
+    """Run the comparison, print it and write `results/few.json`."""
+    parser = argparse.ArgumentParser(
+        description="Compare the exact head with other heads, few samples to all."
+    )
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--shots", nargs="*", default=SHOTS)
+    parser.add_argument("--uneven", nargs="*", type=int, default=(5, 20, 100))
+    parser.add_argument("--draws", type=int, default=10)
+    options = parser.parse_args()
+    result: dict[str, Any] = {"machine": machine_info(), "draws": options.draws, "even": {}, "uneven": {}}
+    for name in options.sets:
+        dataset = load(name)
+        if dataset is None:
+            print(f"{name}: not available")
+            continue
+        task = Task(dataset)
+        for shots in options.shots:
+            rows = _run(task, _contestants(task), options.draws, _even(task, shots), _accuracy)
+            result["even"].setdefault(name, {})[shots] = rows
+            print(f"{name}, {shots} per label: {_line(rows)}", flush=True)
+        for ratio in options.uneven:
+            for most in _UNEVEN_SHOTS:
+                rows = _run(task, _balanced(), options.draws, _uneven(task, most, ratio), _balanced_accuracy)
+                result["uneven"].setdefault(name, {})[f"{most}, {ratio}:1"] = rows
+                print(f"{name}, up to {most} per label, {ratio}:1: {_line(rows)}", flush=True)
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def page() -> str:
+    """Return the tables for docs/heads.md, empty before the first run."""
+    if not RESULTS.exists():
+        return ""
+    result = json.loads(RESULTS.read_text(encoding="utf-8"))
+    text = f"\n## From one sample per label to all: exact against the best other, {result['draws']} draws\n\n"
+    text += "Accuracy of exact, and its lead over the best of lda, ncm, softmax, knn and offline logistic regression on\n"
+    text += "mapped and raw embeddings, with the standard error of the paired difference. The best one is chosen on these\n"
+    text += "very draws, which favors the others.\n\n"
+    text += _rows(result["even"])
+    text += "\nUneven labels: balanced accuracy, and the lead over the better of ncm and logistic regression with balanced\n"
+    text += "class weights. *20, 5:1* draws between 20 and 4 samples per label.\n\n"
+    return text + _rows(result["uneven"])
+
+
+def _rows(results: dict[str, dict[str, Any]]) -> str:
+    shots = list(next(iter(results.values())))
+    lines = [["", *shots], ["---"] * (len(shots) + 1)]
+    lines += [[name, *(_cell(rows[at]) for at in shots)] for name, rows in results.items()]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(rows: dict[str, Any]) -> str:
+    best = _best(rows)
+    lead, error = 100 * rows[best]["exact_ahead"], 100 * rows[best]["error"]
+    return (
+        f"{rows[OURS]['mean']:.3f}, {lead:+.1f} ± {error:.1f} ({best.replace('logistic regression', 'LR')})"
+    )
+
+
+def _best(rows: dict[str, Any]) -> str:
+    return max((name for name in rows if name != OURS), key=lambda name: float(rows[name]["mean"]))
+
+
+def _contestants(task: Task) -> list[Contestant]:
+    wide = task.features["raw"].shape[1] > 2000
+    ours = [one for one in contestants(river=False) if one.ours and not (wide and one.name == "softmax")]
+    return [
+        *ours,
+        Contestant("logistic regression, mapped", offline.LogisticRegression),
+        Contestant("logistic regression, raw", offline.LogisticRegression, "raw"),
+    ]
+
+
+def _balanced() -> list[Contestant]:
+    ours = [one for one in contestants(river=False) if one.name in ("exact", "ncm")]
+    return [*ours, Contestant("balanced logistic regression", Balanced)]
+
+
+def _even(task: Task, shots: str) -> Callable[[np.random.Generator], tuple[Owners, Owners]]:
+    if shots == "all":
+        return task.split
+    return lambda random: task.shots(random, int(shots))
+
+
+def _uneven(task: Task, most: int, ratio: int) -> Callable[[np.random.Generator], tuple[Owners, Owners]]:
+    """Return a function that draws from `most` down to `most / ratio` samples per label, in a geometric row."""
+
+    def draw(random: np.random.Generator) -> tuple[Owners, Owners]:
+        labels = random.permutation(len(task.labels))
+        steps = np.linspace(0, 1, len(labels))
+        counts = np.maximum(1, np.round(most * float(ratio) ** -steps)).astype(int)
+        train = np.concatenate(
+            [
+                random.permutation(np.flatnonzero(task.owners == label))[:count]
+                for label, count in zip(labels, counts, strict=True)
+            ]
+        )
+        rest = np.setdiff1d(np.arange(len(task.owners)), train)
+        return random.permutation(train), random.permutation(rest)[:_TESTED]
+
+    return draw
+
+
+def _run(
+    task: Task,
+    chosen: list[Contestant],
+    draws: int,
+    draw: Callable[[np.random.Generator], tuple[Owners, Owners]],
+    measure: Callable[[Owners, Owners], float],
+) -> dict[str, Any]:
+    values: Row = {one.name: [] for one in chosen}
+    for number in range(draws):
+        train, test = draw(np.random.default_rng([7, number]))
+        for one in chosen:
+            given = task.answers(one, task.taught(one, train), test)
+            values[one.name].append(measure(given, task.owners[test]))
+    ours = np.array(values[OURS])
+    return {name: _summary(np.array(row), ours) for name, row in values.items()}
+
+
+def _summary(values: Features, ours: Features) -> dict[str, float]:
+    ahead = ours - values
+    error = float(ahead.std(ddof=1) / len(ahead) ** 0.5) if len(ahead) > 1 else 0.0
+    return {
+        "mean": round(float(values.mean()), 4),
+        "exact_ahead": round(float(ahead.mean()), 4),
+        "error": round(error, 4),
+    }
+
+
+def _accuracy(given: Owners, truth: Owners) -> float:
+    return float((given == truth).mean())
+
+
+def _balanced_accuracy(given: Owners, truth: Owners) -> float:
+    return float(np.mean([(given[truth == owner] == owner).mean() for owner in np.unique(truth)]))
+
+
+def _line(rows: dict[str, Any]) -> str:
+    best = _best(rows)
+    lead = rows[best]["exact_ahead"]
+    verdict = "ahead" if lead >= 0 else "within half a point" if lead >= -_LIMIT else "behind"
+    means = ", ".join(f"{name} {row['mean']:.3f}" for name, row in rows.items())
+    return f"{means}; exact - {best} {lead:+.3f} ± {rows[best]['error']:.3f}, {verdict}"
+
+
+if __name__ == "__main__":
+    main()
