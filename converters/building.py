@@ -22,13 +22,13 @@ _TYPES = {
 }
 # op -> class of its options; ops that are not listed have none
 _OPTIONS = {
-    "ABS": "Abs", "ADD": "Add", "BATCH_MATMUL": "BatchMatMul", "CALL_ONCE": "CallOnce", "CAST": "Cast",
-    "CONCATENATION": "Concatenation", "DEQUANTIZE": "Dequantize", "DIV": "Div", "GATHER": "Gather", "GREATER": "Greater",
-    "LESS": "Less", "LOGICAL_AND": "LogicalAnd", "LOG_SOFTMAX": "LogSoftmax", "MAXIMUM": "MaximumMinimum", "MEAN": "Reducer",
-    "MUL": "Mul", "NEG": "Neg", "QUANTIZE": "Quantize", "READ_VARIABLE": "ReadVariable", "REDUCE_MAX": "Reducer",
+    "ABS": "Abs", "ADD": "Add", "ASSIGN_VARIABLE": "AssignVariable", "BATCH_MATMUL": "BatchMatMul", "CALL_ONCE": "CallOnce",
+    "CAST": "Cast", "CONCATENATION": "Concatenation", "CONV_2D": "Conv2D", "DEQUANTIZE": "Dequantize", "DIV": "Div",
+    "FULLY_CONNECTED": "FullyConnected", "GATHER": "Gather", "GREATER": "Greater", "LESS": "Less",
+    "LOGICAL_AND": "LogicalAnd", "LOG_SOFTMAX": "LogSoftmax", "MAXIMUM": "MaximumMinimum", "MEAN": "Reducer", "MUL": "Mul",
+    "NEG": "Neg", "QUANTIZE": "Quantize", "READ_VARIABLE": "ReadVariable", "REDUCE_MAX": "Reducer",
     "REDUCE_MIN": "Reducer", "RESHAPE": "Reshape", "SELECT_V2": "SelectV2", "SHAPE": "Shape", "SOFTMAX": "Softmax",
     "STRIDED_SLICE": "StridedSlice", "SUB": "Sub", "SUM": "Reducer", "TRANSPOSE": "Transpose", "VAR_HANDLE": "VarHandle",
-    "ASSIGN_VARIABLE": "AssignVariable",
 }  # fmt: skip
 
 
@@ -123,6 +123,7 @@ class GraphBuilder:
         *,
         quantization: Any = None,
         name: str = "",
+        version: int = 1,
         **options: Any,
     ) -> int:
         """Add an op with one output and return that tensor.
@@ -134,18 +135,24 @@ class GraphBuilder:
             dtype: Type of the output.
             quantization: Quantization of the output.
             name: Name of the output.
+            version: Version of the op, which depends on its types.
             options: Fields of the op's options.
         """
         output = self.tensor(shape, dtype, name, quantization)
-        self.effect(kind, inputs, [output], **options)
+        self.effect(kind, inputs, [output], version, **options)
         return output
 
     def effect(
-        self, kind: str, inputs: Sequence[int] = (), outputs: Sequence[int] = (), **options: Any
+        self,
+        kind: str,
+        inputs: Sequence[int] = (),
+        outputs: Sequence[int] = (),
+        version: int = 1,
+        **options: Any,
     ) -> None:
         """Add an op whose outputs exist, or that has none."""
         operator = schema().OperatorT()
-        operator.opcodeIndex = _code(self.model, kind)
+        operator.opcodeIndex = _code(self.model, kind, version)
         operator.inputs, operator.outputs = list(inputs), list(outputs)
         if kind in _OPTIONS:
             known = f"{_OPTIONS[kind]}Options"
@@ -165,12 +172,12 @@ def quantized(scale: float, zero_point: int) -> Any:
     return parameters
 
 
-def _code(model: Any, kind: str) -> int:
+def _code(model: Any, kind: str, version: int) -> int:
     wanted = getattr(schema().BuiltinOperator, kind)
     for number, known in enumerate(model.operatorCodes):
-        if known.builtinCode == wanted and known.version == 1:
+        if known.builtinCode == wanted and known.version == version and not known.customCode:
             return number
     code = schema().OperatorCodeT()
-    code.builtinCode, code.deprecatedBuiltinCode, code.version = wanted, min(wanted, _OLD_CODES), 1
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = wanted, min(wanted, _OLD_CODES), version
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1

@@ -20,9 +20,40 @@ from device.model.memory import Samples
 from device.model.modelfile import ModelFile
 from device.model.runtime import Runtime, load_runtime, open_interpreter
 
+from .anatomy import Candidate
 from .errors import ConversionError
+from .flatbuffer import count_ops, parse
+from .foreign import Source
+from .pixels import find_pixels
 
 _ENTRY_BYTES = 30  # of a zip entry before its name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``edgetl convert`` would do with a foreign .tflite.
+
+    Attributes:
+        cut: The tensor with the embedding.
+        removed: What would be removed after it, in words.
+        pixels: How pixels would become its input, in words.
+        labels: Number of labels in its metadata.
+        candidates: Tensors for ``--cut``, latest first.
+        warning: What would be assumed; empty when everything is known.
+    """
+
+    cut: Candidate
+    removed: str
+    pixels: str
+    labels: int
+    candidates: tuple[Candidate, ...]
+    warning: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as a JSON-serializable dict."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        candidates = [entry.to_dict() for entry in self.candidates]
+        return {**fields, "cut": self.cut.to_dict(), "candidates": candidates}
 
 
 @dataclass(frozen=True)
@@ -43,6 +74,7 @@ class Inspection:
         manifest: The manifest's fields, or None.
         digest: sha256 of everything that decides an answer, in hexadecimal; empty where there is none.
         unchecked: Parts that no checksum covers, in a model file of version 1.
+        surgery: What ``edgetl convert`` would do with a file that edgetl did not write, or None.
     """
 
     path: Path
@@ -57,12 +89,14 @@ class Inspection:
     manifest: dict[str, Any] | None = field(default=None, repr=False)
     digest: str = ""
     unchecked: tuple[str, ...] = ()
+    surgery: Plan | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as a JSON-serializable dict."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         lists = {"labels": list(self.labels), "unchecked": list(self.unchecked)}
-        return {**fields, "path": str(self.path), **lists}
+        plan = self.surgery.to_dict() if self.surgery else None
+        return {**fields, "path": str(self.path), **lists, "surgery": plan}
 
 
 def inspect(path: str | Path) -> Inspection:
@@ -119,30 +153,47 @@ def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
     with named(path):
         read_graphs(data)
     total = {"total": len(data)}
+    plan, refusal = _plan(path)
     try:
         interpreter = _interpreter(data, path, runtime)
     except (DelegateError, ModelFileError) as refused:
         ops = _ops(data, path, runtime)
         if not ops:  # truncated: there is nothing to show
             raise
-        return Inspection(path, False, str(refused), str(runtime), {}, ops, total)
+        reason = str(refused) if plan is None else _why_not({}, path, plan, refusal)
+        return Inspection(path, False, reason, str(runtime), {}, ops, total, surgery=plan)
     signatures = _signatures(interpreter)
-    reason = _why_not(signatures)
-    return Inspection(path, False, reason, str(runtime), signatures, _ops(data, path, runtime), total)
+    reason, ops = _why_not(signatures, path, plan, refusal), _ops(data, path, runtime)
+    return Inspection(path, False, reason, str(runtime), signatures, ops, total, surgery=plan)
+
+
+def _plan(path: Path) -> tuple[Plan | None, str]:
+    """Return what convert would do; or None, and why it would refuse."""
+    try:
+        source = Source.open(path)
+        anatomy = source.anatomy
+        cut = anatomy.candidate(anatomy.default_cut())
+        pixels = find_pixels(parse(source.data), anatomy, source.metadata, None)
+    except ConversionError as error:
+        return None, str(error).removeprefix(f"{path} cannot be converted: ")
+    labels, candidates = len(source.metadata.labels), anatomy.candidates()
+    return Plan(cut, anatomy.removed(cut.tensor), pixels.how, labels, candidates, pixels.warning), ""
 
 
 def _interpreter(data: bytes, path: Path, runtime: Runtime) -> Any:
     return open_interpreter(data, runtime=runtime, threads=1, name=str(path))
 
 
-def _why_not(signatures: dict[str, Any]) -> str:
+def _why_not(signatures: dict[str, Any], path: Path, plan: Plan | None, refusal: str) -> str:
     missing = [name for name in SIGNATURES if name not in signatures]
     lacking = (
         f"it lacks the signatures {', '.join(missing)} and edgetl's manifest"
         if missing
         else "it has no manifest"
     )
-    return f"{lacking}; convert its source model with 'edgetl convert' to get a file that can be taught"
+    if plan is None:
+        return f"{lacking}, and it cannot be converted: {refusal}"
+    return f"{lacking}; make a file that can be taught from it with: edgetl convert {path} --out NEW.tflite"
 
 
 def _signatures(interpreter: Any) -> dict[str, dict[str, dict[str, str]]]:
@@ -178,8 +229,6 @@ def _described(details: dict[str, Any]) -> str:
 
 def _ops(part: bytes, path: Path, runtime: Runtime) -> dict[str, int]:
     try:
-        from .flatbuffer import count_ops
-
         return count_ops(part)
     except (ConversionError, ImportError):
         return _ops_of_interpreter(part, path, runtime)

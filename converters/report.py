@@ -8,10 +8,39 @@ from typing import Any
 
 from device.model.manifest import HeldOut
 
+from .anatomy import Candidate
 from .parity import Parity
 
 TRAINED_BY_SOURCE = "trained by the source model"
 """The origin of a head whose weights are those of the source model."""
+
+
+@dataclass(frozen=True)
+class Surgery:
+    """The part of a report that only the conversion of an existing .tflite has.
+
+    Attributes:
+        source: The .tflite that the model file was made from.
+        source_bytes: Its size.
+        cut: The tensor with the embedding.
+        removed: What was removed after it, in words.
+        pixels: How pixels become the input of the backbone, in words.
+        identical: Whether the embeddings equal those of the original ops bit for bit, on all images compared.
+        batch: Whether ``features`` accepts several images at once.
+    """
+
+    source: Path
+    source_bytes: int
+    cut: Candidate
+    removed: str
+    pixels: str
+    identical: bool
+    batch: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON-serializable values."""
+        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {**fields, "source": str(self.source), "cut": self.cut.to_dict()}
 
 
 @dataclass(frozen=True)
@@ -39,6 +68,7 @@ class ConversionReport:
         twin: The backbone for the Edge TPU compiler, or None.
         compiled: The compiled twin, or None where the compiler is not installed.
         warnings: Warnings for the user, one sentence each.
+        surgery: What was cut and removed, for a model file made from an existing .tflite, else None.
     """
 
     path: Path
@@ -60,6 +90,7 @@ class ConversionReport:
     twin: Path | None = None
     compiled: Path | None = None
     warnings: tuple[str, ...] = ()
+    surgery: Surgery | None = None
 
     def __repr__(self) -> str:
         labels = f"{len(self.labels)} of {self.capacity} labels"
@@ -75,6 +106,7 @@ class ConversionReport:
             parity=self.parity.to_dict(),
             twin=str(self.twin) if self.twin else None,
             compiled=str(self.compiled) if self.compiled else None,
+            surgery=self.surgery.to_dict() if self.surgery else None,
             seconds=round(self.seconds, 1),
         )
         return fields

@@ -32,6 +32,7 @@ def verify(
     weights: HeadWeights,
     labels: tuple[str, ...],
     infer: bool = False,
+    batch: bool = True,
 ) -> None:
     """Reopen a model file and check every signature.
 
@@ -42,6 +43,7 @@ def verify(
         weights: The initial weights that the head must have.
         labels: The labels that the file must have.
         infer: Whether it must have the signature ``infer``.
+        batch: Whether it accepts several images at once; the graphs of some foreign files accept only one.
 
     Raises:
         ConversionError: Something differs.
@@ -53,9 +55,9 @@ def verify(
             found, wanted = set(interpreter.get_signature_list()), {*SIGNATURES, *([INFER] if infer else [])}
             _expect(found == wanted, f"it has the signatures {sorted(found)}, expected {sorted(wanted)}")
             _expect(opened.labels == labels, f"it has the labels {opened.labels}, expected {labels}")
-            _check_features(interpreter, images, expected)
+            _check_features(interpreter, images, expected, batch)
             if infer:
-                _check_infer(interpreter, images)
+                _check_infer(interpreter, images if batch else images[:1])
             _check_head(interpreter, expected, weights, opened.manifest.embedding_map)
     except (ValueError, RuntimeError) as error:
         if isinstance(error, EdgetlError):
@@ -63,9 +65,11 @@ def verify(
         raise ConversionError(f"the converted file does not run when reopened: {error}") from error
 
 
-def _check_features(interpreter: Any, images: Sequence[Image], expected: NDArray[np.float32]) -> None:
+def _check_features(
+    interpreter: Any, images: Sequence[Image], expected: NDArray[np.float32], batch: bool
+) -> None:
     features = interpreter.get_signature_runner("features")
-    for count in (1, len(images)):
+    for count in (1, len(images)) if batch else (1,):
         embeddings = features(image=np.stack(images[:count]))["embedding"]
         _expect(embeddings.shape == expected[:count].shape, f"features returns shape {embeddings.shape}")
         scale = max(float(np.abs(expected).max()), 1e-12)

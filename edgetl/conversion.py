@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeGuard
 
+from device.images import Image, read_photo
 from device.leftout import count_reasons, describe_left_out
 from device.photos import PhotoList, list_photo_files
 from device.progress import Progress, no_progress
@@ -15,6 +17,8 @@ from .errors import BackboneError, PhotoFolderError
 if TYPE_CHECKING:
     from converters import ConversionReport, TrainedModel
 
+_COMPARED = 4  # photos that the embeddings of a .tflite are compared on
+
 
 def convert(
     model: str | Path | TrainedModel,
@@ -23,6 +27,8 @@ def convert(
     quantize: Literal["int8", "float16", "dynamic", "none"] = "int8",
     calibrate: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] | None = None,
+    input_range: str | None = None,
+    cut: str | None = None,
     memory: bool = True,
     capacity: int | None = None,
     project: int | None = None,
@@ -33,14 +39,16 @@ def convert(
     force: bool = False,
     progress: Progress = no_progress,
 ) -> ConversionReport:
-    """Convert a trained model or a backbone to one .tflite that a device can run and teach.
+    """Convert a trained model, a backbone or an existing .tflite to one .tflite that a device can run and teach.
 
     The file appears under its name only after it was reopened in the runtime and every signature agreed
     with its source.
 
     Args:
         model: The folder of a trained model, a trained model, or the name of a backbone such as
-            ``efficientnet-lite0``. A backbone gives a file without labels, ready to be taught.
+            ``efficientnet-lite0``. A backbone gives a file without labels, ready to be taught. Or an existing
+            ``.tflite``: its classifier is replaced by a trainable head, its other ops stay as they are, and TensorFlow
+            is not needed.
         out: The model file to write.
         quantize: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``. The head is float.
         calibrate: A folder of photos to calibrate and compare with, like those that the camera will see; by
@@ -48,6 +56,10 @@ def convert(
         resize: How a frame is fitted to the input: ``crop``, ``squash`` or ``pad``; by default as the model was
             trained. The file records it, and calibration, the memory and every command follow it. Use ``squash`` for
             a file whose classifier is to run in MediaPipe or another program that squashes.
+        input_range: The pixel values that the float input of a ``.tflite`` expects: ``0..1``, ``-1..1``, ``0..255`` or
+            ``imagenet``; by default what the file contains, else -1..1 with a warning.
+        cut: Name or number of the tensor of a ``.tflite`` that contains the embedding; by default the one before the
+            classifier. `inspect` lists candidates.
         memory: Whether the file carries the embeddings of the training photos.
         capacity: Maximum number of labels; by default 32, or more for a model with more than 24 labels.
         project: Shorten embeddings to this number of principal components.
@@ -74,8 +86,30 @@ def convert(
         <ConversionReport base.tflite: efficientnet-lite0, int8, 0 of 32 labels, memory none>
     """
     from converters import convert as convert_model
+    from converters.surgery import convert_tflite
 
     chosen = None if calibrate is None else _calibration(Path(calibrate))
+    if is_tflite(model):
+        unused = {
+            "quantize": quantize != "int8",
+            "project": project,
+            "products": products,
+            "edgetpu": edgetpu,
+        }
+        refuse_options(unused, model, "keeps the format and the ops of its backbone")
+        return convert_tflite(
+            model,
+            out,
+            cut=cut,
+            input_range=input_range,
+            resize=resize,
+            capacity=capacity,
+            infer=infer,
+            images=_first_photos(chosen),
+            force=force,
+            progress=progress,
+        )
+    refuse_options({"cut": cut, "input-range": input_range}, model, "is no .tflite file")
     progress("starting TensorFlow", 0, 1)
     source = _source(model, photos)
     progress("starting TensorFlow", 1, 1)
@@ -96,6 +130,30 @@ def convert(
     )
     more = [*_caution(source, fitted, report), *(describe_left_out(chosen.left_out) if chosen else ())]
     return replace(report, warnings=(*report.warnings, *more))
+
+
+def is_tflite(model: object) -> TypeGuard[str | Path]:
+    """Return whether `model` is the path of a file that starts like a .tflite, or is named like one."""
+    if not isinstance(model, str | Path):
+        return False
+    path = Path(model)
+    if not path.is_file():
+        return path.suffix == ".tflite" and not path.is_dir()
+    with path.open("rb") as stream:
+        return path.suffix == ".tflite" or stream.read(8)[4:] == b"TFL3"
+
+
+def refuse_options(options: Mapping[str, object], model: object, why: str) -> None:
+    """Raise `ConversionError` when an option is set that has no effect on this kind of model."""
+    from converters import ConversionError
+
+    unused = [f"--{name}" for name, value in options.items() if value]
+    if unused:
+        raise ConversionError(f"{' and '.join(unused)} cannot be used here: {model} {why}")
+
+
+def _first_photos(chosen: PhotoList | None) -> list[Image]:
+    return [] if chosen is None else [read_photo(photo.path) for photo in chosen.photos[:_COMPARED]]
 
 
 def _resized(model: TrainedModel, resize: str) -> TrainedModel:

@@ -15,6 +15,7 @@ from .session import WIDTH, warn
 if TYPE_CHECKING:
     from converters import ConversionReport
     from converters.parity import Parity
+    from converters.report import Surgery
 
 
 @click.command()
@@ -41,6 +42,17 @@ if TYPE_CHECKING:
     type=click.Choice(["crop", "squash", "pad"]),
     help="How a frame is fitted to the input; MediaPipe and most other programs squash.  "
     "[default: as the model was trained, crop for a backbone]",
+)
+@click.option(
+    "--input-range",
+    metavar="RANGE",
+    help="Pixel values that the float input of a .tflite expects: 0..1, -1..1, 0..255 or imagenet.  "
+    "[default: as the file describes, else -1..1]",
+)
+@click.option(
+    "--cut",
+    metavar="TENSOR",
+    help="Name or number of the tensor of a .tflite that contains the embedding.  [default: the one before the classifier]",
 )
 @click.option(
     "--memory/--no-memory",
@@ -84,12 +96,15 @@ def command(model: str, out: Path, as_json: bool, **options: Any) -> None:
 
     MODEL is a folder that finetune wrote, or the name of a backbone such as efficientnet-lite0; 'edgetl
     backbones' lists them. A pretrained backbone becomes a file without labels, ready to be taught on a device: the fastest
-    way to start. The file appears under its name only after it was reopened and compared with its source.
+    way to start. MODEL can also be an existing .tflite: its classifier is replaced by a trainable head, the other ops stay
+    as they are, and TensorFlow is not needed. The file appears under its name only after it was reopened and compared with
+    its source.
 
     \b
     Example:
       edgetl convert efficientnet-lite0 --quantize int8 --calibrate photos --out base.tflite
       edgetl convert mugs --out mugs.tflite
+      edgetl convert mobilenet_v2.tflite --out base.tflite
     """
     from ..conversion import convert
 
@@ -132,14 +147,33 @@ def _rows(report: ConversionReport) -> Iterator[tuple[str, str]]:
         f"{len(report.labels)} of {report.capacity} labels, float32, {_megabytes(sizes['head'])}; {report.head}",
     )
     yield "Memory", _memory(report)
-    yield "Embedding", f"{report.dimensions} numbers"
-    yield "Calibration", report.calibration
-    yield from _parity(parity)
-    yield "Held out", _held_out(report)
+    if report.surgery:
+        yield from _surgery(report, report.surgery)
+    else:
+        yield "Embedding", f"{report.dimensions} numbers"
+        yield "Calibration", report.calibration
+        yield from _parity(parity)
+        yield "Held out", _held_out(report)
     yield "Verified in", f"{report.runtime}, {report.seconds:.0f} s in total"
     if report.twin:
         yield "Edge TPU", str(report.compiled or f"{report.twin}, not compiled yet")
     yield "Next", f"edgetl teach {report.path} LABEL --camera 0"
+
+
+def _surgery(report: ConversionReport, surgery: Surgery) -> Iterator[tuple[str, str]]:
+    averaged = (
+        f", averaged over {surgery.cut.shape[1]} x {surgery.cut.shape[2]} places"
+        if surgery.cut.averaged
+        else ""
+    )
+    same = (
+        "bit-identical to those" if surgery.identical else f"cosine {report.parity.cosine_min:.6f} to those"
+    )
+    yield "Embedding", f"{report.dimensions} numbers{averaged}, {surgery.cut.dtype} in the source"
+    yield "Cut at", surgery.cut.name
+    yield "Removed", f"{surgery.removed}; the source has {_megabytes(surgery.source_bytes)}"
+    yield "Input", surgery.pixels
+    yield "Compared", f"embeddings of {report.parity.photos} images are {same} of the original ops"
 
 
 def _memory(report: ConversionReport) -> str:

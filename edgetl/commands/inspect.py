@@ -13,9 +13,10 @@ from device.files import shown
 from .options import emit, json_option, model_argument
 
 if TYPE_CHECKING:
-    from converters.inspection import Inspection
+    from converters.inspection import Inspection, Plan
 
 _OPS_SHOWN = 12
+_CANDIDATES_SHOWN = 6
 
 
 @click.command()
@@ -24,7 +25,8 @@ _OPS_SHOWN = 12
 def command(model: Path, as_json: bool) -> None:
     """Show what MODEL, any .tflite, contains: signatures, labels, sizes and origin.
 
-    The checksums of a model file are verified. For another .tflite the reason is shown why edgetl cannot teach it.
+    The checksums of a model file are verified. For another .tflite it is shown what convert would make of it: where it
+    cuts, what it removes, and other tensors for convert --cut; or why it cannot be converted.
 
     \b
     Example:
@@ -42,6 +44,8 @@ def _text(found: Inspection) -> str:
     from rich.text import Text
 
     facts = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    facts.add_column(no_wrap=True)
+    facts.add_column(overflow="fold")
     for name, value in _facts(found):
         facts.add_row(name, Text(value))
     table = Table("Signature", "Inputs", "Outputs", show_lines=True)
@@ -60,9 +64,23 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
     yield "Can be taught", "yes" if found.teachable else f"no: {found.reason}"
     if found.manifest:
         yield from _of_manifest(found, found.manifest)
+    if found.surgery:
+        yield from _plan(found.surgery)
     if found.ops:
         yield "Ops", _ops(found.ops)
     yield "Runtime", found.runtime
+
+
+def _plan(plan: Plan) -> Iterator[tuple[str, str]]:
+    yield "convert cuts at", f"{shown(plan.cut.name)}, {plan.cut.dimensions} numbers"
+    yield "and removes", plan.removed
+    yield "Input", plan.warning or plan.pixels
+    if plan.labels:
+        yield "Labels", f"{plan.labels} in its metadata"
+    others = [entry for entry in plan.candidates if entry.tensor != plan.cut.tensor]
+    for entry in others[:_CANDIDATES_SHOWN]:
+        averaged = ", averaged over its places" if entry.averaged else ""
+        yield "Or --cut", f"{entry.tensor}: {shown(entry.name)}, {entry.dimensions} numbers{averaged}"
 
 
 def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,302 @@
+"""Surgery on existing .tflite files: the same embeddings as before, whatever the type and the end of the model."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from converters.errors import ConversionError
+from converters.flatbuffer import count_ops, parse, schema, serialize
+from converters.foreign import Source
+from converters.surgery import convert_tflite, drawn_images
+from device.errors import EdgetlError, ModelFileError, OutputExistsError
+from device.learner import Learner
+from device.model.modelfile import ModelFile
+from device.model.preprocess import Preprocessing
+from device.model.runtime import open_interpreter
+from tests.foreign import FEATURES, LABELS, SIDE, foreign, write
+
+TYPES = ("float32", "uint8", "int8")
+
+
+def interpret(model: bytes, batch: Any, output: int) -> Any:
+    """Return the embedding of a bare interpreter, whose graph ends at the tensor `output`."""
+    cut = parse(model)
+    cut.subgraphs[0].outputs = [output]
+    interpreter = open_interpreter(serialize(cut))
+    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
+    interpreter.invoke()
+    details = interpreter.get_output_details()[0]
+    scale, zero = details["quantization"]
+    values = interpreter.get_tensor(details["index"]).reshape(1, -1)
+    return (values.astype(np.float32) - np.float32(zero)) * np.float32(scale) if scale else values
+
+
+def as_input(pixels: Any, dtype: str) -> Any:
+    """Return uint8 pixels as a program would pass them to the original, which expects -1..1."""
+    if dtype == "float32":
+        return (pixels.astype(np.float32) - np.float32(127.5)) / np.float32(127.5)
+    return pixels if dtype == "uint8" else (pixels.astype(np.int16) - 128).astype(np.int8)
+
+
+def pixels(count: int = 3) -> Any:
+    """Return images of the size of the tiny models, uint8 [N, H, W, 3]."""
+    return np.stack(drawn_images(Preprocessing(SIDE, SIDE)))[:count]
+
+
+def features(path: Path, batch: Any) -> Any:
+    """Return the embeddings of a model file."""
+    interpreter = open_interpreter(ModelFile.open(path).model_part())
+    return interpreter.get_signature_runner("features")(image=batch)["embedding"]
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("last", ["softmax", "logistic", "none", "extractor"])
+@pytest.mark.parametrize("form", [{}, {"signature": True}, {"free": True}, {"flatten": True}])
+def test_the_embedding_is_bit_identical_to_that_of_the_original(
+    dtype: str, last: str, form: dict[str, Any], tmp_path: Path
+) -> None:
+    """Float and quantized, with every end, with and without signatures, one image at a time."""
+    model = foreign(dtype, last, **form)
+    out = tmp_path / "mine.tflite"
+    report = convert_tflite(write(tmp_path, model), out)
+    assert report.surgery is not None
+    assert report.surgery.identical
+    assert report.dimensions == FEATURES
+    names = [tensor.name for tensor in parse(model).subgraphs[0].tensors]
+    assert report.surgery.cut.name == (
+        "answers" if last == "extractor" else names[report.surgery.cut.tensor].decode()
+    )
+    for image in pixels():
+        expected = interpret(model, as_input(image[np.newaxis], dtype), report.surgery.cut.tensor)
+        assert np.ptp(expected) > 0
+        assert np.array_equal(features(out, image[np.newaxis]), expected)
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+def test_several_images_are_embedded_at_once(dtype: str, tmp_path: Path) -> None:
+    """Although the original was made for one, with that number in a RESHAPE."""
+    out = tmp_path / "mine.tflite"
+    report = convert_tflite(write(tmp_path, foreign(dtype, flatten=True)), out)
+    assert report.surgery is not None
+    assert report.surgery.batch
+    together = features(out, pixels())
+    for image, embedding in zip(pixels(), together, strict=True):
+        np.testing.assert_allclose(features(out, image[np.newaxis])[0], embedding, atol=6 / 255)
+
+
+def test_the_classifier_is_gone_and_the_head_can_be_taught(tmp_path: Path) -> None:
+    """Its weights are no longer in the file, and a learner teaches and predicts."""
+    source = write(tmp_path, foreign("int8", labels=900))
+    out = tmp_path / "mine.tflite"
+    report = convert_tflite(source, out, infer=True)
+    assert report.surgery is not None
+    assert report.surgery.removed == "the classifier of 900 labels and softmax (2 ops)"
+    assert "FULLY_CONNECTED" not in count_ops(ModelFile.open(out).model_part())
+    assert 900 * FEATURES not in [
+        len(buffer.data) for buffer in parse(out.read_bytes()).buffers if buffer.data is not None
+    ]
+    manifest = ModelFile.open(out).manifest
+    assert (manifest.origin, manifest.quantization) == ("surgery of other.tflite", "int8")
+    with Learner.open(out, None) as learner:
+        for label, level in (("dark", 20), ("bright", 230)):
+            for step in range(3):
+                learner.learn_one(np.full((SIDE, SIDE, 3), level + step, np.uint8), label)
+        assert learner.predict_one(np.full((SIDE, SIDE, 3), 225, np.uint8)).label == "bright"
+
+
+def test_the_preprocessing_describes_what_the_file_does(tmp_path: Path) -> None:
+    """Mean and std per type: -1..1 in all three, written in pixel values."""
+    for dtype, mean in (("float32", 127.5), ("uint8", 128.0), ("int8", 128.0)):
+        out = tmp_path / f"{dtype}.tflite"
+        report = convert_tflite(write(tmp_path, foreign(dtype)), out, resize="squash")
+        made = ModelFile.open(out).manifest.preprocessing
+        assert (made.height, made.width, made.resize, made.mean[0]) == (SIDE, SIDE, "squash", mean)
+        assert made.std[0] == pytest.approx(127.5)
+        assert bool(report.warnings) == (dtype == "float32")  # where it was only assumed
+
+
+def test_an_input_range_decides_what_a_float_model_sees(tmp_path: Path) -> None:
+    """0..1 divides by 255, imagenet subtracts a mean per channel; a quantized input is scaled by ops where it must be."""
+    batch = pixels(1)
+    for dtype in TYPES:
+        model = foreign(dtype)
+        source, tensor = write(tmp_path, model), None
+        for name, values in (
+            ("0..1", batch.astype(np.float32) / np.float32(255)),
+            ("imagenet", (batch / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]),
+        ):
+            out = tmp_path / f"{dtype}{name}.tflite"
+            report = convert_tflite(source, out, input_range=name)
+            assert report.surgery is not None
+            assert not report.warnings
+            tensor = report.surgery.cut.tensor
+            expected = interpret(model, quantize(values, dtype), tensor)
+            np.testing.assert_allclose(
+                features(out, batch), expected, atol=1e-4 if dtype == "float32" else 6 / 255
+            )
+    with pytest.raises(ConversionError, match=r"must be .* got 'wide'"):
+        convert_tflite(source, tmp_path / "w.tflite", input_range="wide")
+
+
+def quantize(values: Any, dtype: str) -> Any:
+    """Return real numbers as the input of a tiny model."""
+    if dtype == "float32":
+        return values.astype(np.float32)
+    numbers = np.round(values * 127.5) + (128 if dtype == "uint8" else 0)
+    limits = np.iinfo(dtype)
+    return np.clip(numbers, limits.min, limits.max).astype(dtype)
+
+
+def test_a_named_tensor_is_cut_and_a_map_is_averaged(tmp_path: Path) -> None:
+    """By name and by number; the mean over its places equals the original's own."""
+    for dtype in TYPES:
+        source = write(tmp_path, foreign(dtype))
+        plain, averaged = tmp_path / "plain.tflite", tmp_path / "averaged.tflite"
+        convert_tflite(source, plain, force=True)
+        report = convert_tflite(source, averaged, cut="features_map", force=True)
+        assert report.surgery is not None
+        assert report.surgery.cut.averaged
+        np.testing.assert_allclose(features(averaged, pixels()), features(plain, pixels()), atol=3 / 255)
+        again = convert_tflite(source, averaged, cut=str(report.surgery.cut.tensor), force=True)
+        assert again.surgery is not None
+        assert again.surgery.cut == report.surgery.cut
+
+
+def test_channels_before_rows_are_turned(tmp_path: Path) -> None:
+    """A model from PyTorch expects [1, 3, H, W]; the model file takes [N, H, W, 3] like any other."""
+    model = parse(foreign("float32"))
+    graph = model.subgraphs[0]
+    from converters.building import GraphBuilder
+
+    builder, entry, kept = GraphBuilder(model, graph=graph), int(graph.inputs[0]), list(graph.operators)
+    graph.inputs, graph.operators = [], []
+    source = builder.input("nchw", (1, 3, SIDE, SIDE))
+    order = builder.constant(np.array([0, 2, 3, 1], np.int32))
+    builder.effect("TRANSPOSE", [source, order], [entry])
+    graph.operators = [*builder.operators, *kept]
+    turned, plain = tmp_path / "turned.tflite", tmp_path / "plain.tflite"
+    report = convert_tflite(write(tmp_path, serialize(model)), turned)
+    assert report.surgery is not None
+    assert report.surgery.identical
+    convert_tflite(write(tmp_path, foreign("float32")), plain)
+    assert np.array_equal(features(turned, pixels(1)), features(plain, pixels(1)))
+
+
+def custom(name: str, outputs: int = 1) -> bytes:
+    """Return a model whose last op is a custom one."""
+    model = parse(foreign(outputs=outputs))
+    code = schema().OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.customCode, code.version = 32, 32, name.encode(), 1
+    model.operatorCodes.append(code)
+    last = model.subgraphs[0].operators[-1]
+    last.opcodeIndex, last.builtinOptions, last.builtinOptionsType = len(model.operatorCodes) - 1, None, 0
+    return serialize(model)
+
+
+def recurrent() -> bytes:
+    """Return a model in which an LSTM makes the embedding."""
+    model = parse(foreign(last="extractor"))
+    graph = model.subgraphs[0]
+    code = schema().OperatorCodeT()
+    code.builtinCode, code.deprecatedBuiltinCode, code.version = 44, 44, 1
+    model.operatorCodes.append(code)
+    op = graph.operators[-1]
+    op.opcodeIndex, op.builtinOptions, op.builtinOptionsType = len(model.operatorCodes) - 1, None, 0
+    op.inputs = [op.inputs[0], *[op.inputs[1]] * 19]
+    return serialize(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "reason"),
+    [
+        (foreign(outputs=2), {}, "it has 2 outputs"),
+        (custom("TFLite_Detection_PostProcess", 2), {}, "is a detector"),
+        (custom("edgetpu-custom-op"), {}, "compiled for the Edge TPU"),
+        (custom("MyOp"), {}, "the custom op MyOp"),
+        (recurrent(), {}, "contains LSTM"),
+        (foreign(sides=(SIDE, SIDE, 4)), {}, "expected one image with 3 channels or 1"),
+        (foreign(sides=(SIDE, 3)), {}, "expected an image"),
+        (foreign(), {"cut": "nothing"}, "there is no tensor 'nothing'; candidates are: pooled"),
+        (foreign(), {"cut": "image_input"}, "is not computed from the image"),
+        (foreign(), {"input_range": "wide"}, "got 'wide'"),
+        (foreign()[:-300], {}, "damaged"),
+        (foreign()[:6], {}, "is no .tflite"),
+        (b"hello, world", {}, "is no .tflite"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_converted_is_refused_with_the_reason(
+    model: bytes, options: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    """In a sentence that names the file; nothing is left under the final name or beside it."""
+    source, out = write(tmp_path, model), tmp_path / "mine.tflite"
+    with pytest.raises(EdgetlError, match=reason) as caught:
+        convert_tflite(source, out, **options)
+    assert str(source) in str(caught.value)
+    assert isinstance(caught.value, ConversionError | ModelFileError)
+    assert [path.name for path in tmp_path.iterdir()] == [source.name]
+
+
+def test_a_dynamic_size_is_refused(tmp_path: Path) -> None:
+    """Of the input, and of the tensor to cut at."""
+    model = parse(foreign())
+    graph = model.subgraphs[0]
+    graph.tensors[graph.inputs[0]].shapeSignature = [1, -1, -1, 3]
+    with pytest.raises(ConversionError, match="of dynamic size"):
+        convert_tflite(write(tmp_path, serialize(model)), tmp_path / "mine.tflite")
+    model = parse(foreign())
+    named = next(tensor for tensor in model.subgraphs[0].tensors if tensor.name == b"features_map")
+    named.shapeSignature = [1, -1, -1, FEATURES]
+    source = write(tmp_path, serialize(model))
+    with pytest.raises(ConversionError, match=r"features_map has the shape .* no fixed size"):
+        convert_tflite(source, tmp_path / "mine.tflite", cut="features_map")
+    convert_tflite(source, tmp_path / "mine.tflite")  # before the classifier, the size is fixed
+
+
+def test_two_outputs_and_a_detector_are_converted_where_a_tensor_is_named(tmp_path: Path) -> None:
+    """What follows it, and thus the custom op, is removed."""
+    for number, model in enumerate((foreign(outputs=2), custom("TFLite_Detection_PostProcess", 2))):
+        report = convert_tflite(write(tmp_path, model), tmp_path / f"{number}.tflite", cut="pooled")
+        assert report.dimensions == FEATURES
+
+
+def test_a_model_file_is_not_converted_again(tmp_path: Path) -> None:
+    """It can be taught as it is."""
+    source, out = write(tmp_path, foreign()), tmp_path / "mine.tflite"
+    convert_tflite(source, out)
+    with pytest.raises(ConversionError, match="model file of edgetl already"):
+        convert_tflite(out, tmp_path / "again.tflite")
+    with pytest.raises(OutputExistsError):
+        convert_tflite(source, out)
+
+
+def test_an_output_named_embedding_is_not_taken_for_a_classifier(tmp_path: Path) -> None:
+    """A dense layer may also end an extractor; its output's name decides."""
+    named = Source.open(write(tmp_path, foreign(last="none", output="face_embedding"))).anatomy
+    assert named.classifier() is None
+    assert named.candidate(named.default_cut()).dimensions == LABELS
+    assert Source.open(write(tmp_path, foreign(last="none"))).anatomy.classifier() is not None
+
+
+def test_surgery_works_where_tensorflow_is_not_installed(tmp_path: Path) -> None:
+    """Through the command, in a process that cannot import it."""
+    source = write(tmp_path, foreign("uint8"))
+    program = (
+        "import sys\n"
+        "for name in ('tensorflow', 'keras', 'scipy', 'matplotlib', 'sklearn'):\n"
+        "    sys.modules[name] = None\n"
+        "from edgetl.cli import main\n"
+        f"main(['convert', {str(source)!r}, '--out', 'mine.tflite'])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False,
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "bit-identical" in done.stdout
+    assert ModelFile.open(tmp_path / "mine.tflite").manifest.dimensions == FEATURES
