@@ -199,7 +199,7 @@ class Anatomy:
         dimensions = sides[-1] if averaged else math.prod(sides)
         return Candidate(
             number,
-            printable(tensor.name),
+            printable(tensor.name) or f"number {number}",
             tensor.free,
             TYPE_NAMES.get(tensor.type, "?"),
             dimensions,

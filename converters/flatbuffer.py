@@ -53,9 +53,8 @@ def parse(data: bytes) -> Any:
         raise ConversionError(f"the .tflite is damaged or truncated: {error!r}") from error
     if not model.subgraphs:
         raise ConversionError("the .tflite contains no graph; it is damaged or truncated")
-    for code in (
-        model.operatorCodes
-    ):  # old writers use only the first field, new ones write 127 there for larger kinds
+    # old writers use only the first field, new ones write 127 there for larger kinds
+    for code in model.operatorCodes:
         code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
     return model
 

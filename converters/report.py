@@ -8,7 +8,6 @@ from typing import Any
 
 from device.model.manifest import HeldOut
 
-from .anatomy import Candidate
 from .parity import Parity
 
 TRAINED_BY_SOURCE = "trained by the source model"
@@ -22,7 +21,9 @@ class Surgery:
     Attributes:
         source: The .tflite that the model file was made from.
         source_bytes: Its size.
-        cut: The tensor with the embedding.
+        cut: Name of the tensor with the embedding.
+        dtype: Its type in the source.
+        averaged: Rows and columns of the map that the embedding is the mean of; empty for a vector.
         removed: What was removed after it, in words.
         pixels: How pixels become the input of the backbone, in words.
         identical: Whether the embeddings equal those of the original ops bit for bit, on all images compared.
@@ -31,7 +32,9 @@ class Surgery:
 
     source: Path
     source_bytes: int
-    cut: Candidate
+    cut: str
+    dtype: str
+    averaged: tuple[int, ...]
     removed: str
     pixels: str
     identical: bool
@@ -40,7 +43,7 @@ class Surgery:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-serializable values."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {**fields, "source": str(self.source), "cut": self.cut.to_dict()}
+        return {**fields, "source": str(self.source), "averaged": list(self.averaged)}
 
 
 @dataclass(frozen=True)

@@ -88,7 +88,7 @@ def convert_tflite(
 
     Example:
         >>> report = convert_tflite("mobilenet_v2.tflite", "mugs.tflite")  # doctest: +SKIP
-        >>> report.surgery.cut.name, report.surgery.identical  # doctest: +SKIP
+        >>> report.surgery.cut, report.surgery.identical  # doctest: +SKIP
         ('MobilenetV2/Logits/AvgPool', True)
     """
     started, out = time.monotonic(), Path(out)
@@ -165,7 +165,9 @@ def _operate(
         surgery=Surgery(
             source=source.path,
             source_bytes=len(source.data),
-            cut=candidate,
+            cut=candidate.name,
+            dtype=candidate.dtype,
+            averaged=candidate.sides[:2] if candidate.averaged else (),
             removed=anatomy.removed(candidate.tensor),
             pixels=pixels.how,
             identical=bool(np.array_equal(given, expected)),

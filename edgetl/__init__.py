@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from converters.errors import ConversionError
     from converters.parity import Parity
-    from converters.report import ConversionReport
+    from converters.report import ConversionReport, Surgery
     from converters.source import TrainedModel
     from device.cameras import Camera, Frame, open_camera
     from device.errors import (
@@ -140,6 +140,7 @@ __all__ = [
     "StateNotFoundError",
     "Status",
     "StorageError",
+    "Surgery",
     "TrainedModel",
     "TrainingError",
     "Version",
@@ -155,7 +156,7 @@ __all__ = [
 _NAMES = {
     "converters.errors": ("ConversionError",),
     "converters.parity": ("Parity",),
-    "converters.report": ("ConversionReport",),
+    "converters.report": ("ConversionReport", "Surgery"),
     "converters.source": ("TrainedModel",),
     "device.cameras": (
         "Camera",

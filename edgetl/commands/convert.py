@@ -161,16 +161,13 @@ def _rows(report: ConversionReport) -> Iterator[tuple[str, str]]:
 
 
 def _surgery(report: ConversionReport, surgery: Surgery) -> Iterator[tuple[str, str]]:
-    averaged = (
-        f", averaged over {surgery.cut.shape[1]} x {surgery.cut.shape[2]} places"
-        if surgery.cut.averaged
-        else ""
-    )
+    rows, columns = surgery.averaged or (1, 1)
+    averaged = f", averaged over {rows} x {columns} places" if surgery.averaged else ""
     same = (
         "bit-identical to those" if surgery.identical else f"cosine {report.parity.cosine_min:.6f} to those"
     )
-    yield "Embedding", f"{report.dimensions} numbers{averaged}, {surgery.cut.dtype} in the source"
-    yield "Cut at", surgery.cut.name
+    yield "Embedding", f"{report.dimensions} numbers{averaged}, {surgery.dtype} in the source"
+    yield "Cut at", surgery.cut
     yield "Removed", f"{surgery.removed}; the source has {_megabytes(surgery.source_bytes)}"
     yield "Input", surgery.pixels
     yield "Compared", f"embeddings of {report.parity.photos} images are {same} of the original ops"

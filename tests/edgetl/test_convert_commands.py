@@ -177,7 +177,7 @@ def test_a_model_file_cannot_be_converted(tmp_path: Path) -> None:
     """A converted model cannot be converted again."""
     refused = run("convert", tiny.TINY, "--out", tmp_path / "m.tflite")
     assert refused.exit_code == 1
-    assert "is a file; expected the folder" in refused.output
+    assert "is a model file of edgetl already; teach it with: edgetl teach" in refused.output
 
 
 def test_a_calibration_folder_without_photos_is_refused(trained: Path, tmp_path: Path) -> None:
