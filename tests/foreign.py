@@ -103,9 +103,8 @@ class Foreign(GraphBuilder):
             return pooled
         wanted = self.constant(np.array([1, FEATURES], np.int32))
         flat = (self.batch, FEATURES)
-        return self.op(
-            "RESHAPE", [pooled, wanted], flat, self.dtype, quantization=self.quantization(map_scale)
-        )
+        quantization = self.quantization(map_scale)
+        return self.op("RESHAPE", [pooled, wanted], flat, self.dtype, quantization=quantization, name="flat")
 
     def dense(self, embedding: int, labels: int) -> int:
         """Add a dense layer."""
