@@ -35,6 +35,7 @@ def convert(
     products: bool = False,
     infer: bool = False,
     photos: str | Path | None = None,
+    weights: str | Path | None = None,
     edgetpu: bool = False,
     force: bool = False,
     progress: Progress = no_progress,
@@ -66,6 +67,8 @@ def convert(
         products: Extend embeddings of at most 128 numbers by the products of all pairs.
         infer: Add the signature ``infer``, image -> probabilities, for programs that do not learn.
         photos: The folder that contains the training photos now, if they were moved.
+        weights: A file of weights for a backbone, in place of the published ones: PyTorch's for a backbone whose weights
+            are in a package, HDF5 for one of `keras.applications`.
         edgetpu: Also write the backbone for the Edge TPU, and compile it where the compiler is installed.
         force: Overwrite `out`.
         progress: Called at the start and the end of each stage, and for each training photo.
@@ -74,7 +77,7 @@ def convert(
         The figures of the conversion.
 
     Raises:
-        BackboneError: There is no such folder and no such backbone.
+        BackboneError: There is no such folder and no such backbone, or `weights` do not fit it.
         ConversionError: The model cannot be converted, or its converted file failed verification.
         PhotoError: A photo cannot be read, or `calibrate` contains no photo.
         MissingExtraError: TensorFlow or the package with the weights is not installed.
@@ -111,7 +114,7 @@ def convert(
         )
     refuse_options({"cut": cut, "input-range": input_range}, model, "is no .tflite file")
     progress("starting TensorFlow", 0, 1)
-    source = _source(model, photos)
+    source = _source(model, photos, weights)
     progress("starting TensorFlow", 1, 1)
     fitted = source if resize is None else _resized(source, resize)
     report = convert_model(
@@ -174,11 +177,17 @@ def _caution(trained: TrainedModel, fitted: TrainedModel, report: ConversionRepo
     ]
 
 
-def _source(model: str | Path | TrainedModel, photos: str | Path | None) -> TrainedModel:
+def _source(
+    model: str | Path | TrainedModel, photos: str | Path | None, weights: str | Path | None
+) -> TrainedModel:
     from converters.source import TrainedModel, is_trained_model
 
     from .backbones.registry import require_keras
 
+    if weights is not None and (isinstance(model, TrainedModel) or Path(model).is_dir()):
+        raise BackboneError(
+            "weights are for a backbone that is converted by its name, and this model has its own; leave out the weights"
+        )
     if isinstance(model, TrainedModel):
         return model
     folder = Path(model)
@@ -190,15 +199,15 @@ def _source(model: str | Path | TrainedModel, photos: str | Path | None) -> Trai
         raise BackboneError(
             f"{model} is a file; expected the folder that 'edgetl finetune' wrote, or the name of a backbone"
         )
-    return _backbone(str(model))
+    return _backbone(str(model), weights)
 
 
-def _backbone(name: str) -> TrainedModel:
+def _backbone(name: str, weights: str | Path | None) -> TrainedModel:
     from converters.origin import PRETRAINED
     from converters.source import TrainedModel
 
     from .backbones import BACKBONES, load_backbone
-    from .backbones.applications import PREFIX
+    from .backbones.applications import ALIASES, PREFIX, is_application
     from .backbones.registry import require_keras
     from .backbones.small import SMALL
 
@@ -207,14 +216,15 @@ def _backbone(name: str) -> TrainedModel:
             f"{name} has no pretrained weights; train it first: edgetl finetune PHOTOS --backbone {name} --out FOLDER, "
             "then convert FOLDER"
         )
-    if name not in BACKBONES and not name.startswith(PREFIX):
+    if name not in BACKBONES and not is_application(name):
         raise BackboneError(
             f"there is no folder {name}, and no backbone of that name; "
-            f"'edgetl backbones' lists them: {', '.join(BACKBONES)}, {PREFIX}NAME"
+            f"'edgetl backbones' lists them: {', '.join([*BACKBONES, *ALIASES])}, {PREFIX}NAME"
         )
     require_keras()  # first, because its extra brings the weights too
-    backbone, preprocessing = load_backbone(name)
-    return TrainedModel(backbone, name, preprocessing, info={"origin": PRETRAINED})
+    backbone, preprocessing = load_backbone(name, weights=weights)
+    # the name without a file: the model file must not contain a path of this machine
+    return TrainedModel(backbone, name.partition("=")[0], preprocessing, info={"origin": PRETRAINED})
 
 
 def _calibration(folder: Path) -> PhotoList:

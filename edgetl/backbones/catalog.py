@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 from .applications import APPLICATIONS, PREFIX, Application
+from .applications import kept_weights as kept_download
 from .registry import BACKBONES, Backbone
+from .registry import kept_weights as kept_package
 from .small import DIMENSIONS, SIDE, SMALL, SmallBackbone
 
 
@@ -87,7 +86,7 @@ def _packaged(backbone: Backbone) -> Entry:
         weights="pip package",
         source=backbone.package,
         install=backbone.install,
-        at_hand=_is_installed(backbone),
+        at_hand=kept_package(backbone) is not None,
         top1=backbone.top1,
         top1_source=backbone.top1_source,
     )
@@ -114,7 +113,7 @@ def _small(name: str, small: SmallBackbone) -> Entry:
 
 def _application(name: str, application: Application) -> Entry:
     return Entry(
-        name=f"{PREFIX}{name}",
+        name=application.alias or f"{PREFIX}{name}",
         family=application.family,
         height=224,
         width=224,
@@ -125,22 +124,7 @@ def _application(name: str, application: Application) -> Entry:
         weights="download",
         source=application.url,
         install="",
-        at_hand=(keras_folder() / "models" / application.file).is_file(),
+        at_hand=kept_download(application) is not None,
         top1=application.top1,
         top1_source=application.top1_source,
-    )
-
-
-def keras_folder() -> Path:
-    """Return the folder in which Keras keeps what it downloads: ``$KERAS_HOME``, else ``~/.keras``."""
-    chosen = os.environ.get("KERAS_HOME")
-    return Path(chosen) if chosen else Path("~/.keras").expanduser()
-
-
-def _is_installed(backbone: Backbone) -> bool:
-    found = importlib.util.find_spec(backbone.module)
-    return bool(
-        found
-        and found.submodule_search_locations
-        and any((Path(place) / backbone.file).is_file() for place in found.submodule_search_locations)
     )

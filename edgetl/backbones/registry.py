@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,9 +12,18 @@ from device.model.preprocess import Preprocessing
 
 from ..errors import BackboneError, MissingExtraError
 from . import efficientnet_lite, mobilenet_v2
-from .applications import IMAGENET_MEAN, IMAGENET_STD, PREFIX, load_application
+from .applications import (
+    ALIASES,
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    is_application,
+    load_application,
+    resolve_application,
+)
+from .hdf5_weights import check_hdf5
 from .small import SMALL, load_small
 from .torch_weights import read_torch_weights
+from .weights import check_digest, find_weights
 
 
 @dataclass(frozen=True)
@@ -161,20 +169,19 @@ def load_backbone(
         preprocessing.
 
     Raises:
-        BackboneError: The name is unknown, or the weights are damaged or belong to another network.
+        BackboneError: The name is unknown, or the weights cannot be had, are damaged or belong to another network.
         MissingExtraError: The weights' package or TensorFlow is not installed.
     """
-    if name.startswith(PREFIX):
+    path = Path(weights) if weights else None
+    check_backbone(name, path)
+    if is_application(name):
         require_keras()
-        return load_application(name, resize)
+        return load_application(name, resize, weights=path)
     if name in SMALL:
         require_keras()
         return load_small(name, resize)
-    if name not in BACKBONES:
-        known = ", ".join([*BACKBONES, *SMALL])
-        raise BackboneError(f"the backbone {name!r} is unknown; expected one of {known}, or keras:NAME")
     backbone = BACKBONES[name]
-    path = Path(weights) if weights else weights_path(backbone)
+    path = path or weights_path(backbone)
     tensors = read_torch_weights(path)
     require_keras()
     model = backbone.build(name)
@@ -186,34 +193,75 @@ def load_backbone(
     return model, Preprocessing(side, side, resize=resize, mean=backbone.mean, std=backbone.std)
 
 
+def check_backbone(name: str, weights: Path | None = None) -> None:
+    """Raise where a backbone cannot be loaded, as far as that is known without TensorFlow and without reading weights.
+
+    Raises:
+        BackboneError: The name is unknown, or the file of weights is missing or of another kind.
+        MissingExtraError: The package with the weights is not installed.
+    """
+    if is_application(name):
+        _, file = resolve_application(name)
+        if path := weights or file:
+            check_hdf5(path)
+    elif name in SMALL:
+        if weights:
+            raise BackboneError(f"{name} is trained from scratch and takes no weights, got {weights}")
+    elif name not in BACKBONES:
+        known = ", ".join([*BACKBONES, *SMALL, *ALIASES])
+        raise BackboneError(f"the backbone {name!r} is unknown; expected one of {known}, or keras:NAME")
+    elif weights is None:
+        _located(BACKBONES[name])
+    elif not weights.is_file():
+        raise BackboneError(f"the file of weights {weights} is missing; check the path")
+
+
+def kept_weights(backbone: Backbone) -> Path | None:
+    """Return the published file of weights on this machine, or None."""
+    try:
+        return _located(backbone)
+    except (BackboneError, MissingExtraError):
+        return None
+
+
 def weights_path(backbone: Backbone) -> Path:
-    """Return the file of weights from the package of `backbone`, checked.
+    """Return the published file of weights, from the folder of ``EDGETL_WEIGHTS`` or the package, checked.
 
     Raises:
         MissingExtraError: The package is not installed.
         BackboneError: The file is not the published one.
     """
+    path = _located(backbone)
+    check_digest(path, backbone.sha256, f"run: {backbone.repair}")
+    return path
+
+
+def _located(backbone: Backbone) -> Path:
+    if own := find_weights(backbone.file):
+        return own
     found = importlib.util.find_spec(backbone.module)
     if found is None or not found.submodule_search_locations:
-        raise MissingExtraError(f"the weights of {backbone.name} are not installed; run: {backbone.install}")
+        raise MissingExtraError(
+            f"the weights of {backbone.name} are not installed; run: {backbone.install}, or name the file "
+            f"{Path(backbone.file).name} with --weights FILE"
+        )
     path = Path(next(iter(found.submodule_search_locations))) / backbone.file
     if not path.is_file():
         raise BackboneError(f"{path} is missing; run: {backbone.repair}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != backbone.sha256:
-        raise BackboneError(
-            f"{path} is not the published file: its sha256 is {digest}, expected {backbone.sha256}; "
-            f"run: {backbone.repair}"
-        )
     return path
 
 
 def require_keras() -> None:
     """Raise `MissingExtraError` where TensorFlow is not installed; import it quietly where it is."""
+    find_keras()
+    from converters.tensorflow import import_tensorflow
+
+    import_tensorflow()  # without this it logs to stderr that there is no GPU
+
+
+def find_keras() -> None:
+    """Raise `MissingExtraError` where TensorFlow is not installed, without importing it."""
     if importlib.util.find_spec("tensorflow") is None:
         raise MissingExtraError(
             "this needs TensorFlow, which is not installed; run: pip install 'edgetl[host]'"
         )
-    from converters.tensorflow import import_tensorflow
-
-    import_tensorflow()  # without this it logs to stderr that there is no GPU

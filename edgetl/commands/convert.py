@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import emit, force_option, json_option
+from .options import emit, force_option, json_option, weights_option
 from .progress import stages
 from .session import WIDTH, warn
 
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="Folder that contains the training photos now, if they were moved.",
 )
+@weights_option
 @click.option(
     "--edgetpu",
     is_flag=True,

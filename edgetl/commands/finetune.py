@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import emit, force_option, json_option, skip_empty_option
+from .options import emit, force_option, json_option, skip_empty_option, weights_option
 from .progress import stages
 from .session import warn
 
@@ -28,8 +28,9 @@ _NO_JUDGE = (
     default="efficientnet-lite0",
     show_default=True,
     metavar="NAME",
-    help="Backbone to start from, a name that 'edgetl backbones' lists, or keras:NAME=WEIGHTS.",
+    help="Backbone to start from, a name that 'edgetl backbones' lists.",
 )
+@weights_option
 @click.option(
     "--split",
     type=click.Path(path_type=Path),

@@ -34,6 +34,16 @@ def skip_empty_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def weights_option(function: Decorated) -> Decorated:
+    """Add ``--weights``, for commands that load a backbone by name."""
+    return click.option(
+        "--weights",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="File with weights for the backbone (.h5 of Keras, .pth of a packaged backbone).  [default: the published ones]",
+    )(function)
+
+
 def model_argument(function: Decorated) -> Decorated:
     """Add the argument MODEL, a model file."""
     return click.argument("model", type=click.Path(path_type=Path, dir_okay=False))(function)

@@ -7,8 +7,9 @@ from typing import Literal
 
 from device.progress import Progress, no_progress
 
-from ..backbones.registry import require_keras
+from ..backbones.registry import check_backbone, find_keras, require_keras
 from ..backbones.small import SMALL
+from ..backbones.weights import digest_of
 from ..photos import find_photos
 from ..split import split_photos
 from .optimizers import BLOCKS_RATE, RATES, SCRATCH_RATE
@@ -31,6 +32,7 @@ def finetune(
     out: str | Path,
     *,
     backbone: str = "efficientnet-lite0",
+    weights: str | Path | None = None,
     split: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] = "crop",
     layers: Literal["auto", "head", "blocks", "all"] = "auto",
@@ -70,9 +72,10 @@ def finetune(
     Args:
         photos: A folder with one folder of photos per label, or with ``train``, ``val`` and ``test`` folders.
         out: The folder of the trained model to write.
-        backbone: A name that ``edgetl backbones`` lists, or ``keras:NAME=WEIGHTS``. ``cnn-28`` and ``resnet-28`` have
-            no pretrained weights: all their layers are trained from scratch, 30 epochs by default, with the highest
-            rate 2e-3 and light augmentation.
+        backbone: A name that ``edgetl backbones`` lists. ``cnn-28`` and ``resnet-28`` have no pretrained weights: all
+            their layers are trained from scratch, 30 epochs by default, with the highest rate 2e-3 and light augmentation.
+        weights: A file of weights for the backbone, in place of the published ones: PyTorch's for a backbone whose
+            weights are in a package, HDF5 for one of `keras.applications`.
         split: A CSV file with lines ``path,part``; a part is ``train``, ``val`` or ``test``.
         resize: How a photo is fitted to the input of the backbone: ``crop``, ``squash`` or ``pad``.
         layers: ``head`` leaves the backbone unchanged, ``blocks`` trains its last blocks, ``all`` trains all of it.
@@ -115,7 +118,7 @@ def finetune(
 
     Raises:
         PhotoFolderError: The photos cannot be used.
-        BackboneError: The backbone is unknown.
+        BackboneError: The backbone is unknown, or `weights` do not fit it.
         MissingExtraError: TensorFlow or the package with the weights is not installed.
         OutputExistsError: `out` exists and `force` is false.
         TrainingError: An argument is out of range, or the interrupted run had other arguments.
@@ -142,6 +145,7 @@ def finetune(
     )
     settings = Settings(
         backbone=backbone,
+        weights=Path(weights).absolute() if weights else None,
         resize=resize,
         layers=chosen,
         minutes=DEFAULT_MINUTES if minutes is None else minutes,
@@ -193,6 +197,8 @@ def _train(
     """Train with `settings`; the other arguments and the errors are those of `finetune`."""
     out = Path(out).absolute()
     check_output(out, force)
+    find_keras()
+    check_backbone(settings.backbone, settings.weights)
     found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
     photo_set = split_photos(found, settings.validation, settings.seed, progress)
     require_keras()
@@ -202,5 +208,7 @@ def _train(
         "photos": fingerprint(photo_set.photos, photo_set.root),
         "versions": installed_versions(),
     }
+    if settings.weights:
+        identity["weights"] = digest_of(settings.weights)
     with WorkFolder(out, replicas.worker).open(identity, restart) as work:
         return Run(photo_set, settings, work, progress, replicas).run()

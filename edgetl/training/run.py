@@ -92,7 +92,9 @@ class Run:
         self.layers = HEAD if self.settings.head_only else self.settings.layers
         self.warnings += self.photo_set.warnings
         self.progress("backbone", 0, 1)
-        backbone, preprocessing = load_backbone(self.settings.backbone, resize=self.settings.resize)
+        backbone, preprocessing = load_backbone(
+            self.settings.backbone, resize=self.settings.resize, weights=self.settings.weights
+        )
         require_finite_variables(backbone)
         whole = self._all_layers(backbone, preprocessing)
         trunk, tail = self._cut(backbone)
@@ -252,7 +254,8 @@ class Run:
         origin = {"origin": TRAINED_HERE} if self.settings.backbone in SMALL else {}
         return TrainedModel(
             backbone=backbone,
-            backbone_name=self.settings.backbone,
+            # without the file of keras:NAME=FILE: a model file must not contain a path of this machine
+            backbone_name=self.settings.backbone.partition("=")[0],
             preprocessing=preprocessing,
             labels=self.photo_set.labels,
             head=head,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from device.model.preprocess import RESIZE_MODES
@@ -50,6 +51,7 @@ class Settings:
 
     Attributes:
         backbone: A name that `edgetl.backbones.load_backbone` accepts.
+        weights: A file of weights for it; None for the published ones.
         resize: How photos are fitted to the input: ``crop``, ``squash`` or ``pad``.
         layers: Layers to train besides the head: ``auto``, ``head``, ``blocks`` or ``all``.
         minutes: Time for the run when all layers are trained; decides the number of epochs.
@@ -72,6 +74,7 @@ class Settings:
     """
 
     backbone: str = "efficientnet-lite0"
+    weights: Path | None = None
     resize: str = "crop"
     layers: str = BLOCKS
     minutes: float = DEFAULT_MINUTES
@@ -119,8 +122,8 @@ class Settings:
         return self.layers == HEAD or self.blocks == 0 or self.epochs == 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON-serializable values."""
-        return dataclasses.asdict(self)
+        """Return the settings as JSON-serializable values; of a file of weights its name, not its place."""
+        return dataclasses.asdict(self) | {"weights": self.weights and self.weights.name}
 
 
 def augment_as(

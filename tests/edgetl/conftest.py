@@ -14,10 +14,11 @@ def tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let finetune load the tiny backbone, whatever the name."""
     import keras
 
-    from edgetl.training import run
+    from edgetl.training import finetuning, run
 
-    def load(_name: str, resize: str) -> tuple[Any, Any]:
+    def load(_name: str, **_options: Any) -> tuple[Any, Any]:
         layers = tiny.backbone()
         return keras.Model(layers.inputs[0], layers.outputs[0]), tiny.PREPROCESSING
 
     monkeypatch.setattr(run, "load_backbone", load)
+    monkeypatch.setattr(finetuning, "check_backbone", lambda *_: None)
