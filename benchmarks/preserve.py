@@ -15,20 +15,28 @@ from __future__ import annotations
 
 import argparse
 import os
-import statistics
 import sys
 from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
-import numpy as np
-
 from benchmarks.machine import machine_info, parser_of, warn_of_noise, write_result
-from benchmarks.tuned import Split, copy_of, embed, hits, load_at, split_folder, teach, tune
+from benchmarks.tuned import (
+    Split,
+    copy_of,
+    embed,
+    hits,
+    load_at,
+    penalty_of,
+    split_folder,
+    summarize,
+    teach,
+    tune,
+)
 from edgetl.backbones.registry import require_keras
 from edgetl.photos import Photo
-from edgetl.training.preserving import Penalty, choose_replay, hold_embeddings, hold_weights
+from edgetl.training.preserving import choose_replay
 
 
 def main() -> None:
@@ -49,7 +57,7 @@ def main() -> None:
             "epochs": options.epochs,
             "seeds": options.seeds,
         },
-        "ways": {way: _summary(found) for way, found in runs.items()},
+        "ways": {way: summarize(found) for way, found in runs.items()},
     }
     write_result(result, options.out)
 
@@ -72,7 +80,7 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, float
     results = {"before": judge(backbone, False)}
     _show(seed, "before", results["before"])
     for way in options.ways:
-        method, _, strength = way.partition(":")
+        method = way.partition(":")[0]
         tuned = copy_of(backbone)
         photos: list[Photo] = new.tuning
         if method == "replay":
@@ -83,17 +91,11 @@ def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, float
             photos,
             epochs=options.epochs,
             seed=seed + 100,
-            penalty=_penalty(tuned, method, float(strength or 0)),
+            penalty=penalty_of(way, tuned),
         )
         results[way] = judge(tuned, True)
         _show(seed, way, results[way])
     return results
-
-
-def _penalty(tuned: Any, method: str, strength: float) -> Penalty | None:
-    if method == "weights":
-        return hold_weights(tuned, strength)
-    return hold_embeddings(tuned, strength) if method == "distill" else None
 
 
 def _accuracy(tuned: Any, preprocessing: Any, split: Split, photos_tuned: bool) -> float:
@@ -105,15 +107,6 @@ def _accuracy(tuned: Any, preprocessing: Any, split: Split, photos_tuned: bool) 
 def _show(seed: int, way: str, figures: dict[str, float]) -> None:
     rounded = {name: round(value, 4) for name, value in figures.items()}
     print(f"seed {seed}, {way}: {rounded}", file=sys.stderr, flush=True)
-
-
-def _summary(runs: list[dict[str, float]]) -> dict[str, Any]:
-    def spread(name: str) -> float:
-        values = [run[name] for run in runs]
-        return round(statistics.stdev(values), 4) if len(values) > 1 else 0.0
-
-    means = {name: round(float(np.mean([run[name] for run in runs])), 4) for name in runs[0]}
-    return means | {"deviation": {name: spread(name) for name in runs[0]}}
 
 
 def _options() -> argparse.Namespace:

@@ -5,6 +5,7 @@ Usage: imported by `benchmarks.preserve` and `benchmarks.unseen_labels`.
 
 from __future__ import annotations
 
+import statistics
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,7 +26,7 @@ from edgetl.photos import TRAINING, Photo, find_photos
 from edgetl.split import split_photos
 from edgetl.training.crops import Crops
 from edgetl.training.pipeline import Pipeline
-from edgetl.training.preserving import Penalty
+from edgetl.training.preserving import Penalty, hold_embeddings, hold_weights
 from edgetl.training.whole import Recipe, WholeTraining
 
 HELD_OUT = 5  # every fifth photo of the training part does not tune the backbone, but judges the head
@@ -129,3 +130,22 @@ def hits(head: Head, embeddings: NDArray[np.float32], photos: Sequence[Photo]) -
     predicted = np.array(head.labels)[head.probabilities(encode(embeddings)).argmax(axis=1)]
     found: NDArray[np.bool_] = predicted == np.array([photo.label for photo in photos])
     return found
+
+
+def penalty_of(way: str, backbone: Any) -> Penalty | None:
+    """Return the penalty that a name such as ``weights:0.01`` or ``distill:10`` means, for a backbone as it is now."""
+    method, _, strength = way.partition(":")
+    if method == "weights":
+        return hold_weights(backbone, float(strength))
+    return hold_embeddings(backbone, float(strength)) if method == "distill" else None
+
+
+def summarize(runs: Sequence[dict[str, float]]) -> dict[str, Any]:
+    """Return the mean of each figure over the runs, and their standard deviations."""
+
+    def deviation(name: str) -> float:
+        values = [run[name] for run in runs]
+        return round(statistics.stdev(values), 4) if len(values) > 1 else 0.0
+
+    means = {name: round(statistics.mean(run[name] for run in runs), 4) for name in runs[0]}
+    return means | {"deviation": {name: deviation(name) for name in runs[0]}}

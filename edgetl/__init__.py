@@ -10,6 +10,7 @@ On the device:
 
 On the host, with the extra ``edgetl[host]``:
     `finetune`: train a backbone and a head on a folder of photos.
+    `compare`: train a model in four ways on the same photos, and recommend one.
     `convert`: write the model file for the device.
     `evaluate`: measure the accuracy of a model on labeled photos.
 
@@ -81,6 +82,7 @@ if TYPE_CHECKING:
     from edgetl.errors import BackboneError, MissingExtraError, PhotoFolderError, TrainingError
     from edgetl.evaluation import Evaluation, Mistake, evaluate
     from edgetl.training import Outcome, finetune
+    from edgetl.ways import WayComparison, WayResult, compare
 
 __version__ = "0.2.0"
 
@@ -144,7 +146,10 @@ __all__ = [
     "TrainedModel",
     "TrainingError",
     "Version",
+    "WayComparison",
+    "WayResult",
     "__version__",
+    "compare",
     "convert",
     "evaluate",
     "finetune",
@@ -234,6 +239,11 @@ _NAMES = {
     "edgetl.training": (
         "Outcome",
         "finetune",
+    ),
+    "edgetl.ways": (
+        "WayComparison",
+        "WayResult",
+        "compare",
     ),
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names}

@@ -10,6 +10,7 @@ import click
 from .options import emit, force_option, json_option, skip_empty_option, weights_option
 from .progress import stages
 from .session import warn
+from .ways import compare_ways
 
 _NO_FIGURE = "No accuracy can be reported: no photo was held out from training."
 _NO_JUDGE = (
@@ -156,11 +157,18 @@ _NO_JUDGE = (
     show_default=True,
     help="Seed for splitting, shuffling and augmentation.",
 )
+@click.option(
+    "--compare",
+    "comparing",
+    is_flag=True,
+    help="Train from scratch, frozen, with the last blocks and with all layers, within --minutes (60 by default); compare "
+    "them and recommend one.",
+)
 @click.option("--restart", is_flag=True, help="Start again instead of continuing an interrupted run.")
 @skip_empty_option
 @force_option
 @json_option
-def command(photos: Path, out: Path, as_json: bool, **options: Any) -> None:
+def command(photos: Path, out: Path, comparing: bool, as_json: bool, **options: Any) -> None:
     """Train a model on PHOTOS, a folder with one folder of photos per label.
 
     The head and the last blocks of the backbone are trained. With --minutes and 300 training photos or more, all
@@ -168,6 +176,9 @@ def command(photos: Path, out: Path, as_json: bool, **options: Any) -> None:
     the unchanged backbone. PHOTOS may instead contain train, val and test folders. Ctrl-C while all layers are
     trained keeps the best epoch so far. To continue a run that ended otherwise, run the same command again. OUT
     receives the model, metrics.json and curve.png; the next step is to convert it.
+
+    --compare writes a folder with a model of each way, comparison.html and comparison.svg. Ctrl-C ends it with the
+    ways that are done.
 
     cnn-28 and resnet-28 are small networks for gray images of 28x28 pixels, such as digits. They have no
     pretrained weights: all their layers are trained from scratch.
@@ -177,10 +188,14 @@ def command(photos: Path, out: Path, as_json: bool, **options: Any) -> None:
       edgetl finetune photos --out mugs
       edgetl finetune photos --out mugs --layers all --minutes 30
       edgetl convert mugs --quantize int8 --out mugs.tflite
+      edgetl finetune photos --compare --minutes 40 --out comparison
       edgetl finetune digits --backbone cnn-28 --no-flip --out digits
     """
     from ..training import finetune
 
+    if comparing:
+        compare_ways(photos, out, options, as_json)
+        return
     try:
         with stages() as progress:
             outcome = finetune(photos, out, **options, progress=progress)

@@ -61,7 +61,7 @@ def compare_backbones(
     Returns:
         None when no photo is held out, or fewer than two labels are left to learn.
     """
-    folds = _folds(labels, held_out, groups)
+    folds = divide(labels, held_out, groups)
     before = _count(Samples(encode(frozen), labels, None, groups), folds)
     after = _count(Samples(encode(tuned), labels, held_out, groups), folds)
     if before is None or after is None:
@@ -76,7 +76,7 @@ def _count(samples: Samples, folds: list[NDArray[np.bool_]]) -> int | None:
     return sum(figures) if figures and len(figures) == len(folds) else None
 
 
-def _folds(
+def divide(
     labels: tuple[str, ...], held_out: NDArray[np.bool_], groups: NDArray[np.int32]
 ) -> list[NDArray[np.bool_]]:
     """Divide the held-out photos, each label evenly and each group whole; bool [N] per fold."""

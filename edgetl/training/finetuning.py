@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from device.progress import Progress, no_progress
 
 from ..backbones.registry import check_backbone, find_keras, require_keras
 from ..backbones.small import SMALL
 from ..backbones.weights import digest_of
-from ..photos import find_photos
+from ..photos import PhotoSet, find_photos
 from ..split import split_photos
 from .optimizers import BLOCKS_RATE, RATES, SCRATCH_RATE
 from .planning import (
@@ -197,12 +197,43 @@ def _train(
     """Train with `settings`; the other arguments and the errors are those of `finetune`."""
     out = Path(out).absolute()
     check_output(out, force)
+    photo_set = read_photos(photos, settings, split=split, skip_empty=skip_empty, progress=progress)
+    return train(photo_set, out, settings, restart=restart, progress=progress)
+
+
+def read_photos(
+    photos: str | Path, settings: Settings, *, split: str | Path | None, skip_empty: bool, progress: Progress
+) -> PhotoSet:
+    """Return the photos of a folder, each in its part, after a check of the backbone, which takes no time.
+
+    Raises:
+        PhotoFolderError: The photos cannot be used.
+        BackboneError: The backbone is unknown, or does not fit the weights.
+        MissingExtraError: TensorFlow is not installed.
+    """
     find_keras()
     check_backbone(settings.backbone, settings.weights)
     found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
-    photo_set = split_photos(found, settings.validation, settings.seed, progress)
+    return split_photos(found, settings.validation, settings.seed, progress)
+
+
+def train(
+    photo_set: PhotoSet,
+    out: Path,
+    settings: Settings,
+    *,
+    restart: bool = False,
+    progress: Progress = no_progress,
+) -> Outcome:
+    """Train with `settings` on photos that have their parts, and replace what is at `out`; errors are those of `finetune`."""
     require_keras()
     replicas = find_replicas()
+    with WorkFolder(out, replicas.worker).open(identify(photo_set, settings), restart) as work:
+        return Run(photo_set, settings, work, progress, replicas).run()
+
+
+def identify(photo_set: PhotoSet, settings: Settings) -> dict[str, Any]:
+    """Return what must be the same for a run to be continued."""
     identity = {
         "settings": settings.to_dict(),
         "photos": fingerprint(photo_set.photos, photo_set.root),
@@ -210,5 +241,4 @@ def _train(
     }
     if settings.weights:
         identity["weights"] = digest_of(settings.weights)
-    with WorkFolder(out, replicas.worker).open(identity, restart) as work:
-        return Run(photo_set, settings, work, progress, replicas).run()
+    return identity

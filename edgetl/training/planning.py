@@ -24,6 +24,10 @@ _BLOCKS_COST = 2  # the default training of the last blocks takes about as long 
 _PLAN = "plan.json"
 
 
+class TooLittleTimeError(TrainingError):
+    """The time is too short for the training that was asked for."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a run trains.

@@ -26,7 +26,7 @@ from device.progress import Progress
 
 from .. import __version__
 from ..backbones import load_backbone
-from ..backbones.small import SMALL
+from ..backbones.scratch import randomize
 from ..errors import TrainingError
 from ..evaluation.figures import Evaluation, tabulate
 from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, name_some
@@ -35,7 +35,7 @@ from .curve import draw_curve
 from .cut import freeze_normalization, split_backbone
 from .features import Features, extract
 from .head import Examples, balance, fit_head, probabilities
-from .planning import ALL, AUTO, BLOCKS, HEAD
+from .planning import ALL, AUTO, BLOCKS, HEAD, TooLittleTimeError
 from .replicas import Replicas
 from .settings import Settings
 from .trunk import compile_trunk
@@ -96,6 +96,8 @@ class Run:
             self.settings.backbone, resize=self.settings.resize, weights=self.settings.weights
         )
         require_finite_variables(backbone)
+        if not self.settings.pretrained:
+            backbone = randomize(backbone)
         whole = self._all_layers(backbone, preprocessing)
         trunk, tail = self._cut(backbone)
         features = whole if whole is not None else self._features(trunk, preprocessing)
@@ -131,6 +133,8 @@ class Run:
         plan = tuning.plan(weights)
         if plan.reason:
             self.warnings.append(plan.reason)
+        if plan.layers != ALL and not self.settings.fallback:
+            raise TooLittleTimeError(plan.reason)
         self.layers = plan.layers
         if plan.layers == BLOCKS:
             return None
@@ -251,7 +255,7 @@ class Run:
             for photo, rows in zip(self.photo_set.photos, features.rows, strict=True)
             if rows and photo.part != TEST
         ]
-        origin = {"origin": TRAINED_HERE} if self.settings.backbone in SMALL else {}
+        origin = {"origin": TRAINED_HERE} if self.settings.scratch else {}
         return TrainedModel(
             backbone=backbone,
             # without the file of keras:NAME=FILE: a model file must not contain a path of this machine
@@ -293,6 +297,7 @@ class Run:
             "comparison": self.tuned.comparison.to_dict() if self.tuned and self.tuned.comparison else None,
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
             "resumed": self.work.resumed,
+            "interrupted": bool(self.tuned and self.tuned.interrupted),
             "settings": self.settings.to_dict(),
             "versions": installed_versions(),
             "machine": platform.machine(),

@@ -10,6 +10,7 @@ from typing import Any
 
 from device.model.preprocess import RESIZE_MODES
 
+from ..backbones.small import SMALL
 from ..errors import TrainingError
 from .crops import Crops
 from .optimizers import OPTIMIZERS
@@ -53,7 +54,10 @@ class Settings:
         backbone: A name that `edgetl.backbones.load_backbone` accepts.
         weights: A file of weights for it; None for the published ones.
         resize: How photos are fitted to the input: ``crop``, ``squash`` or ``pad``.
+        pretrained: Start from the pretrained weights; False trains all layers from random ones.
         layers: Layers to train besides the head: ``auto``, ``head``, ``blocks`` or ``all``.
+        fallback: Train less where the time is too short for all layers, and keep the frozen backbone where the tuned one
+            is no better. Otherwise the first is an error, and the tuned one is kept.
         minutes: Time for the run when all layers are trained; decides the number of epochs.
         head_epochs: Epochs of phase 1, which trains the head on cached embeddings.
         epochs: Epochs of phase 2, which trains the last blocks and the head; 0 skips it.
@@ -76,7 +80,9 @@ class Settings:
     backbone: str = "efficientnet-lite0"
     weights: Path | None = None
     resize: str = "crop"
+    pretrained: bool = True
     layers: str = BLOCKS
+    fallback: bool = True
     minutes: float = DEFAULT_MINUTES
     head_epochs: int = 40
     epochs: int = 8
@@ -115,6 +121,11 @@ class Settings:
         _check("validation", self.validation, 0, 0.9)
         _check("patience", self.patience, 1, 10_000)
         _check("seed", self.seed, 0, 2**32 - 1)
+
+    @property
+    def scratch(self) -> bool:
+        """Whether all layers start from random weights."""
+        return not self.pretrained or self.backbone in SMALL
 
     @property
     def head_only(self) -> bool:

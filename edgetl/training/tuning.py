@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from device.model.preprocess import Preprocessing
 from device.progress import Progress
 
-from ..backbones.small import SMALL
 from ..errors import TrainingError
 from ..photos import TRAINING, VALIDATION, Photo, PhotoSet
 from .comparison import Comparison, compare_backbones
@@ -123,7 +122,7 @@ class WholeTuning:
         remove_folder(self.work.path / _TUNED)  # of an earlier, shorter training
         tuned = self._extract(_TUNED)
         comparison = self._compare(frozen, tuned)
-        if comparison is None or comparison.keeps_tuned:
+        if comparison is None or comparison.keeps_tuned or not self.settings.fallback:
             return Tuned(tuned, phase.history, phase.best_epoch, comparison, phase.interrupted)
         self.backbone.set_weights(start)
         return Tuned(frozen, phase.history, 0, comparison, phase.interrupted)
@@ -160,7 +159,7 @@ class WholeTuning:
             epochs,
             settings.whole_rate,
             patience=settings.patience,
-            scratch=settings.backbone in SMALL,
+            scratch=settings.scratch,
             optimizer=settings.optimizer,
             mixup=settings.mixup,
             seed=settings.seed,

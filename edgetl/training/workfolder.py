@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,20 +145,27 @@ def remove_folder(path: Path) -> None:
         raise storage_error(error, path) from error
 
 
-def check_output(out: Path, force: bool) -> None:
+def check_output(
+    out: Path,
+    force: bool,
+    *,
+    content: str = "trained model",
+    recognize: Callable[[Path], bool] = is_trained_model,
+) -> None:
     """Raise `OutputExistsError` when `out` exists and may not be replaced.
 
-    With `force` only the folder of a trained model, or an empty one, is replaced: never other files.
+    With `force` only a folder that `recognize` accepts, by default that of a trained model, or an empty one, is replaced:
+    never other files.
     """
     if not out.exists():
         return
     empty = out.is_dir() and not any(out.iterdir())
-    if empty or (force and is_trained_model(out)):
+    if empty or (force and recognize(out)):
         return
     if force:
         raise OutputExistsError(
             errno.EEXIST,
-            f"{out} exists and contains no trained model, so it is not replaced even with --force; choose another name",
+            f"{out} exists and contains no {content}, so it is not replaced even with --force; choose another name",
         )
     raise OutputExistsError(
         errno.EEXIST, f"{out} already exists and is not overwritten; use --force or another name"

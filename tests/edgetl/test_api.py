@@ -199,7 +199,7 @@ def test_a_script_outside_the_packages_passes_mypy_strict(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "arguments", "of_the_command_alone"),
     [
-        ("finetune", ["photos", "--out", "mugs"], {"as_json"}),
+        ("finetune", ["photos", "--out", "mugs"], {"as_json", "comparing"}),
         ("convert", ["mugs", "--out", "mugs.tflite"], {"as_json"}),
         ("evaluate", ["mugs.tflite", "photos"], {"as_json", "report", "force"}),
     ],
@@ -246,6 +246,9 @@ def instances(folder: Path) -> Iterator[Any]:
     yield edgetl.Mistake(folder / "a" / ("p" * 50 + ".jpg"), long[0], long[1], 0.123456789)
     yield edgetl.Observation(1, 1.7e9, "fake", True, edgetl.Prediction(long[0], 0.98765432, True, {}))
     yield edgetl.Reembedding(folder / "new.db", dict.fromkeys(long, 5), 3, 4, 0, {}, ("note " * 100,))
+    way = edgetl.WayResult("frozen", tuple(long), tuple(long), 8.0)
+    yield from (way, edgetl.WayResult("all", (), note="not trained"))
+    yield edgetl.WayComparison(folder / ("out" * 50), "validation", {"validation": 8}, (way,))
     yield edgetl.Parity(9, 0.99, 0.98, 0.01, 0.9, 0.9, 0.9, 0.9, "", 0.9, 0.8)
 
 

@@ -209,7 +209,7 @@ def test_look_alikes_are_predicted_in_one_fold() -> None:
     """Each held-out photo is in one fold, with its group; labels are spread over the folds."""
     labels, groups = ("a", "b") * 20, np.repeat(np.arange(20, dtype=np.int32), 2)
     held_out = np.arange(40) >= 10
-    folds = comparison._folds(labels, held_out, groups)
+    folds = comparison.divide(labels, held_out, groups)
     assert len(folds) == 5
     assert np.array_equal(np.sum(folds, axis=0), held_out)
     for fold in folds:
