@@ -8,6 +8,7 @@ PYTHON_311 ?= $(shell for p in python3.11 python3; do \
 	&& { echo $$p; break; }; done)
 VENV := .venv
 VENV_TFLITE := .venv-tflite-runtime
+VENV_MEDIAPIPE := .venv-mediapipe
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -78,5 +79,13 @@ $(VENV_TFLITE)/ready: pyproject.toml
 	@$(VENV_TFLITE)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2
 	@touch $@
 
+# MediaPipe brings an OpenCV of its own, so it has an environment of its own; without it, its tests are skipped
+$(VENV_MEDIAPIPE)/ready: pyproject.toml
+	@echo "Setting up $(VENV_MEDIAPIPE)"
+	@$(PYTHON) -m venv $(VENV_MEDIAPIPE)
+	@$(VENV_MEDIAPIPE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	@$(VENV_MEDIAPIPE)/bin/python $(PIP) install --only-binary=:all: --group mediapipe
+	@touch $@
+
 clean: ## remove the virtual environments and caches
-	rm -rf $(VENV) $(VENV_TFLITE) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_TFLITE) $(VENV_MEDIAPIPE) dist build .pytest_cache .mypy_cache .ruff_cache

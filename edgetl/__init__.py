@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from device.heads import Head, Prediction
     from device.heads.report import Report
     from device.learner import Learner
+    from device.learner.classifier import Classifier
     from device.learner.reembedding import Reembedding, reembed
     from device.learner.status import Status
     from device.live.watching import Observation
@@ -92,6 +93,7 @@ __all__ = [
     "BackboneError",
     "Camera",
     "CameraError",
+    "Classifier",
     "ConversionError",
     "ConversionReport",
     "DelegateError",
@@ -200,6 +202,7 @@ _NAMES = {
     ),
     "device.heads.report": ("Report",),
     "device.learner": ("Learner",),
+    "device.learner.classifier": ("Classifier",),
     "device.learner.reembedding": (
         "Reembedding",
         "reembed",

@@ -27,6 +27,7 @@ from ..printable import printable
 from ..store import Entry, ModelIdentity, NewSample, Sample, Store, Version
 from ..store.records import new_burst
 from .bursts import Bursts
+from .classifier import Classifier, write_classifier
 from .derived import DerivedHead
 from .export import Snapshot, export
 from .signatures import HeadMaker
@@ -376,6 +377,29 @@ class Learner:
         """
         refuse_existing(Path(path), force)
         return export(self.model, self.store, self._snapshot(), path, force=force)
+
+    def export_classifier(self, path: str | Path, *, force: bool = False) -> Classifier:
+        """Write an ordinary image classifier for programs that do not know edgetl, see docs/export.md.
+
+        It is a .tflite of one graph, image -> probabilities of the labels, with the labels in TFLite metadata. It
+        predicts what the learner predicts for an image of the size of the input, but never "unknown".
+
+        Raises:
+            HeadError: Nothing was taught yet, or the head is not a linear map, such as ``knn``.
+            ModelFileError: The backbone cannot be copied.
+            StorageError: `path` exists and `force` is false, or it cannot be written.
+        """
+        refuse_existing(Path(path), force)
+        with self._lock:
+            self.require_taught()
+            head = self.head
+            linear, labels, name = head.linear(), head.labels, head.name
+        if linear is None:
+            raise HeadError(
+                f"the {name} head compares images with the samples one by one, which an ordinary classifier cannot do; "
+                "export with --head exact, lda, ncm or softmax"
+            )
+        return write_classifier(self.model, linear, labels, path, force=force)
 
     def purge(self) -> int:
         """Erase forgotten samples permanently from the file, and return their number."""

@@ -42,6 +42,16 @@ class Table:
         if length < 4 or length % 2 or self._vtable + length > len(data) or place + self._size > len(data):
             raise damaged(f"the table at byte {place} reaches beyond its end")
 
+    @property
+    def length(self) -> int:
+        """Number of fields in the vtable, also of those that have their default."""
+        return self._fields
+
+    def raw(self) -> tuple[bytes, bytes]:
+        """Return the bytes of the vtable and of the table itself."""
+        vtable = bytes(self.data[self._vtable : self._vtable + 4 + 2 * self._fields])
+        return vtable, bytes(self.data[self.place : self.place + self._size])
+
     def field(self, number: int) -> int | None:
         """Return the place of a field's value, or None where it has its default."""
         if number >= self._fields:

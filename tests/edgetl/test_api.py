@@ -242,6 +242,7 @@ def instances(folder: Path) -> Iterator[Any]:
         yield from (camera, camera.read())
     yield tabulate(long * 20, list(reversed(long)) * 20)
     yield from (edgetl.HostChange(long[0], long[1], long[2][:20]), edgetl.SampleRun(1, 2, None, "mug"))
+    yield edgetl.Classifier(folder / "c.tflite", tuple(long), 224, 224, "squash", 4_000_000)
     yield edgetl.LeftOut(folder / "a" / "photo.heic", edgetl.Reason.HEIC)
     yield edgetl.Mistake(folder / "a" / ("p" * 50 + ".jpg"), long[0], long[1], 0.123456789)
     yield edgetl.Observation(1, 1.7e9, "fake", True, edgetl.Prediction(long[0], 0.98765432, True, {}))
