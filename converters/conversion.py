@@ -35,10 +35,12 @@ from device.progress import Progress, no_progress
 from . import photos
 from .backbone import QUANTIZATIONS, convert_backbone
 from .edgetpu import compile_twin, twin_path, write_twin
+from .embedding_layer import require_embedding
 from .errors import ConversionError
 from .flatbuffer import buffer_places, chain, join, parse, serialize, weight_buffers
 from .head import FloatHead, HeadWeights, build_head, initial_weights
 from .infer import add_infer
+from .input_range import refuse_normalizing_twice
 from .inspection import sizes
 from .lesson import Lesson, Taught, embed_training_photos
 from .memory import teach_head
@@ -192,6 +194,8 @@ def _check(model: TrainedModel, out: Path, quantize: str, capacity: int, edgetpu
 
 def _check_input(model: TrainedModel) -> None:
     made = model.preprocessing
+    require_embedding(model.backbone, model.backbone_name)
+    refuse_normalizing_twice(model.backbone, made.mean, made.std, model.backbone_name)
     shape = (made.height, made.width, made.channels)
     expected = tuple(model.backbone.input_shape[1:])
     if len(expected) != 3 or any(
@@ -317,6 +321,7 @@ def _report(
         runtime=str(load_runtime()),
         seconds=seconds,
         warnings=cautions(backbone.parity, backbone.quantization),
+        source=dict(model.info.get("source", {})),
     )
 
 

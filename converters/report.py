@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,7 @@ class ConversionReport:
         compiled: The compiled twin, or None where the compiler is not installed.
         warnings: Warnings for the user, one sentence each.
         surgery: What was cut and removed, for a model file made from an existing .tflite, else None.
+        source: What was found in a Keras model of the user's: ``embedding`` and ``pixels``, in words; else empty.
     """
 
     path: Path
@@ -94,6 +95,7 @@ class ConversionReport:
     compiled: Path | None = None
     warnings: tuple[str, ...] = ()
     surgery: Surgery | None = None
+    source: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         labels = f"{len(self.labels)} of {self.capacity} labels"

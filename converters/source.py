@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,25 @@ from device.model.preprocess import Preprocessing
 
 from .errors import ConversionError
 from .head import FloatHead
+from .keras_file import load_keras_file
 from .weights import require_finite_variables
 
 BACKBONE_FILE, HEAD_FILE, TRAINING_FILE = "backbone.keras", "head.npz", "training.json"
 _FORMAT_VERSION = 1
+
+
+class KerasModel(Protocol):
+    """The type of a ``keras.Model``, which has no types of its own."""
+
+    name: str
+
+    @property
+    def inputs(self) -> Sequence[object]:
+        """The symbolic inputs; a backbone has one, an image."""
+
+    @property
+    def outputs(self) -> Sequence[object]:
+        """The symbolic outputs."""
 
 
 @dataclass(frozen=True)
@@ -215,11 +230,9 @@ def _read_training(folder: Path) -> dict[str, Any]:
 
 
 def _load_backbone(path: Path) -> Any:
-    import keras
-
     try:
-        return keras.models.load_model(path, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
+        return load_keras_file(path)  # the folder may come from another person
+    except ConversionError as error:
         raise ConversionError(
             f"the backbone {path} cannot be read ({error}); train the model again"
         ) from error

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from converters.errors import ConversionError
     from converters.parity import Parity
     from converters.report import ConversionReport, Surgery
-    from converters.source import TrainedModel
+    from converters.source import KerasModel, TrainedModel
     from device.cameras import Camera, Frame, open_camera
     from device.errors import (
         AddressError,
@@ -108,6 +108,7 @@ __all__ = [
     "HeadError",
     "HeldOut",
     "HostChange",
+    "KerasModel",
     "LabelError",
     "Learner",
     "LeftOut",
@@ -164,7 +165,10 @@ _NAMES = {
     "converters.errors": ("ConversionError",),
     "converters.parity": ("Parity",),
     "converters.report": ("ConversionReport", "Surgery"),
-    "converters.source": ("TrainedModel",),
+    "converters.source": (
+        "KerasModel",
+        "TrainedModel",
+    ),
     "device.cameras": (
         "Camera",
         "Frame",

@@ -16,18 +16,21 @@ from .errors import BackboneError, PhotoFolderError
 
 if TYPE_CHECKING:
     from converters import ConversionReport, TrainedModel
+    from converters.source import KerasModel
 
 _COMPARED = 4  # photos that the embeddings of a .tflite are compared on
 
 
 def convert(
-    model: str | Path | TrainedModel,
+    model: str | Path | TrainedModel | KerasModel,
     out: str | Path,
     *,
+    embedding_layer: str | None = None,
+    input_range: str | None = None,
+    size: str | int | None = None,
     quantize: Literal["int8", "float16", "dynamic", "none"] = "int8",
     calibrate: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] | None = None,
-    input_range: str | None = None,
     cut: str | None = None,
     memory: bool = True,
     capacity: int | None = None,
@@ -47,18 +50,23 @@ def convert(
 
     Args:
         model: The folder of a trained model, a trained model, or the name of a backbone such as
-            ``efficientnet-lite0``. A backbone gives a file without labels, ready to be taught. Or an existing
+            ``efficientnet-lite0``; or a Keras model of yours: a ``.keras`` or ``.h5`` file or a keras.Model. A backbone
+            and a Keras model give a file without labels, ready to be taught. Code from a file is never run. Or an existing
             ``.tflite``: its classifier is replaced by a trainable head, its other ops stay as they are, and TensorFlow
             is not needed.
         out: The model file to write.
+        embedding_layer: Name of the layer of a Keras model whose output is the embedding; by default the last pooled
+            layer before the classifier.
+        input_range: Pixel values that a Keras model or the float input of a ``.tflite`` expects: ``0..255``, ``0..1``,
+            ``-1..1``, ``imagenet`` or any ``LOW..HIGH``; by default found in the file, else -1..1 with a warning for a
+            ``.tflite``.
+        size: ``HEIGHTxWIDTH`` or one side in pixels, for a Keras model without a fixed size.
         quantize: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``. The head is float.
         calibrate: A folder of photos to calibrate and compare with, like those that the camera will see; by
             default the training photos, else sample photos of installed packages.
         resize: How a frame is fitted to the input: ``crop``, ``squash`` or ``pad``; by default as the model was
             trained. The file records it, and calibration, the memory and every command follow it. Use ``squash`` for
             a file whose classifier is to run in MediaPipe or another program that squashes.
-        input_range: The pixel values that the float input of a ``.tflite`` expects: ``0..1``, ``-1..1``, ``0..255`` or
-            ``imagenet``; by default what the file contains, else -1..1 with a warning.
         cut: Name or number of the tensor of a ``.tflite`` that contains the embedding; by default the one before the
             classifier. `inspect` lists candidates.
         memory: Whether the file carries the embeddings of the training photos.
@@ -98,6 +106,8 @@ def convert(
             "project": project,
             "products": products,
             "edgetpu": edgetpu,
+            "embedding-layer": embedding_layer,
+            "size": size,
         }
         refuse_options(unused, model, "keeps the format and the ops of its backbone")
         return convert_tflite(
@@ -112,9 +122,10 @@ def convert(
             force=force,
             progress=progress,
         )
-    refuse_options({"cut": cut, "input-range": input_range}, model, "is no .tflite file")
+    refuse_options({"cut": cut}, model, "is no .tflite file")
     progress("starting TensorFlow", 0, 1)
-    source = _source(model, photos, weights)
+    own = {"embedding_layer": embedding_layer, "input_range": input_range, "size": size}
+    source = _source(model, photos, weights, **own)
     progress("starting TensorFlow", 1, 1)
     fitted = source if resize is None else _resized(source, resize)
     report = convert_model(
@@ -178,26 +189,37 @@ def _caution(trained: TrainedModel, fitted: TrainedModel, report: ConversionRepo
 
 
 def _source(
-    model: str | Path | TrainedModel, photos: str | Path | None, weights: str | Path | None
+    model: str | Path | TrainedModel | KerasModel,
+    photos: str | Path | None,
+    weights: str | Path | None,
+    **own: str | int | None,
 ) -> TrainedModel:
     from converters.source import TrainedModel, is_trained_model
 
+    from .backbones.own import open_own, refuse_own_options
     from .backbones.registry import require_keras
 
-    if weights is not None and (isinstance(model, TrainedModel) or Path(model).is_dir()):
+    opened = None if isinstance(model, TrainedModel) else open_own(model, **own)
+    if weights is not None and (opened or isinstance(model, TrainedModel) or Path(str(model)).is_dir()):
         raise BackboneError(
             "weights are for a backbone that is converted by its name, and this model has its own; leave out the weights"
         )
+    if opened:
+        return TrainedModel(
+            opened.backbone, opened.name, opened.preprocessing, info={"source": dict(opened.facts)}
+        )
+    refuse_own_options(**own)
     if isinstance(model, TrainedModel):
         return model
-    folder = Path(model)
+    folder = Path(str(model))
     if folder.is_dir():
         if is_trained_model(folder):
             require_keras()  # imports TensorFlow quietly, before Keras imports it with its log
         return TrainedModel.load(folder, photos_root=photos)
     if folder.exists():
         raise BackboneError(
-            f"{model} is a file; expected the folder that 'edgetl finetune' wrote, or the name of a backbone"
+            f"{model} is a file; expected the folder that 'edgetl finetune' wrote, a Keras model (.keras or .h5), or the "
+            "name of a backbone"
         )
     return _backbone(str(model), weights)
 
@@ -207,10 +229,13 @@ def _backbone(name: str, weights: str | Path | None) -> TrainedModel:
     from converters.source import TrainedModel
 
     from .backbones import BACKBONES, load_backbone
-    from .backbones.applications import ALIASES, PREFIX, is_application
+    from .backbones.applications import is_application
+    from .backbones.catalog import list_backbones
+    from .backbones.own import suggest
     from .backbones.registry import require_keras
     from .backbones.small import SMALL
 
+    choices = [entry.name for entry in list_backbones()]
     if name in SMALL:
         raise BackboneError(
             f"{name} has no pretrained weights; train it first: edgetl finetune PHOTOS --backbone {name} --out FOLDER, "
@@ -218,8 +243,9 @@ def _backbone(name: str, weights: str | Path | None) -> TrainedModel:
         )
     if name not in BACKBONES and not is_application(name):
         raise BackboneError(
-            f"there is no folder {name}, and no backbone of that name; "
-            f"'edgetl backbones' lists them: {', '.join([*BACKBONES, *ALIASES])}, {PREFIX}NAME"
+            f"there is no folder or file {name}, and no backbone of that name{suggest(name, choices)}; expected the folder "
+            "that 'edgetl finetune' wrote, a Keras model (.keras or .h5), or one of the backbones that 'edgetl backbones' "
+            f"lists: {', '.join(choices)}"
         )
     require_keras()  # first, because its extra brings the weights too
     backbone, preprocessing = load_backbone(name, weights=weights)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import emit, force_option, json_option, weights_option
+from .options import emit, force_option, json_option, own_model_options, weights_option
 from .progress import stages
 from .session import WIDTH, warn
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option(
     "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The model file to write."
 )
+@own_model_options
 @click.option(
     "--quantize",
     type=click.Choice(["int8", "float16", "dynamic", "none"]),
@@ -42,12 +43,6 @@ if TYPE_CHECKING:
     type=click.Choice(["crop", "squash", "pad"]),
     help="How a frame is fitted to the input; MediaPipe and most other programs squash.  "
     "[default: as the model was trained, crop for a backbone]",
-)
-@click.option(
-    "--input-range",
-    metavar="RANGE",
-    help="Pixel values that the float input of a .tflite expects: 0..1, -1..1, 0..255 or imagenet.  "
-    "[default: as the file describes, else -1..1]",
 )
 @click.option(
     "--cut",
@@ -95,10 +90,11 @@ if TYPE_CHECKING:
 def command(model: str, out: Path, as_json: bool, **options: Any) -> None:
     """Convert MODEL to one .tflite with a trainable head.
 
-    MODEL is a folder that finetune wrote, or the name of a backbone such as efficientnet-lite0; 'edgetl
-    backbones' lists them. A pretrained backbone becomes a file without labels, ready to be taught on a device: the fastest
-    way to start. MODEL can also be an existing .tflite: its classifier is replaced by a trainable head, the other ops stay
-    as they are, and TensorFlow is not needed. The file appears under its name only after it was reopened and compared with
+    MODEL is a folder that finetune wrote, the name of a backbone such as efficientnet-lite0 ('edgetl
+    backbones' lists them), or a Keras model of yours, a .keras or .h5 file, which is cut after its embedding. A
+    backbone and a Keras model become a file without labels, ready to be taught on a device: the fastest way to start.
+    MODEL can also be an existing .tflite: its classifier is replaced by a trainable head, the other ops stay as they
+    are, and TensorFlow is not needed. The file appears under its name only after it was reopened and compared with
     its source.
 
     \b
@@ -106,6 +102,7 @@ def command(model: str, out: Path, as_json: bool, **options: Any) -> None:
       edgetl convert efficientnet-lite0 --quantize int8 --calibrate photos --out base.tflite
       edgetl convert mugs --out mugs.tflite
       edgetl convert mobilenet_v2.tflite --out base.tflite
+      edgetl convert mine.keras --embedding-layer avg_pool --calibrate photos --out mine.tflite
     """
     from ..conversion import convert
 
@@ -152,6 +149,8 @@ def _rows(report: ConversionReport) -> Iterator[tuple[str, str]]:
         yield from _surgery(report, report.surgery)
     else:
         yield "Embedding", f"{report.dimensions} numbers"
+        for name, fact in report.source.items():
+            yield f"Source, {name}", fact
         yield "Calibration", report.calibration
         yield from _parity(parity)
         yield "Held out", _held_out(report)

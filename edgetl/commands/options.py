@@ -44,6 +44,31 @@ def weights_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def own_model_options(function: Decorated) -> Decorated:
+    """Add the options for a Keras model of the user's: ``--embedding-layer``, ``--input-range`` and ``--size``."""
+    options = [
+        click.option(
+            "--embedding-layer",
+            metavar="NAME",
+            help="Layer of a Keras model whose output is the embedding.  [default: the last pooled layer before the classifier]",
+        ),
+        click.option(
+            "--input-range",
+            metavar="RANGE",
+            help="Pixel values that a Keras model or the float input of a .tflite expects: 0..255, 0..1, -1..1, imagenet or "
+            "LOW..HIGH.  [default: found in the file, else -1..1 for a .tflite]",
+        ),
+        click.option(
+            "--size",
+            metavar="HEIGHTxWIDTH",
+            help="Input size of a Keras model that has none.  [default: that of the model]",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
 def model_argument(function: Decorated) -> Decorated:
     """Add the argument MODEL, a model file."""
     return click.argument("model", type=click.Path(path_type=Path, dir_okay=False))(function)

@@ -51,8 +51,11 @@ class Settings:
     """The settings of one training run.
 
     Attributes:
-        backbone: A name that `edgetl.backbones.load_backbone` accepts.
+        backbone: A name that `edgetl.backbones.load_backbone` accepts, or the name of the user's Keras model.
         weights: A file of weights for it; None for the published ones.
+        embedding_layer: Layer of the user's model whose output is the embedding; None finds it.
+        input_range: Pixel values that the user's model expects; None finds them.
+        size: Input size of the user's model, where it has none.
         resize: How photos are fitted to the input: ``crop``, ``squash`` or ``pad``.
         pretrained: Start from the pretrained weights; False trains all layers from random ones.
         layers: Layers to train besides the head: ``auto``, ``head``, ``blocks`` or ``all``.
@@ -79,6 +82,9 @@ class Settings:
 
     backbone: str = "efficientnet-lite0"
     weights: Path | None = None
+    embedding_layer: str | None = None
+    input_range: str | None = None
+    size: str | int | None = None
     resize: str = "crop"
     pretrained: bool = True
     layers: str = BLOCKS

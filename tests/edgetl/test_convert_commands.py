@@ -160,7 +160,7 @@ def test_the_edge_tpu_compiler_runs_if_it_is_installed(
 
 @pytest.mark.parametrize(
     ("model", "message"),
-    [("nowhere", "'edgetl backbones' lists them: efficientnet-lite0"), (".", "contains no training.json")],
+    [("nowhere", "'edgetl backbones' lists: efficientnet-lite0"), (".", "contains no training.json")],
 )
 def test_a_missing_model_is_refused(
     model: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
