@@ -7,7 +7,7 @@ The stages run in this order:
 3. `parity`: compare it with its source.
 4. `lesson`: embed the training photos; `projection` or `products`: change the length of embeddings.
 5. `memory`: decide what the file keeps of the training photos, and the weights its head starts with.
-6. `head` and `flatbuffer`: build the head and join it with the backbone; `infer`: add that signature.
+6. `head` and `flatbuffer`: build the head and join it with the backbone; `infer`, `generator`: add a signature.
 7. `verify`: reopen the file in the runtime and check every signature.
 8. `edgetpu`: convert the backbone once more, for the Edge TPU.
 """
@@ -20,7 +20,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ from .edgetpu import compile_twin, twin_path, write_twin
 from .embedding_layer import require_embedding
 from .errors import ConversionError
 from .flatbuffer import buffer_places, chain, join, parse, serialize, weight_buffers
+from .generator import add_generator, convert_generator, require_generator
 from .head import FloatHead, HeadWeights, build_head, initial_weights
 from .infer import add_infer
 from .input_range import refuse_normalizing_twice
@@ -70,6 +71,7 @@ def convert(
     project: int | None = None,
     products: bool = False,
     infer: bool = False,
+    generator: bool = False,
     edgetpu: bool = False,
     force: bool = False,
     progress: Progress = no_progress,
@@ -91,6 +93,7 @@ def convert(
         project: Shorten embeddings to this number of principal components.
         products: Extend embeddings of at most 128 numbers by the products of all pairs.
         infer: Add the signature ``infer``, image -> probabilities.
+        generator: Add the signature ``generate``, noise -> image, from the generator of a GAN.
         edgetpu: Also write the backbone for the Edge TPU, and compile it where the compiler is installed.
         force: Overwrite `out`.
         progress: Called at the start and the end of each stage, and for each training photo.
@@ -112,14 +115,17 @@ def convert(
     started, out = time.monotonic(), Path(out)
     capacity = capacity_for(len(model.labels)) if capacity is None else capacity
     _check(model, out, quantize, capacity, edgetpu, force)
+    if generator:
+        require_generator(model)
     extension = products_of(model.dimensions, project) if products else None
     backbone = _backbone(model, quantize, calibrate, progress)
     lesson = embed_training_photos(model, backbone.graph, progress) if memory or project else None
     features = _features(model, backbone, extension, lesson, project)
     taught = Taught.of(lesson, features.apply, features.map_name) if memory and lesson else None
     weights, head = _weights(model, features, taught, capacity)
+    drawing = model.generator if generator else None
     with _stage(progress, "adding the head"):
-        joined, places = _join(features, weights, infer)
+        joined, places = _join(features, weights, infer, drawing, quantize)
     manifest = _manifest(model, backbone, features, taught, capacity, places)
     images, expected = (
         backbone.calibration.images[:_VERIFIED],
@@ -128,7 +134,7 @@ def convert(
     with _stage(progress, "verifying the file"), atomic_output(out, force=force) as temporary:
         memory_kept = taught.memory if taught else None
         write_model_file(temporary, joined, manifest, model.labels, memory_kept, force=True)
-        verify(temporary, images, expected, weights, model.labels, infer=infer)
+        verify(temporary, images, expected, weights, model.labels, infer=infer, generator=drawing)
     report = _report(model, out, manifest, backbone, taught, head, time.monotonic() - started)
     return _with_twin(report, model, backbone, force, progress) if edgetpu else report
 
@@ -261,10 +267,14 @@ def _weights(
     return initial_weights(features.dimensions, capacity, model.labels, linear), origin
 
 
-def _join(features: _Features, weights: HeadWeights, infer: bool) -> tuple[bytes, dict[str, tuple[int, int]]]:
+def _join(
+    features: _Features, weights: HeadWeights, infer: bool, generator: Any, quantize: str
+) -> tuple[bytes, dict[str, tuple[int, int]]]:
     joined = join(parse(features.graph), build_head(weights, features.map_name))
     if infer:
         add_infer(joined)
+    if generator is not None:
+        add_generator(joined, convert_generator(generator, quantize))
     data = serialize(joined)
     return data, buffer_places(data, weight_buffers(joined))
 

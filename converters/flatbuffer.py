@@ -158,6 +158,24 @@ def join(features: Any, head: Any) -> Any:
     return model
 
 
+def add_graph(model: Any, other: Any, name: str) -> int:
+    """Append the only graph of `other` to a joined model, in place; return its number.
+
+    Raises:
+        ConversionError: `other` has more than one graph.
+    """
+    if len(other.subgraphs) != 1:
+        raise ConversionError(
+            f"{name} must be one graph without branches or loops, got {len(other.subgraphs)}"
+        )
+    other = copy.deepcopy(other)
+    _drop_metadata(other)
+    (graph,) = _adopt(model, other)
+    graph.name = name.encode()
+    model.subgraphs.append(graph)
+    return len(model.subgraphs) - 1
+
+
 def weight_buffers(model: Any) -> dict[str, int]:
     """Return the number of the buffer with the initial value of each head variable, by its name in ``get_weights``.
 

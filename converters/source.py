@@ -25,6 +25,7 @@ from .keras_file import load_keras_file
 from .weights import require_finite_variables
 
 BACKBONE_FILE, HEAD_FILE, TRAINING_FILE = "backbone.keras", "head.npz", "training.json"
+GENERATOR_FILE = "generator.keras"
 _FORMAT_VERSION = 1
 
 
@@ -58,6 +59,7 @@ class TrainedModel:
         held_out: Whether each photo was held out from training, for validation; empty when that is unknown.
         tuned: Whether training changed the backbone's weights. Then only photos that were held out may judge it.
         info: Metrics, seed, epochs, versions: any JSON-serializable values.
+        generator: The generator of a GAN, a `keras.Model`: noise float32 [N, Z] -> normalized images; or None.
     """
 
     backbone: Any
@@ -69,6 +71,7 @@ class TrainedModel:
     held_out: tuple[bool, ...] = ()
     tuned: bool = False
     info: Mapping[str, Any] = field(default_factory=dict)
+    generator: Any = None
 
     def __repr__(self) -> str:
         return f"<TrainedModel {self.backbone_name}: {len(self.labels)} labels, {len(self.photos)} photos>"
@@ -116,8 +119,12 @@ class TrainedModel:
             (folder / TRAINING_FILE).unlink(missing_ok=True)
         except OSError as error:
             raise storage_error(error, folder) from error
-        with atomic_output(folder / BACKBONE_FILE, force=True) as temporary, _keras_name(temporary) as named:
-            self.backbone.save(named)
+        _save_keras(self.backbone, folder / BACKBONE_FILE)
+        if self.generator is not None:
+            require_finite_variables(self.generator)
+            _save_keras(self.generator, folder / GENERATOR_FILE)
+        else:
+            (folder / GENERATOR_FILE).unlink(missing_ok=True)
         if self.head is not None:
             with atomic_output(folder / HEAD_FILE, force=True) as temporary:
                 temporary.write_bytes(pack_arrays({"W": self.head[0], "b": self.head[1]}))
@@ -143,7 +150,7 @@ class TrainedModel:
         try:
             root = Path(photos_root or fields["photos_root"])
             return cls(
-                backbone=_load_backbone(folder / BACKBONE_FILE),
+                backbone=_load_keras(folder / BACKBONE_FILE),
                 backbone_name=str(fields["backbone"]),
                 preprocessing=Preprocessing.from_dict(fields["preprocessing"]),
                 labels=tuple(fields["labels"]),
@@ -152,6 +159,9 @@ class TrainedModel:
                 held_out=tuple(bool(one) for one in fields.get("held_out", ())),
                 tuned=bool(fields.get("tuned", _was_tuned(fields["info"]))),
                 info=dict(fields["info"]),
+                generator=_load_keras(folder / GENERATOR_FILE)
+                if (folder / GENERATOR_FILE).exists()
+                else None,
             )
         except (KeyError, TypeError, ValueError, ModelFileError, LabelError) as error:
             if isinstance(error, ConversionError):
@@ -199,6 +209,11 @@ def _was_tuned(info: Mapping[str, Any]) -> bool:
     return isinstance(epochs, dict) and bool(epochs.get("blocks_kept"))
 
 
+def _save_keras(model: Any, path: Path) -> None:
+    with atomic_output(path, force=True) as temporary, _keras_name(temporary) as named:
+        model.save(named)
+
+
 @contextlib.contextmanager
 def _keras_name(temporary: Path) -> Iterator[Path]:
     # Keras refuses to save under a name that does not end in .keras
@@ -229,12 +244,12 @@ def _read_training(folder: Path) -> dict[str, Any]:
     return fields
 
 
-def _load_backbone(path: Path) -> Any:
+def _load_keras(path: Path) -> Any:
     try:
         return load_keras_file(path)  # the folder may come from another person
     except ConversionError as error:
         raise ConversionError(
-            f"the backbone {path} cannot be read ({error}); train the model again"
+            f"the network {path} cannot be read ({error}); train the model again"
         ) from error
 
 

@@ -18,6 +18,8 @@ from device.model.modelfile import ModelFile
 from device.model.runtime import open_interpreter, quiet_stderr
 
 from .errors import ConversionError
+from .generator import NAME as GENERATE
+from .generator import check_images
 from .head import HeadWeights
 from .infer import NAME as INFER
 
@@ -33,6 +35,7 @@ def verify(
     labels: tuple[str, ...],
     infer: bool = False,
     batch: bool = True,
+    generator: Any = None,
 ) -> None:
     """Reopen a model file and check every signature.
 
@@ -44,6 +47,7 @@ def verify(
         labels: The labels that the file must have.
         infer: Whether it must have the signature ``infer``.
         batch: Whether it accepts several images at once; the graphs of some foreign files accept only one.
+        generator: keras.Model with which the signature ``generate`` must agree; None if there must be none.
 
     Raises:
         ConversionError: Something differs.
@@ -52,12 +56,15 @@ def verify(
         opened = ModelFile.open(path)
         with quiet_stderr():
             interpreter = open_interpreter(opened.model_part(), name=str(path))
-            found, wanted = set(interpreter.get_signature_list()), {*SIGNATURES, *([INFER] if infer else [])}
+            more = [name for name, wanted in ((INFER, infer), (GENERATE, generator is not None)) if wanted]
+            found, wanted = set(interpreter.get_signature_list()), {*SIGNATURES, *more}
             _expect(found == wanted, f"it has the signatures {sorted(found)}, expected {sorted(wanted)}")
             _expect(opened.labels == labels, f"it has the labels {opened.labels}, expected {labels}")
             _check_features(interpreter, images, expected, batch)
             if infer:
                 _check_infer(interpreter, images if batch else images[:1])
+            if generator is not None:
+                check_images(generator, interpreter.get_signature_runner(GENERATE))
             _check_head(interpreter, expected, weights, opened.manifest.embedding_map)
     except (ValueError, RuntimeError) as error:
         if isinstance(error, EdgetlError):

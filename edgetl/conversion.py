@@ -37,6 +37,7 @@ def convert(
     project: int | None = None,
     products: bool = False,
     infer: bool = False,
+    generator: bool = False,
     photos: str | Path | None = None,
     weights: str | Path | None = None,
     edgetpu: bool = False,
@@ -74,6 +75,8 @@ def convert(
         project: Shorten embeddings to this number of principal components.
         products: Extend embeddings of at most 128 numbers by the products of all pairs.
         infer: Add the signature ``infer``, image -> probabilities, for programs that do not learn.
+        generator: Add the signature ``generate``, noise -> image, from the generator of ``gan-28``. A softmax head can
+            then replay generated images.
         photos: The folder that contains the training photos now, if they were moved.
         weights: A file of weights for a backbone, in place of the published ones: PyTorch's for a backbone whose weights
             are in a package, HDF5 for one of `keras.applications`.
@@ -138,6 +141,7 @@ def convert(
         project=project,
         products=products,
         infer=infer,
+        generator=generator,
         edgetpu=edgetpu,
         force=force,
         progress=progress,

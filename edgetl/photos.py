@@ -13,7 +13,7 @@ from device.errors import PhotoError
 from device.files import shown
 from device.formats import Reason
 from device.leftout import count_reasons, describe_left_out
-from device.photos import LeftOut, PhotoList, list_labeled, require_labels, same_content
+from device.photos import LeftOut, PhotoList, list_labeled, list_photos, require_labels, same_content
 
 from .errors import PhotoFolderError
 
@@ -57,6 +57,7 @@ class PhotoSet:
         left_out: Files that are not used, with the reason of each; hidden files are not counted.
         warnings: Warnings for the user, one sentence each.
         remarks: The warnings about labels, without those about files left out.
+        unlabeled: Further photos, without labels.
     """
 
     root: Path
@@ -64,6 +65,7 @@ class PhotoSet:
     left_out: tuple[LeftOut, ...] = ()
     warnings: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    unlabeled: tuple[Path, ...] = ()
 
     @property
     def ignored(self) -> int:
@@ -87,6 +89,25 @@ class PhotoSet:
         """Return the number of photos per label, in one part or in all."""
         counted = Counter(photo.label for photo in self.photos if part in (None, photo.part))
         return {label: counted[label] for label in self.labels}
+
+
+def find_unlabeled(root: str | Path, labeled: PhotoSet) -> tuple[Path, ...]:
+    """List the photos of a folder at any depth, without copies of one another or of labeled photos.
+
+    Raises:
+        PhotoFolderError: The folder is missing or contains no other photo.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise PhotoFolderError(f"the folder of unlabeled photos {shown(root)} does not exist; check the path")
+    known = [photo.path for photo in labeled.photos]
+    groups = same_content([*known, *list_photos(root, deep=True)])
+    found = tuple(group[0] for group in groups if group[0] not in set(known))
+    if not found:
+        raise PhotoFolderError(
+            f"{shown(root)} contains no photo that is not among the labeled ones; name a folder with more photos"
+        )
+    return found
 
 
 def find_photos(root: str | Path, split: str | Path | None = None, *, skip_empty: bool = False) -> PhotoSet:

@@ -1,7 +1,8 @@
 """Softmax regression by SGD with momentum through the model file's ``train``, with class-balanced replay.
 
 This head exists for parity with TensorFlow. It depends on the order of samples and cannot unlearn: forgetting,
-deleting and merging train it again from the samples that it keeps.
+deleting and merging train it again from the samples that it keeps. With a source of generated images, learning replays
+these instead of the kept samples, see `generated`.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from numpy.typing import NDArray
 from ..arrays import pack_texts, unpack_texts
 from ..errors import EdgetlError, HeadError, LabelError
 from ..model.codes import Codes, representative
-from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes
+from .base import FALSE_REJECTION, Fit, Floats, Head, Linear, State, check_codes, softmax
 from .calibration import NO_JUDGES
+from .generated import Source, draw_replay
 from .keys import KeySet
 from .nearest import mean_directions, nearest_mean
 from .replay import Replay
@@ -45,6 +47,7 @@ class SoftmaxHead(Head):
         room: Number of samples to keep per label for replay.
         seed: Seed for the draws from replay.
         false_rejection: Share of the taught samples that may be predicted as unknown.
+        source: Returns codes of generated images to replay; None replays kept samples.
 
     Example:
         >>> from device.model.codes import encode
@@ -68,10 +71,11 @@ class SoftmaxHead(Head):
         room: int = ROOM,
         seed: int = 0,
         false_rejection: float = FALSE_REJECTION,
+        source: Source | None = None,
     ) -> None:
         super().__init__(dimensions, false_rejection=false_rejection)
         self.embedding_map, self.learning_rate = embedding_map, learning_rate
-        self.steps, self.room, self.seed = steps, room, seed
+        self.steps, self.room, self.seed, self.source = steps, room, seed, source
         self._trainer: Trainer = trainer or NumpyTrainer(dimensions, embedding_map=embedding_map)
         self._trainer.set_weights(empty_weights(dimensions, self._trainer.capacity))
         self._vocabulary = Vocabulary()
@@ -176,9 +180,14 @@ class SoftmaxHead(Head):
         return head
 
     def _learn(self, codes: Codes, labels: list[str]) -> None:
+        drawn_before = self._draw()  # labeled by the head as it is before the update
         new = self._open_columns(labels)
         self._vocabulary.add(labels)
         self._replay.add(codes, labels)
+        replay = self._replay
+        if drawn_before is not None:
+            replay = drawn_before
+            replay.add(codes, labels)
         order = self._random().permutation(len(codes)).tolist()  # samples of one call have no order
         # with more than an equal share of a step, new samples would displace the old labels
         share = max(1, BATCH // max(len(self.counts), 2))
@@ -188,8 +197,22 @@ class SoftmaxHead(Head):
             part = order[start : start + share]
             names = [labels[at] for at in part]
             for _ in range(steps):
-                old, drawn = self._replay.fill(names, BATCH - len(part), self._random())
+                old, drawn = replay.fill(names, BATCH - len(part), self._random())
                 self._step(np.concatenate([codes[part], old]), names + drawn)
+
+    def _draw(self) -> Replay | None:
+        """Return generated images under the labels that the head assigns, or None without a source or a label."""
+        if self.source is None or not self.counts:
+            return None
+        linear, names = self._weighted(), self.labels
+
+        def judge(codes: Codes) -> tuple[list[str], list[float]]:
+            found = softmax(linear.logits(codes))
+            return [names[column] for column in found.argmax(axis=1)], found.max(axis=1).tolist()
+
+        return draw_replay(
+            self.source, judge, len(names), self._random(), dimensions=self.dimensions, room=self.room
+        )
 
     def _forget(self, codes: Codes, labels: list[str]) -> None:
         self._vocabulary.remove(labels)

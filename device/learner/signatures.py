@@ -7,10 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..errors import LabelError
+import numpy as np
+
+from ..errors import HeadError, LabelError
 from ..heads import Head, create_head, head_class
 from ..heads.base import State
+from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
+
+STORED, GENERATED = REPLAYS = ("stored", "generated")
+_GENERATE = "generate"
+_AT_ONCE = 32  # generated images in one run of the interpreter
 
 
 class GuardedSignatures:
@@ -33,6 +40,42 @@ class GuardedSignatures:
 
         return run
 
+    def noise_size(self) -> int:
+        """Return the number of noise values that the signature ``generate`` expects per image."""
+        details = self._embedder.signature(_GENERATE).get_input_details()
+        return int(details["noise"]["shape"][-1])
+
+
+class GeneratedImages:
+    """Codes of images that a model file's ``generate`` draws, embedded by its ``features``.
+
+    Args:
+        signatures: The signatures of the model file.
+        embedding_map: The map of its embeddings, see `device.model.codes`.
+    """
+
+    def __init__(self, signatures: GuardedSignatures, embedding_map: str) -> None:
+        self._generate = signatures.get_signature_runner(_GENERATE)
+        self._features = signatures.get_signature_runner("features")
+        self._map = embedding_map
+        self._size = signatures.noise_size()
+
+    def __call__(self, count: int, random: np.random.Generator) -> Codes:
+        """Return the codes int16 [count, D] of new images."""
+        noise = random.standard_normal((count, self._size)).astype(np.float32)
+        parts = [noise[at : at + _AT_ONCE] for at in range(0, count, _AT_ONCE)]
+        images = [self._generate(noise=part)["image"] for part in parts]
+        embeddings = np.concatenate([self._features(image=part)["embedding"] for part in images])
+        return encode(embeddings, self._map)
+
+
+def _require_generator(embedder: Embedder) -> None:
+    if _GENERATE not in embedder.signature_names:
+        raise HeadError(
+            f"{embedder.model.path} has no generator, so generated images cannot be replayed; convert a model of gan-28 "
+            "with --generator, or leave out --replay generated"
+        )
+
 
 @dataclass(frozen=True)
 class HeadMaker:
@@ -43,30 +86,50 @@ class HeadMaker:
         dimensions: D.
         options: Options of the head for `create_head`.
         trainer: Runs the training steps of a softmax head; None for other heads.
+        source: Draws codes of generated images for a softmax head; None where it replays stored samples.
     """
 
     name: str
     dimensions: int
     options: Mapping[str, Any] = field(default_factory=dict)
     trainer: Any = None
+    source: Any = None
 
     @classmethod
     def of(
         cls, name: str, embedder: Embedder, lock: threading.Lock, options: Mapping[str, Any] | None = None
     ) -> HeadMaker:
-        """Return the maker of heads for an opened model; a softmax head uses its ``train`` signature."""
+        """Return the maker of heads for an opened model; a softmax head uses its ``train`` signature.
+
+        Raises:
+            HeadError: The option ``replay`` is unknown, or the head or the model file cannot replay generated images.
+        """
         manifest, chosen = embedder.model.manifest, dict(options or {})
+        replay = chosen.get("replay", STORED)
+        if replay not in REPLAYS:
+            raise HeadError(f"replay must be one of {', '.join(REPLAYS)}, got {replay!r}")
         if name != "softmax":
+            if replay != STORED:
+                raise HeadError(f"only the softmax head replays, got --head {name}; use --head softmax")
+            chosen.pop("replay", None)
             return cls(name, manifest.dimensions, chosen)
         from ..heads.trainer import SignatureTrainer
 
         chosen.setdefault("embedding_map", manifest.embedding_map)
-        return cls(name, manifest.dimensions, chosen, SignatureTrainer(GuardedSignatures(embedder, lock)))
+        guarded = GuardedSignatures(embedder, lock)
+        source = None
+        if replay == GENERATED:
+            _require_generator(embedder)
+            source = GeneratedImages(guarded, manifest.embedding_map)
+        else:
+            chosen.pop("replay", None)
+        return cls(name, manifest.dimensions, chosen, SignatureTrainer(guarded), source)
 
     def empty(self) -> Head:
         """Return a head that has learned nothing."""
-        more = {} if self.trainer is None else {"trainer": self.trainer}
-        return create_head(self.name, self.dimensions, **self.options, **more)
+        more = {} if self.trainer is None else {"trainer": self.trainer, "source": self.source}
+        options = {name: value for name, value in self.options.items() if name != "replay"}
+        return create_head(self.name, self.dimensions, **options, **more)
 
     def restored(self, state: State) -> Head:
         """Return the head that `state` was taken from.
@@ -77,6 +140,7 @@ class HeadMaker:
         head = head_class(self.name).restore(self.dimensions, state)
         if self.trainer is not None:
             head.use(self.trainer)  # type: ignore[attr-defined]  # only softmax has a trainer
+            head.source = self.source  # type: ignore[attr-defined]
         return head
 
     def check_room(self, known: Sequence[str], labels: Sequence[str]) -> None:

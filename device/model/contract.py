@@ -45,6 +45,7 @@ def _forms(manifest: Manifest) -> dict[str, tuple[dict[str, Form], dict[str, For
     return {
         "features": (image, embedding),
         "classify": (embedding, {"probabilities": columns, "logits": columns}),
+        "generate": ({"noise": (FLOAT32, (_BATCH, _BATCH))}, image),
         "infer": (image, {"probabilities": columns}),
         "train": ({**embedding, "label": columns, "learning_rate": one}, {"loss": (FLOAT32, (_BATCH,))}),
         "get_weights": ({"unused": one}, {}),

@@ -90,6 +90,11 @@ class Embedder:
         """Return a runner of one of the file's signatures; it shares the interpreter of the embedder."""
         return self._cpu_interpreter().get_signature_runner(name)
 
+    @property
+    def signature_names(self) -> frozenset[str]:
+        """Names of the file's signatures."""
+        return frozenset(self._cpu_interpreter().get_signature_list())
+
     def close(self) -> None:
         """Free the interpreter; embedding afterwards raises `EmbeddingError`."""
         self._interpreter = self._signatures = self._features = None

@@ -10,7 +10,7 @@ from .applications import APPLICATIONS, PREFIX, Application
 from .applications import kept_weights as kept_download
 from .registry import BACKBONES, Backbone
 from .registry import kept_weights as kept_package
-from .small import DIMENSIONS, SIDE, SMALL, SmallBackbone
+from .small import SIDE, SMALL, SmallBackbone
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def _small(name: str, small: SmallBackbone) -> Entry:
         width=SIDE,
         channels=1,
         parameters=small.parameters,
-        dimensions=DIMENSIONS,
+        dimensions=small.dimensions,
         license="yours",
         weights="trained here",
         source="",

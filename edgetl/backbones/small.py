@@ -9,6 +9,7 @@ from typing import Any
 from device.model.preprocess import Preprocessing
 
 from ..errors import BackboneError
+from .gan import build_features
 
 SIDE, DIMENSIONS = 28, 64
 _STAGES = (16, 32, 64)  # filters of the residual network; each later stage halves rows and columns
@@ -19,14 +20,18 @@ class SmallBackbone:
     """A network that is trained from scratch.
 
     Attributes:
-        family: ``CNN`` or ``residual``.
+        family: ``CNN``, ``residual`` or ``GAN``.
         parameters: Number of weights without the classifier.
-        build: Returns the network with random weights: keras.Model, float32 [N, 28, 28, 1] -> float32 [N, 64].
+        build: Returns the network with random weights: keras.Model, float32 [N, 28, 28, 1] -> float32 [N, D].
+        dimensions: D, numbers in an embedding.
+        unsupervised: Whether it is trained without labels.
     """
 
     family: str
     parameters: int
     build: Callable[[], Any]
+    dimensions: int = DIMENSIONS
+    unsupervised: bool = False
 
 
 def build_cnn() -> Any:
@@ -70,7 +75,13 @@ def build_resnet() -> Any:
 SMALL: dict[str, SmallBackbone] = {
     "cnn-28": SmallBackbone("CNN", 68_704, build_cnn),
     "resnet-28": SmallBackbone("residual", 77_776, build_resnet),
+    "gan-28": SmallBackbone("GAN", 62_546, build_features, 200, unsupervised=True),
 }
+
+
+def is_unsupervised(name: str) -> bool:
+    """Return whether the backbone `name` is trained without labels."""
+    return name in SMALL and SMALL[name].unsupervised
 
 
 def load_small(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
@@ -81,7 +92,7 @@ def load_small(name: str, resize: str = "crop") -> tuple[Any, Preprocessing]:
         resize: How frames are fitted to 28x28 pixels. ``crop`` keeps the whole centered square.
 
     Returns:
-        keras.Model, normalized float32 [N, 28, 28, 1] -> embedding float32 [N, 64]; and how photos are prepared.
+        keras.Model, normalized float32 [N, 28, 28, 1] -> embedding float32 [N, D]; and how photos are prepared.
 
     Raises:
         BackboneError: The name is unknown.

@@ -75,6 +75,11 @@ if TYPE_CHECKING:
     help="Add the signature infer, image to probabilities in one call, for other programs.",
 )
 @click.option(
+    "--generator",
+    is_flag=True,
+    help="Add the signature generate, noise to image, for --replay generated; only for gan-28.",
+)
+@click.option(
     "--photos",
     type=click.Path(path_type=Path),
     help="Folder that contains the training photos now, if they were moved.",

@@ -38,6 +38,12 @@ _NO_JUDGE = (
     help="CSV file with lines path,part; a part is train, val or test.",
 )
 @click.option(
+    "--unlabeled",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Folder of further photos without labels, for gan-28.",
+)
+@click.option(
     "--resize",
     type=click.Choice(["crop", "squash", "pad"]),
     default="crop",
@@ -54,7 +60,7 @@ _NO_JUDGE = (
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
-    help="Time for training all layers; decides the number of epochs.  [default: 15 with --layers all]",
+    help="Time for training all layers; decides the number of epochs.  [default: 15 with --layers all, 10 for gan-28]",
 )
 @click.option(
     "--head-epochs",
@@ -67,7 +73,7 @@ _NO_JUDGE = (
     "--epochs",
     type=click.IntRange(0),
     help="Epochs in which layers of the backbone are trained.  [default: 8 for the last blocks; all layers: as many as fit "
-    "into --minutes, at most 20; 30 from scratch]",
+    "into --minutes, at most 20; 30 from scratch; gan-28: 3,000 steps, as far as they fit into --minutes]",
 )
 @click.option(
     "--blocks",
@@ -82,7 +88,7 @@ _NO_JUDGE = (
     "--rate",
     type=float,
     help="Highest learning rate of the backbone.  [default: 0.001 for all layers with adamw, 0.02 with sgd, 0.0001 with "
-    "lion; a fifth of it for the last blocks, twice as much from scratch]",
+    "lion; a fifth of it for the last blocks, twice as much from scratch; 0.0005 for gan-28]",
 )
 @click.option(
     "--head-rate", type=float, default=0.02, show_default=True, help="Initial learning rate of the head."
@@ -181,7 +187,9 @@ def command(photos: Path, out: Path, comparing: bool, as_json: bool, **options: 
     ways that are done.
 
     cnn-28 and resnet-28 are small networks for gray images of 28x28 pixels, such as digits. They have no
-    pretrained weights: all their layers are trained from scratch.
+    pretrained weights: all their layers are trained from scratch. gan-28 learns from such images without their
+    labels, and from those in --unlabeled: its features come from a GAN, whose generated images OUT receives as
+    samples.png. Ctrl-C keeps the best epoch so far here too.
 
     \b
     Examples:
@@ -190,6 +198,7 @@ def command(photos: Path, out: Path, comparing: bool, as_json: bool, **options: 
       edgetl convert mugs --quantize int8 --out mugs.tflite
       edgetl finetune photos --compare --minutes 40 --out comparison
       edgetl finetune digits --backbone cnn-28 --no-flip --out digits
+      edgetl finetune few-digits --backbone gan-28 --unlabeled many-digits --out digits
     """
     from ..training import finetune
 
@@ -229,7 +238,11 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
         lines.append(BLIND)
     if metrics["comparison"]:
         lines.append(_comparison(metrics["comparison"]))
-    lines.append(f"{_epochs(metrics['epochs'])}, {sum(metrics['seconds'].values()):.0f} s")
+    if metrics["gan"]:
+        lines.append(_gan(metrics["gan"]))
+    lines.append(
+        f"{_epochs(metrics['epochs'], bool(metrics['gan']))}, {sum(metrics['seconds'].values()):.0f} s"
+    )
     lines.append(
         f"Written to {folder}. Next: edgetl convert {folder} --quantize int8 --out {folder.name}.tflite"
     )
@@ -255,11 +268,22 @@ def _comparison(compared: dict[str, Any]) -> str:
     )
 
 
-def _epochs(epochs: dict[str, int]) -> str:
+def _gan(figures: dict[str, Any]) -> str:
+    judged = "held-out photos" if figures["held_out"] else "photos, each left out of the head"
+    return (
+        f"GAN trained on {figures['photos']} photos, {figures['unlabeled']} of them without a label; exact head on "
+        f"{figures['judged']} {judged}: {figures['features']:.3f} with its features, {figures['untrained']:.3f} with untrained "
+        f"features, {figures['pixels']:.3f} with raw pixels. Generated images: samples.png"
+    )
+
+
+def _epochs(epochs: dict[str, int], gan: bool) -> str:
     head, blocks, kept = epochs["head"], epochs["blocks"], epochs["blocks_kept"]
     if epochs["all"]:
         ending = f"kept epoch {epochs['all_kept']}" if epochs["all_kept"] else "backbone unchanged"
-        return f"{epochs['all']} epochs of all layers ({ending}), {head} of the head"
+        return (
+            f"{epochs['all']} epochs of {'the GAN' if gan else 'all layers'} ({ending}), {head} of the head"
+        )
     if not blocks:
         return f"{head} epochs of the head, the backbone unchanged"
     ending = (

@@ -91,6 +91,17 @@ def head_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def replay_option(function: Decorated) -> Decorated:
+    """Add ``--replay``."""
+    return click.option(
+        "--replay",
+        type=click.Choice(["stored", "generated"]),
+        default="stored",
+        show_default=True,
+        help="What the softmax head replays: stored samples, or images of the model file's generator.",
+    )(function)
+
+
 def threads_option(function: Decorated) -> Decorated:
     """Add ``--threads`` and ``--edgetpu``."""
     function = click.option("--edgetpu", is_flag=True, help="Run the backbone on a Coral Edge TPU.")(function)

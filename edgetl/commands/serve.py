@@ -17,11 +17,12 @@ from .options import (
     head_option,
     json_option,
     model_argument,
+    replay_option,
     state_option,
     state_path,
     threads_option,
 )
-from .session import calm_blas
+from .session import calm_blas, replay_chosen
 
 if TYPE_CHECKING:
     from device.page.server import PageServer
@@ -33,6 +34,7 @@ _EXTRA = ("starlette", "uvicorn", "anyio", "h11")
 @model_argument
 @state_option
 @head_option
+@replay_option
 @threads_option
 @camera_options
 @click.option("--loop", is_flag=True, help="Start a video or a folder of photos again at its end.")
@@ -66,6 +68,7 @@ def command(
     model: Path,
     state: Path | None,
     head: str,
+    replay: str,
     threads: int | None,
     edgetpu: bool,
     camera: str | None,
@@ -95,7 +98,10 @@ def command(
     state = state_path(model, state)
     settings = camera_arguments(camera_settings)
     delegate = "edgetpu" if edgetpu else None
-    with Learner.open(model, state, head=head, threads=threads, delegate=delegate) as learner:
+    options = replay_chosen({"replay": replay})
+    with Learner.open(
+        model, state, head=head, threads=threads, delegate=delegate, options=options
+    ) as learner:
         server = server_class(
             learner,
             lambda: open_camera(camera, loop=loop, **settings),

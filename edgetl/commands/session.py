@@ -19,6 +19,7 @@ from .options import (
     camera_arguments,
     head_option,
     model_argument,
+    replay_option,
     state_option,
     state_path,
     threads_option,
@@ -35,8 +36,8 @@ INTERRUPTED = 130  # exit code of a command that was ended by Ctrl-C
 
 
 def learner_options(function: Decorated) -> Decorated:
-    """Add MODEL, ``--state``, ``--head``, ``--threads`` and ``--edgetpu``; pass them to `open_learner`."""
-    return model_argument(state_option(head_option(threads_option(function))))
+    """Add MODEL, ``--state``, ``--head``, ``--replay``, ``--threads`` and ``--edgetpu``; pass them to `open_learner`."""
+    return model_argument(state_option(head_option(replay_option(threads_option(function)))))
 
 
 def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_only: bool = False) -> Learner:
@@ -68,7 +69,14 @@ def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_o
             delegate="edgetpu" if options.get("edgetpu") else None,
             thumbnails=options.get("thumbnails", True),
             read_only=read_only,
+            options=replay_chosen(options),
         )
+
+
+def replay_chosen(options: Mapping[str, Any]) -> dict[str, str]:
+    """Return the option of the head that ``--replay`` chooses; none for the default."""
+    chosen = options.get("replay", "stored")
+    return {} if chosen == "stored" else {"replay": chosen}
 
 
 def calm_blas() -> None:

@@ -45,7 +45,7 @@ def _mark_blocks(axes: Any, history: Sequence[dict[str, float]], kept: int) -> N
     head = sum(entry["phase"] == 1 for entry in history)
     if head == len(history):
         return
-    name = "all layers" if history[-1]["phase"] == 3 else "last blocks"
+    name = {3: "all layers", 4: "GAN"}.get(int(history[-1]["phase"]), "last blocks")
     axes.axvspan(head + 0.5, len(history) + 0.5, color="gray", alpha=0.12, label=name)
     if kept:
         axes.axvline(head + kept, color="green", linewidth=0.9, linestyle=":", label="kept")

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
 from device.progress import Progress, no_progress
 
 from ..backbones.registry import check_backbone, find_keras, require_keras
-from ..backbones.small import SMALL
+from ..backbones.small import SMALL, is_unsupervised
 from ..backbones.weights import digest_of
-from ..photos import PhotoSet, find_photos
+from ..errors import TrainingError
+from ..photos import Photo, PhotoSet, find_photos, find_unlabeled
 from ..split import split_photos
 from .optimizers import BLOCKS_RATE, RATES, SCRATCH_RATE
 from .planning import (
     AUTO,
     BLOCKS,
     DEFAULT_MINUTES,
+    GAN_MINUTES,
+    GAN_RATE,
     SCRATCH_EPOCHS,
     resolve_layers,
     train_from_scratch,
@@ -34,6 +38,7 @@ def finetune(
     backbone: str = "efficientnet-lite0",
     weights: str | Path | None = None,
     split: str | Path | None = None,
+    unlabeled: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] = "crop",
     layers: Literal["auto", "head", "blocks", "all"] = "auto",
     minutes: float | None = None,
@@ -74,9 +79,13 @@ def finetune(
         out: The folder of the trained model to write.
         backbone: A name that ``edgetl backbones`` lists. ``cnn-28`` and ``resnet-28`` have no pretrained weights: all
             their layers are trained from scratch, 30 epochs by default, with the highest rate 2e-3 and light augmentation.
+            ``gan-28`` is trained as the discriminator of a GAN, without labels, on the training photos and those of
+            `unlabeled`: 10 minutes or 3,000 steps of twice `batch` photos, whichever ends first, or `epochs`, at the
+            rate 5e-4 and without augmentation.
         weights: A file of weights for the backbone, in place of the published ones: PyTorch's for a backbone whose
             weights are in a package, HDF5 for one of `keras.applications`.
         split: A CSV file with lines ``path,part``; a part is ``train``, ``val`` or ``test``.
+        unlabeled: A folder of further photos without labels, at any depth, for ``gan-28``.
         resize: How a photo is fitted to the input of the backbone: ``crop``, ``squash`` or ``pad``.
         layers: ``head`` leaves the backbone unchanged, ``blocks`` trains its last blocks, ``all`` trains all of it.
             ``auto`` trains the last blocks. With `minutes` and 300 training photos or more it trains all layers if at
@@ -130,7 +139,11 @@ def finetune(
         0.97
     """
     chosen = resolve_layers(layers, head_only=head_only, blocks=blocks, epochs=epochs)
-    scratch = backbone in SMALL
+    scratch, gan = backbone in SMALL, is_unsupervised(backbone)
+    if unlabeled is not None and not gan:
+        raise TrainingError(
+            f"{backbone} cannot learn from photos without labels; use --backbone gan-28, or leave out --unlabeled"
+        )
     if scratch:
         chosen = train_from_scratch(backbone, chosen)
     elif chosen == AUTO and minutes is None:
@@ -148,14 +161,14 @@ def finetune(
         weights=Path(weights).absolute() if weights else None,
         resize=resize,
         layers=chosen,
-        minutes=DEFAULT_MINUTES if minutes is None else minutes,
+        minutes=(GAN_MINUTES if gan else DEFAULT_MINUTES) if minutes is None else minutes,
         head_epochs=head_epochs,
         epochs=Settings.epochs if epochs is None else epochs,
         blocks=Settings.blocks if blocks is None else blocks,
-        whole_epochs=epochs or (SCRATCH_EPOCHS if scratch else None),
+        whole_epochs=epochs or (SCRATCH_EPOCHS if scratch and not gan else None),
         head_rate=head_rate,
         rate=_default_rate(optimizer, BLOCKS_RATE) if rate is None else rate,
-        whole_rate=_default_rate(optimizer, SCRATCH_RATE if scratch else 1) if rate is None else rate,
+        whole_rate=_whole_rate(backbone, optimizer) if rate is None else rate,
         optimizer=optimizer,
         mixup=mixup,
         batch=batch,
@@ -171,11 +184,18 @@ def finetune(
         out,
         settings,
         split=split,
+        unlabeled=unlabeled,
         restart=restart,
         skip_empty=skip_empty,
         force=force,
         progress=progress,
     )
+
+
+def _whole_rate(backbone: str, optimizer: str) -> float:
+    if is_unsupervised(backbone):
+        return GAN_RATE
+    return _default_rate(optimizer, SCRATCH_RATE if backbone in SMALL else 1)
 
 
 def _default_rate(optimizer: str, factor: float) -> float:
@@ -189,6 +209,7 @@ def _train(
     settings: Settings,
     *,
     split: str | Path | None = None,
+    unlabeled: str | Path | None = None,
     restart: bool = False,
     skip_empty: bool = False,
     force: bool = False,
@@ -197,12 +218,20 @@ def _train(
     """Train with `settings`; the other arguments and the errors are those of `finetune`."""
     out = Path(out).absolute()
     check_output(out, force)
-    photo_set = read_photos(photos, settings, split=split, skip_empty=skip_empty, progress=progress)
+    photo_set = read_photos(
+        photos, settings, split=split, unlabeled=unlabeled, skip_empty=skip_empty, progress=progress
+    )
     return train(photo_set, out, settings, restart=restart, progress=progress)
 
 
 def read_photos(
-    photos: str | Path, settings: Settings, *, split: str | Path | None, skip_empty: bool, progress: Progress
+    photos: str | Path,
+    settings: Settings,
+    *,
+    split: str | Path | None,
+    skip_empty: bool,
+    progress: Progress,
+    unlabeled: str | Path | None = None,
 ) -> PhotoSet:
     """Return the photos of a folder, each in its part, after a check of the backbone, which takes no time.
 
@@ -214,7 +243,10 @@ def read_photos(
     find_keras()
     check_backbone(settings.backbone, settings.weights)
     found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
-    return split_photos(found, settings.validation, settings.seed, progress)
+    photo_set = split_photos(found, settings.validation, settings.seed, progress)
+    if unlabeled is None:
+        return photo_set
+    return replace(photo_set, unlabeled=find_unlabeled(Path(unlabeled).absolute(), photo_set))
 
 
 def train(
@@ -241,4 +273,7 @@ def identify(photo_set: PhotoSet, settings: Settings) -> dict[str, Any]:
     }
     if settings.weights:
         identity["weights"] = digest_of(settings.weights)
+    if photo_set.unlabeled:
+        more = [Photo(path, "") for path in photo_set.unlabeled]
+        identity["unlabeled"] = fingerprint(more, Path(more[0].path.anchor))
     return identity

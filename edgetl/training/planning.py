@@ -19,6 +19,7 @@ ENOUGH_PHOTOS = 300
 FEWEST_EPOCHS = 4  # a shorter schedule ends before it has made good what its high rate spoiled
 MOST_EPOCHS = 20
 SCRATCH_EPOCHS = 30  # of small networks with random weights
+GAN_MINUTES, GAN_RATE = 10.0, 5e-4
 _BLOCKS_COST = 2  # the default training of the last blocks takes about as long as two epochs of all layers
 
 _PLAN = "plan.json"

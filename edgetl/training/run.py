@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,6 +28,7 @@ from device.progress import Progress
 from .. import __version__
 from ..backbones import load_backbone
 from ..backbones.scratch import randomize
+from ..backbones.small import is_unsupervised
 from ..errors import TrainingError
 from ..evaluation.figures import Evaluation, tabulate
 from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, name_some
@@ -40,9 +42,10 @@ from .replicas import Replicas
 from .settings import Settings
 from .trunk import compile_trunk
 from .tuning import Tuned, WholeTuning
+from .unsupervised import GanResult, GanTuning, tile
 from .workfolder import WorkFolder
 
-METRICS_FILE, CURVE_FILE = "metrics.json", "curve.png"
+METRICS_FILE, CURVE_FILE, SAMPLES_FILE = "metrics.json", "curve.png", "samples.png"
 Embedding = Callable[[Features, NDArray[np.int64]], NDArray[np.float64]]
 
 
@@ -82,6 +85,7 @@ class Run:
     kept: int = 0  # the epoch of the last blocks that is kept; 0 means the initial weights
     layers: str = ""  # what is trained, once it is decided
     tuned: Tuned | None = None
+    gan: GanResult | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def run(self) -> Outcome:
@@ -98,7 +102,10 @@ class Run:
         require_finite_variables(backbone)
         if not self.settings.pretrained:
             backbone = randomize(backbone)
-        whole = self._all_layers(backbone, preprocessing)
+        if is_unsupervised(self.settings.backbone):
+            whole: Features | None = self._adversarial(backbone, preprocessing)
+        else:
+            whole = self._all_layers(backbone, preprocessing)
         trunk, tail = self._cut(backbone)
         features = whole if whole is not None else self._features(trunk, preprocessing)
         training = self._rows(features, TRAINING)
@@ -150,6 +157,29 @@ class Run:
                 f"Ctrl-C ended the training after epoch {len(self.tuned.history)} of {plan.epochs}; the best so far is kept"
             )
         return self.tuned.features
+
+    def _adversarial(self, backbone: Any, preprocessing: Preprocessing) -> Features:
+        """Train a GAN without labels; return the embeddings by its discriminator."""
+        before = time.perf_counter()
+        tuning = GanTuning(
+            backbone,
+            preprocessing,
+            self.photo_set,
+            self.settings,
+            self.work,
+            self.progress,
+            self.started,
+        )
+        self.gan = found = tuning.train()
+        self.seconds["gan"] = time.perf_counter() - before
+        self._check_features(found.features)
+        self.tuned = Tuned(found.features, found.history, found.best_epoch, None, found.interrupted)
+        self.warnings += found.figures.warnings
+        if found.interrupted:
+            self.warnings.append(
+                f"Ctrl-C ended the training after epoch {len(found.history)}; the best so far is kept"
+            )
+        return found.features
 
     def _cut(self, backbone: Any) -> tuple[Any, Any]:
         if self.layers != BLOCKS:
@@ -267,6 +297,7 @@ class Run:
             held_out=tuple(photo.part == VALIDATION for photo in readable),
             tuned=self.kept > 0 or bool(self.tuned and self.tuned.best_epoch),
             info={"settings": self.settings.to_dict(), "versions": installed_versions(), **origin},
+            generator=self.gan.generator if self.gan else None,
         )
 
     def _judge(self, features: Features, part: str, embed: Embedding, head: FloatHead) -> Evaluation | None:
@@ -295,6 +326,7 @@ class Run:
             "layers": self.layers,
             "epochs": self._epochs(history),
             "comparison": self.tuned.comparison.to_dict() if self.tuned and self.tuned.comparison else None,
+            "gan": self.gan.figures.to_dict() if self.gan else None,
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
             "resumed": self.work.resumed,
             "interrupted": bool(self.tuned and self.tuned.interrupted),
@@ -305,7 +337,9 @@ class Run:
 
     def _epochs(self, history: list[dict[str, float]]) -> dict[str, int]:
         """Return how many epochs each phase took, and which were kept; 0 is the backbone as it was."""
-        head, blocks, whole = (sum(entry["phase"] == phase for entry in history) for phase in (1, 2, 3))
+        head, blocks, whole = (
+            sum(entry["phase"] in phases for entry in history) for phases in ((1,), (2,), (3, 4))
+        )
         return {
             "head": head,
             "blocks": blocks,
@@ -342,6 +376,8 @@ class Run:
         model.save(built, force=True)
         (built / METRICS_FILE).write_text(json.dumps(metrics, indent=1, ensure_ascii=False, allow_nan=False))
         draw_curve(metrics["history"], built / CURVE_FILE, self.kept or metrics["epochs"]["all_kept"])
+        if self.gan:
+            cv2.imwrite(str(built / SAMPLES_FILE), tile(self.gan.samples))
         self.work.finish(built)
         self.progress("saving", 1, 1)
         return Outcome(self.work.out, model, metrics, tuple(self.warnings))

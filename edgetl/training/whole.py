@@ -119,15 +119,15 @@ class WholeTraining:
 
     def measure_step(self, pipeline: Pipeline) -> float:
         """Return the seconds per training step, reading of photos included; weights stay as they are."""
-        before, moments = self._vector(), _flatten(self._optimizer.variables)
+        before, moments = self._vector(), flatten_variables(self._optimizer.variables)
         seconds = []
         batches = pipeline.training(0)
         for number, batch in zip(range(_PROBES + 1), batches, strict=False):
             started = time.perf_counter()
             self._train(batch, number, self.recipe.rate / 100)
             seconds.append(time.perf_counter() - started)
-        _assign(self._kept, before)
-        _assign(self._optimizer.variables, moments)
+        assign_variables(self._kept, before)
+        assign_variables(self._optimizer.variables, moments)
         return float(np.median(seconds[1:] or seconds))
 
     def run(
@@ -175,7 +175,7 @@ class WholeTraining:
                 save(self._arrays(best), self._state(float(lowest)))
         except KeyboardInterrupt:
             self.interrupted = True
-        _assign(self._kept, best)
+        assign_variables(self._kept, best)
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the embeddings [N, D] of normalized images."""
@@ -252,10 +252,10 @@ class WholeTraining:
         return f"all layers, epoch {epoch + 1} of {self.epochs}{ending}"
 
     def _vector(self) -> NDArray[np.uint8]:
-        return _flatten(self._kept)
+        return flatten_variables(self._kept)
 
     def _arrays(self, best: NDArray[np.uint8]) -> dict[str, NDArray[Any]]:
-        return {"now": self._vector(), "best": best, "moments": _flatten(self._optimizer.variables)}
+        return {"now": self._vector(), "best": best, "moments": flatten_variables(self._optimizer.variables)}
 
     def _state(self, lowest: float) -> dict[str, Any]:
         return {
@@ -271,8 +271,8 @@ class WholeTraining:
     ) -> tuple[NDArray[np.uint8], float]:
         self.history, self.best_epoch = list(state["history"]), int(state["best"])
         self.epochs, self._position = int(state["epochs"]), float(state["position"])
-        _assign(self._kept, arrays["now"])
-        _assign(self._optimizer.variables, arrays["moments"])
+        assign_variables(self._kept, arrays["now"])
+        assign_variables(self._optimizer.variables, arrays["moments"])
         return arrays["best"], float(state["lowest"])
 
 
@@ -338,12 +338,13 @@ def _image_spec(backbone: Any) -> Any:
     return tf.TensorSpec((None, *backbone.input_shape[1:]), tf.float32)
 
 
-def _flatten(variables: list[Any]) -> NDArray[np.uint8]:
+def flatten_variables(variables: list[Any]) -> NDArray[np.uint8]:
     """Return the bytes of all variables, which have different types: weights, counters and random states."""
     return np.concatenate([np.frombuffer(np.asarray(variable).tobytes(), np.uint8) for variable in variables])
 
 
-def _assign(variables: list[Any], packed: NDArray[np.uint8]) -> None:
+def assign_variables(variables: list[Any], packed: NDArray[np.uint8]) -> None:
+    """Set variables to the bytes that `flatten_variables` returned."""
     start = 0
     for variable in variables:
         value = np.asarray(variable)

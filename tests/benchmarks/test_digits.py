@@ -10,7 +10,18 @@ import pytest
 pytest.importorskip("tensorflow", reason="the benchmark trains networks; run: pip install 'edgetl[host]'")
 pytest.importorskip("sklearn", reason="the digits need scikit-learn; run: pip install scikit-learn")
 
-from benchmarks.digits import Digits, _backbone, _pixels, _svc, read_archive, read_sklearn, split
+from benchmarks.digits import (
+    METHODS,
+    Digits,
+    Task,
+    read_archive,
+    read_sklearn,
+    split,
+    teach,
+    train_gan,
+    train_supervised,
+    unlabeled,
+)
 
 
 def numbered(digits: Digits) -> Digits:
@@ -40,15 +51,37 @@ def test_another_seed_draws_other_samples() -> None:
 
 def test_methods_on_raw_pixels_are_far_above_chance() -> None:
     """Chance is a tenth."""
-    taught, test = split(read_sklearn(), 10, 0)
-    assert _pixels(taught, test, 0)["accuracy"] > 0.7
-    assert _svc(taught, test, 0)["accuracy"] > 0.8
+    task = Task(read_sklearn(), 10, 0)
+    assert METHODS["raw-exact"](task)["accuracy"] > 0.7
+    assert METHODS["raw-svc"](task)["accuracy"] > 0.8
 
 
 def test_a_backbone_is_trained_converted_and_taught() -> None:
     """A few epochs are enough to be far above chance, in a file under 150 KB."""
-    taught, test = split(read_sklearn(), 10, 0)
-    result = _backbone("cnn-28", 6)(taught, test.take(np.arange(100)), 0)
+    task = Task(read_sklearn(), 10, 0)
+    result = teach(train_supervised("cnn-28", task.taught, 6, 0), task)
+    assert result["accuracy"] > 0.4
+    assert result["kilobytes"] < 150
+
+
+def test_a_gan_learns_from_digits_that_no_test_uses() -> None:
+    """Where there are few digits, only the test of the same k is left out; otherwise those of all k."""
+    digits = numbered(read_sklearn())
+    seen = unlabeled(digits, 10, 0)
+    _, test = split(digits, 10, 0)
+    sides = [{tuple(image[0, 0, :2].tolist()) for image in part.images} for part in (seen, test)]
+    assert not sides[0] & sides[1]
+    assert len(sides[0]) == len(digits.digits) - len(test.digits)
+    many = Digits(np.concatenate([digits.images] * 4), np.concatenate([digits.digits] * 4))
+    shared = [unlabeled(many, k, 0) for k in (10, 100)]
+    assert (shared[0].images == shared[1].images).all()
+
+
+def test_a_gan_is_trained_converted_and_taught() -> None:
+    """Its features are far above chance, in a file under 150 KB."""
+    task = Task(read_sklearn(), 10, 0)
+    seen = unlabeled(task.digits, 10, 0).images[:64, ..., :1]
+    result = teach(train_gan(seen, 2, 0), task)
     assert result["accuracy"] > 0.4
     assert result["kilobytes"] < 150
 
