@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from device.images import Image
 from device.model.preprocess import Preprocessing
 
+from .affine import absorb_normalization
 from .errors import ConversionError
 from .flatbuffer import chain, parse, serialize
 from .tensorflow import convert_function, freeze
@@ -30,7 +31,8 @@ def convert_backbone(
 
     In int8, a normalization that is the same for all channels and has an integer as mean costs nothing, because
     the quantization of the input expresses it: ``(pixel - zero_point) * scale = (pixel - mean) / std``.
-    Otherwise, and in float models, the normalization becomes float ops before the backbone.
+    Otherwise, and in float models, the normalization becomes float ops before the backbone; for the Edge TPU, which
+    runs int8 ops only, a layer of the backbone.
 
     Args:
         model: Keras model: normalized float32 [N, H, W, channels] -> float32 [N, D].
@@ -44,6 +46,8 @@ def convert_backbone(
     """
     if quantization not in QUANTIZATIONS:
         raise ConversionError(f"quantization must be one of {', '.join(QUANTIZATIONS)}, got {quantization!r}")
+    if twin and not can_fold(preprocessing):
+        model, preprocessing = absorb_normalization(model, preprocessing)
     size = (1 if twin else None, *_shape(preprocessing))
     frozen = freeze(lambda images: model(images, training=False), size)
     if quantization != "int8":
@@ -56,12 +60,17 @@ def convert_backbone(
             yield [preprocessing.normalize(image[np.newaxis])]
 
     output = "uint8" if twin else "float32"
-    if can_fold(preprocessing) or twin:
+    if can_fold(preprocessing):
         folded = convert_function(
             frozen, samples=samples, quantization="int8", input_type="uint8", output_type=output
         )
-        if twin or is_folded(folded, preprocessing):
+        if is_folded(folded, preprocessing):
             return folded
+        if twin:
+            raise ConversionError(
+                "the quantization of the twin's input does not express the normalization of the pixels; "
+                "calibrate with other photos"
+            )
     plain = convert_function(frozen, samples=samples, quantization="int8")
     return _behind_normalization(plain, preprocessing)
 

@@ -212,8 +212,20 @@ def test_too_few_photos_for_a_projection_are_refused(source: Any, tmp_path: Path
     assert not list(tmp_path.iterdir())
 
 
-def test_the_twin_for_the_edge_tpu_is_int8_throughout(source: Any, tmp_path: Path) -> None:
-    """One static image in, a quantized embedding out, one graph and no float op."""
+@pytest.mark.parametrize(
+    "normalization",
+    [
+        {},
+        {"mean": (123.675, 116.28, 103.53), "std": (58.395, 57.12, 57.375)},
+        {"mean": (160.0, 90.0, 20.0), "std": (200.0, 40.0, 20.0)},
+    ],
+    ids=["in the quantization", "ImageNet", "far apart"],
+)
+def test_the_twin_for_the_edge_tpu_is_int8_throughout(
+    normalization: dict[str, Any], source: Any, tmp_path: Path
+) -> None:
+    """One static image in, a quantized embedding out, one graph and no float op; the pixels are normalized in it."""
+    source = replace(source, preprocessing=replace(source.preprocessing, **normalization))
     report = convert(source, tmp_path / "m.tflite", edgetpu=True)
     assert report.twin == tmp_path / "m.backbone.tflite"
     interpreter = open_interpreter(report.twin)
@@ -227,6 +239,7 @@ def test_the_twin_for_the_edge_tpu_is_int8_throughout(source: Any, tmp_path: Pat
     embedding = scale * (interpreter.get_tensor(result["index"])[0].astype(np.float32) - zero)
     expected = Embedder(ModelFile.open(report.path)).embed_one(tiny.photo("red", 0))
     assert np.allclose(embedding, expected, atol=3 * scale)
+    assert not {detail["dtype"] for detail in interpreter.get_tensor_details()} & {np.float32}
 
 
 # what goes wrong
