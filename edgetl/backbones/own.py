@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,6 +103,7 @@ def load_own(
         model = load_keras_file(path)
     except ConversionError as error:
         raise BackboneError(str(error)) from error
+    model.trainable = True  # its owner may have frozen a part; which layers learn is decided here
     return prepare_own(
         model,
         Path(path).name,
@@ -146,12 +146,6 @@ def prepare_own(
         facts["precision"] = precision
     made = Preprocessing(height, width, resize=resize, mean=mean, std=std, channels=shape[2])
     return OwnModel(embedding.model, made, name, facts)
-
-
-def digest(path: str | Path) -> str:
-    """Return the sha256 of a file, in hexadecimal."""
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def suggest(name: str, known: list[str]) -> str:

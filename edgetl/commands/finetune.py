@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import emit, force_option, json_option, skip_empty_option, weights_option
+from .options import emit, force_option, json_option, own_model_options, skip_empty_option, weights_option
 from .progress import stages
 from .session import warn
 from .ways import compare_ways
@@ -29,9 +29,10 @@ _NO_JUDGE = (
     default="efficientnet-lite0",
     show_default=True,
     metavar="NAME",
-    help="Backbone to start from, a name that 'edgetl backbones' lists.",
+    help="Backbone to start from: a name that 'edgetl backbones' lists, or a Keras model of yours (.keras or .h5).",
 )
 @weights_option
+@own_model_options
 @click.option(
     "--split",
     type=click.Path(path_type=Path),
@@ -199,6 +200,7 @@ def command(photos: Path, out: Path, comparing: bool, as_json: bool, **options: 
       edgetl finetune photos --compare --minutes 40 --out comparison
       edgetl finetune digits --backbone cnn-28 --no-flip --out digits
       edgetl finetune few-digits --backbone gan-28 --unlabeled many-digits --out digits
+      edgetl finetune photos --backbone mine.keras --out mugs
     """
     from ..training import finetune
 
@@ -236,6 +238,10 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
         lines.append(_NO_FIGURE + (_NO_JUDGE if tuned else ""))
     if any(metrics[part] for part in ("validation", "test")):
         lines.append(BLIND)
+    if metrics["source"]:
+        lines += [
+            f"{metrics['settings']['backbone']}, {name}: {fact}" for name, fact in metrics["source"].items()
+        ]
     if metrics["comparison"]:
         lines.append(_comparison(metrics["comparison"]))
     if metrics["gan"]:

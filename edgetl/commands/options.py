@@ -55,8 +55,7 @@ def own_model_options(function: Decorated) -> Decorated:
         click.option(
             "--input-range",
             metavar="RANGE",
-            help="Pixel values that a Keras model or the float input of a .tflite expects: 0..255, 0..1, -1..1, imagenet or "
-            "LOW..HIGH.  [default: found in the file, else -1..1 for a .tflite]",
+            help="Pixels that your model expects: 0..255, 0..1, -1..1, imagenet or LOW..HIGH.  [default: found in the file]",
         ),
         click.option(
             "--size",

@@ -8,10 +8,11 @@ from typing import Any, Literal
 
 from device.progress import Progress, no_progress
 
+from ..backbones.own import is_own_model, load_own, refuse_own_options
 from ..backbones.registry import check_backbone, find_keras, require_keras
 from ..backbones.small import SMALL, is_unsupervised
 from ..backbones.weights import digest_of
-from ..errors import TrainingError
+from ..errors import BackboneError, TrainingError
 from ..photos import Photo, PhotoSet, find_photos, find_unlabeled
 from ..split import split_photos
 from .optimizers import BLOCKS_RATE, RATES, SCRATCH_RATE
@@ -35,8 +36,11 @@ def finetune(
     photos: str | Path,
     out: str | Path,
     *,
-    backbone: str = "efficientnet-lite0",
+    backbone: str | Path = "efficientnet-lite0",
     weights: str | Path | None = None,
+    embedding_layer: str | None = None,
+    input_range: str | None = None,
+    size: str | int | None = None,
     split: str | Path | None = None,
     unlabeled: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] = "crop",
@@ -82,8 +86,14 @@ def finetune(
             ``gan-28`` is trained as the discriminator of a GAN, without labels, on the training photos and those of
             `unlabeled`: 10 minutes or 3,000 steps of twice `batch` photos, whichever ends first, or `epochs`, at the
             rate 5e-4 and without augmentation.
+            Or a Keras model of yours, a ``.keras`` or ``.h5`` file; code from a file is never run.
         weights: A file of weights for the backbone, in place of the published ones: PyTorch's for a backbone whose
             weights are in a package, HDF5 for one of `keras.applications`.
+        embedding_layer: Name of the layer of a Keras model whose output is the embedding; by default the last pooled
+            layer before the classifier.
+        input_range: Pixel values that a Keras model expects: ``0..255``, ``0..1``, ``-1..1``, ``imagenet`` or any
+            ``LOW..HIGH``; by default found from the scaling inside the model.
+        size: ``HEIGHTxWIDTH`` or one side in pixels, for a Keras model without a fixed size.
         split: A CSV file with lines ``path,part``; a part is ``train``, ``val`` or ``test``.
         unlabeled: A folder of further photos without labels, at any depth, for ``gan-28``.
         resize: How a photo is fitted to the input of the backbone: ``crop``, ``squash`` or ``pad``.
@@ -139,6 +149,7 @@ def finetune(
         0.97
     """
     chosen = resolve_layers(layers, head_only=head_only, blocks=blocks, epochs=epochs)
+    backbone = str(Path(backbone).absolute() if is_own_model(backbone) else backbone)
     scratch, gan = backbone in SMALL, is_unsupervised(backbone)
     if unlabeled is not None and not gan:
         raise TrainingError(
@@ -158,6 +169,9 @@ def finetune(
     )
     settings = Settings(
         backbone=backbone,
+        embedding_layer=embedding_layer,
+        input_range=input_range,
+        size=size,
         weights=Path(weights).absolute() if weights else None,
         resize=resize,
         layers=chosen,
@@ -241,12 +255,23 @@ def read_photos(
         MissingExtraError: TensorFlow is not installed.
     """
     find_keras()
-    check_backbone(settings.backbone, settings.weights)
+    _check_start(settings)
     found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
     photo_set = split_photos(found, settings.validation, settings.seed, progress)
     if unlabeled is None:
         return photo_set
     return replace(photo_set, unlabeled=find_unlabeled(Path(unlabeled).absolute(), photo_set))
+
+
+def _check_start(settings: Settings) -> None:
+    """Raise where the backbone cannot be loaded; a model of the user's is loaded to find out."""
+    if not is_own_model(settings.backbone):
+        refuse_own_options(**settings.own)
+        check_backbone(settings.backbone, settings.weights)
+        return
+    if settings.weights:
+        raise BackboneError(f"{settings.backbone} contains its own weights; leave out {settings.weights}")
+    load_own(settings.backbone, resize=settings.resize, **settings.own)
 
 
 def train(
@@ -276,4 +301,6 @@ def identify(photo_set: PhotoSet, settings: Settings) -> dict[str, Any]:
     if photo_set.unlabeled:
         more = [Photo(path, "") for path in photo_set.unlabeled]
         identity["unlabeled"] = fingerprint(more, Path(more[0].path.anchor))
+    if is_own_model(settings.backbone):
+        identity["backbone"] = digest_of(Path(settings.backbone))
     return identity

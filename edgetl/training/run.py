@@ -27,6 +27,7 @@ from device.progress import Progress
 
 from .. import __version__
 from ..backbones import load_backbone
+from ..backbones.own import is_own_model, load_own
 from ..backbones.scratch import randomize
 from ..backbones.small import is_unsupervised
 from ..errors import TrainingError
@@ -86,6 +87,7 @@ class Run:
     layers: str = ""  # what is trained, once it is decided
     tuned: Tuned | None = None
     gan: GanResult | None = None
+    source: dict[str, str] = field(default_factory=dict)  # what was found in the user's own model
     started: float = field(default_factory=time.perf_counter)
 
     def run(self) -> Outcome:
@@ -96,9 +98,7 @@ class Run:
         self.layers = HEAD if self.settings.head_only else self.settings.layers
         self.warnings += self.photo_set.warnings
         self.progress("backbone", 0, 1)
-        backbone, preprocessing = load_backbone(
-            self.settings.backbone, resize=self.settings.resize, weights=self.settings.weights
-        )
+        backbone, preprocessing = self._load()
         require_finite_variables(backbone)
         if not self.settings.pretrained:
             backbone = randomize(backbone)
@@ -121,6 +121,14 @@ class Run:
         judged = {part: self._judge(features, part, embed, head) for part in (VALIDATION, TEST)}
         metrics = self._metrics(history, judged, features)
         return self._publish(model, metrics)
+
+    def _load(self) -> tuple[Any, Preprocessing]:
+        settings = self.settings
+        if is_own_model(settings.backbone):
+            own = load_own(settings.backbone, resize=settings.resize, **settings.own)
+            self.source = own.facts
+            return own.backbone, own.preprocessing
+        return load_backbone(settings.backbone, resize=settings.resize, weights=settings.weights)
 
     def _all_layers(self, backbone: Any, preprocessing: Preprocessing) -> Features | None:
         """Train all layers where the settings or the plan say so; return the embeddings of the backbone that is kept."""
@@ -288,17 +296,24 @@ class Run:
         origin = {"origin": TRAINED_HERE} if self.settings.scratch else {}
         return TrainedModel(
             backbone=backbone,
-            # without the file of keras:NAME=FILE: a model file must not contain a path of this machine
-            backbone_name=self.settings.backbone.partition("=")[0],
+            backbone_name=self.settings.backbone_name,
             preprocessing=preprocessing,
             labels=self.photo_set.labels,
             head=head,
             photos=tuple((photo.path, photo.label) for photo in readable),
             held_out=tuple(photo.part == VALIDATION for photo in readable),
             tuned=self.kept > 0 or bool(self.tuned and self.tuned.best_epoch),
-            info={"settings": self.settings.to_dict(), "versions": installed_versions(), **origin},
+            info={
+                "settings": self.settings.to_dict(),
+                "versions": installed_versions(),
+                **origin,
+                **self._source(),
+            },
             generator=self.gan.generator if self.gan else None,
         )
+
+    def _source(self) -> dict[str, Any]:
+        return {"source": self.source} if self.source else {}
 
     def _judge(self, features: Features, part: str, embed: Embedding, head: FloatHead) -> Evaluation | None:
         rows = self._rows(features, part)
@@ -333,6 +348,7 @@ class Run:
             "settings": self.settings.to_dict(),
             "versions": installed_versions(),
             "machine": platform.machine(),
+            "source": self.source or None,
         }
 
     def _epochs(self, history: list[dict[str, float]]) -> dict[str, int]:

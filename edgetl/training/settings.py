@@ -10,6 +10,7 @@ from typing import Any
 
 from device.model.preprocess import RESIZE_MODES
 
+from ..backbones.own import is_own_model
 from ..backbones.small import SMALL
 from ..errors import TrainingError
 from .crops import Crops
@@ -51,7 +52,7 @@ class Settings:
     """The settings of one training run.
 
     Attributes:
-        backbone: A name that `edgetl.backbones.load_backbone` accepts, or the name of the user's Keras model.
+        backbone: A name that `edgetl.backbones.load_backbone` accepts, or the path of the user's Keras model.
         weights: A file of weights for it; None for the published ones.
         embedding_layer: Layer of the user's model whose output is the embedding; None finds it.
         input_range: Pixel values that the user's model expects; None finds them.
@@ -139,8 +140,19 @@ class Settings:
         return self.layers == HEAD or self.blocks == 0 or self.epochs == 0
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as JSON-serializable values; of a file of weights its name, not its place."""
-        return dataclasses.asdict(self) | {"weights": self.weights and self.weights.name}
+        """Return the settings as JSON-serializable values; of files their name, not their place."""
+        names = {"backbone": self.backbone_name, "weights": self.weights and self.weights.name}
+        return dataclasses.asdict(self) | names
+
+    @property
+    def backbone_name(self) -> str:
+        """The name of the backbone without the path of a file: a model file must contain no path of this machine."""
+        return Path(self.backbone).name if is_own_model(self.backbone) else self.backbone.partition("=")[0]
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """The options for a Keras model of the user's."""
+        return {"embedding_layer": self.embedding_layer, "input_range": self.input_range, "size": self.size}
 
 
 def augment_as(
