@@ -221,13 +221,17 @@ def _download(chosen: str, side: int) -> Any:
 def _explain(chosen: str, error: Exception) -> str:
     """Return a message for weights that could not be downloaded: the file to fetch, and where to put it."""
     application = APPLICATIONS[chosen]
-    kept = keras_folder() / "models" / application.file
+    folder = keras_folder() / "models"
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-    damaged = f"; {kept} exists and is not the published file: delete it" if kept.exists() else ""
+    reason = reason.rpartition(" -- ")[2]  # Keras puts the address, which follows below, in front of it
+    name = application.file
+    state = (
+        f"{folder / name} is not the published file" if (folder / name).exists() else "not on this machine"
+    )
     return (
-        f"the weights of {chosen} cannot be loaded: {reason}{damaged}; connect this machine to a network, or fetch "
-        f"{application.url} elsewhere and put it at {kept} or, as {application.file}, into the folder that {VARIABLE} names, "
-        "or name the file with --weights FILE"
+        f"the weights of {application.alias or PREFIX + chosen} are not available ({state}), and the download failed: {reason}; "
+        f"fetch {application.url} on another machine and name the file with --weights FILE, or put it, as {name}, "
+        f"into {folder} or the folder that {VARIABLE} names"
     )
 
 
