@@ -18,6 +18,7 @@ from device.photos import LeftOut, PhotoList, list_labeled, list_photos, require
 from .errors import PhotoFolderError
 
 TRAINING, VALIDATION, TEST = "training", "validation", "test"
+OLD, OLD_HELD_OUT = "old", "old held out"  # photos of an earlier model, which do not train the backbone again
 PARTS = {
     "train": TRAINING,
     "training": TRAINING,

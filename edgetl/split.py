@@ -55,6 +55,12 @@ def split_photos(
     return replace(whole, warnings=(*whole.warnings, *more))
 
 
+def number_views(photos: Sequence[Photo], progress: Progress = no_progress) -> list[Photo]:
+    """Return the photos with the numbers of their views; parts stay as they are."""
+    shots = read_shots([(photo.path, photo.label) for photo in photos], progress)
+    return _with_views(photos, group_lookalikes(shots))
+
+
 def check_classes(photo_set: PhotoSet) -> None:
     """Raise `PhotoFolderError` unless at least two labels have a training photo, and every label has one."""
     counts = photo_set.counts(TRAINING)

@@ -34,6 +34,19 @@ _NO_JUDGE = (
 @weights_option
 @own_model_options
 @click.option(
+    "--from",
+    "start",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="FOLDER",
+    help="Continue from an earlier trained model: its backbone, and its labels as far as its photos still exist.",
+)
+@click.option(
+    "--preserve",
+    type=click.Choice(["none", "weights", "distill", "replay"]),
+    help="How the task of --from is preserved: distance to the old weights, distance to the old embeddings of the new "
+    "photos, or replay of old photos.  [default: replay, or distill where the old photos are gone]",
+)
+@click.option(
     "--split",
     type=click.Path(path_type=Path),
     help="CSV file with lines path,part; a part is train, val or test.",
@@ -197,6 +210,7 @@ def command(photos: Path, out: Path, comparing: bool, as_json: bool, **options: 
       edgetl finetune photos --out mugs
       edgetl finetune photos --out mugs --layers all --minutes 30
       edgetl convert mugs --quantize int8 --out mugs.tflite
+      edgetl finetune more-photos --from mugs --out mugs2
       edgetl finetune photos --compare --minutes 40 --out comparison
       edgetl finetune digits --backbone cnn-28 --no-flip --out digits
       edgetl finetune few-digits --backbone gan-28 --unlabeled many-digits --out digits
@@ -242,6 +256,8 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
         lines += [
             f"{metrics['settings']['backbone']}, {name}: {fact}" for name, fact in metrics["source"].items()
         ]
+    if metrics["old_task"]:
+        lines.append(_old_task(metrics["old_task"]))
     if metrics["comparison"]:
         lines.append(_comparison(metrics["comparison"]))
     if metrics["gan"]:
@@ -264,6 +280,22 @@ def _figure(judged: dict[str, Any]) -> str:
         f"on {judged['photos']} photos{views}"
     )
     return figure + (f"; not judged: {', '.join(judged['unjudged'])}" if judged["unjudged"] else "")
+
+
+def _old_task(old: dict[str, Any]) -> str:
+    name = f"labels of {old['from']} ({', '.join(old['labels'])})"
+    if judged := old["accuracy"]:
+        photos = judged["judged"]
+        return (
+            f"{name}: exact head on {photos} old photos that tuned no backbone: {judged['before'] / photos:.3f} before, "
+            f"{judged['after'] / photos:.3f} now (preserve: {old['preserve']})"
+        )
+    if agreed := old["agreement"]:
+        return (
+            f"{name}: the old photos no longer exist; its old head predicts the same as before for {agreed['same']} of "
+            f"{agreed['new_photos']} new photos (preserve: {old['preserve']})"
+        )
+    return f"{name}: no accuracy can be reported, because no old photo was held out from training"
 
 
 def _comparison(compared: dict[str, Any]) -> str:

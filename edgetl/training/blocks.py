@@ -16,6 +16,7 @@ from ..evaluation.figures import judge
 from .features import Features
 from .head import probabilities
 from .optimizers import make_optimizer
+from .preserving import make_penalty
 from .settings import Settings
 
 _ROOT_EPSILON = 1e-4  # the slope of a square root is infinite at 0; this limits it to 50
@@ -66,6 +67,7 @@ class BlockTraining:
         self.bias = keras.Variable(head[1] / _HEAD_PACE, name="head_bias")
         self._trained = [*tail.trainable_variables, self.weights, self.bias]
         self._optimizer = make_optimizer(settings.optimizer, settings.rate, self._trained)
+        self._penalty = make_penalty(tail, settings.preserve)
         self._step = _make_step(self)
         self._embed = make_embed(tail)
         self.history: list[dict[str, float]] = []
@@ -210,10 +212,12 @@ def _make_step(owner: BlockTraining) -> Callable[..., Any]:
     def step(features: Any, targets: Any, importance: Any) -> Any:
         with tf.GradientTape() as tape:
             # inference mode: normalization keeps ImageNet's statistics
-            mapped = map_softly(tail(features, training=False))
-            logits = (mapped @ owner.weights.value + owner.bias.value) * _HEAD_PACE
+            embedding = tail(features, training=False)
+            logits = (map_softly(embedding) @ owner.weights.value + owner.bias.value) * _HEAD_PACE
             losses = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits)
             loss = tf.reduce_mean(losses * importance)
+            if owner._penalty is not None:
+                loss += owner._penalty(features, embedding)
         variables = [variable.value for variable in trained]
         optimizer.apply(tape.gradient(loss, variables), trained)
         hits = tf.cast(tf.argmax(logits, axis=1) == targets, tf.float32)

@@ -15,6 +15,7 @@ from ..backbones.weights import digest_of
 from ..errors import BackboneError, TrainingError
 from ..photos import Photo, PhotoSet, find_photos, find_unlabeled
 from ..split import split_photos
+from .continuing import Start, add_old_photos, choose_preserve
 from .optimizers import BLOCKS_RATE, RATES, SCRATCH_RATE
 from .planning import (
     AUTO,
@@ -41,6 +42,8 @@ def finetune(
     embedding_layer: str | None = None,
     input_range: str | None = None,
     size: str | int | None = None,
+    start: str | Path | None = None,
+    preserve: Literal["none", "weights", "distill", "replay"] | None = None,
     split: str | Path | None = None,
     unlabeled: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] = "crop",
@@ -94,6 +97,11 @@ def finetune(
         input_range: Pixel values that a Keras model expects: ``0..255``, ``0..1``, ``-1..1``, ``imagenet`` or any
             ``LOW..HIGH``; by default found from the scaling inside the model.
         size: ``HEIGHTxWIDTH`` or one side in pixels, for a Keras model without a fixed size.
+        start: The folder of an earlier trained model: its backbone and its `resize` are used, and the new model knows its
+            labels too, as far as its photos still exist. ``metrics["old_task"]`` has what is left of its accuracy.
+        preserve: How the earlier task is preserved while layers of the backbone are trained: by the distance to the old
+            ``weights``, by the distance to the old embeddings of the new photos (``distill``), by a ``replay`` of old
+            photos, or not at all (``none``). By default ``replay``, or ``distill`` where the old photos are gone.
         split: A CSV file with lines ``path,part``; a part is ``train``, ``val`` or ``test``.
         unlabeled: A folder of further photos without labels, at any depth, for ``gan-28``.
         resize: How a photo is fitted to the input of the backbone: ``crop``, ``squash`` or ``pad``.
@@ -150,6 +158,10 @@ def finetune(
     """
     chosen = resolve_layers(layers, head_only=head_only, blocks=blocks, epochs=epochs)
     backbone = str(Path(backbone).absolute() if is_own_model(backbone) else backbone)
+    if start is not None:
+        _check_start(backbone, weights, embedding_layer, input_range, size)
+    elif preserve is not None:
+        raise TrainingError("preserve needs an earlier trained model to start from")
     scratch, gan = backbone in SMALL, is_unsupervised(backbone)
     if unlabeled is not None and not gan:
         raise TrainingError(
@@ -197,6 +209,8 @@ def finetune(
         photos,
         out,
         settings,
+        start=start,
+        preserve=preserve,
         split=split,
         unlabeled=unlabeled,
         restart=restart,
@@ -222,6 +236,8 @@ def _train(
     out: str | Path,
     settings: Settings,
     *,
+    start: str | Path | None = None,
+    preserve: str | None = None,
     split: str | Path | None = None,
     unlabeled: str | Path | None = None,
     restart: bool = False,
@@ -232,10 +248,37 @@ def _train(
     """Train with `settings`; the other arguments and the errors are those of `finetune`."""
     out = Path(out).absolute()
     check_output(out, force)
+    earlier = None
+    if start is not None:
+        require_keras()
+        find_replicas()  # before TensorFlow runs its first operation
+        earlier = Start.open(start)
+        settings = continue_settings(settings, earlier, preserve)
     photo_set = read_photos(
         photos, settings, split=split, unlabeled=unlabeled, skip_empty=skip_empty, progress=progress
     )
-    return train(photo_set, out, settings, restart=restart, progress=progress)
+    if earlier:
+        photo_set = add_old_photos(photo_set, earlier, settings.preserve, settings.seed, progress)
+    return train(photo_set, out, settings, start=earlier, restart=restart, progress=progress)
+
+
+def _check_start(backbone: str, *others: str | Path | int | None) -> None:
+    """Raise where the options name another backbone than that of the earlier model, or describe it."""
+    if backbone != Settings.backbone or any(other is not None for other in others):
+        raise TrainingError(
+            "the backbone is that of the earlier model to start from; leave out the backbone and its options"
+        )
+
+
+def continue_settings(settings: Settings, start: Start, preserve: str | None) -> Settings:
+    """Return the settings for the backbone of an earlier model."""
+    return replace(
+        settings,
+        backbone=start.model.backbone_name,
+        resize=start.model.preprocessing.resize,
+        start=start.folder.name,
+        preserve=choose_preserve(preserve, start),
+    )
 
 
 def read_photos(
@@ -255,7 +298,8 @@ def read_photos(
         MissingExtraError: TensorFlow is not installed.
     """
     find_keras()
-    _check_start(settings)
+    if settings.start is None:
+        _check_backbone(settings)
     found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
     photo_set = split_photos(found, settings.validation, settings.seed, progress)
     if unlabeled is None:
@@ -263,7 +307,7 @@ def read_photos(
     return replace(photo_set, unlabeled=find_unlabeled(Path(unlabeled).absolute(), photo_set))
 
 
-def _check_start(settings: Settings) -> None:
+def _check_backbone(settings: Settings) -> None:
     """Raise where the backbone cannot be loaded; a model of the user's is loaded to find out."""
     if not is_own_model(settings.backbone):
         refuse_own_options(**settings.own)
@@ -279,14 +323,16 @@ def train(
     out: Path,
     settings: Settings,
     *,
+    start: Start | None = None,
     restart: bool = False,
     progress: Progress = no_progress,
 ) -> Outcome:
     """Train with `settings` on photos that have their parts, and replace what is at `out`; errors are those of `finetune`."""
     require_keras()
     replicas = find_replicas()
-    with WorkFolder(out, replicas.worker).open(identify(photo_set, settings), restart) as work:
-        return Run(photo_set, settings, work, progress, replicas).run()
+    identity = identify(photo_set, settings) | ({"start": start.identity} if start else {})
+    with WorkFolder(out, replicas.worker).open(identity, restart) as work:
+        return Run(photo_set, settings, work, progress, replicas, start).run()
 
 
 def identify(photo_set: PhotoSet, settings: Settings) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -32,8 +33,9 @@ from ..backbones.scratch import randomize
 from ..backbones.small import is_unsupervised
 from ..errors import TrainingError
 from ..evaluation.figures import Evaluation, tabulate
-from ..photos import TEST, TRAINING, VALIDATION, PhotoSet, name_some
+from ..photos import OLD, OLD_HELD_OUT, TEST, TRAINING, VALIDATION, Photo, PhotoSet, name_some
 from .blocks import BlockTraining, Rows, embed_rows, make_embed
+from .continuing import OldPhotos, Start, count_agreement
 from .curve import draw_curve
 from .cut import freeze_normalization, split_backbone
 from .features import Features, extract
@@ -47,6 +49,7 @@ from .unsupervised import GanResult, GanTuning, tile
 from .workfolder import WorkFolder
 
 METRICS_FILE, CURVE_FILE, SAMPLES_FILE = "metrics.json", "curve.png", "samples.png"
+_JUDGED_WITH = {VALIDATION: (VALIDATION, OLD_HELD_OUT), TEST: (TEST,)}  # a model knows its old labels too
 Embedding = Callable[[Features, NDArray[np.int64]], NDArray[np.float64]]
 
 
@@ -81,13 +84,16 @@ class Run:
     work: WorkFolder
     progress: Progress
     replicas: Replicas = field(default_factory=Replicas)
+    start: Start | None = None
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: int = 0  # the epoch of the last blocks that is kept; 0 means the initial weights
+    frozen: Features | None = None  # embeddings before all layers were trained
     layers: str = ""  # what is trained, once it is decided
     tuned: Tuned | None = None
     gan: GanResult | None = None
     source: dict[str, str] = field(default_factory=dict)  # what was found in the user's own model
+    old_task: dict[str, Any] | None = None
     started: float = field(default_factory=time.perf_counter)
 
     def run(self) -> Outcome:
@@ -102,19 +108,26 @@ class Run:
         require_finite_variables(backbone)
         if not self.settings.pretrained:
             backbone = randomize(backbone)
-        if is_unsupervised(self.settings.backbone):
+        if is_unsupervised(self.settings.backbone) and not self.start:
             whole: Features | None = self._adversarial(backbone, preprocessing)
         else:
             whole = self._all_layers(backbone, preprocessing)
         trunk, tail = self._cut(backbone)
         features = whole if whole is not None else self._features(trunk, preprocessing)
         training = self._rows(features, TRAINING)
+        taught = self._rows(features, TRAINING, OLD)
+        judges = self._rows(features, VALIDATION, OLD_HELD_OUT)
         validation = self._rows(features, VALIDATION)
         embed = _embedder(tail)
-        history, head = self._head(features, training, validation, embed)
+        before = self._followed(embed, self.frozen or features)
+        history, head = self._head(features, taught, judges, embed)
         if tail is not None:
             head, more = self._blocks(tail, head, features, training, validation)
             history = history + more
+            if self.kept and len(taught.first) > len(training.first):
+                # the training of the blocks saw no old photo
+                head = self._head(features, taught, judges, embed)[1]
+        self._measure_old_task(features, before, self._followed(embed, features))
         if self.tuned:
             history = history + self.tuned.history
         model = self._model(backbone, preprocessing, head, features)
@@ -124,6 +137,8 @@ class Run:
 
     def _load(self) -> tuple[Any, Preprocessing]:
         settings = self.settings
+        if self.start:
+            return self.start.model.backbone, self.start.model.preprocessing
         if is_own_model(settings.backbone):
             own = load_own(settings.backbone, resize=settings.resize, **settings.own)
             self.source = own.facts
@@ -153,7 +168,7 @@ class Run:
         self.layers = plan.layers
         if plan.layers == BLOCKS:
             return None
-        frozen = tuning.embed()
+        frozen = self.frozen = tuning.embed()
         self._check_features(frozen)
         if plan.layers == HEAD:
             return frozen
@@ -259,11 +274,47 @@ class Run:
         self.kept = phase.best_epoch
         return phase.head, phase.history
 
-    def _rows(self, features: Features, part: str) -> Rows:
+    def _followed(self, embed: Embedding, features: Features) -> NDArray[np.float64] | None:
+        """Return the embeddings by which the earlier task is followed: of its photos, else of the new ones."""
+        if not self.start:
+            return None
+        return embed(features, self._select(features, self._is_followed).first)
+
+    def _is_followed(self, photo: Photo) -> bool:
+        old = self.start.paths if self.start else frozenset()
+        return os.path.realpath(photo.path) in old if old else photo.part in (TRAINING, VALIDATION)
+
+    def _measure_old_task(
+        self, features: Features, before: NDArray[np.float64] | None, after: NDArray[np.float64] | None
+    ) -> None:
+        if self.start is None or before is None or after is None:
+            return
+        named = {
+            "from": str(self.start.folder),
+            "labels": list(self.start.model.labels),
+            "preserve": self.settings.preserve,
+            "photos": len(self.start.photos),
+            "missing": self.start.missing,
+        }
+        if not self.start.photos:
+            self.old_task = named | {
+                "agreement": count_agreement(self.start, before, after),
+                "accuracy": None,
+            }
+            return
+        pairs = zip(self.photo_set.photos, features.rows, strict=True)
+        photos = [photo for photo, rows in pairs if rows and self._is_followed(photo)]
+        figures = OldPhotos.of(photos, self.start).judge(before, after, self.start.model.tuned)
+        self.old_task = named | {"agreement": None, "accuracy": figures}
+
+    def _rows(self, features: Features, *parts: str) -> Rows:
+        return self._select(features, lambda photo: photo.part in parts)
+
+    def _select(self, features: Features, chosen: Callable[[Photo], bool]) -> Rows:
         place = {label: index for index, label in enumerate(self.photo_set.labels)}
         photos = self.photo_set.photos
         kept = np.array(
-            [photo.part == part and bool(rows) for photo, rows in zip(photos, features.rows, strict=True)]
+            [chosen(photo) and bool(rows) for photo, rows in zip(photos, features.rows, strict=True)]
         )
         targets = np.array([place[photo.label] for photo in photos], np.int64)
         return Rows(features.first[kept], features.rows[kept], targets[kept])
@@ -277,7 +328,7 @@ class Run:
         return balance(training.targets, len(self.photo_set.labels), self.settings.class_weights)
 
     def _refuse_lost_classes(self, features: Features) -> None:
-        found = np.bincount(self._rows(features, TRAINING).targets, minlength=len(self.photo_set.labels))
+        found = np.bincount(self._rows(features, TRAINING, OLD).targets, minlength=len(self.photo_set.labels))
         lost = [label for label, count in zip(self.photo_set.labels, found, strict=True) if not count]
         if lost:
             raise TrainingError(
@@ -293,7 +344,8 @@ class Run:
             for photo, rows in zip(self.photo_set.photos, features.rows, strict=True)
             if rows and photo.part != TEST
         ]
-        origin = {"origin": TRAINED_HERE} if self.settings.scratch else {}
+        earlier = self.start.model.info.get("origin") if self.start else None
+        origin = {"origin": TRAINED_HERE} if self.settings.scratch or earlier == TRAINED_HERE else {}
         return TrainedModel(
             backbone=backbone,
             backbone_name=self.settings.backbone_name,
@@ -301,8 +353,10 @@ class Run:
             labels=self.photo_set.labels,
             head=head,
             photos=tuple((photo.path, photo.label) for photo in readable),
-            held_out=tuple(photo.part == VALIDATION for photo in readable),
-            tuned=self.kept > 0 or bool(self.tuned and self.tuned.best_epoch),
+            held_out=tuple(photo.part in (VALIDATION, OLD_HELD_OUT) for photo in readable),
+            tuned=self.kept > 0
+            or bool(self.tuned and self.tuned.best_epoch)
+            or bool(self.start and self.start.model.tuned),
             info={
                 "settings": self.settings.to_dict(),
                 "versions": installed_versions(),
@@ -316,8 +370,8 @@ class Run:
         return {"source": self.source} if self.source else {}
 
     def _judge(self, features: Features, part: str, embed: Embedding, head: FloatHead) -> Evaluation | None:
-        rows = self._rows(features, part)
-        if not len(rows.first):
+        rows = self._rows(features, *_JUDGED_WITH[part])
+        if not len(self._rows(features, part).first):
             return None
         predicted = probabilities(embed(features, rows.first), *head).argmax(1)
         labels = self.photo_set.labels
@@ -330,7 +384,7 @@ class Run:
             "labels": list(self.photo_set.labels),
             "photos": {
                 part: self.photo_set.counts(part)
-                for part in (TRAINING, VALIDATION, TEST)
+                for part in (TRAINING, VALIDATION, TEST, OLD, OLD_HELD_OUT)
                 if self.photo_set.part(part)
             },
             "ignored_files": self.photo_set.ignored,
@@ -342,6 +396,7 @@ class Run:
             "epochs": self._epochs(history),
             "comparison": self.tuned.comparison.to_dict() if self.tuned and self.tuned.comparison else None,
             "gan": self.gan.figures.to_dict() if self.gan else None,
+            "old_task": self.old_task,
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
             "resumed": self.work.resumed,
             "interrupted": bool(self.tuned and self.tuned.interrupted),
@@ -373,7 +428,7 @@ class Run:
         if evaluation is None:
             return None
         unjudged = [label for label in self.photo_set.labels if label not in evaluation.judged]
-        views = np.array([photo.view for photo in self.photo_set.part(part)])
+        views = np.array([photo.view for photo in self.photo_set.photos if photo.part in _JUDGED_WITH[part]])
         interval = held_out_interval(evaluation.correct, evaluation.photos, independent(views))
         figures = {"views": len(np.unique(views)), "interval": list(interval), "unjudged": unjudged}
         return evaluation.to_dict() | figures | ({"balanced_accuracy": None} if unjudged else {})

@@ -16,6 +16,7 @@ from ..errors import TrainingError
 from .crops import Crops
 from .optimizers import OPTIMIZERS
 from .planning import BLOCKS, DEFAULT_MINUTES, HEAD, LAYERS
+from .preserving import NONE
 
 STRENGTHS = ("none", "light", "strong")
 _LIGHT = (0.7, 0.15)  # smallest crop and range of brightness
@@ -58,6 +59,8 @@ class Settings:
         input_range: Pixel values that the user's model expects; None finds them.
         size: Input size of the user's model, where it has none.
         resize: How photos are fitted to the input: ``crop``, ``squash`` or ``pad``.
+        start: Name of the folder of an earlier model whose backbone is trained further; None for `backbone` as published.
+        preserve: How its task is preserved, one of `preserving.PRESERVE`.
         pretrained: Start from the pretrained weights; False trains all layers from random ones.
         layers: Layers to train besides the head: ``auto``, ``head``, ``blocks`` or ``all``.
         fallback: Train less where the time is too short for all layers, and keep the frozen backbone where the tuned one
@@ -87,6 +90,8 @@ class Settings:
     input_range: str | None = None
     size: str | int | None = None
     resize: str = "crop"
+    start: str | None = None
+    preserve: str = NONE
     pretrained: bool = True
     layers: str = BLOCKS
     fallback: bool = True
@@ -132,7 +137,7 @@ class Settings:
     @property
     def scratch(self) -> bool:
         """Whether all layers start from random weights."""
-        return not self.pretrained or self.backbone in SMALL
+        return not self.pretrained or (self.backbone in SMALL and self.start is None)
 
     @property
     def head_only(self) -> bool:

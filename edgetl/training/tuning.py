@@ -19,6 +19,7 @@ from .comparison import Comparison, compare_backbones
 from .features import Features, extract
 from .pipeline import Pipeline
 from .planning import ALL, LAYERS, Plan, may_train_all, plan_by_time
+from .preserving import make_penalty
 from .replicas import Replicas
 from .settings import Augmentation, Settings
 from .trunk import compile_trunk
@@ -164,7 +165,8 @@ class WholeTuning:
             mixup=settings.mixup,
             seed=settings.seed,
         )
-        return WholeTraining(self.backbone, class_weights, recipe, replicas=self._replicas)
+        penalty = make_penalty(self.backbone, settings.preserve)
+        return WholeTraining(self.backbone, class_weights, recipe, penalty=penalty, replicas=self._replicas)
 
     def _pipeline(self, part: str, features: Features) -> Pipeline | None:
         chosen = [photo for photo in _readable(self.photo_set, features) if photo.part == part]

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -178,7 +179,7 @@ def fingerprint(photos: Sequence[Photo], root: Path) -> str:
     for photo in photos:
         status = photo.path.stat()
         entry = (
-            str(photo.path.relative_to(root)),
+            os.path.relpath(photo.path, root),
             photo.label,
             photo.part,
             status.st_size,
