@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -12,11 +14,14 @@ from device.images import Image
 from device.model.preprocess import Preprocessing
 
 from .affine import absorb_normalization
+from .correction import correct_biases
 from .errors import ConversionError
 from .flatbuffer import chain, parse, serialize
-from .tensorflow import convert_function, freeze
+from .layers import Layer, find_layers, layers_of
+from .ranges import Statistics, input_of, is_plain, measure, with_ranges
+from .tensorflow import calibrate, convert_function, freeze, quantize_calibrated, quantize_int16
 
-QUANTIZATIONS = ("int8", "float16", "dynamic", "none")
+QUANTIZATIONS = ("int8", "int16x8", "float16", "dynamic", "none")
 
 
 def convert_backbone(
@@ -25,6 +30,7 @@ def convert_backbone(
     quantization: str,
     calibration: Sequence[Image] = (),
     *,
+    keep_float: Sequence[str] = (),
     twin: bool = False,
 ) -> bytes:
     """Convert a backbone to a .tflite of one subgraph: image uint8 [N, H, W, channels] -> embedding float32 [N, D].
@@ -38,41 +44,124 @@ def convert_backbone(
         model: Keras model: normalized float32 [N, H, W, channels] -> float32 [N, D].
         preprocessing: Mean and std of the normalization, and the input size.
         quantization: One of `QUANTIZATIONS`.
-        calibration: Prepared photos, for int8.
+        calibration: Prepared photos, for int8 and int16x8.
+        keep_float: Names of layers that stay float in int8; ``*`` and ``?`` are wildcards.
         twin: Convert for the Edge TPU: one image at a time, int8 throughout, the embedding still quantized.
 
     Raises:
-        ConversionError: There are no calibration photos for int8, or the converter failed.
+        ConversionError: There are no calibration photos for int8, a layer does not exist, or the converter failed.
     """
     if quantization not in QUANTIZATIONS:
         raise ConversionError(f"quantization must be one of {', '.join(QUANTIZATIONS)}, got {quantization!r}")
     if twin and not can_fold(preprocessing):
         model, preprocessing = absorb_normalization(model, preprocessing)
-    size = (1 if twin else None, *_shape(preprocessing))
-    frozen = freeze(lambda images: model(images, training=False), size)
-    if quantization != "int8":
-        return _behind_normalization(convert_function(frozen, quantization=quantization), preprocessing)
-    if not calibration:
-        raise ConversionError("int8 needs calibration photos, got none; add some with --calibrate PHOTOS")
+    source = FloatGraph(model, preprocessing, calibration, batch=1 if twin else None)
+    return source.to_twin() if twin else source.convert(quantization, keep_float)
 
-    def samples() -> Iterator[list[NDArray[np.float32]]]:
-        for image in [*calibration, full_range(preprocessing)]:
-            yield [preprocessing.normalize(image[np.newaxis])]
 
-    output = "uint8" if twin else "float32"
-    if can_fold(preprocessing):
-        folded = convert_function(
-            frozen, samples=samples, quantization="int8", input_type="uint8", output_type=output
-        )
-        if is_folded(folded, preprocessing):
-            return folded
-        if twin:
+class FloatGraph:
+    """A backbone in float, and the photos that it is quantized with.
+
+    It is converted, and run on the photos, only once for any number of quantized results.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        preprocessing: Preprocessing,
+        calibration: Sequence[Image],
+        batch: int | None = None,
+    ) -> None:
+        """Trace the model.
+
+        Args:
+            model: Keras model: normalized float32 [N, H, W, channels] -> float32 [N, D].
+            preprocessing: The normalization of the input, and its size.
+            calibration: Prepared photos.
+            batch: Number of images N at a time; None for any.
+        """
+        self._model, self._preprocessing, self._photos = model, preprocessing, calibration
+        self._frozen = freeze(lambda images: model(images, training=False), (batch, *_shape(preprocessing)))
+
+    def convert(self, quantization: str, keep_float: Sequence[str] = ()) -> bytes:
+        """Convert to a .tflite: image uint8 [N, H, W, channels] -> embedding float32 [N, D].
+
+        Args:
+            quantization: One of `QUANTIZATIONS`.
+            keep_float: Names of layers that stay float in int8; ``*`` and ``?`` are wildcards.
+
+        Raises:
+            ConversionError: There are no photos for int8, a layer does not exist, or the converter failed.
+        """
+        if quantization == "int8":
+            return self._to_int8(keep_float)
+        if keep_float:
+            raise ConversionError(
+                f"single layers can be kept in float only with int8, got {quantization}; use --quantize int8, or leave "
+                "out --keep-float"
+            )
+        if quantization == "int16x8":
+            return self._finish(quantize_int16(self.graph, self._samples))
+        graph = convert_function(self._frozen, quantization=quantization)
+        return self._finish(graph, correct=quantization == "dynamic")
+
+    def to_twin(self) -> bytes:
+        """Quantize to int8 with integers as input and output, as the Edge TPU needs it."""
+        quantized = quantize_calibrated(self._calibrated, input_type="uint8", output_type="uint8")
+        if not is_folded(quantized, self._preprocessing):
             raise ConversionError(
                 "the quantization of the twin's input does not express the normalization of the pixels; "
                 "calibrate with other photos"
             )
-    plain = convert_function(frozen, samples=samples, quantization="int8")
-    return _behind_normalization(plain, preprocessing)
+        return self._corrected(quantized)
+
+    @functools.cached_property
+    def graph(self) -> bytes:
+        """The float .tflite: normalized float32 -> float32 [N, D]."""
+        return convert_function(self._frozen)
+
+    @functools.cached_property
+    def layers(self) -> list[Layer]:
+        """Its layers, in order of execution."""
+        return layers_of(self.graph, self._model)
+
+    def _to_int8(self, keep_float: Sequence[str]) -> bytes:
+        kept = [layer.tensor for layer in find_layers(self.layers, keep_float)]
+        if can_fold(self._preprocessing):
+            folded = quantize_calibrated(self._calibrated, input_type="uint8", keep_float=kept)
+            if is_folded(folded, self._preprocessing):
+                return self._corrected(folded)
+        return self._finish(quantize_calibrated(self._calibrated, keep_float=kept))
+
+    def _samples(self) -> Iterator[list[NDArray[np.float32]]]:
+        if not self._photos:
+            raise ConversionError("int8 needs calibration photos, got none; add some with --calibrate PHOTOS")
+        for image in [*self._photos, full_range(self._preprocessing)]:
+            yield [self._preprocessing.normalize(image[np.newaxis])]
+
+    @functools.cached_property
+    def _statistics(self) -> Statistics | None:
+        if not is_plain(self.graph):
+            return None
+        # without the full range, which is not like a photo and would shift the means
+        found = measure(self.graph, (one for (one,) in itertools.islice(self._samples(), len(self._photos))))
+        pixels = self._preprocessing.normalize(full_range(self._preprocessing)[np.newaxis])
+        found.ranges[input_of(self.graph)] = float(pixels.min()), float(pixels.max())
+        return found
+
+    @functools.cached_property
+    def _calibrated(self) -> bytes:
+        if self._statistics is None:
+            return calibrate(self.graph, self._samples)
+        return with_ranges(self.graph, self._statistics.ranges)
+
+    def _corrected(self, quantized: bytes) -> bytes:
+        if not self._photos or self._statistics is None:
+            return quantized
+        return correct_biases(quantized, self.graph, self._statistics)
+
+    def _finish(self, graph: bytes, correct: bool = True) -> bytes:
+        return _behind_normalization(self._corrected(graph) if correct else graph, self._preprocessing)
 
 
 def full_range(preprocessing: Preprocessing) -> Image:

@@ -56,7 +56,7 @@ from .weights import require_finite_variables, require_numeric_constants
 
 _VERIFIED = 4  # photos that the finished file is run on, one at a time and together
 
-Quantization = Literal["int8", "float16", "dynamic", "none"]
+Quantization = Literal["int8", "int16x8", "float16", "dynamic", "none"]
 _Extension = Projection | Products  # ops between the backbone and the head
 
 
@@ -65,6 +65,7 @@ def convert(
     out: str | Path,
     *,
     quantize: Quantization = "int8",
+    keep_float: Sequence[str] = (),
     calibrate: Sequence[Path] | None = None,
     memory: bool = True,
     capacity: int | None = None,
@@ -84,7 +85,8 @@ def convert(
     Args:
         model: The model to convert; without labels the result is a generic file, ready to be taught.
         out: The model file to write.
-        quantize: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``. The head is float.
+        quantize: Format of the backbone: ``int8``, ``int16x8``, ``float16``, ``dynamic`` or ``none``. The head is float.
+        keep_float: Names of layers of the backbone that stay float in int8; ``*`` and ``?`` are wildcards.
         calibrate: Photos to calibrate and compare with; by default the model's training photos, else
             sample photos of installed packages.
         memory: Whether the file carries the embeddings of the training photos.
@@ -117,8 +119,9 @@ def convert(
     _check(model, out, quantize, capacity, edgetpu, force)
     if generator:
         require_generator(model)
+    _check_kept(quantize, keep_float, edgetpu)
     extension = products_of(model.dimensions, project) if products else None
-    backbone = _backbone(model, quantize, calibrate, progress)
+    backbone = _backbone(model, quantize, keep_float, calibrate, progress)
     lesson = embed_training_photos(model, backbone.graph, progress) if memory or project else None
     features = _features(model, backbone, extension, lesson, project)
     taught = Taught.of(lesson, features.apply, features.map_name) if memory and lesson else None
@@ -146,6 +149,7 @@ class _Backbone:
     Attributes:
         graph: A .tflite, image -> embedding.
         quantization: Its format.
+        kept: The layers that were kept in float, as they were named.
         calibration: The photos it was calibrated and compared with.
         embeddings: float32 [N, D], its embeddings of these photos.
         parity: It against its source.
@@ -153,6 +157,7 @@ class _Backbone:
 
     graph: bytes
     quantization: str
+    kept: tuple[str, ...]
     calibration: photos.Calibration
     embeddings: NDArray[np.float32]
     parity: Parity
@@ -213,20 +218,39 @@ def _check_input(model: TrainedModel) -> None:
         )
 
 
+def _check_kept(quantize: str, keep_float: Sequence[str], edgetpu: bool) -> None:
+    if isinstance(keep_float, str):
+        raise ConversionError(f"keep_float must be a sequence of names, got the string {keep_float!r}")
+    if keep_float and quantize != "int8":
+        raise ConversionError(
+            f"layers can be kept in float only with --quantize int8, got {quantize}; leave out --keep-float"
+        )
+    if keep_float and edgetpu:
+        raise ConversionError(
+            "the Edge TPU runs only int8 layers, so --keep-float and --edgetpu exclude each other; leave one out"
+        )
+
+
 def _backbone(
-    model: TrainedModel, quantize: str, calibrate: Sequence[Path] | None, progress: Progress
+    model: TrainedModel,
+    quantize: str,
+    keep_float: Sequence[str],
+    calibrate: Sequence[Path] | None,
+    progress: Progress,
 ) -> _Backbone:
     with _stage(progress, "reading photos"):
         calibration = _calibration(model, calibrate)
     with _stage(progress, f"converting the backbone to {quantize}"):
-        graph = convert_backbone(model.backbone, model.preprocessing, quantize, calibration.images)
+        graph = convert_backbone(
+            model.backbone, model.preprocessing, quantize, calibration.images, keep_float=keep_float
+        )
         require_numeric_constants(graph)
     with _stage(progress, "comparing the backbone with its source"):
         embeddings = converted_embeddings(open_interpreter(graph), calibration.images)
         original = source_embeddings(model.backbone, calibration.images, model.preprocessing)
         parity = compare(original, embeddings, calibration.images, calibration.labels)
         refuse_loss(parity, quantize)
-    return _Backbone(graph, quantize, calibration, embeddings, parity)
+    return _Backbone(graph, quantize, tuple(keep_float), calibration, embeddings, parity)
 
 
 def _calibration(model: TrainedModel, calibrate: Sequence[Path] | None) -> photos.Calibration:
@@ -297,11 +321,15 @@ def _manifest(
         parity=backbone.parity.to_dict(),
         versions=_versions(),
         head_weights=places,
-        extra={**model.info, "calibration": backbone.calibration.source},
+        extra={**model.info, "calibration": backbone.calibration.source, **_kept(backbone)},
         family=family_of(model),
         origin=origin_of(model),
         held_out=taught.held_out if taught else None,
     )
+
+
+def _kept(backbone: _Backbone) -> dict[str, list[str]]:
+    return {"keep_float": list(backbone.kept)} if backbone.kept else {}
 
 
 def _report(
@@ -317,6 +345,7 @@ def _report(
         path=out,
         backbone=model.backbone_name,
         quantization=backbone.quantization,
+        keep_float=backbone.kept,
         dimensions=manifest.dimensions,
         capacity=manifest.capacity,
         labels=model.labels,

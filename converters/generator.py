@@ -13,7 +13,7 @@ from device.images import Image
 from .errors import ConversionError
 from .flatbuffer import add_graph, add_signature, chain, parse, serialize
 from .source import TrainedModel
-from .tensorflow import convert_function, freeze
+from .tensorflow import calibrate, convert_function, freeze, quantize_calibrated
 
 NAME = "generate"
 _CALIBRATION = 256  # draws of noise
@@ -35,7 +35,7 @@ def convert_generator(model: Any, quantization: str) -> bytes:
 
     Args:
         model: keras.Model, standard normal noise float32 [N, Z] -> float32 [N, H, W, C] from -1 to 1.
-        quantization: One of `converters.backbone.QUANTIZATIONS`.
+        quantization: One of `converters.backbone.QUANTIZATIONS`; int16x8 becomes int8.
 
     Raises:
         ConversionError: The converter failed, or the converted generator draws other images.
@@ -47,7 +47,10 @@ def convert_generator(model: Any, quantization: str) -> bytes:
             yield [row[np.newaxis]]
 
     frozen = freeze(lambda values: model(values, training=False), (None, model.input_shape[-1]))
-    graph = convert_function(frozen, samples=samples, quantization=quantization)
+    if quantization in ("int8", "int16x8"):
+        graph = quantize_calibrated(calibrate(convert_function(frozen), samples))
+    else:
+        graph = convert_function(frozen, quantization=quantization)
     shape = (None, *model.output_shape[1:])
     return serialize(chain(parse(graph), parse(convert_function(freeze(_to_pixels, shape)))))
 

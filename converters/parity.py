@@ -23,13 +23,13 @@ from .errors import ConversionError
 from .tensorflow import quiet
 
 # minimum mean cosine between source and converted embeddings: float formats only round
-LEAST_COSINE = {"none": 0.9999, "float16": 0.999, "dynamic": 0.9, "int8": 0.9}
+LEAST_COSINE = {"none": 0.9999, "float16": 0.999, "dynamic": 0.9, "int16x8": 0.9, "int8": 0.9}
 # Minimum values for the differences between photos. Good int8 conversions of EfficientNet-Lite0 reach .80 or more of the
 # first two, .63 or more of the third and .97 or more of the fourth (the lowest on enlarged 8x8 digits); where only the
 # common part survives, they fall to .22, .14, .03 and .52 and below.
-_LEAST_CENTERED = {"none": 0.99, "float16": 0.9, "dynamic": 0.4, "int8": 0.4}
-_LEAST_CORRELATION = {"none": 0.99, "float16": 0.9, "dynamic": 0.4, "int8": 0.4}
-_INTEGERS = {"dynamic", "int8"}
+_LEAST_CENTERED = {"none": 0.99, "float16": 0.9, "dynamic": 0.4, "int16x8": 0.4, "int8": 0.4}
+_LEAST_CORRELATION = {"none": 0.99, "float16": 0.9, "dynamic": 0.4, "int16x8": 0.4, "int8": 0.4}
+_INTEGERS = {"dynamic", "int16x8", "int8"}
 _LEAST_FOLLOWED = 0.2
 _LEAST_RECOGNIZED = 0.7
 _MOST_LOST = 0.1  # accuracy, as a fraction, when there are enough photos to measure it

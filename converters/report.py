@@ -53,7 +53,7 @@ class ConversionReport:
     Attributes:
         path: The model file.
         backbone: Name of the backbone.
-        quantization: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``.
+        quantization: Format of the backbone: ``int8``, ``int16x8``, ``float16``, ``dynamic`` or ``none``.
         dimensions: Length D of an embedding.
         capacity: Maximum number of labels.
         labels: Labels of the head.
@@ -70,6 +70,7 @@ class ConversionReport:
             `converters.memory.judge_held_out`; None without such photos.
         twin: The backbone for the Edge TPU compiler, or None.
         compiled: The compiled twin, or None where the compiler is not installed.
+        keep_float: Names of the layers that were kept in float.
         warnings: Warnings for the user, one sentence each.
         surgery: What was cut and removed, for a model file made from an existing .tflite, else None.
         source: What was found in a Keras model of the user's: ``embedding`` and ``pixels``, in words; else empty.
@@ -93,6 +94,7 @@ class ConversionReport:
     held_out: HeldOut | None = None
     twin: Path | None = None
     compiled: Path | None = None
+    keep_float: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     surgery: Surgery | None = None
     source: dict[str, str] = field(default_factory=dict)
@@ -107,6 +109,7 @@ class ConversionReport:
         fields.update(
             path=str(self.path),
             labels=list(self.labels),
+            keep_float=list(self.keep_float),
             warnings=list(self.warnings),
             parity=self.parity.to_dict(),
             twin=str(self.twin) if self.twin else None,

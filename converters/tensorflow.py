@@ -49,16 +49,12 @@ def freeze(function: Callable[..., Any], shape: Sequence[int | None], dtype: str
     return convert_variables_to_constants_v2(traced)
 
 
-def convert_function(
-    frozen: Any, *, samples: Samples | None = None, quantization: str = "none", **types: Any
-) -> bytes:
+def convert_function(frozen: Any, *, quantization: str = "none") -> bytes:
     """Convert a frozen function to a .tflite.
 
     Args:
         frozen: A function that `freeze` returned.
-        samples: Calibration inputs, for ``int8``.
-        quantization: ``int8``, ``float16``, ``dynamic`` or ``none``.
-        types: ``input_type`` and ``output_type`` of an int8 model, by default float32.
+        quantization: ``float16``, ``dynamic`` or ``none``.
 
     Raises:
         ConversionError: The function contains an op that has no builtin, or the converter failed.
@@ -70,12 +66,66 @@ def convert_function(
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if quantization == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if quantization == "int8":
-        converter.representative_dataset = samples
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.as_dtype(types.get("input_type", "float32"))
-        converter.inference_output_type = tf.as_dtype(types.get("output_type", "float32"))
-    return _run(converter)
+    return _run(converter.convert)
+
+
+def calibrate(graph: bytes, samples: Samples) -> bytes:
+    """Measure the ranges of all tensors with TensorFlow's own calibrator, for graphs with loops or state.
+
+    Raises:
+        ConversionError: The calibrator refused the graph.
+    """
+    return _run(lambda: _calibrator(graph).calibrate(samples))
+
+
+def quantize_calibrated(
+    graph: bytes, *, input_type: str = "float32", output_type: str = "float32", keep_float: Sequence[str] = ()
+) -> bytes:
+    """Quantize a float graph with known ranges to int8: weights per channel, activations per tensor.
+
+    This is the second half of `tf.lite.TFLiteConverter`, as `tf.lite.experimental.QuantizationDebugger` calls it.
+
+    Args:
+        graph: A float .tflite whose tensors have ranges.
+        input_type: ``float32`` or ``uint8``.
+        output_type: The same.
+        keep_float: Names of the output tensors of the ops that stay float.
+
+    Raises:
+        ConversionError: The quantizer refused the graph.
+    """
+    tf = import_tensorflow()
+    from tensorflow.lite.python.convert import mlir_quantize
+
+    return _run(
+        lambda: mlir_quantize(
+            graph,
+            input_data_type=tf.as_dtype(input_type),
+            output_data_type=tf.as_dtype(output_type),
+            denylisted_nodes=list(keep_float) or None,
+        )
+    )
+
+
+def quantize_int16(graph: bytes, samples: Samples) -> bytes:
+    """Quantize a float graph to weights of 8 bits and activations of 16 bits; input and output stay float.
+
+    Raises:
+        ConversionError: The quantizer refused the graph.
+    """
+    tf = import_tensorflow()
+    allow_float = True  # for ops without such a kernel
+    return _run(
+        lambda: _calibrator(graph).calibrate_and_quantize(
+            samples, tf.float32, tf.float32, allow_float, activations_type=tf.int16, bias_type=tf.int64
+        )
+    )
+
+
+def _calibrator(graph: bytes) -> Any:
+    from tensorflow.lite.python.optimize import calibrator
+
+    return calibrator.Calibrator(calibrator.add_intermediate_tensors(graph))
 
 
 @contextlib.contextmanager
@@ -98,10 +148,10 @@ def quiet() -> Iterator[None]:
             os.close(saved)
 
 
-def _run(converter: Any) -> bytes:
+def _run(convert: Callable[[], Any]) -> bytes:
     try:
         with quiet():
-            return bytes(converter.convert())
+            return bytes(convert())
     except Exception as error:  # the converter raises its own classes, RuntimeError, ValueError, SystemError
         raise ConversionError(
             f"TensorFlow's converter refused the model: {_first_lines(error)}; "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeGuard
@@ -28,7 +28,8 @@ def convert(
     embedding_layer: str | None = None,
     input_range: str | None = None,
     size: str | int | None = None,
-    quantize: Literal["int8", "float16", "dynamic", "none"] = "int8",
+    quantize: Literal["int8", "int16x8", "float16", "dynamic", "none"] = "int8",
+    keep_float: Sequence[str] = (),
     calibrate: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] | None = None,
     cut: str | None = None,
@@ -62,7 +63,8 @@ def convert(
             ``-1..1``, ``imagenet`` or any ``LOW..HIGH``; by default found in the file, else -1..1 with a warning for a
             ``.tflite``.
         size: ``HEIGHTxWIDTH`` or one side in pixels, for a Keras model without a fixed size.
-        quantize: Format of the backbone: ``int8``, ``float16``, ``dynamic`` or ``none``. The head is float.
+        quantize: Format of the backbone: ``int8``, ``int16x8``, ``float16``, ``dynamic`` or ``none``. The head is float.
+        keep_float: Names of layers of the backbone that stay float in int8; ``*`` and ``?`` are wildcards.
         calibrate: A folder of photos to calibrate and compare with, like those that the camera will see; by
             default the training photos, else sample photos of installed packages.
         resize: How a frame is fitted to the input: ``crop``, ``squash`` or ``pad``; by default as the model was
@@ -106,6 +108,7 @@ def convert(
     if is_tflite(model):
         unused = {
             "quantize": quantize != "int8",
+            "keep-float": keep_float,
             "project": project,
             "products": products,
             "edgetpu": edgetpu,
@@ -135,6 +138,7 @@ def convert(
         fitted,
         out,
         quantize=quantize,
+        keep_float=keep_float,
         calibrate=[photo.path for photo in chosen.photos] if chosen else None,
         memory=memory,
         capacity=capacity,

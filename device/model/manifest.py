@@ -76,7 +76,7 @@ class Manifest:
         dimensions: D, numbers in an embedding.
         capacity: C, columns of the head in the file; unused ones are masked.
         embedding_map: Name of the map that heads apply to an embedding, see `device.model.codes`.
-        quantization: ``int8``, ``float16``, ``dynamic`` or ``none``.
+        quantization: ``int8``, ``int16x8``, ``float16``, ``dynamic`` or ``none``.
         parity: Figures of the comparison with the source model at conversion.
         model_sha256: Checksum of the model part, in hexadecimal; filled in on writing.
         model_bytes: Length of the model part; filled in on writing.

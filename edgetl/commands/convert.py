@@ -26,10 +26,16 @@ if TYPE_CHECKING:
 @own_model_options
 @click.option(
     "--quantize",
-    type=click.Choice(["int8", "float16", "dynamic", "none"]),
+    type=click.Choice(["int8", "int16x8", "float16", "dynamic", "none"]),
     default="int8",
     show_default=True,
     help="Format of the backbone; the head is always float.",
+)
+@click.option(
+    "--keep-float",
+    multiple=True,
+    metavar="LAYER",
+    help="Keep this layer of an int8 backbone in float; repeatable, with the wildcards * and ?.",
 )
 @click.option(
     "--calibrate",
@@ -144,7 +150,8 @@ def _table(report: ConversionReport) -> str:
 def _rows(report: ConversionReport) -> Iterator[tuple[str, str]]:
     parity, sizes = report.parity, report.sizes
     yield "Model file", f"{report.path} ({_megabytes(sizes['total'])})"
-    yield "Backbone", f"{report.backbone}, {report.quantization}, {_megabytes(sizes['backbone'])}"
+    kept = f" except {', '.join(report.keep_float)}" if report.keep_float else ""
+    yield "Backbone", f"{report.backbone}, {report.quantization}{kept}, {_megabytes(sizes['backbone'])}"
     yield (
         "Head",
         f"{len(report.labels)} of {report.capacity} labels, float32, {_megabytes(sizes['head'])}; {report.head}",

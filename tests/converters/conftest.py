@@ -25,7 +25,7 @@ def source(photos: list[tuple[Path, str]]) -> Any:
     return tiny.trained_model(photos)
 
 
-@pytest.fixture(scope="session", params=["int8", "float16", "dynamic", "none"])
+@pytest.fixture(scope="session", params=["int8", "int16x8", "float16", "dynamic", "none"])
 def converted(request: pytest.FixtureRequest, source: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
     """The report of a conversion with each quantization."""
     from converters import convert
