@@ -97,9 +97,8 @@ def _aliases(tensor: str, known: dict[str, bool], model: str) -> Iterator[str]:
     seen = set()
     for path in tensor.split(";"):
         parts = path.split("/")
-        if (
-            parts[0] != model
-        ):  # then every name of this trace has a counter, which may look like part of the name
+        # a trace that numbers the model numbers every layer too, and the number may look like part of a name
+        if parts[0] != model:
             parts = [_COUNTER.sub("", part) for part in parts]
         name = next((part for part in reversed(parts) if part in known), None)
         if name is not None and name not in seen:

@@ -283,7 +283,7 @@ def test_a_file_that_fails_verification_is_not_kept(
     (tmp_path / "m.tflite").write_bytes(b"older")
     untaught = conversion.initial_weights(32, 32)
     joined = conversion._join
-    monkeypatch.setattr(conversion, "_join", lambda features, _, infer: joined(features, untaught, infer))
+    monkeypatch.setattr(conversion, "_join", lambda features, _, *rest: joined(features, untaught, *rest))
     with pytest.raises(ConversionError, match="W does not start as written"):
         convert(source, tmp_path / "m.tflite", force=True)
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"older"]
