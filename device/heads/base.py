@@ -6,6 +6,7 @@ that it may need is done once and kept until the head learns again.
 
 from __future__ import annotations
 
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,12 +19,14 @@ from ..errors import EmbeddingError, HeadError, LabelError
 from ..labels import check_label
 from ..model.codes import Codes, decode
 from .keys import Keys, KeySet, content_keys
+from .threads import one_blas_thread
 
 Floats = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
 BEST_FEW = 5
 DECIMALS = 4  # of probabilities in JSON
 ONE_LABEL = "only one label was taught: every prediction is that label"
+_FEW_PRODUCTS = 6  # of an embedding with a label
 FALSE_REJECTION = 0.05  # share of the taught samples that may be predicted as unknown
 
 
@@ -183,8 +186,23 @@ class Head(ABC):
             raise HeadError(
                 f"the {self.name} head has learned nothing yet; teach it at least one sample of each label"
             )
-        self._fitted = replace(self._compute_fit(), labels=tuple(self.counts))
+        with one_blas_thread():
+            self._fitted = replace(self._compute_fit(), labels=tuple(self.counts))
         return self._fitted
+
+    @property
+    def settled(self) -> bool:
+        """Whether predictions come from the complete fit, or would if there were one to compute."""
+        return True
+
+    def settle(self) -> None:
+        """Compute the complete fit now, if there is anything to fit.
+
+        After a few lessons, `predict_one` and `predict_many` may use an update of the last complete fit, which is ready
+        sooner. Everything else uses the complete fit.
+        """
+        if self.counts:
+            _ = self.fit
 
     def learn_one(self, code: Codes, label: str) -> None:
         """Learn one sample, `code` of shape [D]."""
@@ -244,9 +262,12 @@ class Head(ABC):
         Raises:
             HeadError: The head has learned nothing yet.
         """
-        codes, fit = check_codes(codes, self.dimensions), self.fit
-        logits = self._logits(codes)
-        unknown = fit.novelty(codes, logits)
+        codes, fit = check_codes(codes, self.dimensions), self._current_fit()
+        # few labels are too little work for BLAS to use several threads
+        many = len(codes) * len(fit.labels) > _FEW_PRODUCTS
+        with one_blas_thread(wait=False) if many else contextlib.nullcontext():
+            logits = self._logits(codes) if fit.linear is None else fit.linear.logits(codes)
+            unknown = fit.novelty(codes, logits)
         most = len(fit.labels) if all_scores else BEST_FEW
         return [
             _prediction(fit, row, float(score), most)
@@ -364,6 +385,10 @@ class Head(ABC):
 
     @abstractmethod
     def _compute_fit(self) -> Fit: ...
+
+    def _current_fit(self) -> Fit:
+        """Return the fit for predictions: the complete one, unless a subclass has one that is ready sooner."""
+        return self.fit
 
     def _logits(self, codes: Codes) -> Floats:
         linear = self.fit.linear

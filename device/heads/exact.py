@@ -8,6 +8,7 @@ samples are held out for validation, and there is no learning rate.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -20,9 +21,11 @@ from .calibration import NO_JUDGES, fit_sharpness, too_few_judges
 from .discriminant import Discriminant, Readout, read_out, without
 from .folds import balanced, stacked
 from .keys import Keys
+from .lessons import Complete, Lessons
 from .nearest import conformal_threshold, directions
-from .ridge import Chosen, Solution, inverse, solve
+from .ridge import Chosen, Solution, solve
 from .statistics import Selection, Statistics
+from .threads import one_blas_thread
 from .unknown import Scale, Unknown, left_out_cosine
 
 SELECTION = 256  # maximum number of samples that choose ridge, temperature and threshold
@@ -60,6 +63,7 @@ class ExactHead(Head):
         self.statistics = Statistics(self.dimensions, self.tuned)
         self._solution: Solution | None = None
         self._chosen = Chosen()
+        self._lessons = Lessons()
 
     @property
     def counts(self) -> dict[str, int]:
@@ -71,7 +75,30 @@ class ExactHead(Head):
     ) -> None:
         """Learn from sums over samples, as `device.model.memory.Sums` holds them."""
         self.statistics.add_statistics(labels, counts, sums, gram)
-        self._fitted = None
+        self._restart()
+
+    @property
+    def settled(self) -> bool:
+        """Whether predictions come from the complete fit, or would if there were one to compute."""
+        return self._fitted is not None or not self._lessons.usable(self.counts)
+
+    def snapshot(self) -> Self:
+        """Return a copy with the same samples, whose complete fit another thread may compute for `adopt`."""
+        other = type(self)(self.dimensions, ridge=self.ridge, false_rejection=self.false_rejection)
+        other.statistics = self.statistics.copy()
+        other.tuned = other.statistics.tuned
+        other._lessons = self._lessons.snapshot()
+        return other
+
+    def adopt(self, other: Self) -> None:
+        """Take over the complete fit of a `snapshot` of this head; lessons since then are updates of it.
+
+        If something other than lessons happened since the snapshot, such as a renamed label, nothing is taken over.
+        """
+        if other._fitted is None or not self._lessons.adopt(other._lessons):
+            return
+        if not self._lessons.waiting:
+            self._fitted, self._solution = other._fitted, other._solution
 
     def solution(self) -> Solution:
         """Return the solution of the ridge regression, before the temperature."""
@@ -95,11 +122,10 @@ class ExactHead(Head):
         owners = np.array([columns[label] for label in labels], np.int64)
         groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
         solution = self.solution()
-        times_inverse = inverse(self.statistics, solution)
         logits = np.empty((len(codes), len(columns)))
         for members in stacked(groups):
             X = solution.centered(codes[members])
-            H = times_inverse(X.reshape(-1, self.dimensions)).reshape(X.shape) @ X.swapaxes(1, 2)
+            H = solution.apply(X.reshape(-1, self.dimensions)).reshape(X.shape) @ X.swapaxes(1, 2)
             Y = np.eye(len(columns))[owners[members]]
             left = without(H, X @ solution.W, solution.P, solution.moments.counts, Y)
             logits[members] = sharpness * self._scaled(read_out(*left), solution)
@@ -130,27 +156,58 @@ class ExactHead(Head):
     def _exclude(self, keys: Keys) -> None:
         if len(keys):
             self.statistics.exclude(keys)
-            self._fitted = None
+            self._restart()
 
     def _learn(self, codes: Codes, labels: list[str]) -> None:
         self.statistics.add(codes, labels)
+        self._lessons.add(codes, labels, 1)
 
     def _forget(self, codes: Codes, labels: list[str]) -> None:
         self.statistics.remove(codes, labels)
+        self._lessons.add(codes, labels, -1)
 
     def _merge(self, other: Any) -> None:
         self.statistics.merge(other.statistics)
+        self._restart()
 
     def _rename(self, old: str, new: str) -> None:
         self.statistics.rename(old, new)
+        self._restart()
 
     def _delete(self, label: str) -> None:
         self.statistics.delete(label)
+        self._restart()
+
+    def _restart(self) -> None:
+        """Forget the complete fit for good: what changed is more than lessons."""
+        self._fitted = None
+        self._lessons.restart()
+
+    def _current_fit(self) -> Fit:
+        if self._fitted is not None or not self._lessons.usable(self.counts):
+            return self.fit
+        # predictions do not wait for another thread's complete fit
+        with one_blas_thread(wait=False):
+            return self._lessons.fit(self.counts, self._updated)
+
+    def _updated(self, solution: Solution, complete: Complete) -> Fit:
+        """Return the fit of an updated solution, with the temperature and the threshold of the complete one."""
+        values = Discriminant.of(solution.P, solution.moments.counts)
+        readout = self._readout(solution, values)
+        sums = self.statistics.sums()[1].astype(np.float64)
+        unknown = replace(complete.unknown, means=directions(sums))
+        return replace(
+            complete.fit,
+            linear=Linear(complete.sharpness * readout.W, complete.sharpness * readout.b),
+            novelty=self._novelty(solution, values, unknown),
+            labels=tuple(self.counts),
+        )
 
     def _compute_fit(self) -> Fit:
         selection = self._selection()
         solution = self._solution = self._solve(selection)
-        readout = self._readout(solution)
+        values = Discriminant.of(solution.P, solution.moments.counts)
+        readout = self._readout(solution, values)
         taken, C = solution.moments, len(solution.moments.counts)
         # the only sample of a label cannot be left out, because the label would be unknown without it
         fair = taken.counts[selection.owners] > 1
@@ -171,7 +228,10 @@ class ExactHead(Head):
             np.repeat(unknown.combine(relative[: len(owners)], cosine), copies), self.false_rejection
         )
         figures = {"ridge": solution.lam, "sharpness": sharpness, "condition": solution.condition}
-        return Fit(linear, self._novelty(solution, unknown), threshold, self._notes(solution, fair), figures)
+        novelty = self._novelty(solution, values, unknown)
+        fit = Fit(linear, novelty, threshold, self._notes(solution, fair), figures)
+        self._lessons.start(Complete(solution, tuple(self.counts), unknown, sharpness, fit))
+        return fit
 
     def _selection(self) -> Selection:
         """Return the samples that choose ridge, temperature and threshold; none where too few may judge."""
@@ -196,10 +256,8 @@ class ExactHead(Head):
     def _solve(self, selection: Selection) -> Solution:
         return solve(self.statistics, selection, self.ridge, self._chosen)
 
-    def _readout(self, solution: Solution) -> Linear:
+    def _readout(self, solution: Solution, values: Discriminant) -> Linear:
         """Return the scores as a linear map of the embedding, before the temperature."""
-        taken = solution.moments
-        values = Discriminant.of(solution.P, taken.counts)
         return self._linear(solution, values, float(values.share))
 
     def _linear(self, solution: Solution, values: Discriminant, share: float) -> Linear:
@@ -213,12 +271,12 @@ class ExactHead(Head):
         """Return the scores in the scale of `_readout`; for subclasses to override."""
         return readout.blended
 
-    def _novelty(self, solution: Solution, unknown: Unknown) -> Callable[[Codes, Floats], Floats]:
-        discriminant = Discriminant.of(solution.P, solution.moments.counts)
-
+    def _novelty(
+        self, solution: Solution, values: Discriminant, unknown: Unknown
+    ) -> Callable[[Codes, Floats], Floats]:
         def score(codes: Codes, logits: Floats) -> Floats:
             U = solution.centered(codes) @ solution.W
-            return unknown.score(codes, discriminant.read(U).distance)
+            return unknown.score(codes, values.read(U).distance)
 
         return score
 

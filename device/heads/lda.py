@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..model.codes import SCALE
-from .base import Floats, Linear
+from .base import Fit, Floats, Linear
 from .discriminant import Discriminant, Readout
 from .exact import ExactHead
 from .ridge import Solution, solve
@@ -41,9 +41,18 @@ class LdaHead(ExactHead):
 
     name: ClassVar[str] = "lda"
 
+    @property
+    def settled(self) -> bool:
+        """Whether predictions come from the complete fit, which they always do."""
+        return True
+
     def discriminant(self) -> Linear:
         """Return the discriminant functions, before the temperature."""
-        return self._readout(self.solution())
+        solution = self.solution()
+        return self._readout(solution, Discriminant.of(solution.P, solution.moments.counts))
+
+    def _current_fit(self) -> Fit:
+        return self.fit  # its ridge and its temperature follow each sample
 
     def _solve(self, selection: Selection) -> Solution:
         ridge = self.ridge
@@ -52,8 +61,7 @@ class LdaHead(ExactHead):
             ridge = max(shrinkage / (1 - shrinkage) * scatter / self.dimensions, 1e-9)
         return solve(self.statistics, selection, ridge)
 
-    def _readout(self, solution: Solution) -> Linear:
-        values = Discriminant.of(solution.P, solution.moments.counts)
+    def _readout(self, solution: Solution, values: Discriminant) -> Linear:
         plain, prior = self._linear(solution, values, 0.0), np.log(values.n / solution.moments.total)
         factor = self._factor(solution)
         return Linear(factor * plain.W, factor * plain.b + prior)

@@ -20,6 +20,7 @@ from .base import ONE_LABEL, Floats, Head, check_codes, softmax
 from .calibration import expected_calibration_error
 from .folds import balanced
 from .intervals import left_out_interval
+from .threads import one_blas_thread
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
 BLIND = (
@@ -143,7 +144,8 @@ def _judge(
     views = np.array([len(np.unique(groups[judges & (owners == column)])) for column in range(C)])
     judged = (taught[owners] > 1) & (C > 1) & judges
     together = _blocks(owners, apart, judged)
-    probabilities = softmax(head.leave_out(codes, [labels[owner] for owner in owners], together))
+    with one_blas_thread():
+        probabilities = softmax(head.leave_out(codes, [labels[owner] for owner in owners], together))
     answers = probabilities.argmax(axis=1)
     confusion = np.zeros((C, C), np.int64)
     np.add.at(confusion, (owners[judged], answers[judged]), 1)

@@ -14,6 +14,7 @@ samples per label. From ten samples per label on it hardly matters.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ from .triangular import Factor, cholesky, lower_inverse
 
 Places = NDArray[np.intp]
 GRID = tuple(float(value) for value in 10.0 ** np.arange(-2.5, 2.01, 0.5))
+_STEP = GRID[1] / GRID[0]
 START = 4  # 0.3 of the mean eigenvalue: the best ridge is mostly between 0.1 and 1
 START_TUNED = 5  # 1: after fine-tuning, the best ridge is mostly between 1 and 10
 _FEW = 64
@@ -77,6 +79,7 @@ class Solution:
         P: float64 [C, C], ``Q^T A^-1 Q``.
         U: float64 [n, C], ``x A^-1 Q`` of the selection.
         H: float64 [n, n], ``X A^-1 X^T`` of the selection; its diagonal contains the leverages.
+        apply: Maps X [n, D] to ``X A^-1``.
     """
 
     moments: Moments
@@ -85,6 +88,7 @@ class Solution:
     P: Floats
     U: Floats
     H: Floats
+    apply: Callable[[Floats], Floats]
 
     @property
     def b(self) -> Floats:
@@ -123,6 +127,11 @@ class Kernel:
         weights: Floats = root.T @ (root @ self.targets)
         return weights
 
+    def solver(self, lam: float) -> Callable[[Floats], Floats]:
+        """Return a function that maps B [N, n] to ``(K + lam I)^-1 B``."""
+        root = self._root(lam)
+        return lambda right: root.T @ (root @ right)
+
     def hat(self, lam: float) -> Floats:
         """Return ``K (K + lam I)^-1``, float64 [N, N]."""
         root = self._root(lam)
@@ -140,6 +149,8 @@ class Kernel:
     def best(self, eigenvalue: float, copies: NDArray[np.int64]) -> float:
         """Return the ridge with the least penalized PRESS: of all in the grid for few samples, else downhill.
 
+        Between the points of the grid a parabola is followed, so that one more sample changes the ridge only a little.
+
         Args:
             eigenvalue: Unit of the grid.
             copies: int64 [N], the number of times that each sample counts.
@@ -151,8 +162,10 @@ class Kernel:
             press = max(self.press(GRID[at] * eigenvalue, copies), _TINY)
             return math.log(press) + penalty * math.log10(GRID[at] / DEFAULT_RELATIVE) ** 2
 
-        at = min(range(len(GRID)), key=loss) if len(self.products) <= _FEW else _downhill(loss, START)
-        return GRID[at] * eigenvalue
+        known = _remembered(loss)
+        at = min(range(len(GRID)), key=known) if len(self.products) <= _FEW else _downhill(known, START)
+        between = math.pow(_STEP, _vertex(known(at - 1), known(at), known(at + 1)))
+        return GRID[at] * between * eigenvalue
 
     def _root(self, lam: float) -> Floats:
         """Return the inverse of the Cholesky factor of ``K + lam I``."""
@@ -211,7 +224,8 @@ def solve(
     if selection.places is not None and len(selection.places) == statistics.total:
         kernel = Kernel(centered_products(statistics.products()), selection.owners)
         lam = (_chosen(selection, kernel) or _fallback(taken)) if ridge is None else ridge
-        return _from_weights(statistics, taken, lam, selection, kernel.weights(lam), kernel.hat(lam))
+        apply = KeptInverse(statistics.codes, taken.mean, lam, kernel.solver(lam))
+        return _from_weights(statistics, taken, lam, selection, kernel.weights(lam), kernel.hat(lam), apply)
     if ridge is None and len(statistics.tuned):
         return _judged(statistics, taken, selection)
     if ridge is None:
@@ -220,17 +234,26 @@ def solve(
     return _solved(statistics, taken, ridge, selection)
 
 
-def inverse(statistics: Statistics, solution: Solution) -> Callable[[Floats], Floats]:
-    """Return a function that maps X [n, D] to ``X A^-1``."""
-    lam = solution.lam
-    if not statistics.complete:
-        whole = np.linalg.inv(_scatter(statistics, solution.moments, lam))
-        return lambda X: X @ whole
-    kept = solution.centered(statistics.codes)
-    kernel = centered_products(statistics.products())
-    kernel[np.diag_indices_from(kernel)] += lam
-    small = np.linalg.inv(kernel)
-    return lambda X: (X - ((X @ kept.T) @ small) @ kept) / lam
+class KeptInverse:
+    """``A^-1`` from inner products: ``(I - X^T (X X^T + lam I)^-1 X) / lam`` with the centered samples X.
+
+    Args:
+        codes: int16 [N, D], the samples.
+        mean: float64 [D].
+        lam: The ridge, absolute.
+        solve: Maps B [N, n] to ``(X X^T + lam I)^-1 B``.
+    """
+
+    def __init__(self, codes: Codes, mean: Floats, lam: float, solve: Callable[[Floats], Floats]) -> None:
+        self._codes, self._mean, self._lam, self._solve = codes, mean, lam, solve
+        self._samples: Floats | None = None
+
+    def __call__(self, X: Floats) -> Floats:
+        """Return ``X A^-1`` for X [n, D]."""
+        if self._samples is None:  # most solutions are never applied to a vector
+            self._samples = self._codes / SCALE - self._mean
+        applied: Floats = (X - self._solve(self._samples @ X.T).T @ self._samples) / self._lam
+        return applied
 
 
 def _judged(statistics: Statistics, taken: Moments, selection: Selection) -> Solution:
@@ -250,21 +273,27 @@ def _judged(statistics: Statistics, taken: Moments, selection: Selection) -> Sol
         left = np.maximum(1 - np.diagonal(solution.H) - 1 / taken.total, _TINY)
         return float(selection.copies @ ((residual / left[:, None]) ** 2).sum(axis=1))
 
-    return solutions[_downhill(press, START_TUNED)]
+    return solutions[_downhill(_remembered(press), START_TUNED)]
+
+
+def _remembered(loss: Callable[[int], float]) -> Callable[[int], float]:
+    """Return `loss` of each index of the grid computed once, infinite outside of the grid."""
+    return functools.cache(lambda at: loss(at) if 0 <= at < len(GRID) else math.inf)
 
 
 def _downhill(loss: Callable[[int], float], at: int) -> int:
     """Return the index of the local minimum of `loss` in the grid, walking downhill from `at`."""
-    losses: dict[int, float] = {}
-
-    def known(at: int) -> float:
-        if at not in losses:
-            losses[at] = loss(at) if 0 <= at < len(GRID) else np.inf
-        return losses[at]
-
-    while (step := min((0, -1, 1), key=lambda step: known(at + step))) != 0:
+    while (step := min((0, -1, 1), key=lambda step: loss(at + step))) != 0:
         at += step
     return at
+
+
+def _vertex(before: float, here: float, after: float) -> float:
+    """Return where the parabola through three losses at -1, 0 and 1 is lowest, within half a step of 0."""
+    curve = before - 2 * here + after
+    if not math.isfinite(curve) or curve <= _TINY:
+        return 0.0  # at an end of the grid, or flat
+    return min(max((before - after) / (2 * curve), -0.5), 0.5)
 
 
 def _solved(statistics: Statistics, taken: Moments, lam: float, selection: Selection) -> Solution:
@@ -311,17 +340,24 @@ def _from_kept(
     weights[places] = factor.solve(Y - Y.mean(axis=0))
     # K (K + lam I)^-1 = I - lam (K + lam I)^-1
     hat = np.eye(len(selection.owners)) - lam * factor.last_corner(len(selection.owners))
-    return _from_weights(statistics, taken, lam, selection, weights, hat)
+    apply = KeptInverse(statistics.codes[places], taken.mean, lam, factor.solve)
+    return _from_weights(statistics, taken, lam, selection, weights, hat, apply)
 
 
 def _from_weights(
-    statistics: Statistics, taken: Moments, lam: float, selection: Selection, weights: Floats, hat: Floats
+    statistics: Statistics,
+    taken: Moments,
+    lam: float,
+    selection: Selection,
+    weights: Floats,
+    hat: Floats,
+    apply: Callable[[Floats], Floats],
 ) -> Solution:
     Y = np.eye(len(taken.counts))[statistics.owners()]
     U = Y - Y.mean(axis=0) - lam * weights  # K weights
     # the weights of each column sum to 0, so that the codes need no centering
     W = statistics.codes.T.astype(np.float64) @ (weights / SCALE)
-    return Solution(taken, lam, W, _symmetric(Y.T @ U), U[selection.places], hat)
+    return Solution(taken, lam, W, _symmetric(Y.T @ U), U[selection.places], hat, apply)
 
 
 def _from_sums(statistics: Statistics, taken: Moments, lam: float, selection: Selection) -> Solution:
@@ -330,7 +366,9 @@ def _from_sums(statistics: Statistics, taken: Moments, lam: float, selection: Se
     half = factor.forward(np.concatenate([taken.Q, X.T], axis=1))
     half, probes = half[:, : len(taken.counts)], half[:, len(taken.counts) :]
     W = factor.backward(half)
-    return Solution(taken, lam, W, half.T @ half, X @ W, probes.T @ probes)
+    return Solution(
+        taken, lam, W, half.T @ half, X @ W, probes.T @ probes, lambda rows: factor.solve(rows.T).T
+    )
 
 
 def _scatter(statistics: Statistics, taken: Moments, lam: float) -> Floats:

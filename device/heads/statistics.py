@@ -8,6 +8,7 @@ because every partial sum is an integer below 2**53.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -233,6 +234,10 @@ class Statistics:
         self._gram = self.gram() + gram
         self._sketch.merge(other._sketch, rows)
         self._sketch.exclude(self.tuned)
+
+    def copy(self) -> Self:
+        """Return an independent copy."""
+        return copy.deepcopy(self)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a label, or join it to an existing one."""

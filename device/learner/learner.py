@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import EllipsisType, TracebackType
 from typing import Any, TypeVar
@@ -30,6 +30,7 @@ from .bursts import Bursts
 from .classifier import Classifier, write_classifier
 from .derived import DerivedHead
 from .export import Snapshot, export
+from .settling import Settling
 from .signatures import HeadMaker
 from .status import Status, status_of
 
@@ -72,6 +73,7 @@ class Learner:
         self._bursts = Bursts()
         self._lock = threading.RLock()  # store and head
         self._embedding = embedding  # an interpreter runs for one thread at a time
+        self._settling: Settling | None = None
 
     @classmethod
     def open(
@@ -125,6 +127,7 @@ class Learner:
         with self._lock:
             if self._derived.stale():
                 self._derived.catch_up()
+                self._notice_lesson()
             return self._derived.head
 
     @property
@@ -331,6 +334,25 @@ class Learner:
 
         return self._changed(lambda: merge(self.store, Path(other)))
 
+    @contextlib.contextmanager
+    def settling(self) -> Iterator[None]:
+        """Complete the head in the background while the caller teaches and predicts.
+
+        With the exact head and 150 samples or more, a prediction after a lesson comes from an update of the last complete
+        fit, which takes less time than an embedding. `settling` completes the fit once no lesson has come for half a
+        second; without it, the fit is completed by `status`, `export`, and by a prediction after a fortieth of the samples is
+        new.
+        """
+        if self._settling is not None:
+            yield
+            return
+        with Settling(self, self._lock) as settling:
+            self._settling = settling
+            try:
+                yield
+            finally:
+                self._settling = None
+
     # reports, versions, export
 
     def samples(self, label: str | None = None, limit: int | None = None) -> list[Sample]:
@@ -500,7 +522,12 @@ class Learner:
         with self._lock:
             result = change()
             self._derived.catch_up()
+            self._notice_lesson()
             return result
+
+    def _notice_lesson(self) -> None:
+        if self._settling is not None:
+            self._settling.notice()
 
     def _known(self, label: str) -> str:
         label = check_label(label, stored=True)

@@ -64,7 +64,12 @@ def command(
         )
     wiring = Wiring.of(teach, undo, leds)
     samples = 0
-    with ButtonPanel(wiring) as panel, open_learner(options) as learner, open_source(options) as camera:
+    with (
+        ButtonPanel(wiring) as panel,
+        open_learner(options) as learner,
+        learner.settling(),
+        open_source(options) as camera,
+    ):
         say(f"Buttons: {wiring_text(wiring.teach) or 'none'}. LEDs: {wiring_text(wiring.leds) or 'none'}.")
         try:
             for step in islice(teach_by_buttons(learner, camera, panel, every), frames):

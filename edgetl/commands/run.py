@@ -16,7 +16,7 @@ from device.addresses import redact
 from device.printable import printable
 
 from .options import camera_options, json_option
-from .session import calm_blas, learner_options, open_learner, open_source, plural, say
+from .session import learner_options, open_learner, open_source, plural, say
 
 if TYPE_CHECKING:
     from device.heads.drift import Drift
@@ -114,7 +114,6 @@ def command(as_json: bool, **options: Any) -> None:
       edgetl run mugs.tflite --camera rtsp://door/stream --on visitor ./ring.sh
       edgetl run mugs.tflite --webhook https://host/hook --webhook-header 'Authorization: Bearer ${TOKEN}'
     """
-    calm_blas()
     from device.heads.drift import ENOUGH, Drift
     from device.learner.status import keep_drift
     from device.live.watching import watch
@@ -125,6 +124,7 @@ def command(as_json: bool, **options: Any) -> None:
         learner = stack.enter_context(open_learner(options, read_only=True))
         learner.require_taught()
         _check_labels(learner, options, display.say)
+        stack.enter_context(learner.settling())
         camera = stack.enter_context(open_source(options, notice=display.say))
         summary, drift = Summary(), Drift()
         try:

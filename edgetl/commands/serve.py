@@ -22,7 +22,7 @@ from .options import (
     state_path,
     threads_option,
 )
-from .session import calm_blas, replay_chosen
+from .session import replay_chosen
 
 if TYPE_CHECKING:
     from device.page.server import PageServer
@@ -90,7 +90,6 @@ def command(
       edgetl serve mugs.tflite --camera 0
       edgetl serve mugs.tflite --camera picamera2 --host 0.0.0.0
     """
-    calm_blas()
     server_class = _server_class()
     from device.cameras import open_camera
     from device.learner import Learner
@@ -114,7 +113,7 @@ def command(
             signed_in=_print_next_link,
         )
         signal.signal(signal.SIGTERM, _interrupt)  # systemd stops a service with it: end as on Ctrl-C
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt), learner.settling():
             server.listen()
             _announce(server, as_json)
             server.run()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -48,7 +47,6 @@ def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_o
         must_exist: Refuse to create a state file.
         read_only: Write nothing, not even a new state file.
     """
-    calm_blas()
     from device.learner import Learner
     from device.model.modelfile import ModelFile
 
@@ -77,15 +75,6 @@ def replay_chosen(options: Mapping[str, Any]) -> dict[str, str]:
     """Return the option of the head that ``--replay`` chooses; none for the default."""
     chosen = options.get("replay", "stored")
     return {} if chosen == "stored" else {"replay": chosen}
-
-
-def calm_blas() -> None:
-    """Limit NumPy's BLAS to one thread, unless the user has set its number of threads.
-
-    One thread solves a head fastest: several threads wait for each other in busy loops, and with a busy backbone a
-    solve of 30 ms then takes up to a second. This has an effect only before NumPy is imported.
-    """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 @contextlib.contextmanager

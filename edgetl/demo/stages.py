@@ -145,8 +145,7 @@ def run_field_process(plan: Path, progress: Progress) -> None:
         command,
         stdout=subprocess.PIPE,
         text=True,
-        # one thread for the head, as in the device's commands
-        env={"OPENBLAS_NUM_THREADS": "1", **os.environ, "PYTHONPATH": paths},
+        env={**os.environ, "PYTHONPATH": paths},
     ) as process:
         for line in process.stdout or ():
             event = _read_line(line)

@@ -241,16 +241,6 @@ def test_run_reports_drift_once(model: Path) -> None:
     assert edgetl("run", model, "--camera", "fake:red*60,end").stderr.count("unlike anything") == 0
 
 
-def test_blas_uses_one_thread_by_default(taught: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several threads slow a solve down beside the backbone; a value set by the user is kept."""
-    for given, kept in ((None, "1"), ("3", "3")):
-        monkeypatch.delenv("OPENBLAS_NUM_THREADS", raising=False)
-        if given:
-            monkeypatch.setenv("OPENBLAS_NUM_THREADS", given)
-        asked("status", taught)
-        assert os.environ["OPENBLAS_NUM_THREADS"] == kept
-
-
 def test_status_shows_the_drift_that_run_measured(taught: Path) -> None:
     """The share of unknown frames is stored at the end of a run; teaching makes it out of date."""
     assert asked("status", taught)["drift"] is None

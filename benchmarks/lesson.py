@@ -1,0 +1,143 @@
+"""How long after a lesson is the new head active, compared with an embedding?
+
+Heads of 20 to 10,000 samples and 5 or 100 labels, D = 1280. A lesson is one sample learned and then one prediction; a
+forgotten sample likewise. Times are those of this thread's processor, with BLAS as the product sets it, so that other
+programs on the machine change them little; the embedding is measured in between, on one thread. *status* is the complete
+fit and the self-report that `edgetl status` shows. Samples are random directions around the mean of their label.
+
+Usage: python -m benchmarks.lesson [MODEL] [--samples 20 50 200 1000 3000 10000] [--labels 5 100] [--out FILE]
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from device.heads import create_head
+from device.heads.base import Head
+from device.heads.report import self_report
+from device.model.codes import Codes, encode
+from device.model.embedder import Embedder
+from device.model.modelfile import ModelFile
+
+from .machine import machine_info, model_to_measure, parser_of, percentiles, warn_of_noise, write_result
+
+RESULT = Path(__file__).parent / "results" / "lesson.json"
+DIMENSIONS = 1280
+SEED = 0
+_LESSONS = 60
+_REPORTED = 2000  # most samples for which `status` is measured here
+
+
+def main() -> None:
+    """Run the benchmark, print a table and write the result."""
+    parser = parser_of(__doc__, model=True, out=RESULT)
+    parser.add_argument("--samples", nargs="+", type=int, default=[20, 50, 200, 1000, 3000, 10_000])
+    parser.add_argument("--labels", nargs="+", type=int, default=[5, 100])
+    given = parser.parse_args()
+    warn_of_noise()
+    embed = _embedding(ModelFile.open(model_to_measure(given.model)))
+    rows = []
+    for labels in given.labels:
+        for count in given.samples:
+            if count >= 2 * labels:
+                rows.append(_measure(count, labels, embed))
+                print(_line(rows[-1]), flush=True)
+    exponents = {
+        str(labels): _exponent([row for row in rows if row["labels"] == labels]) for labels in given.labels
+    }
+    print("exponent of N in the median lesson:", exponents)
+    result = {"rows": rows, "exponents": exponents, "dimensions": DIMENSIONS, "lessons": _LESSONS}
+    write_result({**result, "machine": machine_info(SEED)}, given.out)
+
+
+def _embedding(model: ModelFile) -> Callable[[], float]:
+    """Return a function that embeds one image and returns the seconds of processor time."""
+    embedder = Embedder(model, threads=1)
+    image = np.random.default_rng(SEED).integers(0, 256, (240, 320, 3), np.uint8)
+    return lambda: _seconds(lambda: embedder.embed_one(image))
+
+
+def _measure(count: int, labels: int, embed: Callable[[], float]) -> dict[str, Any]:
+    codes, names = _samples(count + _LESSONS, labels)
+    head = create_head("exact", DIMENSIONS)
+    head.learn_many(codes[:count], names[:count])
+    head.settle()
+    embeddings, lessons, forgotten = [], [], []
+    for at in range(count, count + _LESSONS):
+        lessons.append(_seconds(partial(_taught, head, codes[at], names[at])))
+        embeddings.append(embed())
+    head.settle()
+    for at in range(count, count + _LESSONS):
+        forgotten.append(_seconds(partial(_forgotten, head, codes[at], names[at])))
+        embeddings.append(embed())
+    unit = percentiles(embeddings)["p50_ms"]
+    row = {
+        "samples": count,
+        "labels": labels,
+        "embedding_ms": round(unit, 3),
+        "lesson": _shares(lessons, unit),
+        "forgotten": _shares(forgotten, unit),
+    }
+    if count <= _REPORTED:
+        head.learn_one(codes[count], names[count])
+        report = _seconds(lambda: self_report(head, codes[:count], names[:count]))
+        row["status_share"] = round(1e3 * report / unit, 2)
+    return row
+
+
+def _taught(head: Head, code: Codes, name: str) -> None:
+    head.learn_one(code, name)
+    head.predict_one(code)
+
+
+def _forgotten(head: Head, code: Codes, name: str) -> None:
+    head.forget(code[np.newaxis], [name])
+    head.predict_one(code)
+
+
+def _samples(count: int, labels: int) -> tuple[Codes, list[str]]:
+    random = np.random.default_rng(SEED)
+    means = 2 * random.normal(size=(labels, DIMENSIONS))
+    owners = np.arange(count) % labels
+    values = np.maximum(means[owners] + 2 * random.normal(size=(count, DIMENSIONS)), 0)
+    return encode(values.astype(np.float32)), [f"label {owner:03d}" for owner in owners]
+
+
+def _seconds(work: Callable[[], Any]) -> float:
+    started = time.thread_time()
+    work()
+    return time.thread_time() - started
+
+
+def _shares(seconds: list[float], unit: float) -> dict[str, float]:
+    """Return p50 and p95 as multiples of an embedding."""
+    found = percentiles(seconds)
+    return {name: round(found[f"{name}_ms"] / unit, 3) for name in ("p50", "p95")}
+
+
+def _exponent(rows: list[dict[str, Any]]) -> float | None:
+    """Return the slope of the median lesson over the number of samples, both on logarithmic scales."""
+    if len(rows) < 2:
+        return None
+    x = np.log([row["samples"] for row in rows])
+    y = np.log([row["lesson"]["p50"] for row in rows])
+    return round(float(np.polyfit(x, y, 1)[0]), 2)
+
+
+def _line(row: dict[str, Any]) -> str:
+    lesson, forgotten = row["lesson"], row["forgotten"]
+    status = f", status {row['status_share']:.1f}" if "status_share" in row else ""
+    return (
+        f"{row['samples']:6d} samples, {row['labels']:3d} labels: lesson {lesson['p50']:.2f} (p95 {lesson['p95']:.2f}), "
+        f"forgotten {forgotten['p50']:.2f} (p95 {forgotten['p95']:.2f}){status} embeddings of {row['embedding_ms']:.1f} ms"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Completing the head in the background."""
+
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.heads.exact import ExactHead
+from device.heads.lessons import FEWEST
+from device.learner import Learner, settling
+
+TINY = Path(__file__).resolve().parents[2] / "data" / "tiny.tflite"
+
+
+@pytest.fixture
+def learner() -> Learner:
+    """Return a learner that was taught enough for predictions before the head is complete."""
+    random = np.random.default_rng(0)
+    learner = Learner.open(TINY, None, threads=1)
+    width = learner.model.manifest.dimensions
+    count = 2 * FEWEST
+    embeddings = random.normal(size=(count, width)).astype(np.float32)
+    embeddings[np.arange(count), np.arange(count) % 2] += 3
+    images = [np.zeros((4, 4, 3), np.uint8)] * count
+    learner.learn_many(images, ["even", "odd"] * FEWEST, embeddings=embeddings)
+    learner.head.settle()
+    return learner
+
+
+def teach_one(learner: Learner) -> None:
+    """Teach one more sample."""
+    embedding = np.ones(learner.model.manifest.dimensions, np.float32)
+    learner.learn_one(np.zeros((4, 4, 3), np.uint8), "odd", embedding=embedding)
+
+
+def test_the_head_is_completed_after_a_lesson(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within `settling`, no call of the program computes the complete fit."""
+    monkeypatch.setattr(settling, "REST", 0.0)
+    adopted, adopt = threading.Event(), ExactHead.adopt
+
+    def seen(head: ExactHead, other: ExactHead) -> None:
+        adopt(head, other)
+        adopted.set()
+
+    monkeypatch.setattr(ExactHead, "adopt", seen)
+    with learner, learner.settling():
+        teach_one(learner)
+        assert adopted.wait(30)
+        assert learner.head.settled
+
+
+def test_without_settling_the_head_waits_for_a_report(learner: Learner) -> None:
+    """A lesson leaves the head unsettled, and `status` completes it."""
+    with learner:
+        teach_one(learner)
+        assert not learner.head.settled
+        learner.status()
+        assert learner.head.settled
+
+
+def test_settling_can_be_nested_and_ends_with_its_thread(learner: Learner) -> None:
+    """A page within a program that settles already starts no second thread."""
+    with learner:
+        with learner.settling(), learner.settling():
+            names = [thread.name for thread in threading.enumerate()]
+            assert names.count("edgetl-settling") == 1
+        assert "edgetl-settling" not in [thread.name for thread in threading.enumerate()]
