@@ -181,7 +181,9 @@ def load_backbone(
         require_keras()
         return load_small(name, resize)
     backbone = BACKBONES[name]
-    path = path or weights_path(backbone)
+    path = path or _located(backbone)
+    if path.name == Path(backbone.file).name:
+        check_published(backbone, path)
     tensors = read_torch_weights(path)
     require_keras()
     model = backbone.build(name)
@@ -224,19 +226,18 @@ def kept_weights(backbone: Backbone) -> Path | None:
         return None
 
 
-def weights_path(backbone: Backbone) -> Path:
-    """Return the published file of weights, from the folder of ``EDGETL_WEIGHTS`` or the package, checked.
+def check_published(backbone: Backbone, path: Path) -> None:
+    """Raise where a file with the name of the published one has other content.
 
     Raises:
-        MissingExtraError: The package is not installed.
-        BackboneError: The file is not the published one.
+        BackboneError: The checksum differs.
     """
-    path = _located(backbone)
-    check_digest(path, backbone.sha256, f"run: {backbone.repair}")
-    return path
+    advice = f"run: {backbone.repair}" if backbone.module in path.parts else "replace or rename it"
+    check_digest(path, backbone.sha256, advice)
 
 
 def _located(backbone: Backbone) -> Path:
+    """Return the file with the published name, from the folder of ``EDGETL_WEIGHTS`` or the package; its content is unchecked."""
     if own := find_weights(backbone.file):
         return own
     found = importlib.util.find_spec(backbone.module)

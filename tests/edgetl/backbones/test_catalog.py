@@ -16,7 +16,7 @@ from edgetl.backbones import BACKBONES, load_backbone
 from edgetl.backbones.applications import ALIASES, APPLICATIONS, keras_folder, load_application
 from edgetl.backbones.catalog import Entry, list_backbones
 from edgetl.backbones.hdf5_weights import SIGNATURE
-from edgetl.backbones.registry import check_backbone, weights_path
+from edgetl.backbones.registry import check_backbone
 from edgetl.backbones.small import SMALL
 from edgetl.cli import main
 from edgetl.errors import BackboneError, MissingExtraError
@@ -153,8 +153,11 @@ def test_a_file_in_the_folder_of_weights_is_at_hand_and_checked(
     path = tmp_path / Path(backbone.file).name
     path.write_bytes(b"another file")
     assert entries()["mobilenet-v2"].at_hand
-    with pytest.raises(BackboneError, match=f"{path.name} is not the published file.*{backbone.sha256}"):
-        weights_path(backbone)
+    for weights in (None, path):
+        with pytest.raises(
+            BackboneError, match=f"{path.name} is not the published file.*{backbone.sha256}; replace"
+        ):
+            load_backbone("mobilenet-v2", weights=weights)
 
 
 def test_the_command_shows_every_backbone() -> None:
