@@ -21,9 +21,11 @@ from device.model.modelfile import ModelFile
 from device.model.runtime import Runtime, load_runtime, open_interpreter
 
 from .anatomy import Candidate
+from .edgetpu_report import EdgeTpuReport, report_edgetpu
 from .errors import ConversionError
 from .flatbuffer import count_ops, parse
 from .foreign import Source
+from .op_versions import OpVersion, too_new
 from .pixels import find_pixels
 
 _ENTRY_BYTES = 30  # of a zip entry before its name
@@ -75,6 +77,8 @@ class Inspection:
         digest: sha256 of everything that decides an answer, in hexadecimal; empty where there is none.
         unchecked: Parts that no checksum covers, in a model file of version 1.
         surgery: What ``edgetl convert`` would do with a file that edgetl did not write, or None.
+        edgetpu: What the Edge TPU compiler would do with ``features`` or, in another file, the first graph; or None.
+        too_new: Ops that tflite-runtime 2.14 lacks, or has only in an older version.
     """
 
     path: Path
@@ -90,13 +94,19 @@ class Inspection:
     digest: str = ""
     unchecked: tuple[str, ...] = ()
     surgery: Plan | None = None
+    edgetpu: EdgeTpuReport | None = None
+    too_new: tuple[OpVersion, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as a JSON-serializable dict."""
         fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
         lists = {"labels": list(self.labels), "unchecked": list(self.unchecked)}
-        plan = self.surgery.to_dict() if self.surgery else None
-        return {**fields, "path": str(self.path), **lists, "surgery": plan}
+        reports = {
+            "surgery": self.surgery.to_dict() if self.surgery else None,
+            "edgetpu": self.edgetpu.to_dict() if self.edgetpu else None,
+            "too_new": [entry.to_dict() for entry in self.too_new],
+        }
+        return {**fields, "path": str(self.path), **lists, **reports}
 
 
 def inspect(path: str | Path) -> Inspection:
@@ -129,6 +139,8 @@ def inspect(path: str | Path) -> Inspection:
         manifest=model.manifest.described(),
         digest=model.digest,
         unchecked=model.unchecked,
+        edgetpu=report_edgetpu(model.model_part(), "features"),
+        too_new=too_new(model.model_part()),
     )
 
 
@@ -154,6 +166,7 @@ def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
         read_graphs(data)
     total = {"total": len(data)}
     plan, refusal = _plan(path)
+    reports: dict[str, Any] = {"surgery": plan, "edgetpu": report_edgetpu(data), "too_new": too_new(data)}
     try:
         interpreter = _interpreter(data, path, runtime)
     except (DelegateError, ModelFileError) as refused:
@@ -161,10 +174,10 @@ def _foreign(path: Path, runtime: Runtime, error: ModelFileError) -> Inspection:
         if not ops:  # truncated: there is nothing to show
             raise
         reason = str(refused) if plan is None else _why_not({}, path, plan, refusal)
-        return Inspection(path, False, reason, str(runtime), {}, ops, total, surgery=plan)
+        return Inspection(path, False, reason, str(runtime), {}, ops, total, **reports)
     signatures = _signatures(interpreter)
     reason, ops = _why_not(signatures, path, plan, refusal), _ops(data, path, runtime)
-    return Inspection(path, False, reason, str(runtime), signatures, ops, total, surgery=plan)
+    return Inspection(path, False, reason, str(runtime), signatures, ops, total, **reports)
 
 
 def _plan(path: Path) -> tuple[Plan | None, str]:

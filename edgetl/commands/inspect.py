@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from device.files import shown
 from .options import emit, json_option, model_argument
 
 if TYPE_CHECKING:
+    from converters.edgetpu_report import EdgeTpuReport
     from converters.inspection import Inspection, Plan
+    from converters.op_versions import OpVersion
 
 _OPS_SHOWN = 12
 _CANDIDATES_SHOWN = 6
@@ -27,6 +29,9 @@ def command(model: Path, as_json: bool) -> None:
 
     The checksums of a model file are verified. For another .tflite it is shown what convert would make of it: where it
     cuts, what it removes, and other tensors for convert --cut; or why it cannot be converted.
+
+    The Edge TPU report shows which ops the Edge TPU compiler would map to the Edge TPU, by Coral's published table of
+    supported operations, and why not the others. Ops that are too new for tflite-runtime 2.14 are named.
 
     \b
     Example:
@@ -68,7 +73,41 @@ def _facts(found: Inspection) -> Iterator[tuple[str, str]]:
         yield from _plan(found.surgery)
     if found.ops:
         yield "Ops", _ops(found.ops)
+    if found.edgetpu:
+        yield from _edgetpu(found.edgetpu, found.manifest is not None)
+    yield "tflite-runtime", _versions(found.too_new)
     yield "Runtime", found.runtime
+
+
+def _edgetpu(report: EdgeTpuReport, teachable: bool) -> Iterator[tuple[str, str]]:
+    if report.compiled:
+        left = ", ".join(shown(entry["op"]) for entry in report.cpu) or "none"
+        yield "Edge TPU", f"compiled for it; ops that run on the CPU: {left}"
+        return
+    yield "Edge TPU", f"{report.mapped} of {report.ops} ops would be mapped{_first_on_cpu(report)}"
+    for obstacle in report.obstacles:
+        yield "", obstacle
+    if report.obstacles and teachable:
+        yield "", "'edgetl convert --edgetpu' writes the backbone with fixed sizes, in a file of its own"
+
+
+def _first_on_cpu(report: EdgeTpuReport) -> str:
+    if not report.cpu:
+        return ""
+    first, rest = report.cpu[0], len(report.cpu) - 1
+    after = f" and the {rest} ops after it" if rest > 1 else " and the op after it" if rest else ""
+    run = "run" if rest else "runs"
+    return f"; {shown(first['op'])} (op {first['position'] + 1}){after} {run} on the CPU: {first['reason']}"
+
+
+def _versions(found: Sequence[OpVersion]) -> str:
+    if not found:
+        return "2.14 has every builtin op in the version that the file needs"
+    parts = (
+        f"{entry.name} version {entry.version} ({f'it has version {entry.newest}' if entry.newest else 'it lacks this op'})"
+        for entry in found
+    )
+    return f"too new for 2.14: {', '.join(parts)}"
 
 
 def _plan(plan: Plan) -> Iterator[tuple[str, str]]:
