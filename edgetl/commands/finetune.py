@@ -178,6 +178,14 @@ _NO_JUDGE = (
     help="Seed for splitting, shuffling and augmentation.",
 )
 @click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Train with N seeds, from --seed on, and report mean and spread of the accuracy; the model of the first is kept.",
+)
+@click.option(
     "--compare",
     "comparing",
     is_flag=True,
@@ -247,6 +255,11 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
     for part in ("validation", "test"):
         if judged := metrics[part]:
             lines.append(f"{part}: {_figure(judged)}")
+        if metrics["seeds"] and (spread := metrics["seeds"][part]):
+            lines.append(
+                f"{part} of {metrics['seeds']['count']} seeds: accuracy {spread['mean']:.3f} on average, standard deviation "
+                f"{spread['deviation']:.3f}; the model is that of the first seed"
+            )
     if not any(metrics[part] for part in ("validation", "test")):
         tuned = metrics["epochs"]["blocks_kept"] or metrics["epochs"]["all_kept"]
         lines.append(_NO_FIGURE + (_NO_JUDGE if tuned else ""))

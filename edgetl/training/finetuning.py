@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -29,8 +30,9 @@ from .planning import (
 )
 from .replicas import find_replicas
 from .run import Outcome, Run, installed_versions
+from .seeds import seeds_folder, train_others
 from .settings import Settings, augment_as
-from .workfolder import WorkFolder, check_output, fingerprint
+from .workfolder import WorkFolder, check_output, fingerprint, remove_folder
 
 
 def finetune(
@@ -68,6 +70,7 @@ def finetune(
     crop: float | None = None,
     color: float | None = None,
     seed: int = 0,
+    seeds: int = 1,
     restart: bool = False,
     skip_empty: bool = False,
     force: bool = False,
@@ -135,6 +138,9 @@ def finetune(
         color: Range of the brightness, and in copies of contrast and color balance, in place of that of `augment`;
             0 leaves them unchanged.
         seed: Seed for splitting, shuffling and augmentation.
+        seeds: Number of seeds, from `seed` on: the training is repeated with each, `minutes` is divided among them, and
+            ``metrics["seeds"]`` has mean and standard deviation of the accuracy. The model of the first one is kept,
+            because each seed has held-out photos of its own: the best figure is that of the luckiest split.
         restart: Start again instead of continuing an interrupted run.
         skip_empty: Skip labels without a readable photo instead of raising.
         force: Replace an existing trained model.
@@ -156,6 +162,8 @@ def finetune(
         >>> edgetl.finetune("photos", "mugs", epochs=4).metrics["validation"]["accuracy"]  # doctest: +SKIP
         0.97
     """
+    if seeds < 1:
+        raise TrainingError(f"seeds must be 1 or more, got {seeds}")
     chosen = resolve_layers(layers, head_only=head_only, blocks=blocks, epochs=epochs)
     backbone = str(Path(backbone).absolute() if is_own_model(backbone) else backbone)
     if start is not None:
@@ -187,7 +195,7 @@ def finetune(
         weights=Path(weights).absolute() if weights else None,
         resize=resize,
         layers=chosen,
-        minutes=(GAN_MINUTES if gan else DEFAULT_MINUTES) if minutes is None else minutes,
+        minutes=((GAN_MINUTES if gan else DEFAULT_MINUTES) if minutes is None else minutes) / max(1, seeds),
         head_epochs=head_epochs,
         epochs=Settings.epochs if epochs is None else epochs,
         blocks=Settings.blocks if blocks is None else blocks,
@@ -209,6 +217,7 @@ def finetune(
         photos,
         out,
         settings,
+        seeds=seeds,
         start=start,
         preserve=preserve,
         split=split,
@@ -236,6 +245,7 @@ def _train(
     out: str | Path,
     settings: Settings,
     *,
+    seeds: int = 1,
     start: str | Path | None = None,
     preserve: str | None = None,
     split: str | Path | None = None,
@@ -252,14 +262,33 @@ def _train(
     if start is not None:
         require_keras()
         find_replicas()  # before TensorFlow runs its first operation
-        earlier = Start.open(start)
-        settings = continue_settings(settings, earlier, preserve)
-    photo_set = read_photos(
-        photos, settings, split=split, unlabeled=unlabeled, skip_empty=skip_empty, progress=progress
+        settings = continue_settings(settings, Start.open(start), preserve)
+
+    def read(settings: Settings, progress: Progress) -> tuple[PhotoSet, Start | None]:
+        found = read_photos(
+            photos, settings, split=split, unlabeled=unlabeled, skip_empty=skip_empty, progress=progress
+        )
+        if start is None:
+            return found, None
+        earlier = Start.open(start)  # anew for each seed, because its backbone is trained in place
+        return add_old_photos(found, earlier, settings.preserve, settings.seed, progress), earlier
+
+    def train_one(folder: Path, settings: Settings, progress: Progress) -> Outcome:
+        photo_set, earlier = read(settings, progress)
+        return train(photo_set, folder, settings, start=earlier, progress=progress)
+
+    photo_set, earlier = read(settings, progress)
+    others = []
+    if seeds > 1:
+        identity = identify(photo_set, settings) | {"seeds": seeds}
+        others = train_others(
+            out, settings, seeds, train_one, identity=identity, restart=restart, progress=progress
+        )
+    outcome = train(
+        photo_set, out, settings, start=earlier, others=others, restart=restart, progress=progress
     )
-    if earlier:
-        photo_set = add_old_photos(photo_set, earlier, settings.preserve, settings.seed, progress)
-    return train(photo_set, out, settings, start=earlier, restart=restart, progress=progress)
+    remove_folder(seeds_folder(out))
+    return outcome
 
 
 def _check_start(backbone: str, *others: str | Path | int | None) -> None:
@@ -324,6 +353,7 @@ def train(
     settings: Settings,
     *,
     start: Start | None = None,
+    others: Sequence[dict[str, Any]] = (),
     restart: bool = False,
     progress: Progress = no_progress,
 ) -> Outcome:
@@ -332,7 +362,7 @@ def train(
     replicas = find_replicas()
     identity = identify(photo_set, settings) | ({"start": start.identity} if start else {})
     with WorkFolder(out, replicas.worker).open(identity, restart) as work:
-        return Run(photo_set, settings, work, progress, replicas, start).run()
+        return Run(photo_set, settings, work, progress, replicas, start, tuple(others)).run()
 
 
 def identify(photo_set: PhotoSet, settings: Settings) -> dict[str, Any]:

@@ -42,6 +42,7 @@ from .features import Features, extract
 from .head import Examples, balance, fit_head, probabilities
 from .planning import ALL, AUTO, BLOCKS, HEAD, TooLittleTimeError
 from .replicas import Replicas
+from .seeds import describe_seeds
 from .settings import Settings
 from .trunk import compile_trunk
 from .tuning import Tuned, WholeTuning
@@ -85,6 +86,7 @@ class Run:
     progress: Progress
     replicas: Replicas = field(default_factory=Replicas)
     start: Start | None = None
+    others: tuple[dict[str, Any], ...] = ()  # accuracy per part, with each further seed
     seconds: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     kept: int = 0  # the epoch of the last blocks that is kept; 0 means the initial weights
@@ -397,6 +399,9 @@ class Run:
             "comparison": self.tuned.comparison.to_dict() if self.tuned and self.tuned.comparison else None,
             "gan": self.gan.figures.to_dict() if self.gan else None,
             "old_task": self.old_task,
+            "seeds": describe_seeds(
+                {part: one and one.accuracy for part, one in judged.items()}, self.others
+            ),
             "seconds": {stage: round(value, 2) for stage, value in self.seconds.items()},
             "resumed": self.work.resumed,
             "interrupted": bool(self.tuned and self.tuned.interrupted),
