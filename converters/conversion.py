@@ -38,6 +38,7 @@ from .edgetpu import compile_twin, twin_path, write_twin
 from .embedding_layer import require_embedding
 from .errors import ConversionError
 from .flatbuffer import buffer_places, chain, join, parse, serialize, weight_buffers
+from .frozen_graph import FrozenModel
 from .generator import add_generator, convert_generator, require_generator
 from .head import FloatHead, HeadWeights, build_head, initial_weights
 from .infer import add_infer
@@ -205,8 +206,9 @@ def _check(model: TrainedModel, out: Path, quantize: str, capacity: int, edgetpu
 
 def _check_input(model: TrainedModel) -> None:
     made = model.preprocessing
-    require_embedding(model.backbone, model.backbone_name)
-    refuse_normalizing_twice(model.backbone, made.mean, made.std, model.backbone_name)
+    if not isinstance(model.backbone, FrozenModel):
+        require_embedding(model.backbone, model.backbone_name)
+        refuse_normalizing_twice(model.backbone, made.mean, made.std, model.backbone_name)
     shape = (made.height, made.width, made.channels)
     expected = tuple(model.backbone.input_shape[1:])
     if len(expected) != 3 or any(

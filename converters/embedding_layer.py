@@ -16,7 +16,7 @@ _CLASSIFIERS = {"Dense", "Conv2D"}
 # steps between the last weights of a classifier and its scores, and steps in front of these weights
 _TRANSPARENT = {"Activation", "Softmax", "Dropout", "Flatten", "Reshape", "ReLU", "Identity", "Sigmoid"}
 _INERT = {"Dropout", "SpatialDropout2D", "GaussianDropout", "AlphaDropout", "GaussianNoise", "Identity"}
-_MOST_NUMBERS = 16_384
+MOST_NUMBERS = 16_384
 _NAMED = 12
 
 
@@ -195,8 +195,8 @@ def _cut(model: Any, tensor: Any, layer: str, found: str, name: str) -> Embeddin
 
 def _check_length(tensor: Any, layer: str, name: str) -> None:
     length = tensor.shape[-1]
-    if length is None or not 2 <= int(length) <= _MOST_NUMBERS:
+    if length is None or not 2 <= int(length) <= MOST_NUMBERS:
         raise ConversionError(
-            f"the layer {layer!r} of {name} has {length} numbers per photo; an embedding has 2 to {_MOST_NUMBERS}. "
+            f"the layer {layer!r} of {name} has {length} numbers per photo; an embedding has 2 to {MOST_NUMBERS}. "
             "Name another layer with --embedding-layer; a convolutional layer is averaged over its places"
         )

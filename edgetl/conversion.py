@@ -52,8 +52,9 @@ def convert(
 
     Args:
         model: The folder of a trained model, a trained model, or the name of a backbone such as
-            ``efficientnet-lite0``; or a Keras model of yours: a ``.keras`` or ``.h5`` file or a keras.Model. A backbone
-            and a Keras model give a file without labels, ready to be taught. Code from a file is never run. Or an existing
+            ``efficientnet-lite0``; or a Keras model of yours: a ``.keras`` or ``.h5`` file, a SavedModel or a
+            keras.Model. A backbone and a Keras model give a file without labels, ready to be taught. Code from a file
+            is never run. Or an existing
             ``.tflite``: its classifier is replaced by a trainable head, its other ops stay as they are, and TensorFlow
             is not needed.
         out: The model file to write.
@@ -252,8 +253,8 @@ def _backbone(name: str, weights: str | Path | None) -> TrainedModel:
     if name not in BACKBONES and not is_application(name):
         raise BackboneError(
             f"there is no folder or file {name}, and no backbone of that name{suggest(name, choices)}; expected the folder "
-            "that 'edgetl finetune' wrote, a Keras model (.keras or .h5), or one of the backbones that 'edgetl backbones' "
-            f"lists: {', '.join(choices)}"
+            "that 'edgetl finetune' wrote, a Keras model (.keras, .h5 or SavedModel), a .tflite, or one of the backbones that "
+            f"'edgetl backbones' lists: {', '.join(choices)}"
         )
     require_keras()  # first, because its extra brings the weights too
     backbone, preprocessing = load_backbone(name, weights=weights)

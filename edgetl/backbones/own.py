@@ -24,7 +24,8 @@ class OwnModel:
     """A model of the user's that was cut after its embedding.
 
     Attributes:
-        backbone: keras.Model, normalized float32 [N, H, W, C] -> embedding float32 [N, D].
+        backbone: keras.Model, or `converters.frozen_graph.FrozenModel` from a SavedModel: normalized float32 [N, H, W, C]
+            -> embedding float32 [N, D].
         preprocessing: How photos are prepared for it.
         name: Name of the file or of the model.
         facts: What was found, in words: ``embedding``, ``pixels`` and, if there is one, ``precision``.
@@ -43,8 +44,9 @@ class OwnModel:
 def is_own_model(name: str | Path) -> bool:
     """Return whether a backbone's name is the path of a Keras model, and not a name that ``edgetl backbones`` lists."""
     from converters.keras_file import is_keras_file
+    from converters.saved_model import is_saved_model
 
-    return not is_application(str(name)) and is_keras_file(name)
+    return not is_application(str(name)) and (is_keras_file(name) or is_saved_model(name))
 
 
 def open_own(model: object, **options: Any) -> OwnModel | None:
@@ -80,10 +82,10 @@ def load_own(
     size: str | int | None = None,
     resize: str = "crop",
 ) -> OwnModel:
-    """Load a ``.keras`` or ``.h5`` file as a backbone; no code from the file is run.
+    """Load a ``.keras`` or ``.h5`` file or the folder of a SavedModel as a backbone; no code from it is run.
 
     Args:
-        path: The file.
+        path: The file or folder.
         embedding_layer: Name of the layer whose output is the embedding; None finds the last pooled layer before the
             classifier.
         input_range: Pixel values that the model expects, see `converters.input_range.normalization`; None finds them
@@ -97,8 +99,13 @@ def load_own(
     """
     from converters.errors import ConversionError
     from converters.keras_file import load_keras_file
+    from converters.saved_model import is_saved_model
 
     require_keras()
+    if is_saved_model(path):
+        return _load_saved_model(
+            path, embedding_layer=embedding_layer, input_range=input_range, size=size, resize=resize
+        )
     try:
         model = load_keras_file(path)
     except ConversionError as error:
@@ -146,6 +153,32 @@ def prepare_own(
         facts["precision"] = precision
     made = Preprocessing(height, width, resize=resize, mean=mean, std=std, channels=shape[2])
     return OwnModel(embedding.model, made, name, facts)
+
+
+def _load_saved_model(
+    folder: str | Path,
+    *,
+    embedding_layer: str | None,
+    input_range: str | None,
+    size: str | int | None,
+    resize: str,
+) -> OwnModel:
+    from converters.errors import ConversionError
+    from converters.frozen_graph import end_graph_with_embedding, find_graph_scaling
+    from converters.saved_model import open_saved_model
+
+    name = Path(folder).name
+    try:
+        opened = open_saved_model(folder)
+        rows, columns, channels = opened.shape[1], opened.shape[2], int(opened.shape[3] or 0)
+        height, width = _size((rows, columns, channels), None, size, name)
+        frozen = opened.freeze(height, width)
+        mean, std, pixels = _normalization(find_graph_scaling(frozen), input_range, channels, name)
+        embedding = end_graph_with_embedding(frozen, opened.outputs, embedding_layer, name)
+    except ConversionError as error:
+        raise BackboneError(str(error)) from error
+    made = Preprocessing(height, width, resize=resize, mean=mean, std=std, channels=channels)
+    return OwnModel(embedding.model, made, name, {"embedding": embedding.describe(), "pixels": pixels})
 
 
 def suggest(name: str, known: list[str]) -> str:

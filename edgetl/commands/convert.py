@@ -102,7 +102,7 @@ def command(model: str, out: Path, as_json: bool, **options: Any) -> None:
     """Convert MODEL to one .tflite with a trainable head.
 
     MODEL is a folder that finetune wrote, the name of a backbone such as efficientnet-lite0 ('edgetl
-    backbones' lists them), or a Keras model of yours, a .keras or .h5 file, which is cut after its embedding. A
+    backbones' lists them), or a Keras model of yours (.keras, .h5 or SavedModel), which is cut after its embedding. A
     backbone and a Keras model become a file without labels, ready to be taught on a device: the fastest way to start.
     MODEL can also be an existing .tflite: its classifier is replaced by a trainable head, the other ops stay as they
     are, and TensorFlow is not needed. The file appears under its name only after it was reopened and compared with

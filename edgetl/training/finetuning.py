@@ -344,6 +344,11 @@ def _check_backbone(settings: Settings) -> None:
         return
     if settings.weights:
         raise BackboneError(f"{settings.backbone} contains its own weights; leave out {settings.weights}")
+    if Path(settings.backbone).is_dir():
+        raise BackboneError(
+            f"{settings.backbone} is a SavedModel, which cannot be trained; use the model's .keras file, or convert the "
+            "folder and teach it on a device"
+        )
     load_own(settings.backbone, resize=settings.resize, **settings.own)
 
 

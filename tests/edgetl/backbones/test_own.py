@@ -165,3 +165,32 @@ def test_an_unknown_name_is_answered_with_every_choice(tmp_path: Path) -> None:
     refused = " ".join(run("convert", "resnet28", "--out", tmp_path / "m.tflite").output.split())
     for part in ("did you mean 'resnet-28'?", "cnn-28", "efficientnet-lite0", "keras:MobileNetV2"):
         assert part in refused
+
+
+def test_a_saved_model_is_converted_without_its_code(photos: Path, tmp_path: Path) -> None:
+    """A model with a layer of the user's class can be exported, and the graph contains no Python."""
+    import keras
+
+    model = keras_models.classifier()
+    model.export(tmp_path / "mine", verbose=False)
+    done = run(
+        "convert",
+        tmp_path / "mine",
+        "--out",
+        tmp_path / "m.tflite",
+        "--quantize",
+        "none",
+        "--calibrate",
+        photos,
+    )
+    assert done.exit_code == 0, done.output
+    assert "the last pooled layer before the classifier, 16 numbers" in " ".join(done.stdout.split())
+    opened = ModelFile.open(tmp_path / "m.tflite")
+    prepared = np.stack([opened.manifest.preprocessing.prepare(image) for image in pictures()])
+    oracle = keras.Model(model.inputs[0], model.get_layer("pool").output)
+    expected = np.asarray(oracle(prepared.astype(np.float32)))
+    assert np.allclose(Embedder(opened, threads=1).embed_many(pictures()), expected, atol=1e-4)
+    report = edgetl.convert(tmp_path / "mine", tmp_path / "q.tflite", calibrate=photos)
+    assert report.parity.cosine_min > 0.99
+    with pytest.raises(BackboneError, match="SavedModel, which cannot be trained"):
+        edgetl.finetune(photos, tmp_path / "out", backbone=tmp_path / "mine")
