@@ -164,15 +164,20 @@ class Anatomy:
             return None
         return Classifier(place, output, self._tensor(output).shape[-1], answer)
 
+    def before_classifier(self) -> int | None:
+        """Return the input of the last layer, or None without a classifier."""
+        found = self.classifier()
+        return None if found is None else self.graph.operators[found.operator].inputs[0]
+
     def default_cut(self) -> int:
         """Return the tensor before the classifier, or the output of a model without one.
 
         Raises:
             ConversionError: There is more than one output, or the output is no embedding.
         """
-        classifier = self.classifier()
-        if classifier is not None:
-            return self.graph.operators[classifier.operator].inputs[0]
+        before = self.before_classifier()
+        if before is not None:
+            return before
         outputs = self.graph.outputs
         if _DETECTION in self.custom or len(outputs) != 1:
             raise ConversionError(self._why_no_default())
@@ -245,14 +250,15 @@ class Anatomy:
                 kept.append(place)
         return kept[::-1]
 
-    def removed(self, number: int) -> str:
-        """Describe what follows a tensor, which a cut there removes."""
+    def removed(self, number: int, moved: bool = False) -> str:
+        """Describe what follows a tensor, which a cut there removes; or moves into the head, the classifier alone."""
         kept = self.needed(number)
         count = len(self.graph.operators) - len(kept)
         classifier = self.classifier()
         if classifier is not None and classifier.operator not in kept:
             answer = f" and {classifier.answer}" if classifier.answer else ""
-            return f"the classifier of {classifier.outputs} labels{answer} ({count} ops)"
+            what = f"the classifier of {classifier.outputs} labels{answer} ({count} ops)"
+            return f"{what}; it became the head" if moved else what
         return f"{count} ops" if count else "nothing: the model has no classifier"
 
     def _image(self) -> ImageInput:
@@ -344,12 +350,21 @@ class Anatomy:
         )
 
     def _is_last_layer(self, op: Operator) -> bool:
-        if op.kind == FULLY_CONNECTED:
-            return self._tensor(op.inputs[1]).constant and len(self._tensor(op.inputs[1]).shape) == 2
-        if op.kind != CONV_2D:
+        if op.kind not in (FULLY_CONNECTED, CONV_2D):
             return False
         weights, source = self._tensor(op.inputs[1]), self._tensor(op.inputs[0])
-        return weights.constant and weights.shape[1:3] == (1, 1) and source.shape[1:3] == (1, 1)
+        if op.kind == FULLY_CONNECTED:
+            return self._is_constant(op.inputs[1]) and len(weights.shape) == 2
+        pointwise = weights.shape[1:3] == (1, 1) and source.shape[1:3] == (1, 1)
+        return pointwise and self._is_constant(op.inputs[1])
+
+    def _is_constant(self, number: int) -> bool:
+        """Return whether a tensor is a constant, or dequantized from one as in float16 models."""
+        place = self._makers.get(number)
+        if place is None:
+            return self._tensor(number).constant
+        op = self.graph.operators[place]
+        return op.kind == DEQUANTIZE and self._tensor(op.inputs[0]).constant
 
     def _returns_embeddings(self) -> bool:
         """Return whether the names of the output say that it is an embedding, as those of extractors usually do."""

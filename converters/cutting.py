@@ -85,8 +85,14 @@ def fit_input(model: Any, anatomy: Anatomy, pixels: Pixels) -> None:
     graph.operators = [*builder.operators, *kept]
 
 
-def fit_output(model: Any, candidate: Candidate) -> None:
-    """Put ops after the graph that turn its output into float32 [N, D], in place."""
+def fit_output(model: Any, candidate: Candidate, scale: float = 1.0) -> None:
+    """Put ops after the graph that turn its output into float32 [N, D], in place.
+
+    Args:
+        model: The cut graph.
+        candidate: Its output.
+        scale: Multiplies the embedding; a power of two changes no digit of it.
+    """
     graph = model.subgraphs[0]
     tensor = int(graph.outputs[0])
     builder = GraphBuilder(model, graph=graph)
@@ -101,6 +107,9 @@ def fit_output(model: Any, candidate: Candidate) -> None:
         wanted = (-1, candidate.dimensions)
         shape = builder.constant(np.array(wanted, np.int32))
         tensor = builder.op("RESHAPE", [tensor, shape], wanted, newShape=list(wanted))
+    if scale != 1:
+        factor = builder.constant(np.float32(scale))
+        tensor = builder.op("MUL", [tensor, factor], (-1, candidate.dimensions))
     graph.outputs = [tensor]
 
 

@@ -32,7 +32,9 @@ def schema() -> Any:
         from ai_edge_litert import schema_py_generated
     except ImportError as error:
         raise ConversionError(
-            f"changing a .tflite needs LiteRT and flatbuffers ({error}); install them with: pip install 'edgetl[host]'"
+            "changing a .tflite needs the classes of its schema, which LiteRT contains and tflite-runtime does not "
+            f"({error}); install it with: pip install 'edgetl[device]', or convert the file on another machine: the result "
+            "runs with both"
         ) from error
     return schema_py_generated
 
@@ -45,8 +47,9 @@ def parse(data: bytes) -> Any:
     """
     if data[4:8] != _IDENTIFIER:
         raise ConversionError(f"a .tflite starts with TFL3 after four bytes, got {data[:8]!r}")
+    classes = schema()
     try:
-        model = schema().ModelT.InitFromPackedBuf(bytearray(data), 0)
+        model = classes.ModelT.InitFromPackedBuf(bytearray(data), 0)
     except (TypeError, ValueError, IndexError, OverflowError, MemoryError, AttributeError) as error:
         raise ConversionError(f"the .tflite is damaged or truncated: {error!r}") from error
     except Exception as error:  # struct.error and flatbuffers' own, which share no base

@@ -23,7 +23,7 @@ from device.model.runtime import Runtime, load_runtime, open_interpreter
 from .anatomy import Candidate
 from .edgetpu_report import EdgeTpuReport, report_edgetpu
 from .errors import ConversionError
-from .flatbuffer import count_ops, parse
+from .flatbuffer import count_ops, parse, schema
 from .foreign import Source
 from .op_versions import OpVersion, too_new
 from .pixels import find_pixels
@@ -186,11 +186,21 @@ def _plan(path: Path) -> tuple[Plan | None, str]:
         source = Source.open(path)
         anatomy = source.anatomy
         cut = anatomy.candidate(anatomy.default_cut())
-        pixels = find_pixels(parse(source.data), anatomy, source.metadata, None)
+        how, warning = _input(source)
     except ConversionError as error:
         return None, str(error).removeprefix(f"{path} cannot be converted: ")
     labels, candidates = len(source.metadata.labels), anatomy.candidates()
-    return Plan(cut, anatomy.removed(cut.tensor), pixels.how, labels, candidates, pixels.warning), ""
+    return Plan(cut, anatomy.removed(cut.tensor), how, labels, candidates, warning), ""
+
+
+def _input(source: Source) -> tuple[str, str]:
+    """Return how pixels would become the input, and a warning; only the warning where LiteRT is not installed."""
+    try:
+        schema()
+    except ConversionError as error:
+        return "", str(error)
+    pixels = find_pixels(parse(source.data), source.anatomy, source.metadata, None)
+    return pixels.how, pixels.warning
 
 
 def _interpreter(data: bytes, path: Path, runtime: Runtime) -> Any:

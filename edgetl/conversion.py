@@ -33,6 +33,8 @@ def convert(
     calibrate: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] | None = None,
     cut: str | None = None,
+    keep_head: bool = False,
+    labels: str | Path | None = None,
     memory: bool = True,
     capacity: int | None = None,
     project: int | None = None,
@@ -73,6 +75,9 @@ def convert(
             a file whose classifier is to run in MediaPipe or another program that squashes.
         cut: Name or number of the tensor of a ``.tflite`` that contains the embedding; by default the one before the
             classifier. `inspect` lists candidates.
+        keep_head: Start the head with the weights and the labels of the classifier of a ``.tflite``, instead of removing
+            them.
+        labels: A text file with these labels, one per line; by default those in the metadata of the file.
         memory: Whether the file carries the embeddings of the training photos.
         capacity: Maximum number of labels; by default 32, or more for a model with more than 24 labels.
         project: Shorten embeddings to this number of principal components.
@@ -115,12 +120,17 @@ def convert(
             "edgetpu": edgetpu,
             "embedding-layer": embedding_layer,
             "size": size,
+            "weights": weights,
+            "generator": generator,
+            "photos": photos,
         }
         refuse_options(unused, model, "keeps the format and the ops of its backbone")
         return convert_tflite(
             model,
             out,
             cut=cut,
+            keep_head=keep_head,
+            labels=labels,
             input_range=input_range,
             resize=resize,
             capacity=capacity,
@@ -129,7 +139,8 @@ def convert(
             force=force,
             progress=progress,
         )
-    refuse_options({"cut": cut}, model, "is no .tflite file")
+    for_tflite = {"cut": cut, "keep-head": keep_head, "labels": labels}
+    refuse_options(for_tflite, model, "is no .tflite file")
     progress("starting TensorFlow", 0, 1)
     own = {"embedding_layer": embedding_layer, "input_range": input_range, "size": size}
     source = _source(model, photos, weights, **own)

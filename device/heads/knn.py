@@ -88,8 +88,8 @@ class KnnHead(Head):
     def state(self) -> State:
         """Return the labels, the counts, the kept samples and the options."""
         state: State = {
-            "labels": pack_texts(list(self.counts)),
-            "counts": np.array(list(self.counts.values()), np.int64),
+            "labels": pack_texts(list(self._vocabulary.counts)),
+            "counts": np.array(list(self._vocabulary.counts.values()), np.int64),
             "options": np.array([self.neighbors, self.capacity, self.false_rejection]),
         }
         return state | self._held.state(self._vocabulary.ranks()) | self.tuned.state()
@@ -103,17 +103,16 @@ class KnnHead(Head):
         """
         try:
             neighbors, capacity, false_rejection = state["options"].tolist()
-            head = cls(
-                dimensions,
-                neighbors=int(neighbors),
-                capacity=int(capacity),
-                false_rejection=false_rejection,
-            )
+            head = cls._of_options(dimensions, int(neighbors), int(capacity), false_rejection)
             head._vocabulary.add_counts(unpack_texts(state["labels"]), state["counts"])
             head._held, head.tuned = Sketch.restore(dimensions, state, int(capacity)), KeySet.restore(state)
         except (KeyError, IndexError, ValueError, EdgetlError) as error:
             raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
         return head
+
+    @classmethod
+    def _of_options(cls, dimensions: int, neighbors: int, capacity: int, false_rejection: float) -> Self:
+        return cls(dimensions, neighbors=neighbors, capacity=capacity, false_rejection=false_rejection)
 
     def _logits(self, codes: Codes) -> Floats:
         votes, _ = self._votes(codes)

@@ -149,6 +149,12 @@ def _judge(
     answers = probabilities.argmax(axis=1)
     confusion = np.zeros((C, C), np.int64)
     np.add.at(confusion, (owners[judged], answers[judged]), 1)
+    if not taught.all():  # labels of an old classifier, without samples: those never predicted are left out
+        used = (taught > 0) | confusion.any(axis=0)
+        confusion = confusion[np.ix_(used, used)]
+        owners, number, views = (np.cumsum(used) - 1)[owners], number[used], views[used]
+        labels, taught = tuple(label for label, one in zip(labels, used, strict=True) if one), taught[used]
+        probabilities = probabilities[:, used]
     right, total = np.diagonal(confusion), confusion.sum(axis=1)
     recall = {label: float(right[at] / total[at]) for at, label in enumerate(labels) if total[at]}
     count = int(total.sum())

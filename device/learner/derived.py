@@ -88,7 +88,7 @@ class DerivedHead:
         return self._store.database.read(self._build)  # position and samples of one consistent state
 
     def _build(self) -> tuple[Head, int]:
-        head = self.maker.empty()
+        head = self.maker.empty(self._store.host_labels())
         self._unkept = 0
         position = self._store.position()
         if self._memory is not None:
@@ -106,7 +106,7 @@ class DerivedHead:
             return None
         position, digest, state = kept
         try:
-            head = self.maker.restored(unpack_arrays(state))
+            head = self.maker.restored(unpack_arrays(state), self._store.host_labels())
         except (ArraysError, HeadError, StateError):
             return None  # derived data: a damaged head is built again
         if head.digest() != digest or position > self._store.position():

@@ -45,6 +45,7 @@ class Snapshot:
             afterwards, in pieces, because a list of 100,000 would hold up teaching.
         names: Labels of these samples.
         bursts: int32 [N], samples of one burst share a number from 0 up.
+        kept: Labels of an old classifier that the head continues.
     """
 
     labels: tuple[str, ...]
@@ -56,6 +57,7 @@ class Snapshot:
     ids: list[int] | None = None
     names: Sequence[str] = ()
     bursts: NDArray[np.int32] | None = None
+    kept: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, model: ModelFile, store: Store, head: Head) -> Snapshot:
@@ -75,7 +77,8 @@ class Snapshot:
         # a copy of the sums, so that solving them does not hold up teaching
         exact, linear = (copy.deepcopy(head), None) if summed else (None, head.linear())
         newest = max((sample.id for sample in store.samples(limit=1, thumbnails=False)), default=0)
-        snapshot = cls(tuple(head.labels), host, few, exact, linear, newest)
+        kept = tuple(getattr(head, "old_labels", ()))
+        snapshot = cls(tuple(head.labels), host, few, exact, linear, newest, kept=kept)
         return snapshot if summed and not few else snapshot._with_samples(store)
 
     def _with_samples(self, store: Store) -> Snapshot:
@@ -115,7 +118,9 @@ def export(
         linear, labels = exact.linear(), tuple(exact.labels)
     if linear is None:
         raise HeadError("the head has no linear form for a model file; use --head exact")
-    return write_personal(model, path, linear, labels, memory, force=force)
+    # what only sums are left of cannot be fitted again: the columns in the file answer for it
+    kept = labels if snapshot.kept and isinstance(memory, Sums) else snapshot.kept
+    return write_personal(model, path, linear, labels, memory, kept=kept, force=force)
 
 
 def write_personal(
@@ -125,6 +130,7 @@ def write_personal(
     labels: tuple[str, ...],
     memory: Memory | None = None,
     *,
+    kept: tuple[str, ...] = (),
     force: bool = False,
 ) -> ModelFile:
     """Write a copy of `model` with other weights, labels and memory.
@@ -135,6 +141,7 @@ def write_personal(
         linear: W [D, C] and b [C] on mapped embeddings, columns in the order of `labels`.
         labels: Labels of the columns; the head grows when it has fewer columns.
         memory: Replaces the memory of `model`.
+        kept: Labels of an old classifier, see `Manifest.kept_labels`.
         force: Overwrite an existing file.
 
     Raises:
@@ -149,7 +156,9 @@ def write_personal(
     weights = head_variables(manifest.dimensions, manifest.capacity, linear, labels)
     part = patch(part, manifest.head_weights, weights)
     extra = {**manifest.extra, "made_from": model.sha256}
-    return write_model_file(path, part, replace(manifest, extra=extra), labels, memory, force=force)
+    return write_model_file(
+        path, part, replace(manifest, extra=extra, kept_labels=kept), labels, memory, force=force
+    )
 
 
 def _memory(store: Store, snapshot: Snapshot) -> tuple[Memory, Any]:

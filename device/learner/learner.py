@@ -540,8 +540,9 @@ class Learner:
         return label
 
     def _host_labels(self) -> set[str]:
-        """Return the labels in the memory of the model file."""
-        return set(self.model.memory.labels) if self.model.memory is not None else set()
+        """Return the labels of the model file: those in its memory, and those that it keeps from an old classifier."""
+        memory = self.model.memory.labels if self.model.memory is not None else ()
+        return {*memory, *self.model.manifest.kept_labels}
 
     def _host_names(self) -> set[str]:
         """Return the present names of these labels."""

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import HeadError, LabelError
-from ..heads import Head, create_head, head_class
+from ..heads import Head, Linear, create_head, head_class
 from ..heads.base import State
+from ..heads.kept import KeptHead
 from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
 
@@ -87,6 +88,7 @@ class HeadMaker:
         options: Options of the head for `create_head`.
         trainer: Runs the training steps of a softmax head; None for other heads.
         source: Draws codes of generated images for a softmax head; None where it replays stored samples.
+        old: The old classifier that a `KeptHead` continues; None for other heads.
     """
 
     name: str
@@ -94,12 +96,16 @@ class HeadMaker:
     options: Mapping[str, Any] = field(default_factory=dict)
     trainer: Any = None
     source: Any = None
+    old: KeptHead | None = None
 
     @classmethod
     def of(
         cls, name: str, embedder: Embedder, lock: threading.Lock, options: Mapping[str, Any] | None = None
     ) -> HeadMaker:
-        """Return the maker of heads for an opened model; a softmax head uses its ``train`` signature.
+        """Return the maker of heads for an opened model.
+
+        A softmax head uses the ``train`` signature of the model. In place of the exact head, a model that keeps an old
+        classifier gets a head that continues it.
 
         Raises:
             HeadError: The option ``replay`` is unknown, or the head or the model file cannot replay generated images.
@@ -112,6 +118,11 @@ class HeadMaker:
             if replay != STORED:
                 raise HeadError(f"only the softmax head replays, got --head {name}; use --head softmax")
             chosen.pop("replay", None)
+            old = embedder.model.old_head() if name == "exact" else None
+            if old is not None:
+                chosen.pop("ridge", None)  # an option of the exact head alone
+                kept = KeptHead(manifest.dimensions, old=Linear(*old[:2]), old_labels=old[2], **chosen)
+                return cls(KeptHead.name, manifest.dimensions, chosen, old=kept)
             return cls(name, manifest.dimensions, chosen)
         from ..heads.trainer import SignatureTrainer
 
@@ -125,22 +136,35 @@ class HeadMaker:
             chosen.pop("replay", None)
         return cls(name, manifest.dimensions, chosen, SignatureTrainer(guarded), source)
 
-    def empty(self) -> Head:
-        """Return a head that has learned nothing."""
+    def empty(self, names: Mapping[str, str | None] | None = None) -> Head:
+        """Return a head that has learned nothing.
+
+        Args:
+            names: Label in the model file -> its present name, or None if it was deleted, for an old classifier.
+        """
+        if self.old is not None:
+            return self._continued(KeptHead(self.dimensions, **self.options), names)
         more = {} if self.trainer is None else {"trainer": self.trainer, "source": self.source}
         options = {name: value for name, value in self.options.items() if name != "replay"}
         return create_head(self.name, self.dimensions, **options, **more)
 
-    def restored(self, state: State) -> Head:
-        """Return the head that `state` was taken from.
+    def restored(self, state: State, names: Mapping[str, str | None] | None = None) -> Head:
+        """Return the head that `state` was taken from; `names` as for `empty`.
 
         Raises:
             HeadError: The state is damaged or of other dimensions.
         """
+        if self.old is not None:
+            return self._continued(KeptHead.restore(self.dimensions, state), names)
         head = head_class(self.name).restore(self.dimensions, state)
         if self.trainer is not None:
             head.use(self.trainer)  # type: ignore[attr-defined]  # only softmax has a trainer
             head.source = self.source  # type: ignore[attr-defined]
+        return head
+
+    def _continued(self, head: KeptHead, names: Mapping[str, str | None] | None) -> KeptHead:
+        assert self.old is not None  # noqa: S101 - the callers check it
+        head.continue_from(self.old).rename_old(names or {})
         return head
 
     def check_room(self, known: Sequence[str], labels: Sequence[str]) -> None:

@@ -90,6 +90,8 @@ class Manifest:
         family: Family of the backbone's architecture, such as ``efficientnet-lite``; empty when unknown.
         origin: Where the backbone's weights come from, see `ORIGINS`; empty when unknown.
         held_out: Accuracy on photos that were held out, or None.
+        kept_labels: Labels of the classifier that the model had before: the head's weights in the file answer for them,
+            without samples.
     """
 
     backbone: Line
@@ -109,6 +111,7 @@ class Manifest:
     family: Line = ""
     origin: Line = ""
     held_out: HeldOut | None = None
+    kept_labels: tuple[Line, ...] = ()
 
     def __repr__(self) -> str:
         size = f"{self.dimensions} dimensions, capacity {self.capacity}"

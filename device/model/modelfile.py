@@ -10,6 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..errors import LabelError, ModelFileError
 from ..files import atomic_output
 from ..labels import check_labels
@@ -114,6 +117,19 @@ class ModelFile:
             missing_signatures(graphs),
         )
 
+    def old_head(self) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]] | None:
+        """Return W [D, K], b [K] and the K labels of the classifier that the file keeps; None without one."""
+        kept = self.manifest.kept_labels
+        if not kept or not {"W", "b"} <= self.manifest.head_weights.keys():
+            return None
+        weights, bias = (self._weight(name) for name in ("W", "b"))
+        columns = [self.labels.index(label) for label in kept]
+        return weights.reshape(self.manifest.dimensions, -1)[:, columns], bias[columns], kept
+
+    def _weight(self, name: str) -> NDArray[np.float64]:
+        start, length = self.manifest.head_weights[name]
+        return np.frombuffer(self.part, "<f4", length // 4, start).astype(np.float64)
+
     def model_part(self) -> bytes:
         """Return the flatbuffer alone, without the appended archive: the bytes that were checked."""
         return self.part
@@ -203,6 +219,12 @@ def _labels(content: bytes, manifest: Manifest) -> tuple[str, ...]:
 
 def _check_labels_of(memory: Memory | None, labels: tuple[str, ...], manifest: Manifest) -> None:
     """Refuse labels that do not fit the memory; in version 1 no checksum covers them."""
+    missing = sorted(set(manifest.kept_labels) - set(labels))
+    if missing:
+        raise ModelFileError(
+            f"the manifest keeps the labels {', '.join(missing[:3])}, which labels.txt does not list; copy or convert the "
+            "file again"
+        )
     strangers = set(memory.labels if memory else ()) - set(labels)
     if strangers:
         raise ModelFileError(

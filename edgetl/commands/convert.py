@@ -56,6 +56,17 @@ if TYPE_CHECKING:
     help="Name or number of the tensor of a .tflite that contains the embedding.  [default: the one before the classifier]",
 )
 @click.option(
+    "--keep-head",
+    is_flag=True,
+    help="Start the head with the weights and the labels of the classifier of a .tflite, instead of removing them.",
+)
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="Text file with the labels for --keep-head, one per line.  [default: those in the metadata of the .tflite]",
+)
+@click.option(
     "--memory/--no-memory",
     default=True,
     show_default=True,

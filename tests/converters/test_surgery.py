@@ -13,6 +13,7 @@ import pytest
 from converters.errors import ConversionError
 from converters.flatbuffer import count_ops, parse, schema, serialize
 from converters.foreign import Source
+from converters.oldhead import clean_labels
 from converters.surgery import convert_tflite, drawn_images
 from device.errors import EdgetlError, ModelFileError, OutputExistsError
 from device.learner import Learner
@@ -302,3 +303,97 @@ def test_surgery_works_where_tensorflow_is_not_installed(tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "bit-identical" in done.stdout
     assert ModelFile.open(tmp_path / "mine.tflite").manifest.dimensions == FEATURES
+
+
+@pytest.mark.parametrize("dtype", TYPES)
+@pytest.mark.parametrize("last", ["softmax", "none", "logistic"])
+def test_a_kept_head_answers_as_the_old_classifier(dtype: str, last: str, tmp_path: Path) -> None:
+    """The same probabilities where it ended in softmax; the same order of labels elsewhere."""
+    model = foreign(dtype, last)
+    names = tmp_path / "names.txt"
+    names.write_text("wolf\nape\nape\nbear\n")
+    out = tmp_path / "mine.tflite"
+    report = convert_tflite(write(tmp_path, model), out, keep_head=True, labels=names, infer=True)
+    opened = ModelFile.open(out)
+    assert report.labels == opened.labels == opened.manifest.kept_labels == ("ape", "ape (2)", "bear", "wolf")
+    assert bool([warning for warning in report.warnings if "independently" in warning]) == (
+        last == "logistic"
+    )
+    infer = open_interpreter(opened.model_part()).get_signature_runner("infer")
+    order = [1, 2, 3, 0]  # of the sorted labels
+    for image in pixels():
+        given = infer(image=image[np.newaxis])["probabilities"][0, :LABELS]
+        logits = interpret(
+            model,
+            as_input(image[np.newaxis], dtype),
+            tensor_named(model, "answers" if last == "none" else "logits"),
+        )
+        powers = np.exp(logits[0, order] - logits.max())
+        np.testing.assert_allclose(given, powers / powers.sum(), atol=1e-5 if dtype == "float32" else 0.04)
+    with Learner.open(out, None) as learner:
+        assert learner.labels == report.labels
+
+
+def test_a_large_embedding_is_scaled_by_a_power_of_two(tmp_path: Path) -> None:
+    """Codes hold numbers up to 8; the head's weights are scaled back, so the answers stay."""
+    model = parse(foreign("float32", last="none"))
+    graph = model.subgraphs[0]
+    dense = graph.operators[-1]
+    from converters.building import GraphBuilder
+
+    builder, kept = GraphBuilder(model, graph=graph), list(graph.operators)
+    graph.operators = []
+    large = builder.op(
+        "MUL", [dense.inputs[0], builder.constant(np.float32(50))], (1, FEATURES), name="large"
+    )
+    dense.inputs = [large, *dense.inputs[1:]]
+    graph.operators = [*kept[:-1], *builder.operators, dense]
+    data = serialize(model)
+    names = tmp_path / "names.txt"
+    names.write_text("a\nb\nc\nd")
+    out = tmp_path / "mine.tflite"
+    convert_tflite(write(tmp_path, data), out, keep_head=True, labels=names)
+    scale = ModelFile.open(out).manifest.extra["scale"]
+    assert scale < 1
+    assert np.log2(scale) == round(np.log2(scale))
+    values = as_input(pixels(1), "float32")
+    embedding = interpret(data, values, tensor_named(data, "large"))
+    assert np.array_equal(features(out, pixels(1)), embedding * np.float32(scale))
+    classify = open_interpreter(ModelFile.open(out).model_part()).get_signature_runner("classify")
+    logits = classify(embedding=features(out, pixels(1)))["logits"][:, :LABELS]
+    np.testing.assert_allclose(logits, interpret(data, values, tensor_named(data, "answers")), rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("model", "text", "reason"),
+    [
+        (foreign(), None, "contains no labels for the 4 outputs"),
+        (foreign(), "a\nb", "has 4 outputs, but there are 2 labels"),
+        (foreign(last="extractor"), "a\nb\nc\nd", "needs a classifier"),
+        (foreign(), "a\nb\n\xff".encode("latin-1"), "no text in UTF-8"),
+    ],
+)
+def test_a_head_that_cannot_be_kept_is_refused(
+    model: bytes, text: str | bytes | None, reason: str, tmp_path: Path
+) -> None:
+    """With the reason and what to do; nothing is written."""
+    names = tmp_path / "names.txt"
+    names.write_bytes(text if isinstance(text, bytes) else (text or "").encode())
+    with pytest.raises(ConversionError, match=reason):
+        convert_tflite(
+            write(tmp_path, model),
+            tmp_path / "mine.tflite",
+            keep_head=True,
+            labels=None if text is None else names,
+        )
+    assert not (tmp_path / "mine.tflite").exists()
+
+
+def test_labels_of_common_files_are_read() -> None:
+    """Numbered lines, repeated and empty names, and names that are too long."""
+    assert clean_labels(["0  background", "1  crane", "2  crane", ""]) == ("background", "crane", "crane (2)")
+    assert clean_labels(["7 up", "cola"]) == ("7 up", "cola")
+    assert clean_labels(["a", "", "b"]) == ("a", "label 1", "b")
+    long = clean_labels(["x" * 150, "x" * 151])
+    assert len(set(long)) == 2
+    assert max(map(len, long)) <= 100
