@@ -48,7 +48,6 @@ class GraphBuilder:
     """
 
     def __init__(self, model: Node, graph: int) -> None:
-        self._model = model
         kept = model.nodes(_GRAPHS)[graph]
         self._tensors, self._operators = kept.nodes(_TENSORS), kept.nodes(_OPERATORS)
         self._codes, self._buffers = model.nodes(_CODES), model.nodes(_BUFFERS)
@@ -73,7 +72,7 @@ class GraphBuilder:
         scales = found.fields.get(2) if isinstance(found, Node) else None
         if not isinstance(found, Node) or not isinstance(scales, np.ndarray) or not scales.size:
             return None
-        return float(scales[0]), found.numbers(3)[0]
+        return float(scales[0]), next(iter(found.numbers(3)), 0)
 
     def tensor(self, name: str, shape: Sequence[int], kind: int = FLOAT32, buffer: int = 0) -> int:
         """Add a tensor of a TensorType, and return its number."""
