@@ -123,11 +123,10 @@ class ExactHead(Head):
         groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
         solution = self.solution()
         logits = np.empty((len(codes), len(columns)))
-        for members in stacked(groups):
-            X = solution.centered(codes[members])
-            H = solution.apply(X.reshape(-1, self.dimensions)).reshape(X.shape) @ X.swapaxes(1, 2)
+        U, blocks = solution.centered(codes) @ solution.W, stacked(groups)
+        for members, H in zip(blocks, solution.inverse.corners(codes, blocks), strict=True):
             Y = np.eye(len(columns))[owners[members]]
-            left = without(H, X @ solution.W, solution.P, solution.moments.counts, Y)
+            left = without(H, U[members], solution.P, solution.moments.counts, Y)
             logits[members] = sharpness * self._scaled(read_out(*left), solution)
         return logits
 

@@ -113,7 +113,8 @@ def self_report(
     owners = np.array([columns[label] for label in labels], np.int64)[kept]
     names = np.arange(N)[kept] if ids is None else np.asarray(ids)[kept]
     given_bursts = np.arange(N) if bursts is None else np.asarray(bursts)
-    return _judge(head, codes[kept], owners, names, given_bursts[kept])
+    with one_blas_thread():
+        return _judge(head, codes[kept], owners, names, given_bursts[kept])
 
 
 def near_duplicates(codes: Codes, owners: NDArray[np.int64], groups: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -144,8 +145,7 @@ def _judge(
     views = np.array([len(np.unique(groups[judges & (owners == column)])) for column in range(C)])
     judged = (taught[owners] > 1) & (C > 1) & judges
     together = _blocks(owners, apart, judged)
-    with one_blas_thread():
-        probabilities = softmax(head.leave_out(codes, [labels[owner] for owner in owners], together))
+    probabilities = softmax(head.leave_out(codes, [labels[owner] for owner in owners], together))
     answers = probabilities.argmax(axis=1)
     confusion = np.zeros((C, C), np.int64)
     np.add.at(confusion, (owners[judged], answers[judged]), 1)

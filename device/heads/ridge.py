@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from ..model.codes import SCALE, Codes
 from .base import Floats
 from .blend import harmonic_mean
+from .inverse import Inverse, KeptInverse, SummedInverse
 from .products import inner
 from .statistics import Selection, Statistics
 from .triangular import Factor, cholesky, lower_inverse
@@ -79,7 +80,7 @@ class Solution:
         P: float64 [C, C], ``Q^T A^-1 Q``.
         U: float64 [n, C], ``x A^-1 Q`` of the selection.
         H: float64 [n, n], ``X A^-1 X^T`` of the selection; its diagonal contains the leverages.
-        apply: Maps X [n, D] to ``X A^-1``.
+        inverse: ``A^-1`` as an operator.
     """
 
     moments: Moments
@@ -88,7 +89,7 @@ class Solution:
     P: Floats
     U: Floats
     H: Floats
-    apply: Callable[[Floats], Floats]
+    inverse: Inverse
 
     @property
     def b(self) -> Floats:
@@ -123,24 +124,19 @@ class Kernel:
 
     def weights(self, lam: float) -> Floats:
         """Return ``(K + lam I)^-1 (Y - mean)``, float64 [N, C]."""
-        root = self._root(lam)
+        root = self.root(lam)
         weights: Floats = root.T @ (root @ self.targets)
         return weights
 
-    def solver(self, lam: float) -> Callable[[Floats], Floats]:
-        """Return a function that maps B [N, n] to ``(K + lam I)^-1 B``."""
-        root = self._root(lam)
-        return lambda right: root.T @ (root @ right)
-
     def hat(self, lam: float) -> Floats:
         """Return ``K (K + lam I)^-1``, float64 [N, N]."""
-        root = self._root(lam)
+        root = self.root(lam)
         hat: Floats = np.eye(len(root)) - lam * (root.T @ root)
         return hat
 
     def press(self, lam: float, copies: NDArray[np.int64]) -> float:
         """Return the sum of the squared leave-one-out residuals, with each sample counted `copies` times."""
-        root = self._root(lam)
+        root = self.root(lam)
         residual = lam * self.weights(lam)  # Y - mean - K (K + lam I)^-1 (Y - mean)
         # one minus the leverage is lam times the diagonal of (K + lam I)^-1
         left = np.maximum(lam * np.einsum("ij,ij->j", root, root) - 1 / len(root), _TINY)
@@ -167,7 +163,7 @@ class Kernel:
         between = math.pow(_STEP, _vertex(known(at - 1), known(at), known(at + 1)))
         return GRID[at] * between * eigenvalue
 
-    def _root(self, lam: float) -> Floats:
+    def root(self, lam: float) -> Floats:
         """Return the inverse of the Cholesky factor of ``K + lam I``."""
         if self._last is None or self._last[0] != lam:
             shifted = self.products.copy()
@@ -224,36 +220,14 @@ def solve(
     if selection.places is not None and len(selection.places) == statistics.total:
         kernel = Kernel(centered_products(statistics.products()), selection.owners)
         lam = (_chosen(selection, kernel) or _fallback(taken)) if ridge is None else ridge
-        apply = KeptInverse(statistics.codes, taken.mean, lam, kernel.solver(lam))
-        return _from_weights(statistics, taken, lam, selection, kernel.weights(lam), kernel.hat(lam), apply)
+        inverse = KeptInverse(statistics.codes, taken.mean, lam, kernel.root(lam))
+        return _from_weights(statistics, taken, lam, selection, kernel.weights(lam), kernel.hat(lam), inverse)
     if ridge is None and len(statistics.tuned):
         return _judged(statistics, taken, selection)
     if ridge is None:
         best = chosen.of(selection, lambda: _chosen(selection, _selection_kernel(statistics, selection)))
         ridge = best or _fallback(taken)
     return _solved(statistics, taken, ridge, selection)
-
-
-class KeptInverse:
-    """``A^-1`` from inner products: ``(I - X^T (X X^T + lam I)^-1 X) / lam`` with the centered samples X.
-
-    Args:
-        codes: int16 [N, D], the samples.
-        mean: float64 [D].
-        lam: The ridge, absolute.
-        solve: Maps B [N, n] to ``(X X^T + lam I)^-1 B``.
-    """
-
-    def __init__(self, codes: Codes, mean: Floats, lam: float, solve: Callable[[Floats], Floats]) -> None:
-        self._codes, self._mean, self._lam, self._solve = codes, mean, lam, solve
-        self._samples: Floats | None = None
-
-    def __call__(self, X: Floats) -> Floats:
-        """Return ``X A^-1`` for X [n, D]."""
-        if self._samples is None:  # most solutions are never applied to a vector
-            self._samples = self._codes / SCALE - self._mean
-        applied: Floats = (X - self._solve(self._samples @ X.T).T @ self._samples) / self._lam
-        return applied
 
 
 def _judged(statistics: Statistics, taken: Moments, selection: Selection) -> Solution:
@@ -340,8 +314,8 @@ def _from_kept(
     weights[places] = factor.solve(Y - Y.mean(axis=0))
     # K (K + lam I)^-1 = I - lam (K + lam I)^-1
     hat = np.eye(len(selection.owners)) - lam * factor.last_corner(len(selection.owners))
-    apply = KeptInverse(statistics.codes[places], taken.mean, lam, factor.solve)
-    return _from_weights(statistics, taken, lam, selection, weights, hat, apply)
+    inverse = KeptInverse(statistics.codes[places], taken.mean, lam, factor)
+    return _from_weights(statistics, taken, lam, selection, weights, hat, inverse)
 
 
 def _from_weights(
@@ -351,13 +325,13 @@ def _from_weights(
     selection: Selection,
     weights: Floats,
     hat: Floats,
-    apply: Callable[[Floats], Floats],
+    inverse: Inverse,
 ) -> Solution:
     Y = np.eye(len(taken.counts))[statistics.owners()]
     U = Y - Y.mean(axis=0) - lam * weights  # K weights
     # the weights of each column sum to 0, so that the codes need no centering
     W = statistics.codes.T.astype(np.float64) @ (weights / SCALE)
-    return Solution(taken, lam, W, _symmetric(Y.T @ U), U[selection.places], hat, apply)
+    return Solution(taken, lam, W, _symmetric(Y.T @ U), U[selection.places], hat, inverse)
 
 
 def _from_sums(statistics: Statistics, taken: Moments, lam: float, selection: Selection) -> Solution:
@@ -366,9 +340,7 @@ def _from_sums(statistics: Statistics, taken: Moments, lam: float, selection: Se
     half = factor.forward(np.concatenate([taken.Q, X.T], axis=1))
     half, probes = half[:, : len(taken.counts)], half[:, len(taken.counts) :]
     W = factor.backward(half)
-    return Solution(
-        taken, lam, W, half.T @ half, X @ W, probes.T @ probes, lambda rows: factor.solve(rows.T).T
-    )
+    return Solution(taken, lam, W, half.T @ half, X @ W, probes.T @ probes, SummedInverse(factor, taken.mean))
 
 
 def _scatter(statistics: Statistics, taken: Moments, lam: float) -> Floats:

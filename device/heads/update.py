@@ -13,7 +13,7 @@ Each lesson costs one solution for one vector with the factor that is there alre
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,7 +46,7 @@ class Update:
     def add(self, codes: Codes, labels: Sequence[str], sign: int) -> None:
         """Add samples [N, D] that were learned (`sign` 1) or forgotten (-1)."""
         y = codes / SCALE - self._solution.moments.mean
-        v = self._solution.apply(y)
+        v = self._solution.inverse.apply(y)
         known = len(self)
         self._Y, self._V = np.concatenate([self._Y, y]), np.concatenate([self._V, v])
         T = np.empty((len(self._Y), len(self._Y)))
@@ -58,7 +58,7 @@ class Update:
         self._labels += labels
 
     def solution(self, counts: dict[str, int]) -> Solution:
-        """Return the solution for the samples as they are now, without a selection.
+        """Return the solution for the samples as they are now, without a selection, with the inverse of the complete one.
 
         Args:
             counts: Number of samples per label now, sorted by label; each label of the complete solution is among them.
@@ -93,13 +93,4 @@ class Update:
             trace=float(old.moments.trace + s @ (self._Y**2).sum(axis=1) - total * (shift @ shift)),
         )
         none = np.empty((0, 0))
-        return Solution(moments, old.lam, W, (P + P.T) / 2, none[:, :0], none, self._apply(K))
-
-    def _apply(self, K: Floats) -> Callable[[Floats], Floats]:
-        solution, V = self._solution, self._V
-
-        def apply(X: Floats) -> Floats:
-            applied: Floats = solution.apply(X) - ((X @ V.T) @ K) @ V
-            return applied
-
-        return apply
+        return Solution(moments, old.lam, W, (P + P.T) / 2, none[:, :0], none, old.inverse)
