@@ -55,7 +55,8 @@ The temperature (Guo et al. 2017, targets as in Platt 1999) and the unknown thre
 2021) and the cosine distance to the nearest mean, each standardized by left-out samples. With more than 256 samples,
 256 of them, selected by content hash (bottom-k sampling, Cohen and Kaplan 2007), represent all. **lda** shrinks the
 covariance by OAS (Chen et al. 2010); **ncm** is imprinting (Qi et al. 2018); **softmax** takes the model file's `train`
-steps with class-balanced replay; **knn** votes.
+steps with class-balanced replay, of stored samples or of [generated images](gray.md#replay-of-generated-images);
+**knn** votes.
 
 Systems are solved by Cholesky factors, from inner products while there are fewer samples than dimensions, otherwise
 from `G`. Integers are multiplied in float32 if the Cauchy-Schwarz inequality proves that this is exact (for rows whose
