@@ -180,7 +180,7 @@ class SoftmaxHead(Head):
         return head
 
     def _learn(self, codes: Codes, labels: list[str]) -> None:
-        drawn_before = self._draw()  # labeled by the head as it is before the update
+        drawn_before = self._draw(codes, labels)  # labeled by the head as it is before the update
         new = self._open_columns(labels)
         self._vocabulary.add(labels)
         self._replay.add(codes, labels)
@@ -200,8 +200,13 @@ class SoftmaxHead(Head):
                 old, drawn = replay.fill(names, BATCH - len(part), self._random())
                 self._step(np.concatenate([codes[part], old]), names + drawn)
 
-    def _draw(self) -> Replay | None:
-        """Return generated images under the labels that the head assigns, or None without a source or a label."""
+    def _draw(self, new: Codes, new_labels: list[str]) -> Replay | None:
+        """Return generated images under the labels that the head assigns, or None without a source or a label.
+
+        Args:
+            new: The samples that are learned next.
+            new_labels: Their labels.
+        """
         if self.source is None or not self.counts:
             return None
         linear, names = self._weighted(), self.labels
@@ -210,9 +215,7 @@ class SoftmaxHead(Head):
             found = softmax(linear.logits(codes))
             return [names[column] for column in found.argmax(axis=1)], found.max(axis=1).tolist()
 
-        return draw_replay(
-            self.source, judge, len(names), self._random(), dimensions=self.dimensions, room=self.room
-        )
+        return draw_replay(self.source, judge, len(names), (new, new_labels), self._random(), room=self.room)
 
     def _forget(self, codes: Codes, labels: list[str]) -> None:
         self._vocabulary.remove(labels)
