@@ -262,7 +262,7 @@ def _summary(folder: Path, metrics: dict[str, Any]) -> str:
             )
     if not any(metrics[part] for part in ("validation", "test")):
         tuned = metrics["epochs"]["blocks_kept"] or metrics["epochs"]["all_kept"]
-        lines.append(_NO_FIGURE + (_NO_JUDGE if tuned else ""))
+        lines.append(_NO_FIGURE + (_NO_JUDGE if tuned and not metrics["gan"] else ""))
     if any(metrics[part] for part in ("validation", "test")):
         lines.append(BLIND)
     if metrics["source"]:

@@ -356,9 +356,7 @@ class Run:
             head=head,
             photos=tuple((photo.path, photo.label) for photo in readable),
             held_out=tuple(photo.part in (VALIDATION, OLD_HELD_OUT) for photo in readable),
-            tuned=self.kept > 0
-            or bool(self.tuned and self.tuned.best_epoch)
-            or bool(self.start and self.start.model.tuned),
+            tuned=self._is_tuned(),
             info={
                 "settings": self.settings.to_dict(),
                 "versions": installed_versions(),
@@ -370,6 +368,17 @@ class Run:
 
     def _source(self) -> dict[str, Any]:
         return {"source": self.source} if self.source else {}
+
+    def _is_tuned(self) -> bool:
+        """Return whether labels of the training photos changed the backbone, so that these photos cannot judge it.
+
+        A GAN sees the photos, but not their labels: leaving samples out of the head is no more optimistic than new
+        digits are, see docs/gray.md.
+        """
+        if self.gan:
+            return False
+        tuned = self.kept > 0 or bool(self.tuned and self.tuned.best_epoch)
+        return tuned or bool(self.start and self.start.model.tuned)
 
     def _judge(self, features: Features, part: str, embed: Embedding, head: FloatHead) -> Evaluation | None:
         rows = self._rows(features, *_JUDGED_WITH[part])

@@ -91,13 +91,13 @@ def test_the_result_contains_a_picture_of_generated_images(trained: Any) -> None
 
 
 def test_the_generator_is_saved_with_the_model(trained: Any) -> None:
-    """Reading the folder returns the same generator; photos that trained the backbone do not judge it."""
+    """Reading the folder returns the same generator; all photos may judge, because the GAN did not see their labels."""
     model = TrainedModel.load(trained.folder)
     noise = np.random.default_rng(0).standard_normal((4, 32)).astype(np.float32)
     ours, theirs = (np.asarray(one.generator(noise, training=False)) for one in (model, trained.model))
     np.testing.assert_allclose(ours, theirs, atol=1e-6)
-    assert model.tuned
-    assert model.judges.sum() == trained.metrics["validation"]["photos"]
+    assert not model.tuned
+    assert model.judges.all()
 
 
 def test_the_int8_file_without_generator_is_small_and_gray(trained: Any, tmp_path: Path) -> None:
