@@ -69,12 +69,12 @@ _NO_JUDGE = (
     type=click.Choice(["auto", "head", "blocks", "all"]),
     default="auto",
     show_default=True,
-    help="Layers to train. auto: all if --minutes is given and the photos are enough, else the last blocks.",
+    help="Layers to train. auto: all if photos and time are enough, else the last blocks or the head.",
 )
 @click.option(
     "--minutes",
     type=click.FloatRange(0, min_open=True),
-    help="Time for training all layers; decides the number of epochs.  [default: 15 with --layers all, 10 for gan-28]",
+    help="Time for training all layers; decides the number of epochs.  [default: 15; 10 for gan-28]",
 )
 @click.option(
     "--head-epochs",
@@ -199,10 +199,10 @@ _NO_JUDGE = (
 def command(photos: Path, out: Path, comparing: bool, as_json: bool, **options: Any) -> None:
     """Train a model on PHOTOS, a folder with one folder of photos per label.
 
-    The head and the last blocks of the backbone are trained. With --minutes and 300 training photos or more, all
-    layers are trained for about that time; the result is kept if it recognizes more of the held-out photos than
-    the unchanged backbone. PHOTOS may instead contain train, val and test folders. Ctrl-C while all layers are
-    trained keeps the best epoch so far. To continue a run that ended otherwise, run the same command again. OUT
+    All layers of the backbone but the early ones are trained for up to 15 minutes (--minutes), and the result is kept
+    if it recognizes more of the held-out photos than the unchanged backbone. With fewer than 100 training photos, the
+    last blocks are trained, which takes seconds. PHOTOS may instead contain train, val and test folders. Ctrl-C while all
+    layers are trained keeps the best so far. To continue a run that ended otherwise, run the same command again. OUT
     receives the model, metrics.json and curve.png; the next step is to convert it.
 
     --compare writes a folder with a model of each way, comparison.html and comparison.svg. Ctrl-C ends it with the

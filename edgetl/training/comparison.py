@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from converters.memory import judge_held_out
+from device.heads import create_head
+from device.heads.memory import learn_memory
 from device.model.codes import encode
 from device.model.memory import Samples
 
 _FOLDS = 5
+_CLEARLY = (
+    0.01  # nats; the frozen backbone, of which all photos may judge the head, is kept at a smaller difference
+)
+_LEAST = 1e-6  # probability; a photo that is certainly wrong must not decide alone
+
+
+@dataclass(frozen=True)
+class Judgment:
+    """What the exact head makes of the held-out photos with one backbone.
+
+    Attributes:
+        correct: Number of photos that it recognizes.
+        loss: Mean of the negative logarithm of the probability of the true label.
+    """
+
+    correct: int
+    loss: float
 
 
 @dataclass(frozen=True)
@@ -23,57 +42,98 @@ class Comparison:
         photos: Number of held-out photos.
         frozen: Correct photos with the backbone as it was.
         tuned: Correct photos with the tuned backbone.
+        share: How far the weights of the tuned backbone are moved from the frozen ones to those after training.
+        better: Whether the tuned backbone is better: it recognizes more photos, or as many with a clearly lower
+            loss.
     """
 
     photos: int
     frozen: int
     tuned: int
+    share: float = 1.0
+    better: bool = False
 
     @property
     def keeps_tuned(self) -> bool:
-        """Whether the tuned backbone is better; at a tie the frozen one is kept, on which all photos may judge."""
-        return self.tuned > self.frozen
+        """Whether the tuned backbone is kept."""
+        return self.better
 
     def to_dict(self) -> dict[str, Any]:
         """Return JSON-serializable values."""
-        return asdict(self) | {"head": "exact", "kept": "tuned" if self.keeps_tuned else "frozen"}
+        fields = asdict(self)
+        del fields["better"]
+        return fields | {"head": "exact", "kept": "tuned" if self.keeps_tuned else "frozen"}
 
 
-def compare_backbones(
-    frozen: NDArray[np.float32],
-    tuned: NDArray[np.float32],
+def judge_backbone(
+    embeddings: NDArray[np.float32],
     labels: tuple[str, ...],
     held_out: NDArray[np.bool_],
     groups: NDArray[np.int32],
-) -> Comparison | None:
-    """Teach exact heads on the embeddings of each backbone and count what they recognize.
+    *,
+    tuned: bool,
+) -> Judgment | None:
+    """Teach exact heads on the embeddings of a backbone and judge them on the held-out photos.
 
     On the device the head learns the held-out photos too, and chooses its ridge by them where the others tuned the
     backbone. So they are divided into folds: the head learns all photos but one fold, and predicts that fold.
 
     Args:
-        frozen: float32 [N, D], embeddings of the photos by the frozen backbone.
-        tuned: float32 [N, D], by the tuned backbone.
+        embeddings: float32 [N, D].
         labels: Label of each photo.
         held_out: bool [N], photos that did not tune the backbone; each is predicted once.
         groups: int32 [N]; look-alikes share a number and a fold.
+        tuned: Whether the other photos tuned the backbone.
 
     Returns:
         None when no photo is held out, or fewer than two labels are left to learn.
     """
+    samples = Samples(encode(embeddings), labels, held_out if tuned else None, groups)
     folds = divide(labels, held_out, groups)
-    before = _count(Samples(encode(frozen), labels, None, groups), folds)
-    after = _count(Samples(encode(tuned), labels, held_out, groups), folds)
-    if before is None or after is None:
+    judged = [_judge(samples, fold) for fold in folds]
+    known = [found for found in judged if found is not None]
+    if not known or len(known) < len(judged):
         return None
-    return Comparison(int(held_out.sum()), before, after)
+    probabilities = np.concatenate([found[1] for found in known])
+    correct = sum(int(found[0].sum()) for found in known)
+    return Judgment(correct, float(-np.log(np.maximum(probabilities, _LEAST)).mean()))
 
 
-def _count(samples: Samples, folds: list[NDArray[np.bool_]]) -> int | None:
-    """Return the number of correct photos over all folds, or None when they cannot be judged."""
-    judged = [judge_held_out(samples, fold) for fold in folds]
-    figures = [figure["correct"] for figure in judged if figure is not None]
-    return sum(figures) if figures and len(figures) == len(folds) else None
+def choose_share(photos: int, frozen: Judgment, tuned: Mapping[float, Judgment]) -> Comparison:
+    """Return the best of the tuned backbones beside the frozen one.
+
+    Of those that recognize at least as many photos as the frozen backbone, the one with the lowest loss: with few photos
+    the number of correct ones hardly tells them apart. Where there is none, the one with the most correct photos.
+
+    Args:
+        photos: Number of held-out photos.
+        frozen: The backbone as it was.
+        tuned: By the share of the way from its weights to those after training.
+    """
+    able = {share: found for share, found in tuned.items() if found.correct >= frozen.correct}
+    if able:
+        share = min(able, key=lambda at: (able[at].loss, -at))
+    else:
+        share = max(tuned, key=lambda at: (tuned[at].correct, -tuned[at].loss))
+    best = tuned[share]
+    gained = best.correct - frozen.correct
+    better = gained > 0 or (gained == 0 and frozen.loss - best.loss > _CLEARLY)
+    return Comparison(photos, frozen.correct, best.correct, share, better)
+
+
+def _judge(samples: Samples, fold: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
+    """Return which photos of a fold are recognized, and the probabilities of their true labels; all others are taught."""
+    names, rest = np.array(samples.labels), ~fold
+    if len(set(names[rest])) < 2:
+        return None
+    head = create_head("exact", samples.dimensions)
+    judge = None if samples.judge is None else samples.judge[rest]
+    learn_memory(head, Samples(samples.codes[rest], tuple(names[rest].tolist()), judge))
+    columns = np.array(head.labels)
+    probabilities = np.asarray(head.probabilities(samples.codes[fold]), np.float64)
+    truth = names[fold][:, None] == columns[None, :]
+    # a label that only the fold has gets no probability
+    return columns[probabilities.argmax(axis=1)] == names[fold], (probabilities * truth).sum(axis=1)
 
 
 def divide(

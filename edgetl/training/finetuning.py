@@ -14,17 +14,17 @@ from ..backbones.registry import check_backbone, find_keras, require_keras
 from ..backbones.small import SMALL, is_unsupervised
 from ..backbones.weights import digest_of
 from ..errors import BackboneError, TrainingError
-from ..photos import Photo, PhotoSet, find_photos, find_unlabeled
+from ..photos import TRAINING, VALIDATION, Photo, PhotoSet, find_photos, find_unlabeled
 from ..split import split_photos
 from .continuing import Start, add_old_photos, choose_preserve
 from .optimizers import BLOCKS_RATE, RATES, SCRATCH_RATE
 from .planning import (
     AUTO,
-    BLOCKS,
     DEFAULT_MINUTES,
     GAN_MINUTES,
     GAN_RATE,
     SCRATCH_EPOCHS,
+    may_train_all,
     resolve_layers,
     train_from_scratch,
 )
@@ -108,11 +108,11 @@ def finetune(
         split: A CSV file with lines ``path,part``; a part is ``train``, ``val`` or ``test``.
         unlabeled: A folder of further photos without labels, at any depth, for ``gan-28``.
         resize: How a photo is fitted to the input of the backbone: ``crop``, ``squash`` or ``pad``.
-        layers: ``head`` leaves the backbone unchanged, ``blocks`` trains its last blocks, ``all`` trains all of it.
-            ``auto`` trains the last blocks. With `minutes` and 300 training photos or more it trains all layers if at
-            least 4 epochs fit into the time, and the head alone if fewer than 2 fit.
-        minutes: Time for training all layers; by default 15 where `layers` is ``all``. The speed measured at the start
-            decides how many epochs fit, at most 20.
+        layers: ``head`` leaves the backbone unchanged, ``blocks`` trains its last blocks, ``all`` trains all of it but
+            the early blocks. ``auto`` trains all layers if there are 100 training photos or more and at least 4 epochs
+            fit into `minutes`, else the last blocks, or the head alone if fewer than 3 fit.
+        minutes: Time for training all layers. The speed measured at the start decides how many epochs fit, at most 20.
+            By default 15.
         head_epochs: Number of epochs of the head.
         epochs: Number of epochs of the backbone's layers; by default 8 for the last blocks, and as many as fit into
             `minutes` for all layers.
@@ -177,8 +177,6 @@ def finetune(
         )
     if scratch:
         chosen = train_from_scratch(backbone, chosen)
-    elif chosen == AUTO and minutes is None:
-        chosen = BLOCKS
     augmentation, crops = augment_as(
         "light" if scratch and augment is None else augment,
         copies=0 if head_only else copies,
@@ -217,6 +215,7 @@ def finetune(
         photos,
         out,
         settings,
+        minutes=minutes,
         seeds=seeds,
         start=start,
         preserve=preserve,
@@ -227,6 +226,13 @@ def finetune(
         force=force,
         progress=progress,
     )
+
+
+def _settle(settings: Settings, photo_set: PhotoSet) -> Settings:
+    """Return settings that name the last blocks where the photos rule out all layers: no time was granted for them."""
+    counts = [len(photo_set.part(part)) for part in (TRAINING, VALIDATION)]
+    ruled_out = may_train_all(*counts) if settings.layers == AUTO else None
+    return replace(settings, layers=ruled_out.layers) if ruled_out else settings
 
 
 def _whole_rate(backbone: str, optimizer: str) -> float:
@@ -245,6 +251,7 @@ def _train(
     out: str | Path,
     settings: Settings,
     *,
+    minutes: float | None,
     seeds: int = 1,
     start: str | Path | None = None,
     preserve: str | None = None,
@@ -278,6 +285,8 @@ def _train(
         return train(photo_set, folder, settings, start=earlier, progress=progress)
 
     photo_set, earlier = read(settings, progress)
+    if minutes is None:
+        settings = _settle(settings, photo_set)
     others = []
     if seeds > 1:
         identity = identify(photo_set, settings) | {"seeds": seeds}

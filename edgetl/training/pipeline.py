@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,13 +56,14 @@ class Pipeline:
         """Number of batches per epoch."""
         return -(-len(self.paths) // self.batch)
 
-    def training(self, epoch: int) -> Iterator[Batch]:
+    def training(self, epoch: int, size: tuple[int, int] | None = None) -> Iterator[Batch]:
         """Yield each photo once, in random order, with a fresh crop.
 
         The batches depend on the seed and the number of the epoch alone.
 
         Args:
             epoch: From 0.
+            size: Rows and columns of the images; None for those of the device.
 
         Yields:
             Normalized images float32 [N, H, W, C] and their classes int64 [N].
@@ -72,26 +72,31 @@ class Pipeline:
             EdgetlError: A photo can no longer be read.
         """
         order = np.random.default_rng([self.seed, _DRAWS, epoch]).permutation(len(self.paths))
-        return self._batches(order, epoch, varied=True)
+        height, width = size or (self.preprocessing.height, self.preprocessing.width)
+        sized = replace(self.preprocessing, height=height, width=width)
+        return self._batches(order, lambda place: self._varied(place, epoch, sized), sized)
 
     def plain(self) -> Iterator[Batch]:
         """Yield each photo once, in order and without variation, as `training` does."""
-        return self._batches(np.arange(len(self.paths)), 0, varied=False)
+        return self._batches(np.arange(len(self.paths)), self._prepared, self.preprocessing)
 
-    def _batches(self, order: NDArray[np.int64], epoch: int, *, varied: bool) -> Iterator[Batch]:
+    def _batches(
+        self, order: NDArray[np.int64], make: Callable[[int], Image], sized: Preprocessing
+    ) -> Iterator[Batch]:
         import tensorflow as tf
 
         problems: list[EdgetlError] = []
+        shape = sized.prepare(np.zeros((8, 8, 3), np.uint8)).shape
 
         def read(place: Any) -> Image:
             try:
-                return self._image(int(place), epoch, varied=varied)
+                return make(int(place))
             except EdgetlError as error:
                 problems.append(error)
                 raise
 
         def read_tensor(place: Any) -> Any:
-            return tf.ensure_shape(tf.numpy_function(read, [place], tf.uint8), self._shape)
+            return tf.ensure_shape(tf.numpy_function(read, [place], tf.uint8), shape)
 
         data = tf.data.Dataset.from_tensor_slices(order).map(read_tensor, num_parallel_calls=_threads())
         # equal batches: a last batch of one photo would be a noisy step
@@ -105,21 +110,13 @@ class Pipeline:
                 raise problems[0] from None
             raise
 
-    def _image(self, place: int, epoch: int, *, varied: bool) -> Image:
-        if not (varied and self.crops.varied):
-            return self._prepared(place)
+    def _varied(self, place: int, epoch: int, sized: Preprocessing) -> Image:
+        if not self.crops.varied:
+            same = sized == self.preprocessing
+            return self._prepared(place) if same else sized.prepare(self._reduced(place))
         generator = np.random.default_rng([self.seed, _DRAWS, epoch, place])
-        return vary_photo(self._reduced(place), self._whole, self.crops, generator)
-
-    @cached_property
-    def _whole(self) -> Preprocessing:
-        # a crop already has the shape and size that training is to see
-        return replace(self.preprocessing, resize="squash")
-
-    @cached_property
-    def _shape(self) -> tuple[int, ...]:
-        prepared = self.preprocessing.prepare(np.zeros((8, 8, 3), np.uint8))
-        return prepared.shape
+        # a crop already has the shape that training is to see
+        return vary_photo(self._reduced(place), replace(sized, resize="squash"), self.crops, generator)
 
     def _reduced(self, place: int) -> Image:
         kept = self.folder / f"{place}.jpg"
@@ -138,7 +135,9 @@ class Pipeline:
     def _prepared(self, place: int) -> Image:
         kept = self.folder / f"{place}.raw"
         if kept.is_file():
-            return np.frombuffer(kept.read_bytes(), np.uint8).reshape(self._shape)
+            return np.frombuffer(kept.read_bytes(), np.uint8).reshape(
+                self.preprocessing.height, self.preprocessing.width, -1
+            )
         photo = read_photo(self.paths[place])
         prepared = self.preprocessing.prepare(photo)
         if self._factor(photo) >= 2:

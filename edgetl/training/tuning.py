@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,14 +15,15 @@ from device.progress import Progress
 
 from ..errors import TrainingError
 from ..photos import TRAINING, VALIDATION, Photo, PhotoSet
-from .comparison import Comparison, compare_backbones
+from .blending import SHARES, Weights, blend_weights, compile_blends
+from .comparison import Comparison, Judgment, choose_share, judge_backbone
 from .features import Features, extract
 from .pipeline import Pipeline
 from .planning import ALL, LAYERS, Plan, may_train_all, plan_by_time
 from .preserving import make_penalty
 from .replicas import Replicas
 from .settings import Augmentation, Settings
-from .trunk import compile_trunk
+from .trunk import Trunk, compile_trunk
 from .whole import Recipe, WholeTraining
 from .workfolder import WorkFolder, remove_folder
 
@@ -91,7 +92,10 @@ class WholeTuning:
 
     def embed(self) -> Features:
         """Return the embeddings of all photos by the backbone as it is now."""
-        return self._extract(_EMBEDDINGS)
+        return self._extract(
+            _EMBEDDINGS,
+            lambda: compile_trunk(self.backbone, self.preprocessing, len(self.photo_set.photos)),
+        )
 
     def train(self, plan: Plan, class_weights: Array, frozen: Features) -> Tuned:
         """Train all layers and compare the result with the frozen backbone.
@@ -121,12 +125,31 @@ class WholeTuning:
         if phase.interrupted and not phase.history:
             raise KeyboardInterrupt
         remove_folder(self.work.path / _TUNED)  # of an earlier, shorter training
-        tuned = self._extract(_TUNED)
+        features, comparison = self._choose(frozen, start, self.backbone.get_weights())
+        kept = 0 if features is frozen else phase.best_epoch
+        return Tuned(features, phase.history, kept, comparison, phase.interrupted)
+
+    def _choose(self, frozen: Features, start: Weights, end: Weights) -> tuple[Features, Comparison | None]:
+        """Leave the backbone with the best weights on the way from `start` to `end`, and return its embeddings."""
+        blended = self.photo_set.part(VALIDATION) and not self.settings.scratch
+        shares = SHARES if blended else (1.0,)
+        variants = [blend_weights(start, end, share) for share in shares]
+        beside = self._extract(
+            _TUNED,
+            lambda: compile_blends(self.backbone, variants, self.preprocessing, len(self.photo_set.photos)),
+        )
+        width = beside.values.shape[1] // len(shares)
+        tuned = {
+            share: replace(beside, values=beside.values[:, place * width : (place + 1) * width])
+            for place, share in enumerate(shares)
+        }
         comparison = self._compare(frozen, tuned)
-        if comparison is None or comparison.keeps_tuned or not self.settings.fallback:
-            return Tuned(tuned, phase.history, phase.best_epoch, comparison, phase.interrupted)
-        self.backbone.set_weights(start)
-        return Tuned(frozen, phase.history, 0, comparison, phase.interrupted)
+        if comparison is not None and not comparison.keeps_tuned and self.settings.fallback:
+            self.backbone.set_weights(start)
+            return frozen, comparison
+        share = 1.0 if comparison is None else comparison.share
+        self.backbone.set_weights(variants[shares.index(share)])
+        return tuned[share], comparison
 
     def _decide(self, class_weights: Array) -> Plan:
         settings = self.settings
@@ -137,13 +160,13 @@ class WholeTuning:
             return Plan(ALL, settings.whole_epochs)
         before = time.perf_counter()
         frozen = self.embed()
-        embedding = time.perf_counter() - before  # once more for the tuned backbone
+        embedding = time.perf_counter() - before
         pipeline = self._pipeline(TRAINING, frozen)
         if pipeline is None:
             return Plan(ALL, 1)  # no photo can be read; training reports it
         per_step = self._phase(class_weights, 1).measure_step(pipeline)
         per_epoch = per_step * (pipeline.steps + _FORWARD_COST * validation / settings.batch)
-        left = 60 * settings.minutes - (time.perf_counter() - self._started) - embedding
+        left = 60 * settings.minutes - (time.perf_counter() - self._started) - len(SHARES) * embedding
         return plan_by_time(settings.layers, settings.whole_epochs, settings.minutes, left, per_epoch)
 
     def _agree(self, plan: Plan) -> Plan:
@@ -183,12 +206,12 @@ class WholeTuning:
             self.work.path / _REDUCED / part,
         )
 
-    def _extract(self, name: str) -> Features:
+    def _extract(self, name: str, make_trunk: Callable[[], Trunk]) -> Features:
         folder = self.work.path / name
         folder.mkdir(exist_ok=True)
         return extract(
             self.photo_set.photos,
-            lambda: compile_trunk(self.backbone, self.preprocessing, len(self.photo_set.photos)),
+            make_trunk,
             self.preprocessing,
             _AS_IT_IS,
             seed=self.settings.seed,
@@ -196,17 +219,23 @@ class WholeTuning:
             progress=lambda _, done, total: self.progress(_TASKS[name], done, total),
         )
 
-    def _compare(self, frozen: Features, tuned: Features) -> Comparison | None:
+    def _compare(self, frozen: Features, tuned: dict[float, Features]) -> Comparison | None:
         photos = _readable(self.photo_set, frozen)
         chosen = np.array([photo.part in (TRAINING, VALIDATION) for photo in photos])
         kept = [photo for photo in photos if photo.part in (TRAINING, VALIDATION)]
-        return compare_backbones(
-            np.asarray(frozen.values)[chosen],
-            np.asarray(tuned.values)[chosen],
-            tuple(photo.label for photo in kept),
-            np.array([photo.part == VALIDATION for photo in kept]),
-            np.array([photo.view for photo in kept], np.int32),
-        )
+        labels = tuple(photo.label for photo in kept)
+        held_out = np.array([photo.part == VALIDATION for photo in kept])
+        groups = np.array([photo.view for photo in kept], np.int32)
+
+        def judge(features: Features, *, tuned: bool) -> Judgment | None:
+            return judge_backbone(np.asarray(features.values)[chosen], labels, held_out, groups, tuned=tuned)
+
+        before = judge(frozen, tuned=False)
+        after = {share: judge(features, tuned=True) for share, features in tuned.items()}
+        known = {share: found for share, found in after.items() if found is not None}
+        if before is None or not known:
+            return None
+        return choose_share(int(held_out.sum()), before, known)
 
 
 _TASKS = {_EMBEDDINGS: "features", _TUNED: "features of the tuned backbone"}

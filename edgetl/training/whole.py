@@ -15,6 +15,7 @@ from device.progress import Progress, no_progress
 
 from ..errors import TrainingError
 from ..evaluation.figures import judge
+from .cut import Division, reduce_images, split_early
 from .head import softmax
 from .mixing import mix_photos, spread_targets
 from .optimizers import make_optimizer
@@ -24,6 +25,7 @@ from .replicas import Replicas
 
 _WARM_UP = 0.1  # fraction of all steps in which the rate rises
 _LOWEST = 0.02  # fraction of the highest rate at which the first step is taken
+_SMALL = 2 / 3  # fraction of the schedule that is trained on smaller images
 _PROBES = 3  # steps that measure the speed, after one that compiles
 
 Array = NDArray[np.float64]
@@ -68,7 +70,8 @@ class WholeTraining:
     """Trains a backbone and a softmax head; can be stopped after any epoch and continued from its checkpoint.
 
     Args:
-        backbone: keras.Model, normalized images [N, H, W, C] -> embeddings [N, D]; trained in place.
+        backbone: keras.Model, normalized images [N, H, W, C] -> embeddings [N, D]; trained in place. Its early blocks
+            (`cut.split_early`) are trained from scratch only.
         class_weights: [C], weight of a photo of each class in the loss.
         recipe: The settings.
         penalty: Added to the loss, to preserve what the backbone knows.
@@ -100,7 +103,11 @@ class WholeTraining:
             np.zeros((backbone.output_shape[-1], classes), np.float32), name="head_kernel"
         )
         self.bias = keras.Variable(np.zeros(classes, np.float32), name="head_bias")
-        self._trained = [*backbone.trainable_variables, self.weights, self.bias]
+        self._large = Division(None, backbone) if recipe.scratch else split_early(backbone)
+        # a penalty compares with a network that works at the size of the device
+        same = recipe.scratch or penalty is not None
+        self._small = self._large if same else reduce_images(self._large)
+        self._trained = [*self._large.tail.trainable_variables, self.weights, self.bias]
         self._kept = [*backbone.variables, self.weights, self.bias]
         self._optimizer = make_optimizer(
             recipe.optimizer,
@@ -109,7 +116,7 @@ class WholeTraining:
             weight_decay=recipe.weight_decay,
             gradient_norm=recipe.gradient_norm,
         )
-        self._step = _make_step(self)
+        self._steps = {parts.size: _make_step(self, parts) for parts in (self._large, self._small)}
         self._forward = _make_forward(self)
         self.history: list[dict[str, float]] = []
         self.epochs = recipe.epochs
@@ -118,17 +125,18 @@ class WholeTraining:
         self.interrupted = False
 
     def measure_step(self, pipeline: Pipeline) -> float:
-        """Return the seconds per training step, reading of photos included; weights stay as they are."""
+        """Return the mean seconds per training step, reading of photos included; weights stay as they are."""
         before, moments = self._vector(), flatten_variables(self._optimizer.variables)
         seconds = []
-        batches = pipeline.training(0)
+        batches = pipeline.training(0, self._small.size)
         for number, batch in zip(range(_PROBES + 1), batches, strict=False):
             started = time.perf_counter()
             self._train(batch, number, self.recipe.rate / 100)
             seconds.append(time.perf_counter() - started)
         assign_variables(self._kept, before)
         assign_variables(self._optimizer.variables, moments)
-        return float(np.median(seconds[1:] or seconds))
+        mean = (_SMALL * self._cost(self._small) + 1 - _SMALL) / self._cost(self._small)
+        return float(np.median(seconds[1:] or seconds)) * mean
 
     def run(
         self,
@@ -186,7 +194,8 @@ class WholeTraining:
     ) -> dict[str, float]:
         task, started = self._describe(epoch), time.perf_counter()
         losses = right = 0.0
-        for step, batch in enumerate(training.training(epoch)):
+        parts = self._parts(epoch, self._position, self.epochs)
+        for step, batch in enumerate(training.training(epoch, parts.size)):
             number = epoch * training.steps + step
             loss, hits = self._train(batch, number, self._rate(epoch, step / training.steps))
             losses, right = losses + loss * len(batch[1]), right + hits
@@ -200,7 +209,7 @@ class WholeTraining:
             )
         if validation is not None:
             entry |= {f"validation_{name}": value for name, value in self._judge(validation).items()}
-        entry["seconds"] = time.perf_counter() - started
+        entry |= {"pixels": parts.size[0], "seconds": time.perf_counter() - started}
         return dict(zip(entry, self._replicas.agree(list(entry.values())).tolist(), strict=True))
 
     def _train(
@@ -216,7 +225,9 @@ class WholeTraining:
         smooth = spread * np.float32(1 - recipe.label_smoothing) + np.float32(
             recipe.label_smoothing / len(self.class_weights)
         )
-        loss, hits = self._step(images, smooth, importance, np.array([recipe.seed % 2**31, step], np.int32))
+        loss, hits = self._steps[images.shape[1:3]](
+            images, smooth, importance, np.array([recipe.seed % 2**31, step], np.int32)
+        )
         return float(loss), float(hits)
 
     def _rate(self, epoch: int, fraction: float) -> float:
@@ -226,13 +237,37 @@ class WholeTraining:
             return self.recipe.rate * max(_LOWEST, position / _WARM_UP)
         return float(self.recipe.rate * (1 + np.cos(np.pi * (position - _WARM_UP) / (1 - _WARM_UP))) / 2)
 
+    def _parts(self, epoch: int, position: float, epochs: int) -> Division:
+        """Return what an epoch that starts at a position of the schedule trains; the last one trains on large images.
+
+        Random crops show objects larger than the device does, which the smaller images make good, but the backbone has to
+        see the size of the device in the end (Touvron et al. 2019, "Fixing the train-test resolution discrepancy").
+        """
+        return self._small if position < _SMALL and epoch + 1 < epochs else self._large
+
+    def _cost(self, parts: Division) -> float:
+        """Return the time of a step as a fraction of that of one on large images: it grows with the number of pixels."""
+        rows, columns = parts.size
+        return rows * columns / (self._large.size[0] * self._large.size[1])
+
+    def _seconds_for(self, count: int) -> float:
+        """Return the seconds that the rest of the schedule takes if it has `count` epochs, by the speed of the last two."""
+        done, last = len(self.history), self.history[-2:]
+        cost = {parts.size[0]: self._cost(parts) for parts in (self._large, self._small)}
+        speed = np.mean([entry["seconds"] / cost[int(entry["pixels"])] for entry in last])
+        starts = [self._position + (1 - self._position) * place / count for place in range(count)]
+        planned = [self._parts(done + at, start, done + count) for at, start in enumerate(starts)]
+        return float(speed) * sum(self._cost(parts) for parts in planned)
+
     def _shorten(self, seconds: float | None) -> None:
         """Plan fewer epochs where those left do not fit into `seconds`; at least one, in which the rate falls to 0."""
         if seconds is None:
             return
-        spent = [entry["seconds"] for entry in self.history]
-        fitting = max(1, int((seconds - sum(spent)) / float(np.mean(spent[-2:]))))
-        self.epochs = min(self.epochs, len(self.history) + fitting)
+        left, done = seconds - sum(entry["seconds"] for entry in self.history), len(self.history)
+        count = self.epochs - done
+        while count > 1 and self._seconds_for(count) > left:
+            count -= 1
+        self.epochs = min(self.epochs, done + max(1, count))
 
     def _judge(self, part: Pipeline) -> dict[str, float]:
         logits = np.concatenate([np.asarray(self._forward(images)[1]) for images, _ in part.plain()])
@@ -244,8 +279,7 @@ class WholeTraining:
     def _describe(self, epoch: int) -> str:
         notes = []
         if self.history:
-            seconds = np.mean([entry["seconds"] for entry in self.history])
-            notes.append(f"{seconds * (self.epochs - epoch) / 60:.1f} min left")
+            notes.append(f"{self._seconds_for(self.epochs - epoch) / 60:.1f} min left")
         if self.best_epoch and "validation_accuracy" in self.history[-1]:
             notes.append(f"accuracy so far {self.history[self.best_epoch - 1]['validation_accuracy']:.3f}")
         ending = f" ({', '.join(notes)})" if notes else ""
@@ -276,15 +310,16 @@ class WholeTraining:
         return arrays["best"], float(state["lowest"])
 
 
-def _make_step(owner: WholeTraining) -> Callable[..., Any]:
+def _make_step(owner: WholeTraining, parts: Division) -> Callable[..., Any]:
     import tensorflow as tf
 
-    backbone, recipe, trained = owner.backbone, owner.recipe, owner._trained
+    trunk, tail, recipe, trained = parts.trunk, parts.tail, owner.recipe, owner._trained
 
     def differentiate(images: Any, spread: Any, importance: Any, kept: Any, total: Any) -> list[Any]:
         """Return loss, number of hits and gradients of a part of a batch of `total` photos."""
+        features = images if trunk is None else trunk(images, training=False)
         with tf.GradientTape() as tape:
-            embedding = backbone(images, training=recipe.scratch)
+            embedding = tail(features, training=recipe.scratch)
             logits = (embedding * kept) @ owner.weights.value + owner.bias.value
             losses = tf.nn.softmax_cross_entropy_with_logits(spread, logits)
             loss = tf.reduce_sum(losses * importance) / total
@@ -297,7 +332,7 @@ def _make_step(owner: WholeTraining) -> Callable[..., Any]:
 
     def step(images: Any, spread: Any, importance: Any, seed: Any) -> Any:
         total = tf.shape(images)[0]
-        kept = tf.ones((total, backbone.output_shape[-1]))
+        kept = tf.ones((total, tail.output_shape[-1]))
         if recipe.dropout:
             # stateless and of the whole batch: the same after an interruption, and for any number of replicas
             kept = tf.nn.experimental.stateless_dropout(kept, recipe.dropout, seed)
@@ -312,7 +347,7 @@ def _make_step(owner: WholeTraining) -> Callable[..., Any]:
         return loss, hits
 
     signature = [
-        _image_spec(backbone),
+        _image_spec(tail if trunk is None else trunk),
         tf.TensorSpec((None, len(owner.class_weights)), tf.float32),
         tf.TensorSpec((None,), tf.float32),
         tf.TensorSpec((2,), tf.int32),

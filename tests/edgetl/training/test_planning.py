@@ -55,10 +55,10 @@ def test_unknown_layers_are_refused() -> None:
 
 def test_few_photos_or_none_held_out_rule_out_all_layers() -> None:
     """The last blocks are trained, and the reason is given."""
-    assert may_train_all(ENOUGH_PHOTOS, 75) is None
-    few, unjudged = may_train_all(ENOUGH_PHOTOS - 1, 75), may_train_all(900, 0)
+    assert may_train_all(ENOUGH_PHOTOS, 25) is None
+    few, unjudged = may_train_all(ENOUGH_PHOTOS - 1, 25), may_train_all(900, 0)
     assert few is not None
-    assert (few.layers, "299 training photos" in few.reason) == ("blocks", True)
+    assert (few.layers, "99 training photos" in few.reason) == ("blocks", True)
     assert unjudged is not None
     assert (unjudged.layers, "held out" in unjudged.reason) == ("blocks", True)
 

@@ -16,7 +16,7 @@ from converters.source import TrainedModel
 from edgetl import finetune
 from edgetl.cli import main
 from edgetl.training import comparison, planning
-from edgetl.training.comparison import Comparison, compare_backbones
+from edgetl.training.comparison import Comparison, Judgment, choose_share, judge_backbone
 from edgetl.training.whole import WholeTraining
 from tests import tiny
 
@@ -136,13 +136,15 @@ def test_auto_trains_the_last_blocks_of_few_photos(photos: Path, tmp_path: Path)
     assert "30 training photos" in " ".join(outcome.warnings)
 
 
-def test_auto_trains_the_last_blocks_where_no_time_is_granted(
+def test_a_default_run_trains_all_layers_of_enough_photos(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many photos there are: training all layers takes minutes instead of seconds."""
+    """With fewer the last blocks, without a warning: the user did not grant time for all layers."""
+    few = finetune(photos, tmp_path / "few", epochs=1, **SETTINGS)
+    assert (few.metrics["layers"], few.warnings) == ("blocks", ())
     monkeypatch.setattr(planning, "ENOUGH_PHOTOS", 10)
-    outcome = finetune(photos, tmp_path / "out", epochs=1, **SETTINGS)
-    assert (outcome.metrics["layers"], outcome.warnings) == ("blocks", ())
+    enough = finetune(photos, tmp_path / "out", epochs=1, **SETTINGS)
+    assert (enough.metrics["layers"], enough.metrics["epochs"]["all"]) == ("all", 1)
 
 
 @pytest.mark.parametrize(("step", "layers"), [(0.01, "all"), (40.0, "blocks"), (90.0, "head")])
@@ -167,20 +169,40 @@ def test_without_held_out_photos_the_last_epoch_is_kept(photos: Path, tmp_path: 
     assert not outcome.model.judges.any()
 
 
-def test_backbones_are_compared_by_the_exact_head_on_held_out_photos() -> None:
-    """Embeddings that separate two labels win over noise; a tie keeps the frozen backbone."""
+def test_backbones_are_judged_by_the_exact_head_on_held_out_photos() -> None:
+    """Embeddings that separate two labels win over noise; without held-out photos there is no judgment."""
     generator = np.random.default_rng(0)
     labels = ("a", "b") * 30
     noise = generator.normal(size=(60, 4)).astype(np.float32)
     apart = noise + np.array([[9, 0, 0, 0], [-9, 0, 0, 0]], np.float32)[np.arange(60) % 2]
     held_out, groups = np.arange(60) >= 40, np.arange(60, dtype=np.int32)
-    better = compare_backbones(noise, apart, labels, held_out, groups)
+    worse = judge_backbone(noise, labels, held_out, groups, tuned=False)
+    better = judge_backbone(apart, labels, held_out, groups, tuned=True)
+    assert worse is not None
     assert better is not None
-    assert (better.photos, better.tuned, better.keeps_tuned) == (20, 20, True)
-    tie = compare_backbones(apart, apart, labels, held_out, groups)
-    assert tie is not None
-    assert not tie.keeps_tuned
-    assert compare_backbones(noise, apart, labels, np.zeros(60, bool), groups) is None
+    assert (better.correct, better.loss < worse.loss) == (20, True)
+    assert worse.correct < 20
+    assert judge_backbone(apart, labels, np.zeros(60, bool), groups, tuned=True) is None
+
+
+@pytest.mark.parametrize(
+    ("frozen", "tuned", "share", "better"),
+    [
+        ((17, 0.5), {1.0: (19, 0.4), 0.5: (18, 0.3)}, 0.5, True),  # the lower loss of two that are no worse
+        ((18, 0.5), {1.0: (19, 0.4), 0.5: (17, 0.3)}, 1.0, True),  # the other one recognizes too few
+        ((18, 0.5), {1.0: (18, 0.3), 0.5: (17, 0.3)}, 1.0, True),  # as many, far more certain
+        ((18, 0.5), {1.0: (18, 0.495), 0.5: (17, 0.3)}, 1.0, False),  # as many, hardly more certain
+        ((18, 0.5), {1.0: (16, 0.1), 0.5: (17, 0.3)}, 0.5, False),  # both recognize fewer
+    ],
+)
+def test_the_tuned_backbone_never_recognizes_fewer_held_out_photos(
+    frozen: tuple[int, float], tuned: dict[float, tuple[int, float]], share: float, better: bool
+) -> None:
+    """Among those that recognize at least as many as the frozen one, the loss decides."""
+    judged = {at: Judgment(*found) for at, found in tuned.items()}
+    chosen = choose_share(20, Judgment(*frozen), judged)
+    assert (chosen.share, chosen.keeps_tuned) == (share, better)
+    assert chosen.to_dict()["kept"] == ("tuned" if better else "frozen")
 
 
 def test_a_training_photo_that_cannot_be_read_is_left_out(photos: Path, tmp_path: Path) -> None:
@@ -199,10 +221,13 @@ def test_a_tuned_backbone_is_not_judged_by_a_head_without_a_ridge_of_its_own() -
     centers = generator.normal(size=(4, 64))
     embeddings = (centers[np.arange(400) % 4] + generator.normal(0, 2.2, (400, 64))).astype(np.float32)
     held_out, groups = np.arange(400) >= 300, np.arange(400, dtype=np.int32)
-    found = compare_backbones(embeddings, embeddings, labels, held_out, groups)
-    assert found is not None
-    assert 60 < found.frozen < 100
-    assert abs(found.frozen - found.tuned) <= 3
+    frozen, tuned = (
+        judge_backbone(embeddings, labels, held_out, groups, tuned=tuned) for tuned in (False, True)
+    )
+    assert frozen is not None
+    assert tuned is not None
+    assert 60 < frozen.correct < 100
+    assert abs(frozen.correct - tuned.correct) <= 3
 
 
 def test_look_alikes_are_predicted_in_one_fold() -> None:
