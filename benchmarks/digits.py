@@ -104,8 +104,8 @@ class InMemory(Pipeline):
 
     images: Image | None = None
 
-    def training(self, epoch: int) -> Iterator[Batch]:
-        """Yield each image once, varied, in an order that depends on the seed and the epoch."""
+    def training(self, epoch: int, size: tuple[int, int] | None = None) -> Iterator[Batch]:
+        """Yield each image once, varied, in an order that depends on the seed and the epoch; `size` is theirs."""
         assert self.images is not None
         generator = np.random.default_rng([self.seed, epoch])
         for rows in np.array_split(generator.permutation(len(self.targets)), self.steps):
