@@ -87,9 +87,7 @@ def load(name: str) -> Dataset | None:
         return Dataset(name, values if name == "digits" else with_products(values), labels)
     path = cache_folder() / f"{name}-{BACKBONE}-int8.npz"
     if not path.exists():
-        photos = {"elpv": _elpv, "digits-photos": _digits}.get(
-            name, lambda: _folder(development_data() / name)
-        )()
+        photos = load_photos(name)
         if photos is None:
             return None
         images, labels = photos
@@ -100,6 +98,12 @@ def load(name: str) -> Dataset | None:
         np.savez_compressed(path, embeddings=embeddings, labels=labels)
     with np.load(path, allow_pickle=False) as kept:
         return Dataset(name, kept["embeddings"], kept["labels"])
+
+
+def load_photos(name: str) -> tuple[Iterator[Image], NDArray[np.str_]] | None:
+    """Return the photos of a set, one after the other, and all labels; None if they are not available."""
+    loaders = {"elpv": _elpv, "digits-photos": _digits}
+    return loaders.get(name, lambda: _folder(development_data() / name))()
 
 
 def with_products(values: NDArray[np.float32]) -> NDArray[np.float32]:

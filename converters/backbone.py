@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import functools
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -125,6 +124,11 @@ class FloatGraph:
         """Its layers, in order of execution."""
         return layers_of(self.graph, self._model)
 
+    def normalized(self, images: Iterable[Image]) -> Iterator[NDArray[np.float32]]:
+        """Yield prepared photos as inputs of `graph`, float32 [1, H, W, channels] each."""
+        for image in images:
+            yield self._preprocessing.normalize(image[np.newaxis])
+
     def _to_int8(self, keep_float: Sequence[str]) -> bytes:
         kept = [layer.tensor for layer in find_layers(self.layers, keep_float)]
         if can_fold(self._preprocessing):
@@ -133,19 +137,23 @@ class FloatGraph:
                 return self._corrected(folded)
         return self._finish(quantize_calibrated(self._calibrated, keep_float=kept))
 
-    def _samples(self) -> Iterator[list[NDArray[np.float32]]]:
+    def _require_photos(self) -> None:
         if not self._photos:
             raise ConversionError("int8 needs calibration photos, got none; add some with --calibrate PHOTOS")
-        for image in [*self._photos, full_range(self._preprocessing)]:
-            yield [self._preprocessing.normalize(image[np.newaxis])]
+
+    def _samples(self) -> Iterator[list[NDArray[np.float32]]]:
+        self._require_photos()
+        for value in self.normalized([*self._photos, full_range(self._preprocessing)]):
+            yield [value]
 
     @functools.cached_property
     def _statistics(self) -> Statistics | None:
         if not is_plain(self.graph):
             return None
+        self._require_photos()
         # without the full range, which is not like a photo and would shift the means
-        found = measure(self.graph, (one for (one,) in itertools.islice(self._samples(), len(self._photos))))
-        pixels = self._preprocessing.normalize(full_range(self._preprocessing)[np.newaxis])
+        found = measure(self.graph, self.normalized(self._photos))
+        (pixels,) = self.normalized([full_range(self._preprocessing)])
         found.ranges[input_of(self.graph)] = float(pixels.min()), float(pixels.max())
         return found
 

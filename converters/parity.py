@@ -253,10 +253,11 @@ def _accuracies(
     if labels is None or len(set(labels)) < 2 or len(set(labels)) == len(labels):
         return None, None
     names = list(labels)
-    return _leave_one_out(original, names), _leave_one_out(converted, names)
+    return leave_one_out(original, names), leave_one_out(converted, names)
 
 
-def _leave_one_out(embeddings: Embeddings, labels: list[str]) -> float:
+def leave_one_out(embeddings: Embeddings, labels: list[str]) -> float:
+    """Return the leave-one-out accuracy of the exact head on embeddings, float32 [N, D]."""
     codes = encode(embeddings)
     head = create_head("exact", codes.shape[1])
     head.learn_many(codes, labels)

@@ -12,6 +12,7 @@ On the host, with the extra ``edgetl[host]``:
     `finetune`: train a backbone and a head on a folder of photos.
     `compare`: train a model in four ways on the same photos, and recommend one.
     `convert`: write the model file for the device.
+    `compare_quantization`: compare the formats of a backbone on the same photos, and recommend one.
     `evaluate`: measure the accuracy of a model on labeled photos.
 
 Every error that edgetl raises on purpose is an `EdgetlError`; the docstring of `device.errors` shows the tree.
@@ -34,6 +35,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from converters.errors import ConversionError
+    from converters.formats import FormatResult, QuantizationComparison
     from converters.parity import Parity
     from converters.report import ConversionReport, Surgery
     from converters.source import KerasModel, TrainedModel
@@ -79,7 +81,7 @@ if TYPE_CHECKING:
     from device.photos import LeftOut
     from device.progress import Progress
     from device.store import Entry, HostChange, Sample, SampleRun, Version
-    from edgetl.conversion import convert
+    from edgetl.conversion import compare_quantization, convert
     from edgetl.errors import BackboneError, MissingExtraError, PhotoFolderError, TrainingError
     from edgetl.evaluation import Evaluation, Mistake, evaluate
     from edgetl.training import Outcome, finetune
@@ -102,6 +104,7 @@ __all__ = [
     "EndOfSource",
     "Entry",
     "Evaluation",
+    "FormatResult",
     "Frame",
     "FrameTimeout",
     "Head",
@@ -110,6 +113,7 @@ __all__ = [
     "HostChange",
     "KerasModel",
     "LabelError",
+    "LayerError",
     "Learner",
     "LeftOut",
     "Manifest",
@@ -131,6 +135,7 @@ __all__ = [
     "Prediction",
     "Preprocessing",
     "Progress",
+    "QuantizationComparison",
     "Reason",
     "Reembedding",
     "Report",
@@ -153,6 +158,7 @@ __all__ = [
     "WayResult",
     "__version__",
     "compare",
+    "compare_quantization",
     "convert",
     "evaluate",
     "finetune",
@@ -163,8 +169,13 @@ __all__ = [
 # module -> the public names it defines
 _NAMES = {
     "converters.errors": ("ConversionError",),
+    "converters.formats": (
+        "FormatResult",
+        "QuantizationComparison",
+    ),
     "converters.parity": ("Parity",),
     "converters.report": ("ConversionReport", "Surgery"),
+    "converters.sensitivity": ("LayerError",),
     "converters.source": (
         "KerasModel",
         "TrainedModel",
@@ -231,7 +242,10 @@ _NAMES = {
         "SampleRun",
         "Version",
     ),
-    "edgetl.conversion": ("convert",),
+    "edgetl.conversion": (
+        "compare_quantization",
+        "convert",
+    ),
     "edgetl.errors": (
         "BackboneError",
         "MissingExtraError",

@@ -16,6 +16,7 @@ from .errors import BackboneError, PhotoFolderError
 
 if TYPE_CHECKING:
     from converters import ConversionReport, TrainedModel
+    from converters.formats import QuantizationComparison
     from converters.source import KerasModel
 
 _COMPARED = 4  # photos that the embeddings of a .tflite are compared on
@@ -164,6 +165,60 @@ def convert(
     )
     more = [*_caution(source, fitted, report), *(describe_left_out(chosen.left_out) if chosen else ())]
     return replace(report, warnings=(*report.warnings, *more))
+
+
+def compare_quantization(
+    model: str | Path | TrainedModel | KerasModel,
+    *,
+    embedding_layer: str | None = None,
+    input_range: str | None = None,
+    size: str | int | None = None,
+    calibrate: str | Path | None = None,
+    resize: Literal["crop", "squash", "pad"] | None = None,
+    photos: str | Path | None = None,
+    weights: str | Path | None = None,
+    progress: Progress = no_progress,
+) -> QuantizationComparison:
+    """Convert a backbone to every format, run all of them on the same photos and recommend one; no file is written.
+
+    Args:
+        model: As in `convert`, except for a ``.tflite``, which keeps its format.
+        embedding_layer: As in `convert`.
+        input_range: As in `convert`.
+        size: As in `convert`.
+        calibrate: A folder of photos to calibrate and compare with; with one folder per label, the accuracy of the
+            head is compared too. By default the training photos. At most 240 photos are used.
+        resize: As in `convert`.
+        photos: As in `convert`.
+        weights: As in `convert`.
+        progress: Called at the start and the end of each stage.
+
+    Returns:
+        Size, similarity to the source, accuracy and latency of each format, and the layers that int8 affects most.
+
+    Raises:
+        BackboneError: There is no such folder and no such backbone.
+        ConversionError: The model cannot be converted, or there are no photos.
+        PhotoError: A photo cannot be read, or `calibrate` contains no photo.
+        MissingExtraError: TensorFlow or the package with the weights is not installed.
+
+    Example:
+        >>> import edgetl
+        >>> edgetl.compare_quantization("mugs")  # doctest: +SKIP
+        <QuantizationComparison efficientnet-lite0 on 240 photos: --quantize int8>
+    """
+    from converters.formats import compare_quantizations
+
+    chosen = None if calibrate is None else _calibration(Path(calibrate))
+    if is_tflite(model):
+        refuse_options({"compare": True}, model, "keeps the format of its backbone")
+    progress("starting TensorFlow", 0, 1)
+    own = {"embedding_layer": embedding_layer, "input_range": input_range, "size": size}
+    source = _source(model, photos, weights, **own)
+    progress("starting TensorFlow", 1, 1)
+    fitted = source if resize is None else _resized(source, resize)
+    pairs = [(photo.path, photo.label or "") for photo in chosen.photos] if chosen else None
+    return compare_quantizations(fitted, pairs, progress)
 
 
 def is_tflite(model: object) -> TypeGuard[str | Path]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .formats import compare_formats
 from .options import emit, force_option, json_option, own_model_options, weights_option
 from .progress import stages
 from .session import WIDTH, warn
@@ -21,7 +22,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("model")
 @click.option(
-    "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The model file to write."
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="The model file to write.  [required]"
+)
+@click.option(
+    "--compare",
+    "comparing",
+    is_flag=True,
+    help="Write no file; compare all formats on the photos (size, similarity, accuracy, time) and recommend one.",
 )
 @own_model_options
 @click.option(
@@ -109,7 +116,7 @@ if TYPE_CHECKING:
 )
 @force_option
 @json_option
-def command(model: str, out: Path, as_json: bool, **options: Any) -> None:
+def command(model: str, out: Path | None, comparing: bool, as_json: bool, **options: Any) -> None:
     """Convert MODEL to one .tflite with a trainable head.
 
     MODEL is a folder that finetune wrote, the name of a backbone such as efficientnet-lite0 ('edgetl
@@ -123,9 +130,15 @@ def command(model: str, out: Path, as_json: bool, **options: Any) -> None:
     Example:
       edgetl convert efficientnet-lite0 --quantize int8 --calibrate photos --out base.tflite
       edgetl convert mugs --out mugs.tflite
+      edgetl convert mugs --compare
       edgetl convert mobilenet_v2.tflite --out base.tflite
       edgetl convert mine.keras --embedding-layer avg_pool --calibrate photos --out mine.tflite
     """
+    if comparing:
+        compare_formats(model, options, as_json)
+        return
+    if out is None:
+        raise click.UsageError("Missing option '--out'.")
     from ..conversion import convert
 
     with stages(transient=True) as progress:

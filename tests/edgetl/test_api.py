@@ -201,7 +201,7 @@ def test_a_script_outside_the_packages_passes_mypy_strict(tmp_path: Path) -> Non
     ("name", "arguments", "of_the_command_alone"),
     [
         ("finetune", ["photos", "--out", "mugs"], {"as_json", "comparing"}),
-        ("convert", ["mugs", "--out", "mugs.tflite"], {"as_json"}),
+        ("convert", ["mugs", "--out", "mugs.tflite"], {"as_json", "comparing"}),
         ("evaluate", ["mugs.tflite", "photos"], {"as_json", "report", "force"}),
     ],
 )
@@ -251,6 +251,14 @@ def instances(folder: Path) -> Iterator[Any]:
     way = edgetl.WayResult("frozen", tuple(long), tuple(long), 8.0)
     yield from (way, edgetl.WayResult("all", (), note="not trained"))
     yield edgetl.WayComparison(folder / ("out" * 50), "validation", {"validation": 8}, (way,))
+    yield edgetl.LayerError(
+        "block0_depthwise", ("block0_depthwise", "block0_project_conv"), 0.123456789, 0.1, 0.01
+    )
+    one = edgetl.FormatResult("int8", ("block0_depthwise",), 4_000_000, 0.987654321, 0.9, 5.123456789, 240)
+    yield from (
+        one,
+        edgetl.QuantizationComparison("efficientnet-lite0", 240, "", "", (one,) * 6, (), 0, "", ""),
+    )
     yield edgetl.Parity(9, 0.99, 0.98, 0.01, 0.9, 0.9, 0.9, 0.9, "", 0.9, 0.8)
 
 

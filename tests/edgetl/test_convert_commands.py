@@ -217,3 +217,62 @@ def test_a_report_keeps_its_own_warnings_beside_the_photos_left_out(
     report = edgetl.convert(trained, tmp_path / "m.tflite", calibrate=photos)
     assert report.warnings[0] == "a caution"
     assert "zero bytes" in " ".join(report.warnings[1:])
+
+
+def test_compare_shows_every_format_and_recommends_one(trained: Path) -> None:
+    """Stdout is a table with the next command."""
+    done = run("convert", trained, "--compare")
+    assert done.exit_code == 0, done.output
+    for part in (
+        "int8",
+        "int16x8",
+        "float16",
+        "dynamic",
+        "none",
+        "leave-one-out",
+        "Recommended: --quantize",
+        "--out",
+    ):
+        assert part in done.stdout
+
+
+def test_compare_writes_json(trained: Path, tmp_path: Path) -> None:
+    """It has a format per row; photos of a folder have the labels of its subfolders."""
+    done = run("convert", trained, "--compare", "--calibrate", trained.parent / "photos", "--json")
+    report = json.loads(done.stdout)
+    found = {one["quantization"] for one in report["formats"]}
+    assert found == {"int8", "int16x8", "float16", "dynamic", "none"}
+    assert report["how"] == "leave-one-out"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--compare", "--out", "m.tflite"], "--out cannot be used with it"),
+        (["--compare", "--quantize", "int8", "--force"], "--quantize and --force cannot be used with it"),
+        ([], "Missing option '--out'"),
+    ],
+)
+def test_options_that_do_not_fit_compare_are_refused(
+    trained: Path, arguments: list[str], message: str
+) -> None:
+    """The exit code is that of a usage error."""
+    done = run("convert", trained, *arguments)
+    assert done.exit_code == 2
+    assert message in done.stderr
+
+
+def test_a_tflite_has_no_formats_to_compare(tmp_path: Path) -> None:
+    """It keeps the format that it has."""
+    done = run("convert", tiny.TINY, "--compare")
+    assert done.exit_code == 1
+    assert "--compare cannot be used here" in done.stderr
+
+
+def test_a_layer_that_does_not_exist_cannot_be_kept(trained: Path, tmp_path: Path) -> None:
+    """The message suggests names."""
+    done = run("convert", trained, "--keep-float", "conv2", "--out", tmp_path / "m.tflite")
+    assert done.exit_code == 1
+    assert "no layer is called 'conv2'" in done.stderr
+    assert "conv2d" in done.stderr
