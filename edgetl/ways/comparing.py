@@ -9,10 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
+from converters.source import TRAINING_FILE, is_trained_model
 from device.files import atomic_output
 from device.heads.intervals import independent
 from device.progress import Progress, no_progress
 
+from ..backbones.own import is_own_model
 from ..backbones.registry import require_keras
 from ..backbones.small import SMALL
 from ..errors import TrainingError
@@ -23,6 +27,7 @@ from ..training.planning import ALL as ALL_LAYERS
 from ..training.planning import BLOCKS as LAST_BLOCKS
 from ..training.planning import HEAD, TooLittleTimeError
 from ..training.replicas import find_replicas
+from ..training.run import METRICS_FILE
 from ..training.settings import Settings, augment_as
 from ..training.workfolder import WorkFolder, check_output
 from .judging import judging_part, predict
@@ -32,14 +37,18 @@ from .results import ALL, BLOCKS, FROZEN, NAMES, SCRATCH, SIMPLEST, WayCompariso
 
 RESULT_FILE, PAGE_FILE, PICTURE_FILE = "comparison.json", "comparison.html", "comparison.svg"
 DEFAULT_MINUTES = 60.0
+_LEAST_MINUTES = 0.01  # that settings accept, where the number of epochs is set
 
 
 def compare(
     photos: str | Path,
     out: str | Path,
     *,
-    backbone: str = "efficientnet-lite0",
+    backbone: str | Path = "efficientnet-lite0",
     weights: str | Path | None = None,
+    embedding_layer: str | None = None,
+    input_range: str | None = None,
+    size: str | int | None = None,
     split: str | Path | None = None,
     resize: Literal["crop", "squash", "pad"] = "crop",
     minutes: float | None = None,
@@ -74,6 +83,9 @@ def compare(
         out: The folder to write.
         backbone: A pretrained backbone, as for `finetune`.
         weights: A file of weights for the backbone, in place of the published ones.
+        embedding_layer: Layer of a Keras model of yours whose output is the embedding.
+        input_range: Pixel values that it expects.
+        size: Its input size where it has none.
         split: A CSV file with lines ``path,part``.
         resize: How a photo is fitted to the input of the backbone.
         minutes: Time for everything; by default 60. What frozen backbone, last blocks and conversions leave is divided
@@ -113,7 +125,10 @@ def compare(
     )
     rate = RATES.get(optimizer, 1.0)
     settings = Settings(
-        backbone=backbone,
+        backbone=str(Path(backbone).absolute() if is_own_model(backbone) else backbone),
+        embedding_layer=embedding_layer,
+        input_range=input_range,
+        size=size,
         weights=Path(weights).absolute() if weights else None,
         resize=resize,
         layers=HEAD,
@@ -197,18 +212,15 @@ class _Comparison:
         return result, interrupted
 
     def _train(self, way: str, share: float) -> tuple[WayResult, bool]:
-        settings = self._settings(way, share)
-        before, earlier = time.perf_counter(), self._spent().get(way, 0.0)
-        try:
-            outcome = train(self.photo_set, self.work.path / way, settings, progress=self._progress(way))
-        finally:
-            seconds = earlier + time.perf_counter() - before
-            self._remember("spent", way, seconds)
-        metrics = outcome.metrics
+        if not is_trained_model(self.work.path / way):  # else only conversion and judgment were interrupted
+            self._fit(way, share)
+        folder = self.work.path / way
+        metrics = json.loads((folder / METRICS_FILE).read_text())
+        tuned = bool(json.loads((folder / TRAINING_FILE).read_text())["tuned"])
         file = self.work.path / f"{way}.tflite"
         self._convert(way, file)
         part = judging_part(self.photo_set)
-        predicted = predict(file, self.photo_set.photos, part, outcome.model.tuned, self._progress(way))
+        predicted = predict(file, self.photo_set.photos, part, tuned, self._progress(way))
         photos = [
             (photo, answer)
             for photo, answer in zip(self.photo_set.part(part), predicted, strict=True)
@@ -219,13 +231,21 @@ class _Comparison:
             way,
             tuple(photo.label for photo, _ in photos),
             tuple(str(answer) for _, answer in photos),
-            independent(_views([photo.view for photo, _ in photos])),
-            seconds,
+            independent(np.array([photo.view for photo, _ in photos], np.int64)),
+            self._spent()[way],
             file.stat().st_size,
             epochs["blocks"] + epochs["all"],
             _note(way, metrics),
         )
         return result, bool(metrics["interrupted"])
+
+    def _fit(self, way: str, share: float) -> None:
+        before, earlier = time.perf_counter(), self._spent().get(way, 0.0)
+        try:
+            settings = self._settings(way, share)
+            train(self.photo_set, self.work.path / way, settings, progress=self._progress(way))
+        finally:
+            self._remember("spent", way, earlier + time.perf_counter() - before)
 
     def _convert(self, way: str, file: Path) -> None:
         from ..conversion import convert
@@ -239,7 +259,7 @@ class _Comparison:
             return self.settings
         if way == BLOCKS:
             return dataclasses.replace(self.settings, layers=LAST_BLOCKS)
-        whole = dataclasses.replace(self.settings, layers=ALL_LAYERS, minutes=share)
+        whole = dataclasses.replace(self.settings, layers=ALL_LAYERS, minutes=max(_LEAST_MINUTES, share))
         if way == ALL:
             return whole
         return dataclasses.replace(whole, pretrained=False, whole_rate=SCRATCH_RATE * whole.whole_rate)
@@ -324,12 +344,6 @@ def _note(way: str, metrics: dict[str, Any]) -> str:
     if way == BLOCKS and not epochs["blocks_kept"]:
         return "no epoch was better than the frozen backbone, which was kept"
     return ""
-
-
-def _views(numbers: list[int]) -> Any:
-    import numpy as np
-
-    return np.array(numbers, np.int64)
 
 
 def _with_tuples(fields: dict[str, Any]) -> dict[str, Any]:
