@@ -16,8 +16,8 @@ from device.labels import MAX_LENGTH, check_label
 from device.learner.growth import MOST
 
 from .anatomy import Anatomy, Classifier
+from .constants import constant_values
 from .errors import ConversionError
-from .flatbuffer import schema
 from .head import FloatHead
 from .metadata import Metadata
 
@@ -144,51 +144,14 @@ def _dense_layer(model: Any, anatomy: Anatomy, classifier: Classifier) -> tuple[
         raise ConversionError(
             "its last layer has an activation, so it is no linear classifier; leave --keep-head out"
         )
-    weights = _values(model, graph, _source(model, graph, int(op.inputs[1])))
+    weights = constant_values(model, graph, int(op.inputs[1]))
+    if weights is None:
+        raise ConversionError("the weights of its classifier cannot be read; leave --keep-head out")
     matrix = weights.reshape(weights.shape[0], -1).T
     bias = np.zeros(matrix.shape[1], np.float32)
     if len(op.inputs) > 2 and int(op.inputs[2]) >= 0:
-        bias = _values(model, graph, _source(model, graph, int(op.inputs[2]))).reshape(-1)
+        found = constant_values(model, graph, int(op.inputs[2]))
+        bias = bias if found is None else found.reshape(-1)
     if not (np.isfinite(matrix).all() and np.isfinite(bias).all()):
         raise ConversionError("its classifier contains NaN or infinity; leave --keep-head out")
     return np.ascontiguousarray(matrix), bias
-
-
-def _source(model: Any, graph: Any, number: int) -> int:
-    """Return the constant that a tensor comes from: itself, or the input of the DEQUANTIZE that computes it."""
-    for op in graph.operators:
-        if number in [int(output) for output in op.outputs]:
-            kind = model.operatorCodes[op.opcodeIndex].builtinCode
-            return int(op.inputs[0]) if kind == schema().BuiltinOperator.DEQUANTIZE else number
-    return number
-
-
-def _values(model: Any, graph: Any, number: int) -> Array:
-    """Return a constant in float32, dequantized per tensor or per channel."""
-    tensor, types = graph.tensors[number], schema().TensorType
-    kinds = {
-        types.FLOAT32: "<f4",
-        types.FLOAT16: "<f2",
-        types.INT8: "i1",
-        types.UINT8: "u1",
-        types.INT32: "<i4",
-        types.INT64: "<i8",
-    }
-    content = model.buffers[tensor.buffer].data
-    if content is None or tensor.type not in kinds or tensor.sparsity is not None:
-        raise ConversionError("the weights of its classifier cannot be read; leave --keep-head out")
-    raw = np.asarray(content, np.uint8).view(kinds[tensor.type]).reshape([int(side) for side in tensor.shape])
-    values = raw.astype(np.float64)
-    parameters = tensor.quantization
-    if (
-        raw.dtype.kind != "f"
-        and parameters is not None
-        and parameters.scale is not None
-        and len(parameters.scale)
-    ):
-        sides = [1] * raw.ndim
-        sides[int(parameters.quantizedDimension) if len(parameters.scale) > 1 else 0] = len(parameters.scale)
-        zero = np.asarray(parameters.zeroPoint if parameters.zeroPoint is not None else [0], np.float64)
-        zeros = np.broadcast_to(zero, len(parameters.scale)).reshape(sides)
-        values = (values - zeros) * np.asarray(parameters.scale, np.float64).reshape(sides)
-    return values.astype(np.float32)

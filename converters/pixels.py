@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .anatomy import Anatomy
+from .constants import constant_values
 from .errors import ConversionError
 from .flatbuffer import schema
 from .input_range import normalization
@@ -16,6 +17,8 @@ from .metadata import Metadata
 _ASSUMED = "-1..1"
 _CHOICES = "0..1, -1..1, 0..255 or imagenet"
 _KNOWN = {"0..255": (0.0, 255.0), "0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0), "imagenet": (-2.118, 2.64)}
+# of the absolute weights of a filter: 1 to 20 in networks for inputs around 1, and 1/127 of that for pixels
+_LEAST_SUM = 0.2
 _MOST_APART = 0.1  # of the range; calibration photos rarely reach both of its ends
 _LIMITS = {"int8": (-128, 127), "uint8": (0, 255)}
 
@@ -127,7 +130,19 @@ def _from_first_op(model: Any, anatomy: Anatomy) -> tuple[tuple[Any, Any], str] 
                 return normalization(
                     "0..255", image.channels
                 ), "its first op scales pixels from 0..255 itself"
+    if kind in (kinds.CONV_2D, kinds.DEPTHWISE_CONV_2D):
+        return _from_weights(constant_values(model, graph, int(op.inputs[1])), image.channels)
     return None
+
+
+def _from_weights(weights: Any, channels: int) -> tuple[tuple[Any, Any], str] | None:
+    """Recognize a scaling that the converter multiplied into the first convolution: its weights are 100 times smaller."""
+    if weights is None:
+        return None
+    sums = np.abs(weights).reshape(weights.shape[0], -1).sum(axis=1)
+    if float(np.median(sums)) >= _LEAST_SUM:
+        return None
+    return normalization("0..255", channels), "0..255, because the weights of its first layer are so small"
 
 
 def _scales_pixels(kind: int, values: Any) -> bool:

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from converters.building import GraphBuilder
+from converters.cutting import cut
 from converters.errors import ConversionError
 from converters.flatbuffer import count_ops, parse, schema, serialize
 from converters.foreign import Source
+from converters.head import build_head, initial_weights
 from converters.oldhead import clean_labels
 from converters.surgery import convert_tflite, drawn_images
 from device.errors import EdgetlError, ModelFileError, OutputExistsError
@@ -145,6 +148,51 @@ def test_an_input_range_decides_what_a_float_model_sees(tmp_path: Path) -> None:
         convert_tflite(source, tmp_path / "w.tflite", input_range="wide")
 
 
+def first(kind: str, values: Any, model: bytes) -> bytes:
+    """Return a float model with one more op in front, as Keras' Rescaling makes it."""
+    parsed = parse(model)
+    graph = parsed.subgraphs[0]
+    builder, entry, kept = GraphBuilder(parsed, graph=graph), int(graph.inputs[0]), list(graph.operators)
+    graph.inputs, graph.operators = [], []
+    source = builder.input("pixels", (1, SIDE, SIDE, 3))
+    builder.effect(kind, [source, builder.constant(np.float32(values))], [entry])
+    graph.operators = [*builder.operators, *kept]
+    return serialize(parsed)
+
+
+def test_a_model_that_scales_pixels_itself_receives_them_as_they_are(tmp_path: Path) -> None:
+    """By its first op, or by weights into which the converter multiplied the scaling."""
+    folded = parse(foreign("float32"))
+    weights = folded.subgraphs[0].tensors[folded.subgraphs[0].operators[0].inputs[1]]
+    content = folded.buffers[weights.buffer].data.view("<f4") / np.float32(255)
+    folded.buffers[weights.buffer].data = content.astype("<f4").view(np.uint8)
+    for number, model in enumerate(
+        (
+            first("MUL", 1 / 127.5, foreign()),
+            first("SUB", [123.7, 116.3, 103.5], foreign()),
+            serialize(folded),
+        )
+    ):
+        out = tmp_path / f"{number}.tflite"
+        report = convert_tflite(write(tmp_path, model), out)
+        assert not report.warnings
+        made = ModelFile.open(out).manifest.preprocessing
+        assert (made.mean, made.std) == ((0.0,) * 3, (1.0,) * 3)
+        expected = interpret(model, pixels(1).astype(np.float32), tensor_named(model, "pooled"))
+        assert np.array_equal(features(out, pixels(1)), expected)
+
+
+def test_the_file_is_no_larger_than_its_parts(tmp_path: Path) -> None:
+    """Backbone and head as files of their own, plus the manifest: the old classifier leaves nothing behind."""
+    source, out = write(tmp_path, foreign("int8", labels=3000)), tmp_path / "mine.tflite"
+    report = convert_tflite(source, out)
+    opened = Source.open(source)
+    candidate = opened.anatomy.candidate(opened.anatomy.default_cut())
+    backbone = serialize(cut(parse(opened.data), opened.data, opened.anatomy, candidate))
+    head = serialize(build_head(initial_weights(FEATURES, report.capacity), "signed_sqrt_l2"))
+    assert out.stat().st_size < len(backbone) + len(head) + 4096
+
+
 def quantize(values: Any, dtype: str) -> Any:
     """Return real numbers as the input of a tiny model."""
     if dtype == "float32":
@@ -175,8 +223,6 @@ def test_channels_before_rows_are_turned(tmp_path: Path) -> None:
     """A model from PyTorch expects [1, 3, H, W]; the model file takes [N, H, W, 3] like any other."""
     model = parse(foreign("float32"))
     graph = model.subgraphs[0]
-    from converters.building import GraphBuilder
-
     builder, entry, kept = GraphBuilder(model, graph=graph), int(graph.inputs[0]), list(graph.operators)
     graph.inputs, graph.operators = [], []
     source = builder.input("nchw", (1, 3, SIDE, SIDE))
@@ -339,8 +385,6 @@ def test_a_large_embedding_is_scaled_by_a_power_of_two(tmp_path: Path) -> None:
     model = parse(foreign("float32", last="none"))
     graph = model.subgraphs[0]
     dense = graph.operators[-1]
-    from converters.building import GraphBuilder
-
     builder, kept = GraphBuilder(model, graph=graph), list(graph.operators)
     graph.operators = []
     large = builder.op(
