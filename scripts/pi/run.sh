@@ -44,7 +44,7 @@ build_payload() {
     mkdir -p "$payload/tests"
     pip wheel --no-deps --no-build-isolation --wheel-dir "$payload" "$repository"
     cp -r "$repository/tests" "$repository/pyproject.toml" "$payload/tests/"
-    install -D "$repository/docs/model-file.md" "$payload/tests/docs/model-file.md" # its recipe is a test
+    install -D -t "$payload/tests/docs" "$repository/docs/model-file.md" "$repository/docs/export.md" # programs there are tests
     find "$payload/tests" -name __pycache__ -prune -exec rm -rf {} +
     wheel=$(ls "$payload"/edgetl-*.whl)
 }
