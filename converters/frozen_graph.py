@@ -30,8 +30,10 @@ class FrozenModel:
         input_shape: (None, H, W, C).
         output_shape: (None, D).
         variables: Empty, because the weights are constants.
+        name: The same for all; a report of layers names the tensors of the graph instead.
     """
 
+    name = "saved_model"
     variables: Sequence[Any] = ()
 
     def __init__(self, function: Any, input_shape: tuple[int | None, ...], pooled: tuple[int, ...]) -> None:
