@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -72,10 +73,34 @@ class Start:
             "photos": len(self.photos),
         }
 
-    @property
+    @cached_property
     def paths(self) -> frozenset[str]:
         """The paths of the photos."""
         return frozenset(os.path.realpath(photo.path) for photo in self.photos)
+
+    def follows(self, photo: Photo) -> bool:
+        """Return whether a photo shows what is left of the earlier task: an old one, or any where no old one exists."""
+        if not self.photos:
+            return photo.part in (TRAINING, VALIDATION)
+        return os.path.realpath(photo.path) in self.paths
+
+    def describe(self, photos: Sequence[Photo], before: Mapped, after: Mapped) -> dict[str, Any]:
+        """Return what is left of the earlier task, as ``old_task`` in ``metrics.json``.
+
+        Args:
+            photos: The photos of the run that `follows` accepts.
+            before: Their mapped embeddings [N, D] by the earlier backbone.
+            after: The same by the new one.
+        """
+        gone = not self.photos
+        return {
+            "from": str(self.folder),
+            "labels": list(self.model.labels),
+            "photos": len(self.photos),
+            "missing": self.missing,
+            "accuracy": None if gone else OldPhotos.of(photos, self).judge(before, after, self.model.tuned),
+            "agreement": count_agreement(self, before, after) if gone else None,
+        }
 
 
 def choose_preserve(preserve: str | None, start: Start) -> str:

@@ -288,15 +288,18 @@ def _train(
     if minutes is None:
         settings = _settle(settings, photo_set)
     others = []
+    folder = seeds_folder(out)
     if seeds > 1:
+        require_keras()
+        folder = seeds_folder(out, find_replicas().worker)
         identity = identify(photo_set, settings) | {"seeds": seeds}
         others = train_others(
-            out, settings, seeds, train_one, identity=identity, restart=restart, progress=progress
+            folder, settings, seeds, train_one, identity=identity, restart=restart, progress=progress
         )
     outcome = train(
         photo_set, out, settings, start=earlier, others=others, restart=restart, progress=progress
     )
-    remove_folder(seeds_folder(out))
+    remove_folder(folder)
     return outcome
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -35,7 +34,7 @@ from ..errors import TrainingError
 from ..evaluation.figures import Evaluation, tabulate
 from ..photos import OLD, OLD_HELD_OUT, TEST, TRAINING, VALIDATION, Photo, PhotoSet, name_some
 from .blocks import BlockTraining, Rows, embed_rows, make_embed
-from .continuing import OldPhotos, Start, count_agreement
+from .continuing import Start
 from .curve import draw_curve
 from .cut import freeze_normalization, split_backbone
 from .features import Features, extract
@@ -121,7 +120,7 @@ class Run:
         judges = self._rows(features, VALIDATION, OLD_HELD_OUT)
         validation = self._rows(features, VALIDATION)
         embed = _embedder(tail)
-        before = self._followed(embed, self.frozen or features)
+        before = self._follow(embed, self.frozen or features)
         history, head = self._head(features, taught, judges, embed)
         if tail is not None:
             head, more = self._blocks(tail, head, features, training, validation)
@@ -129,7 +128,7 @@ class Run:
             if self.kept and len(taught.first) > len(training.first):
                 # the training of the blocks saw no old photo
                 head = self._head(features, taught, judges, embed)[1]
-        self._measure_old_task(features, before, self._followed(embed, features))
+        self._measure_old_task(features, before, self._follow(embed, features))
         if self.tuned:
             history = history + self.tuned.history
         model = self._model(backbone, preprocessing, head, features)
@@ -276,38 +275,20 @@ class Run:
         self.kept = phase.best_epoch
         return phase.head, phase.history
 
-    def _followed(self, embed: Embedding, features: Features) -> NDArray[np.float64] | None:
-        """Return the embeddings by which the earlier task is followed: of its photos, else of the new ones."""
+    def _follow(self, embed: Embedding, features: Features) -> NDArray[np.float64] | None:
+        """Return the embeddings by which the earlier task is followed, by the present backbone."""
         if not self.start:
             return None
-        return embed(features, self._select(features, self._is_followed).first)
-
-    def _is_followed(self, photo: Photo) -> bool:
-        old = self.start.paths if self.start else frozenset()
-        return os.path.realpath(photo.path) in old if old else photo.part in (TRAINING, VALIDATION)
+        return embed(features, self._select(features, self.start.follows).first)
 
     def _measure_old_task(
         self, features: Features, before: NDArray[np.float64] | None, after: NDArray[np.float64] | None
     ) -> None:
         if self.start is None or before is None or after is None:
             return
-        named = {
-            "from": str(self.start.folder),
-            "labels": list(self.start.model.labels),
-            "preserve": self.settings.preserve,
-            "photos": len(self.start.photos),
-            "missing": self.start.missing,
-        }
-        if not self.start.photos:
-            self.old_task = named | {
-                "agreement": count_agreement(self.start, before, after),
-                "accuracy": None,
-            }
-            return
         pairs = zip(self.photo_set.photos, features.rows, strict=True)
-        photos = [photo for photo, rows in pairs if rows and self._is_followed(photo)]
-        figures = OldPhotos.of(photos, self.start).judge(before, after, self.start.model.tuned)
-        self.old_task = named | {"agreement": None, "accuracy": figures}
+        photos = [photo for photo, rows in pairs if rows and self.start.follows(photo)]
+        self.old_task = self.start.describe(photos, before, after) | {"preserve": self.settings.preserve}
 
     def _rows(self, features: Features, *parts: str) -> Rows:
         return self._select(features, lambda photo: photo.part in parts)

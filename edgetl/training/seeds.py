@@ -23,13 +23,13 @@ TrainOne = Callable[[Path, Settings, Progress], "Outcome"]
 _FIGURES = "figures.json"
 
 
-def seeds_folder(out: Path) -> Path:
-    """Return the folder of intermediate results beside the output folder."""
-    return out.parent / f".{out.name}.seeds"
+def seeds_folder(out: Path, worker: int = 0) -> Path:
+    """Return the folder of intermediate results beside the output folder, one per worker that trains."""
+    return out.parent / f".{out.name}.seeds{worker or ''}"
 
 
 def train_others(
-    out: Path,
+    folder: Path,
     settings: Settings,
     seeds: int,
     train_one: TrainOne,
@@ -44,7 +44,7 @@ def train_others(
     is that of the luckiest split.
 
     Args:
-        out: The output folder; an interrupted call continues from a folder beside it.
+        folder: Keeps the figures, so that an interrupted call continues.
         settings: The settings of the first seed.
         seeds: Number of seeds, with the first.
         train_one: Trains into a folder.
@@ -52,7 +52,6 @@ def train_others(
         restart: Start again.
         progress: Called as the runs advance; tasks begin with the number of the seed.
     """
-    folder = seeds_folder(out)
     if restart:
         remove_folder(folder)
     wanted = json.loads(json.dumps(dict(identity)))
