@@ -10,6 +10,7 @@ from .errors import LabelError
 from .printable import printable
 
 MAX_LENGTH = 100
+_LISTED = 12  # labels in a line for people; a model file may have thousands
 # marks, embeddings, overrides and isolates: they change the order in which the text around them is shown; letters of
 # right-to-left scripts do not need them
 DIRECTION_CONTROLS = "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
@@ -66,3 +67,17 @@ def check_labels(labels: Iterable[str], *, stored: bool = False) -> tuple[str, .
         twice = sorted({label for label in checked if checked.count(label) > 1})
         raise LabelError(f"labels must differ, these occur more than once: {', '.join(twice)}")
     return checked
+
+
+def listed(labels: Iterable[str], nothing: str = "none yet") -> str:
+    """Return labels as one line for people: the first dozen and the number of the others.
+
+    Example:
+        >>> listed(["cup", "mug"]), listed([])
+        ('cup, mug', 'none yet')
+        >>> listed(str(number) for number in range(1002))
+        '0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11 and 990 more'
+    """
+    names = list(labels)
+    more = len(names) - _LISTED
+    return (", ".join(names[:_LISTED]) or nothing) + (f" and {more} more" if more > 0 else "")

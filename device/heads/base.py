@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EmbeddingError, HeadError, LabelError
-from ..labels import check_label
+from ..labels import check_label, listed
 from ..model.codes import Codes, decode
 from .keys import Keys, KeySet, content_keys
 from .threads import one_blas_thread
@@ -405,9 +405,7 @@ class Head(ABC):
 
     def _require_label(self, label: str) -> None:
         if label not in self.counts:
-            raise LabelError(
-                f"no sample of {label!r} was learned; labels are: {', '.join(self.labels) or 'none'}"
-            )
+            raise LabelError(f"no sample of {label!r} was learned; labels are: {listed(self.labels, 'none')}")
 
 
 def _prediction(fit: Fit, probabilities: Floats, unknown_score: float, most: int) -> Prediction:

@@ -17,7 +17,7 @@ from ..errors import EdgetlError, EmbeddingError, HeadError, LabelError, StateEr
 from ..files import refuse_existing
 from ..heads import Head, Prediction
 from ..images import Image, thumbnail
-from ..labels import check_label
+from ..labels import check_label, listed
 from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
 from ..model.memory import Sums
@@ -534,9 +534,7 @@ class Learner:
         if label not in self.labels:  # perhaps as displayed, with its invisible characters escaped
             label = next((known for known in self.labels if printable(known) == label), label)
         if label not in self.labels:
-            raise LabelError(
-                f"nothing was taught as {label!r}; labels are: {', '.join(self.labels) or 'none yet'}"
-            )
+            raise LabelError(f"nothing was taught as {label!r}; labels are: {listed(self.labels)}")
         return label
 
     def _host_labels(self) -> set[str]:

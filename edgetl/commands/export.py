@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device.labels import listed
+
 from .options import emit, force_option, json_option
 from .session import learner_options, open_learner, warn
 
@@ -51,7 +53,7 @@ def _export(learner: Learner, out: Path, force: bool, as_json: bool) -> None:
     exported = learner.export(out, force=force)
     size = out.stat().st_size
     result = {"model": str(out), "bytes": size, "labels": list(exported.labels), "sha256": exported.sha256}
-    emit(result, as_json, f"Wrote {out} ({size / 1e6:.1f} MB) with the labels {', '.join(exported.labels)}.")
+    emit(result, as_json, f"Wrote {out} ({size / 1e6:.1f} MB) with the labels {listed(exported.labels)}.")
 
 
 def _export_classifier(learner: Learner, out: Path, force: bool, as_json: bool) -> None:
@@ -65,5 +67,5 @@ def _export_classifier(learner: Learner, out: Path, force: bool, as_json: bool) 
     emit(
         written.to_dict(),
         as_json,
-        f"Wrote {out} ({written.bytes / 1e6:.1f} MB), an image classifier with the labels {', '.join(written.labels)}.",
+        f"Wrote {out} ({written.bytes / 1e6:.1f} MB), an image classifier with the labels {listed(written.labels)}.",
     )

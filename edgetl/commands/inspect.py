@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device.files import shown
+from device.labels import listed
 
 from .options import emit, json_option, model_argument
 
@@ -133,7 +134,7 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
     colors = "RGB" if size["channels"] == 3 else "gray"
     yield "Image", f"{size['height']} x {size['width']} pixels, {colors}, {size['resize']}"
     yield "Embedding", f"{manifest['dimensions']} numbers, {manifest['embedding_map']}"
-    yield "Labels", f"{len(found.labels)} of {manifest['capacity']}: {', '.join(found.labels) or 'none yet'}"
+    yield "Labels", f"{len(found.labels)} of {manifest['capacity']}: {listed(found.labels)}"
     yield "Head", f"float32, {_megabytes(found.sizes['head'])}"
     yield (
         "Memory",

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device.addresses import redact
+from device.labels import listed
 from device.printable import printable
 
 from .options import camera_options, json_option
@@ -221,7 +222,7 @@ def _check_labels(learner: Learner, options: dict[str, Any], notice: Callable[[s
         if label not in (*learner.labels, UNKNOWN, "*"):
             notice(
                 f"--on {label}: nothing was taught as {label!r} yet, so its command will not run;"
-                f" labels are: {', '.join(learner.labels)}"
+                f" labels are: {listed(learner.labels)}"
             )
 
 
