@@ -130,7 +130,7 @@ class FloatGraph:
             yield self._preprocessing.normalize(image[np.newaxis])
 
     def _to_int8(self, keep_float: Sequence[str]) -> bytes:
-        kept = [layer.tensor for layer in find_layers(self.layers, keep_float)]
+        kept = [layer.tensor for layer in find_layers(self.layers, keep_float)] if keep_float else []
         if can_fold(self._preprocessing):
             folded = quantize_calibrated(self._calibrated, input_type="uint8", keep_float=kept)
             if is_folded(folded, self._preprocessing):

@@ -33,9 +33,9 @@ def correct_biases(quantized: bytes, source: bytes, statistics: Statistics) -> b
     """
     model, origin = parse(quantized), parse(source)
     graph, exact = model.subgraphs[0], origin.subgraphs[0]
-    float_ops = {exact.tensors[op.outputs[0]].name: op for op in exact.operators}
+    float_ops = {_output(exact, op): op for op in exact.operators}
     for operator in graph.operators:
-        twin = float_ops.get(graph.tensors[operator.outputs[0]].name)
+        twin = float_ops.get(_output(graph, operator))
         if twin is None or not _is_rounded(model, operator):
             continue
         mean = statistics.means.get(int(twin.inputs[0]))
@@ -64,6 +64,12 @@ def constant(model: Any, tensor: Any) -> NDArray[np.float64]:
     zero = int(quantization.zeroPoint[0]) if quantization.zeroPoint is not None else 0
     scaled: NDArray[np.float64] = (values.astype(np.float64) - zero) * scale
     return scaled
+
+
+def _output(graph: Any, operator: Any) -> bytes:
+    """Return the name of the first output of an op; empty if it has none."""
+    outputs = operator.outputs
+    return bytes(graph.tensors[outputs[0]].name) if outputs is not None and len(outputs) else b""
 
 
 def _code(model: Any, operator: Any) -> int:

@@ -53,7 +53,9 @@ def layers_of(graph: bytes, model: Any) -> list[Layer]:
     computed: set[int] = set()
     found = []
     for operator in subgraph.operators:
-        outputs = [int(index) for index in operator.outputs]
+        outputs = [int(index) for index in operator.outputs] if operator.outputs is not None else []
+        if not outputs:
+            continue
         tensor = subgraph.tensors[outputs[0]].name.decode(errors="replace")
         aliases = tuple(_aliases(tensor, known, str(model.name))) or _unnamed(
             outputs[0] in list(subgraph.outputs), last, tensor

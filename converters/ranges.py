@@ -28,8 +28,9 @@ def is_plain(graph: bytes) -> bool:
     first = model.subgraphs[0]
     return (
         len(model.subgraphs) == 1
-        and not any(tensor.isVariable for tensor in first.tensors)
         and len(first.inputs) == 1
+        and not any(tensor.isVariable for tensor in first.tensors)
+        and all(operator.outputs is not None for operator in first.operators)
     )
 
 
