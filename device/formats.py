@@ -9,7 +9,7 @@ from pathlib import Path
 HEAD_BYTES = 64  # enough for `photo_format`
 
 PHOTO_SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".bmp", ".webp", ".tif", ".tiff", ".heic", ".heif"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".gif", ".jp2", ".j2k"}
 )
 _RAW_SUFFIXES = frozenset(
@@ -85,7 +85,7 @@ def photo_format(head: bytes) -> str:
     return "PNM" if _PNM.match(head) else ""
 
 
-def reason_to_skip(path: Path, head: bytes) -> Reason | None:
+def reason_to_skip(path: Path, head: bytes, *, can_read_heif: bool = False) -> Reason | None:
     """Return why a file that starts with `head` is not decoded, or None when it may be a readable photo.
 
     The content decides; the suffix counts only where the content is not conclusive, and for camera raw files, which
@@ -96,7 +96,7 @@ def reason_to_skip(path: Path, head: bytes) -> Reason | None:
         return Reason.EMPTY if suffix in PHOTO_SUFFIXES or not suffix else Reason.NOT_A_PHOTO
     if form == "camera raw" or (suffix in _RAW_SUFFIXES and form in ("", "TIFF")):
         return Reason.RAW
-    if form in _READABLE:
+    if form in _READABLE or (form == "HEIC" and can_read_heif):
         return None
     if form == "video" or (not form and suffix in _VIDEO_SUFFIXES):
         return Reason.VIDEO

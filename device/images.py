@@ -1,6 +1,6 @@
 """Photos as RGB arrays: reading and writing.
 
-Every image is RGB as soon as it is read. OpenCV decodes, because every device has it; what it accepts
+Every image is RGB as soon as it is read. OpenCV decodes, because every device has it, and libheif HEIC; what OpenCV accepts
 silently, such as a truncated JPEG, is refused here.
 """
 
@@ -22,8 +22,10 @@ from numpy.typing import NDArray
 from .errors import PhotoError
 from .files import shown
 from .formats import HEAD_BYTES, Reason, photo_format
+from .heif import read_heif
 
 _MAX_BYTES = 256 * 2**20
+_MOST_PIXELS = 2**28  # of HEIC, as above
 _OPTIONAL = {"AVIF": ".avif", "GIF": ".gif", "JPEG 2000": ".jp2"}  # formats that older OpenCV lacks
 _NEXT_STEP = "open it in an image viewer, save it again as JPEG or PNG, or leave it out"
 
@@ -48,6 +50,8 @@ def read_photo(source: str | Path | bytes) -> Image:
     data = source if isinstance(source, bytes) else _read_bytes(Path(source))
     _refuse_undecodable(data, name)
     form = photo_format(data[:HEAD_BYTES])
+    if form == "HEIC":
+        return read_heif(data, name, _MOST_PIXELS)
     try:
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error as error:
@@ -108,12 +112,6 @@ def thumbnail(rgb: Image, side: int = 96, quality: int = 80) -> bytes:
 def _refuse_undecodable(data: bytes, name: str) -> None:
     if not data:
         raise PhotoError(f"{name} is empty, expected a JPEG or PNG photo; {_NEXT_STEP}", Reason.EMPTY)
-    if photo_format(data[:HEAD_BYTES]) == "HEIC":
-        raise PhotoError(
-            f"{name} is a HEIC photo, whatever its suffix, and OpenCV cannot read HEIC; convert it to JPEG, for example with "
-            "heif-convert, or let the phone take JPEG",
-            Reason.HEIC,
-        )
     if data[:3] == b"\xff\xd8\xff" and _is_cut_off(data):
         raise PhotoError(
             f"{name} is a JPEG that was cut off (no end marker); copy it again or leave it out",

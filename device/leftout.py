@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .files import shown
 from .formats import Reason
+from .heif import INSTALL
 from .photos import LeftOut
 
 _NAMED = 3
@@ -15,8 +16,7 @@ _PHRASES = {  # reason: (one file, several files, next step)
     Reason.HEIC: (
         "HEIC photo",
         "HEIC photos",
-        "OpenCV cannot read HEIC: convert to JPEG, for example with 'heif-convert IN.heic OUT.jpg' (Debian package "
-        "libheif-examples), or let the phone take JPEG (iPhone: Settings, Camera, Formats, Most Compatible)",
+        f"To read HEIC: {INSTALL}. Or let the phone take JPEG (iPhone: Settings, Camera, Formats, Most Compatible)",
     ),
     Reason.RAW: ("camera raw file", "camera raw files", "Save camera raw files as JPEG"),
     Reason.VIDEO: (

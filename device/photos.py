@@ -19,6 +19,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from . import heif
 from .errors import LabelError, PhotoError
 from .files import shown
 from .formats import HEAD_BYTES, Reason, reason_to_skip
@@ -278,7 +279,7 @@ def _reason(path: Path, root: Path) -> Reason | None:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would block
             return Reason.SPECIAL
         with path.open("rb") as stream:
-            return reason_to_skip(path, stream.read(HEAD_BYTES))
+            return reason_to_skip(path, stream.read(HEAD_BYTES), can_read_heif=heif.can_read_heif())
     except OSError:
         return Reason.LINK if path.is_symlink() and not path.exists() else Reason.DENIED
 

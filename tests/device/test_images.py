@@ -131,9 +131,10 @@ def test_an_avif_photo_is_turned_upright(turn: int) -> None:
     assert np.abs(read.astype(int) - upright).mean() < 3
 
 
-def test_a_heic_photo_is_named_whatever_its_suffix(tmp_path: Path) -> None:
-    """The message suggests converting it."""
+def test_a_heic_photo_is_named_without_its_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message has the command that installs it."""
+    monkeypatch.setattr("device.heif.can_read_heif", lambda: False)
     (tmp_path / "IMG_1.jpg").write_bytes(b"\0\0\0\x1cftypheic\0\0\0\0mif1heic" + bytes(100))
-    with pytest.raises(PhotoError, match=r"IMG_1\.jpg is a HEIC photo.*heif-convert") as caught:
+    with pytest.raises(PhotoError, match=r"IMG_1\.jpg is a HEIC photo.*edgetl\[photos\]") as caught:
         read_photo(tmp_path / "IMG_1.jpg")
     assert caught.value.reason is Reason.HEIC
