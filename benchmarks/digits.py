@@ -4,9 +4,9 @@ Usage: ``python -m benchmarks.digits [DIGITS.npz] [--seeds 3] [--methods gan-28,
 
 With k labeled samples per digit, cnn-28 and resnet-28 are trained from scratch on these samples, converted to int8 and
 taught the same samples as a device does it: `Learner.learn_many` with the ``exact`` head. gan-28 is trained without labels
-on all digits that no test uses, and taught the same way; beside it, the same network with random weights. On the same
-samples: the ``exact`` head on raw pixels, and scikit-learn's SVC on raw pixels. Other digits of the same set test all of
-them; nothing is chosen by the test digits.
+on all digits that no test uses, and taught the same way; beside it, all 2,688 pooled features in float, of which gan-28
+keeps 208 numbers, and the same network with random weights. On the same samples: the ``exact`` head on raw pixels, and
+scikit-learn's SVC on raw pixels. Other digits of the same set test all of them; nothing is chosen by the test digits.
 
 The digits are those of scikit-learn (1,797 of 8x8 pixels). With DIGITS.npz, an archive with the arrays ``x`` uint8
 [N, 28, 28] and ``y`` [N], such as MNIST, its digits are used too.
@@ -263,6 +263,40 @@ def _unsupervised(steps: int) -> Method:
     return run
 
 
+def _all_features(task: Task) -> dict[str, float]:
+    """Return the accuracy of the exact head on the features as Radford et al. pool them: a grid of 4x4 of all filters."""
+    seen = unlabeled(task.digits, task.k, task.seed).images[..., :1]
+    model, _ = _gan(seen.tobytes(), GAN_STEPS, task.seed)
+    embed = pooled_features(model)
+    head = create_head("exact", embed(task.test.images[:1]).shape[1])
+    head.learn_many(encode(embed(task.taught.images)), task.taught.labels)
+    best = head.probabilities(encode(embed(task.test.images))).argmax(1)
+    return {"accuracy": _share([head.labels[column] for column in best], task.test)}
+
+
+def pooled_features(model: TrainedModel) -> Callable[[Image], NDArray[np.float32]]:
+    """Return a function from digits uint8 [N, 28, 28, 3] to all features of gan-28 on grids of 4x4, float32 [N, 2688]."""
+    import keras
+
+    grids = [model.backbone.get_layer(f"block{number}_act").output for number in (1, 2, 3)]
+    sides = [int(grid.shape[1]) for grid in grids]
+    pooled = [
+        keras.layers.Flatten()(keras.layers.MaxPooling2D(-(-side // 4), padding="same")(grid))
+        for side, grid in zip(sides, grids, strict=True)
+    ]
+    network = keras.Model(model.backbone.inputs[0], keras.layers.Concatenate()(pooled))
+
+    def embed(images: Image) -> NDArray[np.float32]:
+        normalized = model.preprocessing.normalize(images[..., :1])
+        parts = [
+            np.asarray(network(part, training=False))
+            for part in np.array_split(normalized, -(-len(images) // 256))
+        ]
+        return np.concatenate(parts)
+
+    return embed
+
+
 def teach(model: TrainedModel, task: Task) -> dict[str, float]:
     """Convert a backbone, teach it the samples as a device does, and return its accuracy on the test digits."""
     taught, test = task.taught, task.test
@@ -302,6 +336,7 @@ METHODS: dict[str, Method] = {
     "cnn-28": _supervised("cnn-28"),
     "resnet-28": _supervised("resnet-28"),
     "gan-28": _unsupervised(GAN_STEPS),
+    "gan-28-all-features": _all_features,
     "gan-28-untrained": _unsupervised(0),
     "raw-exact": _pixels,
     "raw-svc": _svc,

@@ -39,10 +39,11 @@ class _Block:
     kept: int
 
 
+# of seven divisions of about 200 numbers, the one with the best leave-one-out accuracy on MNIST
 _BLOCKS = (
-    _Block("block1", 24, 4, 4, 2),
-    _Block("block2", 48, 4, 2, 6),
-    _Block("block3", 96, 3, 2, 18),
+    _Block("block1", 24, 4, 7, 4),
+    _Block("block2", 48, 4, 4, 12),
+    _Block("block3", 96, 3, 1, 9),
 )
 
 

@@ -75,7 +75,7 @@ def build_resnet() -> Any:
 SMALL: dict[str, SmallBackbone] = {
     "cnn-28": SmallBackbone("CNN", 68_704, build_cnn),
     "resnet-28": SmallBackbone("residual", 77_776, build_resnet),
-    "gan-28": SmallBackbone("GAN", 62_546, build_features, 200, unsupervised=True),
+    "gan-28": SmallBackbone("GAN", 62_017, build_features, 208, unsupervised=True),
 }
 
 

@@ -14,6 +14,7 @@ from benchmarks.digits import (
     METHODS,
     Digits,
     Task,
+    pooled_features,
     read_archive,
     read_sklearn,
     split,
@@ -81,7 +82,9 @@ def test_a_gan_is_trained_converted_and_taught() -> None:
     """Its features are far above chance, in a file under 150 KB."""
     task = Task(read_sklearn(), 10, 0)
     seen = unlabeled(task.digits, 10, 0).images[:64, ..., :1]
-    result = teach(train_gan(seen, 2, 0), task)
+    model = train_gan(seen, 2, 0)
+    assert pooled_features(model)(task.test.images[:300]).shape == (300, 2688)
+    result = teach(model, task)
     assert result["accuracy"] > 0.4
     assert result["kilobytes"] < 150
 
