@@ -12,6 +12,7 @@ from device.leftout import count_reasons, describe_left_out
 from device.photos import PhotoList, list_photo_files
 from device.progress import Progress, no_progress
 
+from .colors import describe_colors
 from .errors import BackboneError, PhotoFolderError
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def convert(
         force=force,
         progress=progress,
     )
-    more = [*_caution(source, fitted, report), *(describe_left_out(chosen.left_out) if chosen else ())]
+    more = [*_caution(source, fitted, report), *(_remarks(chosen, fitted) if chosen else ())]
     return replace(report, warnings=(*report.warnings, *more))
 
 
@@ -239,6 +240,11 @@ def refuse_options(options: Mapping[str, object], model: object, why: str) -> No
     unused = [f"--{name}" for name, value in options.items() if value]
     if unused:
         raise ConversionError(f"{' and '.join(unused)} cannot be used here: {model} {why}")
+
+
+def _remarks(chosen: PhotoList, model: TrainedModel) -> tuple[str, ...]:
+    paths = [photo.path for photo in chosen.photos]
+    return (*describe_left_out(chosen.left_out), *describe_colors(paths, model.preprocessing.channels))
 
 
 def _first_photos(chosen: PhotoList | None) -> list[Image]:

@@ -19,6 +19,7 @@ from ..split import split_photos
 from .continuing import Start, add_old_photos, choose_preserve
 from .optimizers import BLOCKS_RATE, RATES, SCRATCH_RATE
 from .planning import (
+    ALL,
     AUTO,
     DEFAULT_MINUTES,
     GAN_MINUTES,
@@ -343,9 +344,20 @@ def read_photos(
         _check_backbone(settings)
     found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
     photo_set = split_photos(found, settings.validation, settings.seed, progress)
+    _check_number(photo_set, settings)
     if unlabeled is None:
         return photo_set
     return replace(photo_set, unlabeled=find_unlabeled(Path(unlabeled).absolute(), photo_set))
+
+
+def _check_number(photo_set: PhotoSet, settings: Settings) -> None:
+    """Raise where there are too few photos to train all layers on."""
+    training, labels = len(photo_set.part(TRAINING)), len(photo_set.labels)
+    if settings.layers == ALL and not is_unsupervised(settings.backbone) and training < 2 * labels:
+        raise TrainingError(
+            f"{training} training photos of {labels} labels are too few to train all layers, expected at least two per "
+            "label; add photos, or train the head alone with --head-only"
+        )
 
 
 def _check_backbone(settings: Settings) -> None:

@@ -111,6 +111,22 @@ def may_train_all(training: int, validation: int) -> Plan | None:
     return None
 
 
+def caution(layers: str, scratch: bool, training: int) -> tuple[str, ...]:
+    """Return a warning where the user chose to train all layers on few photos.
+
+    Args:
+        layers: The layers that the user chose.
+        scratch: Whether the backbone has no pretrained weights, so that there is no other choice.
+        training: Number of training photos.
+    """
+    if layers != ALL or scratch or training >= ENOUGH_PHOTOS:
+        return ()
+    return (
+        f"{training} training photos are few for all layers, which pays from about {ENOUGH_PHOTOS} on; compare with the "
+        "last blocks: --layers blocks",
+    )
+
+
 def plan_by_time(
     layers: str, epochs: int | None, minutes: float, seconds_left: float, per_epoch: float
 ) -> Plan:

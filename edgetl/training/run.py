@@ -30,6 +30,7 @@ from ..backbones import load_backbone
 from ..backbones.own import is_own_model, load_own
 from ..backbones.scratch import randomize
 from ..backbones.small import is_unsupervised
+from ..colors import describe_colors
 from ..errors import TrainingError
 from ..evaluation.figures import Evaluation, tabulate
 from ..photos import OLD, OLD_HELD_OUT, TEST, TRAINING, VALIDATION, Photo, PhotoSet, name_some
@@ -39,7 +40,7 @@ from .curve import draw_curve
 from .cut import freeze_normalization, split_backbone
 from .features import Features, extract
 from .head import Examples, balance, fit_head, probabilities
-from .planning import ALL, AUTO, BLOCKS, HEAD, TooLittleTimeError
+from .planning import ALL, AUTO, BLOCKS, HEAD, TooLittleTimeError, caution
 from .replicas import Replicas
 from .seeds import describe_seeds
 from .settings import Settings
@@ -106,6 +107,7 @@ class Run:
         self.warnings += self.photo_set.warnings
         self.progress("backbone", 0, 1)
         backbone, preprocessing = self._load()
+        self.warnings += describe_colors([one.path for one in self.photo_set.photos], preprocessing.channels)
         require_finite_variables(backbone)
         if not self.settings.pretrained:
             backbone = randomize(backbone)
@@ -164,6 +166,9 @@ class Run:
         plan = tuning.plan(weights)
         if plan.reason:
             self.warnings.append(plan.reason)
+        self.warnings += caution(
+            self.settings.layers, self.settings.scratch, len(self.photo_set.part(TRAINING))
+        )
         if plan.layers != ALL and not self.settings.fallback:
             raise TooLittleTimeError(plan.reason)
         self.layers = plan.layers

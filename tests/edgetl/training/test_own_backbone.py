@@ -117,3 +117,18 @@ def test_trunk_and_tail_together_are_the_model() -> None:
         assert np.allclose(cut, flat(images, training=False), atol=1e-5)
     with pytest.raises(TrainingError, match="--layers all"):
         split_backbone(flat, 99)
+
+
+def test_too_few_photos_for_all_layers_are_refused(tmp_path: Path) -> None:
+    """The error comes before the training, and nothing is written."""
+    tiny.write_photos(tmp_path / "photos", count=1)
+    keras_models.classifier().save(tmp_path / "mine.keras")
+    with pytest.raises(TrainingError, match="3 training photos of 3 labels are too few to train all layers"):
+        edgetl.finetune(
+            tmp_path / "photos",
+            tmp_path / "out",
+            backbone=tmp_path / "mine.keras",
+            layers="all",
+            validation=0,
+        )
+    assert not (tmp_path / "out").exists()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from edgetl.errors import TrainingError
-from edgetl.training.planning import ENOUGH_PHOTOS, Plan, may_train_all, plan_by_time, resolve_layers
+from edgetl.training.planning import ENOUGH_PHOTOS, Plan, caution, may_train_all, plan_by_time, resolve_layers
 
 OPEN: dict[str, Any] = {"head_only": False, "blocks": None, "epochs": None}
 
@@ -93,3 +93,10 @@ def test_a_plan_is_read_back(tmp_path: Path) -> None:
     assert Plan.load(tmp_path) is None
     Plan("all", 8, "because").save(tmp_path)
     assert Plan.load(tmp_path) == Plan("all", 8, "because")
+
+
+def test_few_photos_for_all_layers_are_a_caution() -> None:
+    """Only where the user chose them and could choose otherwise."""
+    (warning,) = caution("all", False, 40)
+    assert "40 training photos are few" in warning
+    assert caution("all", True, 40) == caution("blocks", False, 40) == caution("all", False, 300) == ()
