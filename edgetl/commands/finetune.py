@@ -163,7 +163,7 @@ _NO_JUDGE = (
 @click.option(
     "--crop",
     type=float,
-    help="Smallest fraction of a photo's area that is shown.  [default: 0.7 light, 0.35 strong]",
+    help="Smallest fraction of a photo's area that is shown.  [default: 0.7 light, 0.5 strong]",
 )
 @click.option(
     "--color",

@@ -26,7 +26,7 @@ class Crops:
         varied: Whether photos are varied at all; False prepares them as the device does.
     """
 
-    area: float = 0.35
+    area: float = 0.5
     flip: bool = True
     vertical_flip: bool = False
     brightness: float = 0.25

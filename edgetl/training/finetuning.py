@@ -131,7 +131,7 @@ def finetune(
         class_weights: Weight all labels equally, whatever their number of photos.
         augment: Strength of the augmentation, ``none``, ``light`` or ``strong``; by default strong for all layers and
             light for copies. ``light`` shows at least 70 % of a photo's area and changes the brightness by up to 15 %,
-            ``strong`` shows at least 35 % and changes it by up to 25 %.
+            ``strong`` shows at least half and changes it by up to 25 %.
         copies: Number of augmented copies of each training photo, for the head and the last blocks.
         flip: Mirror copies left to right at random.
         vertical_flip: Mirror copies top to bottom at random.

@@ -20,7 +20,7 @@ from .preserving import NONE
 
 STRENGTHS = ("none", "light", "strong")
 _LIGHT = (0.7, 0.15)  # smallest crop and range of brightness
-_STRONG = (0.35, 0.25)
+_STRONG = (0.5, 0.25)
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,9 @@ def options(strength: str | None, **change: float | None) -> tuple[float, ...]:
 
 def test_strengths_set_crop_and_brightness() -> None:
     """Strong is the default for crops, light for copies; none makes no copies."""
-    assert options(None) == (3, 0.7, 0.15, 0.35, 0.25)
+    assert options(None) == (3, 0.7, 0.15, 0.5, 0.25)
     assert options("light") == (3, 0.7, 0.15, 0.7, 0.15)
-    assert options("strong") == (3, 0.35, 0.25, 0.35, 0.25)
+    assert options("strong") == (3, 0.5, 0.25, 0.5, 0.25)
     assert options("none")[0] == 0
     assert not augment_as("none", copies=3, flip=True, vertical_flip=False, crop=None, color=None)[1].varied
 
