@@ -231,23 +231,46 @@ def solve(
 
 
 def _judged(statistics: Statistics, taken: Moments, selection: Selection) -> Solution:
-    """Return the solution with the least PRESS if samples that tuned the backbone may not judge.
+    """Return the solution with a low PRESS if samples that tuned the backbone may not judge.
 
     The selection alone would choose too small a ridge, because it lacks the samples that tuned the backbone, which are
     closer together than new ones. Therefore each sample of the selection is left out of the fit to all samples, at
-    the cost of one solve per ridge.
+    the cost of one solve per ridge. Few samples judge then, and PRESS is flat: a ridge other than `START_TUNED` has to be
+    better by more than one standard error, which the losses of the same samples show.
     """
     if not len(selection.owners) or taken.eigenvalue <= _TINY:
         return _solved(statistics, taken, _fallback(taken), selection)
     solutions: dict[int, Solution] = {}
 
-    def press(at: int) -> float:
+    @functools.cache
+    def losses(at: int) -> Floats:
         solution = solutions[at] = _solved(statistics, taken, GRID[at] * taken.eigenvalue, selection)
         residual = np.eye(len(taken.counts))[selection.owners] - taken.counts / taken.total - solution.U
         left = np.maximum(1 - np.diagonal(solution.H) - 1 / taken.total, _TINY)
-        return float(selection.copies @ ((residual / left[:, None]) ** 2).sum(axis=1))
+        squares: Floats = ((residual / left[:, None]) ** 2).sum(axis=1)
+        return selection.copies * squares
 
-    return solutions[_downhill(_remembered(press), START_TUNED)]
+    return solutions[_clearly_downhill(losses, START_TUNED)]
+
+
+def _clearly_downhill(losses: Callable[[int], Floats], at: int) -> int:
+    """Return the index of the grid where a walk from `at` ends that takes the better step if it is clearly downhill.
+
+    Args:
+        losses: Index -> loss of each judging sample, float64 [n].
+        at: Where the walk begins.
+    """
+
+    def gained(step: int) -> float:
+        """Return by how much the sum falls, beyond one standard error of the differences."""
+        if not 0 <= at + step < len(GRID):
+            return -math.inf
+        differences = losses(at) - losses(at + step)
+        return float(differences.sum() - math.sqrt(len(differences)) * differences.std())
+
+    while gained(step := max((-1, 1), key=gained)) > 0:
+        at += step
+    return at
 
 
 def _remembered(loss: Callable[[int], float]) -> Callable[[int], float]:

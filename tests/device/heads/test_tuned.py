@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from device.heads import HEADS, Head, create_head, head_class
+from device.heads import HEADS, Head, create_head, head_class, ridge
 from device.heads.calibration import FEWEST_JUDGES, NO_JUDGES
 from device.heads.exact import ExactHead
 from device.heads.report import self_report
@@ -169,3 +169,18 @@ def test_a_tuned_sample_taught_again_still_does_not_judge() -> None:
     head = taught("exact", codes, labels, tuned)
     head.learn_many(codes[:10], labels[:10])
     assert not head.may_judge(codes[:10]).any()
+
+
+@pytest.mark.parametrize(
+    ("better", "spread", "end"),
+    [(0.2, 0.1, 7), (0.001, 0.5, 5), (0.0, 0.0, 5)],
+    ids=["clearly lower losses", "by chance", "no difference"],
+)
+def test_the_ridge_moves_only_where_the_losses_fall_by_more_than_a_standard_error(
+    better: float, spread: float, end: int
+) -> None:
+    """On 40 samples, whose losses have a minimum at index 7 of the grid; the walk begins at 5."""
+    random = np.random.default_rng(0)
+    noise = random.normal(0, spread, (20, 40))
+    losses = [1 + better * abs(at - 7) + noise[at] - noise[at].mean() for at in range(20)]
+    assert ridge._clearly_downhill(lambda at: losses[at], 5) == end
