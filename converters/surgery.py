@@ -22,14 +22,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device.errors import EdgetlError
 from device.files import atomic_output, refuse_existing, require_writable
 from device.images import Image
 from device.learner.growth import capacity_for
 from device.model.manifest import Manifest
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.preprocess import Preprocessing
-from device.model.runtime import load_runtime, open_interpreter, quiet_stderr
+from device.model.runtime import load_runtime
 from device.printable import printable
 from device.progress import Progress, no_progress
 
@@ -42,13 +41,12 @@ from .head import HeadWeights, build_head, initial_weights
 from .infer import add_infer
 from .inspection import sizes
 from .oldhead import read_old_head
+from .original import CHECKED, accepts_batches, drawn_images, features_of, original_embeddings
 from .parity import compare
 from .pixels import Pixels, find_pixels
 from .report import ConversionReport, Surgery
 from .verify import verify
 
-_CHECKED = 4  # images that the finished file is compared on
-_TOLERANCE = 1e-4  # of the largest number; the same ops on the same pixels differ only where a runtime splits them otherwise
 _MOST_NAME = 100
 _MOST_CODE = 7.0  # below the largest number of a code, 8
 _ROOM = 8.0  # embeddings of other images may be larger than those of the compared ones
@@ -125,7 +123,7 @@ def convert_tflite(
             infer=infer,
             batch=backbone.batch,
         )
-        given = _features(ModelFile.open(temporary).model_part(), backbone.images)
+        given = features_of(ModelFile.open(temporary).model_part(), backbone.images)
     return _report(out, opened, manifest, backbone, head, given, time.monotonic() - started)
 
 
@@ -170,10 +168,10 @@ class _Backbone:
         candidate = anatomy.candidate(anatomy.find(cut_at) if cut_at else anatomy.default_cut())
         pixels = find_pixels(parse(source.data), anatomy, source.metadata, input_range)
         preprocessing = _preprocessing(anatomy, pixels, resize)
-        images = [preprocessing.prepare(image) for image in photos[:_CHECKED]] or drawn_images(preprocessing)
+        images = [preprocessing.prepare(image) for image in photos[:CHECKED]] or drawn_images(preprocessing)
         original = cut(parse(source.data), source.data, anatomy, candidate)
         quantization = quantization_of(original)
-        expected = _original_embeddings(serialize(original), images, pixels, candidate)
+        expected = original_embeddings(serialize(original), images, pixels, candidate)
         scale = _scale(expected) if keep_head else 1.0
         expected = expected * np.float32(scale)
         graph, batch = _fit(source, candidate, pixels, images, expected, scale)
@@ -276,24 +274,6 @@ def _report(
     )
 
 
-def drawn_images(preprocessing: Preprocessing) -> list[Image]:
-    """Return images to compare embeddings on: ramps, edges and noise, always the same."""
-    random = np.random.default_rng(0)
-    rows, columns = np.mgrid[0 : preprocessing.height, 0 : preprocessing.width]
-    drawn = []
-    for number in range(_CHECKED):
-        waves = np.stack(
-            [
-                np.sin((number + 1 + channel) * (rows + channel * columns) / 17.0)
-                for channel in range(preprocessing.channels)
-            ],
-            axis=-1,
-        )
-        noise = random.uniform(-0.4, 0.4, waves.shape)
-        drawn.append(np.clip(128 + 127 * (waves + noise), 0, 255).astype(np.uint8))
-    return drawn
-
-
 def _fit(
     source: Source,
     candidate: Candidate,
@@ -309,85 +289,9 @@ def _fit(
             free_batch(model)
         fit_input(model, source.anatomy, pixels)
         fit_output(model, candidate, scale)
-        if free and _accepts_batches(serialize(model), images, expected):
+        if free and accepts_batches(serialize(model), images, expected):
             return model, True
     return model, False
-
-
-def _accepts_batches(model: bytes, images: Sequence[Image], expected: NDArray[np.float32]) -> bool:
-    try:
-        with quiet_stderr():
-            interpreter = open_interpreter(model, threads=1)
-            entry = interpreter.get_input_details()[0]["index"]
-            interpreter.resize_tensor_input(entry, [len(images), *images[0].shape])
-            interpreter.allocate_tensors()
-            interpreter.set_tensor(entry, np.stack(images))
-            interpreter.invoke()
-            given = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
-    except (ValueError, RuntimeError, EdgetlError):
-        return False
-    # kernels may round differently for another number of images
-    return given.shape == expected.shape and _difference(given, expected) < 0.1
-
-
-def _original_embeddings(
-    model: bytes, images: Sequence[Image], pixels: Pixels, candidate: Candidate
-) -> NDArray[np.float32]:
-    """Run the original ops on their own, with NumPy in place of the ops at both ends: float32 [N, D]."""
-    with quiet_stderr():
-        interpreter = open_interpreter(model, threads=1, name="the model, cut at its embedding,")
-        entry, end = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-        rows = []
-        for image in images:
-            values = _as_input(image, pixels, entry)
-            interpreter.set_tensor(entry["index"], values)
-            interpreter.invoke()
-            rows.append(_as_embedding(interpreter.get_tensor(end["index"]), end, candidate))
-    embeddings = np.stack(rows)
-    if not np.isfinite(embeddings).all():
-        raise ConversionError(
-            "its embeddings contain NaN or infinity, so it is damaged or expects other pixels; check the file, or use "
-            "another --input-range"
-        )
-    return embeddings
-
-
-def _as_input(image: Image, pixels: Pixels, entry: dict[str, Any]) -> NDArray[Any]:
-    batch = image[np.newaxis]
-    dtype = np.dtype(entry["dtype"])
-    if pixels.raw:
-        values: NDArray[Any] = batch if dtype == np.uint8 else (batch.astype(np.int16) - 128).astype(dtype)
-    else:
-        values = (batch.astype(np.float32) - np.array(pixels.mean, np.float32)) / np.array(
-            pixels.std, np.float32
-        )
-        if dtype != np.float32:
-            limits = np.iinfo(dtype)
-            numbers = np.round(values / np.float32(pixels.scale)) + pixels.zero_point
-            values = np.clip(numbers, limits.min, limits.max).astype(dtype)
-    if tuple(entry["shape"][1:]) != values.shape[1:]:
-        values = values.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(values)
-
-
-def _as_embedding(raw: NDArray[Any], end: dict[str, Any], candidate: Candidate) -> NDArray[np.float32]:
-    scale, zero = end["quantization"]
-    values = raw.astype(np.float32)
-    if candidate.dtype != "float32":
-        values = (values - np.float32(zero)) * np.float32(scale)
-    sides: NDArray[np.float32] = values.reshape(candidate.sides)
-    return sides.mean(axis=(0, 1)) if candidate.averaged else sides.reshape(-1)
-
-
-def _features(model: bytes, images: Sequence[Image]) -> NDArray[np.float32]:
-    with quiet_stderr():
-        features = open_interpreter(model, threads=1).get_signature_runner("features")
-        return np.concatenate([features(image=image[np.newaxis])["embedding"] for image in images])
-
-
-def _difference(given: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    scale = max(float(np.abs(expected).max()), 1e-12)
-    return float(np.abs(given - expected).max()) / scale
 
 
 def _preprocessing(anatomy: Anatomy, pixels: Pixels, resize: str | None) -> Preprocessing:

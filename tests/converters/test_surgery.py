@@ -17,7 +17,8 @@ from converters.flatbuffer import count_ops, parse, schema, serialize
 from converters.foreign import Source
 from converters.head import build_head, initial_weights
 from converters.oldhead import clean_labels
-from converters.surgery import convert_tflite, drawn_images
+from converters.original import drawn_images
+from converters.surgery import convert_tflite
 from device.errors import EdgetlError, ModelFileError, OutputExistsError
 from device.learner import Learner
 from device.model.modelfile import ModelFile
