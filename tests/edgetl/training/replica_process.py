@@ -45,7 +45,7 @@ def keep_tuned(assign: Callable[[Any, str, Any], None]) -> None:
 def train_as_worker(folder: Path) -> None:
     """Fine-tune as one of the workers of TF_CONFIG."""
 
-    def load(_name: str, resize: str) -> tuple[Any, Any]:
+    def load(_name: str, **_options: Any) -> tuple[Any, Any]:
         layers = tiny.backbone()
         return keras.Model(layers.inputs[0], layers.outputs[0]), tiny.PREPROCESSING
 
