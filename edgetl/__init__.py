@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from converters.formats import FormatResult, QuantizationComparison
     from converters.parity import Parity
     from converters.report import ConversionReport, Surgery
+    from converters.sensitivity import LayerError
     from converters.source import KerasModel, TrainedModel
     from device.cameras import Camera, Frame, open_camera
     from device.errors import (
