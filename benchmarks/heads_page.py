@@ -122,6 +122,10 @@ of photos covers another place or another camera.
 
 """
 
+_EARLIER = """
+The other tables of this page were measured with edgetl 0.2.0, before scores were blended.
+"""
+
 _SIMULATED = """The frames are simulated: embeddings with noise.
 
 """
@@ -170,7 +174,7 @@ def _page(result: dict[str, Any]) -> str:
     parts.append("## Targets\n\n" + _PAIRED + _targets(result["targets"]))
     parts.append("\n" + _ESTIMATE + _coverage())
     parts.append("\n## Three quarters learned in one pass; mean and deviation\n\n" + _full(result["full"]))
-    parts.append(few.page())
+    parts.append(few.page() + _EARLIER)
     for name, rows in result["k_shot"].items():
         shots = [[peer, *(_share(row[k]) for k in row)] for peer, row in rows.items()]
         parts.append(f"\n## k samples per label: {name}\n\n" + _table(["", "1", "2", "5", "10", "20"], shots))
