@@ -37,12 +37,14 @@ class Plan:
         epochs: Epochs of all layers; 0 for the others.
         reason: Why, a sentence for the user; "" when the user chose.
         seconds: Time for the epochs, where it decided their number; where they take longer, there are fewer of them.
+        most: Maximum number of epochs where they take less time; 0 for no more than `epochs`.
     """
 
     layers: str
     epochs: int = 0
     reason: str = ""
     seconds: float | None = None
+    most: int = 0
 
     def save(self, folder: Path) -> None:
         """Write the plan, so that an interrupted run keeps it although the machine is faster or slower then."""
@@ -143,7 +145,9 @@ def plan_by_time(
     if layers == ALL and epochs is not None:
         return Plan(ALL, epochs)
     if fitting >= max(FEWEST_EPOCHS, epochs or 0):
-        return Plan(ALL, epochs) if epochs else Plan(ALL, min(fitting, MOST_EPOCHS), seconds=seconds_left)
+        if epochs:
+            return Plan(ALL, epochs)
+        return Plan(ALL, min(fitting, MOST_EPOCHS), seconds=seconds_left, most=MOST_EPOCHS)
     needed = FEWEST_EPOCHS if epochs is None else epochs
     more = minutes + (needed * per_epoch - seconds_left) / 60
     instead = BLOCKS if fitting >= _BLOCKS_COST else HEAD

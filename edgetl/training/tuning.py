@@ -118,6 +118,7 @@ class WholeTuning:
             training,
             self._pipeline(VALIDATION, frozen),
             seconds=plan.seconds,
+            most=plan.most,
             resume=self.work.load(),
             save=self.work.save,
             progress=self.progress,
@@ -173,9 +174,8 @@ class WholeTuning:
         """Return the plan of the first worker: the others may have measured another speed."""
         seconds = np.nan if plan.seconds is None else plan.seconds
         layers, epochs, seconds = self._replicas.agree([LAYERS.index(plan.layers), plan.epochs, seconds])
-        return Plan(
-            LAYERS[int(layers)], int(epochs), plan.reason, None if np.isnan(seconds) else float(seconds)
-        )
+        known = None if np.isnan(seconds) else float(seconds)
+        return Plan(LAYERS[int(layers)], int(epochs), plan.reason, known, plan.most)
 
     def _phase(self, class_weights: Array, epochs: int) -> WholeTraining:
         settings = self.settings

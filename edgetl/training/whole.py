@@ -79,7 +79,7 @@ class WholeTraining:
 
     Attributes:
         history: One entry per epoch.
-        epochs: Number of epochs that the schedule covers; lower than that of the recipe when time runs short.
+        epochs: Number of epochs that the schedule covers; another one than the recipe's where time decides.
         best_epoch: The epoch whose weights are kept; 0 is the start.
         interrupted: Whether Ctrl-C ended the training early.
     """
@@ -144,6 +144,7 @@ class WholeTraining:
         validation: Pipeline | None,
         *,
         seconds: float | None = None,
+        most: int | None = None,
         resume: Checkpoint | None = None,
         save: Saver = lambda arrays, state: None,
         progress: Progress = no_progress,
@@ -157,7 +158,8 @@ class WholeTraining:
             training: Photos to learn from.
             validation: Photos that choose the best epoch.
             seconds: Time for the training, None for any. Where the epochs left take longer, there are fewer of them, and
-                the rate falls faster.
+                the rate falls faster; where they take less, there are more.
+            most: Maximum number of epochs that quicker ones may add up to; None adds none.
             resume: What `save` received in an interrupted run.
             save: Called after each epoch with everything that is needed to continue.
             progress: Called with one task per epoch; its name has the time left and the best accuracy so far.
@@ -176,7 +178,7 @@ class WholeTraining:
                 entry = self._epoch(training, validation, epoch, progress)
                 self._position += (1 - self._position) / (self.epochs - epoch)
                 self.history.append(entry)
-                self._shorten(seconds)
+                self._fit(seconds, most)
                 if entry.get("validation_loss", -np.inf) < lowest:
                     best, self.best_epoch = self._vector(), epoch + 1
                     lowest = entry.get("validation_loss", lowest)
@@ -259,15 +261,19 @@ class WholeTraining:
         planned = [self._parts(done + at, start, done + count) for at, start in enumerate(starts)]
         return float(speed) * sum(self._cost(parts) for parts in planned)
 
-    def _shorten(self, seconds: float | None) -> None:
-        """Plan fewer epochs where those left do not fit into `seconds`; at least one, in which the rate falls to 0."""
+    def _fit(self, seconds: float | None, most: int | None) -> None:
+        """Plan as many epochs as fit into `seconds`: at least one more, in which the rate falls to 0, at most `most`.
+
+        Epochs are added only while the schedule is at smaller images: later the rate is too low for them to matter.
+        """
         if seconds is None:
             return
         left, done = seconds - sum(entry["seconds"] for entry in self.history), len(self.history)
-        count = self.epochs - done
+        limit = max(self.epochs, most or 0) if self._position < _SMALL else self.epochs
+        count = limit - done
         while count > 1 and self._seconds_for(count) > left:
             count -= 1
-        self.epochs = min(self.epochs, done + max(1, count))
+        self.epochs = min(limit, done + max(1, count))
 
     def _judge(self, part: Pipeline) -> dict[str, float]:
         logits = np.concatenate([np.asarray(self._forward(images)[1]) for images, _ in part.plain()])

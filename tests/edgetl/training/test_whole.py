@@ -226,6 +226,15 @@ def test_the_schedule_is_shortened_where_time_runs_out(tmp_path: Path) -> None:
         assert np.allclose(one, other, atol=1e-6)
 
 
+@pytest.mark.parametrize(("most", "epochs"), [(7, 7), (None, 3)])
+def test_quick_epochs_are_followed_by_more(tmp_path: Path, most: int | None, epochs: int) -> None:
+    """Three are planned in an hour that has room for many: the limit decides, and the rate still falls to zero."""
+    phase = make_phase(Recipe(epochs=3, rate=0.01))
+    phase.run(make_pipeline(tmp_path), None, seconds=3600, most=most)
+    assert len(phase.history) == phase.epochs == epochs
+    assert phase._position == pytest.approx(1)
+
+
 def test_the_rate_warms_up_and_falls_to_zero() -> None:
     """Ten epochs of ten steps: ten steps up to the highest rate, then down along a half cosine."""
     phase = make_phase(Recipe(epochs=10, rate=1.0))
