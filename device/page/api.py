@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
-import tempfile
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
-from starlette.types import Receive, Scope, Send
 
 from ..errors import (
     CameraError,
@@ -27,8 +24,11 @@ from ..errors import (
     StateBusyError,
     StorageError,
 )
-from .guard import FAILURE, Refusal, VisibleJSON, refused
+from .answers import answer, download, fields, jpeg, limit_of, number, only_get, refuse_crowd
+from .bodies import V1, Refusal
+from .guard import FAILURE, VisibleJSON, refused
 from .page import Page
+from .programs import program_routes, status_of
 from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
 
@@ -47,11 +47,6 @@ _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
     (CameraError, 503),
     (StorageError, 507),
 )
-_VIEWERS = 12  # maximum number of open streams; each phone or tab has one of a kind
-_SAMPLES = 600  # maximum number of samples per list
-_LARGEST = 2**63 - 1  # largest integer in SQLite
-
-T = TypeVar("T", str, int)
 
 
 def build(
@@ -106,76 +101,54 @@ class _Api:
         }
         return [
             *(Route(path, partial(_file, *file), methods=["GET"]) for path, file in _FILES.items()),
-            *(_only_get(path, endpoint) for path, endpoint in get.items()),
+            *(only_get(path, endpoint) for path, endpoint in get.items()),
             *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()),
+            Route(V1 + "token", self.token, methods=["POST"]),
+            *program_routes(self._page),
         ]
 
     # reading
 
     async def state(self, request: Request) -> Response:
-        return await _answer(self._page.state)
+        return await answer(self._page.state)
 
     async def report(self, request: Request) -> Response:
-        return await _answer(self._page.lessons.report)
+        return await answer(self._page.lessons.report)
 
     async def events(self, request: Request) -> Response:
-        self._refuse_crowd(self._page.events.readers)
+        refuse_crowd(self._page.events.readers)
         return events(self._page.events)
 
     async def pictures(self, request: Request) -> Response:
-        self._refuse_crowd(self._page.loop.pictures.readers)
+        refuse_crowd(self._page.loop.pictures.readers)
         await run_in_threadpool(self._page.loop.show)
         return pictures(self._page.loop.pictures)
 
     async def samples(self, request: Request) -> Response:
-        query = request.query_params
-        limit = query.get("limit", "60")
-        if not 0 < _number(limit) <= _SAMPLES:
-            raise Refusal(400, f"limit must be a number from 1 to {_SAMPLES}, got {limit[:20]!r}")
-        return await _answer(self._page.samples, query.get("label"), _number(limit))
+        return await answer(self._page.samples, request.query_params.get("label"), limit_of(request))
 
     async def thumbnail(self, request: Request) -> Response:
-        jpeg = await run_in_threadpool(self._page.thumbnail, _number(request.path_params["id"]))
-        return _jpeg(jpeg)
+        picture = await run_in_threadpool(self._page.thumbnail, number(request.path_params["id"]))
+        return jpeg(picture)
 
     async def doubts(self, request: Request) -> Response:
-        return await _answer(self._page.queue)
+        return await answer(self._page.queue)
 
     async def doubt(self, request: Request) -> Response:
-        doubt = self._page.doubts.get(_number(request.path_params["id"]))
+        doubt = self._page.doubts.get(number(request.path_params["id"]))
         if doubt is None:
             raise Refusal(404, "this frame is no longer in the queue")
-        return _jpeg(doubt.jpeg)
+        return jpeg(doubt.jpeg)
 
     async def export(self, request: Request) -> Response:
-        folder = tempfile.TemporaryDirectory(prefix="edgetl-")
-        try:
-            path = await run_in_threadpool(self._page.lessons.export, Path(folder.name))
-        except BaseException:
-            folder.cleanup()
-            raise
-        return _Download(path, folder)
-
-    def _refuse_crowd(self, viewers: int) -> None:
-        if viewers >= _VIEWERS:
-            raise Refusal(503, f"{_VIEWERS} viewers are watching already; close the page on another device")
+        return await download(self._page.lessons.export)
 
     # changing
 
     async def enter(self, request: Request) -> Response:
-        key = (await _fields(request, key=str))["key"]
-        if self._sessions is None:
+        token = await self._redeemed(request)
+        if self._sessions is None or token is None:
             return VisibleJSON({})
-        visitor = request.client.host if request.client else ""
-        if not self._guesses.allowed(visitor):
-            raise Refusal(
-                429, "this device used too many wrong links; wait a minute, then open the right one"
-            )
-        token = await run_in_threadpool(self._sessions.redeem, key)
-        if token is None:
-            self._guesses.count(visitor)
-            raise Refusal(403, "this link was used before or has expired; the terminal shows the valid one")
-        self._signed_in()
         response = VisibleJSON({})
         response.set_cookie(
             self._sessions.cookie,
@@ -187,93 +160,65 @@ class _Api:
         )
         return response
 
+    async def token(self, request: Request) -> Response:
+        return VisibleJSON({"token": await self._redeemed(request)})
+
+    async def _redeemed(self, request: Request) -> str | None:
+        """Exchange the key in the body for the token of a session; None where no session is needed."""
+        key = (await fields(request, key=str))["key"]
+        if self._sessions is None:
+            return None
+        visitor = request.client.host if request.client else ""
+        if not self._guesses.allowed(visitor):
+            raise Refusal(
+                429, "this device used too many wrong links; wait a minute, then open the right one"
+            )
+        token = await run_in_threadpool(self._sessions.redeem, key)
+        if token is None:
+            self._guesses.count(visitor)
+            raise Refusal(403, "this link was used before or has expired; the terminal shows the valid one")
+        self._signed_in()
+        return token
+
     async def add(self, request: Request) -> Response:
-        body = await _fields(request, label=str)
-        return await _answer(lambda: {"label": self._page.lessons.add(body["label"])})
+        body = await fields(request, label=str)
+        return await answer(lambda: {"label": self._page.lessons.add(body["label"])})
 
     async def rename(self, request: Request) -> Response:
-        body = await _fields(request, old=str, new=str)
-        return await _answer(lambda: {"label": self._page.lessons.rename(body["old"], body["new"])})
+        body = await fields(request, old=str, new=str)
+        return await answer(lambda: {"label": self._page.lessons.rename(body["old"], body["new"])})
 
     async def delete(self, request: Request) -> Response:
-        body = await _fields(request, label=str)
-        return await _answer(self._page.lessons.delete, body["label"])
+        body = await fields(request, label=str)
+        return await answer(self._page.lessons.delete, body["label"])
 
     async def teach(self, request: Request) -> Response:
-        body = await _fields(request, label=str, hold=str)
-        return await _answer(self._page.lessons.teach, body["label"], body["hold"][:64])
+        body = await fields(request, label=str, hold=str)
+        return await answer(self._page.lessons.teach, body["label"], body["hold"][:64])
 
     async def release(self, request: Request) -> Response:
-        await _fields(request)
-        return await _answer(self._page.lessons.release)
+        await fields(request)
+        return await answer(self._page.lessons.release)
 
     async def undo(self, request: Request) -> Response:
-        await _fields(request)
-        return await _answer(self._page.lessons.undo)
+        await fields(request)
+        return await answer(self._page.lessons.undo)
 
     async def relabel(self, request: Request) -> Response:
-        body = await _fields(request, id=int, label=str)
-        return await _answer(self._page.lessons.relabel, body["id"], body["label"])
+        body = await fields(request, id=int, label=str)
+        return await answer(self._page.lessons.relabel, body["id"], body["label"])
 
     async def forget(self, request: Request) -> Response:
-        body = await _fields(request, id=int)
-        return await _answer(self._page.lessons.forget, body["id"])
+        body = await fields(request, id=int)
+        return await answer(self._page.lessons.forget, body["id"])
 
     async def answer(self, request: Request) -> Response:
-        body = await _fields(request, id=int, label=str)
-        return await _answer(self._page.lessons.answer, body["id"], body["label"])
+        body = await fields(request, id=int, label=str)
+        return await answer(self._page.lessons.answer, body["id"], body["label"])
 
     async def skip(self, request: Request) -> Response:
-        body = await _fields(request, id=int)
-        return await _answer(self._page.lessons.skip, body["id"])
-
-
-async def _answer(work: Callable[..., dict[str, Any] | None], *values: Any) -> Response:
-    return VisibleJSON(await run_in_threadpool(work, *values) or {})
-
-
-async def _fields(request: Request, **wanted: type) -> dict[str, Any]:
-    """Return the JSON object in the body, which must have exactly the given fields and types."""
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise Refusal(400, f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict) or set(body) != set(wanted):
-        raise Refusal(400, f"the body must be an object with {', '.join(wanted) or 'no fields'}")
-    for name, kind in wanted.items():
-        if type(body[name]) is not kind:  # isinstance would accept a bool as int
-            raise Refusal(400, f"{name} must be {'a number' if kind is int else 'text'}")
-        if kind is int and not 0 <= body[name] <= _LARGEST:
-            raise Refusal(404, f"there is no {name} {str(body[name])[:20]}")
-    return body
-
-
-def _number(text: str) -> int:
-    """Return the number in a text of digits, or -1, which no record has, for anything else or too large for SQLite."""
-    short = 0 < len(text) <= len(str(_LARGEST))
-    number = int(text) if short and text.isascii() and text.isdecimal() else -1
-    return number if number <= _LARGEST else -1
-
-
-def _only_get(path: str, endpoint: Callable[..., Any]) -> Route:
-    route = Route(path, endpoint, methods=["GET"])
-    # Starlette adds HEAD, which would export for no one or start a stream that never ends
-    route.methods = {"GET"}
-    return route
-
-
-class _Download(FileResponse):
-    """A file that is deleted with its folder after sending, or after sending has failed."""
-
-    def __init__(self, path: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
-        super().__init__(path, filename=path.name)
-        self._folder = folder
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        try:
-            await super().__call__(scope, receive, send)
-        finally:
-            self._folder.cleanup()
+        body = await fields(request, id=int)
+        return await answer(self._page.lessons.skip, body["id"])
 
 
 @cache
@@ -293,12 +238,9 @@ async def _file(name: str, kind: str, request: Request) -> Response:
     return Response(data, media_type=kind, headers=headers)
 
 
-def _jpeg(data: bytes) -> Response:
-    # ids are never reused, so a picture never changes
-    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
-
-
 async def _edgetl_error(request: Request, error: Exception) -> Response:
+    if request.url.path.startswith(V1):
+        return VisibleJSON({"error": str(error)}, status_of(error))
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), 400)
     return VisibleJSON({"error": str(error)}, status)
 
@@ -318,4 +260,5 @@ async def _http_error(request: Request, error: Exception) -> Response:
         404: "there is no such page",
         405: "this address does not accept this HTTP method",
     }
-    return VisibleJSON({"error": messages.get(status, "the request is not valid")}, status)
+    headers = error.headers if isinstance(error, HTTPException) else None  # which methods are allowed
+    return VisibleJSON({"error": messages.get(status, "the request is not valid")}, status, headers)

@@ -1,22 +1,21 @@
 """Checks of every request before it reaches the page.
 
 - Host: only names of this machine, so that a foreign DNS name that points to this address is refused.
-- Origin: a request that changes something must come from the page itself.
+- Origin: a request that changes something must come from the page itself, or from a program that is no browser.
 - Size: bodies have a maximum size and a time limit.
-- Session: with `--host`, a cookie.
+- Session: with `--host`, a cookie or a bearer token.
 
 Every response gets strict headers. This is plain ASGI, because Starlette's BaseHTTPMiddleware would buffer streams.
 """
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import json
 import logging
 import re
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -27,21 +26,21 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ..addresses import redact
 from ..errors import AddressError
 from ..printable import printable
+from .bodies import V1, Refusal, accepted_body, limited
 from .connections import RECOGNIZED
 from .sessions import Sessions
-
-MAX_BODY = 16 * 1024
-"""Maximum number of bytes in the body of a request; the largest has two labels of 100 escaped characters."""
 
 FAILURE = "the device could not do this; its terminal shows the reason"
 """What a viewer sees after an error in edgetl."""
 
-_BODY_WAIT = 10.0  # seconds in which the whole body must arrive
-
 API = "/api/"
-ENTRANCE = "/api/enter"
-"""The API needs a session, except for this address; other addresses serve the empty page."""
+OPEN = frozenset({"/api/enter", V1 + "token", V1 + "openapi.json"})
+"""The API needs a session, except for these addresses; other addresses serve the empty page."""
 
+_SIGN_IN = (
+    "sign in with the link that `edgetl serve` printed in its terminal; a program sends the header "
+    "Authorization: Bearer TOKEN"
+)
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
@@ -61,14 +60,6 @@ _TRUSTWORTHY = ("localhost", "127.0.0.1", "::1")
 _HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
 _SHOWN = 200  # maximum number of characters from a request that are logged
 _log = logging.getLogger("edgetl.page")
-
-
-class Refusal(Exception):  # noqa: N818  (a response, not an error of the server)
-    """A request is refused."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class Guard:
@@ -103,7 +94,7 @@ class Guard:
 
         try:
             self._check(scope)
-            await self._app(scope, _limited(receive), answer)
+            await self._app(scope, limited(receive, accepted_body(scope)), answer)
         except ClientDisconnect:
             pass
         except Refusal as refusal:
@@ -119,22 +110,28 @@ class Guard:
                 await refused(Refusal(500, FAILURE))(scope, receive, answer)
 
     def _check(self, scope: Scope) -> None:
-        headers = Headers(scope=scope)
+        headers, changes = Headers(scope=scope), scope["method"] not in ("GET", "HEAD")
         self._check_host(headers.get("host", ""))
-        if scope["method"] not in ("GET", "HEAD"):
-            _check_origin(headers)
-            _check_body(headers)
+        if changes:
+            _check_origin(headers, needed=not scope["path"].startswith(V1))
+            accepted_body(scope).check_size(headers)
         elif headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(headers, scope):
             raise Refusal(403, "the request comes from another site; open the page itself")
-        private = scope["path"].startswith(API) and scope["path"] != ENTRANCE
+        private = scope["path"].startswith(API) and scope["path"] not in OPEN
         if private and not self._knows(headers):
-            raise Refusal(401, "sign in with the link that `edgetl serve` printed in its terminal")
+            raise Refusal(401, _SIGN_IN)
+        if changes:
+            accepted_body(scope).check_kind(headers)
         if private and RECOGNIZED in scope:
             scope[RECOGNIZED]()
 
     def _knows(self, headers: Headers) -> bool:
         sessions = self._sessions
-        return sessions is None or sessions.valid(_cookie(headers, sessions.cookie))
+        if sessions is None:
+            return True
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        given = token.strip() if scheme.lower() == "bearer" else _cookie(headers, sessions.cookie)
+        return sessions.valid(given)
 
     def _check_host(self, host: str) -> None:
         name = _name_of(host)
@@ -177,8 +174,10 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _check_origin(headers: Headers) -> None:
+def _check_origin(headers: Headers, needed: bool) -> None:
     origin = headers.get("origin")
+    if origin is None and not needed and headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
+        return  # a program: browsers send an Origin with each request that changes something
     if origin is None:
         raise Refusal(
             403, "a request that changes something must have the Origin header of the page, got none"
@@ -188,15 +187,6 @@ def _check_origin(headers: Headers) -> None:
         raise Refusal(403, f"the request comes from {origin[:80]!r}, not from the page itself")
 
 
-def _check_body(headers: Headers) -> None:
-    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise Refusal(415, f"the body must be application/json, got {kind[:80] or 'no type'!r}")
-    length = headers.get("content-length", "0")
-    if not length.isdecimal() or int(length) > MAX_BODY:
-        raise Refusal(413, f"the body must have at most {MAX_BODY} bytes, got {length[:20]}")
-
-
 def _is_visit(headers: Headers, scope: Scope) -> bool:
     return scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
 
@@ -204,28 +194,6 @@ def _is_visit(headers: Headers, scope: Scope) -> bool:
 def _cookie(headers: Headers, name: str) -> str:
     # parsed as browsers do: a malformed cookie of another program on this host must not hide this one
     return cookie_parser(headers.get("cookie", "")).get(name, "")
-
-
-def _limited(receive: Receive) -> Callable[[], Awaitable[Message]]:
-    # a chunked body has no length in its header
-    size, whole = 0, False
-    due = asyncio.get_running_loop().time() + _BODY_WAIT
-
-    async def counted() -> Message:
-        nonlocal size, whole
-        try:
-            # after the body comes the end of the connection, which has no time limit
-            async with asyncio.timeout_at(None if whole else due):
-                message = await receive()
-        except TimeoutError as error:
-            raise Refusal(408, f"the body did not arrive within {_BODY_WAIT:.0f} seconds") from error
-        whole = whole or not message.get("more_body", False)
-        size += len(message.get("body", b""))
-        if size > MAX_BODY:
-            raise Refusal(413, f"the body must have at most {MAX_BODY} bytes")
-        return message
-
-    return counted
 
 
 def _protect(message: Message, scope: Scope) -> None:
@@ -248,6 +216,8 @@ class VisibleJSON(JSONResponse):
 def refused(refusal: Refusal) -> JSONResponse:
     """Return the response that explains why a request is refused."""
     response = VisibleJSON({"error": str(refusal)}, refusal.status)
+    if refusal.status == 401:
+        response.headers["www-authenticate"] = "Bearer"
     if refusal.status in (408, 413):
         response.headers["connection"] = "close"  # the rest of the body is not read
     return response

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import HeadError, LabelError, SampleNotFoundError
-from ..images import read_photo
+from ..images import Image, read_photo
 from ..labels import check_label
 from ..learner.learner import Learner
-from ..store import Entry
+from ..store import Entry, Sample
 from .doubts import Doubts
 from .loop import Capture, Loop
 
@@ -105,6 +107,41 @@ class Lessons:
         self._doubts.drop_like(capture.embedding)
         self._changed()
         return {"id": sample.id, "label": label, "samples": self._counts().get(label, 0)}
+
+    def learn(self, image: Image, label: str, source: str = "") -> tuple[Sample, dict[str, int]]:
+        """Teach an image that another program sent; returns once it is durable.
+
+        Args:
+            image: uint8 [H, W, 3] RGB, any size.
+            label: Its label.
+            source: Origin of the image. Samples of one label and one source less than two seconds apart count as one
+                burst; without a source each sample is a burst of its own.
+
+        Returns:
+            The sample, and the number of samples per label.
+
+        Raises:
+            LabelError: The text cannot be a label.
+            StorageError: The sample cannot be written.
+        """
+        label = check_label(label)
+        embedding = self._learner.embed_one(image)  # takes long, so not under the lock
+        with self._lock:
+            with self._one_change():
+                if source:
+                    sample = self._learner.learn_one(image, label, source, embedding=embedding)
+                else:
+                    (sample,) = self._learner.learn_many([image], [label], embeddings=embedding[np.newaxis])
+            self._drafts.discard(label)
+            self._doubts.drop_like(embedding)
+            counts = self._counts()
+        self._changed()
+        return sample, counts
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of samples per label."""
+        with self._lock:
+            return self._counts()
 
     def release(self) -> None:
         """Update the queue after a press has ended; that needs a solve, which is too slow for each sample."""

@@ -65,7 +65,7 @@ class Loop:
     and the loop continues.
 
     Args:
-        open_camera: Opens the camera; called again when it was lost.
+        open_camera: Opens the camera; called again when it was lost. None: there is no camera.
         learner: Embeds and predicts.
         doubts: The queue of uncertain frames; every frame is offered to it.
         changed: Called after each frame and each change of condition; must not fail.
@@ -75,7 +75,7 @@ class Loop:
 
     def __init__(
         self,
-        open_camera: Callable[[], Camera],
+        open_camera: Callable[[], Camera] | None,
         learner: Learner,
         doubts: Doubts,
         changed: Callable[[], None],
@@ -99,8 +99,11 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name="edgetl-loop", daemon=True)
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
+        """Start the thread, if there is a camera."""
+        if self._open_camera is None:
+            self._report("off", "the server was started with --no-camera")
+        else:
+            self._thread.start()
 
     def stop(self) -> None:
         """Stop, and wait until the camera is closed."""
@@ -131,6 +134,17 @@ class Loop:
                 self.pictures.publish(encode_jpeg(preview(capture.frame.image), QUALITY))
                 self._shown = capture.number
 
+    def snapshot(self) -> bytes:
+        """Return the newest frame as JPEG, in full size.
+
+        Raises:
+            CameraError: There is no frame, or the camera is lost, so that the frame is out of date.
+        """
+        capture = self.capture
+        if capture is None or self.condition == "lost":
+            raise CameraError(f"there is no picture: {self.message or 'the camera is starting'}")
+        return encode_jpeg(capture.frame.image)
+
     def figures(self) -> dict[str, Any]:
         """Return the condition and speed of the camera, JSON-serializable."""
         seen = self.capture.observation if self.capture else None
@@ -143,6 +157,8 @@ class Loop:
 
     def _run(self) -> None:
         patience = _PATIENCE[0]
+        if self._open_camera is None:
+            return
         while not self._stop.is_set():
             before = self._number
             try:
@@ -214,7 +230,7 @@ class Loop:
         return self._smoother.add(prediction)
 
     def _is_over(self) -> bool:
-        return self._stop.is_set() or self.condition == "ended"
+        return self._stop.is_set() or self.condition in ("ended", "off")
 
     def _is_new(self, number: int) -> bool:
         # the last picture of a lost camera is out of date and must not be taught

@@ -22,11 +22,13 @@ class Page:
 
     Args:
         learner: The open learner; the caller closes it, after `stop`.
-        open_camera: Opens the camera; called again when it was lost.
+        open_camera: Opens the camera; called again when it was lost. None: there is no camera.
         fps: Maximum number of frames per second.
     """
 
-    def __init__(self, learner: Learner, open_camera: Callable[[], Camera], *, fps: float = 15.0) -> None:
+    def __init__(
+        self, learner: Learner, open_camera: Callable[[], Camera] | None, *, fps: float = 15.0
+    ) -> None:
         self.learner = learner
         self.events: Latest[bytes] = Latest()
         self.doubts = Doubts()

@@ -40,7 +40,7 @@ class PageServer:
 
     Args:
         learner: The open learner; the caller closes it afterwards.
-        open_camera: Opens the camera; called again when it was lost.
+        open_camera: Opens the camera; called again when it was lost. None: there is no camera.
         host: Address to listen on.
         port: Port to listen on; 0 picks a free one.
         sign_in: Require a session on loopback too, for a machine with several users.
@@ -56,7 +56,7 @@ class PageServer:
     def __init__(
         self,
         learner: Learner,
-        open_camera: Callable[[], Camera],
+        open_camera: Callable[[], Camera] | None,
         *,
         host: str = "127.0.0.1",
         port: int = 8080,
@@ -89,6 +89,11 @@ class PageServer:
     def link(self) -> str:
         """Address that signs one browser in, once; the same as `url` where no session is needed."""
         return self.url if self.sessions is None else f"{self.url}#{self.sessions.key}"
+
+    @property
+    def token(self) -> str | None:
+        """Token for the program that started the server; None where no session is needed."""
+        return None if self.sessions is None else self.sessions.token
 
     def listen(self) -> None:
         """Accept connections; they wait until `run` or `start` serves them."""

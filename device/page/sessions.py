@@ -33,12 +33,15 @@ _log = logging.getLogger("edgetl.page")
 class Sessions:
     """The one-time key of the link, and the sessions opened with it.
 
-    Only hashes of tokens are stored, in RAM and in the file. A session ends 90 days after its last visit.
+    Only hashes of the tokens of sessions are stored, in RAM and in the file. A session ends 90 days after its last visit.
 
     Args:
         path: File that keeps sessions across restarts, readable only by its owner; None keeps them in RAM only.
         cookie: Name of the cookie; cookies do not depend on ports, so two pages on one host need two names.
         clock: Returns seconds since 1970.
+
+    Attributes:
+        token: For the program that started the server; valid until the server ends.
 
     Example:
         >>> sessions = Sessions()
@@ -55,6 +58,7 @@ class Sessions:
         self._lock = threading.Lock()
         self._seen = _read(path, self._today()) if path is not None else {}  # hash -> day of the last visit
         self._key = secrets.token_urlsafe(_BYTES)
+        self.token = secrets.token_urlsafe(_BYTES)
 
     @property
     def key(self) -> str:
@@ -81,12 +85,13 @@ class Sessions:
     def valid(self, token: str) -> bool:
         """Return whether `token` belongs to a session, in time that does not depend on the token."""
         given, found = _hash(token), ""
+        own = hmac.compare_digest(given, _hash(self.token))
         for known in tuple(self._living()):
             if hmac.compare_digest(given, known):
                 found = known
         if found:
             self._visited(found)
-        return bool(found)
+        return own or bool(found)
 
     def _visited(self, session: str) -> None:
         today = self._today()

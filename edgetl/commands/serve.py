@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,7 @@ from .session import replay_chosen
 if TYPE_CHECKING:
     from device.page.server import PageServer
 
-_EXTRA = ("starlette", "uvicorn", "anyio", "h11")
+_EXTRA = ("starlette", "uvicorn", "anyio", "h11", "python_multipart")
 
 
 @click.command()
@@ -37,6 +38,9 @@ _EXTRA = ("starlette", "uvicorn", "anyio", "h11")
 @replay_option
 @threads_option
 @camera_options
+@click.option(
+    "--no-camera", is_flag=True, help="Open no camera: other programs send photos, see docs/http-api.md."
+)
 @click.option("--loop", is_flag=True, help="Start a video or a folder of photos again at its end.")
 @click.option(
     "--host",
@@ -72,6 +76,7 @@ def command(
     threads: int | None,
     edgetpu: bool,
     camera: str | None,
+    no_camera: bool,
     loop: bool,
     host: str,
     port: int,
@@ -88,8 +93,11 @@ def command(
     \b
     Example:
       edgetl serve mugs.tflite --camera 0
+      edgetl serve mugs.tflite --no-camera --json
       edgetl serve mugs.tflite --camera picamera2 --host 0.0.0.0
     """
+    if no_camera and (camera is not None or loop):
+        raise click.UsageError("--no-camera excludes --camera and --loop; leave one of them out")
     server_class = _server_class()
     from device.cameras import open_camera
     from device.learner import Learner
@@ -103,14 +111,14 @@ def command(
     ) as learner:
         server = server_class(
             learner,
-            lambda: open_camera(camera, loop=loop, **settings),
+            None if no_camera else lambda: open_camera(camera, loop=loop, **settings),
             host=host,
             port=port,
             sign_in=sign_in,
             allow_hosts=allow_hosts,
             sessions_file=state.with_name(f"{state.name}.sessions"),
             fps=settings["fps"] or 15.0,
-            signed_in=_print_next_link,
+            signed_in=partial(_print_next_link, as_json=as_json),
         )
         signal.signal(signal.SIGTERM, _interrupt)  # systemd stops a service with it: end as on Ctrl-C
         with contextlib.suppress(KeyboardInterrupt), learner.settling():
@@ -138,7 +146,7 @@ def _server_class() -> type[PageServer]:
 
 def _announce(server: PageServer, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"url": server.url, "link": server.link}))
+        click.echo(json.dumps({"url": server.url, "link": server.link, "token": server.token}))
         return
     if server.sessions is None:
         click.echo(f"The page is at {server.url} (Ctrl-C stops it).")
@@ -151,8 +159,9 @@ def _announce(server: PageServer, as_json: bool) -> None:
     )
 
 
-def _print_next_link(server: PageServer) -> None:
-    click.echo(f"A device has signed in. The link for the next one:\n\n{server.link}\n")
+def _print_next_link(server: PageServer, as_json: bool) -> None:
+    # with --json, stdout has one line only
+    click.echo(f"A device has signed in. The link for the next one:\n\n{server.link}\n", err=as_json)
 
 
 def _draw(link: str) -> None:

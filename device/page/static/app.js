@@ -128,7 +128,7 @@ function show(situation) {
   else if (situation.queue !== queue) { queue = situation.queue; gallery.loadDoubts().catch(() => {}); }
 }
 
-const CONDITIONS = { starting: "camera is starting", lost: "no picture", ended: "recording has ended" };
+const CONDITIONS = { starting: "camera is starting", lost: "no picture", ended: "recording has ended", off: "no camera" };
 
 function showPrediction(prediction, condition, seeing) {
   const box = $("prediction");

@@ -157,11 +157,16 @@ def serve(tmp_path: Path, scene: Scene) -> Iterator[Serve]:
     with ExitStack() as stack:
 
         def start(
-            source: str | None = None, state: str = "taught.db", model: Path = MODEL, **options: Any
+            source: str | None = None,
+            state: str = "taught.db",
+            model: Path = MODEL,
+            camera: bool = True,
+            **options: Any,
         ) -> tuple[PageServer, Client]:
             learner = stack.enter_context(Learner.open(model, tmp_path / state, threads=1))
             opened = source or scene.source
-            server = PageServer(learner, lambda: open_camera(opened), port=0, **{"fps": 60.0, **options})
+            opener = (lambda: open_camera(opened)) if camera else None
+            server = PageServer(learner, opener, port=0, **{"fps": 60.0, **options})
             stack.enter_context(server)
             return server, Client(server.port)
 

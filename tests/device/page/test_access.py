@@ -17,7 +17,8 @@ pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
 pytest.importorskip("uvicorn", reason=WITHOUT_EXTRA)
 
 from device.errors import AddressError, EdgetlError, StateError
-from device.page.guard import MAX_BODY, Guard
+from device.page.bodies import Body
+from device.page.guard import Guard
 from device.page.server import PageServer, is_loopback
 from device.page.sessions import Guesses, Sessions
 from device.printable import printable
@@ -139,11 +140,11 @@ def test_other_sites_cannot_read(client: Client) -> None:
 
 def test_large_bodies_are_refused_unread(client: Client) -> None:
     """By the announced length, or by the bytes received in chunks."""
-    assert client.post("/api/undo", b"{}" + b" " * MAX_BODY).status == 413
+    assert client.post("/api/undo", b"{}" + b" " * Body().size).status == 413
     assert client.post("/api/undo", b"{}", Content_Length=str(10**12)).status == 413
     # nothing behind this head: the server hangs up at once, and bytes it did not read would reset its answer away
     assert client.post("/api/undo", b"", Content_Length="-1").status in (400, 413)
-    chunk = f"{MAX_BODY:x}\r\n".encode() + b" " * MAX_BODY + b"\r\n2\r\n{}\r\n0\r\n\r\n"
+    chunk = f"{Body().size:x}\r\n".encode() + b" " * Body().size + b"\r\n2\r\n{}\r\n0\r\n\r\n"
     answer = client.open(
         "/api/undo", "POST", chunk, Transfer_Encoding="chunked",
         Content_Type="application/json", Origin=f"http://127.0.0.1:{client.port}",
@@ -156,7 +157,7 @@ def test_a_body_that_does_not_arrive_ends_the_request(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The place becomes free for others."""
-    monkeypatch.setattr("device.page.guard._BODY_WAIT", 0.05)
+    monkeypatch.setattr("device.page.bodies._OF_PAGE", Body(seconds=0.05))
     with socket.create_connection(("127.0.0.1", client.port), timeout=PATIENCE) as connection:
         head = [
             "POST /api/undo HTTP/1.1", f"Host: 127.0.0.1:{client.port}", f"Origin: http://127.0.0.1:{client.port}",

@@ -31,8 +31,9 @@ def running(tmp_path: Path) -> Iterator[Any]:
     """Start `edgetl serve`; return the process and its first line of output."""
     with ExitStack() as stack:
 
-        def start(*options: str) -> tuple[subprocess.Popen[str], str]:
-            state = ["--state", str(tmp_path / "taught.db"), "--camera", "fake:red", "--port", "0"]
+        def start(*options: str, camera: str | None = "fake:red") -> tuple[subprocess.Popen[str], str]:
+            source = ["--camera", camera] if camera else []
+            state = ["--state", str(tmp_path / "taught.db"), *source, "--port", "0"]
             process = stack.enter_context(
                 subprocess.Popen(
                     [sys.executable, "-m", "edgetl", "serve", str(MODEL), *state, *options],
@@ -78,6 +79,29 @@ def test_a_terminated_service_ends_quietly(running: Any) -> None:
     _, reported = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0
     assert "Traceback" not in reported
+
+
+def test_a_program_reads_the_token_from_the_first_line(running: Any) -> None:
+    """With --json, stdout has one line; links after the first go to stderr."""
+    process, line = running("--json", "--no-camera", "--sign-in", camera=None)
+    ready = json.loads(line)
+    assert ready.keys() == {"url", "link", "token"}
+    client = Client(int(ready["url"].rstrip("/").rpartition(":")[2]))
+    assert client.get("/api/v1/status").status == 401
+    status = client.get("/api/v1/status", Authorization=f"Bearer {ready['token']}")
+    assert status.json["camera"]["condition"] == "off"
+    assert client.post("/api/v1/token", {"key": ready["link"].partition("#")[2]}).status == 200
+    process.send_signal(signal.SIGINT)
+    out, reported = process.communicate(timeout=PATIENCE)
+    assert out == ""
+    assert "The link for the next one" in reported
+
+
+def test_no_camera_excludes_a_camera() -> None:
+    """The message names both options."""
+    result = CliRunner().invoke(main, ["serve", str(MODEL), "--no-camera", "--camera", "fake"])
+    assert result.exit_code == 2
+    assert "--no-camera excludes --camera" in result.output
 
 
 def test_it_prints_a_link_and_a_code_to_scan(running: Any, tmp_path: Path) -> None:

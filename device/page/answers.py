@@ -1,0 +1,108 @@
+"""Requests and responses that the interface of the page and the API for programs share."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, Response
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+from .bodies import Refusal
+from .guard import VisibleJSON
+
+_VIEWERS = 12  # maximum number of open streams; each phone or tab has one of a kind
+_SAMPLES = 600  # maximum number of samples per list
+_LARGEST = 2**63 - 1  # largest integer in SQLite
+
+
+async def answer(work: Callable[..., dict[str, Any] | None], *values: Any) -> Response:
+    """Return the result of `work`, which runs in a thread, as JSON."""
+    return VisibleJSON(await run_in_threadpool(work, *values) or {})
+
+
+async def fields(request: Request, **wanted: type) -> dict[str, Any]:
+    """Return the JSON object in the body, which must have exactly the given fields and types."""
+    try:
+        body = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, f"the body is not JSON: {error}") from error
+    if not isinstance(body, dict) or set(body) != set(wanted):
+        raise Refusal(400, f"the body must be an object with {', '.join(wanted) or 'no fields'}")
+    for name, kind in wanted.items():
+        if type(body[name]) is not kind:  # isinstance would accept a bool as int
+            raise Refusal(400, f"{name} must be {'a number' if kind is int else 'text'}")
+        if kind is int and not 0 <= body[name] <= _LARGEST:
+            raise Refusal(404, f"there is no {name} {str(body[name])[:20]}")
+    return body
+
+
+def number(text: str) -> int:
+    """Return the number in a text of digits, or -1, which no record has, for anything else or too large for SQLite."""
+    short = 0 < len(text) <= len(str(_LARGEST))
+    parsed = int(text) if short and text.isascii() and text.isdecimal() else -1
+    return parsed if parsed <= _LARGEST else -1
+
+
+def only_get(path: str, endpoint: Callable[..., Any]) -> Route:
+    """Return a route that accepts only GET."""
+    route = Route(path, endpoint, methods=["GET"])
+    # Starlette adds HEAD, which would export for no one or start a stream that never ends
+    route.methods = {"GET"}
+    return route
+
+
+class Download(FileResponse):
+    """A file that is deleted with its folder after sending, or after sending has failed."""
+
+    def __init__(self, path: Path, folder: tempfile.TemporaryDirectory[str]) -> None:
+        super().__init__(path, filename=path.name)
+        self._folder = folder
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the file, then delete it."""
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._folder.cleanup()
+
+
+def jpeg(data: bytes) -> Response:
+    """Return a picture that browsers may cache."""
+    # ids are never reused, so a picture never changes
+    return Response(data, media_type="image/jpeg", headers={"cache-control": "private, max-age=86400"})
+
+
+def limit_of(request: Request) -> int:
+    """Return the number of samples to list, from the query.
+
+    Raises:
+        Refusal: It is not a number from 1 to 600.
+    """
+    limit = request.query_params.get("limit", "60")
+    if not 0 < number(limit) <= _SAMPLES:
+        raise Refusal(400, f"limit must be a number from 1 to {_SAMPLES}, got {limit[:20]!r}")
+    return number(limit)
+
+
+def refuse_crowd(viewers: int) -> None:
+    """Raise `Refusal` if there are too many open streams of one kind already."""
+    if viewers >= _VIEWERS:
+        raise Refusal(503, f"{_VIEWERS} viewers are watching already; close the page on another device")
+
+
+async def download(export: Callable[[Path], Path]) -> Response:
+    """Return the file that `export` writes into a temporary folder."""
+    folder = tempfile.TemporaryDirectory(prefix="edgetl-")
+    try:
+        path = await run_in_threadpool(export, Path(folder.name))
+    except BaseException:
+        folder.cleanup()
+        raise
+    return Download(path, folder)

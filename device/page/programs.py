@@ -1,0 +1,256 @@
+"""The HTTP API for other programs, version 1: predict, teach, correct and read.
+
+docs/http-api.md describes it, and openapi.json specifies it; a test compares both with the running server.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any, TypeVar
+
+import anyio
+import anyio.to_thread
+import numpy as np
+from numpy.typing import NDArray
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from ..errors import (
+    CameraError,
+    EdgetlError,
+    EmbeddingError,
+    HeadError,
+    LabelError,
+    PhotoError,
+    SampleNotFoundError,
+    StateBusyError,
+    StorageError,
+)
+from ..store import Sample
+from .answers import answer, download, fields, jpeg, limit_of, number, only_get, refuse_crowd
+from .bodies import V1, Refusal
+from .guard import VisibleJSON
+from .page import Page
+from .photos import decode_upload, kind_of, read_embedding, read_upload
+from .streams import events
+
+_STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
+    (SampleNotFoundError, 404),
+    (LabelError, 422),
+    (PhotoError, 422),
+    (EmbeddingError, 422),
+    (HeadError, 409),
+    (StateBusyError, 503),
+    (CameraError, 503),
+    (StorageError, 503),
+)
+_UPLOADS = 16  # maximum number of photos in RAM; each has up to 16 MiB
+_AT_ONCE = 2  # maximum number of photos decoded at the same time; each needs up to 150 MB of RAM
+_SOURCE = 100  # maximum number of characters
+
+Result = TypeVar("Result")
+
+
+def status_of(error: Exception) -> int:
+    """Return the HTTP status for an error of edgetl."""
+    return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
+
+
+def program_routes(page: Page) -> list[BaseRoute]:
+    """Return the routes of the API, except the one that issues tokens."""
+    api = _Programs(page)
+    sample = V1 + "samples/{id}"
+    get: dict[str, Callable[..., Any]] = {
+        V1 + "openapi.json": api.openapi,
+        V1 + "status": api.status,
+        V1 + "model": api.model,
+        V1 + "model.tflite": api.export,
+        V1 + "events": api.events,
+        V1 + "snapshot.jpg": api.snapshot,
+        sample + ".jpg": api.thumbnail,
+    }
+    return [
+        *(only_get(path, endpoint) for path, endpoint in get.items()),
+        Route(V1 + "predict", api.predict, methods=["POST"]),
+        Route(V1 + "undo", api.undo, methods=["POST"]),
+        # one route per path, so that the answer to another method lists all that are allowed
+        _route(V1 + "samples", {"GET": api.samples, "POST": api.teach}),
+        _route(sample, {"GET": api.sample, "PATCH": api.relabel, "DELETE": api.forget}),
+    ]
+
+
+def _route(path: str, endpoints: dict[str, Callable[..., Any]]) -> Route:
+    async def call(request: Request) -> Response:
+        response: Response = await endpoints[request.method](request)
+        return response
+
+    route = Route(path, call, methods=list(endpoints))
+    route.methods = set(endpoints)  # Starlette adds HEAD
+    return route
+
+
+class _Programs:
+    def __init__(self, page: Page) -> None:
+        self._page, self._learner, self._lessons = page, page.learner, page.lessons
+        self._uploads = 0
+        self._limiter: anyio.CapacityLimiter | None = None
+
+    # predicting and teaching
+
+    async def predict(self, request: Request) -> Response:
+        with self._upload():
+            if kind_of(request) == "application/json":
+                embedding = await read_embedding(request)
+                return VisibleJSON(await self._work(lambda: self._prediction(embedding)))
+            photo, _ = await read_upload(request)
+            return VisibleJSON(await self._work(lambda: self._prediction(self._embedded(photo))))
+
+    async def teach(self, request: Request) -> Response:
+        if kind_of(request) == "application/json":
+            raise Refusal(415, "the body must be a photo, or a form with a photo; got JSON")
+        with self._upload():
+            photo, sent = await read_upload(request)
+            label, source = _label(sent), _source(sent)
+            sample, counts = await self._work(
+                lambda: self._lessons.learn(decode_upload(photo), label, source)
+            )
+        place = {"location": f"{V1}samples/{sample.id}"}
+        return VisibleJSON(_described(sample) | {"counts": counts}, 201, place)
+
+    def _embedded(self, photo: bytes) -> NDArray[np.float32]:
+        return self._learner.embed_one(decode_upload(photo))
+
+    def _prediction(self, embedding: NDArray[np.float32]) -> dict[str, Any]:
+        return self._learner.predict_embedding(embedding).to_dict()
+
+    @contextlib.contextmanager
+    def _upload(self) -> Iterator[None]:
+        if self._uploads >= _UPLOADS:
+            raise Refusal(429, f"{_UPLOADS} photos are being sent already; try again in a second")
+        self._uploads += 1
+        try:
+            yield
+        finally:
+            self._uploads -= 1
+
+    async def _work(self, work: Callable[[], Result]) -> Result:
+        """Run `work` in a thread, few at a time, so that neither RAM nor the threads of the page run out."""
+        if self._limiter is None:
+            self._limiter = anyio.CapacityLimiter(_AT_ONCE)
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+    # correcting
+
+    async def relabel(self, request: Request) -> Response:
+        label = (await fields(request, label=str))["label"]
+        return await answer(self._relabeled, _id(request), label)
+
+    def _relabeled(self, id: int, label: str) -> dict[str, Any]:
+        self._lessons.relabel(id, label)
+        return self._sample(id) | {"counts": self._lessons.counts()}
+
+    async def forget(self, request: Request) -> Response:
+        return await answer(self._forgotten, _id(request))
+
+    def _forgotten(self, id: int) -> dict[str, Any]:
+        self._lessons.forget(id)
+        return {"id": id, "counts": self._lessons.counts()}
+
+    async def undo(self, request: Request) -> Response:
+        await fields(request)
+        return await answer(lambda: self._lessons.undo() | {"counts": self._lessons.counts()})
+
+    # reading
+
+    async def samples(self, request: Request) -> Response:
+        label, limit = request.query_params.get("label"), limit_of(request)
+        return await answer(lambda: {"samples": [_described(s) for s in self._learner.samples(label, limit)]})
+
+    async def sample(self, request: Request) -> Response:
+        return await answer(self._sample, _id(request))
+
+    def _sample(self, id: int) -> dict[str, Any]:
+        return _described(self._learner.store.sample(id))
+
+    async def thumbnail(self, request: Request) -> Response:
+        return jpeg(await run_in_threadpool(self._page.thumbnail, _id(request)))
+
+    async def status(self, request: Request) -> Response:
+        return await answer(lambda: self._lessons.report() | {"camera": self._page.loop.figures()})
+
+    async def model(self, request: Request) -> Response:
+        return await answer(self._model)
+
+    def _model(self) -> dict[str, Any]:
+        model = self._learner.model
+        return {
+            "name": model.path.name,
+            "backbone": model.manifest.backbone,
+            "dimensions": model.manifest.dimensions,
+            "quantization": model.manifest.quantization,
+            "sha256": model.sha256,
+            "runtime": str(self._learner.runtime),
+            "head": self._learner.head.name,
+            "counts": self._lessons.counts(),
+        }
+
+    async def export(self, request: Request) -> Response:
+        return await download(self._lessons.export)
+
+    async def events(self, request: Request) -> Response:
+        refuse_crowd(self._page.events.readers)
+        return events(self._page.events)
+
+    async def snapshot(self, request: Request) -> Response:
+        picture = await run_in_threadpool(self._page.loop.snapshot)
+        return Response(picture, media_type="image/jpeg")
+
+    async def openapi(self, request: Request) -> Response:
+        return Response(_specification(), media_type="application/json")
+
+
+@cache
+def _specification() -> bytes:
+    return (Path(__file__).parent / "openapi.json").read_bytes()
+
+
+def _id(request: Request) -> int:
+    id = number(request.path_params["id"])
+    if id < 0:
+        raise Refusal(404, f"there is no sample {request.path_params['id'][:20]!r}; ids are whole numbers")
+    return id
+
+
+def _label(sent: dict[str, str]) -> str:
+    if "label" not in sent:
+        raise Refusal(
+            400, "the label is missing; add ?label=LABEL to the address, or the field `label` to the form"
+        )
+    if "\ufffd" in sent["label"]:  # what undecodable bytes become
+        raise Refusal(400, "the label is not UTF-8; percent-encode its UTF-8 bytes in the address")
+    return sent["label"]
+
+
+def _source(sent: dict[str, str]) -> str:
+    source = sent.get("source", "")
+    if len(source) > _SOURCE or not source.isprintable():
+        raise Refusal(
+            422, f"a source has at most {_SOURCE} printable characters, got {len(source)} characters"
+        )
+    return source
+
+
+def _described(sample: Sample) -> dict[str, Any]:
+    return {
+        "id": sample.id,
+        "label": sample.label,
+        "time": sample.time,
+        "source": sample.source,
+        "burst": sample.burst,
+        "thumbnail": sample.thumbnail is not None,
+    }
