@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 from device.errors import RuntimeMissingError
 from device.model.runtime import load_runtime
 from device.system import health
-from device.system.timing import Timing, doubts
+from device.system.conditions import doubts
+from device.system.timing import Timing
 
 # distribution -> its name in the result
 _PACKAGES = {

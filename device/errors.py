@@ -27,6 +27,7 @@ All of them can be imported from `edgetl`; those of the host side are defined in
     ├── PeripheralError (OSError)
     ├── ServiceError (RuntimeError)
     ├── DelegateError (OSError)
+    ├── MeasurementError (ValueError)
     ├── MissingPackageError (ImportError)
     │   ├── RuntimeMissingError
     │   └── MissingExtraError           host
@@ -136,6 +137,10 @@ class ServiceError(EdgetlError, RuntimeError):
 
 class DelegateError(EdgetlError, OSError):
     """A delegate such as the Edge TPU's cannot be loaded."""
+
+
+class MeasurementError(EdgetlError, ValueError):
+    """A result of ``edgetl bench`` is foreign or damaged, or two of them cannot be compared."""
 
 
 class MissingPackageError(EdgetlError, ImportError):

@@ -29,7 +29,7 @@ ROOMS = {  # room of `device` -> the rooms it may import; modules in the root ar
     "heads": {"ground", "model"},
     "learner": {"ground", "model", "store", "heads"},
     "live": {"ground", "model", "store", "cameras", "heads", "learner"},
-    "system": {"ground", "model", "cameras", "heads"},
+    "system": {"ground", "model", "store", "cameras", "heads", "learner"},
     "page": {"ground", "model", "store", "cameras", "heads", "learner", "live"},
 }
 OURS = {*MAY_IMPORT, "benchmarks", "tests"}

@@ -80,7 +80,15 @@ def lines(*words: object) -> list[dict[str, Any]]:
 
 def test_every_example_is_compared_below() -> None:
     """A new example in docs/json.md needs a test."""
-    assert set(EXAMPLES) == {"prediction", "observation", "buttons", "events", "doubts"}
+    assert set(EXAMPLES) == {
+        "prediction",
+        "observation",
+        "buttons",
+        "events",
+        "doubts",
+        "bench",
+        "comparison",
+    }
 
 
 def test_a_prediction_has_the_documented_fields(model: Path) -> None:
@@ -156,3 +164,41 @@ def test_the_page_lists_uncertain_frames_as_documented(page: Page) -> None:
         version = found[0]
     entry = page.queue()["doubts"][0]
     assert shape({"doubts": [without(entry, set(entry["prediction"]))]}) == shape(EXAMPLES["doubts"])
+
+
+def test_bench_writes_the_documented_measurement(model: Path) -> None:
+    """What this machine does not report is null, and so has another type than in the example."""
+    fields = json.loads(bench_json(model))
+    assert shape(filled(fields, EXAMPLES["bench"])) == shape(EXAMPLES["bench"])
+    assert list(fields) == list(EXAMPLES["bench"])
+
+
+def test_bench_compare_writes_the_documented_comparison(model: Path, tmp_path: Path) -> None:
+    """The two results differ in the number of threads."""
+    for name, threads in (("a.json", 1), ("b.json", 2)):
+        (tmp_path / name).write_text(bench_json(model, "--threads", threads), encoding="utf-8")
+    done = CliRunner().invoke(
+        main, ["bench", "compare", str(tmp_path / "a.json"), str(tmp_path / "b.json"), "--json"]
+    )
+    assert done.exit_code == 0, done.output
+    fields = json.loads(done.stdout)
+    assert shape(filled(fields, EXAMPLES["comparison"])) == shape(EXAMPLES["comparison"])
+    assert fields["models"][0]["differences"] == ["runtime: threads 1 and 2"]
+
+
+def bench_json(model: Path, *words: object) -> str:
+    """Return what a short `edgetl bench --json` writes."""
+    options = ["--frames", 3, "--lessons", 2, "--samples", 12, *words, "--json"]
+    done = CliRunner().invoke(main, ["bench", str(model), *map(str, options)])
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def filled(fields: Any, example: Any) -> Any:
+    """Return `fields` with the values of `example` in place of null and of empty lists."""
+    if fields is None or fields == []:
+        return example
+    if isinstance(fields, dict):
+        assert fields.keys() == example.keys()
+        return {name: filled(value, example[name]) for name, value in fields.items()}
+    return [filled(value, example[0]) for value in fields] if isinstance(fields, list) else fields

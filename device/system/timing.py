@@ -1,23 +1,19 @@
-"""Measure how long a device takes per frame and per taught sample."""
+"""Statistics of times: percentiles, spread, and bootstrap intervals of a median and of a ratio of two medians."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..heads import create_head
-from ..model.codes import encode
-from ..model.embedder import Embedder
-from ..model.modelfile import ModelFile
-from . import health
+CONFIDENCE = 95  # percent, of every interval
+_RESAMPLES = 4000
+_DECIMALS = 4  # of milliseconds; the clock is not finer
 
-CAMERA_SIZE = (480, 640)  # height and width of the timed frame, a common size of cameras
-LESSONS = 30  # timed updates of the head; each takes about as long as the backbone
+Interval = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -27,163 +23,95 @@ class Timing:
     Attributes:
         step: What was timed.
         runs: Number of runs.
+        minimum: Shortest run.
         p50: Median.
+        p90: 90th percentile.
         p95: 95th percentile.
         p99: 99th percentile.
+        spread: Interquartile range.
+        interval: Bootstrap interval of the median, 95 %.
+        samples: Every run, in the order of measurement.
     """
 
     step: str
     runs: int
+    minimum: float
     p50: float
+    p90: float
     p95: float
     p99: float
+    spread: float
+    interval: Interval
+    samples: tuple[float, ...]
 
     @classmethod
     def of(cls, step: str, seconds: Sequence[float]) -> Timing:
-        """Summarize times in seconds.
+        """Summarize times in seconds, at least one.
 
         Example:
             >>> Timing.of("nap", [0.001, 0.002, 0.009]).p50
             2.0
         """
-        ordered = sorted(seconds)
-        p50, p95, p99 = (
-            round(1000 * ordered[min(len(ordered) - 1, len(ordered) * share // 100)], 4)
-            for share in (50, 95, 99)
+        times = [round(1000 * duration, _DECIMALS) for duration in seconds]
+        ordered = sorted(times)
+        p25, p50, p75, p90, p95, p99 = (
+            ordered[len(ordered) * share // 100] for share in (25, 50, 75, 90, 95, 99)
         )
-        return cls(step, len(ordered), p50, p95, p99)
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The result of `bench`.
-
-    Attributes:
-        model: Name, backbone, dimensions and quantization.
-        runtime: Name, version, threads and delegate.
-        machine: Board, cpu, governor and load; times mean nothing without them.
-        head: Name of the head, and its number of samples and labels.
-        timings: One per step.
-    """
-
-    model: dict[str, Any]
-    runtime: dict[str, Any]
-    machine: dict[str, Any]
-    head: dict[str, Any]
-    timings: tuple[Timing, ...]
+        low, high = _interval(_medians(times, 0))
+        spread = round(p75 - p25, _DECIMALS)
+        return cls(
+            step,
+            len(times),
+            ordered[0],
+            p50,
+            p90,
+            p95,
+            p99,
+            spread,
+            (round(low, 4), round(high, 4)),
+            tuple(times),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-serializable values."""
-        return asdict(self)
+        return {**asdict(self), "interval": list(self.interval), "samples": list(self.samples)}
 
 
-def bench(
-    path: Path,
-    *,
-    frames: int = 100,
-    warm_up: int = 10,
-    threads: int | None = None,
-    delegate: str | None = None,
-    head: str = "exact",
-    samples: int = 200,
-    labels: int = 5,
-    seed: int = 0,
-) -> Bench:
-    """Time a model file on this machine with random frames; the content of a frame does not change the time.
+def ratio_of_medians(before: Sequence[float], after: Sequence[float]) -> tuple[float, Interval]:
+    """Return the ratio of the medians, after / before, and its bootstrap interval, 95 %.
 
-    Args:
-        path: The model file.
-        frames: Number of timed frames.
-        warm_up: Number of frames before the timed ones.
-        threads: CPU threads.
-        delegate: ``edgetpu`` for a Coral.
-        head: The head that is taught.
-        samples: Number of samples in the head when it is timed.
-        labels: Number of labels of these samples.
-        seed: Seed of the random frames.
+    Both lists need at least one time, all of them positive. The runs of a list are resampled as if they were
+    independent.
 
-    Raises:
-        ModelFileError: The file cannot be run.
+    Example:
+        >>> ratio_of_medians([2.0, 2.0, 2.0], [3.0, 3.0, 3.0])
+        (1.5, (1.5, 1.5))
     """
-    model = ModelFile.open(path)
-    embedder = Embedder(model, threads=threads, delegate=delegate)
-    chooser = np.random.default_rng(seed)
-    timings = (
-        *_frames(embedder, chooser, frames, warm_up),
-        *_lessons(head, model.manifest.dimensions, chooser, samples, labels),
-    )
-    described = {
-        "model": {
-            "name": path.name,
-            "backbone": model.manifest.backbone,
-            "dimensions": model.manifest.dimensions,
-            "quantization": model.manifest.quantization,
-        },
-        "runtime": {
-            "name": embedder.runtime.name,
-            "version": embedder.runtime.version,
-            "threads": embedder.threads,
-            "delegate": embedder.delegate or "cpu",
-        },
-        "head": {"name": head, "samples": samples, "labels": labels},
-    }
-    embedder.close()
-    return Bench(**described, machine=health.describe_machine(), timings=timings)
+    ratio = median(after) / median(before)
+    return ratio, _interval(_medians(after, 1) / _medians(before, 2))
 
 
-def doubts(described: dict[str, Any]) -> list[str]:
-    """Return the reasons not to trust times from a machine that `describe_machine` described."""
-    found = []
-    if described["governor"] not in ("performance", "not governed"):
-        found.append(
-            f"the CPU governor is {described['governor']}, so times vary; "
-            "before measuring: echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
-        )
-    if described["throttled"]:
-        found.append(f"the CPU is slowed down: {'; '.join(described['throttled'])}")
-    if described["load"] > 0.5 * described["cores"]:
-        found.append(f"the machine is busy (load {described['load']}); trust ratios only")
-    return found
+def median(times: Sequence[float]) -> float:
+    """Return the median as a measured time: the later of the two in the middle of an even number."""
+    return sorted(times)[len(times) // 2]
 
 
-def _frames(embedder: Embedder, chooser: np.random.Generator, frames: int, warm_up: int) -> list[Timing]:
-    frame = chooser.integers(0, 256, (*CAMERA_SIZE, 3), np.uint8)
-    prepare = embedder.model.manifest.preprocessing.prepare
-    steps: dict[str, Callable[[], Any]] = {"preprocessing": lambda: prepare(frame)}
-    if embedder.delegate is None:
-        features, batch = embedder.signature("features"), prepare(frame)[np.newaxis]
-        steps["backbone"] = lambda: features(image=batch)
-    steps["embedding, both"] = lambda: embedder.embed_one(frame)
-    return [Timing.of(step, _times(action, frames, warm_up)) for step, action in steps.items()]
+def _medians(times: Sequence[float], seed: int) -> NDArray[np.float64]:
+    """Return medians of resamples of `times`, with replacement, float64 [_RESAMPLES].
+
+    The k-th smallest of n uniform numbers has the distribution Beta(k, n + 1 - k). It selects the run that is the
+    median of a resample, without drawing the n runs.
+    """
+    count = len(times)
+    middle = count // 2 + 1
+    places = np.random.default_rng(seed).beta(middle, count + 1 - middle, _RESAMPLES)
+    chosen: NDArray[np.float64] = np.sort(np.asarray(times, np.float64))[
+        np.minimum((places * count).astype(int), count - 1)
+    ]
+    return chosen
 
 
-def _lessons(
-    name: str, dimensions: int, chooser: np.random.Generator, samples: int, labels: int
-) -> list[Timing]:
-    codes = encode(chooser.gamma(0.5, 1.0, (samples + LESSONS, dimensions)).astype(np.float32))
-    names = [f"label {number % labels}" for number in range(len(codes))]
-    head = create_head(name, dimensions)
-    head.learn_many(codes[:samples], names[:samples])
-    head.predict_one(codes[0])
-    update, answer = [], []
-    for code, label in zip(codes[samples:], names[samples:], strict=True):
-        # a head may compute its fit at the first prediction: update and first prediction count together
-        start = time.perf_counter()
-        head.learn_one(code, label)
-        head.predict_one(code)
-        between = time.perf_counter()
-        head.predict_one(code)
-        update.append(between - start)
-        answer.append(time.perf_counter() - between)
-    return [Timing.of("head, update and predict", update), Timing.of("head, predict", answer)]
-
-
-def _times(action: Callable[[], Any], runs: int, warm_up: int) -> list[float]:
-    for _ in range(warm_up):
-        action()
-    seconds = []
-    for _ in range(runs):
-        start = time.perf_counter()
-        action()
-        seconds.append(time.perf_counter() - start)
-    return seconds
+def _interval(values: NDArray[np.float64]) -> Interval:
+    tail = (100 - CONFIDENCE) / 2
+    low, high = np.percentile(values, (tail, 100 - tail))
+    return float(low), float(high)

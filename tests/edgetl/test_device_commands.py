@@ -1,4 +1,4 @@
-"""The commands `check`, `service` and `bench` as a user types them."""
+"""The commands `check` and `service` as a user types them."""
 
 from __future__ import annotations
 
@@ -54,25 +54,6 @@ def test_check_writes_json(folder: Path) -> None:
     result = json.loads(edgetl("check", "--camera", "fake", "--json").stdout)
     assert result["passed"] is True
     assert {check["name"] for check in result["checks"]} >= {"board", "runtime", "camera", "clock"}
-
-
-def test_bench_prints_percentiles_machine_and_runtime(folder: Path) -> None:
-    """It shows the runtime, its version and the governor."""
-    done = edgetl("bench", "mugs.tflite", "--frames", 3, "--samples", 12)
-    assert done.exit_code == 0, done.output
-    for word in ("p50", "p99", "governor", "threads", "backbone"):
-        assert word in done.output
-
-
-def test_bench_writes_json(folder: Path) -> None:
-    """Stdout contains only JSON."""
-    done = edgetl("bench", "mugs.tflite", "--frames", 3, "--samples", 12, "--json")
-    assert {timing["step"] for timing in json.loads(done.stdout)["timings"]} >= {"preprocessing", "backbone"}
-
-
-def test_bench_needs_a_sample_for_each_label(folder: Path) -> None:
-    """Fewer samples are a usage error."""
-    assert edgetl("bench", "mugs.tflite", "--samples", 2, "--labels", 3).exit_code == 2
 
 
 def test_a_service_is_shown_before_it_is_installed(folder: Path) -> None:

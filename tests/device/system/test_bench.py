@@ -1,0 +1,165 @@
+"""Measuring model files; times come from a fake clock where they matter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from device.errors import ModelFileError, PhotoError
+from device.heads import HEADS
+from device.model.runtime import load_runtime
+from device.progress import no_progress
+from device.system.bench import Frames, Plan, bench
+from device.system.subject import STEPS, Subject, Teaching
+from tests.tiny import DIMENSIONS, TINY, TINY_GRAY, TINY_TAUGHT, write_photos
+
+SHORT = Plan(frames=3, lessons=2, warm_up=1)
+FEW = Teaching(samples=12, labels=3)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """Return a model file in a folder of its own."""
+    path = tmp_path / "models" / "mugs.tflite"
+    path.parent.mkdir()
+    path.write_bytes(TINY.read_bytes())
+    return path
+
+
+def test_a_bench_describes_machine_runtime_model_and_conditions(model: Path) -> None:
+    """Times without them mean nothing."""
+    found = bench([model], plan=SHORT, teaching=FEW, threads=1).to_dict()
+    (result,) = found["results"]
+    assert result["runtime"]["name"] == load_runtime().name
+    assert result["runtime"]["threads"] == 1
+    assert result["model"]["dimensions"] == DIMENSIONS
+    assert result["model"]["bytes"] == TINY.stat().st_size
+    assert len(result["model"]["sha256"]) == 64
+    assert found["machine"]["governor"]
+    assert found["conditions"]["peak_ram_bytes"] > 0
+    assert not found["partial"]
+    json.dumps(found, allow_nan=False)
+
+
+def test_every_step_is_timed(model: Path) -> None:
+    """With few samples, the exact head has no complete fit apart from the update."""
+    (result,) = bench([model], plan=SHORT, teaching=FEW).results
+    runs = {timing.step: timing.runs for timing in result.timings}
+    assert list(runs) == [step for step in STEPS if step != "head, complete fit"]
+    assert runs["frame to prediction"] == 3
+    assert runs["lesson to new head"] == 2
+    assert all(0 < timing.minimum <= timing.p50 <= timing.p99 for timing in result.timings)
+
+
+def test_the_complete_fit_is_timed_apart_where_an_update_comes_first(model: Path) -> None:
+    """The exact head answers from an update from 150 samples on."""
+    (result,) = bench([model], plan=SHORT, teaching=Teaching(samples=160, labels=2)).results
+    assert {timing.step: timing.runs for timing in result.timings}["head, complete fit"] == 2
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_lesson_meets_the_same_head(model: Path, tmp_path: Path, head: str) -> None:
+    """A lesson is forgotten again, so that the number of samples stays the same."""
+    image = Frames.noise()[0]
+    subject = Subject.open(model, Teaching(head, 12, 3), tmp_path, image, threads=1)
+    counts = dict(subject.head.counts)
+    for number in range(3):
+        subject.time_lesson(image, number)
+    assert subject.head.counts == subject.learner.head.counts == counts
+    assert sum(subject.store.counts().values()) == 3
+    subject.close()
+
+
+def test_models_are_measured_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A frame of each, then the next frame of each; the same for lessons."""
+    order: list[tuple[str, str]] = []
+
+    def noting(name: str, real: Callable[..., None]) -> Callable[..., None]:
+        def act(self: Subject, *arguments: object) -> None:
+            order.append((name, self.learner.model.path.name))
+            real(self, *arguments)
+
+        return act
+
+    for name in ("time_frame", "time_lesson"):
+        monkeypatch.setattr(Subject, name, noting(name, getattr(Subject, name)))
+    bench([TINY, TINY_TAUGHT], plan=Plan(2, lessons=1, warm_up=0), teaching=FEW)
+    pair = [TINY.name, TINY_TAUGHT.name]
+    assert order == [(name, model) for name in ("time_frame", "time_frame", "time_lesson") for model in pair]
+
+
+def test_a_duration_limits_frames_and_lessons(model: Path) -> None:
+    """Three quarters of it are for frames; a fake clock moves by 0.01 s at each look."""
+    now = [0.0]
+
+    def clock() -> float:
+        now[0] += 0.01
+        return now[0]
+
+    plan = Plan(frames=None, seconds=4.0, lessons=1000, warm_up=0)
+    (result,) = bench([model], plan=plan, teaching=FEW, clock=clock).results
+    runs = {timing.step: timing.runs for timing in result.timings}
+    assert 25 <= runs["frame to prediction"] <= 28  # 3 s, ten looks and one more per frame
+    assert 13 <= runs["lesson to new head"] <= 15  # 1 s, six looks and one more per lesson
+    assert result.timings[0].p50 == pytest.approx(10)
+
+
+def test_ctrl_c_keeps_what_was_measured(model: Path) -> None:
+    """The result is marked as partial."""
+
+    def stop(task: str, done: int, total: int | None, /) -> None:
+        if (task, done) == ("frames", 2):
+            raise KeyboardInterrupt
+
+    found = bench([model], plan=Plan(50, warm_up=0), teaching=FEW, progress=stop)
+    assert found.partial
+    assert {timing.step: timing.runs for timing in found.results[0].timings}["preprocessing"] == 2
+    assert "lesson to new head" not in {timing.step for timing in found.results[0].timings}
+
+
+def test_ctrl_c_before_the_first_frame_is_not_a_result(model: Path) -> None:
+    """There is nothing to keep."""
+
+    def stop(task: str, done: int, total: int | None, /) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bench([model], plan=Plan(50, warm_up=1), teaching=FEW, progress=stop)
+
+
+def test_nothing_is_left_behind(model: Path) -> None:
+    """The temporary state is removed, and a state file of the model is not touched."""
+    bench([model], plan=SHORT, teaching=FEW)
+    assert [path.name for path in model.parent.iterdir()] == ["mugs.tflite"]
+
+
+def test_a_gray_model_is_measured() -> None:
+    """Preprocessing decides the channels."""
+    (result,) = bench([TINY_GRAY], plan=SHORT, teaching=FEW).results
+    assert result.timings
+
+
+def test_photos_are_shown_in_turn(tmp_path: Path, model: Path) -> None:
+    """Unreadable ones are skipped."""
+    write_photos(tmp_path / "photos", 2, ("red", "blue"))
+    (tmp_path / "photos" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 not a photo")
+    frames = Frames.photos(tmp_path / "photos")
+    assert frames.describe() == {"source": "photos", "images": 4, "width": 32, "height": 32}
+    assert frames[4] is frames[0]
+    assert bench([model], plan=SHORT, teaching=FEW, frames=frames).frames["source"] == "photos"
+
+
+def test_a_folder_without_a_readable_photo_is_refused(tmp_path: Path) -> None:
+    """The message names the folder."""
+    (tmp_path / "notes.txt").write_text("no photo")
+    with pytest.raises(PhotoError, match=tmp_path.name):
+        Frames.photos(tmp_path)
+
+
+def test_a_missing_model_is_refused_before_anything_is_measured(tmp_path: Path, model: Path) -> None:
+    """The message names the file."""
+    with pytest.raises(ModelFileError, match=r"nope\.tflite"):
+        bench([model, tmp_path / "nope.tflite"], plan=SHORT, teaching=FEW, progress=no_progress)

@@ -1,0 +1,243 @@
+"""The commands `bench` and `bench compare` as a user types them."""
+
+from __future__ import annotations
+
+import copy
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+
+from edgetl.cli import main
+from tests.tiny import TINY, TINY_TAUGHT
+
+SHORT = ("--frames", 3, "--lessons", 2, "--samples", 12, "--warm-up", 1)
+
+
+def edgetl(*arguments: object) -> Result:
+    """Run a command line."""
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], prog_name="edgetl")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a working folder with two models."""
+    (tmp_path / "mugs.tflite").write_bytes(TINY.read_bytes())
+    (tmp_path / "colors.tflite").write_bytes(TINY_TAUGHT.read_bytes())
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_bench_prints_percentiles_machine_and_runtime(folder: Path) -> None:
+    """It shows the runtime, its version and the governor."""
+    done = edgetl("bench", "mugs.tflite", *SHORT)
+    assert done.exit_code == 0, done.output
+    for word in ("p50", "p99", "governor", "threads", "backbone", "cold start", "peak RAM"):
+        assert word in done.stdout
+
+
+def test_bench_writes_json_of_several_models(folder: Path) -> None:
+    """Stdout contains only JSON; options may come before the models."""
+    done = edgetl("bench", *SHORT, "mugs.tflite", "colors.tflite", "--json")
+    results = json.loads(done.stdout)["results"]
+    assert [result["model"]["name"] for result in results] == ["mugs.tflite", "colors.tflite"]
+    for result in results:
+        assert {timing["step"] for timing in result["timings"]} >= {"preprocessing", "backbone"}
+
+
+def test_bench_writes_csv(folder: Path) -> None:
+    """One row per model and step, with the numbers of runs."""
+    rows = list(csv.DictReader(io.StringIO(edgetl("bench", "mugs.tflite", *SHORT, "--csv").stdout)))
+    assert {row["model"] for row in rows} == {"mugs.tflite"}
+    assert {row["step"]: row["runs"] for row in rows}["frame to prediction"] == "3"
+    assert all(float(row["minimum_ms"]) <= float(row["p50_ms"]) for row in rows)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("mugs.tflite", "--samples", 2, "--labels", 3),
+        ("mugs.tflite", "--frames", 0),
+        ("mugs.tflite", "--seconds", 0),
+        ("mugs.tflite", "--csv", "--json"),
+        ("compare",),
+    ],
+)
+def test_a_command_line_that_cannot_be_measured_is_a_usage_error(
+    folder: Path, words: tuple[object, ...]
+) -> None:
+    """The exit code is 2."""
+    assert edgetl("bench", *words).exit_code == 2
+
+
+@pytest.mark.parametrize("words", [("nope.tflite",), ("mugs.tflite", "--photos", "nowhere")])
+def test_what_is_missing_is_named(folder: Path, words: tuple[str, ...]) -> None:
+    """The exit code is 1."""
+    done = edgetl("bench", *words)
+    assert done.exit_code == 1
+    assert words[-1] in done.stderr
+
+
+def test_a_model_file_named_compare_is_measured_by_its_path(folder: Path) -> None:
+    """Without ./ it is the command."""
+    (folder / "compare").write_bytes(TINY.read_bytes())
+    assert edgetl("bench", "./compare", *SHORT).exit_code == 0
+
+
+def measurement(**times: list[float]) -> dict[str, Any]:
+    """Return a result with the steps and times `times`."""
+    return {
+        "schema": "edgetl-bench",
+        "version": 1,
+        "partial": False,
+        "notes": [],
+        "machine": {"board": "Pi 4", "cpu": "A72", "architecture": "aarch64", "cores": 4},
+        "frames": {"source": "noise", "width": 640, "height": 480},
+        "results": [
+            {
+                "model": {"name": "mugs.tflite", "sha256": "0"},
+                "runtime": {"name": "ai-edge-litert", "version": "2", "threads": 4, "delegate": "cpu"},
+                "head": {"name": "exact", "samples": 200, "labels": 5},
+                "timings": [{"step": step, "samples": samples} for step, samples in times.items()],
+            }
+        ],
+    }
+
+
+BEFORE = measurement(same=[1.0, 1.1, 1.2] * 9, slow=[1.0, 1.1, 1.2] * 9, fast=[5.0] * 9, few=[1.0] * 4)
+AFTER = measurement(same=[1.2, 1.0, 1.1] * 9, slow=[2.0, 2.2, 2.4] * 9, fast=[4.0] * 9, few=[9.0] * 4)
+
+
+def write(name: str, content: Any) -> str:
+    """Write JSON to the working folder and return its name."""
+    Path(name).write_text(json.dumps(content), encoding="utf-8")
+    return name
+
+
+def changed(*keys: Any, value: Any) -> dict[str, Any]:
+    """Return `AFTER` with one field changed."""
+    result = copy.deepcopy(AFTER)
+    part: Any = result
+    for key in keys[:-1]:
+        part = part[key]
+    part[keys[-1]] = value
+    return result
+
+
+def test_compare_shows_a_ratio_and_a_verdict_per_step(folder: Path) -> None:
+    """Too few runs show nothing, whatever the ratio."""
+    done = edgetl("bench", "compare", write("a.json", BEFORE), write("b.json", AFTER), "--json")
+    assert done.exit_code == 0, done.output
+    steps = {step["step"]: step for step in json.loads(done.stdout)["models"][0]["steps"]}
+    verdicts = {"same": "can't tell", "slow": "slower", "fast": "faster", "few": "can't tell"}
+    assert {name: step["verdict"] for name, step in steps.items()} == verdicts
+    assert steps["slow"]["ratio"] == 2.0
+    assert steps["fast"]["interval"] == [0.8, 0.8]
+
+
+@pytest.mark.parametrize(("limit", "code"), [(1.1, 1), (2.5, 0)])
+def test_fail_above_decides_the_exit_code(folder: Path, limit: float, code: int) -> None:
+    """Only a step that is slower counts, and it is named."""
+    done = edgetl("bench", "compare", write("a.json", BEFORE), write("b.json", AFTER), "--fail-above", limit)
+    assert done.exit_code == code
+    assert ("slow: takes 2.00 times as long" in done.stderr) == bool(code)
+    assert "few: takes" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "word"),
+    [
+        (("machine", "cpu"), "A76", "A72 and A76"),
+        (("frames", "source"), "photos", "noise and photos"),
+        (("results", 0, "head", "samples"), 50, "200 and 50"),
+        (("version",), 2, "version 2"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_unless_anyway(
+    folder: Path, keys: tuple[Any, ...], value: Any, word: str
+) -> None:
+    """The message names the difference."""
+    words = ("bench", "compare", write("a.json", BEFORE), write("b.json", changed(*keys, value=value)))
+    refused = edgetl(*words)
+    assert refused.exit_code == 1
+    assert word in refused.stderr
+    assert edgetl(*words, "--anyway").exit_code == 0
+
+
+def test_other_threads_and_a_partial_result_are_shown_not_refused(folder: Path) -> None:
+    """They may be what is compared."""
+    other = changed("results", 0, "runtime", "threads", value=1) | {"partial": True}
+    done = edgetl("bench", "compare", write("a.json", BEFORE), write("b.json", other))
+    assert done.exit_code == 0
+    assert "runtime: threads 4 and 1" in done.stdout
+    assert "b.json is partial" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("no json", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not a result"),
+        ('{"results": []}', "not a result"),
+        ('{"timings": [], "machine": {}}', "older edgetl"),
+        (json.dumps({**BEFORE, "results": []}), "no model was measured"),
+        (json.dumps({**BEFORE, "results": [{}]}), "'model' is missing"),
+        (json.dumps(measurement(backbone=[])), "no runs"),
+        (json.dumps(measurement(backbone=[1.0, 0.0])), "0.0"),
+        (json.dumps(measurement(backbone=[1.0, float("nan")])), "nan"),
+        (json.dumps({**BEFORE, "machine": 3}), "machine"),
+    ],
+)
+def test_a_file_that_is_not_a_measurement_is_refused(folder: Path, content: str, word: str) -> None:
+    """The message names the file and the next step."""
+    Path("b.json").write_text(content, encoding="utf-8")
+    done = edgetl("bench", "compare", write("a.json", BEFORE), "b.json")
+    assert done.exit_code == 1
+    assert word in done.stderr
+    assert "b.json" in done.stderr
+    assert "edgetl bench MODEL --json" in done.stderr
+
+
+def test_the_models_of_one_result_are_compared_with_the_first(folder: Path) -> None:
+    """One model alone cannot be."""
+    both = {**BEFORE, "results": [*BEFORE["results"], *AFTER["results"]]}
+    done = edgetl("bench", "compare", write("a.json", both), "--json")
+    assert [len(model["steps"]) for model in json.loads(done.stdout)["models"]] == [4]
+    alone = edgetl("bench", "compare", write("b.json", BEFORE))
+    assert alone.exit_code == 1
+    assert "one model" in alone.stderr
+
+
+def test_models_are_paired_by_name(folder: Path) -> None:
+    """Files without a common model are refused."""
+    other = copy.deepcopy(AFTER["results"][0])
+    other["model"]["name"] = "other.tflite"
+    two = {**AFTER, "results": [other, *AFTER["results"]]}
+    done = edgetl("bench", "compare", write("a.json", BEFORE), write("b.json", two), "--json")
+    assert [model["after"] for model in json.loads(done.stdout)["models"]] == ["mugs.tflite"]
+    none = edgetl(
+        "bench", "compare", write("a.json", BEFORE), write("c.json", {**AFTER, "results": [other, other]})
+    )
+    assert none.exit_code == 1
+    assert "no model in common" in none.stderr
+
+
+def test_results_without_a_common_step_are_refused(folder: Path) -> None:
+    """There is nothing to compare."""
+    done = edgetl("bench", "compare", write("a.json", BEFORE), write("b.json", measurement(other=[1.0] * 9)))
+    assert done.exit_code == 1
+    assert "no step in common" in done.stderr
+
+
+def test_what_bench_writes_can_be_compared(folder: Path) -> None:
+    """The measurement of today is read by the comparison of today."""
+    Path("a.json").write_text(edgetl("bench", "mugs.tflite", *SHORT, "--json").stdout, encoding="utf-8")
+    done = edgetl("bench", "compare", "a.json", "a.json")
+    assert done.exit_code == 0, done.output
+    assert done.stdout.count("can't tell") == 8
