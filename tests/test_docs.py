@@ -89,7 +89,10 @@ def find(words: list[str]) -> tuple[click.Command | None, list[str]]:
     command: click.Command | None = main
     with click.Context(main) as context:
         while isinstance(command, click.Group) and words and not words[0].startswith("-"):
-            command, words = command.get_command(context, words[0]), words[1:]
+            inside = command.get_command(context, words[0])
+            if inside is None and any(isinstance(found, click.Argument) for found in command.params):
+                break  # `bench`, whose arguments are models
+            command, words = inside, words[1:]
     return command, words
 
 
