@@ -25,6 +25,7 @@ All of them can be imported from `edgetl`; those of the host side are defined in
     │   └── FrameTimeout (TimeoutError)
     ├── AddressError (ValueError)
     ├── PeripheralError (OSError)
+    ├── ServerError (OSError)
     ├── ServiceError (RuntimeError)
     ├── DelegateError (OSError)
     ├── MeasurementError (ValueError)
@@ -129,6 +130,18 @@ class AddressError(EdgetlError, ValueError):
 
 class PeripheralError(EdgetlError, OSError):
     """A button, LED or message broker cannot be reached."""
+
+
+class ServerError(EdgetlError, OSError):
+    """A server of `edgetl serve` cannot be reached, or refused a request.
+
+    Attributes:
+        status: The HTTP status, or None if there was no answer.
+    """
+
+    def __init__(self, message: str = "", status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ServiceError(EdgetlError, RuntimeError):

@@ -6,6 +6,7 @@ version and is described in CHANGELOG.md. Everything else in `edgetl`, `converte
 On the device:
     `Learner`: a model file and its state file. Teach, predict, forget, undo, merge, export.
     `open_camera`: frames from a camera, a video, a folder of photos, a stream, or a fake camera.
+    `Client`: a server that `edgetl serve` runs, on this machine or another.
     `reembed`: a state file for a new model, from the pictures that the old state file keeps.
 
 On the host, with the extra ``edgetl[host]``:
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
         PhotoError,
         RuntimeMissingError,
         SampleNotFoundError,
+        ServerError,
         ServiceError,
         StateBusyError,
         StateError,
@@ -83,6 +85,7 @@ if TYPE_CHECKING:
     from device.photos import LeftOut
     from device.progress import Progress
     from device.store import Entry, HostChange, Sample, SampleRun, Version
+    from edgetl.client import Client
     from edgetl.conversion import compare_quantization, convert
     from edgetl.errors import BackboneError, MissingExtraError, PhotoFolderError, TrainingError
     from edgetl.evaluation import Evaluation, Mistake, evaluate
@@ -98,6 +101,7 @@ __all__ = [
     "Camera",
     "CameraError",
     "Classifier",
+    "Client",
     "ConversionError",
     "ConversionReport",
     "DelegateError",
@@ -147,6 +151,7 @@ __all__ = [
     "Sample",
     "SampleNotFoundError",
     "SampleRun",
+    "ServerError",
     "ServiceError",
     "StateBusyError",
     "StateError",
@@ -208,6 +213,7 @@ _NAMES = {
         "PhotoError",
         "RuntimeMissingError",
         "SampleNotFoundError",
+        "ServerError",
         "ServiceError",
         "StateBusyError",
         "StateError",
@@ -246,6 +252,7 @@ _NAMES = {
         "SampleRun",
         "Version",
     ),
+    "edgetl.client": ("Client",),
     "edgetl.conversion": (
         "compare_quantization",
         "convert",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import struct
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -201,6 +202,15 @@ def test_a_web_page_of_another_site_cannot_use_it(service: Client) -> None:
     assert "access-control-allow-origin" not in preflight.headers
     assert send(service, "GET", "samples", Host="evil.example").status == 421
     assert send(service, "GET", "samples").json == {"samples": []}
+
+
+def test_answers_are_sent_without_waiting_for_acknowledgments(serve: Serve) -> None:
+    """Otherwise each answer on a connection that stays open takes 40 ms longer."""
+    server, client = serve(camera=False)
+    with client.open(V1 + "events"):
+        (connection,) = server._server.server_state.connections
+        accepted = connection.transport.get_extra_info("socket")
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 # bad input

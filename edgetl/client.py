@@ -1,0 +1,261 @@
+"""A client for the HTTP API of `edgetl serve`, on the standard library; docs/http-api.md describes the API."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode, urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.addresses import redact
+from device.errors import AddressError, EdgetlError, PhotoError, ServerError
+from device.files import atomic_output, shown
+from device.heads import Prediction
+from device.store import Sample
+
+_V1 = "/api/v1/"
+_JSON = {"Content-Type": "application/json"}
+_PHOTO = {"Content-Type": "application/octet-stream"}  # the server looks at the first bytes
+
+
+class Client:
+    """Predict, teach and correct on a server that `edgetl serve` runs, on this machine or another.
+
+    Each call is one connection, so one client can be used by several threads.
+
+    Args:
+        url: Address of the server.
+        token: Its token; None where none is needed. `Client.sign_in` gets one from a link.
+        timeout: Seconds to wait for the server to connect, and for each part of its answer.
+
+    Raises:
+        AddressError: `url` is not an http or https address, or the token cannot be one.
+
+    Example:
+        >>> client = Client("http://localhost:8080")
+        >>> client.teach("mug.jpg", "mug").id            # doctest: +SKIP
+        1
+        >>> client.predict("another.jpg").label          # doctest: +SKIP
+        'mug'
+    """
+
+    def __init__(
+        self, url: str = "http://localhost:8080", token: str | None = None, *, timeout: float = 30.0
+    ) -> None:
+        try:
+            parts = urlsplit(url)
+            self._host, self._port = parts.hostname or "", parts.port
+        except ValueError as error:  # a port that is no number, half an IPv6 address
+            raise AddressError(
+                f"the address of a server is http://HOST:PORT, got {redact(url)!r}: {error}"
+            ) from error
+        if parts.scheme not in ("http", "https") or not self._host:
+            raise AddressError(f"the address of a server is http://HOST:PORT, got {redact(url)!r}")
+        if token is not None and not (token.isascii() and token.isprintable()):
+            raise AddressError(
+                "a token consists of letters, digits, - and _; copy it again, without line breaks"
+            )
+        self._scheme, self._path = parts.scheme, parts.path.rstrip("/")
+        self.token, self.timeout = token, timeout
+
+    @classmethod
+    def sign_in(cls, link: str, *, timeout: float = 30.0) -> Client:
+        """Return a client with a token of its own, for the one-time link that the server printed.
+
+        The token is in `token`; keep it to use it again, because the link works once.
+
+        Raises:
+            ServerError: The link was used before.
+        """
+        url, _, key = link.partition("#")
+        client = cls(url, timeout=timeout)
+        client.token = client._json("POST", "token", json.dumps({"key": key}).encode(), _JSON)["token"]
+        return client
+
+    @property
+    def url(self) -> str:
+        """Address of the server, without a slash at its end."""
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"{self._scheme}://{host}{f':{self._port}' if self._port else ''}{self._path}"
+
+    # predicting and teaching
+
+    def predict(self, photo: bytes | str | Path) -> Prediction:
+        """Return the prediction for a photo.
+
+        Args:
+            photo: An encoded photo, such as the bytes of a JPEG, or the path of its file.
+
+        Raises:
+            PhotoError: The file cannot be read.
+            ServerError: Nothing was taught yet, the photo is refused, or the server cannot be reached.
+        """
+        return Prediction(**self._json("POST", "predict", _encoded(photo), _PHOTO))
+
+    def predict_embedding(self, embedding: NDArray[np.float32] | Sequence[float]) -> Prediction:
+        """Return the prediction for an embedding from `Learner.embed_one` with the same model: float32 [D].
+
+        Raises:
+            ServerError: Nothing was taught yet, or the model has another number of dimensions.
+        """
+        body = json.dumps({"embedding": [float(value) for value in embedding]}).encode()
+        return Prediction(**self._json("POST", "predict", body, _JSON))
+
+    def teach(self, photo: bytes | str | Path, label: str, source: str = "") -> Sample:
+        """Teach a photo; returns once the sample survives a power cut of the server.
+
+        Args:
+            photo: An encoded photo, or the path of its file.
+            label: Its label.
+            source: Origin of the photo. Photos of one label and one source less than two seconds apart count as
+                near-duplicates; without a source no photos do.
+
+        Raises:
+            PhotoError: The file cannot be read.
+            ServerError: The photo or the label is refused, the disk is full, or the server cannot be reached.
+        """
+        query = urlencode({"label": label, **({"source": source} if source else {})}, quote_via=quote)
+        return _sample(self._json("POST", f"samples?{query}", _encoded(photo), _PHOTO))
+
+    # correcting
+
+    def relabel(self, id: int, label: str) -> Sample:
+        """Change the label of a sample.
+
+        Raises:
+            ServerError: There is no such sample, or the label is refused.
+        """
+        return _sample(self._json("PATCH", f"samples/{id}", json.dumps({"label": label}).encode(), _JSON))
+
+    def forget(self, id: int) -> None:
+        """Forget a sample, exactly as if it had never been taught.
+
+        Raises:
+            ServerError: There is no such sample.
+        """
+        self._json("DELETE", f"samples/{id}")
+
+    def undo(self) -> str:
+        """Undo the newest change of any client, and return a description; "" when there was nothing to undo."""
+        return str(self._json("POST", "undo")["message"])
+
+    # reading
+
+    def samples(self, label: str | None = None, limit: int = 60) -> list[Sample]:
+        """Return the newest samples without their thumbnails, at most 600."""
+        query = urlencode({"limit": limit, **({} if label is None else {"label": label})}, quote_via=quote)
+        return [_sample(one) for one in self._json("GET", f"samples?{query}")["samples"]]
+
+    def status(self) -> dict[str, Any]:
+        """Return the status of the learner and of the camera, as JSON."""
+        return self._json("GET", "status")
+
+    def model(self) -> dict[str, Any]:
+        """Return the model and its labels, as JSON."""
+        return self._json("GET", "model")
+
+    def snapshot(self) -> bytes:
+        """Return the newest frame of the camera as JPEG.
+
+        Raises:
+            ServerError: There is no camera, or it is lost.
+        """
+        with self._answered("GET", "snapshot.jpg") as response:
+            return response.read()
+
+    def export(self, path: str | Path, *, force: bool = False) -> Path:
+        """Download a model file that starts with everything taught.
+
+        Raises:
+            ServerError: Nothing was taught yet.
+            StorageError: `path` exists and `force` is false, or it cannot be written.
+        """
+        with (
+            self._answered("GET", "model.tflite") as response,
+            atomic_output(Path(path), force=force) as temporary,
+            temporary.open("wb") as file,
+        ):
+            shutil.copyfileobj(response, file)
+            if response.length:
+                raise ServerError(
+                    f"the connection to {self.url} ended before the file was complete; try again"
+                )
+        return Path(path)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """Yield an event for each frame and each change, until the server ends.
+
+        Raises:
+            ServerError: The server cannot be reached.
+        """
+        with self._answered("GET", "events") as response:
+            for line in response:
+                if line.startswith(b"data: "):
+                    yield json.loads(line[6:])
+
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"
+
+    def _json(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> dict[str, Any]:
+        with self._answered(method, path, body, headers) as response:
+            found: dict[str, Any] = json.loads(response.read())
+            return found
+
+    @contextlib.contextmanager
+    def _answered(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """Send a request, and close the connection after the block."""
+        kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=self.timeout)
+        own = {"Authorization": f"Bearer {self.token}"} if self.token else {}
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                # a body that is too large is refused before it is read to its end: the answer has the reason
+                connection.request(method, self._path + _V1 + path, body, {**own, **(headers or {})})
+            response = connection.getresponse()
+            if response.status >= 300:
+                raise _refused(response)
+            yield response
+        except EdgetlError:
+            raise
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            raise ServerError(
+                f"{self.url} does not answer: {reason}; check that `edgetl serve` runs there"
+            ) from error
+        finally:
+            connection.close()
+
+
+def _refused(response: http.client.HTTPResponse) -> ServerError:
+    try:
+        message = str(json.loads(response.read(2**16))["error"])
+    except (ValueError, KeyError, TypeError):  # not from edgetl, such as a proxy
+        message = f"the server answered {response.status} {response.reason}"
+    return ServerError(message, response.status)
+
+
+def _encoded(photo: bytes | str | Path) -> bytes:
+    if isinstance(photo, bytes):
+        return photo
+    try:
+        return Path(photo).read_bytes()
+    except OSError as error:
+        raise PhotoError(
+            f"{shown(photo)} cannot be read: {error.strerror}; check the path and its permissions"
+        ) from error
+
+
+def _sample(fields: Mapping[str, Any]) -> Sample:
+    names = ("id", "label", "time", "source", "burst")
+    return Sample(**{name: fields[name] for name in names}, thumbnail=None)
