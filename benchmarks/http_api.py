@@ -85,7 +85,8 @@ def summary(rounds: list[list[float]], seconds: float) -> dict[str, Any]:
 def repeat(seconds: float, inputs: list[Any], call: Callable[[Any], object]) -> list[float]:
     """Call with one input after another for this time, and return the seconds of each call."""
     call(inputs[0])
-    times, end = [], time.perf_counter() + seconds
+    times: list[float] = []
+    end = time.perf_counter() + seconds
     while (began := time.perf_counter()) < end:
         call(inputs[len(times) % len(inputs)])
         times.append(time.perf_counter() - began)

@@ -53,8 +53,8 @@ _OF_PAGE = Body()
 _OF_PROGRAM = Body(("application/json", ""))  # undo and delete have no body
 _PHOTO = Body(
     # the first bytes decide what a photo is, and curl --data-binary sends the type of a form
-    kinds=("image/jpeg", "image/png", "image/webp", "image/bmp", "multipart/form-data", "application/json",
-           "application/octet-stream", "application/x-www-form-urlencoded", ""),
+    kinds=("image/jpeg", "image/png", "image/webp", "image/bmp", "image/heic", "image/heif", "multipart/form-data",
+           "application/json", "application/octet-stream", "application/x-www-form-urlencoded", ""),
     size=16 * 2**20,
     seconds=30.0,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
 from ..formats import HEAD_BYTES, photo_format
+from ..heif import read_heif
 from ..images import Image, read_photo
 from ..photo_size import photo_size
 from .bodies import Refusal
@@ -72,11 +73,15 @@ def decode_upload(photo: bytes) -> Image:
 
     Raises:
         Refusal: It is in another format, or has too many pixels.
-        PhotoError: It is damaged or cut off.
+        PhotoError: It is damaged or cut off, or HEIC and too large or the package that reads HEIC is not installed.
     """
     form = photo_format(photo[:HEAD_BYTES])
+    if form == "HEIC":
+        return read_heif(photo, "the photo", MAX_PIXELS)
     if form not in _FORMATS:
-        raise Refusal(415, f"the photo must be JPEG, PNG, WebP or BMP, got {form or 'an unknown format'}")
+        raise Refusal(
+            415, f"the photo must be JPEG, PNG, WebP, BMP or HEIC, got {form or 'an unknown format'}"
+        )
     width, height = photo_size(photo) or (0, 0)
     if width * height > MAX_PIXELS:
         raise Refusal(

@@ -31,6 +31,7 @@ from ..errors import (
     StateBusyError,
     StorageError,
 )
+from ..formats import Reason
 from ..store import Sample
 from .answers import answer, download, fields, jpeg, limit_of, number, only_get, refuse_crowd
 from .bodies import V1, Refusal
@@ -49,6 +50,7 @@ _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
     (CameraError, 503),
     (StorageError, 503),
 )
+_OF_PHOTO = {Reason.HEIC: 415, Reason.FORMAT: 415, Reason.TOO_LARGE: 413}
 _UPLOADS = 16  # maximum number of photos in RAM; each has up to 16 MiB
 _AT_ONCE = 2  # maximum number of photos decoded at the same time; each needs up to 150 MB of RAM
 _SOURCE = 100  # maximum number of characters
@@ -58,6 +60,8 @@ Result = TypeVar("Result")
 
 def status_of(error: Exception) -> int:
     """Return the HTTP status for an error of edgetl."""
+    if isinstance(error, PhotoError) and error.reason in _OF_PHOTO:
+        return _OF_PHOTO[error.reason]
     return next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import socket
 import struct
@@ -230,7 +231,7 @@ def test_a_body_of_a_gigabyte_is_refused_before_it_is_sent(service: Client) -> N
         (b"hello", 415, "unknown format"),
         (b"%PDF-1.7 and more", 415, "unknown format"),
         (b"GIF89a" + bytes(50), 415, "GIF"),
-        (b"\0\0\0\x18ftypheic" + bytes(50), 415, "HEIC"),
+        (b"\0\0\0\x18ftypjxl " + bytes(50), 415, "video"),
         (RED[: len(RED) // 2], 422, "cut off"),
         (RED[:20], 422, "damaged"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), 422, "damaged"),
@@ -246,6 +247,22 @@ def test_a_bad_photo_is_refused_with_the_reason(
         assert (answer.status, named in answer.json["error"]) == (status, True), answer.body
     assert send(service, "GET", "samples").json == {"samples": []}
     assert teach(service, "mug").status == 201
+
+
+def test_heic_photos_are_taught_where_they_can_be_read(
+    service: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their size is limited too; without the package, the message has the command that installs it."""
+    pillow_heif = pytest.importorskip("pillow_heif", reason="the group device-test installs pillow-heif")
+    target = io.BytesIO()
+    pillow_heif.from_bytes(mode="RGB", size=(320, 240), data=draw("red", 1).tobytes()).save(target)
+    assert teach(service, "mug", target.getvalue()).status == 201
+    monkeypatch.setattr("device.page.photos.MAX_PIXELS", 320 * 240 - 1)
+    large = predict(service, target.getvalue(), "image/heic")
+    assert (large.status, "320 x 240" in large.json["error"]) == (413, True)
+    monkeypatch.setattr("device.heif.can_read_heif", lambda: False)
+    refused = predict(service, target.getvalue(), "image/heic")
+    assert (refused.status, "pip install 'edgetl[photos]'" in refused.json["error"]) == (415, True)
 
 
 @pytest.mark.parametrize(
