@@ -176,6 +176,20 @@ def test_without_memory_the_file_has_the_trained_head(source: Any, tmp_path: Pat
     assert weights["b"].tolist() == [0, 1, 2, np.float32(-1e9), np.float32(-1e9)]
 
 
+def test_a_head_with_large_weights_is_verified_with_its_own_rounding(
+    source: Any, photos: Any, tmp_path: Path
+) -> None:
+    """Where photos hardly differ, weights are large and their sums small, so that float32 leaves few digits."""
+    images = [tiny.PREPROCESSING.prepare(read_photo(path)) for path, _ in photos]
+    mapped = apply_map(source_embeddings(source.backbone, images, tiny.PREPROCESSING))
+    common = np.linalg.svd(mapped, full_matrices=False)[2][:20]
+    weights = np.random.default_rng(0).normal(size=(32, 3))
+    weights = (1e7 * (weights - common.T @ (common @ weights))).astype(np.float32)
+    out = tmp_path / "m.tflite"
+    convert(replace(source, head=(weights, np.zeros(3, np.float32))), out, quantize="none", memory=False)
+    assert np.array_equal(_weights(out)["W"][:, :3], weights)
+
+
 def test_many_photos_are_kept_as_sums() -> None:
     """Whichever is smaller; the sums are exact."""
     from device.model.memory import remember
