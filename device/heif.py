@@ -20,7 +20,10 @@ INSTALL = "pip install 'edgetl[photos]'"
 @functools.cache
 def can_read_heif() -> bool:
     """Return whether the package that decodes HEIC is installed."""
-    return importlib.util.find_spec("pi_heif") is not None
+    try:
+        return importlib.util.find_spec("pi_heif") is not None
+    except ModuleNotFoundError:  # an import hook hides the package
+        return False
 
 
 def read_heif(data: bytes, name: str, most_pixels: int) -> NDArray[np.uint8]:

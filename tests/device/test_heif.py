@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from device import images
+from device import heif, images
 from device.errors import PhotoError
 from device.formats import Reason
 from device.images import read_photo
@@ -115,3 +116,16 @@ def test_heic_photos_of_a_folder_are_taught(tmp_path: Path) -> None:
     found = photos_to_teach(tmp_path)
     assert [photo.label for photo in found.photos] == ["a", "b"]
     assert found.left_out == ()
+
+
+def test_a_package_that_an_import_hook_hides_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Photos in other formats are read as before."""
+
+    class Hook:
+        def find_spec(self, name: str, *_: object) -> None:
+            if name == "pi_heif":
+                raise ModuleNotFoundError(name)
+
+    monkeypatch.delitem(sys.modules, "pi_heif", raising=False)
+    monkeypatch.setattr(sys, "meta_path", [Hook(), *sys.meta_path])
+    assert not heif.can_read_heif.__wrapped__()
