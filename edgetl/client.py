@@ -148,9 +148,10 @@ class Client:
 
     # reading
 
-    def samples(self, label: str | None = None, limit: int = 60) -> list[Sample]:
-        """Return the newest samples without their thumbnails, at most 600."""
-        query = urlencode({"limit": limit, **({} if label is None else {"label": label})}, quote_via=quote)
+    def samples(self, label: str | None = None, limit: int = 60, before: int | None = None) -> list[Sample]:
+        """Return samples without their thumbnails, newest first, at most 600; with `before`, those of smaller ids."""
+        wanted = {"limit": limit, "label": label, "before": before}
+        query = urlencode({name: one for name, one in wanted.items() if one is not None}, quote_via=quote)
         return [_sample(one) for one in self._json("GET", f"samples?{query}")["samples"]]
 
     def status(self) -> dict[str, Any]:

@@ -355,9 +355,11 @@ class Learner:
 
     # reports, versions, export
 
-    def samples(self, label: str | None = None, limit: int | None = None) -> list[Sample]:
-        """Return taught samples, newest first, with thumbnails."""
-        return self.store.samples(label, limit)
+    def samples(
+        self, label: str | None = None, limit: int | None = None, before: int | None = None
+    ) -> list[Sample]:
+        """Return taught samples, newest first, with thumbnails; with `before`, those of smaller ids."""
+        return self.store.samples(label, limit, before=before)
 
     def status(self) -> Status:
         """Return what was taught, the estimated accuracy, and sizes and runtime."""

@@ -172,8 +172,16 @@ class _Programs:
     # reading
 
     async def samples(self, request: Request) -> Response:
-        label, limit = request.query_params.get("label"), limit_of(request)
-        return await answer(lambda: {"samples": [_described(s) for s in self._learner.samples(label, limit)]})
+        query, limit = request.query_params, limit_of(request)
+        label, before = query.get("label"), query.get("before")
+        if before is not None and number(before) < 0:
+            raise Refusal(400, f"before must be the id of a sample, got {before[:20]!r}")
+
+        def found() -> dict[str, Any]:
+            listed = self._learner.samples(label, limit, None if before is None else number(before))
+            return {"samples": [_described(sample) for sample in listed]}
+
+        return await answer(found)
 
     async def sample(self, request: Request) -> Response:
         return await answer(self._sample, _id(request))

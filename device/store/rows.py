@@ -162,10 +162,15 @@ def labels(database: Database, numbers: Sequence[int]) -> dict[int, str]:
     return found
 
 
-def samples(database: Database, label: str | None, limit: int | None, thumbnails: bool) -> list[Sample]:
-    """List taught samples, newest first."""
+def samples(
+    database: Database, label: str | None, limit: int | None, thumbnails: bool, before: int | None = None
+) -> list[Sample]:
+    """List taught samples, newest first; with `before`, those of smaller ids."""
     which = "label IS NOT NULL" if label is None else "label = ?"
     values: list[Any] = [] if label is None else [label]
+    if before is not None:
+        which += " AND s.id < ?"
+        values.append(before)
     picture, join = (
         (_PICTURE, "LEFT JOIN thumbnails t ON t.sample = s.id") if thumbnails else ("NULL, NULL", "")
     )

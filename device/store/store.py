@@ -221,11 +221,15 @@ class Store:
             return {rows.checked_label(label): count for label, count in self.database.rows(statement)}
 
     def samples(
-        self, label: str | None = None, limit: int | None = None, thumbnails: bool = True
+        self,
+        label: str | None = None,
+        limit: int | None = None,
+        thumbnails: bool = True,
+        before: int | None = None,
     ) -> list[Sample]:
-        """List taught samples, newest first."""
+        """List taught samples, newest first; with `before`, those of smaller ids."""
         with self._naming_damage():
-            return rows.samples(self.database, label, limit, thumbnails)
+            return rows.samples(self.database, label, limit, thumbnails, before)
 
     def sample(self, number: int) -> Sample:
         """Return one taught sample.

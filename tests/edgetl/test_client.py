@@ -42,7 +42,7 @@ def test_the_client_teaches_predicts_and_corrects(server: PageServer, tmp_path: 
     embedding = learner.embed_one(read_photo(BLUE))
     assert client.predict_embedding(embedding).to_dict() == client.predict(BLUE).to_dict()
     assert [one.source for one in client.samples()] == ["door", ""]
-    assert client.samples(sample.label) == [sample]
+    assert client.samples(sample.label) == client.samples(before=2) == [sample]
     assert client.relabel(sample.id, "cup").label == "cup"
     client.forget(sample.id)
     assert learner.store.counts() == {"plant": 1}

@@ -123,6 +123,21 @@ def test_samples_are_relabeled_forgotten_and_restored(service: Client) -> None:
     assert send(service, "GET", f"samples/{number}.jpg").body.startswith(b"\xff\xd8\xff")
 
 
+def test_samples_are_listed_in_pages(service: Client) -> None:
+    """`before` continues after the last sample of the page before."""
+    for number in range(5):
+        teach(service, ("mug", "plant")[number % 2])
+    pages, before = [], ""
+    while found := send(service, "GET", f"samples?limit=2{before}").json["samples"]:
+        pages.append([sample["id"] for sample in found])
+        before = f"&before={pages[-1][-1]}"
+    assert pages == [[5, 4], [3, 2], [1]]
+    mugs = send(service, "GET", "samples?label=mug&before=5").json["samples"]
+    assert [sample["id"] for sample in mugs] == [3, 1]
+    for wrong in ("x", "-1", "9" * 30):
+        assert send(service, "GET", f"samples?before={wrong}").status == 400
+
+
 def test_a_source_joins_photos_to_a_burst(service: Client) -> None:
     """Without a source each photo is a burst of its own; with one, photos in quick succession are one burst."""
     alone = {teach(service, "mug").json["burst"] for _ in range(3)}
