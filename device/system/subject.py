@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -105,21 +106,21 @@ class Subject:
         """
         start = clock()
         model = ModelFile.open(path)
-        learner = Learner.open(
-            model, state / "taught.db", head=teaching.name, threads=threads, delegate=delegate
-        )
-        try:
+        with contextlib.ExitStack() as stack:
+            learner = stack.enter_context(
+                Learner.open(
+                    model, state / "taught.db", head=teaching.name, threads=threads, delegate=delegate
+                )
+            )
             learner.embed_one(image)
             cold_start, embedder = clock() - start, learner.embedder
             features = embedder.signature("features") if embedder.delegate is None else None
             head = create_head(teaching.name, model.manifest.dimensions)
             codes = _codes(teaching.samples + 1, model.manifest.dimensions)
-            store = Store.open(state / "single.db", identity_of(model))
+            store = stack.enter_context(Store.open(state / "single.db", identity_of(model)))
             subject = cls(learner, head, store, features, teaching, codes, cold_start, clock)
             subject._teach()
-        except BaseException:
-            learner.close()
-            raise
+            stack.pop_all()
         return subject
 
     def warm(self, image: Image) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
+from device.images import Image
+from device.system.subject import Subject
 from edgetl.cli import main
 from tests.tiny import TINY, TINY_TAUGHT
 
@@ -87,6 +89,22 @@ def test_a_model_file_named_compare_is_measured_by_its_path(folder: Path) -> Non
     """Without ./ it is the command."""
     (folder / "compare").write_bytes(TINY.read_bytes())
     assert edgetl("bench", "./compare", *SHORT).exit_code == 0
+
+
+def test_ctrl_c_writes_what_was_measured(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The JSON is complete and marked as partial, and the exit code is that of an interrupted command."""
+    real, calls = Subject.time_frame, iter(range(10))
+
+    def stopping(self: Subject, image: Image) -> None:
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        real(self, image)
+
+    monkeypatch.setattr(Subject, "time_frame", stopping)
+    done = edgetl("bench", "mugs.tflite", *SHORT, "--json")
+    assert done.exit_code == 130
+    assert json.loads(done.stdout)["partial"] is True
+    assert "partial" in done.stderr
 
 
 def measurement(**times: list[float]) -> dict[str, Any]:
