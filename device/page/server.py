@@ -170,7 +170,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _config(app: Guard) -> uvicorn.Config:
-    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # the guard logs what matters
+    for name in ("uvicorn.error", "python_multipart"):  # the guard logs what matters
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     return uvicorn.Config(
         app,
         log_config=None,

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 import cv2
+import numpy as np
 import pytest
 
 from device.cameras.fake import draw
@@ -326,6 +327,25 @@ def test_a_bad_form_is_refused(service: Client) -> None:
         answer = send(service, "POST", "samples", sent, Content_Type=form_kind)
         assert (answer.status, set(answer.json)) == (400, {"error"}), answer.body
     assert send(service, "GET", "samples").json == {"samples": []}
+
+
+def test_damaged_bodies_never_fail_the_server(service: Client) -> None:
+    """Bytes of photos and of a form are changed at random: each answer is a success or a refusal as JSON."""
+    random = np.random.default_rng(0)
+    bgr = cv2.cvtColor(draw("red", 1), cv2.COLOR_RGB2BGR)
+    whole = [
+        (cv2.imencode(suffix, bgr)[1].tobytes(), "image/jpeg") for suffix in (".jpg", ".png", ".webp", ".bmp")
+    ]
+    teach(service, "mug")
+    for number in range(120):
+        body, kind = [*whole, form(image=RED, label="mug")][number % 5]
+        damaged = np.frombuffer(body, np.uint8).copy()
+        places = random.integers(0, (60, len(damaged))[number % 2], 1 + number % 7)
+        damaged[places] = random.integers(0, 256, len(places))
+        path = ("predict", "samples?label=mug")[number // 5 % 2]
+        answer = send(service, "POST", path, damaged.tobytes(), Content_Type=kind)
+        assert answer.status in (200, 201, 400, 413, 415, 422), answer.body
+        assert ("error" in answer.json) == (answer.status >= 400)
 
 
 def test_unknown_ids_are_not_found(service: Client) -> None:
