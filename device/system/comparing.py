@@ -276,6 +276,11 @@ def _notes(
         notes = found.get("notes")
         for note in notes if isinstance(notes, list) else ():
             yield f"{shown(path)}: {shown(str(note))}"
+    if after is not None and (first.get("notes") or second.get("notes")):
+        yield (
+            "the conditions were not steady, so even the same model may be faster or slower in the second file; "
+            "to compare models, measure them in one command"
+        )
     yield from _differences(first["machine"], second["machine"], ("governor", "kernel", "python"), "machine")
 
 

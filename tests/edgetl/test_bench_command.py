@@ -196,6 +196,16 @@ def test_other_threads_and_a_partial_result_are_shown_not_refused(folder: Path) 
     assert "b.json is partial" in done.stderr
 
 
+def test_a_result_with_notes_makes_the_comparison_doubtful(folder: Path) -> None:
+    """Drift between two commands is no difference between models; a calm machine causes no note."""
+    noisy = {**AFTER, "notes": ["other programs used 90% of the CPU meanwhile"]}
+    calm = edgetl("bench", "compare", write("a.json", BEFORE), write("b.json", AFTER))
+    doubtful = edgetl("bench", "compare", write("a.json", BEFORE), write("b.json", noisy))
+    assert calm.stderr == ""
+    assert "b.json: other programs used 90%" in doubtful.stderr
+    assert "not steady" in doubtful.stderr
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [
