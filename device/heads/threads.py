@@ -43,6 +43,16 @@ def one_blas_thread(*, wait: bool = True) -> Iterator[None]:
 
 @functools.cache
 def _controller() -> Any:
-    from threadpoolctl import ThreadpoolController  # 35 ms at the first solution, not when a program starts
+    """Return the controller of the BLAS libraries, which takes 35 ms once, and not when a program starts."""
+    made: list[Any] = []
+    # Libraries are listed by a callback from C, in which Python would lose a Ctrl-C; only the main thread receives it.
+    worker = threading.Thread(target=lambda: made.append(_list_libraries()))
+    worker.start()
+    worker.join()
+    return made[0]
+
+
+def _list_libraries() -> Any:
+    from threadpoolctl import ThreadpoolController
 
     return ThreadpoolController().select(user_api="blas")
