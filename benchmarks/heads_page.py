@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from . import few
+from . import few, lesson
 from .coverage import RESULT as COVERAGE
 from .heads import RESULT
 from .heads_targets import FEW_SHOT
@@ -175,7 +175,7 @@ def _page(result: dict[str, Any]) -> str:
     parts.append("## Targets\n\n" + _PAIRED + _targets(result["targets"]))
     parts.append("\n" + _ESTIMATE + _coverage())
     parts.append("\n## Three quarters learned in one pass; mean and deviation\n\n" + _full(result["full"]))
-    parts.append(few.page() + _EARLIER)
+    parts.append(few.page() + lesson.page() + _EARLIER)
     for name, rows in result["k_shot"].items():
         shots = [[peer, *(_share(row[k]) for k in row)] for peer, row in rows.items()]
         parts.append(f"\n## k samples per label: {name}\n\n" + _table(["", "1", "2", "5", "10", "20"], shots))

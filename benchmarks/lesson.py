@@ -10,6 +10,7 @@ Usage: python -m benchmarks.lesson [MODEL] [--samples 20 50 200 1000 3000 10000]
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable
 from functools import partial
@@ -54,6 +55,24 @@ def main() -> None:
     print("exponent of N in the median lesson:", exponents)
     result = {"rows": rows, "exponents": exponents, "dimensions": DIMENSIONS, "lessons": _LESSONS}
     write_result({**result, "machine": machine_info(SEED)}, given.out)
+
+
+def page() -> str:
+    """Return the table for docs/heads.md, empty before the first run."""
+    if not RESULT.exists():
+        return ""
+    result = json.loads(RESULT.read_text(encoding="utf-8"))
+    lines = ["samples | labels | lesson, p50 | p95 | forgotten, p50 | p95 | status", " | ".join(["---"] * 7)]
+    for row in result["rows"]:
+        times = [row[step][name] for step in ("lesson", "forgotten") for name in ("p50", "p95")]
+        shown = [row["samples"], row["labels"], *times, row.get("status_share", "")]
+        lines.append(" | ".join(map(str, shown)))
+    table = "\n".join(f"| {line} |" for line in lines)
+    return (
+        "\n## A lesson and the next prediction, as multiples of an embedding\n\n"
+        f"Processor time of one thread, D = {result['dimensions']}; an embedding takes "
+        f"{result['rows'][0]['embedding_ms']} ms. Where p95 is far above p50, a complete fit was due.\n\n{table}\n"
+    )
 
 
 def _embedding(model: ModelFile) -> Callable[[], float]:
