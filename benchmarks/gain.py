@@ -9,7 +9,7 @@ held-out photos with the exact head, which is taught the same photos. The tuned 
 shows what int8 costs. Results are written after each split, and the next run continues from there.
 
 Seconds are those of the whole command. CPU minutes are what it would take on one core that does nothing else: on a shared
-machine they tell more than seconds.
+machine they are more reliable than elapsed times.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ _LEAST = 1e-6  # probability; a photo that is certainly wrong must not decide al
 
 @dataclass(frozen=True)
 class Judgment:
-    """What the exact head makes of the held-out photos with one backbone.
+    """The predictions of the exact head for the held-out photos with one backbone.
 
     Attributes:
         correct: Number of photos that it recognizes.
@@ -103,7 +103,7 @@ def choose_share(photos: int, frozen: Judgment, tuned: Mapping[float, Judgment])
     """Return the best of the tuned backbones beside the frozen one.
 
     Of those that recognize at least as many photos as the frozen backbone, the one with the lowest loss: with few photos
-    the number of correct ones hardly tells them apart. Where there is none, the one with the most correct photos.
+    the number of correct ones hardly distinguishes them. Where there is none, the one with the most correct photos.
 
     Args:
         photos: Number of held-out photos.

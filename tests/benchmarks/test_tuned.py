@@ -36,7 +36,7 @@ def test_few_photos_are_drawn_of_every_label() -> None:
 
 
 def test_the_exact_head_is_taught_and_asked() -> None:
-    """Two clusters are told apart."""
+    """Two clusters are distinguished."""
     generator = np.random.default_rng(0)
     photos = [Photo(Path(str(place)), "ab"[place % 2]) for place in range(20)]
     centers = np.where(np.arange(20)[:, None] % 2, [1.0, 0.1], [0.1, 1.0])

@@ -68,7 +68,7 @@ def test_both_networks_learn_and_losses_are_finite() -> None:
 
 
 def test_the_discriminator_learns_to_recognize_photos() -> None:
-    """After some epochs it tells strokes from the blurs of an untrained generator; a coin would be right for half."""
+    """After some epochs it distinguishes strokes from the blurs of an untrained generator; a coin would be right for half."""
     run = trained(8)
     logits = np.asarray(
         run.discriminator(load_small("gan-28")[1].normalize(strokes(32, seed=9)), training=False)
