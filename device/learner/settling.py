@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from ..errors import EdgetlError
 from ..heads.exact import ExactHead
 
 if TYPE_CHECKING:
     from .learner import Learner
 
+_log = logging.getLogger(__name__)
 REST = 0.5  # seconds without a lesson before the head is completed
 
 
@@ -69,4 +72,7 @@ class Settling:
                 self._lesson.clear()
                 self._stop.wait(self._rest)
             if not self._stop.is_set():
-                self.settle()
+                try:
+                    self.settle()
+                except EdgetlError as error:  # the next prediction raises it where the caller sees it
+                    _log.debug("the head cannot be completed now: %s", error)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device.errors import StorageError
 from device.heads.exact import ExactHead
 from device.heads.lessons import FEWEST
 from device.learner import Learner, settling
@@ -66,3 +67,25 @@ def test_settling_can_be_nested_and_ends_with_its_thread(learner: Learner) -> No
             names = [thread.name for thread in threading.enumerate()]
             assert names.count("edgetl-settling") == 1
         assert "edgetl-settling" not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_failure_in_the_background_is_left_to_the_next_prediction(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread neither ends nor prints a traceback, and completes the head after the next lesson."""
+    monkeypatch.setattr(settling, "REST", 0.0)
+    failed, adopted, adopt = threading.Event(), threading.Event(), ExactHead.adopt
+
+    def adopt_at_second_try(head: ExactHead, other: ExactHead) -> None:
+        if not failed.is_set():
+            failed.set()
+            raise StorageError("the disk is gone")
+        adopt(head, other)
+        adopted.set()
+
+    monkeypatch.setattr(ExactHead, "adopt", adopt_at_second_try)
+    with learner, learner.settling():
+        teach_one(learner)
+        assert failed.wait(30)
+        teach_one(learner)
+        assert adopted.wait(30)
