@@ -15,7 +15,7 @@ labels, and added:
 with the harmonic mean h of the counts and the evenness ``e = (h / mean count)^4``: s is 0.75, 0.5, 0.25 and 0.07 for
 1, 2, 5 and 20 samples of each label, and larger where some labels have far fewer samples than others. Everything
 depends on P and the counts alone, so that leaving samples out stays exact, and is linear in the sample.
-The constants were chosen by `python -m benchmarks.few`.
+The constants were chosen on the sets that `python -m benchmarks.few` measures.
 """
 
 from __future__ import annotations

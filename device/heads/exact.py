@@ -183,7 +183,9 @@ class ExactHead(Head):
         self._lessons.restart()
 
     def _current_fit(self) -> Fit:
-        if self._fitted is not None or not self._lessons.usable(self.counts):
+        if self._lessons.ready is not None:  # on every frame until the head is complete
+            return self._lessons.ready
+        if self.settled:
             return self.fit
         # predictions do not wait for another thread's complete fit
         with one_blas_thread(wait=False):

@@ -38,14 +38,18 @@ class Complete:
 
 
 class Lessons:
-    """What was learned and forgotten since a complete fit."""
+    """What was learned and forgotten since a complete fit.
+
+    Attributes:
+        ready: The updated fit of the present samples, once it is computed.
+    """
 
     def __init__(self) -> None:
         self._complete: Complete | None = None
         self._update: Update | None = None
         self._recorded: list[Lesson] = []  # since the complete fit
         self._applied = 0  # recorded lessons that the update contains
-        self._fit: Fit | None = None
+        self.ready: Fit | None = None
         self._restarts = 0
         self._number = 0  # of lessons ever
 
@@ -66,7 +70,7 @@ class Lessons:
     def add(self, codes: Codes, labels: Sequence[str], sign: int) -> None:
         """Add samples [N, D] that were learned (`sign` 1) or forgotten (-1)."""
         self._number += 1
-        self._fit = None
+        self.ready = None
         if self._complete is not None:
             self._recorded.append((codes, list(labels), sign))
             if self.waiting > self._most():
@@ -77,7 +81,7 @@ class Lessons:
         return self._complete is not None and all(label in counts for label in self._complete.labels)
 
     def fit(self, counts: dict[str, int], make: Callable[[Solution, Complete], Fit]) -> Fit:
-        """Return the fit of the present samples; call only if `usable`.
+        """Compute the fit of the present samples; call only if `usable`.
 
         Args:
             counts: Number of samples per label, sorted by label.
@@ -85,14 +89,13 @@ class Lessons:
         """
         complete = self._complete
         assert complete is not None  # noqa: S101 - it is usable
-        if self._fit is None:
-            if self._update is None:
-                self._update = Update(complete.solution, complete.labels)
-            for lesson in self._recorded[self._applied :]:
-                self._update.add(*lesson)
-            self._applied = len(self._recorded)
-            self._fit = make(self._update.solution(counts), complete)
-        return self._fit
+        if self._update is None:
+            self._update = Update(complete.solution, complete.labels)
+        for lesson in self._recorded[self._applied :]:
+            self._update.add(*lesson)
+        self._applied = len(self._recorded)
+        self.ready = make(self._update.solution(counts), complete)
+        return self.ready
 
     def snapshot(self) -> Lessons:
         """Return lessons without a complete fit, for a copy of the head that computes one."""
@@ -109,7 +112,7 @@ class Lessons:
         return True
 
     def _begin(self, complete: Complete | None, recorded: list[Lesson]) -> None:
-        self._complete, self._update, self._fit = complete, None, None
+        self._complete, self._update, self.ready = complete, None, None
         self._recorded, self._applied = recorded, 0
 
     def _most(self) -> float:

@@ -11,11 +11,11 @@ import contextlib
 import functools
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 # one owner at a time: the limit holds for the process, and threadpoolctl lets one thread at a time change it
 _owner = threading.RLock()
-_depth = [0]
 
 
 @contextlib.contextmanager
@@ -30,13 +30,8 @@ def one_blas_thread(*, wait: bool = True) -> Iterator[None]:
         yield
         return
     try:
-        outermost = not _depth[0]
-        _depth[0] += 1
-        try:
-            with _controller().limit(limits=1) if outermost else contextlib.nullcontext():
-                yield
-        finally:
-            _depth[0] -= 1
+        with _controller().limit(limits=1):
+            yield
     finally:
         _owner.release()
 
@@ -44,12 +39,9 @@ def one_blas_thread(*, wait: bool = True) -> Iterator[None]:
 @functools.cache
 def _controller() -> Any:
     """Return the controller of the BLAS libraries, which takes 35 ms once, and not when a program starts."""
-    made: list[Any] = []
     # Libraries are listed by a callback from C, in which Python would lose a Ctrl-C; only the main thread receives it.
-    worker = threading.Thread(target=lambda: made.append(_list_libraries()))
-    worker.start()
-    worker.join()
-    return made[0]
+    with ThreadPoolExecutor(1) as worker:
+        return worker.submit(_list_libraries).result()
 
 
 def _list_libraries() -> Any:
