@@ -20,13 +20,10 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is imported
 
-from benchmarks.machine import machine_info, parser_of, warn_of_noise, write_result
-from benchmarks.tuned import Split, Tunable, add_options, hits, load_tunable, split_folder, summarize, teach
-from edgetl.backbones.registry import require_keras
+from benchmarks.machine import parser_of
+from benchmarks.tuned import Split, Tunable, add_options, hits, load_tunable, run_seeds, split_folder, teach
 from edgetl.photos import Photo
 from edgetl.training.preserving import PRESERVE, REPLAY, choose_replay
-
-SETTINGS = ("layers", "side", "photos", "epochs", "seeds")
 
 
 def main() -> None:
@@ -35,20 +32,7 @@ def main() -> None:
     parser.add_argument("old", type=Path, help="Photos of the earlier task.")
     parser.add_argument("new", type=Path, help="Photos of the later task.")
     add_options(parser)
-    options = parser.parse_args()
-    warn_of_noise()
-    require_keras()
-    runs: dict[str, list[dict[str, float]]] = {}
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for way, figures in measure(options, seed).items():
-            runs.setdefault(way, []).append(figures)
-    result = {
-        "benchmark": "preserve",
-        "machine": machine_info(options.first_seed),
-        "settings": {name: getattr(options, name) for name in SETTINGS},
-        "ways": {way: summarize(found) for way, found in runs.items()},
-    }
-    write_result(result, options.out)
+    run_seeds("preserve", parser.parse_args(), measure)
 
 
 def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, float]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from device.images import read_photo
 from device.model.codes import apply_map, encode
 from device.model.memory import Samples
 from edgetl.backbones import load_backbone
+from edgetl.backbones.registry import require_keras
 from edgetl.photos import TRAINING, Photo, find_photos
 from edgetl.split import split_photos
 from edgetl.training.blocks import BlockTraining, Rows, embed_rows, make_embed
@@ -35,8 +36,11 @@ from edgetl.training.settings import Settings
 from edgetl.training.trunk import compile_trunk
 from edgetl.training.whole import Recipe, WholeTraining
 
+from .machine import machine_info, warn_of_noise, write_result
+
 HELD_OUT = 5  # every fifth photo of the training part does not tune the backbone, but judges the head
 TESTED = 0.35  # part of the photos of each label
+SETTINGS = ("layers", "side", "photos", "epochs", "seeds")
 _BATCH = 32
 
 
@@ -182,7 +186,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--layers",
         choices=["blocks", "all"],
         default="blocks",
-        help="Train the last two blocks, as finetune does by default, or all layers.  [default: blocks]",
+        help="Train the last two blocks or all layers.  [default: blocks]",
     )
     parser.add_argument(
         "--side", type=int, default=128, help="Rows and columns of the input for all layers.  [default: 128]"
@@ -193,6 +197,33 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, default=8, help="Epochs of each training.  [default: 8]")
     parser.add_argument("--seeds", type=int, default=3, help="Number of seeds.  [default: 3]")
     parser.add_argument("--first-seed", type=int, default=0, help="The first of them.  [default: 0]")
+
+
+def run_seeds(
+    benchmark: str,
+    options: argparse.Namespace,
+    measure: Callable[[argparse.Namespace, int], dict[str, dict[str, float]]],
+) -> None:
+    """Measure each seed and write the mean figures of each way.
+
+    Args:
+        benchmark: Name of the benchmark.
+        options: The options of `add_options` and those of the benchmark.
+        measure: Returns the figures of each way for one seed.
+    """
+    warn_of_noise()
+    require_keras()
+    runs: dict[str, list[dict[str, float]]] = {}
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
+        for way, figures in measure(options, seed).items():
+            runs.setdefault(way, []).append(figures)
+    result = {
+        "benchmark": benchmark,
+        "machine": machine_info(options.first_seed),
+        "settings": {name: getattr(options, name) for name in SETTINGS},
+        "ways": {way: summarize(found) for way, found in runs.items()},
+    }
+    write_result(result, options.out)
 
 
 def _targets(photos: Sequence[Photo]) -> tuple[list[str], NDArray[np.int64]]:

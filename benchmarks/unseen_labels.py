@@ -24,13 +24,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # read when TensorFlow is im
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import machine_info, parser_of, warn_of_noise, write_result
-from benchmarks.tuned import Split, Tunable, add_options, hits, load_tunable, split_folder, summarize, teach
-from edgetl.backbones.registry import require_keras
+from benchmarks.machine import parser_of
+from benchmarks.tuned import Split, Tunable, add_options, hits, load_tunable, run_seeds, split_folder, teach
 
 FEW = 5  # photos per label
 DRAWS = 10  # choices of the few photos
-SETTINGS = ("layers", "side", "photos", "epochs", "seeds")
 
 
 def main() -> None:
@@ -38,20 +36,7 @@ def main() -> None:
     parser = parser_of(__doc__)
     parser.add_argument("folder", type=Path, metavar="PHOTOS", help="Folder with one folder per label.")
     add_options(parser)
-    options = parser.parse_args()
-    warn_of_noise()
-    require_keras()
-    runs: dict[str, list[dict[str, float]]] = {}
-    for seed in range(options.first_seed, options.first_seed + options.seeds):
-        for way, figures in measure(options, seed).items():
-            runs.setdefault(way, []).append(figures)
-    result = {
-        "benchmark": "unseen_labels",
-        "machine": machine_info(options.first_seed),
-        "settings": {name: getattr(options, name) for name in SETTINGS},
-        "ways": {way: summarize(found) for way, found in runs.items()},
-    }
-    write_result(result, options.out)
+    run_seeds("unseen_labels", parser.parse_args(), measure)
 
 
 def measure(options: argparse.Namespace, seed: int) -> dict[str, dict[str, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from html import escape as escape_markup
 from pathlib import Path
 
@@ -77,6 +77,14 @@ def escape(text: str) -> str:
     return escape_markup(printable(text))
 
 
+def list_warnings(warnings: Sequence[str]) -> Iterator[str]:
+    """Yield the warnings as a section of a page; nothing if there are none."""
+    if warnings:
+        yield "<h2>Read this first</h2><ul>"
+        yield from (f"<li>{escape(warning)}</li>" for warning in warnings)
+        yield "</ul>"
+
+
 def _figures(result: Evaluation) -> Iterator[str]:
     low, high = result.interval
     part = f" of the {escape(result.part)} part" if result.part else ""
@@ -86,10 +94,7 @@ def _figures(result: Evaluation) -> Iterator[str]:
     )
     if len(result.judged) > 1:
         yield f"<p>Balanced accuracy {result.balanced_accuracy:.1%}, the mean recall of {len(result.judged)} labels.</p>"
-    if result.warnings:
-        yield "<h2>Read this first</h2><ul>"
-        yield from (f"<li>{escape(warning)}</li>" for warning in result.warnings)
-        yield "</ul>"
+    yield from list_warnings(result.warnings)
 
 
 def _label_table(result: Evaluation) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..evaluation.page import escape
+from ..evaluation.page import escape, list_warnings
 from .picture import DARK, LIGHT, STYLE, describe_time, inline_picture
 from .results import WayComparison
 
@@ -60,10 +60,7 @@ def _summary(comparison: WayComparison) -> Iterator[str]:
         f"<p>{escape(photos)}; judged on the {escape(comparison.part)} photos, by the int8 model file of each way with the "
         "exact head, which learned the other photos.</p>"
     )
-    if comparison.warnings:
-        yield "<h2>Read this first</h2><ul>"
-        yield from (f"<li>{escape(warning)}</li>" for warning in comparison.warnings)
-        yield "</ul>"
+    yield from list_warnings(comparison.warnings)
 
 
 def _table(comparison: WayComparison) -> Iterator[str]:
