@@ -1,4 +1,4 @@
-"""Do the networks of keras.applications give Keras's own embeddings here, and convert to int8?
+"""Do the networks of keras.applications return the same embeddings here as in Keras, and do they convert to int8?
 
 Usage: ``python -m benchmarks.applications [--names ResNet50 MobileNetV3Small ...] [--without-int8]``
 

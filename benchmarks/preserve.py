@@ -5,8 +5,8 @@ Usage: ``python -m benchmarks.preserve OLD NEW [--seeds 3]``, two folders with o
 The last blocks, or all layers, are trained on OLD, and then on NEW in each way of ``finetune --preserve``: freely, with a
 penalty for the distance to the old weights, with a penalty for the distance to the old embeddings of the new photos, and with
 as many old photos among the new ones. Then the exact head is taught the old photos on each backbone and judged on other old
-photos, and the same with the new ones. ``old_head_kept`` is the old head on new embeddings: what is left where the old photos
-are gone. A third of the photos tests, and nothing is chosen by it.
+photos, and the same with the new ones. ``old_head_kept`` is the old head on new embeddings: what a device can still use
+where the old photos are gone. A third of the photos tests, and nothing is chosen by it.
 
 To take minutes there are few photos, each with one view, and no epoch is chosen; for all layers the input is smaller.
 """

@@ -130,7 +130,7 @@ class Anatomy:
         image: Its input.
 
     Raises:
-        ConversionError: The file is no model that turns one image into numbers, with the reason.
+        ConversionError: The file is not a model that turns one image into numbers, with the reason.
     """
 
     def __init__(self, graphs: Graphs, custom: tuple[str, ...] = ()) -> None:
@@ -173,7 +173,7 @@ class Anatomy:
         """Return the tensor before the classifier, or the output of a model without one.
 
         Raises:
-            ConversionError: There is more than one output, or the output is no embedding.
+            ConversionError: There is more than one output, or the output is not an embedding.
         """
         before = self.before_classifier()
         if before is not None:

@@ -142,7 +142,7 @@ def _dense_layer(model: Any, anatomy: Anatomy, classifier: Classifier) -> tuple[
     op = graph.operators[classifier.operator]
     if getattr(op.builtinOptions, "fusedActivationFunction", 0):
         raise ConversionError(
-            "its last layer has an activation, so it is no linear classifier; leave --keep-head out"
+            "its last layer has an activation, so it is not a linear classifier; leave --keep-head out"
         )
     weights = constant_values(model, graph, int(op.inputs[1]))
     if weights is None:

@@ -52,7 +52,7 @@ class Client:
         try:
             parts = urlsplit(url)
             self._host, self._port = parts.hostname or "", parts.port
-        except ValueError as error:  # a port that is no number, half an IPv6 address
+        except ValueError as error:  # a port that is not a number, half an IPv6 address
             raise AddressError(
                 f"the address of a server is http://HOST:PORT, got {redact(url)!r}: {error}"
             ) from error

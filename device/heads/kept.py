@@ -91,7 +91,7 @@ class KeptHead(KnnHead):
         self._fitted = None
 
     def rename_old(self, names: Mapping[str, str | None]) -> None:
-        """Give the old labels their present names; those of deleted labels are None."""
+        """Rename the old labels to their present names; a label whose name is None was deleted and is removed."""
         renamed = ((names.get(label, label), column) for label, column in self._columns.items())
         self._columns = {label: column for label, column in renamed if label is not None}
         self._fitted = None

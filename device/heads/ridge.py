@@ -9,7 +9,7 @@ The second form costs less if there are fewer samples than dimensions. ``lam`` i
 squared leave-one-out residuals (Allen 1974): ``e_i / (1 - h_i)`` with the hat values h of the complete fit; no other
 fit is needed. With few samples per label PRESS is noisy and mostly too low at small ridges, so that a penalty is added to
 its logarithm: ``0.4 / h (log10 lam - 0.5)^2`` for lam relative to the mean eigenvalue and the harmonic mean h of the
-samples per label. From ten samples per label on it hardly matters.
+samples per label. From ten samples per label on its effect is small.
 """
 
 from __future__ import annotations

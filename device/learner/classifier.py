@@ -170,7 +170,7 @@ def _add_luma(graph: GraphBuilder) -> None:
 
 
 def _metadata(model: ModelFile, graph: GraphBuilder) -> bytes:
-    """Return the TFLite metadata; its normalization turns pixels into what the input stands for."""
+    """Return the TFLite metadata; its normalization maps pixels to the values of the input."""
     size, manifest = model.manifest.preprocessing, model.manifest
     scale, zero = graph.quantization(graph.input) or (1.0, 0)
     picture = Picture(size.width, size.height, 3, float(zero), 1 / scale)

@@ -19,7 +19,7 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 SUFFIX, NEW_SUFFIX = ".h5", ".weights.h5"  # Keras chooses the layout by the name of the file
 
 Shape = tuple[int, ...]
-# layers in order, each with its weights; None for a weight that is no array
+# layers in order, each with its weights; None for a weight that is not an array
 Listing = list[tuple[str, list[tuple[str, Shape | None]]]]
 
 
@@ -56,7 +56,7 @@ def check_hdf5(path: Path) -> None:
     """Raise where a file cannot contain weights, without reading it: its name or its first bytes are wrong.
 
     Raises:
-        BackboneError: The file is missing, or is no HDF5 file.
+        BackboneError: The file is missing, or is not an HDF5 file.
     """
     if not path.is_file():
         raise BackboneError(f"the file of weights {path} is missing; check the path")

@@ -94,7 +94,7 @@ def load_own(
         resize: How frames are fitted to the input.
 
     Raises:
-        BackboneError: The file is no model that can be a backbone, or an option is missing or does not fit.
+        BackboneError: The file is not a model that can be a backbone, or an option is missing or does not fit.
         MissingExtraError: TensorFlow is not installed.
     """
     from converters.errors import ConversionError
