@@ -58,6 +58,11 @@ covariance by OAS (Chen et al. 2010); **ncm** is imprinting (Qi et al. 2018); **
 steps with class-balanced replay, of stored samples or of [generated images](gray.md#replay-of-generated-images);
 **knn** votes.
 
+`--priors` (`priors=` of `Learner.open`) sets how frequent the labels are expected to be: `even`, the default, or `taught`,
+which adds `log(n_c / N)` to the calibrated scores; the temperature is then fitted with it. With **lda** and **knn** the default
+is `taught`; for even priors, **knn** divides the votes of a label by the number of its samples. **softmax** has no such
+setting, because what it expects depends on the order of its steps.
+
 Systems are solved by Cholesky factors, from inner products while there are fewer samples than dimensions, otherwise
 from `G`. Integers are multiplied in float32 if the Cauchy-Schwarz inequality proves that this is exact (for rows whose
 squares sum to at most `2^24`, float32 represents every partial sum), otherwise in float64: the same bits in half the

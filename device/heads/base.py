@@ -26,8 +26,10 @@ State = dict[str, NDArray[Any]]
 BEST_FEW = 5
 DECIMALS = 4  # of probabilities in JSON
 ONE_LABEL = "only one label was taught: every prediction is that label"
+_LEAST_COUNT = 1e-6  # of a label whose only samples are left out
 _FEW_PRODUCTS = 6  # of an embedding with a label
 FALSE_REJECTION = 0.05  # share of the taught samples that may be predicted as unknown
+PRIORS = ("even", "taught")
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,12 @@ def check_codes(codes: Codes, dimensions: int) -> Codes:
 class Head(ABC):
     """A classifier of embeddings that learns sample by sample.
 
+    Args:
+        dimensions: D.
+        false_rejection: Share of the taught samples that may be predicted as unknown.
+        priors: How frequent the head expects the labels to be: ``even``, or as frequent as they were ``taught``; None is
+            the default of the head, `default_priors`.
+
     Example:
         >>> import numpy as np
         >>> from device.model.codes import encode
@@ -145,14 +153,20 @@ class Head(ABC):
     name: ClassVar[str]
     order_free: ClassVar[bool] = True
     """Whether the same samples lead to the same state in any order."""
+    default_priors: ClassVar[str] = "even"
 
-    def __init__(self, dimensions: int, *, false_rejection: float = FALSE_REJECTION) -> None:
+    def __init__(
+        self, dimensions: int, *, false_rejection: float = FALSE_REJECTION, priors: str | None = None
+    ) -> None:
         if dimensions < 1:
             raise HeadError(f"a head needs at least one dimension, got {dimensions}")
         if not 0 <= false_rejection < 1:
             raise HeadError(f"the false-rejection rate must be in [0, 1), got {false_rejection}")
         self.dimensions = int(dimensions)
+        if priors is not None and priors not in PRIORS:
+            raise HeadError(f"priors must be one of {', '.join(PRIORS)}, got {priors!r}")
         self.false_rejection = float(false_rejection)
+        self.priors = priors or self.default_priors
         self.tuned = KeySet()  # content keys of the samples that tuned the backbone
         self._fitted: Fit | None = None
 
@@ -389,6 +403,23 @@ class Head(ABC):
     def _current_fit(self) -> Fit:
         """Return the fit for predictions: the complete one, unless a subclass has one that is ready sooner."""
         return self.fit
+
+    def _priors_state(self) -> State:
+        """Return the array of `state` that names the priors; none for the default, as in older states."""
+        return {} if self.priors == self.default_priors else {"priors": np.array([PRIORS.index(self.priors)])}
+
+    @staticmethod
+    def _priors_in(state: State) -> str | None:
+        """Return the priors that a state names; None for the default."""
+        return PRIORS[int(state["priors"][0])] if "priors" in state else None
+
+    def _log_priors(self, counts: Floats) -> Floats:
+        """Return what the priors add to the logits, for the number of samples per label [..., C]: zeros if even."""
+        if self.priors == "even":
+            return np.zeros_like(counts)
+        total = counts.sum(axis=-1, keepdims=True)
+        logarithms: Floats = np.log(np.maximum(counts, _LEAST_COUNT) / np.maximum(total, 1.0))
+        return logarithms
 
     def _logits(self, codes: Codes) -> Floats:
         linear = self.fit.linear

@@ -35,7 +35,10 @@ def loss(scores: Floats, owners: NDArray[np.int64], weights: NDArray[np.int64] |
 
 
 def fit_sharpness(
-    scores: Floats, owners: NDArray[np.int64], weights: NDArray[np.int64] | None = None
+    scores: Floats,
+    owners: NDArray[np.int64],
+    weights: NDArray[np.int64] | None = None,
+    offset: Floats | None = None,
 ) -> float:
     """Return the factor on the scores, one over the temperature, that maximizes the likelihood of the labels.
 
@@ -46,6 +49,7 @@ def fit_sharpness(
         scores: float64 [N, C] of samples that were not used for the fit.
         owners: int64 [N], the columns of their labels.
         weights: int64 [N], the number of times that each sample counts; default once.
+        offset: float64 [N, C], added to the scores after the factor, such as the logarithm of priors; default zero.
     """
     times: Floats = np.ones(len(owners)) if weights is None else weights.astype(np.float64)
     shares: Floats = times / times.sum()
@@ -55,7 +59,7 @@ def fit_sharpness(
     low, high = float(np.exp(_LOWEST)), float(np.exp(_HIGHEST))
     factor = float(np.clip(1 / max(float(scores.std()), 1e-300), low, high))
     for _ in range(_STEPS):
-        slope, curve = _slope(scores, shares, factor)
+        slope, curve = _slope(scores, shares, factor, offset)
         slope -= wanted
         low, high = (factor, high) if slope < 0 else (low, factor)
         step = factor - slope / curve if curve > 0 else np.inf
@@ -67,9 +71,9 @@ def fit_sharpness(
     return factor
 
 
-def _slope(scores: Floats, shares: Floats, factor: float) -> tuple[float, float]:
+def _slope(scores: Floats, shares: Floats, factor: float, offset: Floats | None) -> tuple[float, float]:
     """Return the first two derivatives of the mean log-normalizer: the scores' mean and variance under softmax."""
-    scaled = factor * scores
+    scaled = factor * scores if offset is None else factor * scores + offset
     powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
     powers /= powers.sum(axis=1, keepdims=True)
     mean = (powers * scores).sum(axis=1)

@@ -42,6 +42,7 @@ class ExactHead(Head):
         dimensions: D.
         ridge: Fixed ridge, absolute; None chooses it by leave-one-out.
         false_rejection: Share of the taught samples that may be predicted as unknown.
+        priors: ``even``, or ``taught``: labels are expected as frequently as they were taught.
 
     Example:
         >>> import numpy as np
@@ -56,9 +57,14 @@ class ExactHead(Head):
     name: ClassVar[str] = "exact"
 
     def __init__(
-        self, dimensions: int, *, ridge: float | None = None, false_rejection: float = FALSE_REJECTION
+        self,
+        dimensions: int,
+        *,
+        ridge: float | None = None,
+        false_rejection: float = FALSE_REJECTION,
+        priors: str | None = None,
     ) -> None:
-        super().__init__(dimensions, false_rejection=false_rejection)
+        super().__init__(dimensions, false_rejection=false_rejection, priors=priors)
         self.ridge = ridge
         self.statistics = Statistics(self.dimensions, self.tuned)
         self._solution: Solution | None = None
@@ -84,7 +90,9 @@ class ExactHead(Head):
 
     def snapshot(self) -> Self:
         """Return a copy with the same samples, whose complete fit another thread may compute for `adopt`."""
-        other = type(self)(self.dimensions, ridge=self.ridge, false_rejection=self.false_rejection)
+        other = type(self)(
+            self.dimensions, ridge=self.ridge, false_rejection=self.false_rejection, priors=self.priors
+        )
         other.statistics = self.statistics.copy()
         other.tuned = other.statistics.tuned
         other._lessons = self._lessons.snapshot()
@@ -127,7 +135,8 @@ class ExactHead(Head):
         for members, H in zip(blocks, solution.inverse.corners(codes, blocks), strict=True):
             Y = np.eye(len(columns))[owners[members]]
             left = without(H, U[members], solution.P, solution.moments.counts, Y)
-            logits[members] = sharpness * self._scaled(read_out(*left), solution)
+            scores = self._scaled(read_out(*left), solution)
+            logits[members] = sharpness * scores + self._offset(left[2])[:, None, :]
         return logits
 
     def digest(self) -> str:
@@ -137,7 +146,7 @@ class ExactHead(Head):
     def state(self) -> State:
         """Return the options and the statistics, or the codes while those are smaller."""
         options = [np.nan if self.ridge is None else self.ridge, self.false_rejection]
-        return self.statistics.state() | {"options": np.array(options)}
+        return self.statistics.state() | {"options": np.array(options)} | self._priors_state()
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
@@ -148,7 +157,12 @@ class ExactHead(Head):
         """
         statistics = Statistics.restore(dimensions, state)
         ridge, false_rejection = state["options"].tolist()
-        head = cls(dimensions, ridge=None if np.isnan(ridge) else ridge, false_rejection=false_rejection)
+        head = cls(
+            dimensions,
+            ridge=None if np.isnan(ridge) else ridge,
+            false_rejection=false_rejection,
+            priors=cls._priors_in(state),
+        )
         head.statistics, head.tuned = statistics, statistics.tuned
         return head
 
@@ -199,7 +213,7 @@ class ExactHead(Head):
         unknown = replace(complete.unknown, means=directions(sums))
         return replace(
             complete.fit,
-            linear=Linear(complete.sharpness * readout.W, complete.sharpness * readout.b),
+            linear=self._calibrated(readout, complete.sharpness, solution),
             novelty=self._novelty(solution, values, unknown),
             labels=tuple(self.counts),
         )
@@ -215,13 +229,15 @@ class ExactHead(Head):
         owners, copies = selection.owners[fair], selection.copies[fair]
         turns = max(1, TURNED // len(owners)) if fair.any() else 1
         left_out = [self._left_out(solution, selection, fair, turn) for turn in range(turns)]
-        held_out, relative = (np.concatenate(parts) for parts in zip(*left_out, strict=True))
+        held_out, offset, relative = (np.concatenate(parts) for parts in zip(*left_out, strict=True))
         sharpness = DEFAULT_SHARPNESS
         if fair.any():
             sharpness = (
-                fit_sharpness(held_out, np.tile(owners, turns), np.tile(copies, turns)) if C > 1 else 1.0
+                fit_sharpness(held_out, np.tile(owners, turns), np.tile(copies, turns), offset)
+                if C > 1
+                else 1.0
             )
-        linear = Linear(sharpness * readout.W, sharpness * readout.b)
+        linear = self._calibrated(readout, sharpness, solution)
         sums = self.statistics.sums()[1].astype(np.float64)
         cosine = left_out_cosine(selection.codes[fair], owners, sums)
         unknown = Unknown(directions(sums), Scale.of(relative), Scale.of(cosine))
@@ -243,16 +259,18 @@ class ExactHead(Head):
 
     def _left_out(
         self, solution: Solution, selection: Selection, fair: NDArray[np.bool_], turn: int
-    ) -> tuple[Floats, Floats]:
-        """Return scores [n, C] and distances [n] of the fair samples of the selection, left out in balanced blocks."""
+    ) -> tuple[Floats, Floats, Floats]:
+        """Return scores [n, C], what the priors add [n, C] and distances [n] of the fair samples, left out in blocks."""
         taken, owners = solution.moments, selection.owners[fair]
         H, U, Y = solution.H[np.ix_(fair, fair)], solution.U[fair], np.eye(len(taken.counts))[owners]
-        scores, distance = np.empty_like(Y), np.empty(len(owners))
+        scores, offset, distance = np.empty_like(Y), np.empty_like(Y), np.empty(len(owners))
         for members in stacked(balanced(owners, np.arange(len(owners)), turn)):
             corner = H[members[:, :, None], members[:, None, :]]
-            readout = read_out(*without(corner, U[members], solution.P, taken.counts, Y[members]))
+            left = without(corner, U[members], solution.P, taken.counts, Y[members])
+            readout = read_out(*left)
             scores[members], distance[members] = self._scaled(readout, solution), readout.distance
-        return scores, distance
+            offset[members] = self._offset(left[2])[:, None, :]
+        return scores, offset, distance
 
     def _solve(self, selection: Selection) -> Solution:
         return solve(self.statistics, selection, self.ridge, self._chosen)
@@ -267,6 +285,14 @@ class ExactHead(Head):
         W = solution.W @ ((1 - share) * taken.total * values.R + share * np.diag(values.factors))
         b = -(1 - share) * taken.total / 2 * values.spread - taken.mean @ W
         return Linear(W, b)
+
+    def _calibrated(self, readout: Linear, sharpness: float, solution: Solution) -> Linear:
+        """Return the logits as a linear map: the scores times their sharpness, and the priors."""
+        return Linear(sharpness * readout.W, sharpness * readout.b + self._offset(solution.moments.counts))
+
+    def _offset(self, counts: Floats) -> Floats:
+        """Return what is added to the calibrated scores for counts [..., C]; for subclasses to override."""
+        return self._log_priors(counts)
 
     def _scaled(self, readout: Readout, solution: Solution) -> Floats:
         """Return the scores in the scale of `_readout`; for subclasses to override."""

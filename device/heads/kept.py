@@ -18,7 +18,7 @@ from typing import ClassVar, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LabelError
+from ..errors import HeadError, LabelError
 from ..model.codes import Codes, decode
 from .base import FALSE_REJECTION, Fit, Floats, Linear, check_codes
 from .knn import KnnHead
@@ -59,7 +59,13 @@ class KeptHead(KnnHead):
         old_labels: Sequence[str] = (),
         capacity: int = _SAMPLES,
         false_rejection: float = FALSE_REJECTION,
+        priors: str | None = None,
     ) -> None:
+        if priors is not None:
+            raise HeadError(
+                "the priors of a model that keeps an old classifier are those of that classifier, got priors="
+                f"{priors!r}; leave priors out, or use another head"
+            )
         super().__init__(dimensions, capacity=capacity, false_rejection=false_rejection)
         self._old = old or Linear(np.zeros((dimensions, 0)), np.zeros(0))
         self._columns = {label: column for column, label in enumerate(old_labels)}

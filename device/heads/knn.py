@@ -34,6 +34,8 @@ class KnnHead(Head):
         neighbors: Number of samples that vote; nearer samples decide ties.
         capacity: Maximum number of samples to keep: those with the smallest content hashes.
         false_rejection: Share of the taught samples that may be predicted as unknown.
+        priors: ``taught`` (default): each sample has one vote; or ``even``: a vote counts less, the more samples its
+            label has.
 
     Example:
         >>> from device.model.codes import encode
@@ -44,6 +46,7 @@ class KnnHead(Head):
     """
 
     name: ClassVar[str] = "knn"
+    default_priors: ClassVar[str] = "taught"
 
     def __init__(
         self,
@@ -52,8 +55,9 @@ class KnnHead(Head):
         neighbors: int = NEIGHBORS,
         capacity: int = CAPACITY,
         false_rejection: float = FALSE_REJECTION,
+        priors: str | None = None,
     ) -> None:
-        super().__init__(dimensions, false_rejection=false_rejection)
+        super().__init__(dimensions, false_rejection=false_rejection, priors=priors)
         if neighbors < 1 or capacity < neighbors:
             raise HeadError(
                 f"expected 1 <= neighbors <= capacity, got {neighbors} neighbors and a capacity of {capacity}"
@@ -92,7 +96,8 @@ class KnnHead(Head):
             "counts": np.array(list(self._vocabulary.counts.values()), np.int64),
             "options": np.array([self.neighbors, self.capacity, self.false_rejection]),
         }
-        return state | self._held.state(self._vocabulary.ranks()) | self.tuned.state()
+        held = self._held.state(self._vocabulary.ranks())
+        return state | held | self.tuned.state() | self._priors_state()
 
     @classmethod
     def restore(cls, dimensions: int, state: State) -> Self:
@@ -105,6 +110,7 @@ class KnnHead(Head):
             neighbors, capacity, false_rejection = state["options"].tolist()
             head = cls._of_options(dimensions, int(neighbors), int(capacity), false_rejection)
             head._vocabulary.add_counts(unpack_texts(state["labels"]), state["counts"])
+            head.priors = cls._priors_in(state) or cls.default_priors
             head._held, head.tuned = Sketch.restore(dimensions, state, int(capacity)), KeySet.restore(state)
         except (KeyError, IndexError, ValueError, EdgetlError) as error:
             raise HeadError(f"the head's state is damaged: {error}; rebuild it from the samples") from error
@@ -176,4 +182,12 @@ class KnnHead(Head):
             # the nearer sample decides between labels with equal votes
             weight = np.where(closeness[:, place] > -2, 1 + 0.01 * closeness[:, place], 0.0)
             votes[np.arange(len(codes)), owners[near[:, place]]] += weight
-        return np.log(votes), closeness.max(axis=1)
+        return np.log(votes) - self._crowding(owners, hidden), closeness.max(axis=1)
+
+    def _crowding(self, owners: NDArray[np.int64], hidden: NDArray[np.bool_] | None) -> Floats:
+        """Return the logarithm of the number of samples that may vote per label, [C] or [N, C]; zeros unless priors are even."""
+        labels = np.eye(len(self.counts))[owners]
+        if self.priors == "taught":
+            return np.zeros(labels.shape[1])
+        able: Floats = labels.sum(axis=0) if hidden is None else ~hidden @ labels
+        return np.log(np.maximum(able, 1.0))

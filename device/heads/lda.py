@@ -1,7 +1,7 @@
 """Linear discriminant analysis with a shared, shrunk covariance, from the statistics of the exact head.
 
     Sigma = (1 - s) Sw / N + s tr(Sw) / (N D) I,   Sw = G - sum_c n_c mu_c mu_c^T
-    score_c = z^T Sigma^-1 mu_c - mu_c^T Sigma^-1 mu_c / 2 + log(n_c / N)
+    score_c = z^T Sigma^-1 mu_c - mu_c^T Sigma^-1 mu_c / 2 + log(n_c / N)      without the logarithm for even priors
 
 with s from oracle approximating shrinkage (Chen, Wiesel, Eldar and Hero 2010). Up to a factor, Sigma is the
 exact head's matrix at the ridge ``lam = s tr(Sw) / (D (1 - s))``, so both heads use the same solver.
@@ -24,12 +24,13 @@ _MOST = 1 - 1e-9  # maximum shrinkage; below 1, so that the ridge is finite
 
 
 class LdaHead(ExactHead):
-    """Linear discriminant analysis; the priors are the labels' shares of the taught samples.
+    """Linear discriminant analysis.
 
     Args:
         dimensions: D.
         ridge: Fixed ridge, absolute; None uses oracle approximating shrinkage.
         false_rejection: Share of the taught samples that may be predicted as unknown.
+        priors: ``taught`` (default): labels are expected as frequently as they were taught; or ``even``.
 
     Example:
         >>> from device.model.codes import encode
@@ -40,6 +41,7 @@ class LdaHead(ExactHead):
     """
 
     name: ClassVar[str] = "lda"
+    default_priors: ClassVar[str] = "taught"
 
     @property
     def settled(self) -> bool:
@@ -62,14 +64,14 @@ class LdaHead(ExactHead):
         return solve(self.statistics, selection, ridge)
 
     def _readout(self, solution: Solution, values: Discriminant) -> Linear:
-        plain, prior = self._linear(solution, values, 0.0), np.log(values.n / solution.moments.total)
-        factor = self._factor(solution)
-        return Linear(factor * plain.W, factor * plain.b + prior)
+        plain, factor = self._linear(solution, values, 0.0), self._factor(solution)
+        return Linear(factor * plain.W, factor * plain.b + self._log_priors(values.n))
+
+    def _offset(self, counts: Floats) -> Floats:
+        return np.zeros_like(counts)  # the priors are among the scores
 
     def _scaled(self, readout: Readout, solution: Solution) -> Floats:
-        scaled: Floats = self._factor(solution) * readout.scores + np.log(
-            solution.moments.counts / solution.moments.total
-        )
+        scaled: Floats = self._factor(solution) * readout.scores + self._log_priors(solution.moments.counts)
         return scaled
 
     def _factor(self, solution: Solution) -> float:

@@ -40,6 +40,7 @@ class NcmHead(Head):
     Args:
         dimensions: D.
         false_rejection: Share of the taught samples that may be predicted as unknown.
+        priors: ``even``, or ``taught``: labels are expected as frequently as they were taught.
 
     Example:
         >>> from device.model.codes import encode
@@ -51,8 +52,10 @@ class NcmHead(Head):
 
     name: ClassVar[str] = "ncm"
 
-    def __init__(self, dimensions: int, *, false_rejection: float = FALSE_REJECTION) -> None:
-        super().__init__(dimensions, false_rejection=false_rejection)
+    def __init__(
+        self, dimensions: int, *, false_rejection: float = FALSE_REJECTION, priors: str | None = None
+    ) -> None:
+        super().__init__(dimensions, false_rejection=false_rejection, priors=priors)
         self._vocabulary = Vocabulary()
         self._sums = np.zeros((0, dimensions), np.int64)
         # upper triangles of the projections' second moments
@@ -77,14 +80,14 @@ class NcmHead(Head):
         columns = {label: column for column, label in enumerate(self.labels)}
         owners = np.array([columns[label] for label in labels], np.int64)
         groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
-        _, sums = self._summed()
+        counts, sums = self._summed()
         logits = np.empty((len(codes), len(columns)))
         for group in np.unique(groups):
             mine = groups == group
             left = sums.copy()
             np.subtract.at(left, owners[mine], codes[mine].astype(np.int64))
             logits[mine] = decode(codes[mine]) @ directions(left / SCALE).T
-        return self.fit.figures["sharpness"] * logits
+        return self.fit.figures["sharpness"] * logits + self._log_priors(counts.astype(np.float64))
 
     def digest(self) -> str:
         """Return the sha256 of the labels, the counts and the sums."""
@@ -106,6 +109,7 @@ class NcmHead(Head):
             "moments": pack_integers(self._moments[self._vocabulary.present()]),
             "options": np.array([self.false_rejection]),
             **self.tuned.state(),
+            **self._priors_state(),
         }
 
     @classmethod
@@ -116,7 +120,7 @@ class NcmHead(Head):
             HeadError: The state is damaged or has another number of dimensions.
         """
         try:
-            head = cls(dimensions, false_rejection=float(state["options"][0]))
+            head = cls(dimensions, false_rejection=float(state["options"][0]), priors=cls._priors_in(state))
             sums, moments = unpack_integers(state["sums"]), unpack_integers(state["moments"])
             if sums.shape[1] != dimensions:
                 raise HeadError(f"the state has {sums.shape[1]} dimensions, expected {dimensions}")
@@ -166,7 +170,7 @@ class NcmHead(Head):
         threshold = np.inf
         if variance > 0 and self.false_rejection > 0:
             threshold = 1 - length + _quantile(self.false_rejection) * variance**0.5
-        linear = Linear(sharpness * means.T, np.zeros(len(counts)))
+        linear = Linear(sharpness * means.T, self._log_priors(counts.astype(np.float64)))
         figures = {"sharpness": sharpness, "variance": variance}
         return Fit(linear, lambda codes, logits: nearest_mean(codes, means), threshold, tuple(notes), figures)
 

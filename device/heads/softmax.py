@@ -48,6 +48,7 @@ class SoftmaxHead(Head):
         seed: Seed for the draws from replay.
         false_rejection: Share of the taught samples that may be predicted as unknown.
         source: Returns codes of generated images to replay; None replays kept samples.
+        priors: Only None: what the head expects depends on the order of its steps.
 
     Example:
         >>> from device.model.codes import encode
@@ -72,7 +73,13 @@ class SoftmaxHead(Head):
         seed: int = 0,
         false_rejection: float = FALSE_REJECTION,
         source: Source | None = None,
+        priors: str | None = None,
     ) -> None:
+        if priors is not None:
+            raise HeadError(
+                f"the softmax head has no priors, because they depend on the order of its steps, got priors={priors!r}; "
+                "leave priors out, or use --head exact"
+            )
         super().__init__(dimensions, false_rejection=false_rejection)
         self.embedding_map, self.learning_rate = embedding_map, learning_rate
         self.steps, self.room, self.seed, self.source = steps, room, seed, source

@@ -86,6 +86,7 @@ class Learner:
         delegate: str | None = None,
         thumbnails: bool = True,
         read_only: bool = False,
+        priors: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Learner:
         """Open a model file and a state file.
@@ -101,6 +102,8 @@ class Learner:
             thumbnails: Store a small JPEG of each image that is taught, for people to look at.
             read_only: Predict only, and write nothing. Where the default state file does not exist, the model
                 file alone is used.
+            priors: How frequent labels are expected: ``even``, or as frequent as they were ``taught``. None is the
+                default of the head: even, for ``lda`` and ``knn`` as taught.
             options: Further options of the head, such as ``{"false_rejection": 0.02}``.
 
         Raises:
@@ -109,11 +112,12 @@ class Learner:
             StorageError: The state cannot be opened or made.
         """
         opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
+        chosen = dict(options or {}) | ({} if priors is None else {"priors": priors})
         path = state_beside(opened.path, read_only) if state is ... else state
         store = Store.open(path, identity_of(opened), read_only=read_only)
         try:
             embedder, embedding = Embedder(opened, threads=threads, delegate=delegate), threading.Lock()
-            derived = DerivedHead(store, opened.memory, HeadMaker.of(head, embedder, embedding, options))
+            derived = DerivedHead(store, opened.memory, HeadMaker.of(head, embedder, embedding, chosen))
         except BaseException:
             store.close()
             raise

@@ -10,7 +10,7 @@ import click
 
 from device.printable import printable
 
-from .options import emit, force_option, head_option, json_option, skip_empty_option
+from .options import emit, force_option, head_option, json_option, priors_option, skip_empty_option
 from .progress import stages
 from .session import WIDTH, plural, warn
 
@@ -32,6 +32,7 @@ CONFUSED = 10  # pairs listed
     help="State file with what a device learned.",
 )
 @head_option
+@priors_option
 @skip_empty_option
 @click.option(
     "--report",
@@ -46,6 +47,7 @@ def command(
     photos: Path,
     state: Path | None,
     head: str,
+    priors: str | None,
     skip_empty: bool,
     report: Path | None,
     force: bool,
@@ -74,6 +76,7 @@ def command(
             photos,
             state=state,
             head=head,
+            priors=priors,
             skip_empty=skip_empty,
             progress=progress,
         )

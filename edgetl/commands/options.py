@@ -101,6 +101,16 @@ def replay_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def priors_option(function: Decorated) -> Decorated:
+    """Add ``--priors``."""
+    return click.option(
+        "--priors",
+        type=click.Choice(["even", "taught"]),
+        help="How frequent labels are expected: all alike, or as frequent as they were taught.  "
+        "[default: even; taught for lda and knn]",
+    )(function)
+
+
 def threads_option(function: Decorated) -> Decorated:
     """Add ``--threads`` and ``--edgetpu``."""
     function = click.option("--edgetpu", is_flag=True, help="Run the backbone on a Coral Edge TPU.")(function)

@@ -18,6 +18,7 @@ from .options import (
     head_option,
     json_option,
     model_argument,
+    priors_option,
     replay_option,
     state_option,
     state_path,
@@ -36,6 +37,7 @@ _EXTRA = ("starlette", "uvicorn", "anyio", "h11", "python_multipart")
 @state_option
 @head_option
 @replay_option
+@priors_option
 @threads_option
 @camera_options
 @click.option(
@@ -73,6 +75,7 @@ def command(
     state: Path | None,
     head: str,
     replay: str,
+    priors: str | None,
     threads: int | None,
     edgetpu: bool,
     camera: str | None,
@@ -107,7 +110,7 @@ def command(
     delegate = "edgetpu" if edgetpu else None
     options = replay_chosen({"replay": replay})
     with Learner.open(
-        model, state, head=head, threads=threads, delegate=delegate, options=options
+        model, state, head=head, threads=threads, delegate=delegate, priors=priors, options=options
     ) as learner:
         server = server_class(
             learner,

@@ -18,6 +18,7 @@ from .options import (
     camera_arguments,
     head_option,
     model_argument,
+    priors_option,
     replay_option,
     state_option,
     state_path,
@@ -35,8 +36,8 @@ INTERRUPTED = 130  # exit code of a command that was ended by Ctrl-C
 
 
 def learner_options(function: Decorated) -> Decorated:
-    """Add MODEL, ``--state``, ``--head``, ``--replay``, ``--threads`` and ``--edgetpu``; pass them to `open_learner`."""
-    return model_argument(state_option(head_option(replay_option(threads_option(function)))))
+    """Add MODEL, ``--state``, ``--threads``, ``--edgetpu`` and the options of the head; pass them to `open_learner`."""
+    return model_argument(state_option(head_option(replay_option(priors_option(threads_option(function))))))
 
 
 def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_only: bool = False) -> Learner:
@@ -67,6 +68,7 @@ def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_o
             delegate="edgetpu" if options.get("edgetpu") else None,
             thumbnails=options.get("thumbnails", True),
             read_only=read_only,
+            priors=options.get("priors"),
             options=replay_chosen(options),
         )
 

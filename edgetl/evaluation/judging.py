@@ -26,6 +26,7 @@ def evaluate(
     *,
     state: str | Path | None = None,
     head: str = "exact",
+    priors: str | None = None,
     skip_empty: bool = False,
     progress: Progress = no_progress,
 ) -> Evaluation:
@@ -38,6 +39,8 @@ def evaluate(
         photos: The folder. Its test part is used, else its validation part, else all photos.
         state: State file with what a device learned; only for a model file. None uses the model file alone.
         head: Kind of head: ``exact``, ``lda``, ``ncm``, ``softmax`` or ``knn``.
+        priors: How frequent labels are expected: ``even``, or as frequent as they were ``taught``; only for a model
+            file. None is the default of the head.
         skip_empty: Skip labels without a readable photo instead of raising.
         progress: Called as task "photos" with the number of photos.
 
@@ -54,7 +57,7 @@ def evaluate(
                 f"{model} is the folder of a trained model, which has no state; convert it, or leave --state out"
             )
         return _judge(open_trained(Path(model)), found, chosen, part, progress)
-    with open_device(Path(model), state, head) as subject:
+    with open_device(Path(model), state, head, priors) as subject:
         return _judge(subject, found, chosen, part, progress)
 
 

@@ -66,12 +66,14 @@ class Subject:
 
 
 @contextlib.contextmanager
-def open_device(model: Path, state: str | Path | None, head: str) -> Iterator[Subject]:
+def open_device(
+    model: Path, state: str | Path | None, head: str, priors: str | None = None
+) -> Iterator[Subject]:
     """Open a model file with what it was taught, on the host and in `state`."""
     from device.learner import Learner
     from device.model.codes import encode
 
-    with Learner.open(model, state, head=head, read_only=state is not None) as learner:
+    with Learner.open(model, state, head=head, priors=priors, read_only=state is not None) as learner:
         learner.require_taught()
         # conversions run in LiteRT: there, codes are equal to the bit
         same_runtime = learner.runtime.name == "ai-edge-litert"

@@ -232,6 +232,21 @@ def test_run_smooths_over_frames_and_applies_the_threshold(taught: Path) -> None
     assert done.stdout.count("unknown (nearest: red)") == 3
 
 
+def test_run_expects_labels_as_frequently_as_they_were_taught_if_asked(taught: Path) -> None:
+    """With --priors taught, the label with more samples is more probable for the same frames."""
+    asked("teach", taught, "red", "--camera", "fake:red", "--frames", 40)
+    words = ("run", taught, "--camera", "fake:red,blue", "--frames", 1, "--json")
+    found = {}
+    for priors in ("even", "taught"):
+        done = edgetl(*words, "--priors", priors)
+        assert done.exit_code == 0, done.output
+        found[priors] = json.loads(done.stdout.splitlines()[0])["prediction"]["scores"]["red"]
+    assert found["even"] < found["taught"]
+    refused = edgetl(*words, "--head", "softmax", "--priors", "even")
+    assert refused.exit_code == 1
+    assert "the softmax head has no priors" in refused.stderr
+
+
 def test_run_reports_drift_once(model: Path) -> None:
     """Most frames are unlike anything taught, as with other light or a moved camera."""
     for scene in ("red", "orange"):
