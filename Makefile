@@ -12,7 +12,7 @@ VENV_MEDIAPIPE := .venv-mediapipe
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-litert test-tflite-runtime lint format docs bench pi-test fresh-test clean
+.PHONY: help demo test test-litert test-tflite-runtime lint format docs bench bench-all pi-test fresh-test clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,11 +49,13 @@ format: $(VENV)/ready ## fix what ruff can fix
 docs: $(VENV)/ready ## write the help pages in the docs
 	$(VENV)/bin/python -m cogapp -r README.md docs/*.md
 
-bench: $(VENV)/ready ## the benchmarks of heads, runtime and start-up
-	$(VENV)/bin/python -m pip --disable-pip-version-check --quiet install --group bench
-	$(VENV)/bin/python -m benchmarks.heads
-	$(VENV)/bin/python -m benchmarks.runtime
-	$(VENV)/bin/python -m benchmarks.startup
+bench: $(VENV)/ready ## the quick benchmarks, in less than ten minutes; writes benchmarks/RESULTS.md
+	$(VENV)/bin/python $(PIP) install --group bench
+	$(VENV)/bin/python -m benchmarks.run
+
+bench-all: $(VENV)/ready ## all benchmarks that need no photos of yours; takes hours
+	$(VENV)/bin/python $(PIP) install --group bench
+	$(VENV)/bin/python -m benchmarks.run --all
 
 # 77 is a skip; it has said why. It makes $(VENV) itself, once it knows that it can run
 pi-test: ## the wheel and the device tests in an emulated Raspberry Pi; needs root

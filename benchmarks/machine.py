@@ -30,6 +30,7 @@ _PACKAGES = {
     "opencv-python": "opencv",
     "tensorflow": "tensorflow",
     "scikit-learn": "scikit-learn",
+    "river": "river",
 }
 
 
@@ -50,7 +51,7 @@ def machine_info(seed: int | None = None) -> dict[str, Any]:
         "versions": versions(),
         "seed": seed,
         "when": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "command": " ".join([Path(sys.argv[0]).stem, *sys.argv[1:]]),
+        "command": " ".join([Path(sys.argv[0]).stem, *_without_paths(sys.argv[1:])]),
     }
 
 
@@ -128,6 +129,16 @@ def end_judged(result: dict[str, Any], out: Path | None) -> NoReturn:
     """Write `result` and exit with status 0 if ``result["passed"]`` is true, otherwise 1."""
     write_result(result, out)
     raise SystemExit(0 if result["passed"] else 1)
+
+
+def _without_paths(arguments: Sequence[str]) -> list[str]:
+    """Return command-line arguments without folders of this machine and without where the result goes."""
+    kept = [
+        argument
+        for before, argument in zip(["", *arguments], arguments, strict=False)
+        if "--out" not in (before, argument) and argument not in ("--check", "--record")
+    ]
+    return [Path(argument).name if Path(argument).is_absolute() else argument for argument in kept]
 
 
 def _runtime() -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import reembedding, runtime, size, soak, startup
+from benchmarks import overhead, reembedding, size, soak, startup
 from benchmarks.machine import machine_info, parser_of, percentiles, warn_of_noise, write_result
 from device.model.codes import encode
 from tests.tiny import TINY
@@ -56,14 +56,32 @@ def test_warnings_about_noise_go_to_stderr_only(capsys: pytest.CaptureFixture[st
 
 def test_bare_and_ours_do_the_same_work() -> None:
     """Both return equal embeddings, which the comparison requires."""
-    result = runtime.measure(TINY, threads=1, pairs=4, warm_up=1)
-    assert result["ratio"] > 0
+    result = overhead.measure(TINY, threads=1, pairs=4, warm_up=1)
+    assert min(result["ratios"].values()) > 0
     assert result["pairs"] == 4
+    figures = overhead.figures([result], [])
+    assert [figure.name for figure in figures] == [
+        "embed, 1 thread",
+        "predict, 1 thread",
+        "bare pass, 1 thread",
+    ]
+    assert len(overhead.table([result]).rows) == 3
+
+
+def test_runs_are_interleaved_in_alternating_order() -> None:
+    """What disturbs the machine then disturbs all alike."""
+    order: list[str] = []
+    clock, processor = overhead.interleaved(
+        {"a": lambda: order.append("a"), "b": lambda: order.append("b")}, 3, 1
+    )
+    assert "".join(order) in ("abbaabba", "baabbaab")
+    assert [len(times["a"]) for times in (clock, processor)] == [3, 3]
+    assert overhead.paired_ratio([2, 4, 30], [1, 2, 3]) == 2
 
 
 def test_the_gain_of_xnnpack_is_measured_per_number_of_threads() -> None:
     """Both sides run the same backbone."""
-    gained = runtime.xnnpack_gain(TINY, threads=1, pairs=3)
+    gained = overhead.xnnpack_gain(TINY, threads=1, pairs=3)
     assert gained["gain"] > 0
     assert gained["threads"] == 1
 
