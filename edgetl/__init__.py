@@ -87,7 +87,14 @@ if TYPE_CHECKING:
     from device.store import Entry, HostChange, Sample, SampleRun, Version
     from edgetl.client import Client
     from edgetl.conversion import compare_quantization, convert
-    from edgetl.errors import BackboneError, MissingExtraError, PhotoFolderError, TrainingError
+    from edgetl.errors import (
+        BackboneError,
+        MissingExtraError,
+        PhotoFolderError,
+        RemoteCommandError,
+        RemoteError,
+        TrainingError,
+    )
     from edgetl.evaluation import Evaluation, Mistake, evaluate
     from edgetl.training import Outcome, finetune
     from edgetl.ways import WayComparison, WayResult, compare
@@ -145,6 +152,8 @@ __all__ = [
     "QuantizationComparison",
     "Reason",
     "Reembedding",
+    "RemoteCommandError",
+    "RemoteError",
     "Report",
     "Runtime",
     "RuntimeMissingError",
@@ -261,6 +270,8 @@ _NAMES = {
         "BackboneError",
         "MissingExtraError",
         "PhotoFolderError",
+        "RemoteCommandError",
+        "RemoteError",
         "TrainingError",
     ),
     "edgetl.evaluation": (

@@ -10,6 +10,8 @@ __all__ = [
     "MissingExtraError",
     "OutputExistsError",
     "PhotoFolderError",
+    "RemoteCommandError",
+    "RemoteError",
     "TrainingError",
 ]
 
@@ -28,3 +30,19 @@ class TrainingError(EdgetlError, RuntimeError):
 
 class MissingExtraError(MissingPackageError):
     """A package of an optional extra is not installed."""
+
+
+class RemoteError(EdgetlError, ConnectionError):
+    """Another machine cannot be reached over ssh, refuses the user, or has another host key."""
+
+
+class RemoteCommandError(EdgetlError, RuntimeError):
+    """A command on another machine failed.
+
+    Attributes:
+        status: Its exit code.
+    """
+
+    def __init__(self, message: str = "", status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status

@@ -14,6 +14,7 @@ from device.addresses import SECRET_VARIABLES
 
 from .permissions import bound_by_permissions
 from .skips import summarize_skips
+from .sshd import Sshd, running_sshd
 
 # no deadline, so that a busy machine causes no failure; the same examples in every run
 settings.register_profile(
@@ -56,6 +57,13 @@ def forbidden(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir(mode=0o555)
     with bound_by_permissions():
         yield folder
+
+
+@pytest.fixture
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
+    """Return a device that a real sshd on the loopback interface reaches; skip the test if sshd is not installed."""
+    with running_sshd(tmp_path_factory.mktemp("sshd") / "device") as device:
+        yield device
 
 
 @pytest.fixture

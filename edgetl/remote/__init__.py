@@ -1,0 +1,1 @@
+"""Other machines, over the system's OpenSSH: deployments, and commands that run there."""
