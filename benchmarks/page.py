@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 
 from device.cameras.fake import draw
-from device.images import Image, encode_jpeg
-from device.page.loop import QUALITY, preview
+from device.images import Image, encode_jpeg, preview
+from device.page.loop import QUALITY
 
 from .machine import machine_info, model_to_measure, parser_of, percentiles, warn_of_noise, write_result
 

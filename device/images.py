@@ -109,6 +109,17 @@ def thumbnail(rgb: Image, side: int = 96, quality: int = 80) -> bytes:
     return encode_jpeg(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), quality)
 
 
+def preview(rgb: Image, side: int = 640) -> Image:
+    """Return uint8 [H, W, 3] with at most `side` pixels on its longer side; smaller images stay unchanged."""
+    height, width = rgb.shape[:2]
+    scale = side / max(height, width)
+    if scale >= 1:
+        return rgb
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    shrunk: Image = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
+    return shrunk
+
+
 def _refuse_undecodable(data: bytes, name: str) -> None:
     if not data:
         raise PhotoError(f"{name} is empty, expected a JPEG or PNG photo; {_NEXT_STEP}", Reason.EMPTY)

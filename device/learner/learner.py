@@ -365,6 +365,14 @@ class Learner:
         """Return taught samples, newest first, with thumbnails; with `before`, those of smaller ids."""
         return self.store.samples(label, limit, before=before)
 
+    def last_burst(self) -> list[int]:
+        """Return the ids of the samples in the newest burst; empty if there are no samples."""
+        newest = self.samples(limit=1)
+        if not newest:
+            return []
+        ids, _, bursts = self.store.ids()
+        return [int(number) for number in ids[bursts == newest[0].burst]]
+
     def status(self) -> Status:
         """Return what was taught, the estimated accuracy, and sizes and runtime."""
         with self._lock:

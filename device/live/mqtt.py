@@ -1,4 +1,4 @@
-"""Publish the current state to an MQTT broker."""
+"""Publish the current state to an MQTT broker, and receive commands from it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ from typing import Any
 from ..addresses import Address
 from ..cameras import Notice
 from ..errors import AddressError, PeripheralError
+from ..images import Image, encode_jpeg, preview
 from .delivery import CLOSING_SECONDS, SECONDS, Clock, Receiver, Undelivered
+from .homeassistant import OFFLINE, ONLINE, configurations
+from .mqtt_commands import Commands, Pupil
 from .watching import Observation
 
-ONLINE, OFFLINE = b"online", b"offline"
 _AWAY = "is not connected"
 _FAREWELL = 1.0  # seconds for the last message
 _KEEPALIVE = 30  # seconds; a broker publishes the last will after one and a half times of it
@@ -32,30 +34,54 @@ class Mqtt(Receiver):
     Messages have quality of service 0, and the newest is sent again after every connect. With acknowledged
     messages the client would repeat old ones after newer ones, and the broker would retain an old one.
 
+    With `discovery`, the configurations by which Home Assistant finds the camera are published after every connect, and
+    TOPIC/image is the frame of the state as JPEG; all of it is retained.
+
     Args:
         url: ``mqtt://[USER[:PASSWORD]@]HOST[:PORT]/TOPIC``; ``mqtts`` for TLS. User and password may instead be in
             the environment variables EDGETL_MQTT_USER and EDGETL_MQTT_PASSWORD.
         notice: Called with messages for the user.
+        discovery: Prefix of Home Assistant's topics; None: Home Assistant is not used.
+        view: Name of the camera or region, added to the topic; "" for the only one.
+        model: Name of the model file, shown by Home Assistant.
+        pupil: What commands from the broker teach; None: there are no commands.
         clock: Returns seconds.
 
     Raises:
-        PeripheralError: The address is wrong or paho-mqtt is not installed.
+        PeripheralError: The address or the prefix is wrong, or paho-mqtt is not installed.
     """
 
-    def __init__(self, url: str, notice: Notice = print, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        notice: Notice = print,
+        *,
+        discovery: str | None = None,
+        view: str = "",
+        model: str = "",
+        pupil: Pupil | None = None,
+        clock: Clock = time.monotonic,
+    ) -> None:
         try:
             address = Address.parse(url, ("mqtt", "mqtts"))
         except AddressError as error:
             raise PeripheralError(f"the broker's address is wrong: {error}") from None
-        self._topic = _topic(url, address)
+        self._topic = f"{_topic(url, address)}/{view}".removesuffix("/")
+        self._found_by: dict[str, bytes] = {}
+        if discovery is not None:
+            found = configurations(self._topic, prefix=discovery, model=model, commands=pupil is not None)
+            self._found_by = {topic: _json(entity) for topic, entity in found.items()}
+        self._picture: tuple[Observation, bytes] | None = None
         self._joined, self._order = threading.Event(), threading.Lock()
         self._news = threading.Event()  # connected, or about to end
         self._refusal = ""
         self._client = _client(address)
-        self._client.will_set(f"{self._topic}/availability", OFFLINE, qos=1, retain=True)
+        self._client.will_set(f"{self._topic}/availability", OFFLINE.encode(), qos=1, retain=True)
         port = address.port or (8883 if address.scheme == "mqtts" else 1883)
         super().__init__(f"the broker {address.host}:{port}", notice, clock=clock)
         self._client.on_connect, self._client.on_disconnect = self._on_connect, self._on_disconnect
+        self._commands = None if pupil is None else Commands(pupil, self._publish_result)
+        self._client.on_message = self._on_message
         self._client.connect_async(address.host, port, _KEEPALIVE)
         self._client.loop_start()
 
@@ -83,6 +109,8 @@ class Mqtt(Receiver):
 
     def close(self, seconds: float = CLOSING_SECONDS) -> None:
         """Deliver the waiting state, publish that the device is offline, and disconnect."""
+        if self._commands is not None:
+            self._commands.close(_FAREWELL)
         super().close(seconds)
         joined = self._joined.is_set()
         if joined:
@@ -93,11 +121,35 @@ class Mqtt(Receiver):
             self._client.loop_stop()
 
     def _publish(self, observation: Observation) -> Any:
-        message = json.dumps(observation.to_dict(), ensure_ascii=False).encode()
-        return self._client.publish(self._topic, message, qos=0, retain=True)
+        if self._found_by and observation.image is not None:
+            self._client.publish(
+                f"{self._topic}/image", self._jpeg(observation, observation.image), qos=0, retain=True
+            )
+        return self._client.publish(self._topic, _json(observation.to_dict()), qos=0, retain=True)
 
-    def _availability(self, state: bytes) -> Any:
-        return self._client.publish(f"{self._topic}/availability", state, qos=0, retain=True)
+    def _jpeg(self, observation: Observation, image: Image) -> bytes:
+        if self._picture is None or self._picture[0] is not observation:
+            self._picture = observation, encode_jpeg(preview(image))
+        return self._picture[1]
+
+    def _availability(self, state: str) -> Any:
+        return self._client.publish(f"{self._topic}/availability", state.encode(), qos=0, retain=True)
+
+    def _introduce(self) -> None:
+        """Publish what a broker may have lost at a restart, and subscribe again."""
+        for topic, entity in self._found_by.items():
+            self._client.publish(topic, entity, qos=0, retain=True)
+        self._availability(ONLINE)
+        if self._commands is not None:
+            self._client.subscribe([(f"{self._topic}/command/{name}", 1) for name in ("teach", "forget")])
+
+    def _publish_result(self, result: bytes) -> None:
+        with contextlib.suppress(RuntimeError, ValueError):
+            self._client.publish(f"{self._topic}/command/result", result, qos=0)
+
+    def _on_message(self, client: Any, userdata: Any, message: Any) -> None:
+        if self._commands is not None:
+            self._commands.receive(message.topic.rpartition("/")[2], message.payload, message.retain)
 
     def _on_connect(self, client: Any, userdata: Any, flags: Any, reason: Any, properties: Any) -> None:
         if reason.is_failure:
@@ -106,7 +158,7 @@ class Mqtt(Receiver):
             return
         self._refusal = ""
         with self._order:
-            self._availability(ONLINE)
+            self._introduce()
             present = self.present
             if present is not None:
                 self._publish(present)
@@ -119,6 +171,10 @@ class Mqtt(Receiver):
         self._joined.clear()
         if not self._refusal and not self.finishing:
             self.note(_AWAY, "trying again until it has the current state")
+
+
+def _json(value: dict[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()
 
 
 def _topic(url: str, address: Address) -> str:

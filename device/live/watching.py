@@ -5,13 +5,18 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from ..cameras import Frame
+from ..errors import HeadError
 from ..heads import Prediction
 from ..heads.base import BEST_FEW
+from ..images import Image
 from ..learner.learner import Learner
 
 UNKNOWN = "unknown"
@@ -32,6 +37,7 @@ class Observation:
         truth: Name of the photo's folder, where the source has one folder per label; else None.
         embed_ms: Duration of preprocessing and backbone, in milliseconds.
         head_ms: Duration of the head, in milliseconds.
+        image: The frame, uint8 [H, W, 3] RGB, for receivers that show it; not part of the JSON.
     """
 
     frame: int
@@ -43,6 +49,7 @@ class Observation:
     truth: str | None = None
     embed_ms: float = 0.0
     head_ms: float = 0.0
+    image: Image | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
         return f"<Observation frame {self.frame}: {self.label!r}{', changed' if self.changed else ''}>"
@@ -132,48 +139,85 @@ class Smoother:
         self._recent.clear()
 
 
-def watch(
-    learner: Learner,
-    frames: Iterable[Frame],
-    *,
-    smooth: int = 1,
-    threshold: float = 0.0,
-    best_few: int = BEST_FEW,
-) -> Iterator[Observation]:
-    """Yield an observation per frame.
+class Watcher:
+    """Turn frames into observations, one after the other.
 
     Args:
         learner: The learner. What is taught meanwhile, by this process or another, takes effect at once.
-        frames: Frames from a camera.
         smooth: Number of frames to average over.
         threshold: Minimum probability; below it the prediction is not known.
         best_few: Maximum number of labels in the scores.
-
-    Raises:
-        HeadError: Nothing was taught yet.
+        need_labels: Raise an error if nothing was taught yet, instead of returning observations without a prediction.
     """
-    smoother, before = Smoother(smooth), None
-    for frame in frames:
+
+    def __init__(
+        self,
+        learner: Learner,
+        *,
+        smooth: int = 1,
+        threshold: float = 0.0,
+        best_few: int = BEST_FEW,
+        need_labels: bool = True,
+    ) -> None:
+        self._learner, self._smoother = learner, Smoother(smooth)
+        self._threshold, self._best_few, self._need_labels = threshold, best_few, need_labels
+        self._before: str | None = None
+
+    def observe(self, frame: Frame) -> Observation:
+        """Return what a frame shows.
+
+        Raises:
+            HeadError: Nothing was taught yet, and labels are needed.
+        """
         start = time.perf_counter()
-        embedding = learner.embed_one(frame.image)
+        embedding = self._learner.embed_one(frame.image)
         middle = time.perf_counter()
-        mean = smoother.add(learner.predict_embedding(embedding, all_scores=True))
-        prediction = replace(
-            mean,
-            known=mean.known and mean.probability >= threshold,
-            scores=dict(islice(mean.scores.items(), best_few)),
-        )
+        mean = self._mean(embedding)
+        prediction = None if mean is None else self._judged(mean)
         end = time.perf_counter()
-        label = shown_label(prediction)
-        yield Observation(
+        label, before = shown_label(prediction), self._before
+        self._before = label
+        return Observation(
             frame=frame.index,
             time=frame.time,
             source=frame.source,
             changed=label != before,
             prediction=prediction,
-            familiar=mean.known,
+            familiar=mean is not None and mean.known,
             truth=frame.label,
             embed_ms=1e3 * (middle - start),
             head_ms=1e3 * (end - middle),
+            image=frame.image,
         )
-        before = label
+
+    def _mean(self, embedding: NDArray[np.float32]) -> Prediction | None:
+        try:
+            return self._smoother.add(self._learner.predict_embedding(embedding, all_scores=True))
+        except HeadError:
+            if self._need_labels or self._learner.labels:
+                raise
+            self._smoother.clear()
+            return None
+
+    def _judged(self, mean: Prediction) -> Prediction:
+        return replace(
+            mean,
+            known=mean.known and mean.probability >= self._threshold,
+            scores=dict(islice(mean.scores.items(), self._best_few)),
+        )
+
+
+def watch(learner: Learner, frames: Iterable[Frame], **options: Any) -> Iterator[Observation]:
+    """Yield an observation per frame.
+
+    Args:
+        learner: The learner.
+        frames: Frames from a camera.
+        options: Those of `Watcher`.
+
+    Raises:
+        HeadError: Nothing was taught yet.
+    """
+    watcher = Watcher(learner, **options)
+    for frame in frames:
+        yield watcher.observe(frame)

@@ -227,6 +227,16 @@ class Lessons:
             self._learner.forget(number)
         self.release()
 
+    def forget_last(self) -> list[int]:
+        """Forget the newest burst of samples, and return their ids; empty if there are no samples."""
+        with self._lock:
+            ids = self._learner.last_burst()
+            if ids:
+                with self._keeping_labels(), self._one_change():
+                    self._learner.forget(ids)
+        self.release()
+        return ids
+
     def answer(self, number: int, label: str) -> None:
         """Teach a frame of the queue.
 

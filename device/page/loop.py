@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,7 +16,7 @@ from ..addresses import redact
 from ..cameras import Camera, EndOfSource, Frame
 from ..errors import CameraError, EdgetlError, HeadError
 from ..heads import Prediction
-from ..images import Image, encode_jpeg
+from ..images import encode_jpeg, preview
 from ..learner.learner import Learner
 from ..live.watching import Observation, Smoother, shown_label
 from .doubts import Doubts
@@ -27,7 +26,6 @@ _log = logging.getLogger("edgetl.page")
 _READ = 1.0  # seconds to wait for a frame before the camera counts as lost
 _PATIENCE = (0.5, 8.0)  # seconds before a lost camera is opened again: first and maximum
 _FRAME_WAIT = 3.0  # seconds that teaching waits for a frame, because a lost camera may come back
-_PREVIEW = 640  # longer side of the preview, in pixels
 QUALITY = 80
 """JPEG quality of the preview."""
 
@@ -92,6 +90,7 @@ class Loop:
         self._smoother = Smoother(_SMOOTH)
         self._clock, self._rest = clock, 0.0
         self._gap, self._last = 0.0, clock()  # seconds between frames, smoothed
+        self._listeners: list[Callable[[Observation], None]] = []
         self._stop = threading.Event()
         self._arrived = threading.Condition()
         self.judging = threading.Lock()
@@ -104,6 +103,10 @@ class Loop:
             self._report("off", "the server was started with --no-camera")
         else:
             self._thread.start()
+
+    def listen(self, seen: Callable[[Observation], None]) -> None:
+        """Call `seen` with every observation, from the thread of the loop; it must neither wait nor fail."""
+        self._listeners.append(seen)
 
     def stop(self) -> None:
         """Stop, and wait until the camera is closed."""
@@ -208,10 +211,13 @@ class Loop:
             prediction=prediction,
             familiar=prediction is not None and prediction.known,
             truth=frame.label,
+            image=frame.image,
             embed_ms=1e3 * (middle - start),
             head_ms=1e3 * (end - middle),
         )
         self._publish(Capture(frame, embedding, observation), end)
+        for seen in self._listeners:
+            seen(observation)
         self._changed()
 
     def _predicted(self, frame: Frame, embedding: NDArray[np.float32]) -> Prediction | None:
@@ -251,14 +257,3 @@ class Loop:
             self.condition, self.message = condition, redact(message)
             self._arrived.notify_all()
         self._changed()
-
-
-def preview(image: Image) -> Image:
-    """Return uint8 [H, W, 3] at the size of the preview; small frames stay unchanged."""
-    height, width = image.shape[:2]
-    scale = _PREVIEW / max(height, width)
-    if scale >= 1:
-        return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    shrunk: Image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    return shrunk

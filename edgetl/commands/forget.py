@@ -45,11 +45,10 @@ def command(as_json: bool, **options: Any) -> None:
 
 
 def _last(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    samples = learner.samples(limit=1)
-    if not samples:
+    newest = learner.last_burst()
+    if not newest:
         raise click.ClickException("there are no samples to forget; --undo reverts other changes")
-    ids, _, bursts = learner.store.ids()
-    return _forget(learner, [int(number) for number in ids[bursts == samples[0].burst]])
+    return _forget(learner, newest)
 
 
 def _newest(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:

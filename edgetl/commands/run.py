@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -13,29 +12,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device.addresses import redact
-from device.labels import listed
 from device.printable import printable
 
 from .options import camera_options, json_option
+from .receivers import check_labels, check_receivers, open_receivers, receiver_options
 from .session import learner_options, open_learner, open_source, plural, say
 
 if TYPE_CHECKING:
     from device.heads.drift import Drift
-    from device.learner import Learner
-    from device.live.delivery import Hooks
     from device.live.watching import Observation
 
 DRIFT = (
     "Most of the last frames are unlike anything that was taught: has the light changed, the camera moved, its lens"
     " fogged? Teach a few samples of how it looks now."
 )
-
-
-class HeaderLines(click.types.StringParamType):
-    """A header; the environment variable has one per line, because a value may contain spaces."""
-
-    name = "header"
-    envvar_list_splitter = "\n"
 
 
 @click.command()
@@ -55,55 +45,15 @@ class HeaderLines(click.types.StringParamType):
     default=0.0,
     help="Minimum probability; below it the prediction is unknown.",
 )
-@click.option(
-    "--on",
-    "hooks",
-    type=(str, str),
-    multiple=True,
-    metavar="LABEL COMMAND",
-    help="Run COMMAND when LABEL comes into view; '*' is every label, 'unknown' is anything that was not taught.",
-)
-@click.option("--shell", is_flag=True, help="Run the commands of --on with /bin/sh.")
-@click.option(
-    "--on-every",
-    type=click.FloatRange(0),
-    default=1.0,
-    show_default=True,
-    help="Minimum seconds between two starts of a command; then it runs for the label in view.",
-)
-@click.option(
-    "--webhook",
-    metavar="URL",
-    multiple=True,
-    envvar="EDGETL_WEBHOOK",
-    show_envvar=True,
-    help="POST each change as JSON to http(s)://[USER:PASSWORD@]HOST/PATH.",
-)
-@click.option(
-    "--webhook-header",
-    "headers",
-    type=HeaderLines(),
-    metavar="'NAME: VALUE'",
-    multiple=True,
-    envvar="EDGETL_WEBHOOK_HEADER",
-    show_envvar=True,
-    help="Send this header with every webhook; ${VARIABLE} in the value comes from the environment.",
-)
-@click.option(
-    "--mqtt",
-    metavar="URL",
-    multiple=True,
-    envvar="EDGETL_MQTT",
-    show_envvar=True,
-    help="Publish each change, retained, to mqtt(s)://[USER:PASSWORD@]HOST/TOPIC.",
-)
+@receiver_options
 @json_option
 def command(as_json: bool, **options: Any) -> None:
     """Show what the camera sees, frame by frame; on a terminal as a live table.
 
-    --on, --webhook and --mqtt act when the label in view changes. A receiver that is busy or cannot be reached gets
-    the current state as soon as possible, never a queue of old ones. A command of --on finds what is in view in the
-    environment variables EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_OBSERVATION (JSON); its output goes to stderr.
+    --on, --webhook and --mqtt act when the label in view changes; Home Assistant finds what --mqtt publishes. A receiver
+    that is busy or cannot be reached gets the current state as soon as possible, never a queue of old ones. A command of
+    --on finds what is in view in the environment variables EDGETL_LABEL, EDGETL_PROBABILITY and EDGETL_OBSERVATION
+    (JSON); its output goes to stderr.
 
     Other users of this machine can read passwords on a command line: set EDGETL_CAMERA, EDGETL_WEBHOOK_PASSWORD or
     EDGETL_MQTT_PASSWORD instead; docs/raspberry-pi.md lists all variables. With --json each frame is one line of
@@ -113,18 +63,24 @@ def command(as_json: bool, **options: Any) -> None:
     Examples:
       edgetl run mugs.tflite --camera 0 --smooth 5
       edgetl run mugs.tflite --camera rtsp://door/stream --on visitor ./ring.sh
+      edgetl run mugs.tflite --camera 0 --mqtt mqtt://broker/shed/camera --mqtt-commands
       edgetl run mugs.tflite --webhook https://host/hook --webhook-header 'Authorization: Bearer ${TOKEN}'
     """
     from device.heads.drift import ENOUGH, Drift
     from device.learner.status import keep_drift
+    from device.live.mqtt_commands import FramePupil
     from device.live.watching import watch
 
+    check_receivers(options)
+    teaching = options["mqtt_commands"]
     with ExitStack() as stack:
         display = stack.enter_context(Display(as_json))
-        hooks = _hooks(stack, options, display.say)
-        learner = stack.enter_context(open_learner(options, read_only=True))
-        learner.require_taught()
-        _check_labels(learner, options, display.say)
+        learner = stack.enter_context(open_learner(options, read_only=not teaching))
+        if not teaching:
+            learner.require_taught()
+        pupil = FramePupil(learner)
+        hooks = open_receivers(stack, options, display.say, pupil=pupil)
+        check_labels(learner, options, display.say)
         stack.enter_context(learner.settling())
         camera = stack.enter_context(open_source(options, notice=display.say))
         summary, drift = Summary(), Drift()
@@ -134,7 +90,9 @@ def command(as_json: bool, **options: Any) -> None:
                 _first(camera, options["frames"]),
                 smooth=options["smooth"],
                 threshold=options["threshold"],
+                need_labels=not teaching,
             ):
+                pupil.see(observation)
                 display.show(observation)
                 summary.add(observation)
                 hooks.update(observation)
@@ -188,42 +146,6 @@ class Summary:
                 f"{self.right} of {self.judged} agree with their folders ({self.right / self.judged:.1%})"
             )
         return "\n".join(lines)
-
-
-def _hooks(stack: ExitStack, options: dict[str, Any], notice: Callable[[str], None]) -> Hooks:
-    from device.live.delivery import Hook, Hooks
-
-    if not any(options[name] for name in ("hooks", "webhook", "mqtt")):
-        return Hooks([])
-    from device.live.commands import CommandHook
-    from device.live.mqtt import Mqtt
-    from device.live.webhook import Webhook
-
-    hooks: list[Hook] = [
-        CommandHook(label, line, shell=options["shell"], every=options["on_every"], notice=notice)
-        for label, line in options["hooks"]
-    ]
-    hooks += [Webhook(url, options["headers"], notice) for url in options["webhook"]]
-    hooks += [Mqtt(url, notice) for url in options["mqtt"]]
-    together = Hooks(hooks)
-    stack.callback(_close, together)
-    return together
-
-
-def _close(hooks: Hooks) -> None:
-    with contextlib.suppress(KeyboardInterrupt):  # a second Ctrl-C ends the wait for a receiver
-        hooks.close()
-
-
-def _check_labels(learner: Learner, options: dict[str, Any], notice: Callable[[str], None]) -> None:
-    from device.live.watching import UNKNOWN
-
-    for label, _ in options["hooks"]:
-        if label not in (*learner.labels, UNKNOWN, "*"):
-            notice(
-                f"--on {label}: nothing was taught as {label!r} yet, so its command will not run;"
-                f" labels are: {listed(learner.labels)}"
-            )
 
 
 def _first(frames: Iterable[Any], count: int | None) -> Iterator[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,8 @@ from .options import (
     state_path,
     threads_option,
 )
-from .session import replay_chosen
+from .receivers import NAMES, check_receivers, open_receivers, receiver_options
+from .session import replay_chosen, say
 
 if TYPE_CHECKING:
     from device.page.server import PageServer
@@ -40,6 +42,7 @@ _EXTRA = ("starlette", "uvicorn", "anyio", "h11", "python_multipart")
 @priors_option
 @threads_option
 @camera_options
+@receiver_options
 @click.option(
     "--no-camera", is_flag=True, help="Open no camera: other programs send photos, see docs/http-api.md."
 )
@@ -86,12 +89,13 @@ def command(
     sign_in: bool,
     allow_hosts: tuple[str, ...],
     as_json: bool,
-    **camera_settings: Any,
+    **more: Any,
 ) -> None:
     """Watch the camera, teach labels and correct samples from a browser.
 
     By default only this machine can open the page. With --host, the command prints a link and a QR code that sign in
-    one phone or laptop, and a new link after each use.
+    one phone or laptop, and a new link after each use. --on, --webhook and --mqtt act when the label in view changes, as
+    with edgetl run.
 
     \b
     Example:
@@ -101,17 +105,22 @@ def command(
     """
     if no_camera and (camera is not None or loop):
         raise click.UsageError("--no-camera excludes --camera and --loop; leave one of them out")
+    received = {name: more[name] for name in NAMES} | {"model": model}
+    check_receivers(received)
     server_class = _server_class()
     from device.cameras import open_camera
     from device.learner import Learner
 
     state = state_path(model, state)
-    settings = camera_arguments(camera_settings)
+    settings = camera_arguments(more)
     delegate = "edgetpu" if edgetpu else None
     options = replay_chosen({"replay": replay})
-    with Learner.open(
-        model, state, head=head, threads=threads, delegate=delegate, priors=priors, options=options
-    ) as learner:
+    with (
+        Learner.open(
+            model, state, head=head, threads=threads, delegate=delegate, priors=priors, options=options
+        ) as learner,
+        ExitStack() as stack,
+    ):
         server = server_class(
             learner,
             None if no_camera else lambda: open_camera(camera, loop=loop, **settings),
@@ -123,6 +132,8 @@ def command(
             fps=settings["fps"] or 15.0,
             signed_in=partial(_print_next_link, as_json=as_json),
         )
+        hooks = open_receivers(stack, received, say, pupil=server.page.lessons)
+        server.page.loop.listen(hooks.update)
         signal.signal(signal.SIGTERM, _interrupt)  # systemd stops a service with it: end as on Ctrl-C
         with contextlib.suppress(KeyboardInterrupt), learner.settling():
             server.listen()

@@ -1,0 +1,161 @@
+"""Commands from an MQTT broker: teach a label, forget the last samples.
+
+They arrive on topics of their own, so that a broker can restrict who may publish there:
+
+- ``TOPIC/command/teach``: the message is a label; the newest frame is taught.
+- ``TOPIC/command/forget``: the message is ``last``; the newest burst of samples is forgotten.
+- ``TOPIC/command/result``: the result of each command, as JSON.
+"""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from ..errors import CameraError, EdgetlError, LabelError, PeripheralError
+from ..labels import MAX_LENGTH, check_label
+from ..learner.learner import Learner
+from ..printable import printable
+from .homeassistant import LAST
+from .watching import Observation
+
+_WAITING = 16  # maximum number of commands that wait; more are refused
+_FRAME_SECONDS = 3.0  # time limit for a frame that was not taught yet
+_LONGEST = 4 * MAX_LENGTH  # bytes of a label in UTF-8
+_STOP = ("", b"")
+
+
+class Pupil(Protocol):
+    """A learner with a camera, as commands see it."""
+
+    def teach(self, label: str) -> dict[str, Any]:
+        """Teach the newest frame, and return ``id``, ``label`` and ``samples``, the number of samples of the label."""
+
+    def forget_last(self) -> list[int]:
+        """Forget the newest burst of samples, and return their ids."""
+
+
+class FramePupil:
+    """Teach a learner the frames that a loop observes.
+
+    Args:
+        learner: The learner; it can be written to.
+    """
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        self._arrived = threading.Condition()
+        self._newest: Observation | None = None
+        self._number = self._taught = 0
+
+    def see(self, observation: Observation) -> None:
+        """Record a frame; the newest one is taught by the next command."""
+        with self._arrived:
+            self._newest = observation
+            self._number += 1
+            self._arrived.notify_all()
+
+    def teach(self, label: str) -> dict[str, Any]:
+        """Teach the newest frame; returns once it is durable.
+
+        Raises:
+            CameraError: No frame arrived that was not taught already.
+            EdgetlError: The label cannot be one, or the sample cannot be written.
+        """
+        label = check_label(label)
+        with self._arrived:
+            self._arrived.wait_for(lambda: self._number > self._taught, _FRAME_SECONDS)
+            observation, number = self._newest, self._number
+            if observation is None or observation.image is None or number == self._taught:
+                raise CameraError("there is no new frame to teach; check the camera")
+            self._taught = number
+        sample = self._learner.learn_one(observation.image, label, observation.source)
+        return {"id": sample.id, "label": sample.label, "samples": self._learner.store.counts()[sample.label]}
+
+    def forget_last(self) -> list[int]:
+        """Forget the newest burst of samples, and return their ids."""
+        ids = self._learner.last_burst()
+        if ids:
+            self._learner.forget(ids)
+        return ids
+
+
+class Commands:
+    """Run commands from a broker in a thread, one at a time.
+
+    Args:
+        pupil: What is taught.
+        publish: Publishes a result, JSON in UTF-8; must not raise.
+    """
+
+    def __init__(self, pupil: Pupil, publish: Callable[[bytes], None]) -> None:
+        self._pupil, self._publish = pupil, publish
+        self._queue: queue.Queue[tuple[str, bytes]] = queue.Queue(_WAITING + 1)
+        self._thread = threading.Thread(target=self._work, name="edgetl mqtt commands", daemon=True)
+        self._thread.start()
+
+    def receive(self, command: str, message: bytes, retained: bool = False) -> None:
+        """Accept a command, without waiting.
+
+        Args:
+            command: Last part of the topic.
+            message: The payload.
+            retained: The broker kept the message. It would come again with every connection, so it is refused.
+        """
+        if retained:
+            return self._answer(command, "the message was retained; publish commands without the retain flag")
+        if self._queue.qsize() >= _WAITING:
+            return self._answer(
+                command, f"{_WAITING} commands are waiting already; send this one again later"
+            )
+        self._queue.put((command, message))
+        return None
+
+    def close(self, seconds: float) -> None:
+        """Stop after the command in progress, which may take `seconds`."""
+        self._queue.put(_STOP)
+        self._thread.join(seconds)
+
+    def _work(self) -> None:
+        while (received := self._queue.get()) != _STOP:
+            command, message = received
+            try:
+                result = self._run(command, message)
+            except EdgetlError as error:
+                self._answer(command, str(error))
+            except Exception as error:  # an error in edgetl must not stop the commands after it
+                self._answer(command, f"failed: {type(error).__name__}: {error}")
+            else:
+                self._send({"command": command, "done": True, **result})
+
+    def _run(self, command: str, message: bytes) -> dict[str, Any]:
+        if command == "teach":
+            taught = self._pupil.teach(_label(message))
+            return {**taught, "message": f"taught {taught['label']} (sample {taught['id']})"}
+        if command == "forget" and message == LAST.encode():
+            ids = self._pupil.forget_last()
+            count = f"{len(ids)} sample{'' if len(ids) == 1 else 's'}"
+            return {"ids": ids, "message": f"forgot {count}" if ids else "there was nothing to forget"}
+        if command == "forget":
+            raise PeripheralError(f"the message must be {LAST!r}, got {message[:30]!r}")
+        raise PeripheralError(f"there is no command {command[:30]!r}; commands are teach and forget")
+
+    def _answer(self, command: str, problem: str) -> None:
+        self._send({"command": command, "done": False, "message": problem})
+
+    def _send(self, result: dict[str, Any]) -> None:
+        self._publish(printable(json.dumps(result, ensure_ascii=False)).encode())
+
+
+def _label(message: bytes) -> str:
+    if len(message) > _LONGEST:
+        raise LabelError(
+            f"a label has at most {MAX_LENGTH} characters, got a message of {len(message)} bytes"
+        )
+    try:
+        return message.decode()
+    except UnicodeDecodeError as error:
+        raise LabelError(f"a label must be UTF-8, got {message[:30]!r}") from error
