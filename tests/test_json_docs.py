@@ -188,7 +188,19 @@ def test_bench_compare_writes_the_documented_comparison(model: Path, tmp_path: P
 
 def bench_json(model: Path, *words: object) -> str:
     """Return what a short `edgetl bench --json` writes."""
-    options = ["--frames", 3, "--lessons", 2, "--samples", 12, *words, "--json"]
+    options = [
+        "--frames",
+        3,
+        "--lessons",
+        2,
+        "--samples",
+        12,
+        "--cold-starts",
+        1,
+        "--no-energy",
+        *words,
+        "--json",
+    ]
     done = CliRunner().invoke(main, ["bench", str(model), *map(str, options)])
     assert done.exit_code == 0, done.output
     return done.stdout

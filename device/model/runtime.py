@@ -20,7 +20,11 @@ _RUNTIMES = {
     "ai-edge-litert": "ai_edge_litert.interpreter",
     "tflite-runtime": "tflite_runtime.interpreter",
 }
-_SHORT = {"litert": "ai-edge-litert", "ai-edge-litert": "ai-edge-litert", "tflite-runtime": "tflite-runtime"}
+SHORT_NAMES = {
+    "litert": "ai-edge-litert",
+    "ai-edge-litert": "ai-edge-litert",
+    "tflite-runtime": "tflite-runtime",
+}
 _EDGETPU_LIBRARY = {"linux": "libedgetpu.so.1", "darwin": "libedgetpu.1.dylib"}
 MAX_THREADS = 4
 
@@ -63,10 +67,10 @@ def load_runtime(prefer: str | None = None) -> Runtime:
         RuntimeMissingError: No runtime can be imported, or the named one cannot.
     """
     wanted = prefer or os.environ.get("EDGETL_RUNTIME")
-    if wanted and wanted not in _SHORT:
-        raise RuntimeMissingError(f"the runtime must be one of {', '.join(_SHORT)}, got {wanted!r}")
+    if wanted and wanted not in SHORT_NAMES:
+        raise RuntimeMissingError(f"the runtime must be one of {', '.join(SHORT_NAMES)}, got {wanted!r}")
     problems = []
-    for name in [_SHORT[wanted]] if wanted else _RUNTIMES:
+    for name in [SHORT_NAMES[wanted]] if wanted else _RUNTIMES:
         try:
             module = importlib.import_module(_RUNTIMES[name])
             return Runtime(name, module.Interpreter, module.load_delegate)

@@ -1,87 +1,38 @@
-"""Measure how long a device takes per frame and per lesson, for several models in turn."""
+"""Measure how long a device takes per frame and per lesson, for several models, runtimes, threads and heads in turn."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
-
-from ..errors import PhotoError
-from ..files import may_write, shown
-from ..images import Image, read_photo
-from ..leftout import count_reasons
-from ..photos import list_photo_files
+from ..errors import EdgetlError
+from ..files import may_write
+from ..model.modelfile import ModelFile
+from ..model.runtime import load_runtime
 from ..progress import Progress, no_progress
 from . import health
 from .conditions import Conditions, Meter, changes, file_system, peak_ram
-from .subject import Subject, Teaching
-from .timing import Timing
+from .energy import Energy, PowerMeter, find_meter, measure_energy
+from .footprint import Footprint, measure_footprints
+from .frames import Frames
+from .grid import Combination, Grid
+from .outside import OutsideSubject
+from .results import Bench, Measured, Unavailable
+from .steps import Overhead, timings_of
+from .subject import Subject
 from .warming import Clock, WarmUp, warm_up
 
-SCHEMA = "edgetl-bench"
-VERSION = 1
-CAMERA_SIZE = (480, 640)  # height and width of a frame of noise, a common size of cameras
 LESSONS = 30
 FRAMES = 100
-_MOST_PHOTOS = 20  # that are kept in RAM
+STARTS = 3
 _SHARE_OF_FRAMES = 0.75  # of the seconds; the rest is for lessons
 _FEWEST_LESSONS = 2  # however short the time
-
-
-@dataclass(frozen=True)
-class Frames:
-    """The frames that are measured, in turn.
-
-    Attributes:
-        source: ``noise`` or ``photos``.
-        images: uint8 [H, W, 3] RGB each.
-    """
-
-    source: str
-    images: tuple[Image, ...]
-
-    @classmethod
-    def noise(cls, seed: int = 0) -> Frames:
-        """Return one frame of noise of 640x480 pixels."""
-        chooser = np.random.default_rng(seed)
-        return cls("noise", (chooser.integers(0, 256, (*CAMERA_SIZE, 3), np.uint8),))
-
-    @classmethod
-    def photos(cls, folder: Path) -> Frames:
-        """Return photos of a folder, at most twenty, spread over the folder; unreadable ones are skipped.
-
-        Raises:
-            PhotoError: The folder cannot be listed, or contains no readable photo.
-        """
-        found = list_photo_files(folder)
-        chosen = found.photos[:: max(1, len(found.photos) // _MOST_PHOTOS)]
-        images = []
-        for photo in chosen:
-            with contextlib.suppress(PhotoError):
-                images.append(read_photo(photo.path))
-            if len(images) == _MOST_PHOTOS:
-                break
-        if not images:
-            why = count_reasons(found.left_out) or f"{len(chosen)} damaged"
-            raise PhotoError(
-                f"{shown(folder)} contains no readable photo ({why}); expected files such as NAME.jpg or LABEL/NAME.jpg"
-            )
-        return cls("photos", tuple(images))
-
-    def __getitem__(self, number: int) -> Image:
-        return self.images[number % len(self.images)]
-
-    def describe(self) -> dict[str, Any]:
-        """Return the source, the number of images, and the width and height of the first."""
-        height, width = self.images[0].shape[:2]
-        return {"source": self.source, "images": len(self.images), "width": width, "height": height}
 
 
 @dataclass(frozen=True)
@@ -89,133 +40,60 @@ class Plan:
     """How much is measured.
 
     Attributes:
-        frames: Number of frames per model; None is unlimited.
-        seconds: Duration of the measurement, all models together; None is unlimited. One of the two is given.
-        lessons: Number of lessons per model.
+        frames: Number of frames per combination; None is unlimited.
+        seconds: Duration of the measurement, all combinations together; None is unlimited. One of the two is given.
+        lessons: Number of lessons per combination.
         warm_up: Number of frames before; None is until the time is steady.
+        starts: Number of processes that are started per combination, for cold start and peak RAM.
+        energy: Whether to measure energy, where there is a meter.
     """
 
     frames: int | None = FRAMES
     seconds: float | None = None
     lessons: int = LESSONS
     warm_up: int | None = None
-
-
-@dataclass(frozen=True)
-class Measured:
-    """The times of one model.
-
-    Attributes:
-        model: Name, backbone, dimensions, quantization, checksum, size and cold start.
-        runtime: Name, version, threads and delegate.
-        head: Name of the head, and its number of samples and labels.
-        warm_up: How the model was warmed up.
-        timings: One per step.
-    """
-
-    model: dict[str, Any]
-    runtime: dict[str, Any]
-    head: dict[str, Any]
-    warm_up: WarmUp
-    timings: tuple[Timing, ...]
-
-
-@dataclass(frozen=True)
-class Bench:
-    """The result of `bench`.
-
-    Attributes:
-        machine: Board, CPU, governor and load; times mean nothing without them.
-        conditions: Frequency, temperature, throttling and load before and after, the CPU time of other programs, peak
-            RAM, and the file system of the lessons.
-        frames: What was shown.
-        results: One per model.
-        notes: Reasons not to trust the times.
-        partial: Whether Ctrl-C ended the measurement.
-    """
-
-    machine: dict[str, Any]
-    conditions: dict[str, Any]
-    frames: dict[str, Any]
-    results: tuple[Measured, ...]
-    notes: tuple[str, ...] = ()
-    partial: bool = False
-    when: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%S%z"))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-serializable values; docs/json.md describes them."""
-        return {
-            "schema": SCHEMA,
-            "version": VERSION,
-            "when": self.when,
-            "partial": self.partial,
-            "notes": list(self.notes),
-            "machine": self.machine,
-            "conditions": self.conditions,
-            "frames": self.frames,
-            "results": [
-                {
-                    **{name: getattr(found, name) for name in ("model", "runtime", "head")},
-                    "warm_up": asdict(found.warm_up),
-                    "timings": [timing.to_dict() for timing in found.timings],
-                }
-                for found in self.results
-            ],
-        }
+    starts: int = STARTS
+    energy: bool = True
 
 
 def bench(
     paths: Sequence[Path],
     *,
     plan: Plan | None = None,
-    teaching: Teaching | None = None,
+    grid: Grid | None = None,
     frames: Frames | None = None,
-    threads: int | None = None,
-    delegate: str | None = None,
     progress: Progress = no_progress,
     clock: Clock = time.perf_counter,
+    root: Path = health.ROOT,
 ) -> Bench:
-    """Time model files on this machine, in turn: a frame of each, then the next frame of each.
+    """Time model files on this machine, in turn: a frame of each combination, then the next frame of each.
 
-    What disturbs the machine for a while then disturbs all models alike.
+    What disturbs the machine for a while then disturbs all alike.
 
     Args:
         paths: The model files.
         plan: How much is measured.
-        teaching: The head.
+        grid: The runtimes, threads, delegates and heads.
         frames: What is shown; by default noise, since the time does not depend on the content.
-        threads: CPU threads.
-        delegate: ``edgetpu`` for a Coral.
         progress: Receives the number of frames and lessons.
         clock: Returns seconds.
+        root: Where the file system of the meters starts.
 
     Raises:
-        ModelFileError: A file cannot be run.
+        ModelFileError: A file is no model file.
+        EdgetlError: No combination can be measured; the error is that of the first.
         StorageError: No temporary state can be written.
-        KeyboardInterrupt: Ctrl-C came before a frame of each model was measured. Later, it ends the measurement, and
-            the result is marked as partial.
+        KeyboardInterrupt: Ctrl-C came before the first frame was measured. Later, it ends the measurement, and the
+            result is marked as partial.
     """
-    plan, teaching, frames = plan or Plan(), teaching or Teaching(), frames or Frames.noise()
+    plan, grid, frames = plan or Plan(), grid or Grid(), frames or Frames.noise()
+    combinations = list(grid.combinations([ModelFile.open(path) for path in paths]))
     machine, before, meter = health.describe_machine(), Conditions.now(), Meter()
-    with _opened(paths, teaching, frames, threads, delegate, clock) as (subjects, disk):
-        warmed = warm_up(
-            [lambda subject=subject: subject.warm(frames[0]) for subject in subjects],  # type: ignore[misc]  # bound now
-            plan.warm_up,
-            progress,
-            clock,
-        )
-        partial = False
-        try:
-            _measure(subjects, plan, frames, progress, clock)
-        except KeyboardInterrupt:
-            if not all(subject.timings() for subject in subjects):
-                raise
-            partial = True
+    with _opened(combinations, frames, progress, clock) as (subjects, unavailable, disk):
+        run = _Run(subjects, plan, frames, progress, clock, find_meter(root) if plan.energy else None)
+        run.complete()
         after, others = Conditions.now(), meter.others()
-        results = tuple(
-            Measured(**subject.describe(), warm_up=warm, timings=subject.timings())
-            for subject, warm in zip(subjects, warmed, strict=True)
-        )
+        results = tuple(run.results())
     conditions = {
         "before": before.to_dict(),
         "after": after.to_dict(),
@@ -225,56 +103,153 @@ def bench(
         "file_system": disk,
     }
     notes = (*changes(before, after, others, disk), *_unsteady(results))
-    return Bench(machine, conditions, frames.describe(), results, notes, partial)
+    return Bench(
+        machine,
+        conditions,
+        frames.describe(),
+        results,
+        notes,
+        run.partial,
+        run.error,
+        unavailable=tuple(unavailable),
+    )
 
 
-def _measure(
-    subjects: Sequence[Subject], plan: Plan, frames: Frames, progress: Progress, clock: Clock
-) -> None:
-    began = clock()
+class _Run:
+    """The measurement of opened combinations; Ctrl-C leaves what was measured so far."""
 
-    def over(share: float) -> bool:
-        return plan.seconds is not None and clock() - began >= share * plan.seconds
+    def __init__(
+        self,
+        subjects: Sequence[Subject | OutsideSubject],
+        plan: Plan,
+        frames: Frames,
+        progress: Progress,
+        clock: Clock,
+        meter: PowerMeter | None,
+    ) -> None:
+        self.partial = False
+        self.error: str | None = None
+        self._frames_timed = 0
+        self._subjects, self._plan, self._frames = subjects, plan, frames
+        self._progress, self._clock, self._meter = progress, clock, meter
+        self._warmed: list[WarmUp] = []
+        self._footprints: list[Footprint | None] = [None] * len(subjects)
+        self._energies: list[Energy | None] = [None] * len(subjects)
 
-    number = 0
-    while number != plan.frames and not (number and over(_SHARE_OF_FRAMES)):
-        for subject in subjects:
-            subject.time_frame(frames[number])
-        number += 1
-        progress("frames", number, plan.frames)
-    progress("frames", number, number)
-    for lesson in range(plan.lessons):
-        if lesson >= _FEWEST_LESSONS and over(1):
-            break
-        for subject in subjects:
-            subject.time_lesson(frames[lesson], lesson)
-        progress("lessons", lesson + 1, plan.lessons)
+    def complete(self) -> None:
+        """Measure everything, or until Ctrl-C or an error, such as that of a camera.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came before the first frame was measured.
+            EdgetlError: The error came before.
+        """
+        first = self._frames[0]
+        self._warmed = warm_up(
+            [lambda subject=subject: subject.warm(first) for subject in self._subjects],  # type: ignore[misc]  # bound now
+            self._plan.warm_up,
+            self._progress,
+            self._clock,
+        )
+        try:
+            self._time()
+            self._footprints = measure_footprints(
+                [subject.combination for subject in self._subjects], self._plan.starts, self._progress
+            )
+            self._measure_energy()
+        except (KeyboardInterrupt, EdgetlError) as error:
+            if not self._frames_timed:
+                raise
+            self.partial = True
+            self.error = str(error) if isinstance(error, EdgetlError) else None
+
+    def results(self) -> Iterator[Measured]:
+        """Yield what was measured, without the combinations whose turn did not come."""
+        parts = zip(self._subjects, self._warmed, self._footprints, self._energies, strict=True)
+        for subject, warmed, footprint, energy in parts:
+            try:
+                described, seconds = subject.describe(), subject.seconds
+            except EdgetlError:  # its process has ended, so its times are lost
+                continue
+            if timings := timings_of(seconds):
+                yield Measured(
+                    **described,
+                    warm_up=warmed,
+                    timings=timings,
+                    overhead=Overhead.of(seconds),
+                    footprint=footprint,
+                    energy=energy,
+                )
+
+    def _time(self) -> None:
+        began = self._clock()
+        self._time_frames(began)
+        for lesson in range(self._plan.lessons):
+            if lesson >= _FEWEST_LESSONS and self._over(began, 1):
+                break
+            for subject in self._subjects:
+                image, capture = self._frames.take(lesson, self._clock)
+                subject.time_lesson(image, lesson, capture)
+            self._progress("lessons", lesson + 1, self._plan.lessons)
+
+    def _time_frames(self, began: float) -> None:
+        number, plan = 0, self._plan
+        while number != plan.frames and not (number and self._over(began, _SHARE_OF_FRAMES)):
+            for subject in self._subjects:
+                image, capture = self._frames.take(number, self._clock)
+                subject.time_frame(image, capture)
+                self._frames_timed += 1
+            number += 1
+            if plan.frames is None and plan.seconds is not None:
+                self._progress("seconds", int(self._clock() - began), round(_SHARE_OF_FRAMES * plan.seconds))
+            else:
+                self._progress("frames", number, plan.frames)
+        self._progress("frames", number, number)
+
+    def _over(self, began: float, share: float) -> bool:
+        return self._plan.seconds is not None and self._clock() - began >= share * self._plan.seconds
+
+    def _measure_energy(self) -> None:
+        if self._meter is None:
+            return
+        for place, subject in enumerate(self._subjects):
+            if isinstance(subject, Subject):
+                predict = functools.partial(subject.learner.predict_one, self._frames[0])
+                self._energies[place] = measure_energy(self._meter, predict)
+            self._progress("energy", place + 1, len(self._subjects))
 
 
 @contextlib.contextmanager
 def _opened(
-    paths: Sequence[Path],
-    teaching: Teaching,
-    frames: Frames,
-    threads: int | None,
-    delegate: str | None,
-    clock: Clock,
-) -> Iterator[tuple[list[Subject], str | None]]:
-    """Yield the models, opened, and the type of the file system of their states."""
+    combinations: Sequence[Combination], frames: Frames, progress: Progress, clock: Clock
+) -> Iterator[tuple[list[Subject | OutsideSubject], list[Unavailable], str | None]]:
+    """Yield the combinations, opened, those that cannot be, and the type of the file system of their states."""
+    parent = _folder(combinations[0].path)
     with (
-        tempfile.TemporaryDirectory(prefix=".edgetl-bench-", dir=_folder(paths[0])) as folder,
+        tempfile.TemporaryDirectory(prefix=".edgetl-bench-", dir=parent) as folder,
         contextlib.ExitStack() as stack,
     ):
-        subjects = []
-        for number, path in enumerate(paths):
+        subjects: list[Subject | OutsideSubject] = []
+        unavailable: list[tuple[Unavailable, EdgetlError]] = []
+        for number, combination in enumerate(combinations):
             state = Path(folder) / str(number)
             state.mkdir()
-            subject = Subject.open(
-                path, teaching, state, frames[0], threads=threads, delegate=delegate, clock=clock
-            )
-            stack.callback(subject.close)
-            subjects.append(subject)
-        yield subjects, file_system(Path(folder))
+            try:
+                subject = _open(combination, state, frames, clock)
+            except EdgetlError as error:
+                unavailable.append((Unavailable(combination, str(error)), error))
+            else:
+                stack.callback(subject.close)
+                subjects.append(subject)
+            progress("opening", number + 1, len(combinations))
+        if not subjects:
+            raise unavailable[0][1]
+        yield subjects, [found for found, _ in unavailable], file_system(Path(folder))
+
+
+def _open(combination: Combination, state: Path, frames: Frames, clock: Clock) -> Subject | OutsideSubject:
+    if combination.runtime.python is None and combination.runtime.name in (None, load_runtime().name):
+        return Subject.open(combination, state, frames[0], clock=clock)
+    return OutsideSubject.open(combination, state, frames[0])
 
 
 def _folder(model: Path) -> Path | None:

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 from ..errors import MeasurementError
 from ..files import shown
-from .bench import SCHEMA, VERSION
+from .grid import name_results
+from .results import SCHEMA, VERSION
 from .timing import Interval, median, ratio_of_medians
 
 METHOD = "bootstrap of the ratio of medians, 95 %"
@@ -69,11 +70,11 @@ class StepComparison:
 
 @dataclass(frozen=True)
 class ModelComparison:
-    """Two measurements of a model, or of two models.
+    """Two measurements of a combination, or of two.
 
     Attributes:
-        before: Name of the model in the first measurement.
-        after: Name of the model in the second.
+        before: Name of the model in the first measurement, with what distinguishes it from others there.
+        after: The same in the second.
         differences: What else differs, such as the number of threads.
         steps: The steps that both contain.
     """
@@ -133,14 +134,14 @@ def compare(before: Path, after: Path | None = None, *, anyway: bool = False) ->
     obstacles = [
         *_differences(first["machine"], second["machine"], _MACHINE, "machine"),
         *_differences(first["frames"], second["frames"], ("source", "width", "height"), "frames"),
-        *(found for a, b in pairs for found in _differences(a["head"], b["head"], _HEAD, "head")),
+        *(found for (_, a), (_, b) in pairs for found in _head_differences(a, b) if after is not None),
     ]
     if obstacles and not anyway:
         raise MeasurementError(
             f"{shown(before)} and {shown(after or before)} cannot be compared: {'; '.join(dict.fromkeys(obstacles))}. "
             "Measure again under the same conditions, or compare them with --anyway"
         )
-    models = tuple(_compared(a, b) for a, b in pairs)
+    models = tuple(_compared(a, b, within=after is None) for a, b in pairs)
     if not any(model.steps for model in models):
         raise MeasurementError(
             f"{shown(before)} and {shown(after or before)} have no step in common; {_AGAIN}"
@@ -209,11 +210,14 @@ def _check_samples(step: str, samples: Any) -> None:
             raise ValueError(f"the step {step!r} has the time {sample!r}, expected milliseconds")
 
 
+Named = tuple[str, Mapping[str, Any]]
+
+
 def _pairs(
     first: Mapping[str, Any], second: Mapping[str, Any], before: Path, after: Path | None
-) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """Yield the results to compare: by the name of the model, or the only two, or all of one file with its first."""
-    left, right = first["results"], list(second["results"])
+) -> Iterator[tuple[Named, Named]]:
+    """Yield the results to compare: the only two, or all of one file with its first, or those that are most alike."""
+    left, right = _named(first["results"]), _named(second["results"])
     if after is None:
         if len(left) < 2:
             raise MeasurementError(
@@ -224,32 +228,62 @@ def _pairs(
     if len(left) == len(right) == 1:
         yield left[0], right[0]
         return
-    common = False
-    for result in left:
-        name = result["model"]["name"]
-        match = next((place for place, other in enumerate(right) if other["model"]["name"] == name), None)
-        if match is not None:
-            common = True
-            yield result, right.pop(match)
-    if not common:
-        names = (", ".join(found["model"]["name"] for found in part) for part in (left, second["results"]))
+    pairs = list(_alike(left, right))
+    if not pairs:
+        names = (", ".join(name for name, _ in part) for part in (left, right))
         raise MeasurementError("the files have no model in common: {} and {}".format(*names))
+    yield from pairs
 
 
-def _compared(before: Mapping[str, Any], after: Mapping[str, Any]) -> ModelComparison:
-    times = [{timing["step"]: timing["samples"] for timing in found["timings"]} for found in (before, after)]
+def _named(results: Sequence[Mapping[str, Any]]) -> list[Named]:
+    return list(zip(name_results(results), results, strict=True))
+
+
+def _alike(left: Sequence[Named], right: Sequence[Named]) -> Iterator[tuple[Named, Named]]:
+    """Pair each result with an unused one of the same model: of the same combination, else of any if it is the only one."""
+    free = list(right)
+    for entry in left:
+        same = [other for other in free if other[1]["model"]["name"] == entry[1]["model"]["name"]]
+        match = next((other for other in same if _combination(other[1]) == _combination(entry[1])), None)
+        if match is None and _lonely(entry, left) and len(same) == 1:
+            match = same[0]
+        if match is not None:
+            free.remove(match)
+            yield entry, match
+
+
+def _lonely(entry: Named, entries: Sequence[Named]) -> bool:
+    return [other["model"]["name"] for _, other in entries].count(entry[1]["model"]["name"]) == 1
+
+
+def _combination(result: Mapping[str, Any]) -> tuple[Any, ...]:
+    runtime, head = result["runtime"], result["head"]
+    return (
+        *(runtime.get(name) for name in ("name", "threads", "delegate")),
+        *(head.get(name) for name in (*_HEAD, "host")),
+    )
+
+
+def _head_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    # results of earlier versions do not contain "host"
+    both = "host" in before["head"] and "host" in after["head"]
+    return _differences(before["head"], after["head"], (*_HEAD, "host") if both else _HEAD, "head")
+
+
+def _compared(before: Named, after: Named, *, within: bool) -> ModelComparison:
+    (first, a), (second, b) = before, after
+    times = [{timing["step"]: timing["samples"] for timing in found["timings"]} for found in (a, b)]
     steps = tuple(
         StepComparison.of(step, samples, times[1][step])
         for step, samples in times[0].items()
         if step in times[1]
     )
     differing = (
-        *_differences(before["model"], after["model"], ("sha256", "quantization"), "model"),
-        *_differences(
-            before["runtime"], after["runtime"], ("name", "version", "threads", "delegate"), "runtime"
-        ),
+        *_differences(a["model"], b["model"], ("sha256", "quantization"), "model"),
+        *_differences(a["runtime"], b["runtime"], ("name", "version", "threads", "delegate"), "runtime"),
+        *(_head_differences(a, b) if within else ()),
     )
-    return ModelComparison(before["model"]["name"], after["model"]["name"], differing, steps)
+    return ModelComparison(first, second, differing, steps)
 
 
 def _differences(

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import emit, head_option, json_option, threads_option
+from .bench_options import amount_options, grid_options, make_grid
+from .options import emit, json_option
 from .session import INTERRUPTED, say
 
 if TYPE_CHECKING:
-    from device.system.bench import Bench, Measured
     from device.system.comparing import Comparison, ModelComparison
-
-_COLUMNS = ("minimum", "p50", "p90", "p95", "p99", "spread")
+    from device.system.frames import Frames
+    from device.system.results import Bench
 
 
 class BenchGroup(click.Group):
@@ -51,108 +51,87 @@ class BenchGroup(click.Group):
 @click.argument(
     "models", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False), metavar="MODEL..."
 )
-@click.option(
-    "--frames",
-    type=click.IntRange(1, 100_000),
-    help="Number of timed frames per model.  [default: 100, without --seconds]",
-)
-@click.option(
-    "--seconds",
-    type=click.FloatRange(0, 86_400, min_open=True),
-    help="Duration of the measurement, after the warm-up, for all models together.",
-)
-@click.option(
-    "--lessons",
-    type=click.IntRange(0, 10_000),
-    default=30,
-    show_default=True,
-    help="Number of timed lessons per model.",
-)
-@click.option(
-    "--warm-up",
-    type=click.IntRange(0, 1000),
-    help="Number of frames before the timed ones.  [default: until the median is steady]",
-)
-@click.option(
-    "--photos",
-    type=click.Path(path_type=Path),
-    metavar="FOLDER",
-    help="Show these photos instead of noise.",
-)
-@click.option(
-    "--samples",
-    type=click.IntRange(2, 100_000),
-    default=200,
-    show_default=True,
-    help="Number of samples that the head has learned.",
-)
-@click.option(
-    "--labels",
-    type=click.IntRange(2, 1000),
-    default=5,
-    show_default=True,
-    help="Number of labels of these samples.",
-)
-@threads_option
-@head_option
+@amount_options
+@grid_options
 @click.option("--csv", "as_csv", is_flag=True, help="Write the table as CSV.")
 @json_option
 def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: Any) -> None:
     """Measure how long frames and lessons take on this machine, step by step.
 
-    Several models are measured in turn, a frame of each, so that what disturbs the machine disturbs all alike. Lessons are
+    Options that accept several values, such as --threads 1,2, span a grid. All its combinations are measured in turn, a
+    frame of each, so that what disturbs the machine disturbs all alike. What cannot be measured is named. Lessons are
     written to a temporary state beside the first model, and forgotten. Frames are 640x480 pixels of noise unless
-    --photos is used. Close other programs first. Ctrl-C ends the measurement with what was measured so far.
+    --photos or --camera is used. Close other programs first. Ctrl-C ends the measurement with what was measured so far.
 
     "edgetl bench compare" compares two results of --json. A model file named "compare" is ./compare.
 
     \b
     Examples:
-      edgetl bench mugs.tflite --frames 200 --threads 2
+      edgetl bench mugs.tflite --frames 200 --threads 1,2,4 --samples 50,1000
       edgetl bench small.tflite large.tflite --seconds 60 --json > sizes.json
     """
-    if options["labels"] > options["samples"]:
+    if options["labels"] > min(options["samples"]):
         raise click.UsageError(
-            f"--labels {options['labels']} needs at least as many --samples, got {options['samples']}"
+            f"--labels {options['labels']} needs at least as many --samples, got {min(options['samples'])}"
         )
     if as_csv and as_json:
         raise click.UsageError("use either --csv or --json")
-    result = _measure(models, options)
+    if options["photos"] and options["camera"]:
+        raise click.UsageError("use either --photos or --camera")
+    from edgetl.measuring.text import describe_bench, describe_csv
+
+    result = _measure(models, options).to_dict()
     if as_csv:
-        click.echo(_csv(result), nl=False)
+        click.echo(describe_csv(result), nl=False)
     else:
-        emit(result.to_dict(), as_json, lambda: _text(result))
-    if result.partial:
-        say("interrupted: the result is partial")
-        click.get_current_context().exit(INTERRUPTED)
+        emit(result, as_json, lambda: describe_bench(result))
+    if result["partial"]:
+        say(f"the result is partial: {result['error'] or 'interrupted'}")
+        click.get_current_context().exit(1 if result["error"] else INTERRUPTED)
 
 
 def _measure(models: tuple[Path, ...], options: dict[str, Any]) -> Bench:
     from device.system import bench as measuring
     from device.system.conditions import doubts
     from device.system.health import describe_machine
-    from device.system.subject import Teaching
 
     from .progress import stages
 
     for doubt in doubts(describe_machine()):
         say(f"note: {doubt}")
-    folder, frames = options["photos"], options["frames"]
+    frames = options["frames"]
     if frames is None and options["seconds"] is None:
         frames = measuring.FRAMES
-    with stages(transient=True, lines=False) as progress:
+    plan = measuring.Plan(
+        frames,
+        options["seconds"],
+        options["lessons"],
+        options["warm_up"],
+        options["cold_starts"],
+        options["energy"],
+    )
+    with _frames(options) as shown_frames, stages(transient=True, lines=False, remaining=True) as progress:
         result = measuring.bench(
-            models,
-            plan=measuring.Plan(frames, options["seconds"], options["lessons"], options["warm_up"]),
-            teaching=Teaching(options["head"], options["samples"], options["labels"]),
-            frames=measuring.Frames.noise() if folder is None else measuring.Frames.photos(folder),
-            threads=options["threads"],
-            delegate="edgetpu" if options["edgetpu"] else None,
-            progress=progress,
+            models, plan=plan, grid=make_grid(options), frames=shown_frames, progress=progress
         )
     for note in result.notes:
         say(f"note: {note}")
     return result
+
+
+@contextlib.contextmanager
+def _frames(options: dict[str, Any]) -> Iterator[Frames]:
+    from device.system.frames import Frames
+
+    if options["camera"] is not None:
+        from device.cameras import open_camera
+
+        with open_camera(options["camera"], loop=True, notice=say) as camera:
+            yield Frames.of_camera(camera)
+    elif options["photos"] is not None:
+        yield Frames.photos(options["photos"])
+    else:
+        yield Frames.noise()
 
 
 @command.command()
@@ -193,58 +172,6 @@ def compare(before: Path, after: Path | None, anyway: bool, fail_above: float | 
         click.get_current_context().exit(1)
 
 
-def _text(result: Bench) -> str:
-    machine, frames = result.machine, result.frames
-    board = machine["board"] or "not a single-board computer"
-    lines = [
-        f"{board}, {machine['cpu']}, {machine['cores']} cores, governor {machine['governor']}",
-        f"frames of {frames['source']}, {frames['width']}x{frames['height']}; {_conditions(result)}",
-    ]
-    for found in result.results:
-        lines += ["", *_model_lines(found)]
-    return "\n".join(lines)
-
-
-def _conditions(result: Bench) -> str:
-    before, after = result.conditions["before"], result.conditions["after"]
-    shown = [f"load {before['load']} before, {after['load']} after"]
-    for name, unit in (("frequency", "MHz"), ("temperature", "°C")):
-        if before[name] is not None and after[name] is not None:
-            shown.append(f"{name} {before[name]:.0f} and {after[name]:.0f} {unit}")
-    return ", ".join([*shown, f"peak RAM {result.conditions['peak_ram_bytes'] / 1e6:.0f} MB"])
-
-
-def _model_lines(found: Measured) -> list[str]:
-    model, runtime, head, warm = found.model, found.runtime, found.head, found.warm_up
-    return [
-        f"{model['name']}: {model['backbone']}, {model['quantization']}, {model['dimensions']} dimensions, "
-        f"{model['bytes'] / 1e6:.1f} MB, cold start {model['cold_start_ms']:.0f} ms",
-        f"{runtime['name']} {runtime['version']}, {runtime['delegate']}, threads {runtime['threads']}; "
-        f"{head['name']} head with {head['samples']} samples of {head['labels']} labels",
-        f"warm-up: {warm.runs} frames, {warm.seconds:.1f} s{' (not steady)' if warm.steady is False else ''}",
-        "",
-        f"{'milliseconds':26}{''.join(f'{name:>9}' for name in _COLUMNS)}{'median, 95 %':>19}{'runs':>7}",
-        *(
-            f"{t.step:26}{''.join(f'{getattr(t, name):>9.3f}' for name in _COLUMNS)}"
-            f"{f'{t.interval[0]:.3f}..{t.interval[1]:.3f}':>19}{t.runs:>7}"
-            for t in found.timings
-        ),
-    ]
-
-
-def _csv(result: Bench) -> str:
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(
-        ["model", "step", "runs", *(f"{name}_ms" for name in _COLUMNS), "median_low_ms", "median_high_ms"]
-    )
-    for found in result.results:
-        for timing in found.timings:
-            figures = (getattr(timing, name) for name in _COLUMNS)
-            table.writerow([found.model["name"], timing.step, timing.runs, *figures, *timing.interval])
-    return stream.getvalue()
-
-
 def _comparison_text(result: Comparison) -> str:
     from device.system.comparing import METHOD
 
@@ -256,9 +183,9 @@ def _comparison_lines(model: ModelComparison) -> list[str]:
     return [
         f"A {model.before}, B {model.after}",
         *(f"differs: {found}" for found in model.differences),
-        f"{'median, milliseconds':26}{'A':>10}{'B':>10}{'ratio':>8}{'interval':>15}  verdict",
+        f"{'median, milliseconds':33}{'A':>10}{'B':>10}{'ratio':>8}{'interval':>15}  verdict",
         *(
-            f"{s.step:26}{s.before:>10.3f}{s.after:>10.3f}{s.ratio:>8.3f}"
+            f"{s.step:33}{s.before:>10.3f}{s.after:>10.3f}{s.ratio:>8.3f}"
             f"{f'{s.interval[0]:.3f}..{s.interval[1]:.3f}':>15}  {s.verdict}"
             for s in model.steps
         ),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from device.cameras.options import Options
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+HEADS = ("exact", "lda", "ncm", "softmax", "knn")
 
 
 def json_option(function: Decorated) -> Decorated:
@@ -84,7 +85,7 @@ def state_option(function: Decorated) -> Decorated:
 
 def head_option(function: Decorated) -> Decorated:
     """Add ``--head``."""
-    choices = click.Choice(["exact", "lda", "ncm", "softmax", "knn"])
+    choices = click.Choice(HEADS)
     return click.option(
         "--head", type=choices, default="exact", show_default=True, help="How the device learns."
     )(function)

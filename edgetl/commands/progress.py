@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def stages(*, lines: bool = True, transient: bool = False) -> Iterator[Progress]:
+def stages(*, lines: bool = True, transient: bool = False, remaining: bool = False) -> Iterator[Progress]:
     """Yield a progress callback that shows a bar per task.
 
     Args:
         lines: Where stderr is not a terminal, write a line when a task begins and one when it ends.
         transient: Remove the bars at the end.
+        remaining: Show the time left of each task, too.
     """
     from device.progress import no_progress
 
@@ -30,8 +31,16 @@ def stages(*, lines: bool = True, transient: bool = False) -> Iterator[Progress]
         yield _Lines() if lines else no_progress
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
+    more = (TextColumn("left:"), TimeRemainingColumn()) if remaining else ()
     # a descriptor of its own, because stderr is held back while TensorFlow runs
     with (
         os.fdopen(os.dup(sys.stderr.fileno()), "w", encoding="utf-8") as stream,
@@ -40,6 +49,7 @@ def stages(*, lines: bool = True, transient: bool = False) -> Iterator[Progress]
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            *more,
             console=Console(file=stream, highlight=False),
             transient=transient,
         ) as bars,

@@ -17,7 +17,7 @@ from device.system.subject import Subject
 from edgetl.cli import main
 from tests.tiny import TINY, TINY_TAUGHT
 
-SHORT = ("--frames", 3, "--lessons", 2, "--samples", 12, "--warm-up", 1)
+SHORT = ("--frames", 3, "--lessons", 2, "--samples", 12, "--warm-up", 1, "--cold-starts", 0, "--no-energy")
 
 
 def edgetl(*arguments: object) -> Result:
@@ -36,9 +36,18 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_bench_prints_percentiles_machine_and_runtime(folder: Path) -> None:
     """It shows the runtime, its version and the governor."""
-    done = edgetl("bench", "mugs.tflite", *SHORT)
+    done = edgetl("bench", "mugs.tflite", *SHORT, "--cold-starts", 1)
     assert done.exit_code == 0, done.output
-    for word in ("p50", "p99", "governor", "threads", "backbone", "cold start", "peak RAM"):
+    for word in (
+        "p50",
+        "p99",
+        "governor",
+        "threads",
+        "backbone",
+        "cold start",
+        "peak RAM",
+        "bare interpreter",
+    ):
         assert word in done.stdout
 
 
@@ -67,6 +76,11 @@ def test_bench_writes_csv(folder: Path) -> None:
         ("mugs.tflite", "--frames", 0),
         ("mugs.tflite", "--seconds", 0),
         ("mugs.tflite", "--csv", "--json"),
+        ("mugs.tflite", "--photos", ".", "--camera", "fake"),
+        ("mugs.tflite", "--threads", "1,,2"),
+        ("mugs.tflite", "--threads", "1,x"),
+        ("mugs.tflite", "--head", "exact,best"),
+        ("mugs.tflite", "--runtime", "onnx"),
         ("compare",),
     ],
 )
@@ -77,7 +91,37 @@ def test_a_command_line_that_cannot_be_measured_is_a_usage_error(
     assert edgetl("bench", *words).exit_code == 2
 
 
-@pytest.mark.parametrize("words", [("nope.tflite",), ("mugs.tflite", "--photos", "nowhere")])
+def test_lists_of_values_span_a_grid(folder: Path) -> None:
+    """What cannot be measured is named below the tables; the names show what differs."""
+    grid = ("--threads", "1,2", "--head", "exact,softmax", "--samples", "12,20", "--labels", 9)
+    done = edgetl("bench", "mugs.tflite", *SHORT, *grid)
+    assert done.exit_code == 0, done.output
+    for name in ("mugs.tflite, 1 thread, 12 samples", "mugs.tflite, 2 threads, 20 samples"):
+        assert name in done.stdout
+    assert done.stdout.count("room for 8 labels") == 2  # once per number of threads
+
+
+def test_a_camera_is_timed(folder: Path) -> None:
+    """The capture is a step."""
+    done = edgetl("bench", "mugs.tflite", *SHORT, "--camera", "fake", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["frames"]["source"] == "fake"
+    assert {timing["step"] for timing in found["results"][0]["timings"]} >= {"capture", "button to new head"}
+
+
+def test_a_camera_that_ends_leaves_a_partial_result(folder: Path) -> None:
+    """The exit code is 1, because the measurement failed."""
+    done = edgetl("bench", "mugs.tflite", *SHORT, "--camera", "fake:red*2,end", "--json")
+    assert done.exit_code == 1
+    assert json.loads(done.stdout)["partial"] is True
+    assert "the result is partial" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("nope.tflite",), ("mugs.tflite", "--photos", "nowhere"), ("mugs.tflite", "--camera", "/dev/video99")],
+)
 def test_what_is_missing_is_named(folder: Path, words: tuple[str, ...]) -> None:
     """The exit code is 1."""
     done = edgetl("bench", *words)
@@ -95,10 +139,10 @@ def test_ctrl_c_writes_what_was_measured(folder: Path, monkeypatch: pytest.Monke
     """The JSON is complete and marked as partial, and the exit code is that of an interrupted command."""
     real, calls = Subject.time_frame, iter(range(10))
 
-    def stopping(self: Subject, image: Image) -> None:
+    def stopping(self: Subject, image: Image, capture: float | None = None) -> None:
         if next(calls) == 2:
             raise KeyboardInterrupt
-        real(self, image)
+        real(self, image, capture)
 
     monkeypatch.setattr(Subject, "time_frame", stopping)
     done = edgetl("bench", "mugs.tflite", *SHORT, "--json")
@@ -242,6 +286,27 @@ def test_the_models_of_one_result_are_compared_with_the_first(folder: Path) -> N
     assert "one model" in alone.stderr
 
 
+def test_the_heads_of_one_result_are_compared(folder: Path) -> None:
+    """In one file, another head is what is compared, not an obstacle."""
+    other = changed("results", 0, "head", "samples", value=1000)["results"][0]
+    both = {**BEFORE, "results": [*BEFORE["results"], other]}
+    done = edgetl("bench", "compare", write("a.json", both))
+    assert done.exit_code == 0, done.output
+    assert "A mugs.tflite, 200 samples, B mugs.tflite, 1000 samples" in done.stdout
+    assert "head: samples 200 and 1000" in done.stdout
+
+
+def test_combinations_of_two_files_are_paired_by_their_threads_and_heads(folder: Path) -> None:
+    """The order in the files does not matter; what the other file lacks is left out."""
+    one, two = (changed("results", 0, "runtime", "threads", value=count)["results"][0] for count in (1, 2))
+    three = changed("results", 0, "runtime", "threads", value=3)["results"][0]
+    write("a.json", {**BEFORE, "results": [one, two]})
+    write("b.json", {**AFTER, "results": [three, two, one]})
+    done = edgetl("bench", "compare", "a.json", "b.json", "--json")
+    pairs = [(model["before"], model["after"]) for model in json.loads(done.stdout)["models"]]
+    assert pairs == [("mugs.tflite, 1 thread",) * 2, ("mugs.tflite, 2 threads",) * 2]
+
+
 def test_models_are_paired_by_name(folder: Path) -> None:
     """Files without a common model are refused."""
     other = copy.deepcopy(AFTER["results"][0])
@@ -268,4 +333,4 @@ def test_what_bench_writes_can_be_compared(folder: Path) -> None:
     Path("a.json").write_text(edgetl("bench", "mugs.tflite", *SHORT, "--json").stdout, encoding="utf-8")
     done = edgetl("bench", "compare", "a.json", "a.json")
     assert done.exit_code == 0, done.output
-    assert done.stdout.count("can't tell") == 8
+    assert done.stdout.count("can't tell") == 9

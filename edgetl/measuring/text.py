@@ -1,0 +1,135 @@
+"""Measurements as text and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+COLUMNS = ("minimum", "p50", "p90", "p95", "p99", "spread")
+FRAME, LESSON = "frame to prediction", "lesson to new head"
+
+Found = Mapping[str, Any]
+
+
+def describe_bench(result: Found) -> str:
+    """Return the tables of a measurement.
+
+    Args:
+        result: The JSON of the measurement.
+    """
+    from device.system.grid import name_results
+
+    names = name_results(result["results"])
+    lines = list(_head(result))
+    for name, found in zip(names, result["results"], strict=True):
+        lines += ["", *_tables(name, found)]
+    if len(names) > 1:
+        lines += ["", *_summary(names, result["results"])]
+    if result.get("unavailable"):
+        lines += ["", "not measured:", *_missing(result["unavailable"])]
+    return "\n".join(lines)
+
+
+def describe_csv(result: Found) -> str:
+    """Return one row per combination and step."""
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    traits = ("runtime", "version", "threads", "delegate", "head", "samples", "labels", "host")
+    figures = (*(f"{name}_ms" for name in COLUMNS), "median_low_ms", "median_high_ms")
+    table.writerow(["model", "step", "runs", *figures, *traits])
+    for found in result["results"]:
+        runtime, head = found["runtime"], found["head"]
+        place = [
+            runtime["name"],
+            *(runtime[name] for name in ("version", "threads", "delegate")),
+            head["name"],
+        ]
+        place += [head[name] for name in ("samples", "labels", "host")]
+        for timing in found["timings"]:
+            times = [*(timing[name] for name in COLUMNS), *timing["interval"]]
+            table.writerow([found["model"]["name"], timing["step"], timing["runs"], *times, *place])
+    return stream.getvalue()
+
+
+def median_of(found: Found, step: str, name: str = "p50") -> float | None:
+    """Return the median, or another figure, of a step of a result; None if it was not timed."""
+    return next((timing[name] for timing in found["timings"] if timing["step"] == step), None)
+
+
+def _head(result: Found) -> Iterator[str]:
+    machine, frames, conditions = result["machine"], result["frames"], result["conditions"]
+    board = machine["board"] or "not a single-board computer"
+    yield f"{board}, {machine['cpu']}, {machine['cores']} cores, governor {machine['governor']}"
+    before, after = conditions["before"], conditions["after"]
+    shown = [f"load {before['load']} before, {after['load']} after"]
+    for name, unit in (("frequency", "MHz"), ("temperature", "°C")):
+        if before[name] is not None and after[name] is not None:
+            shown.append(f"{name} {before[name]:.0f} and {after[name]:.0f} {unit}")
+    yield f"frames of {frames['source']}, {frames['width']}x{frames['height']}; {', '.join(shown)}"
+
+
+def _tables(name: str, found: Found) -> Iterator[str]:
+    model, runtime, head, warm = found["model"], found["runtime"], found["head"], found["warm_up"]
+    yield f"{name}: {model['backbone']}, {model['quantization']}, {model['dimensions']} dimensions, {model['bytes'] / 1e6:.1f} MB"
+    host = f" and {head['host_samples']} of the host" if head["host_samples"] else ""
+    yield (
+        f"{runtime['name']} {runtime['version']}, {runtime['delegate']}, threads {runtime['threads']}; "
+        f"{head['name']} head with {head['samples']} samples of {head['labels']} labels{host}"
+    )
+    yield "; ".join(_costs(found))
+    yield f"warm-up: {warm['runs']} frames, {warm['seconds']:.1f} s{' (not steady)' if warm['steady'] is False else ''}"
+    yield ""
+    yield f"{'milliseconds':33}{''.join(f'{column:>9}' for column in COLUMNS)}{'median, 95 %':>19}{'runs':>7}"
+    for timing in found["timings"]:
+        low, high = timing["interval"]
+        figures = "".join(f"{timing[column]:>9.3f}" for column in COLUMNS)
+        yield f"{timing['step']:33}{figures}{f'{low:.3f}..{high:.3f}':>19}{timing['runs']:>7}"
+
+
+def _costs(found: Found) -> Iterator[str]:
+    footprint, overhead, energy = found["footprint"], found["overhead"], found["energy"]
+    if footprint is None:
+        yield f"opened in {found['model']['cold_start_ms']:.0f} ms"
+    else:
+        yield (
+            f"cold start {footprint['start_ms']:.0f} ms ({footprint['open_ms']:.0f} ms of it to open the model and predict), "
+            f"peak RAM {footprint['peak_ram_bytes'] / 1e6:.0f} MB"
+        )
+    if overhead is not None:
+        low, high = overhead["interval"]
+        yield (
+            f"a prediction takes {overhead['ratio']:.3f} times as long as the bare interpreter with preprocessing "
+            f"({low:.3f} to {high:.3f}; goal {overhead['limit']:g})"
+        )
+    if energy is not None:
+        yield (
+            f"{energy['frame_millijoules']:.1f} mJ per prediction, {energy['extra_millijoules']:.1f} mJ above rest "
+            f"({energy['meter']}, {energy['rest_watts']:.2f} W at rest, {energy['busy_watts']:.2f} W busy)"
+        )
+
+
+def _summary(names: Sequence[str], results: Sequence[Found]) -> Iterator[str]:
+    width = max(12, *(len(name) for name in names)) + 2
+    yield f"{'milliseconds':{width}}{'prediction':>12}{'p95':>9}{'lesson':>9}{'p95':>9}{'MB':>7}{'RAM, MB':>9}"
+    for name, found in zip(names, results, strict=True):
+        times = [median_of(found, step, figure) for step in (FRAME, LESSON) for figure in ("p50", "p95")]
+        cells = ["–" if time is None else f"{time:.2f}" for time in times]
+        footprint = found["footprint"]
+        ram = "–" if footprint is None else f"{footprint['peak_ram_bytes'] / 1e6:.0f}"
+        yield (
+            f"{name:{width}}{cells[0]:>12}{cells[1]:>9}{cells[2]:>9}{cells[3]:>9}"
+            f"{found['model']['bytes'] / 1e6:>7.1f}{ram:>9}"
+        )
+
+
+def _missing(unavailable: Sequence[Found]) -> Iterator[str]:
+    """Yield a line per model, runtime, threads, delegate and head; their numbers of samples share it."""
+    lines: dict[str, str] = {}
+    for found in unavailable:
+        threads = "default" if found["threads"] is None else found["threads"]
+        where = f"{found['runtime']} runtime, threads {threads}, {found['delegate']}"
+        what = f"{found['model']}, {where}, {found['head']} head"
+        lines.setdefault(what, found["reason"])
+    yield from (f"  {what}: {reason}" for what, reason in lines.items())
