@@ -30,7 +30,7 @@ ROOMS = {  # room of `device` -> the rooms it may import; modules in the root ar
     "learner": {"ground", "model", "store", "heads"},
     "live": {"ground", "model", "store", "cameras", "heads", "learner"},
     "system": {"ground", "model", "store", "cameras", "heads", "learner"},
-    "page": {"ground", "model", "store", "cameras", "heads", "learner", "live"},
+    "page": {"ground", "model", "store", "cameras", "heads", "learner", "live", "system"},
 }
 OURS = {*MAY_IMPORT, "benchmarks", "tests"}
 # packages that a command's module may not import: only click, light modules of edgetl and the standard library

@@ -26,7 +26,8 @@ from ..errors import (
 )
 from .answers import answer, download, fields, jpeg, limit_of, number, only_get, refuse_crowd
 from .bodies import V1, Refusal
-from .guard import FAILURE, VisibleJSON, refused
+from .guard import FAILURE, METRICS, VisibleJSON, refused
+from .metrics import CONTENT_TYPE, text_of
 from .page import Page
 from .programs import program_routes, status_of
 from .sessions import COOKIE_SECONDS, Guesses, Sessions
@@ -85,6 +86,7 @@ class _Api:
             "/api/doubts": self.doubts,
             "/api/doubts/{id}.jpg": self.doubt,
             "/api/export": self.export,
+            METRICS: self.metrics,
         }
         post = {
             "/api/enter": self.enter,
@@ -142,6 +144,10 @@ class _Api:
 
     async def export(self, request: Request) -> Response:
         return await download(self._page.lessons.export)
+
+    async def metrics(self, request: Request) -> Response:
+        text = await run_in_threadpool(lambda: text_of(self._page.metrics()))
+        return Response(text.encode(), headers={"content-type": CONTENT_TYPE})
 
     # changing
 

@@ -33,9 +33,9 @@ from .sessions import Sessions
 FAILURE = "the device could not do this; its terminal shows the reason"
 """What a viewer sees after an error in edgetl."""
 
-API = "/api/"
+API, METRICS = "/api/", "/metrics"
 OPEN = frozenset({"/api/enter", V1 + "token", V1 + "openapi.json"})
-"""The API needs a session, except for these addresses; other addresses serve the empty page."""
+"""The API and the metrics need a session, except for these addresses; other addresses serve the empty page."""
 
 _SIGN_IN = (
     "sign in with the link that `edgetl serve` printed in its terminal; a program sends the header "
@@ -117,7 +117,7 @@ class Guard:
             accepted_body(scope).check_size(headers)
         elif headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(headers, scope):
             raise Refusal(403, "the request comes from another site; open the page itself")
-        private = scope["path"].startswith(API) and scope["path"] not in OPEN
+        private = scope["path"].startswith((API, METRICS)) and scope["path"] not in OPEN
         if private and not self._knows(headers):
             raise Refusal(401, _SIGN_IN)
         if changes:

@@ -11,10 +11,12 @@ from ..cameras import Camera
 from ..errors import EdgetlError, SampleNotFoundError
 from ..learner.learner import Learner
 from ..printable import printable
+from ..system.health import temperature
 from .doubts import Doubts, QueueEntry
 from .latest import Latest
 from .lessons import Lessons
 from .loop import Loop
+from .metrics import Meter, Metric, camera_metrics, machine_metrics, sample_metrics
 
 
 class Page:
@@ -34,6 +36,8 @@ class Page:
         self.doubts = Doubts()
         self.loop = Loop(open_camera, learner, self.doubts, self._notify, fps=fps)
         self.lessons = Lessons(learner, self.loop, self.doubts, self._notify)
+        self.meter, self.http_meter = Meter("camera"), Meter("http")
+        self.loop.listen(self.meter.see)
         self._version = 0
 
     def start(self) -> None:
@@ -55,6 +59,18 @@ class Page:
             "runtime": str(self.learner.runtime),
             "labels": self.lessons.labels(),
         }
+
+    def metrics(self) -> list[Metric]:
+        """Return the figures for Prometheus."""
+        camera = self.loop.figures()
+        facts = {name: self.state()[name] for name in ("model", "backbone", "runtime")}
+        seen = []
+        if camera["condition"] != "off":
+            seen = (
+                camera_metrics(self.meter.source, camera["condition"], camera["fps"]) + self.meter.metrics()
+            )
+        counts = sample_metrics(self.meter.source, self.lessons.counts())
+        return [*seen, *self.http_meter.metrics(), *counts, *machine_metrics(facts, temperature())]
 
     def samples(self, label: str | None, limit: int) -> dict[str, Any]:
         """Return the newest samples; browsers request their thumbnails one by one, and cache them."""

@@ -6,6 +6,7 @@ docs/http-api.md describes it, and openapi.json specifies it; a test compares bo
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -110,9 +111,9 @@ class _Programs:
         with self._upload():
             if kind_of(request) == "application/json":
                 embedding = await read_embedding(request)
-                return VisibleJSON(await self._work(lambda: self._prediction(embedding)))
+                return VisibleJSON(await self._work(lambda: self._prediction(lambda: embedding)))
             photo, _ = await read_upload(request)
-            return VisibleJSON(await self._work(lambda: self._prediction(self._embedded(photo))))
+            return VisibleJSON(await self._work(lambda: self._prediction(lambda: self._embedded(photo))))
 
     async def teach(self, request: Request) -> Response:
         if kind_of(request) == "application/json":
@@ -129,8 +130,11 @@ class _Programs:
     def _embedded(self, photo: bytes) -> NDArray[np.float32]:
         return self._learner.embed_one(decode_upload(photo))
 
-    def _prediction(self, embedding: NDArray[np.float32]) -> dict[str, Any]:
-        return self._learner.predict_embedding(embedding).to_dict()
+    def _prediction(self, embed: Callable[[], NDArray[np.float32]]) -> dict[str, Any]:
+        start = time.perf_counter()
+        prediction = self._learner.predict_embedding(embed())
+        self._page.http_meter.count(prediction, time.perf_counter() - start)
+        return prediction.to_dict()
 
     @contextlib.contextmanager
     def _upload(self) -> Iterator[None]:
