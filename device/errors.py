@@ -15,6 +15,7 @@ All of them can be imported from `edgetl`; those of the host side are defined in
     │   └── StateNotFoundError (FileNotFoundError)
     ├── LabelError (ValueError)
     ├── SampleNotFoundError (KeyError)
+    ├── SelectionError (ValueError)
     ├── HeadError (ValueError)
     ├── EmbeddingError (ValueError)
     ├── ArraysError (ValueError)
@@ -88,6 +89,10 @@ class LabelError(EdgetlError, ValueError):
 
 class SampleNotFoundError(EdgetlError, KeyError):
     """No sample has the given id."""
+
+
+class SelectionError(EdgetlError, ValueError):
+    """Conditions that select samples are missing or contradict each other."""
 
 
 class HeadError(EdgetlError, ValueError):

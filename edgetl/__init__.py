@@ -62,6 +62,7 @@ if TYPE_CHECKING:
         PhotoError,
         RuntimeMissingError,
         SampleNotFoundError,
+        SelectionError,
         ServerError,
         ServiceError,
         StateBusyError,
@@ -74,7 +75,9 @@ if TYPE_CHECKING:
     from device.heads.report import Report
     from device.learner import Learner
     from device.learner.classifier import Classifier
+    from device.learner.correcting import Correction
     from device.learner.reembedding import Reembedding, reembed
+    from device.learner.selecting import SampleFilter
     from device.learner.status import Status
     from device.live.watching import Observation
     from device.model.manifest import HeldOut, Manifest, Part
@@ -111,6 +114,7 @@ __all__ = [
     "Client",
     "ConversionError",
     "ConversionReport",
+    "Correction",
     "DelegateError",
     "EdgetlError",
     "EmbeddingError",
@@ -158,8 +162,10 @@ __all__ = [
     "Runtime",
     "RuntimeMissingError",
     "Sample",
+    "SampleFilter",
     "SampleNotFoundError",
     "SampleRun",
+    "SelectionError",
     "ServerError",
     "ServiceError",
     "StateBusyError",
@@ -222,6 +228,7 @@ _NAMES = {
         "PhotoError",
         "RuntimeMissingError",
         "SampleNotFoundError",
+        "SelectionError",
         "ServerError",
         "ServiceError",
         "StateBusyError",
@@ -237,10 +244,12 @@ _NAMES = {
     "device.heads.report": ("Report",),
     "device.learner": ("Learner",),
     "device.learner.classifier": ("Classifier",),
+    "device.learner.correcting": ("Correction",),
     "device.learner.reembedding": (
         "Reembedding",
         "reembed",
     ),
+    "device.learner.selecting": ("SampleFilter",),
     "device.learner.status": ("Status",),
     "device.live.watching": ("Observation",),
     "device.model.manifest": (

@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from ..errors import LabelError
 from ..grouping import chained, join
 from ..model.codes import Codes
-from .base import ONE_LABEL, Floats, Head, check_codes, softmax
+from .base import ONE_LABEL, Head, check_codes, softmax
 from .calibration import expected_calibration_error
 from .folds import balanced
 from .intervals import left_out_interval
+from .mislabels import find_mislabels
 from .threads import one_blas_thread
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
@@ -28,9 +29,7 @@ BLIND = (
     "some such photos and run: edgetl evaluate MODEL PHOTOS"
 )
 FEW = 5  # with fewer groups, the recall of a label is unreliable
-SUSPECTS = 10
 CONFUSED = 5
-_SUSPICIOUS = 0.25  # below this probability of its own label, a sample may be mislabeled
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,8 @@ class Report:
         recall: Share of correct predictions per label, without labels that cannot be judged.
         confusion: int64 [C, C], one row per taught label, one column per predicted label.
         confused: (taught, predicted, number), the largest number first.
-        suspects: Ids of samples that may be mislabeled, the least probable first.
+        suspects: Ids of samples that are probably mislabeled, the least probable first, see `device.heads.mislabels`.
+        suggested: The label that each of `suspects` is predicted as when left out.
         ece: Expected calibration error.
         sampled: Whether only some of the learned samples were judged.
         warnings: Limits of the figures that the reader should know.
@@ -68,6 +68,7 @@ class Report:
     sampled: bool
     warnings: tuple[str, ...]
     tuned: int = 0
+    suggested: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         accuracy = "unknown" if self.accuracy is None else f"{self.accuracy:.3f}"
@@ -156,6 +157,7 @@ def _judge(
         labels, taught = tuple(label for label, one in zip(labels, used, strict=True) if one), taught[used]
         probabilities = probabilities[:, used]
     right, total = np.diagonal(confusion), confusion.sum(axis=1)
+    odd = find_mislabels(probabilities, codes, owners, groups, judged & (ids >= 0))
     recall = {label: float(right[at] / total[at]) for at, label in enumerate(labels) if total[at]}
     count = int(total.sum())
     accuracy = float(right.sum() / count) if count else None
@@ -170,7 +172,7 @@ def _judge(
         recall=recall,
         confusion=confusion,
         confused=_confused(labels, confusion),
-        suspects=_suspects(probabilities, owners, ids, judged),
+        suspects=tuple(ids[odd].tolist()),
         ece=expected_calibration_error(probabilities[judged], owners[judged]) if count else None,
         sampled=len(owners) < int(taught.sum()),
         warnings=tuple(
@@ -181,6 +183,7 @@ def _judge(
             )
         ),
         tuned=int((~judges).sum()),
+        suggested=tuple(labels[column] for column in probabilities[odd].argmax(axis=1)),
     )
 
 
@@ -228,16 +231,6 @@ def _confused(labels: tuple[str, ...], confusion: NDArray[np.int64]) -> tuple[tu
     worst = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED]
     pairs = (divmod(int(place), len(labels)) for place in worst)
     return tuple((labels[a], labels[b], int(wrong[a, b])) for a, b in pairs if wrong[a, b])
-
-
-def _suspects(
-    probabilities: Floats, owners: NDArray[np.int64], ids: NDArray[np.int64], judged: NDArray[np.bool_]
-) -> tuple[int, ...]:
-    own = probabilities[np.arange(len(owners)), owners]
-    odd = judged & (own < _SUSPICIOUS) & (probabilities.argmax(axis=1) != owners) & (ids >= 0)
-    places = np.flatnonzero(odd)
-    worst = places[np.argsort(own[places], kind="stable")][:SUSPECTS]
-    return tuple(int(ids[place]) for place in worst)
 
 
 def _warnings(

@@ -14,6 +14,7 @@ from ..heads.memory import learn_memory
 from ..model.memory import Memory, Samples
 from ..model.packing import pack_memory
 from ..store import Entry, HostChange, Store
+from ..store.records import is_excluded
 from .signatures import HeadMaker
 
 # Learning this many samples again takes a second or two on a Pi; from there on the derived head is stored.
@@ -133,13 +134,18 @@ def _net(entries: Iterable[Entry]) -> tuple[Labeled, Labeled]:
             if isinstance(run, HostChange):
                 continue
             for number in range(run.first, run.last + 1):
-                before, _ = moved.get(number, (run.old, None))
-                moved[number] = (before, run.new)
+                before, _ = moved.get(number, (_taught(run.old), None))
+                moved[number] = (before, _taught(run.new))
     changed = [(number, old, new) for number, (old, new) in sorted(moved.items()) if old != new]
     return (
         [(number, old) for number, old, _ in changed if old is not None],
         [(number, new) for number, _, new in changed if new is not None],
     )
+
+
+def _taught(label: str | None) -> str | None:
+    """Return the label that a head learns; None for an excluded sample."""
+    return None if is_excluded(label) else label
 
 
 def _chunks(labeled: Labeled) -> Iterable[tuple[list[int], list[str]]]:

@@ -28,8 +28,10 @@ from ..store import Entry, ModelIdentity, NewSample, Sample, Store, Version
 from ..store.records import new_burst
 from .bursts import Bursts
 from .classifier import Classifier, write_classifier
+from .correcting import Correction, correct
 from .derived import DerivedHead
 from .export import Snapshot, export
+from .selecting import SampleFilter, select
 from .settling import Settling
 from .signatures import HeadMaker
 from .status import Status, status_of
@@ -273,7 +275,7 @@ class Learner:
         return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers), "forget"))
 
     def relabel(self, id: int | Iterable[int], label: str) -> Entry:
-        """Change the label of one or several samples.
+        """Change the label of one or several samples; excluded ones teach again.
 
         Raises:
             SampleNotFoundError: A sample was never taught or is forgotten; then none is changed.
@@ -282,6 +284,66 @@ class Learner:
         label = check_label(label)
         numbers = [id] if isinstance(id, int) else list(id)
         return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers, label)))
+
+    def relabel_each(self, labels: Mapping[int, str]) -> Entry:
+        """Change the labels of samples to a label each, in one change.
+
+        Raises:
+            SampleNotFoundError: A sample was never taught or is forgotten; then none is changed.
+            LabelError: A text cannot be a label.
+        """
+        checked = {number: check_label(label) for number, label in labels.items()}
+        return self._changed(lambda: self.store.relabel(checked))
+
+    def exclude(self, id: int | Iterable[int]) -> Entry:
+        """Keep one or several samples without teaching them: the head is as if they had never been taught.
+
+        Raises:
+            SampleNotFoundError: A sample was never taught or is forgotten; then none is excluded.
+        """
+        numbers = [id] if isinstance(id, int) else list(id)
+        return self._changed(lambda: self.store.exclude(numbers))
+
+    def include(self, id: int | Iterable[int]) -> Entry:
+        """Teach excluded samples again.
+
+        Raises:
+            SampleNotFoundError: A sample was never taught or is forgotten; then none is included.
+        """
+        numbers = [id] if isinstance(id, int) else list(id)
+        return self._changed(lambda: self.store.exclude(numbers, False))
+
+    def select(self, wanted: SampleFilter) -> list[Sample]:
+        """Return the samples that meet all conditions, oldest first, without thumbnails.
+
+        Raises:
+            SelectionError: There is no condition.
+            SampleNotFoundError: A sample that a condition names was never taught or is forgotten.
+        """
+        return select(self.store, wanted, self.mislabeled)
+
+    def correct(
+        self, wanted: SampleFilter, action: str, label: str | None = None, *, dry_run: bool = False
+    ) -> Correction:
+        """Relabel, forget, exclude or include the selected samples in one change; see `device.learner.correcting`.
+
+        Args:
+            wanted: Which samples.
+            action: relabel, forget, exclude or include.
+            label: The new label; None relabels samples that are probably mislabeled as suggested.
+            dry_run: Change nothing, and return what would change.
+
+        Raises:
+            SelectionError: There is no condition, or the label does not fit the action.
+            SampleNotFoundError: A sample that a condition names was never taught or is forgotten.
+        """
+        with self._lock:
+            return correct(self, wanted, action, label, dry_run=dry_run)
+
+    def mislabeled(self) -> dict[int, str]:
+        """Return the ids of samples that are probably mislabeled, with the label that each is predicted as instead."""
+        report = self.status().report
+        return {} if report is None else dict(zip(report.suspects, report.suggested, strict=True))
 
     def rename_label(self, old: str, new: str) -> Entry:
         """Rename the label `old` to `new`, on the host's samples too; if `new` exists, the two labels become one.
@@ -360,10 +422,21 @@ class Learner:
     # reports, versions, export
 
     def samples(
-        self, label: str | None = None, limit: int | None = None, before: int | None = None
+        self,
+        label: str | None = None,
+        limit: int | None = None,
+        before: int | None = None,
+        excluded: bool = False,
     ) -> list[Sample]:
-        """Return taught samples, newest first, with thumbnails; with `before`, those of smaller ids."""
-        return self.store.samples(label, limit, before=before)
+        """Return taught samples, newest first, with thumbnails.
+
+        Args:
+            label: Only those of this label.
+            limit: Maximum number.
+            before: Only those of smaller ids.
+            excluded: Return the excluded samples instead.
+        """
+        return self.store.samples(label, limit, before=before, excluded=excluded)
 
     def last_burst(self) -> list[int]:
         """Return the ids of the samples in the newest burst; empty if there are no samples."""

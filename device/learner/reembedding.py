@@ -19,6 +19,7 @@ from ..progress import Progress, no_progress
 from ..store import Store, rows
 from ..store.database import copy_database
 from ..store.inherit import inherit, leave_behind
+from ..store.records import plain_label
 from .learner import identity_of
 
 # mean difference of 8-bit values: two JPEGs of one photo differ by less, two photos by more
@@ -216,7 +217,7 @@ def _leave_behind(store: Store, source: Store, missing: list[int]) -> dict[str, 
     if lost:
         leave_behind(store, sorted(taught))
     left: dict[str, int] = {}
-    for label in taught.values():
+    for label in map(plain_label, taught.values()):
         left[label] = left.get(label, 0) + 1
     return dict(sorted(left.items()))
 

@@ -18,8 +18,8 @@ def merge(store: Store, other: Path) -> Entry | None:
     """Learn the samples of `other` that this state does not have, in one transaction.
 
     Each sample has a name of 16 random bytes from the device that taught it. A sample whose name is here already,
-    taught or forgotten, stays as it is here. So merging twice changes nothing, in either direction, and
-    forgotten samples do not come back.
+    taught, excluded or forgotten, stays as it is here. So merging twice changes nothing, in either direction, and
+    forgotten samples do not come back. Samples that `other` excludes are not learned.
 
     Returns:
         The entry, or None when there was nothing new.
@@ -56,14 +56,15 @@ def _refuse_other_model(store: Store, source: Store) -> None:
 def _fresh(store: Store, source: Store) -> list[tuple[int, str]]:
     """Return id and label of the taught samples of `source` that `store` does not have, oldest first."""
     known = set(rows.uuids(store.database))
-    listed = source.database.rows("SELECT id, uuid, label FROM samples WHERE label IS NOT NULL ORDER BY id")
+    statement = f"SELECT id, uuid, label FROM samples WHERE {rows.IS_TAUGHT} ORDER BY id"  # noqa: S608 - a constant
+    listed = source.database.rows(statement)
     return [(number, label) for number, uuid, label in listed if uuid not in known]
 
 
 def _refuse_impossible(source: Store) -> None:
     """Refuse values that no device writes, so that they do not get into an intact state."""
     listed = source.database.connection.execute(
-        "SELECT id, uuid, time, source FROM samples WHERE label IS NOT NULL"
+        f"SELECT id, uuid, time, source FROM samples WHERE {rows.IS_TAUGHT}"  # noqa: S608 - a constant
     )
     for number, uuid, time, origin in listed:
         if not is_plausible_time(time):

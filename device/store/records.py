@@ -23,6 +23,9 @@ MAX_ID = 2**63 - 1  # SQLite's largest
 MAX_PICTURE_BYTES = 1 << 20  # a thumbnail of 96 pixels takes a few thousand
 UUID_BYTES = 16
 MAX_SOURCE_CHARACTERS = 4096  # the longest path Linux knows
+EXCLUDED = "\x1f"
+"""First character of the stored label of a sample that is kept and does not teach; no label can contain it."""
+
 _LATEST = 253_402_300_800.0  # the year 10000, beyond Python's calendar
 
 Value = int | float | str | bytes | None
@@ -76,7 +79,7 @@ class NewSample:
 
 @dataclass(frozen=True)
 class Sample:
-    """One taught sample in the state file; `thumbnail` is a JPEG or None.
+    """One sample in the state file; `thumbnail` is a JPEG or None, and an `excluded` sample does not teach.
 
     Example:
         >>> Sample(id=7, label="mug", time=1.7e9, source="0", burst=3).label
@@ -89,11 +92,15 @@ class Sample:
     source: str
     burst: int
     thumbnail: bytes | None = field(default=None, repr=False)
+    excluded: bool = False
 
 
 @dataclass(frozen=True)
 class SampleRun:
-    """Samples `first`..`last` went from label `old` to `new`; None means not taught or forgotten."""
+    """Samples `first`..`last` went from label `old` to `new`; None means not taught or forgotten.
+
+    The label of an excluded sample starts with `EXCLUDED`.
+    """
 
     first: int
     last: int
@@ -131,7 +138,8 @@ class Entry:
     Attributes:
         seq: Position; entries are numbered 1, 2, 3 without gaps.
         time: Wall clock, for display only.
-        action: learn, forget, relabel, rename, delete, merge, undo, rollback, purge, recover or reembed.
+        action: learn, forget, relabel, exclude, include, rename, delete, merge, undo, rollback, purge, recover or
+            reembed.
         changes: The changes, in order.
         undoes: The entry that this one undid, or None.
     """
@@ -163,6 +171,16 @@ class Version:
 
     def __repr__(self) -> str:
         return f"<Version {self.version} at entry {self.seq}: {textwrap.shorten(self.note, 60) or 'no note'}>"
+
+
+def is_excluded(label: str | None) -> bool:
+    """Return whether a stored label is that of a sample that does not teach."""
+    return label is not None and label.startswith(EXCLUDED)
+
+
+def plain_label(label: str) -> str:
+    """Return a stored label as people know it, without the mark of an excluded sample."""
+    return label.removeprefix(EXCLUDED)
 
 
 def is_plausible_time(time: float) -> bool:

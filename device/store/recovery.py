@@ -27,7 +27,7 @@ class Recovery:
     Attributes:
         path: The new state file.
         samples: Number of samples saved per label.
-        forgotten: Number of saved samples that were forgotten before.
+        forgotten: Number of saved samples that do not teach: they were forgotten or excluded before.
         lost: Ids of samples that are gone.
         thumbnails_lost: Number of saved samples whose picture is gone or unreadable.
         notes: Further remarks for the user.

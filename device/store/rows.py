@@ -17,6 +17,7 @@ from .database import Database
 from .faults import escaped, without_controls
 from .records import (
     CODE_TYPE,
+    EXCLUDED,
     MAX_PICTURE_BYTES,
     MAX_SOURCE_CHARACTERS,
     HostChange,
@@ -25,10 +26,14 @@ from .records import (
     SampleRun,
     Value,
     checksum,
+    is_excluded,
+    plain_label,
 )
 
 _CHUNK = 500
 SAMPLE_COLUMNS = "id, uuid, label, time, source, burst, seq, crc"
+IS_EXCLUDED = f"substr(label, 1, 1) = char({ord(EXCLUDED)})"
+IS_TAUGHT = f"label IS NOT NULL AND NOT {IS_EXCLUDED}"
 # a picture larger than any thumbnail is not even read
 _PICTURE = f"CASE WHEN length(t.jpeg) <= {MAX_PICTURE_BYTES} THEN t.jpeg END, t.crc"
 
@@ -150,7 +155,7 @@ def erase_forgotten(connection: sqlite3.Connection) -> int:
 
 
 def labels(database: Database, numbers: Sequence[int]) -> dict[int, str]:
-    """Return the labels of those of `numbers` that are taught."""
+    """Return the stored labels of those of `numbers` that are taught or excluded."""
     found: dict[int, str] = {}
     for marks, chunk in _chunks(numbers):
         found.update(
@@ -163,11 +168,16 @@ def labels(database: Database, numbers: Sequence[int]) -> dict[int, str]:
 
 
 def samples(
-    database: Database, label: str | None, limit: int | None, thumbnails: bool, before: int | None = None
+    database: Database,
+    label: str | None,
+    limit: int | None,
+    thumbnails: bool,
+    before: int | None = None,
+    excluded: bool = False,
 ) -> list[Sample]:
-    """List taught samples, newest first; with `before`, those of smaller ids."""
-    which = "label IS NOT NULL" if label is None else "label = ?"
-    values: list[Any] = [] if label is None else [label]
+    """List taught samples, or the excluded ones, newest first; with `before`, those of smaller ids."""
+    which = (IS_EXCLUDED if excluded else IS_TAUGHT) if label is None else "label = ?"
+    values: list[Any] = [] if label is None else [EXCLUDED + label if excluded else label]
     if before is not None:
         which += " AND s.id < ?"
         values.append(before)
@@ -183,7 +193,7 @@ def samples(
 
 
 def samples_in(database: Database, numbers: Sequence[int]) -> list[Sample]:
-    """Return those of `numbers` that are taught, with thumbnails, by id."""
+    """Return those of `numbers` that are taught or excluded, with thumbnails, by id."""
     found: list[Sample] = []
     for marks, chunk in _chunks(numbers):
         listed = database.rows(
@@ -202,7 +212,8 @@ def _sample(row: tuple[Any, ...]) -> Sample:
         raise StateError(f"sample {number} does not match its checksum")
     if jpeg is not None and thumbnail_checksum(number, jpeg) != jpeg_crc:
         jpeg = None  # only people look at it; nothing learned depends on it
-    return Sample(number, checked_label(label), time, source, burst, jpeg)
+    name, excluded = checked_label(plain_label(label)), is_excluded(label)
+    return Sample(number, name, time, source, burst, jpeg, excluded)
 
 
 def codes(database: Database, numbers: Sequence[int], dimensions: int) -> NDArray[np.int16]:

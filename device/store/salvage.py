@@ -15,6 +15,7 @@ from .faults import escaped, without_controls
 from .pages import PageRow, Pages, Place
 from .records import (
     CODE_TYPE,
+    EXCLUDED,
     MAX_DIMENSIONS,
     MAX_PICTURE_BYTES,
     MAX_SOURCE_CHARACTERS,
@@ -26,7 +27,9 @@ from .records import (
     Value,
     changes_from_json,
     checksum,
+    is_excluded,
     is_plausible_time,
+    plain_label,
 )
 from .store import identity_from_json
 
@@ -212,6 +215,8 @@ class Salvage:
         """Return `label`, or its replacement when it is no label."""
         if label is None:
             return None
+        if is_excluded(label):
+            return f"{EXCLUDED}{self._label(plain_label(label))}"
         known = self._names.get(label) if len(label) <= MAX_LENGTH else None
         if known is None:
             known = _nearest_label(label)

@@ -6,13 +6,14 @@ import sqlite3
 from collections.abc import Callable
 
 APPLICATION_ID = 0x6564_6774  # "edgt": distinguishes a state file from other SQLite files
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 # Small pages: a taught sample changes a few pages, and each is written completely, twice. With 1024 bytes
 # about a third as many bytes go to an SD card as with the default 4096 (benchmarks/writes.py).
 PAGE_SIZE = 1024
 
 # Labels and codes are in separate tables, so that renaming or listing never rewrites or reads the large rows.
-# A row of samples is never deleted: label NULL means forgotten, so ids are dense and never reused.
+# A row of samples is never deleted: label NULL means forgotten, so ids are dense and never reused. A label that starts
+# with `records.EXCLUDED` means kept, but not taught.
 # The table lab has the present names of the host's labels; its name is that of version 0.1.
 TABLES = (
     "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -31,7 +32,9 @@ TABLES = (
 TABLE_NAMES = frozenset(statement.split()[2] for statement in TABLES)
 
 # Version found -> the step to the next version. Steps are never changed once released.
-MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {}
+MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
+    1: lambda connection: None,  # the tables are the same; version 1 knows no excluded samples
+}
 
 
 def create_tables(connection: sqlite3.Connection) -> None:

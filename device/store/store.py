@@ -20,6 +20,7 @@ from . import journal, rows
 from .database import Database
 from .faults import damaged, escaped
 from .records import (
+    EXCLUDED,
     MAX_DIMENSIONS,
     Change,
     Entry,
@@ -31,6 +32,7 @@ from .records import (
     Version,
     checksum,
     is_plausible_time,
+    plain_label,
     runs,
 )
 from .verify import PictureCheck, verify, verify_pictures
@@ -143,7 +145,7 @@ class Store:
         return entry
 
     def relabel(self, labels: Mapping[int, str | None], action: str = "relabel") -> Entry:
-        """Change the labels of samples; None forgets them.
+        """Change the labels of samples; None forgets them. An excluded sample with a new label teaches again.
 
         Raises:
             SampleNotFoundError: An id was never taught or is forgotten.
@@ -152,6 +154,19 @@ class Store:
             found = self._labels_of(labels)
             moved = ((number, found[number], labels[number]) for number in sorted(labels))
             return self._apply(action, runs(change for change in moved if change[1] != change[2]))
+
+    def exclude(self, numbers: Iterable[int], excluded: bool = True) -> Entry:
+        """Keep samples without teaching them, or with `excluded` False teach them again.
+
+        Raises:
+            SampleNotFoundError: An id was never taught or is forgotten.
+        """
+        with self.database.transaction():
+            found = self._labels_of(sorted(set(numbers)))
+            mark = EXCLUDED if excluded else ""
+            moved = ((number, old, mark + plain_label(old)) for number, old in sorted(found.items()))
+            changes = runs(change for change in moved if change[1] != change[2])
+            return self._apply("exclude" if excluded else "include", changes)
 
     def rename(self, old: str, new: str | None, host_labels: Iterable[str] = ()) -> Entry:
         """Rename a label, in the samples and for the host's memory; None deletes it.
@@ -166,8 +181,10 @@ class Store:
             renamed = [
                 HostChange(label, old, new) for label in sorted(host_labels) if names.get(label, label) == old
             ]
-            statement = "SELECT id FROM samples WHERE label = ? ORDER BY id"
-            moved = ((number, old, new) for (number,) in connection.execute(statement, (old,)))
+            statement = "SELECT id, label FROM samples WHERE label IN (?, ?) ORDER BY id"
+            names_of = {old: new, EXCLUDED + old: None if new is None else EXCLUDED + new}
+            listed = connection.execute(statement, tuple(names_of))
+            moved = ((number, label, names_of[label]) for number, label in listed)
             return self._apply("delete" if new is None else "rename", (*renamed, *runs(moved)))
 
     def undo(self) -> Entry | None:
@@ -214,11 +231,17 @@ class Store:
 
     def counts(self) -> dict[str, int]:
         """Return the number of taught samples per label."""
-        statement = (
-            "SELECT label, count(*) FROM samples WHERE label IS NOT NULL GROUP BY label ORDER BY label"
-        )
+        return self._counted(rows.IS_TAUGHT)
+
+    def excluded_counts(self) -> dict[str, int]:
+        """Return the number of excluded samples per label."""
+        return self._counted(rows.IS_EXCLUDED)
+
+    def _counted(self, which: str) -> dict[str, int]:
+        statement = f"SELECT label, count(*) FROM samples WHERE {which} GROUP BY label ORDER BY label"  # noqa: S608
         with self._naming_damage():
-            return {rows.checked_label(label): count for label, count in self.database.rows(statement)}
+            listed = self.database.rows(statement)
+            return {rows.checked_label(plain_label(label)): count for label, count in listed}
 
     def samples(
         self,
@@ -226,13 +249,14 @@ class Store:
         limit: int | None = None,
         thumbnails: bool = True,
         before: int | None = None,
+        excluded: bool = False,
     ) -> list[Sample]:
-        """List taught samples, newest first; with `before`, those of smaller ids."""
+        """List taught samples, or the excluded ones, newest first; with `before`, those of smaller ids."""
         with self._naming_damage():
-            return rows.samples(self.database, label, limit, thumbnails, before)
+            return rows.samples(self.database, label, limit, thumbnails, before, excluded)
 
     def sample(self, number: int) -> Sample:
-        """Return one taught sample.
+        """Return one sample, taught or excluded.
 
         Raises:
             SampleNotFoundError: The sample was never taught or is forgotten.
@@ -244,15 +268,14 @@ class Store:
         return found[0]
 
     def described(self, numbers: Sequence[int]) -> list[Sample]:
-        """Return those of `numbers` that are taught, with thumbnails, by id."""
+        """Return those of `numbers` that are taught or excluded, with thumbnails, by id."""
         with self._naming_damage():
             return rows.samples_in(self.database, numbers)
 
     def ids(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
         """Return id, label and burst of every taught sample, oldest first, without reading codes."""
-        listed = self.database.rows(
-            "SELECT id, label, burst FROM samples WHERE label IS NOT NULL ORDER BY id"
-        )
+        statement = f"SELECT id, label, burst FROM samples WHERE {rows.IS_TAUGHT} ORDER BY id"  # noqa: S608
+        listed = self.database.rows(statement)
         with self._naming_damage():
             labels = [rows.checked_label(row[1]) for row in listed]
         return (
@@ -285,7 +308,7 @@ class Store:
     def taught_chunks(self) -> Iterator[tuple[list[int], list[str], NDArray[np.int16]]]:
         """Read every taught sample, oldest first, in bounded pieces of (ids, labels, codes)."""
         after = 0
-        statement = "SELECT id, label FROM samples WHERE id > ? AND label IS NOT NULL ORDER BY id LIMIT ?"
+        statement = f"SELECT id, label FROM samples WHERE id > ? AND {rows.IS_TAUGHT} ORDER BY id LIMIT ?"  # noqa: S608
         while chunk := self.database.rows(statement, (after, _CHUNK)):
             numbers = [row[0] for row in chunk]
             with self._naming_damage():

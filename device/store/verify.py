@@ -9,7 +9,7 @@ from ..errors import PhotoError, SampleNotFoundError, StateError
 from . import journal, rows
 from .database import Database
 from .faults import damaged
-from .records import MAX_PICTURE_BYTES
+from .records import MAX_PICTURE_BYTES, plain_label
 
 _CHUNK = 500
 
@@ -66,7 +66,7 @@ def _verify_rows(database: Database, dimensions: int) -> int:
                 f"sample {number} is {taught.get(number)!r} in the journal and {label!r} in its row"
             )
         if label is not None:
-            rows.checked_label(label)
+            rows.checked_label(plain_label(label))
         names.add(uuid)
     if len(names) != len(listed):
         raise StateError(f"{len(listed) - len(names)} samples appear twice")

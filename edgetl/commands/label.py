@@ -1,13 +1,33 @@
-"""``edgetl label``: rename, merge, delete and correct labels."""
+"""``edgetl label``: rename, merge, delete and correct labels, of one sample or of many at once."""
 
 from __future__ import annotations
 
-from typing import Any
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import emit, json_option
-from .session import counted, learner_options, open_learner, plural
+from .session import counted, ids_text, learner_options, open_learner, plural
+
+if TYPE_CHECKING:
+    from device.learner.correcting import Correction
+    from device.learner.selecting import SampleFilter
+
+# option of `move` -> action of `Learner.correct`
+_ACTIONS = {
+    "to": "relabel",
+    "to_suggested": "relabel",
+    "delete": "forget",
+    "exclude": "exclude",
+    "include": "include",
+}
+_VERBS = {
+    "relabel": ("relabel", "Relabeled"),
+    "forget": ("delete", "Deleted"),
+    "exclude": ("exclude", "Excluded"),
+    "include": ("include", "Included"),
+}
 
 
 @click.group()
@@ -76,3 +96,110 @@ def set_label(ids: tuple[int, ...], label: str, as_json: bool, **options: Any) -
         counts = learner.store.counts()
         text = f"{plural(len(set(ids)), 'sample')} relabeled as {label}. Now: {counted(counts)}."
         emit({"ids": sorted(set(ids)), "label": label, "samples": counts}, as_json, text)
+
+
+class Moment(click.types.StringParamType):
+    """A local date, date and time, or time of today."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return seconds since 1970."""
+        if isinstance(value, float):
+            return value
+        for text in (value, f"{datetime.now().date()}T{value}"):  # local, as the user types it
+            try:
+                return datetime.fromisoformat(text).timestamp()
+            except (ValueError, OverflowError, OSError):
+                continue
+        self.fail(f"{value!r} is no time; use 2026-11-26, '2026-11-26 14:30' or 14:30", param, ctx)
+
+
+@command.command()
+@learner_options
+@click.option("--id", "ids", type=click.IntRange(1), multiple=True, help="This sample; can be repeated.")
+@click.option("--label", help="Samples of this label.")
+@click.option(
+    "--since",
+    type=Moment(),
+    help="Taught at this local time or later: 2026-11-26, '2026-11-26 14:30' or 14:30.",
+)
+@click.option("--until", type=Moment(), help="Taught before this local time.")
+@click.option(
+    "--burst-of",
+    type=click.IntRange(1),
+    multiple=True,
+    metavar="ID",
+    help="The burst of this sample; can be repeated.",
+)
+@click.option(
+    "--like",
+    type=click.IntRange(1),
+    multiple=True,
+    metavar="ID",
+    help="Look-alikes of this sample; can be repeated.",
+)
+@click.option(
+    "--likeness",
+    type=click.FloatRange(0, 1, min_open=True),
+    default=0.92,
+    show_default=True,
+    help="Minimum cosine for --like; lower values select more.",
+)
+@click.option("--mislabeled", is_flag=True, help="Samples that are probably mislabeled.")
+@click.option("--excluded", is_flag=True, help="Excluded samples, instead of those that teach.")
+@click.option("--to", metavar="LABEL", help="Change the label of the selected samples to LABEL.")
+@click.option(
+    "--to-suggested", is_flag=True, help="With --mislabeled: change each label to the predicted one."
+)
+@click.option("--delete", is_flag=True, help="Forget the selected samples.")
+@click.option("--exclude", is_flag=True, help="Keep the selected samples, but do not teach them.")
+@click.option("--include", is_flag=True, help="Teach the selected samples again; implies --excluded.")
+@click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
+@json_option
+def move(dry_run: bool, as_json: bool, **options: Any) -> None:
+    """Relabel, delete or exclude many samples in one change.
+
+    A sample is selected if it meets all conditions. `edgetl forget --undo` reverts the whole change.
+
+    \b
+    Examples:
+      edgetl label move mugs.tflite --label mug --since 14:30 --to cup
+      edgetl label move mugs.tflite --like 17 --exclude --dry-run
+      edgetl label move mugs.tflite --mislabeled --to-suggested
+    """
+    chosen = [way for way in _ACTIONS if options[way]]
+    if len(chosen) != 1:
+        raise click.UsageError(
+            "use exactly one of --to LABEL, --to-suggested, --delete, --exclude, --include"
+        )
+    if chosen[0] == "to_suggested" and not options["mislabeled"]:
+        raise click.UsageError("--to-suggested needs --mislabeled, which suggests the labels")
+    with open_learner(options, must_exist=True, read_only=dry_run) as learner:
+        done = learner.correct(_filter(options), _ACTIONS[chosen[0]], options["to"], dry_run=dry_run)
+    emit(done.to_dict(), as_json, _moved(done, str(options["model"])))
+
+
+def _filter(options: dict[str, Any]) -> SampleFilter:
+    from device.learner.selecting import SampleFilter
+
+    names = ("label", "since", "until", "burst_of", "like", "likeness", "mislabeled")
+    return SampleFilter(
+        ids=options["ids"] or None,
+        excluded=options["excluded"] or options["include"],
+        **{name: options[name] for name in names},
+    )
+
+
+def _moved(done: Correction, model: str) -> str:
+    if not done.ids:
+        return "No sample is selected, or none would change."
+    to_do, did = _VERBS[done.action]
+    target = f" as {done.label}" if done.label else " as suggested" if done.suggested else ""
+    what = (
+        f"{plural(len(done.ids), 'sample')}{target} ({counted(done.moved)}; ids {ids_text(list(done.ids))})."
+    )
+    what += "".join(f"\n  {number}: {label}" for number, label in done.suggested.items())
+    if done.dry_run:
+        return f"Would {to_do} {what}\nThen: {counted(done.samples)}."
+    return f"{did} {what}\nNow: {counted(done.samples)}. To revert: edgetl forget {model} --undo"

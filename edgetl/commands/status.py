@@ -143,7 +143,7 @@ def _findings(status: Status) -> list[RenderableType]:
         ids = ids_text(list(report.suspects))
         parts.append(
             Text(
-                f"Perhaps labeled wrongly; check these samples: {ids} (edgetl label set, edgetl forget --id)"
+                f"Probably mislabeled; check these samples: {ids} (edgetl label move MODEL --mislabeled --dry-run)"
             )
         )
     parts += [Text(f"! {warning}", style="yellow") for warning in report.warnings]

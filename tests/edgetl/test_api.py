@@ -259,6 +259,8 @@ def instances(folder: Path) -> Iterator[Any]:
         one,
         edgetl.QuantizationComparison("efficientnet-lite0", 240, "", "", (one,) * 6, (), 0, "", ""),
     )
+    yield edgetl.SampleFilter(ids=tuple(range(100)), label=long[0])
+    yield edgetl.Correction("relabel", long[0], tuple(range(100)), {long[1]: 100}, {}, {long[0]: 100}, False)
     yield edgetl.Parity(9, 0.99, 0.98, 0.01, 0.9, 0.9, 0.9, 0.9, "", 0.9, 0.8)
 
 

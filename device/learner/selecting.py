@@ -1,0 +1,172 @@
+"""Selecting many samples at once, to relabel, delete or exclude them in one change."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SampleNotFoundError, SelectionError
+from ..labels import check_label
+from ..model.codes import Codes
+from ..store import Sample, Store
+
+LIKENESS = 0.92
+"""Cosine of two mapped embeddings from which two images count as look-alikes. With EfficientNet-Lite0: a still scene .97
+and more, photos of different things .34 to .86."""
+
+_CHUNK = 500
+
+
+@dataclass(frozen=True)
+class SampleFilter:
+    """Conditions on samples; a sample has to meet all that are set.
+
+    Attributes:
+        ids: It is one of these samples.
+        label: It has this label.
+        since: It was taught at this time or later, in seconds since 1970.
+        until: It was taught before this time.
+        burst_of: It is in the burst of one of these samples.
+        like: It looks like one of these samples, or is one.
+        likeness: Minimum cosine of the mapped embeddings for `like`.
+        mislabeled: It is probably mislabeled, see `device.heads.mislabels`.
+        excluded: It is excluded; without this condition, only samples that teach are selected.
+
+    Example:
+        >>> SampleFilter(label="mug", like=(7,)).is_empty(), SampleFilter().is_empty()
+        (False, True)
+    """
+
+    ids: tuple[int, ...] | None = None
+    label: str | None = None
+    since: float | None = None
+    until: float | None = None
+    burst_of: tuple[int, ...] = ()
+    like: tuple[int, ...] = ()
+    likeness: float = LIKENESS
+    mislabeled: bool = False
+    excluded: bool = False
+
+    def __repr__(self) -> str:
+        """Return the conditions that are set."""
+        default = SampleFilter()
+        chosen = [
+            f"{name}={value!r}" for name, value in vars(self).items() if value != getattr(default, name)
+        ]
+        return f"SampleFilter({textwrap.shorten(', '.join(chosen), 150, placeholder=' ...')})"
+
+    def is_empty(self) -> bool:
+        """Return whether there is no condition, so that every sample would be selected."""
+        return self == SampleFilter(likeness=self.likeness)
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> SampleFilter:
+        """Return the filter in JSON fields with the names of the attributes.
+
+        Raises:
+            SelectionError: A field is unknown or has a value of another type.
+        """
+        wrong = sorted(name for name, value in fields.items() if not _KINDS.get(name, _nothing)(value))
+        if wrong:
+            raise SelectionError(
+                f"the selection has wrong fields: {', '.join(wrong)[:100]}; expected ids, burst_of and like as lists of "
+                "ids, label as text, since, until and likeness as numbers, mislabeled and excluded as true or false"
+            )
+        values: dict[str, Any] = {name: tuple(fields[name]) for name in _LISTS if name in fields}
+        return cls(**{**fields, **values})
+
+
+def select(store: Store, wanted: SampleFilter, suspects: Callable[[], Collection[int]]) -> list[Sample]:
+    """Return the samples that meet the conditions, oldest first, without thumbnails.
+
+    Args:
+        store: The state.
+        wanted: The conditions.
+        suspects: Returns the ids of the samples that are probably mislabeled; called only when needed.
+
+    Raises:
+        SelectionError: There is no condition.
+        SampleNotFoundError: A sample that a condition names was never taught or is forgotten.
+    """
+    if wanted.is_empty():
+        raise SelectionError("nothing is selected; name at least one condition, such as a label or ids")
+    if not 0 < wanted.likeness <= 1:
+        raise SelectionError(f"the likeness must be above 0 and at most 1, got {wanted.likeness:g}")
+    named = (*(wanted.ids or ()), *wanted.burst_of, *wanted.like)
+    known = {sample.id: sample for sample in store.described(sorted(set(named)))}
+    if missing := sorted(set(named) - known.keys()):
+        raise SampleNotFoundError(f"no sample has the id {', '.join(map(str, missing[:10]))}")
+    label = None if wanted.label is None else check_label(wanted.label, stored=True)
+    found = reversed(store.samples(label, thumbnails=False, excluded=wanted.excluded))
+    bursts = {known[number].burst for number in wanted.burst_of}
+    chosen = [sample for sample in found if _meets(sample, wanted, bursts)]
+    if wanted.mislabeled:
+        odd = set(suspects())
+        chosen = [sample for sample in chosen if sample.id in odd]
+    return _alike(store, chosen, wanted) if wanted.like else chosen
+
+
+def _meets(sample: Sample, wanted: SampleFilter, bursts: Collection[int]) -> bool:
+    return (
+        (wanted.ids is None or sample.id in wanted.ids)
+        and (wanted.since is None or sample.time >= wanted.since)
+        and (wanted.until is None or sample.time < wanted.until)
+        and (not wanted.burst_of or sample.burst in bursts)
+    )
+
+
+def _alike(store: Store, chosen: Sequence[Sample], wanted: SampleFilter) -> list[Sample]:
+    models = unit(store.codes(list(wanted.like)))
+    found: list[Sample] = []
+    for start in range(0, len(chosen), _CHUNK):  # codes of 10,000 samples need not fit into RAM
+        part = chosen[start : start + _CHUNK]
+        near = (unit(store.codes([sample.id for sample in part])) @ models.T).max(axis=1) >= wanted.likeness
+        found += [
+            sample
+            for sample, one in zip(part, near, strict=True)
+            if one or sample.id in wanted.like  # rounding, or a code of zeros
+        ]
+    return found
+
+
+def unit(codes: Codes) -> NDArray[np.float32]:
+    """Return codes [N, D] as float32 of length 1; a code of zeros stays zero."""
+    values = codes.astype(np.float32)
+    length = np.linalg.norm(values, axis=-1, keepdims=True)
+    scaled: NDArray[np.float32] = values / np.maximum(length, 1e-9)
+    return scaled
+
+
+def counted(samples: Iterable[Sample]) -> dict[str, int]:
+    """Return the number of samples per label, sorted by label."""
+    counts: dict[str, int] = {}
+    for sample in samples:
+        counts[sample.label] = counts.get(sample.label, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _nothing(value: object) -> bool:
+    return False
+
+
+def _is_number(value: object) -> bool:
+    # the comparison is false for NaN
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15
+
+
+def _is_ids(value: object) -> bool:
+    return isinstance(value, list | tuple) and all(type(one) is int and 0 <= one < 2**63 for one in value)
+
+
+_LISTS = ("ids", "burst_of", "like")
+_KINDS: dict[str, Callable[[object], bool]] = {
+    **dict.fromkeys(_LISTS, _is_ids),
+    **dict.fromkeys(("since", "until", "likeness"), _is_number),
+    **dict.fromkeys(("mislabeled", "excluded"), lambda value: isinstance(value, bool)),
+    "label": lambda value: isinstance(value, str),
+}
