@@ -2,8 +2,10 @@
 
 Heads of 20 to 10,000 samples and 5 or 100 labels, D = 1280. A lesson is one sample learned and then one prediction; a
 forgotten sample likewise. Times are those of this thread's processor, with BLAS as the product sets it, so that other
-programs on the machine change them little; the embedding is measured in between, on one thread. *status* is the complete
-fit and the self-report that `edgetl status` shows. Samples are random directions around the mean of their label.
+programs on the machine change them little; the embedding is measured in between, on one thread. *status* is
+`Learner.status()` once the head is complete and its figures are computed, which `serve`, `run` and `buttons` do in the
+background when no lesson came for half a second; *at once* is the same call directly after a lesson, with the complete fit
+and all figures. Samples are random directions around the mean of their label.
 
 Usage: python -m benchmarks.lesson [MODEL] [--samples 20 50 200 1000 3000 10000] [--labels 5 100] [--out FILE]
 """
@@ -18,10 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from device.heads import create_head
 from device.heads.base import Head
-from device.heads.report import self_report
+from device.learner import Learner
 from device.model.codes import Codes, encode
 from device.model.embedder import Embedder
 from device.model.modelfile import ModelFile
@@ -32,7 +35,7 @@ RESULT = Path(__file__).parent / "results" / "lesson.json"
 DIMENSIONS = 1280
 SEED = 0
 _LESSONS = 60
-_REPORTED = 2000  # most samples for which `status` is measured here
+_REPEATS = 5  # of `status`
 
 
 def main() -> None:
@@ -42,12 +45,13 @@ def main() -> None:
     parser.add_argument("--labels", nargs="+", type=int, default=[5, 100])
     given = parser.parse_args()
     warn_of_noise()
-    embed = _embedding(ModelFile.open(model_to_measure(given.model)))
+    model = ModelFile.open(model_to_measure(given.model))
+    embed = _embedding(model)
     rows = []
     for labels in given.labels:
         for count in given.samples:
             if count >= 2 * labels:
-                rows.append(_measure(count, labels, embed))
+                rows.append(_measure(count, labels, embed) | _status(model, count, labels, embed))
                 print(_line(rows[-1]), flush=True)
     exponents = {
         str(labels): _exponent([row for row in rows if row["labels"] == labels]) for labels in given.labels
@@ -62,10 +66,11 @@ def page() -> str:
     if not RESULT.exists():
         return ""
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    lines = ["samples | labels | lesson, p50 | p95 | forgotten, p50 | p95 | status", " | ".join(["---"] * 7)]
+    lines = ["samples | labels | lesson, p50 | p95 | forgotten, p50 | p95 | status | at once"]
+    lines.append(" | ".join(["---"] * 8))
     for row in result["rows"]:
         times = [row[step][name] for step in ("lesson", "forgotten") for name in ("p50", "p95")]
-        shown = [row["samples"], row["labels"], *times, row.get("status_share", "")]
+        shown = [row["samples"], row["labels"], *times, row["status"], row["status_at_once"]]
         lines.append(" | ".join(map(str, shown)))
     table = "\n".join(f"| {line} |" for line in lines)
     return (
@@ -96,18 +101,30 @@ def _measure(count: int, labels: int, embed: Callable[[], float]) -> dict[str, A
         forgotten.append(_seconds(partial(_forgotten, head, codes[at], names[at])))
         embeddings.append(embed())
     unit = percentiles(embeddings)["p50_ms"]
-    row = {
+    return {
         "samples": count,
         "labels": labels,
         "embedding_ms": round(unit, 3),
         "lesson": _shares(lessons, unit),
         "forgotten": _shares(forgotten, unit),
     }
-    if count <= _REPORTED:
-        head.learn_one(codes[count], names[count])
-        report = _seconds(lambda: self_report(head, codes[:count], names[:count]))
-        row["status_share"] = round(1e3 * report / unit, 2)
-    return row
+
+
+def _status(model: ModelFile, count: int, labels: int, embed: Callable[[], float]) -> dict[str, Any]:
+    """Measure `Learner.status()`, at once after a lesson and once more."""
+    values, names = _values(count + _REPEATS, labels)
+    image = np.zeros((8, 8, 3), np.uint8)
+    with Learner.open(model, None, threads=1, thumbnails=False) as learner:
+        learner.learn_many([image] * count, names[:count], embeddings=values[:count])
+        learner.status()
+        at_once, later, embeddings = [], [], []
+        for value, name in zip(values[count:], names[count:], strict=True):
+            learner.learn_one(image, name, embedding=value)
+            at_once.append(_seconds(learner.status))
+            later.append(_seconds(learner.status))
+            embeddings.append(embed())
+    unit = percentiles(embeddings)["p50_ms"]
+    return {"status": _shares(later, unit)["p50"], "status_at_once": _shares(at_once, unit)["p50"]}
 
 
 def _taught(head: Head, code: Codes, name: str) -> None:
@@ -121,11 +138,16 @@ def _forgotten(head: Head, code: Codes, name: str) -> None:
 
 
 def _samples(count: int, labels: int) -> tuple[Codes, list[str]]:
+    values, names = _values(count, labels)
+    return encode(values), names
+
+
+def _values(count: int, labels: int) -> tuple[NDArray[np.float32], list[str]]:
     random = np.random.default_rng(SEED)
     means = 2 * random.normal(size=(labels, DIMENSIONS))
     owners = np.arange(count) % labels
     values = np.maximum(means[owners] + 2 * random.normal(size=(count, DIMENSIONS)), 0)
-    return encode(values.astype(np.float32)), [f"label {owner:03d}" for owner in owners]
+    return values.astype(np.float32), [f"label {owner:03d}" for owner in owners]
 
 
 def _seconds(work: Callable[[], Any]) -> float:
@@ -151,10 +173,10 @@ def _exponent(rows: list[dict[str, Any]]) -> float | None:
 
 def _line(row: dict[str, Any]) -> str:
     lesson, forgotten = row["lesson"], row["forgotten"]
-    status = f", status {row['status_share']:.1f}" if "status_share" in row else ""
     return (
         f"{row['samples']:6d} samples, {row['labels']:3d} labels: lesson {lesson['p50']:.2f} (p95 {lesson['p95']:.2f}), "
-        f"forgotten {forgotten['p50']:.2f} (p95 {forgotten['p95']:.2f}){status} embeddings of {row['embedding_ms']:.1f} ms"
+        f"forgotten {forgotten['p50']:.2f} (p95 {forgotten['p95']:.2f}), "
+        f"status {row['status']:.2f} (at once {row['status_at_once']:.1f}) embeddings of {row['embedding_ms']:.1f} ms"
     )
 
 

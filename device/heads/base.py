@@ -249,7 +249,10 @@ class Head(ABC):
 
     def may_judge(self, codes: Codes) -> NDArray[np.bool_]:
         """Return which samples [N, D] may judge the head: those that did not tune the backbone, bool [N]."""
-        return ~self.tuned.holds(content_keys(check_codes(codes, self.dimensions)))
+        codes = check_codes(codes, self.dimensions)
+        if not len(self.tuned):
+            return np.ones(len(codes), np.bool_)
+        return ~self.tuned.holds(content_keys(codes))
 
     def forget(self, codes: Codes, labels: Sequence[str]) -> None:
         """Forget samples with the labels that they were learned with; if one is unknown, forget none.

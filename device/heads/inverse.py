@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.codes import SCALE, Codes, content_keys
+from ..model.codes import SCALE, Codes
 from .base import Floats
 from .triangular import Factor, lower_inverse
 
@@ -98,7 +98,5 @@ class KeptInverse:
 
     def _places(self, codes: Codes) -> Blocks:
         """Return the index of a sample that equals each code."""
-        keys = content_keys(self._codes)
-        order = np.argsort(keys, kind="stable")
-        found: Blocks = order[np.searchsorted(keys[order], content_keys(codes))]
-        return found
+        places = {code.tobytes(): place for place, code in enumerate(self._codes)}
+        return np.array([places[code.tobytes()] for code in codes], np.intp)

@@ -73,15 +73,30 @@ class Factor:
 
 def lower_inverse(L: Floats) -> Floats:
     """Return the inverse of a lower triangular matrix, computed by halves."""
-    if len(L) <= BLOCK:
-        small: Floats = np.asarray(np.linalg.inv(L), np.float64)
-        return small
-    half = len(L) // 2
-    first, last = lower_inverse(L[:half, :half]), lower_inverse(L[half:, half:])
-    inverse = np.zeros((len(L), len(L)))
-    inverse[:half, :half], inverse[half:, half:] = first, last
-    inverse[half:, :half] = -last @ (L[half:, :half] @ first)
+    inverse: Floats = np.zeros((len(L), len(L)))
+    _invert(L, inverse)
     return inverse
+
+
+def _invert(L: Floats, inverse: Floats) -> None:
+    """Write the inverse of a lower triangular matrix into `inverse`, which contains zeros."""
+    if len(L) <= BLOCK:
+        inverse[:] = np.linalg.inv(L)
+        return
+    half = len(L) // 2
+    first, last = inverse[:half, :half], inverse[half:, half:]
+    _invert(L[:half, :half], first)
+    _invert(L[half:, half:], last)
+    # without the products with the half of `first` that is zero
+    middle, left = half // 2, L[half:, :half]
+    between = np.concatenate(
+        [
+            left[:, :middle] @ first[:middle, :middle] + left[:, middle:] @ first[middle:, :middle],
+            left[:, middle:] @ first[middle:, middle:],
+        ],
+        axis=1,
+    )
+    np.matmul(-last, between, out=inverse[half:, :half])
 
 
 def cholesky(matrix: Floats) -> Floats:

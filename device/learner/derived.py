@@ -75,7 +75,7 @@ class DerivedHead:
         if self._store.read_only or self._unkept < enough or self.position < 0:
             return
         state = pack_arrays(self.head.state(), compress=False)
-        self._store.keep_head(self._key(), self.position, self.head.digest(), state)
+        self._store.keep_head(self.key(), self.position, self.head.digest(), state)
         self._unkept = 0
 
     def _apply(self, entries: Iterable[Entry]) -> None:
@@ -102,7 +102,7 @@ class DerivedHead:
     def _restored(self) -> tuple[Head, int] | None:
         if not self._store.has_kept_heads():  # saves a small state the checksum of the key
             return None
-        kept = self._store.kept_head(self._key())
+        kept = self._store.kept_head(self.key())
         if kept is None:
             return None
         position, digest, state = kept
@@ -114,7 +114,8 @@ class DerivedHead:
             return None
         return head, position
 
-    def _key(self) -> str:
+    def key(self) -> str:
+        """Return a text that identifies the kind of head, its options and the model's memory."""
         memory = hashlib.sha256(_memory_bytes(self._memory)).hexdigest()[:16]
         return f"{self.maker.name} {sorted(self.maker.options.items())} {memory}"
 

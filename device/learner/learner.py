@@ -31,6 +31,7 @@ from .classifier import Classifier, write_classifier
 from .correcting import Correction, correct
 from .derived import DerivedHead
 from .export import Snapshot, export
+from .figures import KeptFigures
 from .selecting import SampleFilter, select
 from .settling import Settling
 from .signatures import HeadMaker
@@ -76,6 +77,7 @@ class Learner:
         self._lock = threading.RLock()  # store and head
         self._embedding = embedding  # an interpreter runs for one thread at a time
         self._settling: Settling | None = None
+        self._figures = KeptFigures(model, store, derived.key)
 
     @classmethod
     def open(
@@ -407,12 +409,12 @@ class Learner:
         With the exact head and 150 samples or more, a prediction after a lesson comes from an update of the last complete
         fit, which takes less time than an embedding. `settling` completes the fit once no lesson has come for half a
         second; without it, the fit is completed by `status`, `export`, and by a prediction after a fortieth of the samples is
-        new.
+        new. Afterwards the figures of `status` are computed, so that it returns them at once.
         """
         if self._settling is not None:
             yield
             return
-        with Settling(self, self._lock) as settling:
+        with Settling(self._derived, self._lock, self._figures.prepare) as settling:
             self._settling = settling
             try:
                 yield
@@ -449,7 +451,9 @@ class Learner:
     def status(self) -> Status:
         """Return what was taught, the estimated accuracy, and sizes and runtime."""
         with self._lock:
-            return status_of(self.model, self.store, self.head, self.embedder)
+            head = self.head
+            figures = self._figures.of(head, self._derived.position)
+            return status_of(self.model, self.store, head.name, figures, self.embedder)
 
     def save_version(self, note: str = "", *, metrics: Mapping[str, Any] | None = None) -> Version:
         """Store the present state as a version to which `rollback` can return."""
@@ -521,6 +525,7 @@ class Learner:
             if not self.store.closed:
                 with contextlib.suppress(EdgetlError):  # derived data: a full disk here loses no sample
                     self._derived.keep()
+                    self._figures.store(self._derived.position)
             self.store.close()
             with self._embedding:
                 self.embedder.close()

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 from ..errors import EdgetlError
 from ..heads.exact import ExactHead
-
-if TYPE_CHECKING:
-    from .learner import Learner
+from .derived import DerivedHead
 
 _log = logging.getLogger(__name__)
 REST = 0.5  # seconds without a lesson before the head is completed
 
 
 class Settling:
-    """A thread that completes the head of a learner once no lesson has come for a moment.
+    """A thread that completes the head of a learner, and then its figures, once no lesson has come for a moment.
 
     Only the exact head answers before it is complete. The thread computes on a copy, so that predicting and teaching
     wait only while the copy is made, which takes milliseconds.
 
     Args:
-        learner: The learner.
+        derived: The head of the learner.
         lock: The lock of its store and head.
+        settled: Called without the lock, with a complete copy of the head and its position in the journal.
         rest: Seconds without a lesson; `REST` by default.
     """
 
     def __init__(
-        self, learner: Learner, lock: AbstractContextManager[object], rest: float | None = None
+        self,
+        derived: DerivedHead,
+        lock: AbstractContextManager[object],
+        settled: Callable[[ExactHead, int], None],
+        rest: float | None = None,
     ) -> None:
-        self._learner, self._lock = learner, lock
+        self._derived, self._lock, self._settled = derived, lock, settled
         self._rest = REST if rest is None else rest
         self._lesson, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="edgetl-settling", daemon=True)
@@ -43,16 +46,20 @@ class Settling:
         self._lesson.set()
 
     def settle(self) -> None:
-        """Complete the head now, on a copy."""
-        with self._lock:
-            head = self._learner.head
-            if head.settled or not isinstance(head, ExactHead):
-                return
-            copy = head.snapshot()
-        copy.settle()
+        """Complete the head and compute its figures now, on a copy."""
         with self._lock:
             # not the learner's own property, which would learn what another process taught meanwhile
-            head.adopt(copy)
+            head, position = self._derived.head, self._derived.position
+            if not isinstance(head, ExactHead) or not head.counts:
+                return
+            copy, settled = head.snapshot(), head.settled
+            if settled:
+                copy.adopt(head)
+        copy.settle()
+        if not settled:
+            with self._lock:
+                head.adopt(copy)
+        self._settled(copy, position)
 
     def __enter__(self) -> Settling:
         self._thread.start()

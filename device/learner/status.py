@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,15 +13,14 @@ from ..files import may_write
 from ..heads import Head
 from ..heads.drift import DriftState
 from ..heads.intervals import held_out_interval
-from ..heads.report import Report, self_report
+from ..heads.report import Report
 from ..model.embedder import Embedder
 from ..model.manifest import Manifest
-from ..model.memory import Samples
 from ..model.modelfile import ModelFile
 from ..store import Store
+from .figures import Figures
 
 DRIFT = "drift"  # key of the setting
-REPORT_LIMIT = 5_000  # samples of the estimate; its cost is quadratic in their number
 
 
 @dataclass(frozen=True)
@@ -77,20 +76,21 @@ def _rounded(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def status_of(model: ModelFile, store: Store, head: Head, embedder: Embedder) -> Status:
-    """Return the status of a learner; the caller keeps store and head from changing meanwhile.
+def status_of(model: ModelFile, store: Store, head: str, figures: Figures, embedder: Embedder) -> Status:
+    """Return the status of a learner; the caller keeps the store from changing meanwhile.
 
     Args:
         model: The model file.
         store: The state.
-        head: The head, up to date with both.
+        head: The name of the head.
+        figures: The figures of the head.
         embedder: The backbone, which names the runtime.
     """
     host = {} if model.memory is None else model.memory.renamed(store.host_labels()).counts()
     return Status(
         samples=store.counts(),
         host=host,
-        report=report_of(model, store, head),
+        report=figures.report,
         model={
             "name": model.path.name,
             "backbone": model.manifest.backbone,
@@ -108,7 +108,7 @@ def status_of(model: ModelFile, store: Store, head: Head, embedder: Embedder) ->
             "versions": len(store.versions()),
             "writable": store.path is None or may_write(store.path),
         },
-        head={"name": head.name, "digest": head.digest()},
+        head={"name": head, "digest": figures.digest},
         runtime={
             "name": embedder.runtime.name,
             "version": embedder.runtime.version,
@@ -170,37 +170,3 @@ def keep_drift(store: Store, head: Head, drift: DriftState) -> bool:
     except EdgetlError:  # a read-only disk or a busy file: nothing taught depends on it
         return False
     return True
-
-
-def report_of(model: ModelFile, store: Store, head: Head) -> Report | None:
-    """Return the head's estimate of its own accuracy, on the samples of the host and of the device.
-
-    The host's samples have the ids -1, -2, ...; they are never named as suspects, because the device has no
-    picture of them.
-
-    Returns:
-        None while nothing was taught.
-    """
-    ids, labels, bursts = store.ids()
-    chosen = _spread(len(ids), REPORT_LIMIT)
-    codes = store.codes([int(ids[place]) for place in chosen])
-    ids, bursts, labels = ids[chosen], bursts[chosen], [labels[place] for place in chosen]
-    if isinstance(model.memory, Samples):
-        host = model.memory.renamed(store.host_labels())
-        kept = _spread(len(host.labels), max(0, REPORT_LIMIT - len(ids)))
-        own = -1 - np.arange(len(kept))
-        views = own if host.groups is None else -1 - host.groups[kept].astype(np.int64)
-        codes = np.concatenate([codes, host.codes[kept]])
-        labels = labels + [host.labels[place] for place in kept]
-        ids, bursts = np.concatenate([ids, own]), np.concatenate([bursts, views])
-    if not labels:
-        return None
-    report = self_report(head, codes, labels, ids=ids, bursts=bursts, limit=REPORT_LIMIT)
-    return replace(report, sampled=len(labels) < sum(head.counts.values()))
-
-
-def _spread(count: int, limit: int) -> NDArray[np.int64]:
-    """Return at most `limit` of `count` places, evenly spread, always the same ones."""
-    if count <= limit:
-        return np.arange(count)
-    return np.linspace(0, count - 1, limit).round().astype(np.int64) if limit else np.arange(0)

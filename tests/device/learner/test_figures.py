@@ -1,0 +1,149 @@
+"""The figures of `status`, which are computed once per state and stored in the state file."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.learner import Learner, figures, settling
+from device.learner.figures import STORE_FROM, Figures, KeptFigures
+
+TINY = Path(__file__).resolve().parents[2] / "data" / "tiny.tflite"
+BLANK = np.zeros((4, 4, 3), np.uint8)
+
+
+def teach(learner: Learner, count: int, seed: int = 0) -> None:
+    """Teach samples of two labels that overlap, each a burst of its own."""
+    random = np.random.default_rng(seed)
+    embeddings = random.normal(size=(count, learner.model.manifest.dimensions)).astype(np.float32)
+    embeddings[np.arange(count), np.arange(count) % 2] += 1
+    labels = [("even", "odd")[place % 2] for place in range(count)]
+    learner.learn_many([BLANK] * count, labels, embeddings=embeddings)
+
+
+@pytest.fixture
+def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Return a list that gets an entry whenever figures are computed."""
+    calls: list[int] = []
+    compute = figures.figures_of
+
+    def counted(*given: object) -> Figures:
+        calls.append(1)
+        return compute(*given)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(figures, "figures_of", counted)
+    return calls
+
+
+def test_figures_are_computed_once_per_state(computed: list[int]) -> None:
+    """A second status of the same state costs nothing; a lesson, and undoing it, lead to new figures."""
+    with Learner.open(TINY, None, threads=1) as learner:
+        teach(learner, 20)
+        first = learner.status()
+        assert learner.status().to_dict()["report"] == first.to_dict()["report"]
+        assert len(computed) == 1
+        teach(learner, 2, seed=1)
+        assert learner.status().report.samples == 22  # type: ignore[union-attr]
+        learner.undo()
+        assert learner.status().to_dict()["report"] == first.to_dict()["report"]
+        assert learner.status().head == first.head
+        assert len(computed) == 3
+
+
+def test_figures_are_prepared_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Within `settling`, the figures are there a moment after the last lesson, and equal those computed on request."""
+    monkeypatch.setattr(settling, "REST", 0.0)
+    prepared, prepare = threading.Event(), KeptFigures.prepare
+
+    def seen(kept: KeptFigures, *given: object) -> None:
+        prepare(kept, *given)  # type: ignore[arg-type]
+        prepared.set()
+
+    monkeypatch.setattr(KeptFigures, "prepare", seen)
+    with Learner.open(TINY, None, threads=1) as learner, learner.settling():
+        teach(learner, 200)
+        assert prepared.wait(30)
+        monkeypatch.setattr(figures, "figures_of", _must_not_be_called)
+        background = learner.status()
+    with Learner.open(TINY, None, threads=1) as other:
+        monkeypatch.undo()
+        teach(other, 200)
+        assert other.status().to_dict()["report"] == background.to_dict()["report"]
+        assert other.status().head == background.head
+
+
+def test_a_lesson_during_the_preparation_discards_it() -> None:
+    """Figures of a head that is no longer the present one are not kept."""
+    with Learner.open(TINY, None, threads=1) as learner:
+        teach(learner, 20)
+        before = learner.store.position()
+        kept = KeptFigures(learner.model, learner.store, lambda: "head")
+        old = learner.head.clone()
+        teach(learner, 2, seed=1)
+        kept.prepare(old, before)
+        assert kept.of(learner.head, learner.store.position()).report.samples == 22  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def closed(tmp_path: Path) -> Path:
+    """Return a state file whose figures were computed before it was closed."""
+    with Learner.open(TINY, tmp_path / "taught.db", threads=1) as learner:
+        teach(learner, STORE_FROM)
+        learner.status()
+    return tmp_path / "taught.db"
+
+
+def test_stored_figures_are_read_by_the_next_process(
+    closed: Path, computed: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They equal those that the samples lead to; a state opened for reading only uses them too."""
+    with Learner.open(TINY, closed, threads=1, read_only=True) as learner:
+        stored = learner.status()
+        assert not computed
+        monkeypatch.setattr(Figures, "from_bytes", lambda data: None)
+    with Learner.open(TINY, closed, threads=1) as learner:
+        fresh = learner.status()
+        assert len(computed) == 1
+    assert stored.to_dict()["report"] == fresh.to_dict()["report"]
+    assert repr(stored.report) == repr(fresh.report)
+    assert stored.head == fresh.head
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda learner: teach(learner, 2, seed=1),
+        lambda learner: learner.rename_label("odd", "strange"),
+        lambda learner: learner.forget(1),
+    ],
+    ids=["teach", "rename", "forget"],
+)
+def test_stored_figures_of_an_earlier_state_are_not_used(
+    closed: Path, computed: list[int], change: Callable[[Learner], object]
+) -> None:
+    """Any change after they were stored leads to new figures."""
+    with Learner.open(TINY, closed, threads=1) as learner:
+        change(learner)
+        learner.status()
+        assert len(computed) == 1
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b'{"form": 0}', b'{"form": 1, "digest": "", "report": {"labels": 3}}']
+)
+def test_stored_figures_of_another_form_are_ignored(data: bytes) -> None:
+    """Figures are derived data: what cannot be read is computed again."""
+    assert Figures.from_bytes(data) is None
+
+
+def test_figures_of_another_head_are_not_used(closed: Path, computed: list[int]) -> None:
+    """Figures of the exact head are not shown for another one."""
+    with Learner.open(TINY, closed, threads=1, head="ncm") as learner:
+        learner.status()
+        assert len(computed) == 1
+
+
+def _must_not_be_called(*given: object) -> Figures:
+    raise AssertionError("the figures are known already")
