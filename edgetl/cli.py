@@ -29,6 +29,7 @@ SECTIONS = {
         "forget",
         "label",
         "buttons",
+        "import",
         "export",
         "merge",
         "backup",

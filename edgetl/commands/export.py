@@ -10,7 +10,7 @@ import click
 from device.labels import listed
 
 from .options import emit, force_option, json_option
-from .session import learner_options, open_learner, warn
+from .session import learner_options, open_learner, plural, warn
 
 if TYPE_CHECKING:
     from device.learner import Learner
@@ -20,18 +20,21 @@ if TYPE_CHECKING:
 @learner_options
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=click.Path(path_type=Path),
     required=True,
-    help="Path of the new file.",
+    help="Path of the new file; with --frigate, of the folder.",
 )
 @click.option(
     "--classifier",
     is_flag=True,
     help="Write an ordinary image classifier for MediaPipe, ML Kit and other TFLite programs instead.",
 )
+@click.option(
+    "--frigate", is_flag=True, help="Write the pictures of the samples as a dataset for Frigate instead."
+)
 @force_option
 @json_option
-def command(out: Path, classifier: bool, force: bool, as_json: bool, **options: Any) -> None:
+def command(out: Path, classifier: bool, frigate: bool, force: bool, as_json: bool, **options: Any) -> None:
     """Write a new model file that contains everything that MODEL learned here.
 
     It has the labels and weights, runs wherever MODEL runs, and can be taught further, with a new state file.
@@ -39,14 +42,22 @@ def command(out: Path, classifier: bool, force: bool, as_json: bool, **options: 
     With --classifier, the file is for programs that do not know edgetl: one graph from the image to the probabilities of
     the labels, which are in its TFLite metadata. It cannot be taught, and never answers "unknown".
 
+    With --frigate, the result is a folder with one folder of pictures per label, for Frigate's custom classification.
+
     \b
-    Example:
+    Examples:
       edgetl export mugs.tflite --out personal.tflite
       edgetl export mugs.tflite --classifier --out classifier.tflite
+      edgetl export mugs.tflite --frigate --out /media/frigate/clips/mugs/dataset
     """
+    if classifier and frigate:
+        raise click.UsageError("--classifier and --frigate exclude each other; leave one of them out")
+    if not frigate and out.is_dir():
+        raise click.BadParameter(f"File {str(out)!r} is a directory.", param_hint="'--out'")
     with open_learner(options, read_only=True) as learner:
         learner.require_taught()
-        (_export_classifier if classifier else _export)(learner, out, force, as_json)
+        export = _export_frigate if frigate else _export_classifier if classifier else _export
+        export(learner, out, force, as_json)
 
 
 def _export(learner: Learner, out: Path, force: bool, as_json: bool) -> None:
@@ -69,3 +80,16 @@ def _export_classifier(learner: Learner, out: Path, force: bool, as_json: bool) 
         as_json,
         f"Wrote {out} ({written.bytes / 1e6:.1f} MB), an image classifier with the labels {listed(written.labels)}.",
     )
+
+
+def _export_frigate(learner: Learner, out: Path, force: bool, as_json: bool) -> None:
+    from edgetl.exchange.frigate import write_dataset
+
+    written = write_dataset(learner, out, force=force)
+    pictures = sum(count for _, count in written.values())
+    folders = {label: {"folder": name, "pictures": count} for label, (name, count) in written.items()}
+    without = sum(learner.store.counts().values()) - pictures
+    if without:
+        warn(f"{plural(without, 'sample')} without a picture left out")
+    result = {"folder": str(out), "pictures": pictures, "labels": folders}
+    emit(result, as_json, f"Wrote {plural(pictures, 'picture')} of {plural(len(written), 'label')} to {out}.")
