@@ -38,7 +38,7 @@ SECTIONS = {
         "reembed",
         "service",
     ),
-    "On both": ("bench",),
+    "On both": ("bench", "recommend"),
 }
 
 

@@ -21,7 +21,7 @@ from device.cameras.fake import draw
 from device.learner import Learner
 from device.page.page import Page
 from edgetl.cli import main
-from tests.tiny import TINY
+from tests.tiny import TINY, write_photos
 
 TEXT = (Path(__file__).resolve().parents[1] / "docs" / "json.md").read_text(encoding="utf-8")
 EXAMPLES = {
@@ -88,6 +88,7 @@ def test_every_example_is_compared_below() -> None:
         "doubts",
         "bench",
         "comparison",
+        "recommendation",
     }
 
 
@@ -168,9 +169,15 @@ def test_the_page_lists_uncertain_frames_as_documented(page: Page) -> None:
 
 def test_bench_writes_the_documented_measurement(model: Path) -> None:
     """What this machine does not report is null, and so has another type than in the example."""
-    fields = json.loads(bench_json(model))
+    write_photos(model.parent / "photos", 6)
+    text = bench_json(model, "--accuracy", model.parent / "photos", "--shots", "1,all")
+    fields = json.loads(text)
     assert shape(filled(fields, EXAMPLES["bench"])) == shape(EXAMPLES["bench"])
     assert list(fields) == list(EXAMPLES["bench"])
+    (model.parent / "sizes.json").write_text(text, encoding="utf-8")
+    done = CliRunner().invoke(main, ["recommend", str(model.parent / "sizes.json"), "--json"])
+    answer = json.loads(done.stdout)
+    assert shape(filled(answer, EXAMPLES["recommendation"])) == shape(EXAMPLES["recommendation"])
 
 
 def test_bench_compare_writes_the_documented_comparison(model: Path, tmp_path: Path) -> None:

@@ -139,16 +139,21 @@ class Grid:
 
 
 def name_results(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """Return a name per result of a measurement: the model, and whatever else differs among them.
+    """Return a name per result of a measurement: the model, and whatever differs among results of one model.
 
     Args:
         results: ``results`` of the JSON.
     """
-    columns = [[_traits(result)[place] for result in results] for place in range(len(_TRAITS))]
-    telling = [place for place, column in enumerate(columns) if len(set(column)) > 1]
+    models = [str(result["model"]["name"]) for result in results]
+    traits = [_traits(result) for result in results]
+    telling = [
+        place
+        for place in range(len(_TRAITS))
+        if len({(model, own[place]) for model, own in zip(models, traits, strict=True)}) > len(set(models))
+    ]
     names = [
-        ", ".join([str(result["model"]["name"]), *(columns[place][row] for place in telling)])
-        for row, result in enumerate(results)
+        ", ".join([model, *(own[place] for place in telling)])
+        for model, own in zip(models, traits, strict=True)
     ]
     return [
         name if names.count(name) == 1 else f"{name} ({names[: row + 1].count(name)})"

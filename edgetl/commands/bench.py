@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .bench_options import amount_options, grid_options, make_grid
+from .bench_options import amount_options, grid_options, make_grid, more_options
 from .options import emit, json_option
 from .session import INTERRUPTED, say
 
 if TYPE_CHECKING:
+    from device.progress import Progress
     from device.system.comparing import Comparison, ModelComparison
     from device.system.frames import Frames
     from device.system.results import Bench
@@ -53,6 +55,7 @@ class BenchGroup(click.Group):
 )
 @amount_options
 @grid_options
+@more_options
 @click.option("--csv", "as_csv", is_flag=True, help="Write the table as CSV.")
 @json_option
 def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: Any) -> None:
@@ -97,6 +100,10 @@ def _measure(models: tuple[Path, ...], options: dict[str, Any]) -> Bench:
 
     from .progress import stages
 
+    if options["accuracy"] is not None:
+        from edgetl.photos import find_photos
+
+        find_photos(options["accuracy"])  # refuses a wrong folder now, not after the measurement
     for doubt in doubts(describe_machine()):
         say(f"note: {doubt}")
     frames = options["frames"]
@@ -114,9 +121,31 @@ def _measure(models: tuple[Path, ...], options: dict[str, Any]) -> Bench:
         result = measuring.bench(
             models, plan=plan, grid=make_grid(options), frames=shown_frames, progress=progress
         )
-    for note in result.notes:
+        result = _with_accuracy(result, models, options, progress)
+    for note in (*result.notes, *(result.accuracy or {}).get("notes", ())):
         say(f"note: {note}")
     return result
+
+
+def _with_accuracy(
+    result: Bench, models: tuple[Path, ...], options: dict[str, Any], progress: Progress
+) -> Bench:
+    if options["accuracy"] is None or result.partial:
+        return result
+    from device.model.modelfile import ModelFile
+    from edgetl.measuring.accuracy import measure_accuracy
+
+    try:
+        found = measure_accuracy(
+            [ModelFile.open(path) for path in models],
+            options["accuracy"],
+            heads=options["heads"],
+            shots=options["shots"],
+            progress=progress,
+        )
+    except KeyboardInterrupt:
+        return replace(result, partial=True)
+    return replace(result, accuracy=found.to_dict())
 
 
 @contextlib.contextmanager

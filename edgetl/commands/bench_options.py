@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .lists import CommaList
+from .lists import CommaList, Shots
 from .options import HEADS, Decorated
 
 if TYPE_CHECKING:
@@ -124,6 +124,26 @@ def grid_options(function: Decorated) -> Decorated:
             "[default: the installed one]",
         ),
         click.option("--edgetpu", is_flag=True, hidden=True, help="The same as --delegate edgetpu."),
+    )
+
+
+def more_options(function: Decorated) -> Decorated:
+    """Add the options for what is measured beside the times."""
+    return _decorated(
+        function,
+        click.option(
+            "--accuracy",
+            type=click.Path(path_type=Path),
+            metavar="PHOTOS",
+            help="Also measure what each model learns from these photos, one folder per label, on held-out ones.",
+        ),
+        click.option(
+            "--shots",
+            type=CommaList(Shots()),
+            default="1,5,10,all",
+            show_default=True,
+            help="Numbers of photos per label for --accuracy.",
+        ),
     )
 
 

@@ -40,3 +40,16 @@ class CommaList(Kind):
         if isinstance(self._kind, click.Choice):
             return f"[{','.join(map(str, self._kind.choices))}]"
         return "N,..."
+
+
+class Shots(Kind):
+    """A number of photos per label, or ``all``, which becomes 0."""
+
+    name = "shots"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number."""
+        if value == "all":
+            return 0
+        number: int = click.IntRange(1, 100_000).convert(value, param, ctx)
+        return number

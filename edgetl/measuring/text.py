@@ -27,6 +27,8 @@ def describe_bench(result: Found) -> str:
         lines += ["", *_tables(name, found)]
     if len(names) > 1:
         lines += ["", *_summary(names, result["results"])]
+    if result.get("accuracy"):
+        lines += ["", *_accuracies(result["accuracy"])]
     if result.get("unavailable"):
         lines += ["", "not measured:", *_missing(result["unavailable"])]
     return "\n".join(lines)
@@ -122,6 +124,27 @@ def _summary(names: Sequence[str], results: Sequence[Found]) -> Iterator[str]:
             f"{name:{width}}{cells[0]:>12}{cells[1]:>9}{cells[2]:>9}{cells[3]:>9}"
             f"{found['model']['bytes'] / 1e6:>7.1f}{ram:>9}"
         )
+
+
+def _accuracies(found: Found) -> Iterator[str]:
+    yield (
+        f"accuracy on {found['judged']} photos of {found['folder']} ({found['views']} views), taught photos per label; "
+        "the mean of several draws, with its 95 % interval"
+    )
+    names = [f"{model['name']}, {model['head']} head" for model in found["models"]]
+    width = max(len(name) for name in names) + 2
+    shots = found["models"][0]["shots"]
+    yield f"{'':{width}}{''.join(f'{shot_name(shot):>20}' for shot in shots)}"
+    for name, model in zip(names, found["models"], strict=True):
+        cells = (
+            f"{s['accuracy']:.1%} ({s['interval'][0]:.0%} to {s['interval'][1]:.0%})" for s in model["shots"]
+        )
+        yield f"{name:{width}}{''.join(f'{cell:>20}' for cell in cells)}"
+
+
+def shot_name(shot: Found) -> str:
+    """Return the number of photos per label of an accuracy, or ``all``."""
+    return str(shot["shots"] or "all")
 
 
 def _missing(unavailable: Sequence[Found]) -> Iterator[str]:

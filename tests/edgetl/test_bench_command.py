@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from device.images import Image
 from device.system.subject import Subject
 from edgetl.cli import main
-from tests.tiny import TINY, TINY_TAUGHT
+from tests.tiny import TINY, TINY_TAUGHT, write_photos
 
 SHORT = ("--frames", 3, "--lessons", 2, "--samples", 12, "--warm-up", 1, "--cold-starts", 0, "--no-energy")
 
@@ -149,6 +149,58 @@ def test_ctrl_c_writes_what_was_measured(folder: Path, monkeypatch: pytest.Monke
     assert done.exit_code == 130
     assert json.loads(done.stdout)["partial"] is True
     assert "partial" in done.stderr
+
+
+@pytest.fixture
+def photos(folder: Path) -> Path:
+    """Return a folder of photos with three labels."""
+    write_photos(folder / "photos", 6)
+    return folder / "photos"
+
+
+def test_accuracy_is_measured_beside_the_times_and_a_model_is_recommended(folder: Path, photos: Path) -> None:
+    """The two commands of the documentation, one after the other."""
+    words = ("mugs.tflite", "colors.tflite", *SHORT, "--accuracy", photos, "--shots", "2,all")
+    table = edgetl("bench", *words)
+    assert table.exit_code == 0, table.output
+    assert "accuracy on" in table.stdout
+    done = edgetl("bench", *words, "--json")
+    Path("sizes.json").write_text(done.stdout, encoding="utf-8")
+    accuracy = json.loads(done.stdout)["accuracy"]
+    assert [shot["shots"] for shot in accuracy["models"][0]["shots"]] == [2, 0]
+    found = edgetl("recommend", "sizes.json", "--max-ms", 10_000)
+    assert found.exit_code == 0, found.output
+    assert "recommended: " in found.stdout
+    few = json.loads(edgetl("recommend", "sizes.json", "--shots", 2, "--json").stdout)
+    assert few["recommended"] in ("mugs.tflite", "colors.tflite")
+    none = edgetl("recommend", "sizes.json", "--max-mb", 0.001)
+    assert none.exit_code == 1
+    assert "the limit is 0.001" in none.stdout
+
+
+def test_ctrl_c_while_accuracy_is_measured_keeps_the_times(
+    folder: Path, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The result is partial and has no accuracy."""
+    from edgetl.measuring import accuracy
+
+    def stop(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(accuracy, "measure_accuracy", stop)
+    done = edgetl("bench", "mugs.tflite", *SHORT, "--accuracy", photos, "--json")
+    assert done.exit_code == 130
+    found = json.loads(done.stdout)
+    assert found["partial"]
+    assert found["accuracy"] is None
+    assert found["results"]
+
+
+def test_photos_that_cannot_be_judged_are_refused_before_anything_is_measured(folder: Path) -> None:
+    """A wrong folder must not cost the time of the measurement."""
+    done = edgetl("bench", "mugs.tflite", "--accuracy", "nowhere", "--seconds", 80_000)
+    assert done.exit_code == 1
+    assert "nowhere" in done.stderr
 
 
 def measurement(**times: list[float]) -> dict[str, Any]:
