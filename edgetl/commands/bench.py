@@ -83,7 +83,12 @@ def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: An
         raise click.UsageError("use either --photos or --camera")
     from edgetl.measuring.text import describe_bench, describe_csv
 
+    report = options["report"]
+    if report is not None:
+        _check_output(report, options["force"])
     result = _measure(models, options).to_dict()
+    if report is not None:
+        _write_report(result, report, options["force"])
     if as_csv:
         click.echo(describe_csv(result), nl=False)
     else:
@@ -91,6 +96,23 @@ def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: An
     if result["partial"]:
         say(f"the result is partial: {result['error'] or 'interrupted'}")
         click.get_current_context().exit(1 if result["error"] else INTERRUPTED)
+
+
+def _check_output(path: Path, force: bool) -> None:
+    """Refuse a file that cannot be written, before the measurement."""
+    from device.files import refuse_existing, require_writable
+
+    refuse_existing(path, force)
+    require_writable(path)
+
+
+def _write_report(result: dict[str, Any], path: Path, force: bool) -> None:
+    from device.files import atomic_output
+    from edgetl.measuring.page import render
+
+    with atomic_output(path, force=force) as temporary:
+        temporary.write_text(render(result), encoding="utf-8")
+    say(f"wrote {path}")
 
 
 def _measure(models: tuple[Path, ...], options: dict[str, Any]) -> Bench:

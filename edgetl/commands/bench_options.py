@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .lists import CommaList, Shots
-from .options import HEADS, Decorated
+from .options import HEADS, Decorated, force_option
 
 if TYPE_CHECKING:
     from device.system.grid import Grid
@@ -144,6 +144,13 @@ def more_options(function: Decorated) -> Decorated:
             show_default=True,
             help="Numbers of photos per label for --accuracy.",
         ),
+        click.option(
+            "--report",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE.html",
+            help="Also write a page with pictures to this file.",
+        ),
+        force_option,
     )
 
 

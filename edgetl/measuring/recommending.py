@@ -135,9 +135,8 @@ def recommend(path: Path, limits: Limits | None = None) -> Recommendation:
     )
 
 
-Scores = tuple[
-    tuple[int, ...], int
-]  # per photo, in how many draws it was predicted correctly; the number of draws
+# per photo, in how many draws it was predicted correctly; the number of draws
+Scores = tuple[tuple[int, ...], int]
 Entry = tuple[Candidate, Scores]
 
 

@@ -151,6 +151,20 @@ def test_ctrl_c_writes_what_was_measured(folder: Path, monkeypatch: pytest.Monke
     assert "partial" in done.stderr
 
 
+def test_a_report_is_written_beside_the_result(folder: Path) -> None:
+    """An existing file is kept without --force, and refused before anything is measured."""
+    words = ("mugs.tflite", *SHORT, "--report", "speed.html")
+    done = edgetl("bench", *words, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["results"]
+    page = Path("speed.html").read_text(encoding="utf-8")
+    assert page.startswith("<!doctype html>")
+    again = edgetl("bench", "mugs.tflite", "--seconds", 80_000, "--report", "speed.html")
+    assert again.exit_code == 1
+    assert "already exists" in again.stderr
+    assert edgetl("bench", *words, "--force").exit_code == 0
+
+
 @pytest.fixture
 def photos(folder: Path) -> Path:
     """Return a folder of photos with three labels."""

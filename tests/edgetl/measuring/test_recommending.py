@@ -87,9 +87,8 @@ def test_the_reason_names_what_was_given_up_and_what_the_photos_do_not_show(size
     reason = recommend(sizes, Limits(ms=50)).reason
     assert "medium.tflite: 90.5% with all photos" in reason
     assert "large.tflite has 91.0%, but 60 ms, the limit is 50" in reason
-    assert (
-        "not show" not in reason
-    )  # the difference to small.tflite is clear, and large.tflite misses a limit
+    # the difference to small.tflite is clear, and large.tflite misses a limit
+    assert "not show" not in reason
     assert "200 photos do not show reliably" in recommend(sizes).reason
 
 
