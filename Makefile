@@ -9,6 +9,7 @@ PYTHON_311 ?= $(shell for p in python3.11 python3; do \
 VENV := .venv
 VENV_TFLITE := .venv-tflite-runtime
 VENV_MEDIAPIPE := .venv-mediapipe
+VENV_TEACHABLE := .venv-teachable
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -89,5 +90,13 @@ $(VENV_MEDIAPIPE)/ready: pyproject.toml
 	@$(VENV_MEDIAPIPE)/bin/python $(PIP) install --only-binary=:all: --group mediapipe
 	@touch $@
 
+# a peer of the benchmarks, on the last tflite-runtime, which needs Python 3.11
+$(VENV_TEACHABLE)/ready: pyproject.toml
+	@echo "Setting up $(VENV_TEACHABLE)"
+	@$(PYTHON_311) -m venv $(VENV_TEACHABLE)
+	@$(VENV_TEACHABLE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	@$(VENV_TEACHABLE)/bin/python $(PIP) install --only-binary=:all: --group teachable
+	@touch $@
+
 clean: ## remove the virtual environments and caches
-	rm -rf $(VENV) $(VENV_TFLITE) $(VENV_MEDIAPIPE) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_TFLITE) $(VENV_MEDIAPIPE) $(VENV_TEACHABLE) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 REFERENCES = Path(__file__).parent / "references"
-RATIO = "x"
+RATIO, EXPONENT = "x", "exponent"
+_EVERYWHERE = (RATIO, EXPONENT)  # units that are compared on every machine
 _FOREIGN = 2  # factor of the tolerance on a machine without a reference of its own
 
 
@@ -26,7 +27,7 @@ class Figure:
     Attributes:
         name: What was measured.
         value: The number.
-        unit: ``x`` is a ratio of two measurements of the same run, which is compared on every machine.
+        unit: ``x`` is a ratio of two measurements of the same run. It is compared on every machine, like an ``exponent``.
         better: Whether ``lower`` or ``higher`` is better.
         tolerance: Factor by which the figure may be worse than the reference.
         slack: The same as a difference, for figures near 0; it is added to the tolerance.
@@ -168,7 +169,7 @@ def _compared(
     measured = {figure.name: figure for figure in figures}
     for name, fields in reference.items():
         expected = Figure(**fields)
-        if not known and expected.unit != RATIO:
+        if not known and expected.unit not in _EVERYWHERE:
             continue
         if name not in measured:
             lines.append(f"{name}: not measured now, {shown(expected)} in the reference")
@@ -212,6 +213,8 @@ def number(value: float) -> str:
 
 
 def _suffix(unit: str) -> str:
+    if unit == EXPONENT:
+        return ""
     return unit if unit in (RATIO, "%") else f" {unit}".rstrip()
 
 

@@ -16,28 +16,21 @@ from __future__ import annotations
 
 import json
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from converters import TrainedModel, convert
-from converters.backbone import FloatGraph, full_range
+from converters.backbone import FloatGraph
 from converters.parity import compare, converted_embeddings
-from converters.tensorflow import import_tensorflow, quiet
 from device.heads import create_head
-from device.images import Image, read_photo
+from device.images import Image
 from device.model.codes import encode
-from device.model.preprocess import Preprocessing
 from device.model.runtime import open_interpreter
 from edgetl.backbones import load_backbone
 from edgetl.errors import MissingExtraError
 
+from .convert import bare_int8, time_conversions
 from .embeddings import cache_folder, load_photos
 from .machine import end_judged, machine_info, parser_of, warn_of_noise
 
@@ -106,68 +99,6 @@ def choose(images: list[Image]) -> list[Image]:
     return [images[at] for at in np.linspace(0, len(images) - 1, CALIBRATION).round().astype(int)]
 
 
-def bare_int8(model: Any, preprocessing: Preprocessing, images: list[Image]) -> bytes:
-    """Convert with TensorFlow's converter alone, frozen first because it loses the weights of Keras 3 otherwise."""
-    tf = import_tensorflow()
-    from converters.tensorflow import freeze
-
-    shape = (None, preprocessing.height, preprocessing.width, preprocessing.channels)
-
-    def samples() -> Iterator[list[NDArray[np.float32]]]:
-        for image in [*images, full_range(preprocessing)]:
-            yield [preprocessing.normalize(image[np.newaxis])]
-
-    with quiet():
-        frozen = freeze(lambda values: model(values, training=False), shape)
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([frozen])
-        converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        converter.representative_dataset = samples
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-        converter.inference_input_type = tf.uint8
-        return bytes(converter.convert())
-
-
-def time_conversions() -> dict[str, Any] | None:
-    """Time both conversions of the reference with the same photos, in turn; None without photos."""
-    found = load_photos("elpv")
-    if found is None:
-        return None
-    model, preprocessing = load_backbone(REFERENCE)
-    with tempfile.TemporaryDirectory() as folder:
-        paths = _write(Path(folder), [image for _, image in zip(range(CALIBRATION), found[0], strict=False)])
-
-        def ours() -> None:
-            source = TrainedModel(model, REFERENCE, preprocessing)
-            convert(source, Path(folder) / "m.tflite", calibrate=paths, force=True)
-
-        def bare() -> None:
-            images = [preprocessing.prepare(read_photo(path)) for path in paths]
-            bare_int8(model, preprocessing, images)
-
-        bare()  # imports and warms up
-        times = [[_time(one) for one in (bare, ours)] for _ in range(REPEATS)]
-    median = np.median(times, axis=0)  # [bare and ours, processor and elapsed]
-    return {
-        "photos": CALIBRATION,
-        "bare_s": dict(zip(("processor", "elapsed"), median[0].round(2).tolist(), strict=True)),
-        "ours_s": dict(zip(("processor", "elapsed"), median[1].round(2).tolist(), strict=True)),
-        "ratio": dict(zip(("processor", "elapsed"), (median[1] / median[0]).round(2).tolist(), strict=True)),
-    }
-
-
-def _time(action: Callable[[], None]) -> tuple[float, float]:
-    started = time.process_time(), time.perf_counter()
-    action()
-    return time.process_time() - started[0], time.perf_counter() - started[1]
-
-
-def _write(folder: Path, images: list[Image]) -> list[Path]:
-    paths = [folder / f"{number:03d}.png" for number in range(len(images))]
-    for path, image in zip(paths, images, strict=True):
-        cv2.imwrite(str(path), image[:, :, ::-1])
-    return paths
-
-
 def _kept(backbone: str, name: str) -> dict[str, Any] | None:
     path = cache_folder() / "quantize" / f"{backbone}-{name}-v{_VERSION}.json"
     if not path.exists():
@@ -203,7 +134,7 @@ def main() -> None:
             else:
                 lost = round(result["float"]["accuracy"] - result["int8"]["accuracy"], 4)
                 results.setdefault(backbone, {})[name] = {**result, "lost": lost, "passed": lost <= MOST_LOST}
-    timed = None if options.no_time else time_conversions()
+    timed = None if options.no_time else time_conversions(REFERENCE, CALIBRATION, REPEATS)
     passed = all(one["passed"] for sets in results.values() for one in sets.values()) and bool(results)
     if timed is not None:
         passed = passed and timed["ratio"]["processor"] <= MOST_TIME

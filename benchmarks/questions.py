@@ -45,10 +45,14 @@ class Question:
 
 QUESTIONS = (
     Question("overhead", quick=True),
-    Question("startup"),
-    Question("latency"),
-    Question("writes"),
-    Question("finetune"),
+    Question("update", quick=True),
+    Question("roofline", quick=True),
+    Question("footprint", quick=True),
+    Question("camera", quick=True),
+    Question("convert", quick=True),
+    Question("store", quick=True),
+    Question("finetune", ("--limit", "64", "--measured-epochs", "2"), quick=True),
+    Question("scale"),
     Question("soak", ("--frames", "100000")),
     Question("page"),
     Question("crash", ("--kills", "500")),

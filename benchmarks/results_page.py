@@ -15,11 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import roofline_picture
 from .figures import Figure, number, shown
 from .published import PUBLISHED
 from .questions import FOLDER, QUESTIONS, RESULTS, Question
 
 PAGE = FOLDER / "RESULTS.md"
+PICTURE = RESULTS / "roofline.svg"
 _INTRODUCTION = """\
 <!-- made by python -m benchmarks.results_page from benchmarks/results/*.json; do not edit -->
 # Results of the benchmarks
@@ -50,6 +52,27 @@ def page(results: Path = RESULTS, questions: Sequence[Question] = QUESTIONS) -> 
         _elsewhere([(one, found[one.name]) for one in questions if one not in [pair[0] for pair in here]])
     )
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
+
+
+def picture(results: Path = RESULTS) -> str | None:
+    """Return the SVG of the roofline, or None before the first result."""
+    found = _read(results / "roofline.json")
+    return roofline_picture.draw(found) if found else None
+
+
+def write() -> None:
+    """Write the page and its picture."""
+    PAGE.write_text(page(), encoding="utf-8")
+    if (svg := picture()) is not None:
+        PICTURE.write_text(svg, encoding="utf-8")
+
+
+def is_current() -> bool:
+    """Return whether the page and its picture are what the JSON says."""
+    made = {PAGE: page(), PICTURE: picture()}
+    return all(
+        (path.read_text(encoding="utf-8") if path.exists() else None) == text for path, text in made.items()
+    )
 
 
 def _section(question: Question, result: Mapping[str, Any]) -> str:
@@ -162,11 +185,10 @@ def main() -> None:
     parser.add_argument(
         "--check", action="store_true", help="Exit with 1 if the page is not what the JSON says."
     )
-    text = page()
     if not parser.parse_args().check:
-        PAGE.write_text(text, encoding="utf-8")
+        write()
         print(f"wrote {PAGE}", file=sys.stderr)
-    elif not PAGE.exists() or PAGE.read_text(encoding="utf-8") != text:
+    elif not is_current():
         raise SystemExit(
             "benchmarks/RESULTS.md is not what the JSON says; write it with: python -m benchmarks.results_page"
         )

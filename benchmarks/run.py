@@ -55,7 +55,7 @@ def main() -> None:
             if one.needs:
                 print(f"not asked: {one.name} needs {one.needs}", file=sys.stderr)
     if not options.check:
-        results_page.PAGE.write_text(results_page.page(), encoding="utf-8")
+        results_page.write()
         print(f"wrote {results_page.PAGE} after {time.monotonic() - began:.0f} s", file=sys.stderr)
     if failed:
         raise SystemExit(f"failed: {', '.join(failed)}")

@@ -171,6 +171,26 @@ class DeepSlda:
         return answers
 
 
+class PartialFit:
+    """scikit-learn's ``SGDClassifier`` with the logistic loss, one ``partial_fit`` per sample, as its user guide shows."""
+
+    def __init__(self, dimensions: int, classes: int) -> None:
+        from sklearn.linear_model import SGDClassifier
+
+        self._model: Any = SGDClassifier(loss="log_loss", random_state=0)
+        self._classes = np.arange(classes)
+
+    def learn(self, features: Features, owners: Owners) -> None:
+        """Learn one by one."""
+        for number in range(len(features)):
+            self._model.partial_fit(features[number : number + 1], owners[number : number + 1], self._classes)
+
+    def predict(self, features: Features) -> Owners:
+        """Return the class with the largest score."""
+        answers: Owners = self._model.predict(features)
+        return answers
+
+
 class RiverSoftmax:
     """River's ``linear_model.SoftmaxRegression``, with features as dicts, which it requires."""
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import overhead, reembedding, size, soak, startup
+from benchmarks import footprint, installed, overhead, processes, reembedding, size, soak
 from benchmarks.machine import machine_info, parser_of, percentiles, warn_of_noise, write_result
 from device.model.codes import encode
 from tests.tiny import TINY
@@ -88,9 +88,9 @@ def test_the_gain_of_xnnpack_is_measured_per_number_of_threads() -> None:
 
 def test_start_up_compares_two_new_processes() -> None:
     """One process only runs the backbone; the other runs the command with a state."""
-    result = startup.measure(TINY, rounds=1, samples=10)
-    assert result["time_ratio"] > 0
-    assert result["memory_mb"]["bare"] > 0
+    result = footprint.measure(TINY, 1, 10, [])
+    assert result["first_prediction"]["edgetl"]["processor"] > 0
+    assert result["imports"]["bare"]["memory"] > 0
     assert min(result["imports_ms"].values()) > 0
     assert "cv2" not in {row["module"] for row in result["costliest_imports_above_bare"]}
 
@@ -98,15 +98,45 @@ def test_start_up_compares_two_new_processes() -> None:
 def test_a_process_that_fails_is_not_measured() -> None:
     """A process that fails is fast, so it must not count."""
     with pytest.raises(SystemExit, match="ended with"):
-        startup.start([sys.executable, "-c", "raise SystemExit(3)"])
+        processes.start([sys.executable, "-c", "raise SystemExit(3)"])
 
 
 def test_the_ram_of_a_process_excludes_its_parent() -> None:
     """The parent has NumPy and more in RAM, which must not count."""
-    _, small = startup.start([sys.executable, "-I", "-S", "-c", "pass"])
-    _, large = startup.start([sys.executable, "-I", "-S", "-c", "held = bytearray(b'x' * 100_000_000)"])
-    assert small < 50
-    assert large > 95
+    small = processes.start([sys.executable, "-I", "-S", "-c", "pass"])
+    large = processes.start([sys.executable, "-I", "-S", "-c", "held = bytearray(b'x' * 100_000_000)"])
+    assert small.memory < 50
+    assert large.memory > 95
+    assert small.processor > 0
+
+
+def test_a_program_that_does_not_exist_is_named() -> None:
+    """The message is a sentence, not a traceback."""
+    with pytest.raises(SystemExit, match="cannot start /no/such/program: FileNotFoundError"):
+        processes.start(["/no/such/program"])
+
+
+def test_the_footprint_of_another_program_is_measured_on_the_classifier_that_edgetl_exports(
+    tmp_path: Path,
+) -> None:
+    """A competitor here is a program that reads the three files that it receives."""
+    program = "import sys; assert all(open(name, 'rb').read() for name in sys.argv[1:4])"
+    other = footprint.Competitor("other", "numpy", Path(sys.executable), "import numpy", program)
+    result = {**footprint.measure(TINY, 1, 10, [other]), "disk_mb": footprint.disk([other])}
+    names = [figure.name for figure in footprint.figures(result)]
+    assert "first prediction, RAM / other" in names
+    rows = {row[0]: row for row in footprint.table(result).rows}
+    assert list(rows) == ["bare", "edgetl", "other"]
+    assert rows["edgetl"][1] > rows["other"][1] > 1  # NumPy alone is some 20 MB
+
+
+def test_the_size_of_a_distribution_includes_what_it_requires() -> None:
+    """Extras count only if they are asked for."""
+    alone, extended = installed.closure("edgetl"), installed.closure("edgetl[device]")
+    assert {"click", "numpy"} <= set(alone)
+    assert "tensorflow" not in extended
+    assert set(alone) < set(extended)
+    assert installed.closure("no-such-distribution") == {}
 
 
 def test_a_short_soak_teaches_and_predicts() -> None:

@@ -44,6 +44,7 @@ FIGURES = (
 def test_the_page_of_results_is_exactly_what_the_json_says() -> None:
     """After a change of a result: python -m benchmarks.results_page."""
     assert results_page.PAGE.read_text(encoding="utf-8") == results_page.page()
+    assert results_page.is_current()  # the picture too
 
 
 def test_every_result_and_every_page_belongs_to_a_question() -> None:

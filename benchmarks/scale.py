@@ -1,0 +1,163 @@
+"""How do the cost of a lesson, of a complete fit and of a prediction grow with samples, labels and dimensions?
+
+Usage: ``python -m benchmarks.scale [--samples N ...] [--labels C ...] [--dimensions D ...] [--check]``
+
+One of the three grows while the others stay: 10 labels, 1,280 dimensions and 4,000 samples (but as many as there are
+labels at least four times). The exact head learns samples around a random mean per label; what is timed is learning a sample
+as one of a hundred (*learn*), one lesson and the next prediction (*lesson*), a complete solution (*fit*), and a prediction
+(*predict*), in processor time, with BLAS as the product sets it. The exponent is the slope over the growing number on
+logarithmic scales. The theory counts multiply-adds of the largest term where there are more samples than dimensions: the
+sums of a sample take D^2; a solution takes D^3 + D^2 C; its update by a lesson D^2 + D C; a prediction D C. Below that
+the smaller terms count, so a measured exponent should not be far above the theory, but may be below it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from device.arrays import pack_arrays
+from device.heads import create_head
+from device.model.codes import Codes, encode
+
+from .figures import EXPONENT, Figure
+from .measurement import Measurement, Table, question_parser
+
+SEED = 0
+AT_ONCE = 100  # samples per call while the head learns
+LESSONS = 20
+SAMPLES, LABELS, DIMENSIONS = 4000, 10, 1280
+STEPS = ("learn", "lesson", "fit", "predict", "state")
+# step -> exponents of samples, labels and dimensions in its largest term, for more samples than dimensions
+THEORY = {"learn": (0, 0, 2), "lesson": (0, 1, 2), "fit": (0, 1, 3), "predict": (0, 1, 1), "state": (0, 1, 2)}
+AXES = ("samples", "labels", "dimensions")
+_TOO_STEEP = 0.5  # above the theory
+
+
+def measure(samples: int, labels: int, dimensions: int, lessons: int = LESSONS) -> dict[str, float]:
+    """Let a head learn `samples` samples, and return the milliseconds of each step and the kilobytes of its state."""
+    head = create_head("exact", dimensions)
+    learning = []
+    batches = drawn(samples + AT_ONCE, labels, dimensions)  # the last hundred are for lessons
+    rest: list[tuple[Codes, list[str]]] = []
+    seen = 0
+    for codes, names in batches:
+        if seen >= samples:
+            rest.append((codes, names))
+            continue
+        learning.append(seconds(lambda codes=codes, names=names: head.learn_many(codes, names)) / len(names))  # type: ignore[misc]
+        seen += len(names)
+    codes, names = np.concatenate([one for one, _ in rest]), [name for _, own in rest for name in own]
+    head.settle()
+    lesson = [seconds(lambda at=at: _teach(head, codes[at], names[at])) for at in range(lessons)]  # type: ignore[misc]
+    head.learn_one(codes[-1], names[-1])
+    fit = seconds(head.settle)
+    predict = [seconds(lambda at=at: head.predict_one(codes[at])) for at in range(lessons)]  # type: ignore[misc]
+    return {
+        "learn": 1000 * float(np.median(learning)),
+        "lesson": 1000 * float(np.median(lesson)),
+        "fit": 1000 * fit,
+        "predict": 1000 * float(np.median(predict)),
+        "state": len(pack_arrays(head.state(), compress=False)) / 1000,
+    }
+
+
+def drawn(count: int, labels: int, dimensions: int) -> Iterator[tuple[Codes, list[str]]]:
+    """Draw codes and labels in batches of a hundred, so that RAM does not limit their number."""
+    random = np.random.default_rng(SEED)
+    means = 2 * random.normal(size=(labels, dimensions))
+    for start in range(0, count, AT_ONCE):
+        owners = np.arange(start, start + AT_ONCE) % labels
+        values = np.maximum(means[owners] + 2 * random.normal(size=(AT_ONCE, dimensions)), 0)
+        yield encode(values.astype(np.float32)), [f"label {owner:04d}" for owner in owners]
+
+
+def grow(axis: str, values: list[int], lessons: int = LESSONS) -> list[dict[str, float]]:
+    """Measure with each value of one of the three, in turn."""
+    rows = []
+    for value in sorted(values):
+        sizes = {"samples": SAMPLES, "labels": LABELS, "dimensions": DIMENSIONS, axis: value}
+        sizes["samples"] = max(sizes["samples"], 4 * sizes["labels"])
+        rows.append({**sizes, **measure(**sizes, lessons=lessons)})
+        print(f"{axis} {value}: {', '.join(f'{step} {rows[-1][step]:.3g}' for step in STEPS)}", flush=True)
+    return rows
+
+
+def exponent(rows: list[dict[str, float]], axis: str, step: str) -> float | None:
+    """Return the slope of a step over one of the three, both on logarithmic scales; None for fewer than two values."""
+    used = [row for row in rows if row["samples"] > row["dimensions"] and row[step] > 0]
+    if len(used) < 2:
+        return None
+    x, y = (np.log([row[name] for row in used]) for name in (axis, step))
+    return round(float(np.polyfit(x, y, 1)[0]), 2)
+
+
+def seconds(work: Callable[[], Any]) -> float:
+    """Return the processor time of this thread."""
+    start = time.thread_time()
+    work()
+    return time.thread_time() - start
+
+
+def figures(grown: dict[str, list[dict[str, float]]]) -> list[Figure]:
+    """Return the exponents; the goal is that of the theory, with some room for smaller terms and noise."""
+    found = []
+    for place, axis in enumerate(AXES):
+        for step in STEPS:
+            slope = exponent(grown.get(axis, []), axis, step)
+            if slope is not None:
+                goal = THEORY[step][place] + _TOO_STEEP
+                found.append(
+                    Figure(f"{step} over {axis}", slope, EXPONENT, tolerance=1, slack=0.4, goal=goal)
+                )
+    return found
+
+
+def tables(grown: dict[str, list[dict[str, float]]]) -> list[Table]:
+    """Return the exponents beside the theory, and the times."""
+    rows = []
+    for step in STEPS:
+        slopes = [exponent(grown.get(axis, []), axis, step) for axis in AXES]
+        pairs = zip(slopes, THEORY[step], strict=True)
+        rows.append((step, *("–" if slope is None else f"{slope:.2f} ({theory})" for slope, theory in pairs)))
+    times = [
+        Table(
+            f"Growing {axis}",
+            (axis, "samples", "learn, ms", "lesson, ms", "fit, ms", "predict, ms", "state, kB"),
+            tuple((row[axis], row["samples"], *(row[step] for step in STEPS)) for row in grown[axis]),
+        )
+        for axis in AXES
+        if grown.get(axis)
+    ]
+    note = "Only heads with more samples than dimensions count for an exponent."
+    return [Table("Exponents, measured (theory)", ("step", *AXES), tuple(rows), note), *times]
+
+
+def _teach(head: Any, code: Codes, name: str) -> None:
+    head.learn_one(code, name)
+    head.predict_one(code)
+
+
+def main() -> None:
+    """Measure and write the result."""
+    parser = question_parser("scale", __doc__)
+    defaults = {
+        "samples": [2000, 10_000, 30_000, 100_000],
+        "labels": [10, 100, 1000],
+        "dimensions": [256, 512, 1024, 2048],
+    }
+    for axis, values in defaults.items():
+        shown = " ".join(map(str, values))
+        parser.add_argument(f"--{axis}", type=int, nargs="*", default=values, help=f"[default: {shown}]")
+    options = parser.parse_args()
+    measurement = Measurement("scale", SEED)
+    grown = {axis: grow(axis, getattr(options, axis)) for axis in AXES}
+    details = {"grown": grown, "theory": THEORY}
+    measurement.finish(measurement.result(figures(grown), tables(grown), details), options)
+
+
+if __name__ == "__main__":
+    main()
