@@ -17,7 +17,7 @@ from .features import Features
 from .head import probabilities
 from .optimizers import make_optimizer
 from .preserving import make_penalty
-from .settings import Settings
+from .settings import PATIENCE, Settings
 
 _ROOT_EPSILON = 1e-4  # the slope of a square root is infinite at 0; this limits it to 50
 _HEAD_PACE = 10.0  # the weights of the head are larger than those of the blocks by about this factor, and so are their steps
@@ -107,7 +107,7 @@ class BlockTraining:
         elif validation is not None:
             lowest = self._measure(features, validation)["loss"]
         for epoch in range(len(self.history), self.settings.epochs):
-            if validation is not None and epoch - self.best_epoch >= self.settings.patience:
+            if validation is not None and epoch - self.best_epoch >= (self.settings.patience or PATIENCE):
                 break
             entry = self._epoch(features, training, epoch, progress)
             if validation is not None:

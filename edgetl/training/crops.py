@@ -20,6 +20,7 @@ class Crops:
 
     Attributes:
         area: Smallest fraction of the photo's area that a crop shows; 1 keeps the whole window.
+        fitted: Choose `area` by how well smaller crops are recognized, where photos are held out (`window`).
         flip: Mirror half of the crops left to right.
         vertical_flip: Mirror half of the crops top to bottom.
         brightness: Range of the brightness factor around 1.
@@ -31,6 +32,7 @@ class Crops:
     vertical_flip: bool = False
     brightness: float = 0.25
     varied: bool = True
+    fitted: bool = False
 
 
 def vary_photo(

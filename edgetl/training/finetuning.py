@@ -32,7 +32,7 @@ from .planning import (
 from .replicas import find_replicas
 from .run import Outcome, Run, installed_versions
 from .seeds import seeds_folder, train_others
-from .settings import Settings, augment_as
+from .settings import Settings, augment_as, held_out_fraction
 from .workfolder import WorkFolder, check_output, fingerprint, remove_folder
 
 
@@ -61,8 +61,8 @@ def finetune(
     optimizer: Literal["adamw", "sgd", "lion"] = "adamw",
     mixup: float = 0.0,
     batch: int = 32,
-    validation: float = 0.2,
-    patience: int = 3,
+    validation: float | None = None,
+    patience: int | None = None,
     class_weights: bool = True,
     augment: Literal["none", "light", "strong"] | None = None,
     copies: int = 3,
@@ -126,8 +126,10 @@ def finetune(
         mixup: Blend each photo with another one, and their labels, when all layers are trained: parameter of the beta
             distribution of the ratio, such as 0.2; 0 blends none.
         batch: Number of photos per step.
-        validation: Fraction of each label that is held out for validation.
-        patience: Number of epochs without improvement after which training stops; for all layers, in the second half.
+        validation: Fraction of each label that is held out for validation. By default 0.2 of up to 500 photos, 100 photos of
+            up to 1,000, and 0.1 of more.
+        patience: Number of epochs without improvement after which training stops; for all layers, in the second half. By
+            default 3, but all layers of a pretrained backbone are trained for the complete schedule.
         class_weights: Weight all labels equally, whatever their number of photos.
         augment: Strength of the augmentation, ``none``, ``light`` or ``strong``; by default strong for all layers and
             light for copies. ``light`` shows at least 70 % of a photo's area and changes the brightness by up to 15 %,
@@ -343,7 +345,8 @@ def read_photos(
     if settings.start is None:
         _check_backbone(settings)
     found = find_photos(Path(photos).absolute(), split, skip_empty=skip_empty)
-    photo_set = split_photos(found, settings.validation, settings.seed, progress)
+    fraction = held_out_fraction(len(found.photos)) if settings.validation is None else settings.validation
+    photo_set = split_photos(found, fraction, settings.seed, progress)
     _check_number(photo_set, settings)
     if unlabeled is None:
         return photo_set

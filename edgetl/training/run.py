@@ -392,6 +392,7 @@ class Run:
             "layers": self.layers,
             "epochs": self._epochs(history),
             "comparison": self.tuned.comparison.to_dict() if self.tuned and self.tuned.comparison else None,
+            "crop": self.tuned.area if self.tuned else None,
             "gan": self.gan.figures.to_dict() if self.gan else None,
             "old_task": self.old_task,
             "seeds": describe_seeds(

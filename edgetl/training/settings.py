@@ -18,6 +18,7 @@ from .optimizers import OPTIMIZERS
 from .planning import BLOCKS, DEFAULT_MINUTES, HEAD, LAYERS
 from .preserving import NONE
 
+PATIENCE = 3  # epochs
 STRENGTHS = ("none", "light", "strong")
 _LIGHT = (0.7, 0.15)  # smallest crop and range of brightness
 _STRONG = (0.5, 0.25)
@@ -76,8 +77,9 @@ class Settings:
         optimizer: Optimizer of phases 2 and 3, one of `optimizers.OPTIMIZERS`.
         mixup: How much photos are blended with others in phase 3; 0 for not at all.
         batch: Number of photos per step.
-        validation: Fraction of each label that is held out for validation.
-        patience: Number of epochs without a lower validation loss after which phase 2 or 3 stops.
+        validation: Fraction of each label that is held out for validation; None for `held_out_fraction`.
+        patience: Number of epochs without a lower validation loss after which phase 2 or 3 stops; None for `PATIENCE`, but
+            for the complete schedule where phase 3 starts from pretrained weights.
         class_weights: Weight all labels equally, whatever their number of photos.
         seed: Seed for splitting, shuffling and augmentation.
         augmentation: Augmentation of training photos in phases 1 and 2.
@@ -106,8 +108,8 @@ class Settings:
     optimizer: str = "adamw"
     mixup: float = 0.0
     batch: int = 32
-    validation: float = 0.2
-    patience: int = 3
+    validation: float | None = None
+    patience: int | None = None
     class_weights: bool = True
     seed: int = 0
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -130,8 +132,8 @@ class Settings:
         _check("head_rate", self.head_rate, 1e-6, 10)
         _check("rate", self.rate, 1e-8, 1)
         _check("batch", self.batch, 1, 4096)
-        _check("validation", self.validation, 0, 0.9)
-        _check("patience", self.patience, 1, 10_000)
+        _check("validation", self.validation or 0, 0, 0.9)
+        _check("patience", self.patience or 1, 1, 10_000)
         _check("seed", self.seed, 0, 2**32 - 1)
 
     @property
@@ -160,6 +162,14 @@ class Settings:
         return {"embedding_layer": self.embedding_layer, "input_range": self.input_range, "size": self.size}
 
 
+def held_out_fraction(photos: int) -> float:
+    """Return the fraction of `photos` to hold out: a fifth, but no more than 100 of up to 1,000, and a tenth of more.
+
+    About 100 photos are enough to judge a backbone by; each further one is missing in the training.
+    """
+    return min(0.2, max(0.1, 100 / photos)) if photos else 0.2
+
+
 def augment_as(
     strength: str | None,
     *,
@@ -172,7 +182,8 @@ def augment_as(
     """Return the augmentation of copies and of crops for a strength.
 
     Args:
-        strength: One of `STRENGTHS`; None for the default: strong for crops, light for copies.
+        strength: One of `STRENGTHS`; None for the default: light for copies, and for crops strong, but the area is fitted to
+            the photos.
         copies: Number of copies; none for the strength ``none``.
         flip: Mirror left to right.
         vertical_flip: Mirror top to bottom.
@@ -194,7 +205,8 @@ def augment_as(
     copy_crop, copy_color = choose(for_copies)
     area, brightness = choose(for_crops)
     augmentation = Augmentation(copies if varied else 0, flip, vertical_flip, copy_crop, copy_color)
-    return augmentation, Crops(area, flip, vertical_flip, brightness, varied)
+    fitted = strength is None and crop is None
+    return augmentation, Crops(area, flip, vertical_flip, brightness, varied, fitted)
 
 
 def _check(name: str, value: float, low: float, high: float) -> None:

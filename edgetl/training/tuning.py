@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from device.files import atomic_output
+from device.heads import create_head
+from device.model.codes import encode
 from device.model.preprocess import Preprocessing
 from device.progress import Progress
 
@@ -17,17 +21,19 @@ from ..errors import TrainingError
 from ..photos import TRAINING, VALIDATION, Photo, PhotoSet
 from .blending import SHARES, Weights, blend_weights, compile_blends
 from .comparison import Comparison, Judgment, choose_share, judge_backbone
+from .crops import Crops
 from .features import Features, extract
 from .pipeline import Pipeline
 from .planning import ALL, LAYERS, Plan, may_train_all, plan_by_time
 from .preserving import make_penalty
 from .replicas import Replicas
-from .settings import Augmentation, Settings
+from .settings import PATIENCE, Augmentation, Settings
 from .trunk import Trunk, compile_trunk
 from .whole import Recipe, WholeTraining
+from .window import WindowJudge
 from .workfolder import WorkFolder, remove_folder
 
-_EMBEDDINGS, _TUNED, _REDUCED = "embeddings", "tuned", "reduced"
+_EMBEDDINGS, _TUNED, _REDUCED, _WINDOW = "embeddings", "tuned", "reduced", "window.json"
 _FORWARD_COST = 1 / 3  # of a training step, for the same number of photos
 _AS_IT_IS = Augmentation(copies=0)
 
@@ -44,6 +50,7 @@ class Tuned:
         best_epoch: Epoch whose weights are kept; 0 for the frozen backbone.
         comparison: Frozen against tuned, or None without held-out photos.
         interrupted: Whether Ctrl-C ended the training early.
+        area: Smallest fraction of a photo's area that the training saw.
     """
 
     features: Features
@@ -51,6 +58,7 @@ class Tuned:
     best_epoch: int
     comparison: Comparison | None
     interrupted: bool
+    area: float | None = None
 
 
 class WholeTuning:
@@ -80,7 +88,8 @@ class WholeTuning:
     ) -> None:
         self.backbone, self.preprocessing, self.photo_set = backbone, preprocessing, photo_set
         self.settings, self.work, self.progress, self._started = settings, work, progress, started
-        self._replicas = replicas
+        self._replicas, self._crops = replicas, settings.crops
+        self._trunk: Trunk | None = None
 
     def plan(self, class_weights: Array) -> Plan:
         """Decide what to train, by the photos and the measured speed; an interrupted run keeps its plan."""
@@ -92,10 +101,7 @@ class WholeTuning:
 
     def embed(self) -> Features:
         """Return the embeddings of all photos by the backbone as it is now."""
-        return self._extract(
-            _EMBEDDINGS,
-            lambda: compile_trunk(self.backbone, self.preprocessing, len(self.photo_set.photos)),
-        )
+        return self._extract(_EMBEDDINGS, self._frozen_trunk)
 
     def train(self, plan: Plan, class_weights: Array, frozen: Features) -> Tuned:
         """Train all layers and compare the result with the frozen backbone.
@@ -110,6 +116,7 @@ class WholeTuning:
             KeyboardInterrupt: Ctrl-C came before the first epoch ended; the next call continues.
         """
         start = self.backbone.get_weights()
+        self._crops = self._fit_crops(frozen)
         phase = self._phase(class_weights, plan.epochs)
         training = self._pipeline(TRAINING, frozen)
         if training is None:
@@ -128,7 +135,7 @@ class WholeTuning:
         remove_folder(self.work.path / _TUNED)  # of an earlier, shorter training
         features, comparison = self._choose(frozen, start, self.backbone.get_weights())
         kept = 0 if features is frozen else phase.best_epoch
-        return Tuned(features, phase.history, kept, comparison, phase.interrupted)
+        return Tuned(features, phase.history, kept, comparison, phase.interrupted, self._crops.area)
 
     def _choose(self, frozen: Features, start: Weights, end: Weights) -> tuple[Features, Comparison | None]:
         """Leave the backbone with the best weights on the way from `start` to `end`, and return its embeddings."""
@@ -167,7 +174,7 @@ class WholeTuning:
             return Plan(ALL, 1)  # no photo can be read; training reports it
         per_step = self._phase(class_weights, 1).measure_step(pipeline)
         per_epoch = per_step * (pipeline.steps + _FORWARD_COST * validation / settings.batch)
-        left = 60 * settings.minutes - (time.perf_counter() - self._started) - len(SHARES) * embedding
+        left = 60 * settings.minutes - (time.perf_counter() - self._started) - (1 + len(SHARES)) * embedding
         return plan_by_time(settings.layers, settings.whole_epochs, settings.minutes, left, per_epoch)
 
     def _agree(self, plan: Plan) -> Plan:
@@ -177,12 +184,41 @@ class WholeTuning:
         known = None if np.isnan(seconds) else float(seconds)
         return Plan(LAYERS[int(layers)], int(epochs), plan.reason, known, plan.most)
 
+    def _fit_crops(self, frozen: Features) -> Crops:
+        """Return the crops of the settings, with the smallest area chosen by the held-out photos where it is left open."""
+        crops, kept = self.settings.crops, self.work.path / _WINDOW
+        if not crops.fitted:
+            return crops
+        if not kept.is_file():
+            area = self._replicas.agree([self._choose_area(frozen)])[0]
+            with atomic_output(kept, force=True) as temporary:
+                temporary.write_text(json.dumps(area))
+        return replace(crops, area=float(json.loads(kept.read_text())))
+
+    def _choose_area(self, frozen: Features) -> float:
+        photos = _readable(self.photo_set, frozen)
+        taught = np.array([photo.part == TRAINING for photo in photos])
+        labels = [photo.label for photo in photos if photo.part == TRAINING]
+        held_out = [photo for photo in photos if photo.part == VALIDATION]
+        if not held_out or len(set(labels)) < 2:
+            return self.settings.crops.area
+        head = create_head("exact", frozen.values.shape[1])
+        head.learn_many(encode(np.asarray(frozen.values)[taught]), labels)
+        judge = WindowJudge(head, self._frozen_trunk(), self.preprocessing, self.settings.seed)
+        return judge.choose_area(held_out)
+
+    def _frozen_trunk(self) -> Trunk:
+        """Return the function that embeds by the backbone before the training; it is compiled once."""
+        if self._trunk is None:
+            self._trunk = compile_trunk(self.backbone, self.preprocessing, len(self.photo_set.photos))
+        return self._trunk
+
     def _phase(self, class_weights: Array, epochs: int) -> WholeTraining:
         settings = self.settings
         recipe = Recipe(
             epochs,
             settings.whole_rate,
-            patience=settings.patience,
+            patience=settings.patience or (PATIENCE if settings.scratch else None),
             scratch=settings.scratch,
             optimizer=settings.optimizer,
             mixup=settings.mixup,
@@ -200,7 +236,7 @@ class WholeTuning:
             [photo.path for photo in chosen],
             np.array([place[photo.label] for photo in chosen], np.int64),
             self.preprocessing,
-            self.settings.crops,
+            self._crops,
             self.settings.seed,
             self.settings.batch,
             self.work.path / _REDUCED / part,

@@ -45,7 +45,8 @@ class Recipe:
         dropout: Fraction of the embedding that a step drops in front of the head.
         gradient_norm: Gradients are scaled down to this global norm.
         patience: Epochs without a lower validation loss after which training stops, in the second half of the
-            schedule; in the first half the rate is too high for the loss to mean much.
+            schedule; in the first half the rate is too high for the loss to mean much. None for the complete schedule, whose
+            last epoch is kept.
         scratch: Train from random weights: normalization layers use and update the statistics of the batch.
             Otherwise they keep the statistics of the pretraining.
         optimizer: One of `optimizers.OPTIMIZERS`.
@@ -59,7 +60,7 @@ class Recipe:
     label_smoothing: float = 0.1
     dropout: float = 0.2
     gradient_norm: float = 1.0
-    patience: int = 3
+    patience: int | None = None
     scratch: bool = False
     optimizer: str = "adamw"
     mixup: float = 0.0
@@ -151,8 +152,8 @@ class WholeTraining:
     ) -> None:
         """Train until the schedule ends, the validation loss has stopped falling, or Ctrl-C.
 
-        The backbone and the head are left as they were after the best epoch: the one with the lowest validation loss,
-        or the last one without validation photos.
+        The backbone and the head are left as they were after the last epoch of a complete schedule. Where the recipe has
+        a patience, or Ctrl-C ends the training, they are left as after the epoch with the lowest validation loss.
 
         Args:
             training: Photos to learn from.
@@ -185,7 +186,11 @@ class WholeTraining:
                 save(self._arrays(best), self._state(float(lowest)))
         except KeyboardInterrupt:
             self.interrupted = True
-        assign_variables(self._kept, best)
+        if self.recipe.patience is None and not self.interrupted:
+            # the loss of a network that is too sure of itself rises while the embedding still improves
+            self.best_epoch = len(self.history)
+        else:
+            assign_variables(self._kept, best)
 
     def embed(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the embeddings [N, D] of normalized images."""
@@ -280,7 +285,8 @@ class WholeTraining:
         return judge(softmax(logits.astype(np.float64)), part.targets, self.class_weights)
 
     def _has_stalled(self, epoch: int) -> bool:
-        return 2 * epoch >= self.epochs and epoch - self.best_epoch >= self.recipe.patience
+        patience = self.recipe.patience
+        return patience is not None and 2 * epoch >= self.epochs and epoch - self.best_epoch >= patience
 
     def _describe(self, epoch: int) -> str:
         notes = []

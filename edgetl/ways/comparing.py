@@ -56,8 +56,8 @@ def compare(
     optimizer: Literal["adamw", "sgd", "lion"] = "adamw",
     mixup: float = 0.0,
     batch: int = 32,
-    validation: float = 0.2,
-    patience: int = 3,
+    validation: float | None = None,
+    patience: int | None = None,
     class_weights: bool = True,
     augment: Literal["none", "light", "strong"] | None = None,
     copies: int = 3,
@@ -94,8 +94,8 @@ def compare(
         optimizer: Optimizer of the backbone's layers.
         mixup: How much photos are blended when all layers are trained.
         batch: Number of photos per step.
-        validation: Fraction of each label that is held out for validation.
-        patience: Number of epochs without improvement after which training stops.
+        validation: Fraction of each label that is held out for validation; 0.2 by default.
+        patience: Number of epochs without improvement after which training stops; see `finetune`.
         class_weights: Weight all labels equally, whatever their number of photos.
         augment: Strength of the augmentation.
         copies: Number of augmented copies of each training photo, for the head and the last blocks.
@@ -140,7 +140,7 @@ def compare(
         optimizer=optimizer,
         mixup=mixup,
         batch=batch,
-        validation=validation,
+        validation=0.2 if validation is None else validation,
         patience=patience,
         class_weights=class_weights,
         seed=seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -83,6 +85,14 @@ def test_strengths_set_crop_and_brightness() -> None:
 def test_crop_and_color_replace_those_of_the_strength() -> None:
     """For copies and for crops."""
     assert options("strong", crop=0.8, color=0.0) == (3, 0.8, 0.0, 0.8, 0.0)
+
+
+def test_the_area_is_fitted_to_the_photos_unless_it_is_given() -> None:
+    """By a strength or by a number."""
+    given: dict[str, Any] = {"copies": 3, "flip": True, "vertical_flip": False, "color": None}
+    assert augment_as(None, crop=None, **given)[1].fitted
+    assert not augment_as("strong", crop=None, **given)[1].fitted
+    assert not augment_as(None, crop=0.5, **given)[1].fitted
 
 
 def test_an_unknown_strength_is_refused() -> None:

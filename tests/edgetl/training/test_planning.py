@@ -9,6 +9,7 @@ import pytest
 
 from edgetl.errors import TrainingError
 from edgetl.training.planning import ENOUGH_PHOTOS, Plan, caution, may_train_all, plan_by_time, resolve_layers
+from edgetl.training.settings import held_out_fraction
 
 OPEN: dict[str, Any] = {"head_only": False, "blocks": None, "epochs": None}
 
@@ -100,3 +101,11 @@ def test_few_photos_for_all_layers_are_a_caution() -> None:
     (warning,) = caution("all", False, 40)
     assert "40 training photos are few" in warning
     assert caution("all", True, 40) == caution("blocks", False, 40) == caution("all", False, 300) == ()
+
+
+@pytest.mark.parametrize(
+    ("photos", "fraction"), [(0, 0.2), (10, 0.2), (500, 0.2), (800, 0.125), (1000, 0.1), (50_000, 0.1)]
+)
+def test_about_100_photos_are_held_out(photos: int, fraction: float) -> None:
+    """A fifth of a few photos, a tenth of many."""
+    assert held_out_fraction(photos) == pytest.approx(fraction)

@@ -54,6 +54,11 @@ def make_pipeline(folder: Path, count: int = 12, first: int = 0, seed: int = 0, 
     return Pipeline([path for path, _ in pairs], targets, preprocessing, **settings | options)
 
 
+def mislabel(pipeline: Pipeline) -> Pipeline:
+    """Return the pipeline with another class for each photo."""
+    return replace(pipeline, targets=(pipeline.targets + 1) % 3)
+
+
 def make_phase(recipe: Recipe = RECIPE, channels: int = 3) -> WholeTraining:
     """Return untrained training of the tiny backbone with three classes."""
     return WholeTraining(make_backbone(channels), np.ones(3), recipe)
@@ -146,20 +151,21 @@ def test_the_epoch_with_the_lowest_validation_loss_is_kept(tmp_path: Path) -> No
     assert phase._judge(validation)["loss"] == pytest.approx(min(losses), rel=1e-4)
 
 
+def test_a_complete_schedule_keeps_its_last_epoch(tmp_path: Path) -> None:
+    """Without a patience, even where validation photos with wrong labels have a loss that rises."""
+    pipeline = make_pipeline(tmp_path)
+    phase, alone = make_phase(Recipe(epochs=4, rate=0.02)), make_phase(Recipe(epochs=4, rate=0.02))
+    phase.run(pipeline, mislabel(make_pipeline(tmp_path, first=100)))
+    alone.run(pipeline, None)
+    assert phase.best_epoch == len(phase.history) == 4
+    for one, other in zip(vectors(phase), vectors(alone), strict=True):
+        assert np.allclose(one, other, atol=1e-6)
+
+
 def test_training_stops_without_improvement_in_the_second_half_only(tmp_path: Path) -> None:
     """Validation photos with wrong labels: the better the training, the higher their loss."""
-    validation = make_pipeline(tmp_path, first=100)
-    wrong = Pipeline(
-        validation.paths,
-        (validation.targets + 1) % 3,
-        validation.preprocessing,
-        validation.crops,
-        0,
-        8,
-        validation.folder,
-    )
     phase = make_phase(Recipe(epochs=12, rate=0.02, patience=2))
-    phase.run(make_pipeline(tmp_path), wrong)
+    phase.run(make_pipeline(tmp_path), mislabel(make_pipeline(tmp_path, first=100)))
     assert 6 <= len(phase.history) < 12
 
 
