@@ -137,6 +137,13 @@ def test_heavy_libraries_are_imported_only_when_used(package: str) -> None:
     assert wrong == {}
 
 
+def test_no_file_has_the_marks_of_a_merge_conflict() -> None:
+    """Git does not refuse to commit them."""
+    marks = re.compile(r"^(<{7}|>{7}) ", re.MULTILINE)
+    texts = [path for pattern in ("*.md", "*/*.md", "*.toml") for path in REPOSITORY.glob(pattern)]
+    assert [path.name for path in texts if marks.search(path.read_text())] == []
+
+
 def test_no_package_uses_pickle() -> None:
     """A model file or state file from someone else must not be able to run code."""
     for package in MAY_IMPORT:
