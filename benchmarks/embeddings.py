@@ -80,12 +80,17 @@ def model_file() -> Path:
     return path
 
 
-def load(name: str) -> Dataset | None:
-    """Load a set by name; return None if its photos are not available."""
+def load(name: str, *, mirrored: bool = False) -> Dataset | None:
+    """Load a set by name; return None if its photos are not available.
+
+    Args:
+        name: Name of the set.
+        mirrored: Load the embeddings of the mirror images instead; not for sets of pixels.
+    """
     if name in ("digits", "digits-products"):
         values, labels = _pixels()
         return Dataset(name, values if name == "digits" else with_products(values), labels)
-    path = cache_folder() / f"{name}-{BACKBONE}-int8.npz"
+    path = cache_folder() / f"{name}-{BACKBONE}-int8{'-mirrored' if mirrored else ''}.npz"
     if not path.exists():
         photos = load_photos(name)
         if photos is None:
@@ -93,7 +98,8 @@ def load(name: str) -> Dataset | None:
         images, labels = photos
         print(f"embedding {len(labels)} photos of {name}, once", file=sys.stderr)
         embedder = Embedder(ModelFile.open(model_file()), threads=2)
-        embeddings = np.stack([embedder.embed_one(image) for image in images])
+        seen = (np.ascontiguousarray(image[:, ::-1]) if mirrored else image for image in images)
+        embeddings = np.stack([embedder.embed_one(image) for image in seen])
         embedder.close()
         np.savez_compressed(path, embeddings=embeddings, labels=labels)
     with np.load(path, allow_pickle=False) as kept:

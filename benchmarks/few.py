@@ -74,7 +74,7 @@ def main() -> None:
             continue
         task = Task(dataset)
         for shots in options.shots:
-            rows = _run(task, _contestants(task), options.draws, _even(task, shots), _accuracy)
+            rows = _run(task, _contestants(task), options.draws, draw_even(task, shots), _accuracy)
             result["even"].setdefault(name, {})[shots] = rows
             print(f"{name}, {shots} per label: {_line(rows)}", flush=True)
         for ratio in options.uneven:
@@ -134,7 +134,8 @@ def _balanced() -> list[Contestant]:
     return [*ours, Contestant("balanced logistic regression", Balanced)]
 
 
-def _even(task: Task, shots: str) -> Callable[[np.random.Generator], tuple[Owners, Owners]]:
+def draw_even(task: Task, shots: str) -> Callable[[np.random.Generator], tuple[Owners, Owners]]:
+    """Return a function that draws `shots` samples per label and others to test on; three quarters for ``all``."""
     if shots == "all":
         return task.split
     return lambda random: task.shots(random, int(shots))

@@ -30,6 +30,7 @@ from device.learner.growth import capacity_for
 from device.model.manifest import Manifest
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.runtime import load_runtime, open_interpreter
+from device.model.views import ONE, check_views
 from device.progress import Progress, no_progress
 
 from . import photos
@@ -72,6 +73,7 @@ def convert(
     capacity: int | None = None,
     project: int | None = None,
     products: bool = False,
+    views: str = ONE,
     infer: bool = False,
     generator: bool = False,
     edgetpu: bool = False,
@@ -95,6 +97,8 @@ def convert(
             grows when a device exports more labels.
         project: Shorten embeddings to this number of principal components.
         products: Extend embeddings of at most 128 numbers by the products of all pairs.
+        views: Views of a frame for the memory and on a device: ``one``, or ``flip`` for the average of the frame and its
+            mirror image.
         infer: Add the signature ``infer``, image -> probabilities.
         generator: Add the signature ``generate``, noise -> image, from the generator of a GAN.
         edgetpu: Also write the backbone for the Edge TPU, and compile it where the compiler is installed.
@@ -118,19 +122,20 @@ def convert(
     started, out = time.monotonic(), Path(out)
     capacity = capacity_for(len(model.labels)) if capacity is None else capacity
     _check(model, out, quantize, capacity, edgetpu, force)
+    check_views(views)
     if generator:
         require_generator(model)
     _check_kept(quantize, keep_float, edgetpu)
     extension = products_of(model.dimensions, project) if products else None
     backbone = _backbone(model, quantize, keep_float, calibrate, progress)
-    lesson = embed_training_photos(model, backbone.graph, progress) if memory or project else None
+    lesson = embed_training_photos(model, backbone.graph, progress, views) if memory or project else None
     features = _features(model, backbone, extension, lesson, project)
     taught = Taught.of(lesson, features.apply, features.map_name) if memory and lesson else None
     weights, head = _weights(model, features, taught, capacity)
     drawing = model.generator if generator else None
     with _stage(progress, "adding the head"):
         joined, places = _join(features, weights, infer, drawing, quantize)
-    manifest = _manifest(model, backbone, features, taught, capacity, places)
+    manifest = replace(_manifest(model, backbone, features, taught, capacity, places), views=views)
     images, expected = (
         backbone.calibration.images[:_VERIFIED],
         features.apply(backbone.embeddings[:_VERIFIED]),
@@ -357,6 +362,7 @@ def _report(
         memory_samples=len(taught.samples.labels) if taught else 0,
         views=taught.views if taught else 0,
         held_out=taught.held_out if taught else None,
+        flip=taught.flip if taught else None,
         sizes=sizes(ModelFile.open(out)),
         head=head,
         runtime=str(load_runtime()),

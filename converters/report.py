@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from device.learner.views import ViewsComparison
 from device.model.manifest import HeldOut
 
 from .parity import Parity
@@ -73,6 +74,7 @@ class ConversionReport:
         keep_float: Names of the layers that were kept in float.
         warnings: Warnings for the user, one sentence each.
         surgery: What was cut and removed, for a model file made from an existing .tflite, else None.
+        flip: One view against the average with the mirror image, by leaving training photos out; None with one view.
         source: What was found in a Keras model of the user's: ``embedding`` and ``pixels``, in words; else empty.
     """
 
@@ -97,6 +99,7 @@ class ConversionReport:
     keep_float: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     surgery: Surgery | None = None
+    flip: ViewsComparison | None = None
     source: dict[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -115,6 +118,7 @@ class ConversionReport:
             twin=str(self.twin) if self.twin else None,
             compiled=str(self.compiled) if self.compiled else None,
             surgery=self.surgery.to_dict() if self.surgery else None,
+            flip=self.flip.to_dict() if self.flip else None,
             seconds=round(self.seconds, 1),
         )
         return fields

@@ -29,6 +29,7 @@ from device.model.manifest import Manifest
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.preprocess import Preprocessing
 from device.model.runtime import load_runtime
+from device.model.views import ONE, check_views
 from device.printable import printable
 from device.progress import Progress, no_progress
 
@@ -62,6 +63,7 @@ def convert_tflite(
     input_range: str | None = None,
     resize: str | None = None,
     capacity: int | None = None,
+    views: str = ONE,
     infer: bool = False,
     images: Sequence[Image] = (),
     force: bool = False,
@@ -81,6 +83,7 @@ def convert_tflite(
             contains, see `converters.pixels`.
         resize: How a frame is fitted to the input, see `Preprocessing`; by default ``crop``.
         capacity: Maximum number of labels; by default 32.
+        views: Views of a frame that a device uses, see `device.model.views`.
         infer: Add the signature ``infer``, image -> probabilities.
         images: Photos to compare the embeddings on, uint8 RGB of any size; by default drawn images.
         force: Overwrite `out`.
@@ -111,7 +114,8 @@ def convert_tflite(
             data = serialize(joined)
     except ConversionError as error:
         raise refused(opened.path, error) from error
-    manifest = _manifest(opened, backbone, head, buffer_places(data, weight_buffers(joined)))
+    described = _manifest(opened, backbone, head, buffer_places(data, weight_buffers(joined)))
+    manifest = replace(described, views=check_views(views))
     with _stage(progress, "verifying the file"), atomic_output(out, force=force) as temporary:
         write_model_file(temporary, data, manifest, head.labels, None, force=True)
         verify(

@@ -8,6 +8,7 @@ On the device:
     `open_camera`: frames from a camera, a video, a folder of photos, a stream, or a fake camera.
     `Client`: a server that `edgetl serve` runs, on this machine or another.
     `reembed`: a state file for a new model, from the pictures that the old state file keeps.
+    `compare_views`: what the average with the mirror image would gain on the samples of a state file.
 
 On the host, with the extra ``edgetl[host]``:
     `finetune`: train a backbone and a head on a folder of photos.
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
     from device.learner.reembedding import Reembedding, reembed
     from device.learner.selecting import SampleFilter
     from device.learner.status import Status
+    from device.learner.views import ViewsComparison, compare_views
     from device.live.watching import Observation
     from device.model.manifest import HeldOut, Manifest, Part
     from device.model.memory import Memory
@@ -177,11 +179,13 @@ __all__ = [
     "TrainedModel",
     "TrainingError",
     "Version",
+    "ViewsComparison",
     "WayComparison",
     "WayResult",
     "__version__",
     "compare",
     "compare_quantization",
+    "compare_views",
     "convert",
     "evaluate",
     "finetune",
@@ -251,6 +255,10 @@ _NAMES = {
     ),
     "device.learner.selecting": ("SampleFilter",),
     "device.learner.status": ("Status",),
+    "device.learner.views": (
+        "ViewsComparison",
+        "compare_views",
+    ),
     "device.live.watching": ("Observation",),
     "device.model.manifest": (
         "HeldOut",

@@ -36,6 +36,7 @@ SECTIONS = {
         "rollback",
         "recover",
         "reembed",
+        "views",
         "service",
     ),
     "On both": ("bench", "recommend"),

@@ -23,6 +23,7 @@ from ..heads.trainer import MASKED
 from ..model.codes import Codes, content_keys
 from ..model.memory import Memory, Samples, Sums, sums_are_smaller
 from ..model.modelfile import ModelFile, write_model_file
+from ..model.views import ONE
 from ..store import Store
 from .growth import capacity_for, grow
 
@@ -120,7 +121,8 @@ def export(
         raise HeadError("the head has no linear form for a model file; use --head exact")
     # what only sums are left of cannot be fitted again: the columns in the file answer for it
     kept = labels if snapshot.kept and isinstance(memory, Sums) else snapshot.kept
-    return write_personal(model, path, linear, labels, memory, kept=kept, force=force)
+    views = store.identity.views
+    return write_personal(model, path, linear, labels, memory, kept=kept, views=views, force=force)
 
 
 def write_personal(
@@ -131,6 +133,7 @@ def write_personal(
     memory: Memory | None = None,
     *,
     kept: tuple[str, ...] = (),
+    views: str = ONE,
     force: bool = False,
 ) -> ModelFile:
     """Write a copy of `model` with other weights, labels and memory.
@@ -142,6 +145,7 @@ def write_personal(
         labels: Labels of the columns; the head grows when it has fewer columns.
         memory: Replaces the memory of `model`.
         kept: Labels of an old classifier, see `Manifest.kept_labels`.
+        views: Views of a frame that `memory` was embedded from.
         force: Overwrite an existing file.
 
     Raises:
@@ -156,9 +160,8 @@ def write_personal(
     weights = head_variables(manifest.dimensions, manifest.capacity, linear, labels)
     part = patch(part, manifest.head_weights, weights)
     extra = {**manifest.extra, "made_from": model.sha256}
-    return write_model_file(
-        path, part, replace(manifest, extra=extra, kept_labels=kept), labels, memory, force=force
-    )
+    described = replace(manifest, extra=extra, kept_labels=kept, views=views)
+    return write_model_file(path, part, described, labels, memory, force=force)
 
 
 def _memory(store: Store, snapshot: Snapshot) -> tuple[Memory, Any]:

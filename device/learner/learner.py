@@ -36,6 +36,7 @@ from .selecting import SampleFilter, select
 from .settling import Settling
 from .signatures import HeadMaker
 from .status import Status, status_of
+from .views import settle_views
 
 Result = TypeVar("Result")
 
@@ -91,6 +92,7 @@ class Learner:
         thumbnails: bool = True,
         read_only: bool = False,
         priors: str | None = None,
+        views: str | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> Learner:
         """Open a model file and a state file.
@@ -108,11 +110,14 @@ class Learner:
                 file alone is used.
             priors: How frequent labels are expected: ``even``, or as frequent as they were ``taught``. None is the
                 default of the head: even, for ``lda`` and ``knn`` as taught.
+            views: Views of a frame that a new state is taught and predicts from: ``one``, or ``flip`` for the average of
+                the frame and its mirror image, which takes twice the time. The state file keeps it; None uses what it
+                keeps, or the views of the model file.
             options: Further options of the head, such as ``{"false_rejection": 0.02}``.
 
         Raises:
             ModelFileError: The model file is damaged or foreign.
-            StateError: The state is damaged, newer, or of another model.
+            StateError: The state is damaged, newer, or of another model, or was taught with other views.
             StorageError: The state cannot be opened or made.
         """
         opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
@@ -120,7 +125,11 @@ class Learner:
         path = state_beside(opened.path, read_only) if state is ... else state
         store = Store.open(path, identity_of(opened), read_only=read_only)
         try:
-            embedder, embedding = Embedder(opened, threads=threads, delegate=delegate), threading.Lock()
+            settle_views(store, opened, views)
+            embedder, embedding = (
+                Embedder(opened, threads=threads, delegate=delegate, views=store.identity.views),
+                threading.Lock(),
+            )
             derived = DerivedHead(store, opened.memory, HeadMaker.of(head, embedder, embedding, chosen))
         except BaseException:
             store.close()
@@ -650,5 +659,10 @@ def identity_of(model: ModelFile) -> ModelIdentity:
     """Return the identity of a model, by which a state file belongs to it."""
     manifest = model.manifest
     return ModelIdentity(
-        model.sha256, manifest.dimensions, manifest.embedding_map, manifest.backbone, model.path.name
+        model.sha256,
+        manifest.dimensions,
+        manifest.embedding_map,
+        manifest.backbone,
+        model.path.name,
+        manifest.views,
     )

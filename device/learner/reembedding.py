@@ -6,11 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from ..errors import PhotoError, StateError, StorageError
+from ..errors import StateError, StorageError
 from ..files import atomic_output
-from ..images import Image, read_photo, thumbnail
 from ..model.codes import encode
 from ..model.embedder import Embedder
 from ..model.memory import Samples, Sums
@@ -21,9 +18,8 @@ from ..store.database import copy_database
 from ..store.inherit import inherit, leave_behind
 from ..store.records import plain_label
 from .learner import identity_of
-
-# mean difference of 8-bit values: two JPEGs of one photo differ by less, two photos by more
-LOOKS_ALIKE = 12.0
+from .pictures import PictureFinder
+from .views import settle_views
 
 
 @dataclass(frozen=True)
@@ -63,6 +59,7 @@ def reembed(
     out: str | Path,
     *,
     photos: str | Path | None = None,
+    views: str | None = None,
     threads: int | None = None,
     delegate: str | None = None,
     force: bool = False,
@@ -80,14 +77,16 @@ def reembed(
         old: The state file of the old one.
         out: The new state file; it gets its name only once it is complete.
         photos: The folder of photos that `teach --photos` used; the samples' sources are paths in it.
+        views: Views of a frame for the new state, ``one`` or ``flip``; with other ones than in `old`, `model` may be the
+            same. None keeps those of `old`, or of what the host taught to `model`.
         threads: CPU threads of the backbone.
         delegate: ``edgetpu`` to use a Coral.
         force: Overwrite `out`.
         progress: Called as task "Embedding again" with the number of samples.
 
     Raises:
-        StateError: `old` is damaged or empty, belongs to `model` already or was exported into it, or has no picture of
-            any sample.
+        StateError: `old` is damaged or empty, belongs to `model` with these views already or was exported into it, or
+            has no picture of any sample.
         StorageError: `old` is missing, or `out` exists and `force` is false, or it cannot be written.
     """
     opened, old, out = model if isinstance(model, ModelFile) else ModelFile.open(model), Path(old), Path(out)
@@ -98,9 +97,10 @@ def reembed(
         atomic_output(out, force=force) as temporary,
         Store.open(None, identity_of(opened)) as store,
     ):
-        _check_source(source, opened)
+        settle_views(store, opened, views or _kept_views(source, opened))
+        _check_source(source, opened, store.identity.views)
         inherit(store, source)
-        pictures = _PictureFinder(store, Path(photos) if photos is not None else None)
+        pictures = PictureFinder(store, Path(photos) if photos is not None else None)
         missing = _embed_all(store, opened, pictures, threads, delegate, progress)
         left = _leave_behind(store, source, missing)
         if left and not store.counts():
@@ -113,53 +113,12 @@ def reembed(
         return _summarized(store, source, out, pictures, left, opened)
 
 
-class _PictureFinder:
-    """Finds the best picture of a sample."""
-
-    def __init__(self, store: Store, photos: Path | None) -> None:
-        self._store, self._photos = store, photos
-        self.from_photos = self.from_thumbnails = 0
-
-    def of(self, number: int, source: str) -> Image | None:
-        """Return the picture and count its kind; None when no picture can be read."""
-        small = self._thumbnail(number)
-        photo = self._photo(source, small)
-        if photo is not None:
-            self.from_photos += 1
-        elif small is not None:
-            self.from_thumbnails += 1
-        return small if photo is None else photo
-
-    def _thumbnail(self, number: int) -> Image | None:
-        kept = self._store.database.rows("SELECT jpeg, crc FROM thumbnails WHERE sample = ?", (number,))
-        if not kept or rows.thumbnail_checksum(number, kept[0][0]) != kept[0][1]:
-            return None
-        return _read(kept[0][0])
-
-    def _photo(self, source: str, small: Image | None) -> Image | None:
-        if self._photos is None or not source or Path(source).is_absolute() or ".." in Path(source).parts:
-            return None
-        path = self._photos / source
-        photo = _read(path) if path.is_file() else None
-        # a photo that was cropped or turned for teaching, or was replaced since, is not what was taught
-        return photo if photo is None or small is None or _alike(photo, small) else None
+def _kept_views(source: Store, model: ModelFile) -> str:
+    return source.identity.views if model.memory is None else model.manifest.views
 
 
-def _read(picture: Path | bytes) -> Image | None:
-    try:
-        return read_photo(picture)
-    except PhotoError:
-        return None
-
-
-def _alike(photo: Image, small: Image) -> bool:
-    again = read_photo(thumbnail(photo))
-    difference = np.abs(again.astype(np.int16) - small).mean() if again.shape == small.shape else np.inf
-    return bool(difference < LOOKS_ALIKE)
-
-
-def _check_source(source: Store, model: ModelFile) -> None:
-    if source.identity.sha256 == model.sha256:
+def _check_source(source: Store, model: ModelFile, views: str) -> None:
+    if source.identity.sha256 == model.sha256 and source.identity.views == views:
         raise StateError(
             f"{source.path} belongs to {model.path.name} already: use it unchanged, there is nothing to embed again"
         )
@@ -185,13 +144,13 @@ def _remembered(source: Store, model: ModelFile) -> int:
 def _embed_all(
     store: Store,
     model: ModelFile,
-    pictures: _PictureFinder,
+    pictures: PictureFinder,
     threads: int | None,
     delegate: str | None,
     progress: Progress,
 ) -> list[int]:
     """Write the code of every sample that has a picture, and return the ids of the others."""
-    embedder = Embedder(model, threads=threads, delegate=delegate)
+    embedder = Embedder(model, threads=threads, delegate=delegate, views=store.identity.views)
     listed = store.database.rows("SELECT id, source FROM samples ORDER BY id")
     missing = []
     try:
@@ -223,7 +182,7 @@ def _leave_behind(store: Store, source: Store, missing: list[int]) -> dict[str, 
 
 
 def _summarized(
-    store: Store, source: Store, out: Path, pictures: _PictureFinder, left: dict[str, int], model: ModelFile
+    store: Store, source: Store, out: Path, pictures: PictureFinder, left: dict[str, int], model: ModelFile
 ) -> Reembedding:
     samples = store.counts()
     embedded = pictures.from_photos + pictures.from_thumbnails

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import HeadError, LabelError
 from ..heads import Head, Linear, create_head, head_class
@@ -15,6 +16,7 @@ from ..heads.base import State
 from ..heads.kept import KeptHead
 from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
+from ..model.views import FLIP
 
 STORED, GENERATED = REPLAYS = ("stored", "generated")
 _GENERATE = "generate"
@@ -30,6 +32,11 @@ class GuardedSignatures:
 
     def __init__(self, embedder: Embedder, lock: threading.Lock) -> None:
         self._embedder, self._lock = embedder, lock
+
+    @property
+    def views(self) -> str:
+        """Views of a frame that its embeddings are made from."""
+        return self._embedder.views
 
     def get_signature_runner(self, name: str) -> Any:
         """Return a runner of a signature that holds the lock during each call."""
@@ -60,14 +67,23 @@ class GeneratedImages:
         self._features = signatures.get_signature_runner("features")
         self._map = embedding_map
         self._size = signatures.noise_size()
+        self._mirrored = signatures.views == FLIP
 
     def __call__(self, count: int, random: np.random.Generator) -> Codes:
         """Return the codes int16 [count, D] of new images."""
         noise = random.standard_normal((count, self._size)).astype(np.float32)
         parts = [noise[at : at + _AT_ONCE] for at in range(0, count, _AT_ONCE)]
         images = [self._generate(noise=part)["image"] for part in parts]
-        embeddings = np.concatenate([self._features(image=part)["embedding"] for part in images])
+        embeddings = np.concatenate([self._embedded(part) for part in images])
         return encode(embeddings, self._map)
+
+    def _embedded(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the embeddings [N, D] of images [N, H, W, C], from the views that the device uses."""
+        embeddings: NDArray[np.float32] = self._features(image=images)["embedding"]
+        if self._mirrored:
+            mirrored = np.ascontiguousarray(images[:, :, ::-1])
+            embeddings = (embeddings + self._features(image=mirrored)["embedding"]) / 2
+        return embeddings
 
 
 def _require_generator(embedder: Embedder) -> None:

@@ -95,6 +95,7 @@ def status_of(model: ModelFile, store: Store, head: str, figures: Figures, embed
             "name": model.path.name,
             "backbone": model.manifest.backbone,
             "dimensions": model.manifest.dimensions,
+            "views": store.identity.views,
             "quantization": model.manifest.quantization,
             "sha256": model.sha256,
             "digest": model.digest,

@@ -24,6 +24,7 @@ from .runtime import (
     open_interpreter,
     quiet_stderr,
 )
+from .views import check_views, views_of
 
 
 class Embedder:
@@ -34,6 +35,8 @@ class Embedder:
         threads: CPU threads; by default every core, at most four.
         delegate: ``edgetpu`` to use a Coral. Where it cannot be used, a warning gives the reason and
             the CPU is used. None uses the CPU.
+        views: ``one``, or ``flip`` to average the embeddings of a frame and its mirror image; None uses the views of
+            the model file.
 
     Raises:
         ModelFileError: The runtime cannot run the file or it lacks a signature.
@@ -43,8 +46,16 @@ class Embedder:
     _signatures: Any
     _features: Any
 
-    def __init__(self, model: ModelFile, *, threads: int | None = None, delegate: str | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelFile,
+        *,
+        threads: int | None = None,
+        delegate: str | None = None,
+        views: str | None = None,
+    ) -> None:
         self.model = model
+        self.views = check_views(model.manifest.views if views is None else views)
         self.runtime: Runtime = load_runtime()
         self.threads = threads or default_threads()
         self.delegate: str | None = None
@@ -73,7 +84,10 @@ class Embedder:
             PhotoError: `image` is not uint8 [H, W, 3].
             EmbeddingError: The backbone returned NaN or infinity.
         """
-        embedding: NDArray[np.float32] = self._run(self._prepare(image))
+        prepared = self._prepare(image)
+        embedding, *others = (self._run(view) for view in views_of(prepared, self.views))
+        if others:
+            embedding = np.mean([embedding, *others], axis=0, dtype=np.float32)
         if not np.isfinite(embedding).all():
             raise EmbeddingError(
                 f"the backbone of {self.model.path} returned NaN for this frame; "

@@ -13,6 +13,7 @@ from ..errors import ModelFileError
 from ..labels import DIRECTION_CONTROLS
 from .codes import MAPS
 from .preprocess import REQUIRED, Preprocessing
+from .views import ONE, check_views
 
 FORMAT_VERSION = 2
 ORIGINS = ("pretrained", "fine-tuned", "trained here", "surgery of FILE")
@@ -92,6 +93,8 @@ class Manifest:
         held_out: Accuracy on photos that were held out, or None.
         kept_labels: Labels of the classifier that the model had before: the head's weights in the file answer for them,
             without samples.
+        views: Views of a frame that the memory was embedded from, and that a device uses: ``one`` or ``flip``, see
+            `device.model.views`.
     """
 
     backbone: Line
@@ -112,6 +115,7 @@ class Manifest:
     origin: Line = ""
     held_out: HeldOut | None = None
     kept_labels: tuple[Line, ...] = ()
+    views: str = ONE
 
     def __repr__(self) -> str:
         size = f"{self.dimensions} dimensions, capacity {self.capacity}"
@@ -124,6 +128,7 @@ class Manifest:
             raise ModelFileError(
                 f"the embedding map must be one of {', '.join(MAPS)}, got {self.embedding_map!r}"
             )
+        check_views(self.views)
         if self.held_out is not None and self.held_out["correct"] > self.held_out["photos"]:
             raise ModelFileError(
                 f"held_out has {self.held_out['correct']} correct photos of {self.held_out['photos']}"

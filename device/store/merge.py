@@ -32,6 +32,7 @@ def merge(store: Store, other: Path) -> Entry | None:
         raise StateError(f"{other} is this state file itself; pass the file of another device")
     with Store.open(other, None, read_only=True) as source:
         _refuse_other_model(store, source)
+        _refuse_other_views(store, source)
         # otherwise two simultaneous merges could both learn a sample
         with source.database.reading(), store.database.transaction() as connection:
             fresh = _fresh(store, source)
@@ -50,6 +51,16 @@ def _refuse_other_model(store: Store, source: Store) -> None:
             f"{source.path} was taught to {theirs.name or 'another model'} (sha256 {theirs.sha256[:12]}), this state"
             f" to {mine.name or 'a model'} (sha256 {mine.sha256[:12]}); only states of one model file can be merged:"
             f" edgetl reembed {mine.name or 'MODEL'} {source.path} --state NEW.db makes one from the pictures in it"
+        )
+
+
+def _refuse_other_views(store: Store, source: Store) -> None:
+    mine, theirs = store.identity.views, source.identity.views
+    if mine != theirs:
+        raise StateError(
+            f"{source.path} was taught with the views {theirs!r} of a frame, this state with {mine!r}; only states with the"
+            f" same views can be merged: edgetl reembed {store.identity.name or 'MODEL'} {source.path} --views {mine}"
+            " --state NEW.db makes one from the pictures in it"
         )
 
 

@@ -41,6 +41,7 @@ class ModelIdentity:
         embedding_map: Name of the map in `device/model/codes.py`.
         backbone: Name of the backbone, for messages.
         name: File name of the model, for messages.
+        views: Views of a frame that every embedding of the state was made from, see `device.model.views`.
     """
 
     sha256: str
@@ -48,6 +49,7 @@ class ModelIdentity:
     embedding_map: str = "signed_sqrt_l2"
     backbone: str = ""
     name: str = ""
+    views: str = "one"
 
 
 @dataclass(frozen=True)

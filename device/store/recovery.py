@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +90,9 @@ def _pages(path: Path) -> Pages:
 
 
 def _model(found: Salvage, path: Path, out: Path, identity: ModelIdentity | None) -> ModelIdentity:
-    model = identity or (found.identities[-1] if found.identities else None)
+    model = found.identities[-1] if found.identities else None
+    if identity is not None:  # the model file does not know the views of the state
+        model = identity if model is None else replace(identity, views=model.views)
     if model is None:
         raise StateError(
             f"{path} no longer names the model it belongs to; name it: edgetl recover {path} --model MODEL --out {out}"

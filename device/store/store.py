@@ -7,6 +7,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EmbeddingError, SampleNotFoundError, StateBusyError, StateError
+from ..model.views import ONE, VIEWS
 from . import journal, rows
 from .database import Database
 from .faults import damaged, escaped
@@ -114,6 +116,18 @@ class Store:
         """Write the model that a new state belongs to; runs inside the caller's transaction."""
         _put_identity(self.identity, connection)
 
+    def set_views(self, views: str) -> None:
+        """Use other views of a frame from now on, as long as nothing was ever taught.
+
+        Raises:
+            StateError: Something was taught; its embeddings are of the views so far.
+        """
+        with self.database.transaction() as connection:
+            if self.position():
+                raise StateError(f"{self.database.name} has samples, so its views cannot change")
+            self.identity = replace(self.identity, views=views)
+            self.claim(connection)
+
     def learn(self, samples: Sequence[NewSample], action: str = "learn") -> Entry:
         """Write samples in one transaction and return once they are durable.
 
@@ -134,8 +148,9 @@ class Store:
 
         Raises:
             EmbeddingError: A code has the wrong shape; the caller rolls back.
-            StateError: A time is no date; the caller rolls back.
+            StateError: A time is no date, or another process chose other views meanwhile; the caller rolls back.
         """
+        _refuse_other_views(self.database, self.identity)
         first = rows.next_id(connection)
         changes = runs((first + place, None, label) for place, label in enumerate(labels))
         entry = journal.append(connection, self._clock(), action, changes)
@@ -526,6 +541,15 @@ def _refuse_other_model(database: Database, found: ModelIdentity, wanted: ModelI
         )
 
 
+def _refuse_other_views(database: Database, mine: ModelIdentity) -> None:
+    found = _read_identity(database)
+    if found is not None and found.views != mine.views:
+        raise StateError(
+            f"{database.name} was opened with views={mine.views}, but another process chose {found.views} since; open it"
+            " again"
+        )
+
+
 def _read_identity(database: Database) -> ModelIdentity | None:
     text = database.value("SELECT value FROM settings WHERE key = 'model'")
     if text is None:
@@ -538,8 +562,16 @@ def _read_identity(database: Database) -> ModelIdentity | None:
 
 def identity_to_json(identity: ModelIdentity) -> dict[str, Any]:
     """Return the entry that names the model of a state, with its checksum."""
-    fields = dict(vars(identity))
+    fields = _fields(identity)
     return fields | {"crc": checksum(*fields.values())}
+
+
+def _fields(identity: ModelIdentity) -> dict[str, Any]:
+    """Return the fields of the entry; one view is not written, so that such states stay readable for older versions."""
+    fields = dict(vars(identity))
+    if fields["views"] == ONE:
+        del fields["views"]
+    return fields
 
 
 def identity_from_json(text: str) -> ModelIdentity:
@@ -553,11 +585,14 @@ def identity_from_json(text: str) -> ModelIdentity:
         identity = ModelIdentity(
             sha256=str(fields["sha256"]), dimensions=int(fields["dimensions"]),
             embedding_map=str(fields["embedding_map"]), backbone=str(fields["backbone"]), name=str(fields["name"]),
+            views=str(fields.get("views", ONE)),
         )  # fmt: skip
     except (TypeError, KeyError, ValueError, OverflowError) as error:
         raise StateError(f"the entry about its model cannot be read ({str(error)[:100]})") from error
-    if fields.get("crc") != checksum(*vars(identity).values()):
+    if fields.get("crc") != checksum(*_fields(identity).values()):
         raise StateError("the entry about its model does not match its checksum")
+    if identity.views not in VIEWS:
+        raise StateError(f"the entry about its model names the views {identity.views[:40]!r}")
     if not 1 <= identity.dimensions <= MAX_DIMENSIONS:
         raise StateError(f"the entry about its model names {identity.dimensions} dimensions")
     return identity

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import camera_options, json_option
+from .options import camera_options, json_option, views_option
 from .session import learner_options, open_learner, open_source, plural, say
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @learner_options
+@views_option
 @camera_options
 @click.option(
     "--teach", metavar="LABEL=PIN", multiple=True, help="A button that teaches LABEL while it is held."

@@ -12,6 +12,7 @@ from .formats import compare_formats
 from .options import emit, force_option, json_option, own_model_options, weights_option
 from .progress import stages
 from .session import WIDTH, warn
+from .views import views_text
 
 if TYPE_CHECKING:
     from converters import ConversionReport
@@ -92,6 +93,13 @@ if TYPE_CHECKING:
     "--products",
     is_flag=True,
     help="Extend embeddings of at most 128 numbers by the products of all pairs.",
+)
+@click.option(
+    "--views",
+    type=click.Choice(["one", "flip"]),
+    default="one",
+    show_default=True,
+    help="Look at each frame once, or also at its mirror image, in twice the time.",
 )
 @click.option(
     "--infer",
@@ -190,6 +198,8 @@ def _rows(report: ConversionReport) -> Iterator[tuple[str, str]]:
         yield "Calibration", report.calibration
         yield from _parity(parity)
         yield "Held out", _held_out(report)
+    if report.flip:
+        yield "Views", f"flip; {views_text(report.flip)}"
     yield "Verified in", f"{report.runtime}, {report.seconds:.0f} s in total"
     if report.twin:
         yield "Edge TPU", str(report.compiled or f"{report.twin}, not compiled yet")

@@ -134,6 +134,8 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
     colors = "RGB" if size["channels"] == 3 else "gray"
     yield "Image", f"{size['height']} x {size['width']} pixels, {colors}, {size['resize']}"
     yield "Embedding", f"{manifest['dimensions']} numbers, {manifest['embedding_map']}"
+    if manifest["views"] != "one":
+        yield "Views", f"{manifest['views']}: a frame and its mirror image"
     yield "Labels", f"{len(found.labels)} of {manifest['capacity']}: {listed(found.labels)}"
     yield "Head", f"float32, {_megabytes(found.sizes['head'])}"
     yield (

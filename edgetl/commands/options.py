@@ -112,6 +112,16 @@ def priors_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def views_option(function: Decorated) -> Decorated:
+    """Add ``--views``."""
+    return click.option(
+        "--views",
+        type=click.Choice(["one", "flip"]),
+        help="Look at each frame once, or also at its mirror image, in twice the time; kept from the first sample on.  "
+        "[default: what is kept, else one]",
+    )(function)
+
+
 def threads_option(function: Decorated) -> Decorated:
     """Add ``--threads`` and ``--edgetpu``."""
     function = click.option("--edgetpu", is_flag=True, help="Run the backbone on a Coral Edge TPU.")(function)

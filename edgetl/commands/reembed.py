@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import emit, force_option, json_option, model_argument, state_option, state_path, threads_option
+from .options import (
+    emit,
+    force_option,
+    json_option,
+    model_argument,
+    state_option,
+    state_path,
+    threads_option,
+    views_option,
+)
 from .progress import stages
 from .session import counted, plural
 
@@ -24,6 +33,7 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     help="Folder of an earlier `teach --photos`; its photos are used instead of their thumbnails.",
 )
+@views_option
 @threads_option
 @force_option
 @json_option
@@ -39,6 +49,7 @@ def command(model: Path, old: Path, as_json: bool, **options: Any) -> None:
     Example:
       edgetl reembed better.tflite mugs.db --state better.db
       edgetl reembed better.tflite mugs.db --photos photos
+      edgetl reembed mugs.tflite mugs.db --views flip --state mirrored.db
     """
     from device.learner.reembedding import reembed
 
@@ -48,6 +59,7 @@ def command(model: Path, old: Path, as_json: bool, **options: Any) -> None:
             old,
             state_path(model, options["state"]),
             photos=options["photos"],
+            views=options["views"],
             threads=options["threads"],
             delegate="edgetpu" if options["edgetpu"] else None,
             force=options["force"],

@@ -24,6 +24,7 @@ from .options import (
     state_option,
     state_path,
     threads_option,
+    views_option,
 )
 from .receivers import NAMES, check_receivers, open_receivers, receiver_options
 from .session import replay_chosen, say
@@ -40,6 +41,7 @@ _EXTRA = ("starlette", "uvicorn", "anyio", "h11", "python_multipart")
 @head_option
 @replay_option
 @priors_option
+@views_option
 @threads_option
 @camera_options
 @receiver_options
@@ -79,6 +81,7 @@ def command(
     head: str,
     replay: str,
     priors: str | None,
+    views: str | None,
     threads: int | None,
     edgetpu: bool,
     camera: str | None,
@@ -117,7 +120,14 @@ def command(
     options = replay_chosen({"replay": replay})
     with (
         Learner.open(
-            model, state, head=head, threads=threads, delegate=delegate, priors=priors, options=options
+            model,
+            state,
+            head=head,
+            threads=threads,
+            delegate=delegate,
+            priors=priors,
+            views=views,
+            options=options,
         ) as learner,
         ExitStack() as stack,
     ):

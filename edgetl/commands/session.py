@@ -69,6 +69,7 @@ def open_learner(options: Mapping[str, Any], *, must_exist: bool = False, read_o
             thumbnails=options.get("thumbnails", True),
             read_only=read_only,
             priors=options.get("priors"),
+            views=options.get("views"),
             options=replay_chosen(options),
         )
 

@@ -205,6 +205,7 @@ def _plain(status: Status, checked: _Checked | None) -> list[str]:
         "",
         f"Model    {model['name']}: {model['backbone']}, {model['quantization']}, {model['dimensions']} dimensions,"
         f" {(model['bytes'] or 0) / 1e6:.1f} MB",
+        *([f"Views    {model['views']}: each frame and its mirror image"] if model["views"] != "one" else []),
         f"State    {where}: {state['bytes'] / 1e6:.2f} MB, {plural(state['versions'], 'version')}"
         f"{'' if state['writable'] else ', read-only'}",
         f"Head     {status.head['name']} ({status.head['digest'][:12]})",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import camera_arguments, camera_options, emit, json_option, skip_empty_option
+from .options import camera_arguments, camera_options, emit, json_option, skip_empty_option, views_option
 from .progress import stages
 from .session import (
     counted,
@@ -38,6 +38,7 @@ FIGURES_UP_TO = 2_000  # samples; with more of them the accuracy in the version'
 
 @click.command()
 @learner_options
+@views_option
 @click.argument("label", required=False)
 @camera_options
 @click.option("--frames", type=click.IntRange(1), default=20, show_default=True, help="Frames in the burst.")

@@ -261,6 +261,7 @@ def instances(folder: Path) -> Iterator[Any]:
     )
     yield edgetl.SampleFilter(ids=tuple(range(100)), label=long[0])
     yield edgetl.Correction("relabel", long[0], tuple(range(100)), {long[1]: 100}, {}, {long[0]: 100}, False)
+    yield edgetl.ViewsComparison(240, 200, 0.8612345, 0.8712345, 0.01, 0.0123456789, 9.123456789, 12)
     yield edgetl.Parity(9, 0.99, 0.98, 0.01, 0.9, 0.9, 0.9, 0.9, "", 0.9, 0.8)
 
 

@@ -247,6 +247,28 @@ def test_run_expects_labels_as_frequently_as_they_were_taught_if_asked(taught: P
     assert "the softmax head has no priors" in refused.stderr
 
 
+def test_views_are_kept_measured_and_changed_by_reembed(model: Path, tmp_path: Path) -> None:
+    """Teach with flip, see it in status and inspect, measure it, and embed the pictures again with one view."""
+    taught = asked("teach", model, "red", "--camera", "fake:red", "--frames", 3, "--views", "flip")
+    assert taught["taught"] == {"red": 3}
+    asked("teach", model, "blue", "--camera", "fake:blue", "--frames", 3)
+    assert asked("status", model)["model"]["views"] == "flip"
+    assert "Views    flip" in edgetl("status", model).stdout
+    refused = edgetl("teach", model, "blue", "--camera", "fake:blue", "--views", "one")
+    assert refused.exit_code == 1
+    assert "--views one --state NEW.db" in refused.stderr
+    found = asked("views", model)
+    assert (found["samples"], found["gain"], found["without_picture"]) == (0, None, 0)
+    assert "too few samples" in edgetl("views", model).stdout
+    asked("reembed", model, model.with_suffix(".db"), "--views", "one", "--state", tmp_path / "one.db")
+    assert asked("status", model, "--state", tmp_path / "one.db")["model"]["views"] == "one"
+    missing = edgetl("views", model, "--state", tmp_path / "none.db")
+    assert missing.exit_code == 1
+    assert "does not exist" in missing.stderr
+    asked("export", model, "--out", tmp_path / "personal.tflite")
+    assert "flip: a frame and its mirror image" in edgetl("inspect", tmp_path / "personal.tflite").stdout
+
+
 def test_run_reports_drift_once(model: Path) -> None:
     """Most frames are unlike anything taught, as with other light or a moved camera."""
     for scene in ("red", "orange"):
