@@ -19,6 +19,7 @@ from ..model.modelfile import ModelFile
 from ..model.views import ONE, check_views
 from ..progress import Progress, no_progress
 from ..store import Store
+from ..store.records import is_excluded
 from .pictures import PictureFinder
 
 _FEWEST = 10  # groups that judge; with fewer, no advice is given
@@ -155,9 +156,8 @@ def compare_views(
     opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
     with Store.open(state, None, read_only=True) as store:
         pictures = PictureFinder(store, None if photos is None else Path(photos))
-        listed = store.database.rows(
-            "SELECT id, source, label, burst FROM samples WHERE label IS NOT NULL ORDER BY id"
-        )
+        taught = "SELECT id, source, label, burst FROM samples WHERE label IS NOT NULL ORDER BY id"
+        listed = [row for row in store.database.rows(taught) if not is_excluded(row[2])]
         embedder = Embedder(opened, threads=threads, delegate=delegate, views=ONE)
         plain, both, kept, seconds = [], [], [], []
         try:
