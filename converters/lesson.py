@@ -100,7 +100,7 @@ class Taught:
         """
         embeddings, flip = extend(lesson.embeddings), None
         if lesson.mirrored is not None:
-            both = np.mean([embeddings, extend(lesson.mirrored)], axis=0, dtype=np.float32)
+            both = ((embeddings + extend(lesson.mirrored)) / 2).astype(np.float32)
             flip = _compared(encode(embeddings, map_name), encode(both, map_name), lesson)
             embeddings = both
         codes = encode(embeddings, map_name)
