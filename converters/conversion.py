@@ -30,8 +30,8 @@ from device.learner.growth import capacity_for
 from device.model.manifest import Manifest
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.runtime import load_runtime, open_interpreter
-from device.model.views import ONE, check_views
 from device.progress import Progress, no_progress
+from device.views import ONE, check_views
 
 from . import photos
 from .backbone import QUANTIZATIONS, convert_backbone

@@ -15,8 +15,8 @@ from device.model.codes import Codes, encode
 from device.model.manifest import HeldOut
 from device.model.memory import Memory, Samples, remember
 from device.model.runtime import open_interpreter
-from device.model.views import ONE, views_of
 from device.progress import Progress
+from device.views import ONE, views_of
 
 from .memory import judge_held_out
 from .parity import converted_embeddings

@@ -29,9 +29,9 @@ from device.model.manifest import Manifest
 from device.model.modelfile import ModelFile, write_model_file
 from device.model.preprocess import Preprocessing
 from device.model.runtime import load_runtime
-from device.model.views import ONE, check_views
 from device.printable import printable
 from device.progress import Progress, no_progress
+from device.views import ONE, check_views
 
 from .anatomy import Anatomy, Candidate
 from .cutting import cut, fit_input, fit_output, free_batch, quantization_of
@@ -83,7 +83,7 @@ def convert_tflite(
             contains, see `converters.pixels`.
         resize: How a frame is fitted to the input, see `Preprocessing`; by default ``crop``.
         capacity: Maximum number of labels; by default 32.
-        views: Views of a frame that a device uses, see `device.model.views`.
+        views: Views of a frame that a device uses, see `device.views`.
         infer: Add the signature ``infer``, image -> probabilities.
         images: Photos to compare the embeddings on, uint8 RGB of any size; by default drawn images.
         force: Overwrite `out`.

@@ -23,8 +23,8 @@ from ..heads.trainer import MASKED
 from ..model.codes import Codes, content_keys
 from ..model.memory import Memory, Samples, Sums, sums_are_smaller
 from ..model.modelfile import ModelFile, write_model_file
-from ..model.views import ONE
 from ..store import Store
+from ..views import ONE
 from .growth import capacity_for, grow
 
 _FLOAT = np.dtype("<f4")

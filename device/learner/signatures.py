@@ -16,7 +16,7 @@ from ..heads.base import State
 from ..heads.kept import KeptHead
 from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
-from ..model.views import FLIP
+from ..views import FLIP
 
 STORED, GENERATED = REPLAYS = ("stored", "generated")
 _GENERATE = "generate"

@@ -16,10 +16,10 @@ from ..heads.report import near_duplicates
 from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
 from ..model.modelfile import ModelFile
-from ..model.views import ONE, check_views
 from ..progress import Progress, no_progress
 from ..store import Store
 from ..store.records import is_excluded
+from ..views import ONE, check_views
 from .pictures import PictureFinder
 
 _FEWEST = 10  # groups that judge; with fewer, no advice is given

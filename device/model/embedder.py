@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DelegateError, EmbeddingError, ModelFileError
 from ..images import Image
+from ..views import check_views, views_of
 from .container import named, read_tflite
 from .graph import read_graphs
 from .modelfile import ModelFile
@@ -24,7 +25,6 @@ from .runtime import (
     open_interpreter,
     quiet_stderr,
 )
-from .views import check_views, views_of
 
 
 class Embedder:

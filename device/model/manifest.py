@@ -11,9 +11,9 @@ from msgspec import Meta
 
 from ..errors import ModelFileError
 from ..labels import DIRECTION_CONTROLS
+from ..views import ONE, check_views
 from .codes import MAPS
 from .preprocess import REQUIRED, Preprocessing
-from .views import ONE, check_views
 
 FORMAT_VERSION = 2
 ORIGINS = ("pretrained", "fine-tuned", "trained here", "surgery of FILE")
@@ -94,7 +94,7 @@ class Manifest:
         kept_labels: Labels of the classifier that the model had before: the head's weights in the file answer for them,
             without samples.
         views: Views of a frame that the memory was embedded from, and that a device uses: ``one`` or ``flip``, see
-            `device.model.views`.
+            `device.views`.
     """
 
     backbone: Line

@@ -41,7 +41,7 @@ class ModelIdentity:
         embedding_map: Name of the map in `device/model/codes.py`.
         backbone: Name of the backbone, for messages.
         name: File name of the model, for messages.
-        views: Views of a frame that every embedding of the state was made from, see `device.model.views`.
+        views: Views of a frame that every embedding of the state was made from, see `device.views`.
     """
 
     sha256: str

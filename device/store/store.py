@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EmbeddingError, SampleNotFoundError, StateBusyError, StateError
-from ..model.views import ONE, VIEWS
+from ..views import ONE, VIEWS
 from . import journal, rows
 from .database import Database
 from .faults import damaged, escaped

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import ModelFileError
-from ..images import Image
+from .errors import ModelFileError
+from .images import Image
 
 ONE, FLIP = VIEWS = ("one", "flip")
 
