@@ -12,6 +12,7 @@ from device.addresses import redact
 from device.errors import EdgetlError
 
 from . import __version__
+from .commands.group import Group
 
 # TensorFlow reads it on import; its notes on CUDA and CPU features do not help here
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -43,7 +44,7 @@ SECTIONS = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(Group):
     """A click group whose commands are modules, imported one at a time."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -61,10 +62,8 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands by where they are used."""
         for section, names in SECTIONS.items():
-            commands = [(name, self.get_command(ctx, name)) for name in names]
-            rows = [(name, command.get_short_help_str(70)) for name, command in commands if command]
             with formatter.section(section):
-                formatter.write_dl(rows)
+                formatter.write_dl(self.summaries(ctx, names))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command and turn every error into a message."""

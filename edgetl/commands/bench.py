@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .bench_options import amount_options, grid_options, make_grid, more_options
+from .group import Group
 from .options import emit, json_option
 from .session import INTERRUPTED, say
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from device.system.results import Bench
 
 
-class BenchGroup(click.Group):
+class BenchGroup(Group):
     """A group that measures the models that are its arguments, unless the first argument is one of its commands."""
 
     allow_extra_args = False

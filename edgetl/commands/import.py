@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .group import Group
 from .options import emit, json_option
 from .progress import stages
 from .session import counted, learner_options, leave_interrupted, open_learner, plural, state_of, warn
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 _NAMED = 3  # files in a warning
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Teach MODEL the photos of Frigate, Teachable Machine or Edge Impulse.
 

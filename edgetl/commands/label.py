@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .group import Group
 from .options import emit, json_option
 from .session import counted, ids_text, learner_options, open_learner, plural
 
@@ -30,7 +31,7 @@ _VERBS = {
 }
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Rename, merge, delete or correct labels.
 

@@ -13,6 +13,7 @@ import click
 
 from device.addresses import redact
 
+from .group import Group
 from .options import emit, force_option, json_option
 from .secrets import split_secrets
 from .session import say
@@ -24,7 +25,7 @@ Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 LASTING = ("run", "serve", "buttons")  # the commands that run until they are stopped
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Start a command at boot, and again whenever it ends: a systemd service.
 
