@@ -13,7 +13,7 @@ VENV_TEACHABLE := .venv-teachable
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-litert test-tflite-runtime lint format docs bench bench-all pi-test fresh-test clean
+.PHONY: help docs-site demo test test-litert test-tflite-runtime lint format docs bench bench-all pi-test fresh-test clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -49,6 +49,10 @@ format: $(VENV)/ready ## fix what ruff can fix
 
 docs: $(VENV)/ready ## write the help pages in the docs
 	$(VENV)/bin/python -m cogapp -r README.md docs/*.md
+
+docs-site: $(VENV)/ready ## the documentation as a site, in the folder site; warnings are errors
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
+	@echo "Open site/index.html"
 
 bench: $(VENV)/ready ## the quick benchmarks, in less than ten minutes; writes benchmarks/RESULTS.md
 	$(VENV)/bin/python $(PIP) install --group bench

@@ -34,10 +34,6 @@ def open_camera(
 ) -> Camera:
     """Open a source of frames; every frame is uint8 [H, W, 3] RGB.
 
-    >>> with open_camera("fake:red,blue") as camera:
-    ...     int(camera.read().image.mean(axis=(0, 1)).argmax())  # channel 0 is red
-    0
-
     Args:
         source: ``0`` or ``/dev/video0`` (V4L2), ``picamera2`` or ``picamera2:1``, a video file, a photo or a folder
             of photos, an ``rtsp://`` or ``http://`` stream, ``fake`` or ``fake:SCRIPT``. None uses the environment
@@ -53,6 +49,11 @@ def open_camera(
 
     Raises:
         CameraError: There is no such camera, it is busy, permission is missing, or an option is invalid.
+
+    Example:
+        >>> with open_camera("fake:red,blue") as camera:
+        ...     int(camera.read().image.mean(axis=(0, 1)).argmax())  # channel 0 is red
+        0
     """
     options = Options.of(fps=fps, size=size, rotate=rotate, mirror=mirror, crop=crop, loop=loop)
     name = _choose(source)

@@ -45,12 +45,13 @@ class Frame:
 class Camera(ABC):
     """A source of frames; use it in a ``with`` statement.
 
-    >>> from device.cameras import open_camera
-    >>> with open_camera("fake:red*2,end", size=(64, 48)) as camera:
-    ...     [frame.image.shape for frame in camera]
-    [(48, 64, 3), (48, 64, 3)]
-    >>> camera
-    <FakeCamera 'fake:red*2,end' closed>
+    Example:
+        >>> from device.cameras import open_camera
+        >>> with open_camera("fake:red*2,end", size=(64, 48)) as camera:
+        ...     [frame.image.shape for frame in camera]
+        [(48, 64, 3), (48, 64, 3)]
+        >>> camera
+        <FakeCamera 'fake:red*2,end' closed>
     """
 
     kind: str
