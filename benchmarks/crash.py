@@ -39,7 +39,9 @@ from device.learner.learner import Learner, identity_of
 from device.model.modelfile import ModelFile
 from device.store import Store
 
-from .machine import machine_info, parser_of, percentiles, write_result
+from .figures import Figure
+from .machine import percentiles
+from .measurement import Measurement, question_parser
 
 MODEL = Path(__file__).resolve().parents[1] / "tests" / "data" / "tiny.tflite"
 KILLS_A_FILE = 25
@@ -67,7 +69,7 @@ class Tally:
 
 def main() -> None:
     """Run the harness; exit with status 1 if any acknowledged change was lost."""
-    parser = parser_of(__doc__)
+    parser = question_parser("crash", __doc__)
     parser.add_argument("--kills", type=int, default=500, help="Number of kills.  [default: 500]")
     parser.add_argument(
         "--seed", type=int, default=0, help="Seed for the changes and the moments of the kills."
@@ -81,10 +83,11 @@ def main() -> None:
     if given.child:
         child(given.child, given.seed)
         return
+    measurement = Measurement("crash", given.seed)
     with tempfile.TemporaryDirectory(dir=given.folder) as folder, _disk(Path(folder), given.disk):
         tally = crash(given.kills, given.seed, Path(folder))
-    write_result({"disk_kib": given.disk, **result(tally, given.seed)}, given.out)
-    sys.exit(1 if tally.failures else 0)
+    details = {"disk_kib": given.disk, **result(tally)}
+    measurement.finish(measurement.result(figures(tally), details=details), given, passed=not tally.failures)
 
 
 def crash(kills: int, seed: int, folder: Path) -> Tally:
@@ -102,7 +105,21 @@ def crash(kills: int, seed: int, folder: Path) -> Tally:
     return tally
 
 
-def result(tally: Tally, seed: int) -> dict[str, Any]:
+def figures(tally: Tally) -> list[Figure]:
+    """Return what is compared."""
+    found = [
+        Figure("changes lost or wrong", len(tally.failures), "", tolerance=1, goal=0),
+        Figure("kills", tally.kills, "", "higher", tolerance=1),
+        Figure("acknowledged samples", tally.samples, "", "higher", tolerance=10),
+    ]
+    if tally.opened:
+        found.append(
+            Figure("opening after a kill, p50", percentiles(tally.opened)["p50_ms"], "ms", tolerance=3)
+        )
+    return found
+
+
+def result(tally: Tally) -> dict[str, Any]:
     """Return the result as a JSON-serializable dict."""
     return {
         "kills": tally.kills,
@@ -114,7 +131,6 @@ def result(tally: Tally, seed: int) -> dict[str, Any]:
         "of_these_found_complete": tally.under_way_kept,
         "lost_or_wrong": tally.failures,
         "opening_after_a_kill": percentiles(tally.opened) if tally.opened else None,
-        "machine": machine_info(seed),
     }
 
 

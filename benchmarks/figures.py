@@ -201,15 +201,15 @@ def shown(figure: Figure) -> str:
 
 
 def number(value: float) -> str:
-    """Return a number with three significant digits, four near 1, or all digits of its integer part.
+    """Return a number with three significant digits, four between 1/2 and 2, or all digits of its integer part.
 
     Example:
-        >>> [number(value) for value in (0.01234, 1.0063, 1.5, 1234.5, 0.0)]
-        ['0.0123', '1.006', '1.5', '1,234', '0']
+        >>> [number(value) for value in (0.01234, 1.0063, 2.5678, 1234.5, 0.0)]
+        ['0.0123', '1.006', '2.57', '1,234', '0']
     """
     if abs(value) >= 100:
         return f"{value:,.0f}"
-    return f"{value:.4g}" if 0.9 < abs(value) < 1.1 else f"{value:.3g}"
+    return f"{value:.4g}" if 0.5 < abs(value) < 2 else f"{value:.3g}"
 
 
 def _suffix(unit: str) -> str:

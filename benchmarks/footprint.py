@@ -137,7 +137,7 @@ def costly_imports(bare: dict[str, float], ours: dict[str, float], count: int = 
 
 
 def measure(model: Path, rounds: int, samples: int, others: list[Competitor]) -> dict[str, Any]:
-    """Start everybody in turn `rounds` times, after one start each that compiles modules and warms the disk cache."""
+    """Start all programs in turn `rounds` times, after one start each that compiles modules and warms the disk cache."""
     runtime = load_runtime()
     module = f"{runtime.name.replace('-', '_')}.interpreter"
     with tempfile.TemporaryDirectory() as scratch:
@@ -223,7 +223,7 @@ def _picture(chooser: np.random.Generator, tint: Any) -> Any:
 
 
 def figures(result: dict[str, Any]) -> list[Figure]:
-    """Return what is compared: our first prediction beside a bare process and everybody else's."""
+    """Return what is compared: our first prediction beside a bare process and the other programs."""
     first, imports = result["first_prediction"], result["imports"]
     ours = first["edgetl"]
     found = []
@@ -254,7 +254,7 @@ def figures(result: dict[str, Any]) -> list[Figure]:
 
 
 def table(result: dict[str, Any]) -> Table:
-    """Return everybody's footprint."""
+    """Return the footprint of each program."""
     rows = [
         (
             name,

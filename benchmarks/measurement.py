@@ -89,6 +89,7 @@ class Measurement:
             "machine": {
                 **machine_info(self._seed),
                 "seconds": round(time.perf_counter() - self._began, 1),
+                "processor_seconds": round(time.process_time() + _children() - self._children, 1),
                 "other_programs": self.others(),
             },
         }

@@ -32,7 +32,9 @@ from device.cameras.fake import draw
 from device.images import Image, encode_jpeg, preview
 from device.page.loop import QUALITY
 
-from .machine import machine_info, model_to_measure, parser_of, percentiles, warn_of_noise, write_result
+from .figures import Figure
+from .machine import model_to_measure, percentiles
+from .measurement import Measurement, Table, question_parser
 
 VIEWERS = (0, 1, 4, 10)  # the page accepts 12, and counting frames reads the events too
 FPS = 15
@@ -42,13 +44,13 @@ _LINKS = re.compile(r'(?:src|href)="(/[^"]+)"|from "\./([^"]+)"')
 
 def main() -> None:
     """Measure and write the result."""
-    parser = parser_of(__doc__, model=True)
+    parser = question_parser("page", __doc__, model=True)
     parser.add_argument(
         "--seconds", type=float, default=8.0, help="Seconds per number of viewers.  [default: 8]"
     )
     given = parser.parse_args()
-    warn_of_noise()
     model = model_to_measure(given.model)
+    measurement = Measurement("page")
     with tempfile.TemporaryDirectory() as folder, _serving(model, Path(folder)) as (process, port):
         weight = weigh(port)
         watched = [_watched(process, port, number, given.seconds) for number in VIEWERS]
@@ -60,7 +62,35 @@ def main() -> None:
         "fps": FPS,
         "model": model.name,
     }
-    write_result({**result, "machine": machine_info()}, given.out)
+    measurement.finish(measurement.result(figures(result), [table(result)], result), given)
+
+
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Return what is compared."""
+    return [
+        Figure("first visit", round(result["weight"]["bytes"] / 1000, 1), "kB", tolerance=1.1),
+        Figure(
+            "answering a viewer",
+            result["answering_percent_per_viewer"],
+            "% of a core",
+            tolerance=1.6,
+            slack=0.3,
+        ),
+        Figure("encoding a frame, once for all viewers", result["encode"]["p50_ms"], "ms", tolerance=1.6),
+    ]
+
+
+def table(result: dict[str, Any]) -> Table:
+    """Return what viewers cost."""
+    columns = ("viewers", "cpu_percent", "answering_percent", "fps", "kB_per_second_and_viewer")
+    shown = (
+        "viewers",
+        "CPU of the server, % of a core",
+        "of this, answering",
+        "frames per second",
+        "kB per second and viewer",
+    )
+    return Table("Viewers", shown, tuple(tuple(row[name] for name in columns) for row in result["viewers"]))
 
 
 def weigh(port: int) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The questions that `python -m benchmarks.run` asks, one line each: a new benchmark joins with one line here.
+"""The benchmarks that `python -m benchmarks.run` runs, each of which answers a question; a new one joins with one line here.
 
 The text of a question is the first sentence of its module, and its result is ``benchmarks/results/NAME.json``.
 """

@@ -5,8 +5,8 @@ Usage: ``python -m benchmarks.roofline [MODEL] [--repeats 60] [--check]``
 The multiply-adds and bytes of each op are computed from the flatbuffer. The peaks of int8, float32 and memory are measured in
 the same run, on one thread, as the shortest processor time of matrix products in the runtime and of copies of large arrays.
 An op can take no less than its multiply-adds at the peak, and no less than its bytes at the bandwidth; the *limit* is the
-sum of the longer one of both over all ops (Williams, Waterman and Patterson 2009). Bytes that stay in a cache arrive faster,
-so the limit of the memory is pessimistic: *compute* counts the multiply-adds alone, and nothing can be faster.
+sum over all ops of the longer one of both (Williams, Waterman and Patterson 2009). Bytes that stay in a cache arrive faster, so
+this limit is somewhat too high. *Compute* counts the multiply-adds alone, and nothing can be faster.
 """
 
 from __future__ import annotations
@@ -112,8 +112,8 @@ def tables(result: dict[str, Any]) -> list[Table]:
             ("int8, giga multiply-adds per second", result["peaks"]["int8"]),
             ("float32, giga multiply-adds per second", result["peaks"]["float32"]),
             ("memory, GB per second", result["gigabytes_per_second"]),
-            (f"compute limit of {result['backbone']}, {result['format']}, ms", result["compute_ms"]),
-            ("limit with memory, ms", result["limit_ms"]),
+            (f"{result['backbone']}, {result['format']}: multiply-adds alone, ms", result["compute_ms"]),
+            ("the same with memory: the limit, ms", result["limit_ms"]),
             ("measured, ms", result["embedding_ms"]),
         ),
         "Processor time, the shortest of many runs.",

@@ -1,8 +1,8 @@
-"""Ask the quick questions, or all, and write `benchmarks/RESULTS.md`.
+"""Run the quick benchmarks, or all, and write `benchmarks/RESULTS.md`.
 
 Usage: ``python -m benchmarks.run [NAME ...] [--all] [--check]``
 
-Each question runs in a process of its own. A question that fails does not stop the others; the exit status is then 1.
+Each benchmark runs in a process of its own. One that fails does not stop the others; the exit status is then 1.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from . import results_page
 from .questions import QUESTIONS, Question, find
 
 
-def ask(questions: Sequence[Question], check: bool) -> list[str]:
-    """Ask questions in turn; return the names of those that failed.
+def run(questions: Sequence[Question], check: bool) -> list[str]:
+    """Run benchmarks in turn; return the names of those that failed.
 
     Args:
-        questions: What to ask.
+        questions: What to run.
         check: Compare with the references and write no result.
     """
     failed = []
@@ -37,23 +37,23 @@ def ask(questions: Sequence[Question], check: bool) -> list[str]:
 
 
 def main() -> None:
-    """Run the questions and write the page."""
+    """Run the benchmarks and write the page."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.run", description=(__doc__ or "").split("\n")[0]
     )
-    parser.add_argument("names", nargs="*", metavar="NAME", help="Questions.  [default: the quick ones]")
-    parser.add_argument("--all", action="store_true", help="Also ask the long questions; takes hours.")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="Benchmarks.  [default: the quick ones]")
+    parser.add_argument("--all", action="store_true", help="Also run the long ones; takes hours.")
     parser.add_argument("--check", action="store_true", help="Compare with the references; write nothing.")
     options = parser.parse_args()
     chosen = [find(name) for name in options.names] or [
         one for one in QUESTIONS if not one.needs and (one.quick or (options.all and not options.check))
     ]
     began = time.monotonic()
-    failed = ask(chosen, options.check)
+    failed = run(chosen, options.check)
     if options.all:
         for one in QUESTIONS:
             if one.needs:
-                print(f"not asked: {one.name} needs {one.needs}", file=sys.stderr)
+                print(f"not run: {one.name} needs {one.needs}", file=sys.stderr)
     if not options.check:
         results_page.write()
         print(f"wrote {results_page.PAGE} after {time.monotonic() - began:.0f} s", file=sys.stderr)

@@ -16,7 +16,8 @@ import venv
 from pathlib import Path
 from typing import Any
 
-from .machine import end_judged, machine_info, parser_of
+from .figures import Figure
+from .measurement import Measurement, Table, question_parser
 
 REPOSITORY = Path(__file__).parents[1]
 LIMIT_MB = 330.0
@@ -89,24 +90,41 @@ def aarch64(wheel: Path, folder: Path) -> dict[str, str]:
     return answers
 
 
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Return what is compared."""
+    return [Figure("installed", result["total_mb"], "MB", tolerance=1.1, goal=LIMIT_MB)]
+
+
+def table(result: dict[str, Any]) -> Table:
+    """Return the largest distributions, and whether there is a wheel for aarch64."""
+    rows = [(name, size, None) for name, size in result["largest_mb"].items()]
+    rows += [
+        (f"aarch64, Python {version[0]}.{version[1:]}", None, answer)
+        for version, answer in result["aarch64"].items()
+    ]
+    return Table("The largest parts, and wheels for aarch64", ("part", "MB", "wheels"), tuple(rows))
+
+
 def main() -> None:
     """Measure and write the result."""
-    parser = parser_of(__doc__)
+    parser = question_parser("size", __doc__)
     parser.add_argument("--wheel", type=Path, help="Wheel to install.  [default: a new one]")
     parser.add_argument("--no-aarch64", action="store_true", help="Do not check for aarch64 wheels.")
     options = parser.parse_args()
+    measurement = Measurement("size")
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         wheel = options.wheel or build_wheel(folder)
-        result = {"machine": machine_info(), **installed(wheel, folder)}
+        result = installed(wheel, folder)
         result["aarch64"] = {} if options.no_aarch64 else aarch64(wheel, folder)
-    result["passed"] = (
+    passed = (
         result["total_mb"] < LIMIT_MB
         and not result["host_packages"]
         and result["help_works"]
         and all(answer == "complete" for answer in result["aarch64"].values())
     )
-    end_judged(result, options.out)
+    finished = measurement.result(figures(result), [table(result)], result)
+    measurement.finish(finished, options, passed=passed)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import sys
 import tempfile
 import time
 from array import array
@@ -22,7 +21,9 @@ from typing import Any
 from device.cameras import open_camera
 from device.learner import Learner
 
-from .machine import end_judged, machine_info, model_to_measure, parser_of, percentiles, warn_of_noise
+from .figures import Figure
+from .machine import model_to_measure, percentiles
+from .measurement import Measurement, question_parser
 
 SETTLED = 1_000  # frames before the RAM is taken as the baseline
 GROWTH_LIMIT, LATENCY_LIMIT = 1.05, 1.5
@@ -42,14 +43,13 @@ def descriptors() -> int:
     return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
-def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str, Any]:
+def soak(model: Path, frames: int, teach_every: int) -> dict[str, Any]:
     """Run `frames` frames of the fake camera through a learner with a state file.
 
     Args:
         model: The model file.
         frames: Number of frames.
         teach_every: Frames between two taught samples after the first 1,000 frames.
-        seed: Recorded in the result; nothing here is random.
     """
     trace: list[dict[str, int]] = []
     seconds = array("d", bytes(8 * frames))  # allocated at once: a growing list would count as a leak
@@ -79,7 +79,6 @@ def soak(model: Path, frames: int, teach_every: int, seed: int = 0) -> dict[str,
         state_bytes = sum(file.stat().st_size for file in Path(folder).iterdir())  # with the write-ahead log
     return {
         **_judged(trace, list(seconds[:done])),
-        "machine": machine_info(seed),
         "samples_held": len(taught),
         "memory_kb_of_three_samples": opened,
         "state_bytes": state_bytes,
@@ -111,20 +110,31 @@ def _judged(trace: list[dict[str, int]], seconds: list[float]) -> dict[str, Any]
     }
 
 
+def figures(result: dict[str, Any]) -> list[Figure]:
+    """Return what is compared."""
+    return [
+        Figure("RAM / RAM after 1,000 frames", result["memory_growth"], tolerance=1.03, goal=GROWTH_LIMIT),
+        Figure("descriptors leaked", result["descriptors_leaked"], "", tolerance=1, goal=0),
+        Figure(
+            "p99 of the last / first tenth", result["latency"]["p99_ratio"], tolerance=1.5, goal=LATENCY_LIMIT
+        ),
+        Figure("frames", result["frames"], "", "higher", tolerance=1),
+    ]
+
+
 def main() -> None:
     """Run the frames and write the result."""
-    parser = parser_of(__doc__, model=True)
+    parser = question_parser("soak", __doc__, model=True)
     parser.add_argument("--frames", type=int, default=100_000, help="Number of frames.  [default: 100000]")
     parser.add_argument(
         "--teach-every", type=int, default=250, help="Frames between two taught samples.  [default: 250]"
     )
     options = parser.parse_args()
     model = model_to_measure(options.model)
-    warn_of_noise()
-    started = time.monotonic()
+    measurement = Measurement("soak")
     result = soak(model, options.frames, options.teach_every)
-    print(f"{result['frames']} frames in {time.monotonic() - started:.0f} s", file=sys.stderr)
-    end_judged(result, options.out)
+    finished = measurement.result(figures(result), details=result)
+    measurement.finish(finished, options, passed=result["passed"])
 
 
 if __name__ == "__main__":

@@ -117,7 +117,11 @@ def figures(runs: list[dict[str, Any]], openings: list[dict[str, Any]]) -> list[
     for run in runs:
         name = _name(run)
         found += [
-            Figure(f"commit / flush, {name}", run["commit_to_flush"], tolerance=1.6),
+            Figure(
+                f"commit / flush, {name}",
+                run["commit_to_flush"],
+                tolerance=2 if run["samples_at_once"] == 1 else 4,
+            ),
             Figure(f"bytes written per sample, {name}", run["bytes_written_per_sample"], "B", tolerance=1.1),
             Figure(f"durable, {name}", run["samples_per_second"], "samples/s", "higher", tolerance=3),
         ]

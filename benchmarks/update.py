@@ -2,8 +2,8 @@
 
 Usage: ``python -m benchmarks.update [MODEL] [--samples 200] [--lessons 40] [--check]``
 
-A lesson is one sample learned and one prediction. Everybody has learned the same samples before: random directions around
-the mean of their label, with as many numbers as the model's embedding. Lessons of all contestants and embeddings alternate
+A lesson is one sample learned and one prediction. All contestants have learned the same samples before: random directions
+around the mean of their label, with as many numbers as the model's embedding. Their lessons and embeddings alternate
 in one process, and the processor time is compared, with BLAS on one thread. Coral's recipe trains its head again on all
 samples; scikit-learn, River and the ``train`` signature take one step on the new one, and forget what they do not see again.
 How accurate each of them is, is shown in docs/heads.md.
@@ -42,7 +42,7 @@ _SLOW_LESSONS = 3
 
 @dataclass(frozen=True)
 class Samples:
-    """What everybody learns.
+    """What all contestants learn.
 
     Attributes:
         embeddings: float32 [N, D].
@@ -84,7 +84,7 @@ def samples(count: int, dimensions: int, seed: int = SEED) -> Samples:
 
 
 def contestants(model: Path, drawn: Samples, known: int) -> list[Contestant]:
-    """Return everybody that is installed, each of whom has learned the first `known` samples."""
+    """Return all contestants that are installed; each has learned the first `known` samples."""
     found = [
         Contestant("edgetl, exact head", _ours("exact", drawn, known), note="keeps everything"),
         Contestant("edgetl, softmax head", _ours("softmax", drawn, known), note="replays samples"),
@@ -111,22 +111,22 @@ def contestants(model: Path, drawn: Samples, known: int) -> list[Contestant]:
 
 
 def measure(model: Path, count: int, lessons: int) -> dict[str, Any]:
-    """Time the lessons of everybody, and embeddings between them."""
+    """Time the lessons of all contestants, and embeddings between them."""
     opened = ModelFile.open(model)
     embedder, frame = Embedder(opened, threads=1), draw("red")
     drawn = samples(count + lessons + 1, opened.manifest.dimensions)
     with threadpool_limits(1, user_api="blas"):
-        everybody = contestants(model, drawn, count)
-        times: dict[str, list[float]] = {one.name: [] for one in everybody}
+        entered = contestants(model, drawn, count)
+        times: dict[str, list[float]] = {one.name: [] for one in entered}
         embeddings: list[float] = []
         for number in range(lessons + 1):
-            for one in everybody:
+            for one in entered:
                 if number <= (min(lessons, _SLOW_LESSONS) if one.slow else lessons):
                     seconds = _processor(lambda one=one, number=number: one.lesson(count + number))  # type: ignore[misc]
                     times[one.name] += [seconds] if number else []
             embeddings += [_processor(lambda: embedder.embed_one(frame))] if number else []
     unit = statistics.median(embeddings)
-    rows = {one.name: {**percentiles(times[one.name]), "note": one.note} for one in everybody}
+    rows = {one.name: {**percentiles(times[one.name]), "note": one.note} for one in entered}
     return {
         "samples": count,
         "labels": LABELS,
@@ -184,7 +184,7 @@ def _processor(work: Callable[[], Any]) -> float:
 
 
 def figures(result: dict[str, Any]) -> list[Figure]:
-    """Return what is compared: our lesson beside an embedding, and beside everybody else's."""
+    """Return what is compared: our lesson beside an embedding, and beside those of the others."""
     rows = result["lessons"]
     own = rows["edgetl, exact head"]["p50_ms"]
     found = [Figure("lesson / embedding", round(own / result["embedding_ms"], 4), tolerance=1.4, goal=1.0)]
@@ -198,7 +198,7 @@ def figures(result: dict[str, Any]) -> list[Figure]:
 
 
 def table(result: dict[str, Any]) -> Table:
-    """Return everybody, the fastest first."""
+    """Return all contestants, the fastest first."""
     unit = result["embedding_ms"]
     rows = sorted(result["lessons"].items(), key=lambda pair: float(pair[1]["p50_ms"]))
     return Table(
