@@ -9,7 +9,6 @@ Usage: python -m benchmarks.few [--shots 1 2 3 5 10 20 all] [--draws 10] [--unev
 
 from __future__ import annotations
 
-import argparse
 import json
 import warnings
 from collections.abc import Callable
@@ -20,7 +19,7 @@ import numpy as np
 
 from .embeddings import load
 from .heads_protocols import Task
-from .machine import machine_info
+from .machine import machine_info, parser_of, write_result
 from .peers import Contestant, Features, Owners, contestants, offline
 
 SETS = ("flower-photos5", "elpv", "ants-bees", "digits", "digits-photos")
@@ -58,9 +57,7 @@ class Balanced:
 
 def main() -> None:
     """Run the comparison, print it and write `results/few.json`."""
-    parser = argparse.ArgumentParser(
-        description="Compare the exact head with other heads, few samples to all."
-    )
+    parser = parser_of(__doc__, out=RESULTS)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--shots", nargs="*", default=SHOTS)
     parser.add_argument("--uneven", nargs="*", type=int, default=(5, 20, 100))
@@ -82,7 +79,7 @@ def main() -> None:
                 rows = _run(task, _balanced(), options.draws, _uneven(task, most, ratio), _balanced_accuracy)
                 result["uneven"].setdefault(name, {})[f"{most}, {ratio}:1"] = rows
                 print(f"{name}, up to {most} per label, {ratio}:1: {_line(rows)}", flush=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(result, options.out)
 
 
 def page() -> str:

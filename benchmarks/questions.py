@@ -61,6 +61,7 @@ QUESTIONS = (
     Question("heads", page="heads.md"),
     Question("lesson", page="heads.md"),
     Question("few", page="heads.md"),
+    Question("views", page="heads.md"),
     Question("export", ("--samples", "20000", "100000"), page="model-file.md"),
     Question("mutations"),
     Question("digits", page="gray.md"),

@@ -9,7 +9,6 @@ Usage: python -m benchmarks.views [--shots 1 2 3 5 10 20 all] [--draws 10] [--se
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from device.model.codes import Codes, encode
 from .embeddings import Dataset, load
 from .few import SHOTS, draw_even
 from .heads_protocols import Task
-from .machine import machine_info
+from .machine import machine_info, parser_of, write_result
 from .peers import Owners
 from .peers.ours import Ours
 
@@ -32,7 +31,7 @@ RESULTS = Path(__file__).parent / "results" / "views.json"
 
 def main() -> None:
     """Run the comparison, print it and write `results/views.json`."""
-    parser = argparse.ArgumentParser(description="Compare one view with the average with the mirror image.")
+    parser = parser_of(__doc__, out=RESULTS)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--shots", nargs="+", default=SHOTS)
     parser.add_argument("--draws", type=int, default=10)
@@ -48,7 +47,7 @@ def main() -> None:
             row = _compared(one, encode(both), shots, options.draws)
             result["sets"].setdefault(name, {})[shots] = row
             print(name, shots, row, flush=True)
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_result(result, options.out)
 
 
 def page() -> str:

@@ -56,6 +56,8 @@ def test_every_result_and_every_page_belongs_to_a_question() -> None:
         assert importlib.util.find_spec(f"benchmarks.{question.name}")
         assert question.text.endswith((".", "?")), question.name
         assert question.page is None or (REPOSITORY / "docs" / question.page).exists()
+        source = (FOLDER / f"{question.name}.py").read_text(encoding="utf-8")
+        assert "parser_of(" in source or "question_parser(" in source, f"{question.name} has no --out"
 
 
 def test_every_module_with_a_command_line_is_a_question() -> None:
@@ -258,6 +260,6 @@ def test_a_wrong_argument_is_refused_without_a_traceback(arguments: list[str], m
 
 
 def test_numbers_have_three_significant_digits() -> None:
-    """Four near one, where overheads are."""
+    """Four between a half and two, where overheads are."""
     shown = [number(value) for value in (0.0, 0.0123456, 1.0063, 1.5, 99.94, 123.4, 12345.6)]
     assert shown == ["0", "0.0123", "1.006", "1.5", "99.9", "123", "12,346"]
