@@ -8,6 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import EllipsisType
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.addresses import redact
-from device.errors import AddressError, EdgetlError, PhotoError, ServerError
+from device.errors import AddressError, EdgetlError, LabelError, PhotoError, ServerError
 from device.files import atomic_output, shown
 from device.heads import Prediction
 from device.store import Sample
@@ -108,31 +109,47 @@ class Client:
         body = json.dumps({"embedding": [float(value) for value in embedding]}).encode()
         return Prediction(**self._json("POST", "predict", body, _JSON))
 
-    def teach(self, photo: bytes | str | Path, label: str, source: str = "") -> Sample:
+    def teach(
+        self,
+        photo: bytes | str | Path,
+        label: str | EllipsisType | None = ...,
+        source: str = "",
+        *,
+        not_label: str | None = None,
+    ) -> Sample:
         """Teach a photo; returns once the sample survives a power cut of the server.
 
         Args:
             photo: An encoded photo, or the path of its file.
-            label: Its label.
+            label: Its label. None means background: it belongs to no label, and such photos become unknown.
             source: Origin of the photo. Photos of one label and one source less than two seconds apart count as
                 near-duplicates; without a source no photos do.
+            not_label: The photo is a negative of this label, in place of `label`.
 
         Raises:
+            LabelError: Neither or both of `label` and `not_label` are given.
             PhotoError: The file cannot be read.
             ServerError: The photo or the label is refused, the disk is full, or the server cannot be reached.
         """
-        query = urlencode({"label": label, **({"source": source} if source else {})}, quote_via=quote)
+        meaning = {
+            name: "true" if value is True else value for name, value in _meaning(label, not_label).items()
+        }
+        query = urlencode({**meaning, **({"source": source} if source else {})}, quote_via=quote)
         return _sample(self._json("POST", f"samples?{query}", _encoded(photo), _PHOTO))
 
     # correcting
 
-    def relabel(self, id: int, label: str) -> Sample:
-        """Change the label of a sample.
+    def relabel(
+        self, id: int, label: str | EllipsisType | None = ..., *, not_label: str | None = None
+    ) -> Sample:
+        """Change the label of a sample; `label` and `not_label` are those of `teach`.
 
         Raises:
+            LabelError: Neither or both of `label` and `not_label` are given.
             ServerError: There is no such sample, or the label is refused.
         """
-        return _sample(self._json("PATCH", f"samples/{id}", json.dumps({"label": label}).encode(), _JSON))
+        body = json.dumps(_meaning(label, not_label)).encode()
+        return _sample(self._json("PATCH", f"samples/{id}", body, _JSON))
 
     def forget(self, id: int) -> None:
         """Forget a sample, exactly as if it had never been taught.
@@ -148,9 +165,21 @@ class Client:
 
     # reading
 
-    def samples(self, label: str | None = None, limit: int = 60, before: int | None = None) -> list[Sample]:
-        """Return samples without their thumbnails, newest first, at most 600; with `before`, those of smaller ids."""
-        wanted = {"limit": limit, "label": label, "before": before}
+    def samples(
+        self,
+        label: str | None = None,
+        limit: int = 60,
+        before: int | None = None,
+        *,
+        not_label: str | None = None,
+        background: bool = False,
+    ) -> list[Sample]:
+        """Return samples without their thumbnails, newest first, at most 600; with `before`, those of smaller ids.
+
+        `label`, `not_label` and `background` limit them to one kind.
+        """
+        kind = {"label": label, "not": not_label, "background": "true" if background else None}
+        wanted = {"limit": limit, "before": before, **kind}
         query = urlencode({name: one for name, one in wanted.items() if one is not None}, quote_via=quote)
         return [_sample(one) for one in self._json("GET", f"samples?{query}")["samples"]]
 
@@ -259,4 +288,15 @@ def _encoded(photo: bytes | str | Path) -> bytes:
 
 def _sample(fields: Mapping[str, Any]) -> Sample:
     names = ("id", "label", "time", "source", "burst")
-    return Sample(**{name: fields[name] for name in names}, thumbnail=None)
+    # a server of an older version knows no negatives
+    denied = fields.get("not_label")
+    return Sample(**{name: fields[name] for name in names}, thumbnail=None, not_label=denied)
+
+
+def _meaning(label: str | EllipsisType | None, not_label: str | None) -> dict[str, str | bool]:
+    """Return the field of a request that says what a photo shows."""
+    if isinstance(label, EllipsisType) == (not_label is None):
+        raise LabelError("name one of: a label, label=None for background, not_label='mug' for a negative")
+    if not_label is not None:
+        return {"not": not_label}
+    return {"background": True} if label is None else {"label": str(label)}

@@ -10,7 +10,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,9 @@ from ..labels import check_label, listed
 from ..model.codes import Codes, decode
 from .keys import Keys, KeySet, content_keys
 from .threads import one_blas_thread
+
+if TYPE_CHECKING:
+    from .rejection import Rejection
 
 Floats = NDArray[np.float64]
 State = dict[str, NDArray[Any]]
@@ -40,9 +43,11 @@ class Prediction:
         label: The most probable label, also when `known` is false.
         probability: Calibrated probability of `label`.
         known: False when the embedding is unlike everything that was taught.
-        scores: Probabilities per label, most probable first: of the best few, or of all where asked for.
+        scores: Probabilities per label, most probable first: of the best few, or of all where asked for. Their sum is
+            less than one where negatives or background make it probable that none of the labels is right.
         unknown_score: How different the embedding is from what was taught: higher means more different, on a scale
-            that depends on the head. `known` means that it is at most the head's threshold.
+            that depends on the head. `known` means that it is at most the head's threshold, and that neither negatives
+            nor background reject the frame.
 
     Example:
         >>> Prediction("mug", 0.9, True, {"mug": 0.9, "bowl": 0.1}).to_dict()["scores"]
@@ -168,6 +173,7 @@ class Head(ABC):
         self.false_rejection = float(false_rejection)
         self.priors = priors or self.default_priors
         self.tuned = KeySet()  # content keys of the samples that tuned the backbone
+        self.rejection: Rejection | None = None  # negatives and background, see `device.heads.rejection`
         self._fitted: Fit | None = None
 
     def __repr__(self) -> str:
@@ -286,9 +292,13 @@ class Head(ABC):
             logits = self._logits(codes) if fit.linear is None else fit.linear.logits(codes)
             unknown = fit.novelty(codes, logits)
         most = len(fit.labels) if all_scores else BEST_FEW
+        probabilities, known = softmax(logits), unknown <= fit.threshold
+        if self.rejection is not None:
+            with one_blas_thread(wait=False):
+                probabilities, known = self.rejection.correct(codes, fit.labels, probabilities, known)
         return [
-            _prediction(fit, row, float(score), most)
-            for row, score in zip(softmax(logits), unknown, strict=True)
+            _prediction(fit.labels, row, bool(sure), float(score), most)
+            for row, sure, score in zip(probabilities, known, unknown, strict=True)
         ]
 
     def probabilities(self, codes: Codes) -> Floats:
@@ -442,14 +452,16 @@ class Head(ABC):
             raise LabelError(f"no sample of {label!r} was learned; labels are: {listed(self.labels, 'none')}")
 
 
-def _prediction(fit: Fit, probabilities: Floats, unknown_score: float, most: int) -> Prediction:
+def _prediction(
+    labels: Sequence[str], probabilities: Floats, known: bool, unknown_score: float, most: int
+) -> Prediction:
     # a stable sort: of two equally probable labels, the first by name always wins
     best = np.argsort(-probabilities, kind="stable")[:most].tolist()
     values = probabilities.tolist()
     return Prediction(
-        label=fit.labels[best[0]],
+        label=labels[best[0]],
         probability=values[best[0]],
-        known=unknown_score <= fit.threshold,
-        scores={fit.labels[column]: values[column] for column in best},
+        known=known,
+        scores={labels[column]: values[column] for column in best},
         unknown_score=unknown_score,
     )

@@ -128,7 +128,7 @@ def _counts_after(
 ) -> dict[str, int]:
     after = dict(counts)
     for one in changing:
-        if not one.excluded:
+        if not one.excluded and one.label is not None:
             after[one.label] = after.get(one.label, 0) - 1
         label = new[one.id]
         if label is not None:

@@ -11,8 +11,11 @@ from ..arrays import pack_arrays, unpack_arrays
 from ..errors import ArraysError, HeadError, SampleNotFoundError, StateError
 from ..heads import Head
 from ..heads.memory import learn_memory
+from ..heads.rejection import Rejection
+from ..model.codes import Codes
 from ..model.memory import Memory, Samples
 from ..model.packing import pack_memory
+from ..negatives import is_hidden
 from ..store import Entry, HostChange, Store
 from ..store.records import is_excluded
 from .signatures import HeadMaker
@@ -42,6 +45,8 @@ class DerivedHead:
         self._seen = (-1, -1)
         self.head, self.position = self._restored() or self._built()
         self.catch_up()
+        if self.head.rejection is None and self._store.hidden_counts():  # the head was restored
+            store.database.read(self._attach)
 
     def stale(self) -> bool:
         """Return whether another process wrote since the last call; takes microseconds."""
@@ -64,6 +69,9 @@ class DerivedHead:
             self.position = target
         except (SampleNotFoundError, HeadError):  # another process purged samples meanwhile
             self.rebuild()
+            return
+        if self.head.rejection is None and any(_teaches_hidden(entry) for entry in entries):
+            self._store.database.read(self._attach)
 
     def rebuild(self) -> None:
         """Build the head again from the memory and every taught sample."""
@@ -80,10 +88,38 @@ class DerivedHead:
 
     def _apply(self, entries: Iterable[Entry]) -> None:
         gone, come = _net(entries)
+        rejection = self.head.rejection
         for numbers, labels in _chunks(gone):
-            self.head.forget(self._store.codes(numbers), labels)
+            codes = self._store.codes(numbers)
+            self.head.forget(*_labeled(codes, labels))
+            if rejection is not None:
+                rejection.forget(codes, labels)
         for numbers, labels in _chunks(come):
-            self.head.learn_many(self._store.codes(numbers), labels)
+            codes = self._store.codes(numbers)
+            self.head.learn_many(*_labeled(codes, labels))
+            if rejection is not None:
+                rejection.learn(codes, labels)
+        if rejection is not None and not rejection.hidden:
+            self.head.rejection = None
+
+    def _attach(self) -> None:
+        """Bring the head up to date and build its rejection; the caller reads one consistent state."""
+        self.catch_up()
+        if self.head.rejection is None and self._store.hidden_counts():
+            self.head.rejection = self._rejection(self.head)
+
+    def _rejection(self, head: Head) -> Rejection:
+        """Return the negatives and background of the state, beside the samples of the labels that `head` knows."""
+        rejection = Rejection.beside(head)
+        if rejection is None:
+            rejection = Rejection(head.dimensions)
+            if self._memory is not None:
+                learn_memory(rejection.classes, self._memory, self._store.host_labels())
+            for _, labels, codes in self._store.taught_chunks():
+                rejection.learn(codes, labels)
+        for _, labels, codes in self._store.taught_chunks(hidden=True):
+            rejection.learn(codes, labels)
+        return rejection
 
     def _built(self) -> tuple[Head, int]:
         return self._store.database.read(self._build)  # position and samples of one consistent state
@@ -97,6 +133,8 @@ class DerivedHead:
         for _, labels, codes in self._store.taught_chunks():
             head.learn_many(codes, labels)
             self._unkept += len(labels)
+        if self._store.hidden_counts():
+            head.rejection = self._rejection(head)
         return head, position
 
     def _restored(self) -> tuple[Head, int] | None:
@@ -122,6 +160,11 @@ class DerivedHead:
 
 def _touches_memory(entry: Entry) -> bool:
     return any(isinstance(change, HostChange) for change in entry.changes)
+
+
+def _teaches_hidden(entry: Entry) -> bool:
+    runs = (change for change in entry.changes if not isinstance(change, HostChange))
+    return any(run.new is not None and is_hidden(run.new) for run in runs)
 
 
 Labeled = list[tuple[int, str]]
@@ -153,6 +196,12 @@ def _chunks(labeled: Labeled) -> Iterable[tuple[list[int], list[str]]]:
     for start in range(0, len(labeled), _CHUNK):
         chunk = labeled[start : start + _CHUNK]
         yield [number for number, _ in chunk], [label for _, label in chunk]
+
+
+def _labeled(codes: Codes, stored: list[str]) -> tuple[Codes, list[str]]:
+    """Return the samples that have a label: what the head itself learns."""
+    mine = [place for place, label in enumerate(stored) if not is_hidden(label)]
+    return codes[mine], [stored[place] for place in mine]
 
 
 def _memory_bytes(memory: Memory | None) -> bytes:

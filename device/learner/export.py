@@ -76,7 +76,7 @@ class Snapshot:
         few = not many and not isinstance(host, Sums)
         summed = hasattr(head, "statistics")
         # a copy of the sums, so that solving them does not hold up teaching
-        exact, linear = (copy.deepcopy(head), None) if summed else (None, head.linear())
+        exact, linear = (_copied(head), None) if summed else (None, head.linear())
         newest = max((sample.id for sample in store.samples(limit=1, thumbnails=False)), default=0)
         kept = tuple(getattr(head, "old_labels", ()))
         snapshot = cls(tuple(head.labels), host, few, exact, linear, newest, kept=kept)
@@ -86,6 +86,13 @@ class Snapshot:
         ids, names, bursts = store.ids()
         groups = np.unique(bursts, return_inverse=True)[1].ravel().astype(np.int32)
         return replace(self, ids=ids.tolist(), names=names, bursts=groups)
+
+
+def _copied(head: Head) -> Head:
+    """Return an independent copy of a head, without its rejection."""
+    alone = copy.copy(head)
+    alone.rejection = None
+    return copy.deepcopy(alone)
 
 
 def export(

@@ -23,6 +23,7 @@ from ..model.embedder import Embedder
 from ..model.memory import Sums
 from ..model.modelfile import ModelFile
 from ..model.runtime import Runtime
+from ..negatives import BACKGROUND, is_hidden, negative_of, stored_label
 from ..printable import printable
 from ..store import Entry, ModelIdentity, NewSample, Sample, Store, Version
 from ..store.records import new_burst
@@ -153,6 +154,11 @@ class Learner:
         return self.head.labels
 
     @property
+    def position(self) -> int:
+        """The position in the journal of the state file up to which the last prediction has learned."""
+        return self._derived.position
+
+    @property
     def runtime(self) -> Runtime:
         """The TFLite runtime in use."""
         return self.embedder.runtime
@@ -217,35 +223,45 @@ class Learner:
     # teaching
 
     def learn_one(
-        self, image: Image, label: str, source: str = "", *, embedding: NDArray[np.float32] | None = None
+        self,
+        image: Image,
+        label: str | EllipsisType | None = ...,
+        source: str = "",
+        *,
+        not_label: str | None = None,
+        embedding: NDArray[np.float32] | None = None,
     ) -> Sample:
         """Teach one image; returns once the sample survives a power cut.
 
         Args:
             image: uint8 [H, W, 3] RGB, any size.
-            label: Its label.
+            label: Its label. None means background: the image belongs to no label, and such images become unknown.
             source: Origin of the image, such as the name of the camera.
+            not_label: The image is a negative of this label, in place of `label`: such images are no longer predicted
+                as it, and the other labels stay as they are.
             embedding: The embedding of this image, if `embed_one` has been called for it already.
 
         Raises:
-            LabelError: The label is empty or cannot be a label.
+            LabelError: The label is empty or cannot be a label, or nothing was taught as `not_label`.
             PhotoError: `image` is not such an image.
+            EmbeddingError: The embedding contains NaN or infinity. Then nothing is learned.
             StorageError: The sample cannot be written, because the disk is full or read-only. Then nothing is learned.
         """
-        label = check_label(label)
+        stored = self.resolve_label(label, not_label)
         code = self._encoded(self.embed_one(image) if embedding is None else embedding)
         picture = thumbnail(image) if self._thumbnails else None
         with self._lock:
-            burst = self._bursts.number(label, source)
-            new = NewSample(label, code, time.time(), source, burst, picture)
+            burst = self._bursts.number(stored, source)
+            new = NewSample(stored, code, time.time(), source, burst, picture)
             return self._learned([new])[0]
 
     def learn_many(
         self,
         images: Iterable[Image],
-        labels: Sequence[str],
+        labels: Sequence[str | None],
         sources: Sequence[str] | str = "",
         *,
+        not_label: str | None = None,
         times: Sequence[float] | None = None,
         bursts: Sequence[int] | None = None,
         embeddings: NDArray[np.float32] | None = None,
@@ -254,8 +270,9 @@ class Learner:
 
         Args:
             images: uint8 [H, W, 3] RGB each, any size.
-            labels: The label of each image.
+            labels: The label of each image; None means background, see `learn_one`.
             sources: The origin of each image, or one for all.
+            not_label: All images are negatives of this label, see `learn_one`; then `labels` are None.
             times: The time of each image in seconds. With them, images of one label and source less than 2 s
                 apart count as one burst; without, each image is a burst of its own.
             bursts: A number for each image; images of one number are look-alikes and never judge each other
@@ -263,11 +280,14 @@ class Learner:
             embeddings: The embeddings of these images, float32 [N, D], if they have been embedded already.
 
         Raises:
-            LabelError: A label cannot be one, or the number of labels is not that of the images.
+            LabelError: A label cannot be one, the number of labels is not that of the images, or nothing was taught as
+                `not_label`.
             PhotoError: An image is not such an image.
+            EmbeddingError: An embedding contains NaN or infinity.
             StorageError: The samples cannot be written.
         """
-        names = [check_label(label) for label in labels]
+        known = {label: self.resolve_label(label, not_label) for label in dict.fromkeys(labels)}
+        names = [known[label] for label in labels]
         codes, pictures = self._prepared(images, len(names), embeddings)
         origins = [sources] * len(names) if isinstance(sources, str) else list(sources)
         for what, given in (("sources", origins), ("times", times), ("bursts", bursts)):
@@ -275,6 +295,27 @@ class Learner:
                 raise LabelError(f"{len(names)} images need {len(names)} {what}, got {len(given)}")
         with self._lock:
             return self._learned(self._new_samples(names, codes, pictures, origins, times, bursts))
+
+    def resolve_label(self, label: str | EllipsisType | None = ..., not_label: str | None = None) -> str:
+        """Return the label under which `learn_one` stores a sample, see `device.negatives`.
+
+        Raises:
+            LabelError: As for `learn_one`.
+        """
+        if isinstance(label, EllipsisType) and not_label is None:
+            raise LabelError(
+                "name what the image shows: a label, not_label='mug' for a negative, or label=None for background"
+            )
+        shown = None if isinstance(label, EllipsisType) else label
+        if not_label is None or shown is not None:
+            return stored_label(shown, not_label)
+        known = self._known(not_label)
+        if not self.head.counts[known]:
+            raise LabelError(
+                f"{known!r} comes from the classifier that the model file keeps, and has no sample to compare negatives"
+                " with; teach it first"
+            )
+        return negative_of(known)
 
     def forget(self, id: int | Iterable[int]) -> Entry:
         """Forget one or several samples, exactly: as if they had never been taught. `undo` brings them back.
@@ -285,16 +326,27 @@ class Learner:
         numbers = [id] if isinstance(id, int) else list(id)
         return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers), "forget"))
 
-    def relabel(self, id: int | Iterable[int], label: str) -> Entry:
+    def relabel(
+        self,
+        id: int | Iterable[int],
+        label: str | EllipsisType | None = ...,
+        *,
+        not_label: str | None = None,
+    ) -> Entry:
         """Change the label of one or several samples; excluded ones teach again.
+
+        Args:
+            id: One or several ids.
+            label: The new label; None makes them background.
+            not_label: Makes them negatives of this label, in place of `label`.
 
         Raises:
             SampleNotFoundError: A sample was never taught or is forgotten; then none is changed.
-            LabelError: `label` cannot be a label.
+            LabelError: `label` cannot be a label, or nothing was taught as `not_label`.
         """
-        label = check_label(label)
+        stored = self.resolve_label(label, not_label)
         numbers = [id] if isinstance(id, int) else list(id)
-        return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers, label)))
+        return self._changed(lambda: self.store.relabel(dict.fromkeys(numbers, stored)))
 
     def relabel_each(self, labels: Mapping[int, str]) -> Entry:
         """Change the labels of samples to a label each, in one change.
@@ -359,6 +411,8 @@ class Learner:
     def rename_label(self, old: str, new: str) -> Entry:
         """Rename the label `old` to `new`, on the host's samples too; if `new` exists, the two labels become one.
 
+        Its negatives become negatives of `new`.
+
         Raises:
             LabelError: `old` was never taught, or `new` cannot be a label.
         """
@@ -366,7 +420,7 @@ class Learner:
         return self._changed(lambda: self.store.rename(self._known(old), new, self._host_labels()))
 
     def delete_label(self, label: str) -> Entry:
-        """Forget all samples of a label, those of the host too. `undo` brings them back.
+        """Forget all samples and negatives of a label, those of the host too. `undo` brings them back.
 
         Raises:
             LabelError: The label was never taught.
@@ -438,23 +492,36 @@ class Learner:
         limit: int | None = None,
         before: int | None = None,
         excluded: bool = False,
+        *,
+        not_label: str | None = None,
+        background: bool = False,
     ) -> list[Sample]:
         """Return taught samples, newest first, with thumbnails.
 
         Args:
-            label: Only those of this label.
+            label: Only samples of this label.
             limit: Maximum number.
-            before: Only those of smaller ids.
+            before: Only samples of smaller ids.
             excluded: Return the excluded samples instead.
+            not_label: Only negatives of this label.
+            background: Only background.
+
+        Raises:
+            LabelError: More than one of `label`, `not_label` and `background` is set.
         """
-        return self.store.samples(label, limit, before=before, excluded=excluded)
+        if sum((label is not None, not_label is not None, background)) > 1:
+            raise LabelError("list the samples of one kind at a time: label, not_label or background")
+        if not_label is not None:
+            label = negative_of(not_label)
+        stored = BACKGROUND if background else label
+        return self.store.samples(stored, limit, before=before, excluded=excluded)
 
     def last_burst(self) -> list[int]:
         """Return the ids of the samples in the newest burst; empty if there are no samples."""
         newest = self.samples(limit=1)
         if not newest:
             return []
-        ids, _, bursts = self.store.ids()
+        ids, _, bursts = self.store.ids(hidden=None)
         return [int(number) for number in ids[bursts == newest[0].burst]]
 
     def status(self) -> Status:
@@ -462,7 +529,7 @@ class Learner:
         with self._lock:
             head = self.head
             figures = self._figures.of(head, self._derived.position)
-            return status_of(self.model, self.store, head.name, figures, self.embedder)
+            return status_of(self.model, self.store, head.name, figures, self.embedder, head.rejection)
 
     def save_version(self, note: str = "", *, metrics: Mapping[str, Any] | None = None) -> Version:
         """Store the present state as a version to which `rollback` can return."""
@@ -611,11 +678,14 @@ class Learner:
     def _learned(self, new: Sequence[NewSample]) -> list[Sample]:
         if not new:
             return []
-        self._derived.maker.check_room(self.labels, [sample.label for sample in new])
+        shown = [sample.label for sample in new if not is_hidden(sample.label)]
+        self._derived.maker.check_room(self.labels, shown)
         entry = self._changed(lambda: self.store.learn(new))
         first = next(change.first for change in entry.changes if hasattr(change, "first"))
         return [
-            Sample(first + place, sample.label, sample.time, sample.source, sample.burst, sample.thumbnail)
+            Sample.from_stored(
+                first + place, sample.label, sample.time, sample.source, sample.burst, sample.thumbnail
+            )
             for place, sample in enumerate(new)
         ]
 

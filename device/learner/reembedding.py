@@ -12,6 +12,7 @@ from ..model.codes import encode
 from ..model.embedder import Embedder
 from ..model.memory import Samples, Sums
 from ..model.modelfile import ModelFile
+from ..negatives import describe, split_label
 from ..progress import Progress, no_progress
 from ..store import Store, rows
 from ..store.database import copy_database
@@ -103,7 +104,7 @@ def reembed(
         pictures = PictureFinder(store, Path(photos) if photos is not None else None)
         missing = _embed_all(store, opened, pictures, threads, delegate, progress)
         left = _leave_behind(store, source, missing)
-        if left and not store.counts():
+        if left and not store.counts() and not store.hidden_counts():
             raise StateError(
                 f"{old} has no picture of its {sum(left.values())} samples, so they cannot be embedded again; name the"
                 f" photos they were taught from with --photos FOLDER, or teach {opened.path.name} from scratch"
@@ -123,7 +124,7 @@ def _check_source(source: Store, model: ModelFile, views: str) -> None:
             f"{source.path} belongs to {model.path.name} already: use it unchanged, there is nothing to embed again"
         )
     source.verify()
-    if not source.counts():
+    if not source.counts() and not source.hidden_counts():
         raise StateError(f"{source.path} has no sample, so there is nothing to embed again")
     if remembered := _remembered(source, model):
         raise StateError(
@@ -176,7 +177,8 @@ def _leave_behind(store: Store, source: Store, missing: list[int]) -> dict[str, 
     if lost:
         leave_behind(store, sorted(taught))
     left: dict[str, int] = {}
-    for label in map(plain_label, taught.values()):
+    for stored in taught.values():
+        label = describe(*split_label(plain_label(stored)))
         left[label] = left.get(label, 0) + 1
     return dict(sorted(left.items()))
 
@@ -201,6 +203,6 @@ def _summarized(
         notes.append(
             f"{', '.join(back)} was deleted here, but is in the new model's memory as sums, and is present again"
         )
-    forgotten = embedded - sum(samples.values())
+    forgotten = embedded - sum(samples.values()) - sum(store.hidden_counts().values())
     found = pictures.from_photos, pictures.from_thumbnails
     return Reembedding(out, samples, *found, forgotten, left, tuple(notes))

@@ -146,7 +146,7 @@ def counted(samples: Iterable[Sample]) -> dict[str, int]:
     """Return the number of samples per label, sorted by label."""
     counts: dict[str, int] = {}
     for sample in samples:
-        counts[sample.label] = counts.get(sample.label, 0) + 1
+        counts[sample.meaning] = counts.get(sample.meaning, 0) + 1
     return dict(sorted(counts.items()))
 
 

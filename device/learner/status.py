@@ -13,14 +13,17 @@ from ..files import may_write
 from ..heads import Head
 from ..heads.drift import DriftState
 from ..heads.intervals import held_out_interval
+from ..heads.rejection import Rejection, joined_digest
 from ..heads.report import Report
 from ..model.embedder import Embedder
 from ..model.manifest import Manifest
 from ..model.modelfile import ModelFile
+from ..negatives import split_counts, split_label
 from ..store import Store
 from .figures import Figures
 
 DRIFT = "drift"  # key of the setting
+_JUDGED = 1000  # the newest negatives and background samples, which are left out in turn
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,10 @@ class Status:
 
     Attributes:
         samples: Number of samples taught on this device per label.
+        negatives: Number of negatives taught on this device per denied label.
+        background: Number of background samples taught on this device.
+        rejected: Share of the negatives per denied label that would be rejected if they were left out in turn; of the
+            background under the empty text.
         host: Number of samples that the host taught per label, under the present names.
         report: The head's estimate of its own accuracy; None while nothing was taught.
         model: Name, backbone, dimensions, quantization, bytes, checksums of the model file, and what none covers.
@@ -50,6 +57,9 @@ class Status:
     runtime: dict[str, Any] = field(default_factory=dict)
     drift: dict[str, Any] | None = None
     held_out: dict[str, Any] | None = None
+    negatives: dict[str, int] = field(default_factory=dict)
+    background: int = 0
+    rejected: dict[str, float] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         taught = f"{sum(self.samples.values())} samples taught here, {sum(self.host.values())} on the host"
@@ -76,7 +86,14 @@ def _rounded(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
 
 
-def status_of(model: ModelFile, store: Store, head: str, figures: Figures, embedder: Embedder) -> Status:
+def status_of(
+    model: ModelFile,
+    store: Store,
+    head: str,
+    figures: Figures,
+    embedder: Embedder,
+    rejection: Rejection | None = None,
+) -> Status:
     """Return the status of a learner; the caller keeps the store from changing meanwhile.
 
     Args:
@@ -85,7 +102,9 @@ def status_of(model: ModelFile, store: Store, head: str, figures: Figures, embed
         head: The name of the head.
         figures: The figures of the head.
         embedder: The backbone, which names the runtime.
+        rejection: The negatives and background, if there are any.
     """
+    negatives, background = split_counts(store.hidden_counts())
     host = {} if model.memory is None else model.memory.renamed(store.host_labels()).counts()
     return Status(
         samples=store.counts(),
@@ -109,7 +128,7 @@ def status_of(model: ModelFile, store: Store, head: str, figures: Figures, embed
             "versions": len(store.versions()),
             "writable": store.path is None or may_write(store.path),
         },
-        head={"name": head, "digest": figures.digest},
+        head={"name": head, "digest": joined_digest(figures.digest, rejection)},
         runtime={
             "name": embedder.runtime.name,
             "version": embedder.runtime.version,
@@ -118,7 +137,21 @@ def status_of(model: ModelFile, store: Store, head: str, figures: Figures, embed
         },
         drift=_drift_note(store),
         held_out=_held_out(model.manifest),
+        negatives=negatives,
+        background=background,
+        rejected={} if rejection is None else _rejected(store, rejection),
     )
+
+
+def _rejected(store: Store, rejection: Rejection) -> dict[str, float]:
+    ids, labels, _ = store.ids(hidden=True)
+    codes, shares, names = store.codes(ids[-_JUDGED:].tolist()), {}, np.array(labels[-_JUDGED:])
+    for stored in sorted(set(names.tolist())):
+        if (names == stored).sum() < 2:  # the only one cannot be left out
+            continue
+        found = rejection.rejected(codes[names == stored], stored)
+        shares[split_label(stored)[1] or ""] = float(found.mean())
+    return shares
 
 
 def _held_out(manifest: Manifest) -> dict[str, Any] | None:

@@ -17,8 +17,7 @@ from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
 from ..model.modelfile import ModelFile
 from ..progress import Progress, no_progress
-from ..store import Store
-from ..store.records import is_excluded
+from ..store import Store, rows
 from ..views import ONE, check_views
 from .pictures import PictureFinder
 
@@ -156,8 +155,8 @@ def compare_views(
     opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
     with Store.open(state, None, read_only=True) as store:
         pictures = PictureFinder(store, None if photos is None else Path(photos))
-        taught = "SELECT id, source, label, burst FROM samples WHERE label IS NOT NULL ORDER BY id"
-        listed = [row for row in store.database.rows(taught) if not is_excluded(row[2])]
+        taught = f"SELECT id, source, label, burst FROM samples WHERE {rows.HAS_LABEL} ORDER BY id"  # noqa: S608
+        listed = store.database.rows(taught)
         embedder = Embedder(opened, threads=threads, delegate=delegate, views=ONE)
         plain, both, kept, seconds = [], [], [], []
         try:

@@ -73,7 +73,7 @@ class FramePupil:
                 raise CameraError("there is no new frame to teach; check the camera")
             self._taught = number
         sample = self._learner.learn_one(observation.image, label, observation.source)
-        return {"id": sample.id, "label": sample.label, "samples": self._learner.store.counts()[sample.label]}
+        return {"id": sample.id, "label": label, "samples": self._learner.store.counts()[label]}
 
     def forget_last(self) -> list[int]:
         """Forget the newest burst of samples, and return their ids."""

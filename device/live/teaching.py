@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -12,6 +13,7 @@ from ..cameras import Camera, EndOfSource, Frame, FrameTimeout
 from ..errors import CameraError, LabelError
 from ..labels import check_label, check_labels
 from ..learner.learner import Learner
+from ..negatives import check_stored, describe, split_label, stored_label
 from ..photos import LeftOut
 from ..progress import Progress, no_progress
 from ..store import Sample
@@ -39,15 +41,27 @@ class Lesson:
 
     def counts(self) -> dict[str, int]:
         """Return the number of samples taught per label."""
-        labels = sorted(sample.label for sample in self.samples)
-        return {label: labels.count(label) for label in dict.fromkeys(labels)}
+        return _counted(sample.label for sample in self.samples if sample.label is not None)
+
+    def negatives(self) -> dict[str, int]:
+        """Return the number of negatives taught per denied label."""
+        return _counted(sample.not_label for sample in self.samples if sample.not_label is not None)
+
+    def background(self) -> int:
+        """Return the number of background samples taught."""
+        return sum(sample.background for sample in self.samples)
+
+
+def _counted(labels: Iterable[str]) -> dict[str, int]:
+    return dict(sorted(Counter(labels).items()))
 
 
 def teach_burst(
     learner: Learner,
     camera: Camera,
-    label: str,
+    label: str | None,
     *,
+    not_label: str | None = None,
     frames: int,
     every: float = 0.0,
     lesson: Lesson | None = None,
@@ -56,18 +70,19 @@ def teach_burst(
 ) -> Lesson:
     """Teach `frames` frames from the camera, one every `every` seconds; each is durable when it is taught.
 
-    The burst ends early where the source ends.
+    The burst ends early where the source ends. `label` and `not_label` are those of `Learner.learn_one`.
 
     Raises:
-        LabelError: `label` cannot be a label.
+        LabelError: `label` cannot be a label, or nothing was taught as `not_label`.
         CameraError: The camera failed or delivers no frames. Samples taught before remain; `lesson` lists them.
     """
-    label = check_label(label)
+    meaning = describe(None if label is None else check_label(label), not_label)
     lesson = lesson or Lesson()
     due = time.monotonic()
     for frame in _some(camera, frames):
-        lesson.samples.append(learner.learn_one(frame.image, label, _origin(camera, frame)))
-        progress(f"Teaching {label}", len(lesson.samples), frames)
+        sample = learner.learn_one(frame.image, label, _origin(camera, frame), not_label=not_label)
+        lesson.samples.append(sample)
+        progress(f"Teaching {meaning}", len(lesson.samples), frames)
         due += every
         if camera.live and len(lesson.samples) < frames:
             sleep(max(0.0, due - time.monotonic()))
@@ -79,6 +94,8 @@ def teach_photos(
     photos: Iterable[Frame],
     label: str | None = None,
     *,
+    not_label: str | None = None,
+    background: bool = False,
     total: int | None = None,
     again: bool = False,
     views: Mapping[str, int] | None = None,
@@ -94,6 +111,8 @@ def teach_photos(
         learner: The learner.
         photos: Frames from a folder camera.
         label: Label of all photos; None uses the folder of each photo.
+        not_label: All photos are negatives of this label.
+        background: All photos are background.
         total: Number of photos, for `progress`.
         again: Teach photos again that were taught before.
         views: Source of a photo -> number of its view, see `device.lookalikes`. Photos of one view become one burst,
@@ -102,27 +121,28 @@ def teach_photos(
         progress: Called after each photo.
     """
     lesson = lesson or Lesson()
-    label = None if label is None else check_label(label)
+    hidden = background or not_label is not None
+    fixed = stored_label(label, not_label) if hidden or label is not None else None
     taught = {} if again else _by_origin(learner)
     bursts = _BurstOfView(learner, views or {})
     batch: list[tuple[Frame, str, np.ndarray]] = []
     for done, frame in enumerate(photos, 1):
-        name = label or frame.label
+        name = fixed if fixed is not None else frame.label
         if name is None:
             lesson.unlabeled += 1
         else:
             embedding = learner.embed_one(frame.image)
-            known = taught.get((frame.source, check_label(name)), ())
+            known = taught.get((frame.source, check_stored(name)), ())
             if learner.knows(embedding, known):
                 lesson.known += 1
                 bursts.recall(frame.source, known)
             else:
                 batch.append((frame, name, embedding))
         if len(batch) == BATCH:
-            lesson.samples += _taught(learner, batch, bursts)
+            lesson.samples += _taught(learner, batch, bursts, not_label)
             batch = []
         progress("Teaching photos", done, total)
-    lesson.samples += _taught(learner, batch, bursts)
+    lesson.samples += _taught(learner, batch, bursts, not_label)
     return lesson
 
 
@@ -137,7 +157,8 @@ def teach_keys(
 ) -> Lesson:
     """Teach several labels with keys: digit 1 teaches the frame in view as the first label, and so on.
 
-    ``u`` undoes the last sample; ``q``, Escape or the end of input stops.
+    ``0`` teaches background, and ``x`` that the frame is not the label that is predicted for it. ``u`` undoes the last
+    sample; ``q``, Escape or the end of input stops.
 
     Args:
         learner: The learner.
@@ -167,12 +188,22 @@ def _pressed(
             return "nothing to undo"
         sample = lesson.samples.pop()
         learner.forget(sample.id)
-        return f"undid {sample.label} (sample {sample.id})"
-    if not (key.isascii() and key.isdigit() and 1 <= int(key) <= len(labels)):
+        return f"undid {sample.meaning} (sample {sample.id})"
+    origin = _origin(camera, frame)
+    if key == "x":
+        if not learner.labels:
+            return "nothing is taught yet, so there is nothing to deny"
+        sample = learner.learn_one(
+            frame.image, source=origin, not_label=learner.predict_one(frame.image).label
+        )
+    elif key == "0":
+        sample = learner.learn_one(frame.image, None, origin)
+    elif key.isascii() and key.isdigit() and int(key) <= len(labels):
+        sample = learner.learn_one(frame.image, labels[int(key) - 1], origin)
+    else:
         return f"no label on key {key!r}" if key else ""
-    sample = learner.learn_one(frame.image, labels[int(key) - 1], _origin(camera, frame))
     lesson.samples.append(sample)
-    return f"taught {sample.label} (sample {sample.id})"
+    return f"taught {sample.meaning} (sample {sample.id})"
 
 
 def _some(camera: Camera, frames: int | None) -> Iterator[Frame]:
@@ -201,7 +232,7 @@ def _origin(camera: Camera, frame: Frame) -> str:
 def _by_origin(learner: Learner) -> dict[tuple[str, str], list[int]]:
     found: dict[tuple[str, str], list[int]] = {}
     for sample in learner.store.samples(thumbnails=False):
-        found.setdefault((sample.source, sample.label), []).append(sample.id)
+        found.setdefault((sample.source, sample.stored_label), []).append(sample.id)
     return found
 
 
@@ -216,7 +247,7 @@ class _BurstOfView:
     def __init__(self, learner: Learner, views: Mapping[str, int]) -> None:
         self._views = views
         self._bursts: dict[int, int] = {}
-        ids, _, bursts = learner.store.ids()
+        ids, _, bursts = learner.store.ids(hidden=None)
         self._taught = dict(zip(ids.tolist(), bursts.tolist(), strict=True))
 
     def recall(self, source: str, ids: Sequence[int]) -> None:
@@ -232,14 +263,18 @@ class _BurstOfView:
 
 
 def _taught(
-    learner: Learner, batch: Sequence[tuple[Frame, str, np.ndarray]], bursts: _BurstOfView
+    learner: Learner,
+    batch: Sequence[tuple[Frame, str, np.ndarray]],
+    bursts: _BurstOfView,
+    not_label: str | None,
 ) -> list[Sample]:
     if not batch:
         return []
     return learner.learn_many(
         [frame.image for frame, _, _ in batch],
-        [name for _, name, _ in batch],
+        [split_label(name)[0] for _, name, _ in batch],
         [frame.source for frame, _, _ in batch],
+        not_label=not_label,
         bursts=[bursts.of(frame.source) for frame, _, _ in batch],
         embeddings=np.stack([embedding for _, _, embedding in batch]),
     )

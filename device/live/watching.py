@@ -100,7 +100,7 @@ def shown_label(prediction: Prediction | None) -> str:
 class Smoother:
     """Average predictions over the last few frames, so that one bad frame changes nothing.
 
-    When labels are added, renamed or deleted, averaging starts again.
+    When something is taught or corrected, averaging starts again, so that the next frame shows it.
 
     Args:
         frames: Number of frames to average over.
@@ -114,18 +114,22 @@ class Smoother:
 
     def __init__(self, frames: int = 1) -> None:
         self._recent: deque[Prediction] = deque(maxlen=max(1, frames))
+        self._position = 0
 
-    def add(self, prediction: Prediction) -> Prediction:
+    def add(self, prediction: Prediction, position: int = 0) -> Prediction:
         """Add the prediction of a frame and return the average.
 
         Args:
             prediction: Has the scores of all labels.
+            position: What the learner had learned, see `Learner.position`; another one starts again.
 
         Returns:
             The mean scores; `known` where at least half of the frames are known; the unknown score of this frame.
         """
-        if self._recent and self._recent[-1].scores.keys() != prediction.scores.keys():
+        other = self._recent and self._recent[-1].scores.keys() != prediction.scores.keys()
+        if other or position != self._position:
             self._recent.clear()
+        self._position = position
         self._recent.append(prediction)
         count = len(self._recent)
         means = {label: sum(one.scores[label] for one in self._recent) / count for label in prediction.scores}
@@ -192,7 +196,8 @@ class Watcher:
 
     def _mean(self, embedding: NDArray[np.float32]) -> Prediction | None:
         try:
-            return self._smoother.add(self._learner.predict_embedding(embedding, all_scores=True))
+            prediction = self._learner.predict_embedding(embedding, all_scores=True)
+            return self._smoother.add(prediction, self._learner.position)
         except HeadError:
             if self._need_labels or self._learner.labels:
                 raise

@@ -29,18 +29,41 @@ async def answer(work: Callable[..., dict[str, Any] | None], *values: Any) -> Re
 
 async def fields(request: Request, **wanted: type) -> dict[str, Any]:
     """Return the JSON object in the body, which must have exactly the given fields and types."""
+    body = await _read_object(request)
+    if body is None or set(body) != set(wanted):
+        raise Refusal(400, f"the body must be an object with {', '.join(wanted) or 'no fields'}")
+    for name, kind in wanted.items():
+        _check_kind(name, body[name], kind)
+        if kind is int and not 0 <= body[name] <= _LARGEST:
+            raise Refusal(404, f"there is no {name} {str(body[name])[:20]}")
+    return body
+
+
+async def one_field(request: Request, **wanted: type) -> dict[str, Any]:
+    """Return the JSON object in the body, which must have exactly one of the given fields."""
+    body = await _read_object(request)
+    if body is None or len(body) != 1 or not set(body) <= set(wanted):
+        raise Refusal(400, f"the body must be an object with one of {', '.join(wanted)}")
+    for name, value in body.items():
+        _check_kind(name, value, wanted[name])
+    return body
+
+
+async def _read_object(request: Request) -> dict[str, Any] | None:
+    """Return the JSON object in the body; None for other JSON."""
     try:
         body = json.loads(await request.body() or b"{}")
     except (ValueError, RecursionError) as error:
         raise Refusal(400, f"the body is not JSON: {error}") from error
-    if not isinstance(body, dict) or set(body) != set(wanted):
-        raise Refusal(400, f"the body must be an object with {', '.join(wanted) or 'no fields'}")
-    for name, kind in wanted.items():
-        if type(body[name]) is not kind:  # isinstance would accept a bool as int
-            raise Refusal(400, f"{name} must be {'a number' if kind is int else 'text'}")
-        if kind is int and not 0 <= body[name] <= _LARGEST:
-            raise Refusal(404, f"there is no {name} {str(body[name])[:20]}")
-    return body
+    return body if isinstance(body, dict) else None
+
+
+_KINDS: dict[type, str] = {int: "a number", str: "text", bool: "true or false"}
+
+
+def _check_kind(name: str, value: object, kind: type) -> None:
+    if type(value) is not kind:  # isinstance would accept a bool as int
+        raise Refusal(400, f"{name} must be {_KINDS[kind]}")
 
 
 def number(text: str) -> int:
@@ -89,6 +112,23 @@ def limit_of(request: Request) -> int:
     if not 0 < number(limit) <= _SAMPLES:
         raise Refusal(400, f"limit must be a number from 1 to {_SAMPLES}, got {limit[:20]!r}")
     return number(limit)
+
+
+def flag(text: str) -> bool:
+    """Return whether a parameter such as ``background`` is set.
+
+    Raises:
+        Refusal: It is neither true nor false.
+    """
+    if text not in ("true", "false"):
+        raise Refusal(400, f"background must be true or false, got {text[:20]!r}")
+    return text == "true"
+
+
+def kind_wanted(request: Request) -> tuple[str | None, str | None, bool]:
+    """Return the label, the denied label and whether background is wanted, from the query of a list of samples."""
+    query = request.query_params
+    return query.get("label"), query.get("not"), flag(query.get("background", "false"))
 
 
 def refuse_crowd(viewers: int) -> None:

@@ -24,7 +24,7 @@ from ..errors import (
     StateBusyError,
     StorageError,
 )
-from .answers import answer, download, fields, jpeg, limit_of, number, only_get, refuse_crowd
+from .answers import answer, download, fields, jpeg, kind_wanted, limit_of, number, only_get, refuse_crowd
 from .bodies import V1, Refusal
 from .guard import FAILURE, METRICS, VisibleJSON, refused
 from .metrics import CONTENT_TYPE, text_of
@@ -94,6 +94,8 @@ class _Api:
             "/api/labels/rename": self.rename,
             "/api/labels/delete": self.delete,
             "/api/teach": self.teach,
+            "/api/teach/not": self.teach_not,
+            "/api/teach/background": self.teach_background,
             "/api/release": self.release,
             "/api/undo": self.undo,
             "/api/samples/relabel": self.relabel,
@@ -127,7 +129,8 @@ class _Api:
         return pictures(self._page.loop.pictures)
 
     async def samples(self, request: Request) -> Response:
-        return await answer(self._page.samples, request.query_params.get("label"), limit_of(request))
+        label, not_label, background = kind_wanted(request)
+        return await answer(self._page.samples, label, limit_of(request), not_label, background)
 
     async def thumbnail(self, request: Request) -> Response:
         picture = await run_in_threadpool(self._page.thumbnail, number(request.path_params["id"]))
@@ -201,6 +204,14 @@ class _Api:
     async def teach(self, request: Request) -> Response:
         body = await fields(request, label=str, hold=str)
         return await answer(self._page.lessons.teach, body["label"], body["hold"][:64])
+
+    async def teach_not(self, request: Request) -> Response:
+        body = await fields(request, label=str, hold=str)
+        return await answer(self._page.lessons.deny, body["label"], body["hold"][:64])
+
+    async def teach_background(self, request: Request) -> Response:
+        body = await fields(request, hold=str)
+        return await answer(self._page.lessons.deny, None, body["hold"][:64])
 
     async def release(self, request: Request) -> Response:
         await fields(request)

@@ -15,7 +15,10 @@ from ..errors import HeadError, LabelError, SampleNotFoundError
 from ..images import Image, read_photo
 from ..labels import check_label
 from ..learner.learner import Learner
+from ..negatives import describe as meaning_of
+from ..negatives import split_counts, split_label
 from ..store import Entry, Sample
+from ..store.records import plain_label
 from .doubts import Doubts
 from .loop import Capture, Loop
 
@@ -90,49 +93,82 @@ class Lessons:
             CameraError: No new frame arrived.
             LabelError: The label was renamed or deleted while the button was held.
         """
-        label = check_label(label)
+        return self._teach_next(check_label(label), None, hold)
+
+    def deny(self, label: str | None, hold: str = "") -> dict[str, Any]:
+        """Teach what the newest frame is not; returns once it is durable.
+
+        Args:
+            label: The frame is a negative of this label; None makes it background.
+            hold: As for `teach`.
+
+        Raises:
+            CameraError: No new frame arrived.
+            LabelError: Nothing was taught as `label`.
+        """
+        self._learner.resolve_label(None, label)  # before waiting for a frame
+        return self._teach_next(None, label, hold)
+
+    def _teach_next(self, label: str | None, not_label: str | None, hold: str) -> dict[str, Any]:
         while True:
             capture = self._loop.newer(self._taught_frame)  # waits, so not under the lock
             with self._lock:
                 if capture.number > self._taught_frame:  # else another viewer has taught it meanwhile
-                    return self._teach(capture, label, hold)
+                    return self._teach(capture, label, not_label, hold)
 
-    def _teach(self, capture: Capture, label: str, hold: str) -> dict[str, Any]:
+    def _teach(self, capture: Capture, label: str | None, not_label: str | None, hold: str) -> dict[str, Any]:
         frame = capture.frame
-        self._check_still_there(label, hold)
+        if label is not None:
+            self._check_still_there(label, hold)
         with self._one_change(hold):
-            sample = self._learner.learn_one(frame.image, label, frame.source, embedding=capture.embedding)
+            sample = self._learner.learn_one(
+                frame.image, label, frame.source, not_label=not_label, embedding=capture.embedding
+            )
         self._taught_frame = capture.number
-        self._drafts.discard(label)
+        self._drafts -= {label}
         self._doubts.drop_like(capture.embedding)
         self._changed()
-        return {"id": sample.id, "label": label, "samples": self._counts().get(label, 0)}
+        stored = self._learner.store.hidden_counts() if label is None else self._counts()
+        return {
+            "id": sample.id,
+            "label": label,
+            "not_label": sample.not_label,
+            "samples": stored.get(sample.stored_label, 0),
+        }
 
-    def learn(self, image: Image, label: str, source: str = "") -> tuple[Sample, dict[str, int]]:
+    def learn(
+        self, image: Image, label: str | None, source: str = "", *, not_label: str | None = None
+    ) -> tuple[Sample, dict[str, int]]:
         """Teach an image that another program sent; returns once it is durable.
 
         Args:
             image: uint8 [H, W, 3] RGB, any size.
-            label: Its label.
+            label: Its label; None for a negative, and for background without `not_label`.
             source: Origin of the image. Samples of one label and one source less than two seconds apart count as one
                 burst; without a source each sample is a burst of its own.
+            not_label: The label that a negative denies.
 
         Returns:
             The sample, and the number of samples per label.
 
         Raises:
-            LabelError: The text cannot be a label.
+            LabelError: The text cannot be a label, or nothing was taught as `not_label`.
             StorageError: The sample cannot be written.
         """
-        label = check_label(label)
+        self._learner.resolve_label(label, not_label)
+        label = None if label is None else check_label(label)
         embedding = self._learner.embed_one(image)  # takes long, so not under the lock
         with self._lock:
             with self._one_change():
                 if source:
-                    sample = self._learner.learn_one(image, label, source, embedding=embedding)
+                    sample = self._learner.learn_one(
+                        image, label, source, not_label=not_label, embedding=embedding
+                    )
                 else:
-                    (sample,) = self._learner.learn_many([image], [label], embeddings=embedding[np.newaxis])
-            self._drafts.discard(label)
+                    (sample,) = self._learner.learn_many(
+                        [image], [label], not_label=not_label, embeddings=embedding[np.newaxis]
+                    )
+            self._drafts -= {label}
             self._doubts.drop_like(embedding)
             counts = self._counts()
         self._changed()
@@ -204,17 +240,23 @@ class Lessons:
             self._edited()
         self.release()
 
-    def relabel(self, number: int, label: str) -> None:
-        """Change the label of a sample.
+    def hidden(self) -> dict[str, Any]:
+        """Return the number of ``negatives`` per denied label, and of ``background`` samples."""
+        negatives, background = split_counts(self._learner.store.hidden_counts())
+        return {"negatives": negatives, "background": background}
+
+    def relabel(self, number: int, label: str | None, *, not_label: str | None = None) -> None:
+        """Change the label of a sample; None makes it background, or a negative of `not_label`.
 
         Raises:
             SampleNotFoundError: There is no such sample.
+            LabelError: `label` cannot be a label, or nothing was taught as `not_label`.
         """
-        label = check_label(label)
+        label = None if label is None else check_label(label)
         with self._lock, self._keeping_labels():
             with self._one_change():
-                self._learner.relabel(number, label)
-            self._drafts.discard(label)
+                self._learner.relabel(number, label, not_label=not_label)
+            self._drafts -= {label}
         self.release()
 
     def forget(self, number: int) -> None:
@@ -335,6 +377,11 @@ class Lessons:
         self._changed()
 
 
+def _meaning(stored: str | None) -> str | None:
+    """Return what a stored label means, for people; None for a sample that is not taught."""
+    return None if stored is None else meaning_of(*split_label(plain_label(stored)))
+
+
 def describe(entries: Sequence[Entry]) -> str:
     """Return a sentence that describes what undoing changes of one kind did."""
     if not entries:
@@ -342,7 +389,7 @@ def describe(entries: Sequence[Entry]) -> str:
     count = sum(entry.samples() for entry in entries)
     samples = f"{count} sample{'' if count == 1 else 's'}"
     change = entries[0].changes[0] if entries[0].changes else None
-    old, new = (change.old, change.new) if change is not None else (None, None)
+    old, new = (_meaning(change.old), _meaning(change.new)) if change is not None else (None, None)
     sentences = {
         "learn": f"Removed {samples} of {new}.",
         "forget": f"Restored {samples} of {old}.",

@@ -233,7 +233,7 @@ class Loop:
         # else and teaching would be slow: after a slow solve the last prediction stays for a while.
         cost = self._clock() - start
         self._rest = start + (_REST + 1) * cost if cost > _SLOW else 0.0
-        return self._smoother.add(prediction)
+        return self._smoother.add(prediction, self._learner.position)
 
     def _is_over(self) -> bool:
         return self._stop.is_set() or self.condition in ("ended", "off")

@@ -58,6 +58,7 @@ class Page:
             "backbone": manifest.backbone,
             "runtime": str(self.learner.runtime),
             "labels": self.lessons.labels(),
+            **self.lessons.hidden(),
         }
 
     def metrics(self) -> list[Metric]:
@@ -72,14 +73,17 @@ class Page:
         counts = sample_metrics(self.meter.source, self.lessons.counts())
         return [*seen, *self.http_meter.metrics(), *counts, *machine_metrics(facts, temperature())]
 
-    def samples(self, label: str | None, limit: int) -> dict[str, Any]:
+    def samples(
+        self, label: str | None, limit: int, not_label: str | None = None, background: bool = False
+    ) -> dict[str, Any]:
         """Return the newest samples; browsers request their thumbnails one by one, and cache them."""
-        found = self.learner.samples(label, limit)
+        found = self.learner.samples(label, limit, not_label=not_label, background=background)
         return {
             "samples": [
                 {
                     "id": item.id,
                     "label": item.label,
+                    "meaning": item.meaning,
                     "time": item.time,
                     "thumbnail": item.thumbnail is not None,
                 }

@@ -34,7 +34,19 @@ from ..errors import (
 )
 from ..formats import Reason
 from ..store import Sample
-from .answers import answer, download, fields, jpeg, limit_of, number, only_get, refuse_crowd
+from .answers import (
+    answer,
+    download,
+    fields,
+    flag,
+    jpeg,
+    kind_wanted,
+    limit_of,
+    number,
+    one_field,
+    only_get,
+    refuse_crowd,
+)
 from .bodies import V1, Refusal
 from .guard import VisibleJSON
 from .page import Page
@@ -120,12 +132,13 @@ class _Programs:
             raise Refusal(415, "the body must be a photo, or a form with a photo; got JSON")
         with self._upload():
             photo, sent = await read_upload(request)
-            label, source = _label(sent), _source(sent)
+            (label, not_label), source = _meaning(sent), _source(sent)
             sample, counts = await self._work(
-                lambda: self._lessons.learn(decode_upload(photo), label, source)
+                lambda: self._lessons.learn(decode_upload(photo), label, source, not_label=not_label)
             )
         place = {"location": f"{V1}samples/{sample.id}"}
-        return VisibleJSON(_described(sample) | {"counts": counts}, 201, place)
+        answered = _described(sample) | {"counts": counts} | self._lessons.hidden()
+        return VisibleJSON(answered, 201, place)
 
     def _embedded(self, photo: bytes) -> NDArray[np.float32]:
         return self._learner.embed_one(decode_upload(photo))
@@ -155,34 +168,45 @@ class _Programs:
     # correcting
 
     async def relabel(self, request: Request) -> Response:
-        label = (await fields(request, label=str))["label"]
-        return await answer(self._relabeled, _id(request), label)
+        body = await one_field(request, label=str, background=bool, **{"not": str})
+        if body.get("background") is False:
+            raise Refusal(400, "background must be true; to change a label, send label or not")
+        return await answer(self._relabeled, _id(request), body.get("label"), body.get("not"))
 
-    def _relabeled(self, id: int, label: str) -> dict[str, Any]:
-        self._lessons.relabel(id, label)
-        return self._sample(id) | {"counts": self._lessons.counts()}
+    def _relabeled(self, id: int, label: str | None, not_label: str | None) -> dict[str, Any]:
+        self._lessons.relabel(id, label, not_label=not_label)
+        return self._sample(id) | self._counts()
+
+    def _counts(self) -> dict[str, Any]:
+        return {"counts": self._lessons.counts()} | self._lessons.hidden()
 
     async def forget(self, request: Request) -> Response:
         return await answer(self._forgotten, _id(request))
 
     def _forgotten(self, id: int) -> dict[str, Any]:
         self._lessons.forget(id)
-        return {"id": id, "counts": self._lessons.counts()}
+        return {"id": id} | self._counts()
 
     async def undo(self, request: Request) -> Response:
         await fields(request)
-        return await answer(lambda: self._lessons.undo() | {"counts": self._lessons.counts()})
+        return await answer(lambda: self._lessons.undo() | self._counts())
 
     # reading
 
     async def samples(self, request: Request) -> Response:
         query, limit = request.query_params, limit_of(request)
-        label, before = query.get("label"), query.get("before")
+        (label, not_label, background), before = kind_wanted(request), query.get("before")
         if before is not None and number(before) < 0:
             raise Refusal(400, f"before must be the id of a sample, got {before[:20]!r}")
 
         def found() -> dict[str, Any]:
-            listed = self._learner.samples(label, limit, None if before is None else number(before))
+            listed = self._learner.samples(
+                label,
+                limit,
+                None if before is None else number(before),
+                not_label=not_label,
+                background=background,
+            )
             return {"samples": [_described(sample) for sample in listed]}
 
         return await answer(found)
@@ -212,7 +236,7 @@ class _Programs:
             "sha256": model.sha256,
             "runtime": str(self._learner.runtime),
             "head": self._learner.head.name,
-            "counts": self._lessons.counts(),
+            **self._counts(),
         }
 
     async def export(self, request: Request) -> Response:
@@ -242,14 +266,22 @@ def _id(request: Request) -> int:
     return id
 
 
-def _label(sent: dict[str, str]) -> str:
-    if "label" not in sent:
+def _meaning(sent: dict[str, str]) -> tuple[str | None, str | None]:
+    """Return the label and the denied label of a photo; none for background."""
+    background = flag(sent.get("background", "false"))
+    label, not_label = sent.get("label"), sent.get("not")
+    named = sum((label is not None, not_label is not None, background))
+    if not named:
         raise Refusal(
-            400, "the label is missing; add ?label=LABEL to the address, or the field `label` to the form"
+            400,
+            "the label is missing; add ?label=LABEL to the address, or the field `label` to the form; ?not=LABEL teaches "
+            "what is not LABEL, and ?background=true what belongs to no label",
         )
-    if "\ufffd" in sent["label"]:  # what undecodable bytes become
+    if named > 1:
+        raise Refusal(400, "send one of label, not and background, got several")
+    if "\ufffd" in (label or not_label or ""):  # what undecodable bytes become
         raise Refusal(400, "the label is not UTF-8; percent-encode its UTF-8 bytes in the address")
-    return sent["label"]
+    return label, not_label
 
 
 def _source(sent: dict[str, str]) -> str:
@@ -265,6 +297,7 @@ def _described(sample: Sample) -> dict[str, Any]:
     return {
         "id": sample.id,
         "label": sample.label,
+        "not_label": sample.not_label,
         "time": sample.time,
         "source": sample.source,
         "burst": sample.burst,

@@ -99,5 +99,11 @@ def _samples(source: Store, fresh: list[tuple[int, str]]) -> Iterator[NewSample]
         for number, code in zip(numbers, source.codes(numbers), strict=True):
             sample = described[number]
             yield NewSample(
-                sample.label, code, sample.time, sample.source, sample.burst, sample.thumbnail, names[number]
+                sample.stored_label,
+                code,
+                sample.time,
+                sample.source,
+                sample.burst,
+                sample.thumbnail,
+                names[number],
             )

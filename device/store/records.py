@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..addresses import redact
 from ..errors import StateError
+from ..negatives import BACKGROUND, describe, negative_of, split_label
 
 CODE_TYPE = np.dtype("<i2")  # int16 codes of device/model/codes.py, little-endian on every board
 MAX_DIMENSIONS = 65_536
@@ -57,7 +58,7 @@ class NewSample:
     """A sample about to be written.
 
     Attributes:
-        label: Checked label.
+        label: The label as it is stored, see `device.negatives.stored_label`.
         code: int16 [D].
         time: Seconds since the epoch by the wall clock; it may jump, so nothing relies on its order.
         source: Camera or file of the image; the secrets of an address are replaced by ``***``.
@@ -81,20 +82,66 @@ class NewSample:
 
 @dataclass(frozen=True)
 class Sample:
-    """One sample in the state file; `thumbnail` is a JPEG or None, and an `excluded` sample does not teach.
+    """One sample in the state file.
+
+    Attributes:
+        id: Its number.
+        label: What it shows; None for a negative and for background.
+        time: Seconds since the epoch.
+        source: Camera or file of the image.
+        burst: Samples taken within seconds share a number.
+        thumbnail: A JPEG, or None.
+        excluded: Whether it is kept and does not teach.
+        not_label: The label that a negative denies; None for any other sample.
 
     Example:
         >>> Sample(id=7, label="mug", time=1.7e9, source="0", burst=3).label
         'mug'
+        >>> Sample(id=8, label=None, time=1.7e9, source="0", burst=4, not_label="mug").meaning
+        'not mug'
     """
 
     id: int
-    label: str
+    label: str | None
     time: float
     source: str
     burst: int
     thumbnail: bytes | None = field(default=None, repr=False)
     excluded: bool = False
+    not_label: str | None = None
+
+    def __repr__(self) -> str:
+        more = f", not_label={self.not_label!r}" if self.not_label is not None else ""
+        more += ", excluded=True" if self.excluded else ""
+        return (
+            f"Sample(id={self.id}, label={self.label!r}, time={self.time}, source={self.source!r},"
+            f" burst={self.burst}{more})"
+        )
+
+    @classmethod
+    def from_stored(
+        cls, id: int, label: str, time: float, source: str, burst: int, thumbnail: bytes | None = None
+    ) -> Sample:
+        """Return a sample from its label as it is stored."""
+        shown, denied = split_label(plain_label(label))
+        return cls(id, shown, time, source, burst, thumbnail, is_excluded(label), denied)
+
+    @property
+    def stored_label(self) -> str:
+        """Its label as it is stored, without the mark of an excluded sample."""
+        if self.label is not None:
+            return self.label
+        return BACKGROUND if self.not_label is None else negative_of(self.not_label)
+
+    @property
+    def background(self) -> bool:
+        """Whether it belongs to no label."""
+        return self.label is None and self.not_label is None
+
+    @property
+    def meaning(self) -> str:
+        """What it teaches, for people: ``mug``, ``not mug`` or ``background``."""
+        return describe(self.label, self.not_label)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import StateError, StorageError
 from ..files import atomic_output
+from ..negatives import split_counts
 from . import journal, rows, schema
 from .database import new_file
 from .pages import Pages
@@ -27,6 +28,8 @@ class Recovery:
     Attributes:
         path: The new state file.
         samples: Number of samples saved per label.
+        negatives: Number of negatives saved per denied label.
+        background: Number of background samples saved.
         forgotten: Number of saved samples that do not teach: they were forgotten or excluded before.
         lost: Ids of samples that are gone.
         thumbnails_lost: Number of saved samples whose picture is gone or unreadable.
@@ -39,6 +42,8 @@ class Recovery:
     lost: tuple[int, ...]
     thumbnails_lost: int
     notes: tuple[str, ...]
+    negatives: dict[str, int] = field(default_factory=dict)
+    background: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON-serializable values."""
@@ -130,6 +135,8 @@ def _write(store: Store, found: Salvage, whole: list[int]) -> int:
 
 def _summarized(found: Salvage, store: Store, out: Path, without_picture: int) -> Recovery:
     samples = store.counts()
+    negatives, background = split_counts(store.hidden_counts())
+    taught = sum(samples.values()) + sum(negatives.values()) + background
     present = {number for number in found.samples if number in found.codes}
     reached = max(found.ids(), default=0)
     lost = set(range(1, reached + 1)) - present - found.purged()
@@ -140,5 +147,12 @@ def _summarized(found: Salvage, store: Store, out: Path, without_picture: int) -
     notes.append("samples taught after the last intact page leave no trace and cannot be counted")
     notes += [f"{what} ({count})" for what, count in found.repaired.most_common(_NOTES)]
     return Recovery(
-        out, samples, saved - sum(samples.values()), tuple(sorted(lost)), without_picture, tuple(notes)
+        out,
+        samples,
+        saved - taught,
+        tuple(sorted(lost)),
+        without_picture,
+        tuple(notes),
+        negatives,
+        background,
     )

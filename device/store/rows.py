@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import LabelError, SampleNotFoundError, StateError
-from ..labels import check_label
+from ..negatives import MARK, check_stored
 from .database import Database
 from .faults import escaped, without_controls
 from .records import (
@@ -26,27 +26,28 @@ from .records import (
     SampleRun,
     Value,
     checksum,
-    is_excluded,
     plain_label,
 )
 
 _CHUNK = 500
 SAMPLE_COLUMNS = "id, uuid, label, time, source, burst, seq, crc"
 IS_EXCLUDED = f"substr(label, 1, 1) = char({ord(EXCLUDED)})"
+IS_HIDDEN = f"substr(label, 1, 1) = char({ord(MARK)})"
 IS_TAUGHT = f"label IS NOT NULL AND NOT {IS_EXCLUDED}"
+HAS_LABEL = f"{IS_TAUGHT} AND NOT {IS_HIDDEN}"
 # a picture larger than any thumbnail is not even read
 _PICTURE = f"CASE WHEN length(t.jpeg) <= {MAX_PICTURE_BYTES} THEN t.jpeg END, t.crc"
 
 
 @lru_cache(maxsize=1024)
 def checked_label(label: str) -> str:
-    """Return `label` if it is a label in its canonical form.
+    """Return `label` if it is a stored label in its canonical form.
 
     Raises:
         StateError: It is not, so the file is damaged or foreign.
     """
     try:
-        if check_label(label, stored=True) == label:
+        if check_stored(label) == label:
             return label
         problem = "is not written in its canonical form (NFC, trimmed)"
     except LabelError:
@@ -212,8 +213,8 @@ def _sample(row: tuple[Any, ...]) -> Sample:
         raise StateError(f"sample {number} does not match its checksum")
     if jpeg is not None and thumbnail_checksum(number, jpeg) != jpeg_crc:
         jpeg = None  # only people look at it; nothing learned depends on it
-    name, excluded = checked_label(plain_label(label)), is_excluded(label)
-    return Sample(number, name, time, source, burst, jpeg, excluded)
+    checked_label(plain_label(label))
+    return Sample.from_stored(number, label, time, source, burst, jpeg)
 
 
 def codes(database: Database, numbers: Sequence[int], dimensions: int) -> NDArray[np.int16]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import LabelError, PhotoError, StateError
 from ..labels import MAX_LENGTH, check_label
+from ..negatives import BACKGROUND, is_hidden, negative_of
 from . import rows
 from .faults import escaped, without_controls
 from .pages import PageRow, Pages, Place
@@ -212,11 +213,21 @@ class Salvage:
         return written
 
     def _label(self, label: str | None) -> str | None:
-        """Return `label`, or its replacement when it is no label."""
+        """Return a stored label, or its replacement when it is none."""
         if label is None:
             return None
         if is_excluded(label):
-            return f"{EXCLUDED}{self._label(plain_label(label))}"
+            return f"{EXCLUDED}{self._meaning(plain_label(label))}"
+        return self._meaning(label)
+
+    def _meaning(self, label: str) -> str:
+        """Return the label, the negative or the background that a text means, or its replacement."""
+        if label == BACKGROUND:
+            return label
+        return negative_of(self._name(label[1:])) if is_hidden(label) else self._name(label)
+
+    def _name(self, label: str) -> str:
+        """Return `label`, or its replacement when it is no label."""
         known = self._names.get(label) if len(label) <= MAX_LENGTH else None
         if known is None:
             known = _nearest_label(label)

@@ -13,7 +13,7 @@ PAGE_SIZE = 1024
 
 # Labels and codes are in separate tables, so that renaming or listing never rewrites or reads the large rows.
 # A row of samples is never deleted: label NULL means forgotten, so ids are dense and never reused. A label that starts
-# with `records.EXCLUDED` means kept, but not taught.
+# with `records.EXCLUDED` means kept, but not taught; one with `negatives.MARK`, a negative or background.
 # The table lab has the present names of the host's labels; its name is that of version 0.1.
 TABLES = (
     "CREATE TABLE settings (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
@@ -33,7 +33,8 @@ TABLE_NAMES = frozenset(statement.split()[2] for statement in TABLES)
 
 # Version found -> the step to the next version. Steps are never changed once released.
 MIGRATIONS: dict[int, Callable[[sqlite3.Connection], None]] = {
-    1: lambda connection: None,  # the tables are the same; version 1 knows no excluded samples
+    # the tables are the same; version 1 knows no excluded samples and no negatives
+    1: lambda connection: None,
 }
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EmbeddingError, SampleNotFoundError, StateBusyError, StateError
+from ..negatives import describe, negative_of, split_label
 from ..views import ONE, VIEWS
 from . import journal, rows
 from .database import Database
@@ -184,7 +185,7 @@ class Store:
             return self._apply("exclude" if excluded else "include", changes)
 
     def rename(self, old: str, new: str | None, host_labels: Iterable[str] = ()) -> Entry:
-        """Rename a label, in the samples and for the host's memory; None deletes it.
+        """Rename a label, in its samples, its negatives and for the host's memory; None deletes it.
 
         Args:
             old: A present label.
@@ -196,10 +197,14 @@ class Store:
             renamed = [
                 HostChange(label, old, new) for label in sorted(host_labels) if names.get(label, label) == old
             ]
-            statement = "SELECT id, label FROM samples WHERE label IN (?, ?) ORDER BY id"
-            names_of = {old: new, EXCLUDED + old: None if new is None else EXCLUDED + new}
-            listed = connection.execute(statement, tuple(names_of))
-            moved = ((number, label, names_of[label]) for number, label in listed)
+            pairs = {old: new, negative_of(old): None if new is None else negative_of(new)}
+            now = pairs | {
+                EXCLUDED + before: None if after is None else EXCLUDED + after
+                for before, after in pairs.items()
+            }
+            statement = "SELECT id, label FROM samples WHERE label IN (?, ?, ?, ?) ORDER BY id"
+            listed = connection.execute(statement, tuple(now))
+            moved = ((number, label, now[label]) for number, label in listed)
             return self._apply("delete" if new is None else "rename", (*renamed, *runs(moved)))
 
     def undo(self) -> Entry | None:
@@ -245,12 +250,17 @@ class Store:
             return self.database.read(lambda: list(journal.read(self.database.connection, after)))
 
     def counts(self) -> dict[str, int]:
-        """Return the number of taught samples per label."""
-        return self._counted(rows.IS_TAUGHT)
+        """Return the number of taught samples per label, without negatives and background."""
+        return self._counted(rows.HAS_LABEL)
+
+    def hidden_counts(self) -> dict[str, int]:
+        """Return the number of negatives and of background samples per stored label, see `device.negatives`."""
+        return self._counted(rows.IS_HIDDEN)
 
     def excluded_counts(self) -> dict[str, int]:
-        """Return the number of excluded samples per label."""
-        return self._counted(rows.IS_EXCLUDED)
+        """Return the number of excluded samples per label; negatives and background under what they mean."""
+        counted = self._counted(rows.IS_EXCLUDED)
+        return {describe(*split_label(stored)): count for stored, count in counted.items()}
 
     def _counted(self, which: str) -> dict[str, int]:
         statement = f"SELECT label, count(*) FROM samples WHERE {which} GROUP BY label ORDER BY label"  # noqa: S608
@@ -266,7 +276,15 @@ class Store:
         before: int | None = None,
         excluded: bool = False,
     ) -> list[Sample]:
-        """List taught samples, or the excluded ones, newest first; with `before`, those of smaller ids."""
+        """List taught samples, or the excluded ones, newest first.
+
+        Args:
+            label: Only those of this label, as it is stored.
+            limit: Maximum number.
+            thumbnails: Read their thumbnails.
+            before: Only those of smaller ids.
+            excluded: List the excluded samples instead.
+        """
         with self._naming_damage():
             return rows.samples(self.database, label, limit, thumbnails, before, excluded)
 
@@ -287,10 +305,14 @@ class Store:
         with self._naming_damage():
             return rows.samples_in(self.database, numbers)
 
-    def ids(self) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
-        """Return id, label and burst of every taught sample, oldest first, without reading codes."""
-        statement = f"SELECT id, label, burst FROM samples WHERE {rows.IS_TAUGHT} ORDER BY id"  # noqa: S608
-        listed = self.database.rows(statement)
+    def ids(self, *, hidden: bool | None = False) -> tuple[NDArray[np.int64], list[str], NDArray[np.int64]]:
+        """Return id, stored label and burst of taught samples, oldest first, without reading codes.
+
+        Args:
+            hidden: False for those that have a label, True for negatives and background, None for all.
+        """
+        which = rows.IS_TAUGHT if hidden is None else rows.IS_HIDDEN if hidden else rows.HAS_LABEL
+        listed = self.database.rows(f"SELECT id, label, burst FROM samples WHERE {which} ORDER BY id")  # noqa: S608
         with self._naming_damage():
             labels = [rows.checked_label(row[1]) for row in listed]
         return (
@@ -320,10 +342,16 @@ class Store:
             numbers = list(range(start, min(start + _CHUNK, last + 1)))
             yield numbers, self.codes(numbers)
 
-    def taught_chunks(self) -> Iterator[tuple[list[int], list[str], NDArray[np.int16]]]:
-        """Read every taught sample, oldest first, in bounded pieces of (ids, labels, codes)."""
-        after = 0
-        statement = f"SELECT id, label FROM samples WHERE id > ? AND {rows.IS_TAUGHT} ORDER BY id LIMIT ?"  # noqa: S608
+    def taught_chunks(
+        self, *, hidden: bool = False
+    ) -> Iterator[tuple[list[int], list[str], NDArray[np.int16]]]:
+        """Read taught samples, oldest first, in bounded pieces of (ids, stored labels, codes).
+
+        Args:
+            hidden: Read negatives and background in place of the samples that have a label.
+        """
+        after, which = 0, rows.IS_HIDDEN if hidden else rows.HAS_LABEL
+        statement = f"SELECT id, label FROM samples WHERE id > ? AND {which} ORDER BY id LIMIT ?"  # noqa: S608
         while chunk := self.database.rows(statement, (after, _CHUNK)):
             numbers = [row[0] for row in chunk]
             with self._naming_damage():

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .options import emit, force_option, json_option
-from .session import broken_pictures_text, counted
+from .session import broken_pictures_text, counted_all, hidden_counts
 
 
 @click.command()
@@ -32,10 +32,13 @@ def command(state: Path, out: Path, force: bool, as_json: bool) -> None:
     with Store.open(state, None, read_only=True) as store:
         store.backup(out, force=force)
         counts, pictures = store.counts(), store.verify_pictures()
+        hidden, total = hidden_counts(store), counted_all(store)
     size = out.stat().st_size
-    text = f"Wrote {out} ({size / 1e6:.1f} MB): {counted(counts)}."
+    text = f"Wrote {out} ({size / 1e6:.1f} MB): {total}."
     emit(
-        {"backup": str(out), "bytes": size, "samples": counts, "pictures": pictures.to_dict()}, as_json, text
+        {"backup": str(out), "bytes": size, "samples": counts, **hidden, "pictures": pictures.to_dict()},
+        as_json,
+        text,
     )
     if pictures.broken:
         raise click.ClickException(broken_pictures_text(str(state), pictures))

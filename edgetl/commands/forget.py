@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import emit, json_option
-from .session import counted, ids_text, learner_options, open_learner, plural
+from .session import counted_all, hidden_counts, ids_text, learner_options, open_learner, plural
 
 if TYPE_CHECKING:
     from device.learner import Learner
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @click.option("--last", is_flag=True, help="Forget the newest burst.")
 @click.option("--newest", type=click.IntRange(1), metavar="N", help="Forget the newest N samples.")
 @click.option("--label", help="Forget everything taught as this label.")
+@click.option("--not", "not_label", metavar="LABEL", help="Forget the negatives of this label.")
+@click.option("--background", is_flag=True, help="Forget all background samples.")
 @click.option("--id", "ids", type=int, multiple=True, help="Forget this sample; can be repeated.")
 @click.option("--undo", is_flag=True, help="Undo the last change of any kind, including forgetting.")
 @click.option("--purge", is_flag=True, help="Erase forgotten samples from the file permanently.")
@@ -33,15 +35,15 @@ def command(as_json: bool, **options: Any) -> None:
       edgetl forget mugs.tflite --id 17 --id 18
       edgetl forget mugs.tflite --undo
     """
-    ways = [name for name in ("last", "newest", "label", "ids", "undo", "purge") if options[name]]
+    ways = [name for name in _WAYS if options[name]]
     if len(ways) != 1:
         raise click.UsageError(
-            "use exactly one of --last, --newest N, --label LABEL, --id ID, --undo, --purge"
+            "use exactly one of --last, --newest N, --label LABEL, --not LABEL, --background, --id ID, --undo, --purge"
         )
     with open_learner(options, must_exist=True) as learner:
         result, text = _WAYS[ways[0]](learner, options)
-        left = learner.store.counts()
-        emit({**result, "samples": left}, as_json, f"{text} Left: {counted(left)}.")
+        left = {"samples": learner.store.counts(), **hidden_counts(learner.store)}
+        emit({**result, **left}, as_json, f"{text} Left: {counted_all(learner.store)}.")
 
 
 def _last(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -86,4 +88,21 @@ def _purge(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], s
     return {"purged": count}, f"Erased {plural(count, 'forgotten sample')} permanently."
 
 
-_WAYS = {"last": _last, "newest": _newest, "ids": _ids, "label": _label, "undo": _undo, "purge": _purge}
+def _negatives(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    return _forget(learner, [sample.id for sample in learner.samples(not_label=options["not_label"])])
+
+
+def _background(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    return _forget(learner, [sample.id for sample in learner.samples(background=True)])
+
+
+_WAYS = {
+    "last": _last,
+    "newest": _newest,
+    "ids": _ids,
+    "label": _label,
+    "not_label": _negatives,
+    "background": _background,
+    "undo": _undo,
+    "purge": _purge,
+}

@@ -9,7 +9,15 @@ import click
 
 from .group import Group
 from .options import emit, json_option
-from .session import counted, ids_text, learner_options, open_learner, plural
+from .session import (
+    counted,
+    counted_all,
+    hidden_counts,
+    ids_text,
+    learner_options,
+    open_learner,
+    plural,
+)
 
 if TYPE_CHECKING:
     from device.learner.correcting import Correction
@@ -47,7 +55,7 @@ def command() -> None:
 @click.argument("new")
 @json_option
 def rename(old: str, new: str, as_json: bool, **options: Any) -> None:
-    """Rename the label OLD to NEW; if NEW exists already, the two are merged.
+    """Rename the label OLD to NEW; if NEW exists already, the two are merged. Negatives follow their label.
 
     \b
     Example:
@@ -56,7 +64,8 @@ def rename(old: str, new: str, as_json: bool, **options: Any) -> None:
     with open_learner(options) as learner:
         joined = new in learner.labels
         entry = learner.rename_label(old, new)
-        result = {"old": old, "new": new, "joined": joined, "samples": learner.store.counts()}
+        counts = {"samples": learner.store.counts(), **hidden_counts(learner.store)}
+        result = {"old": old, "new": new, "joined": joined, **counts}
         done = "Merged" if joined else "Renamed"
         text = f"{done} {old} {'into' if joined else 'to'} {new} ({plural(entry.samples(), 'sample')})."
         emit(result, as_json, text)
@@ -67,7 +76,7 @@ def rename(old: str, new: str, as_json: bool, **options: Any) -> None:
 @click.argument("label")
 @json_option
 def delete(label: str, as_json: bool, **options: Any) -> None:
-    """Delete LABEL and all its samples, also those from the host; `edgetl forget --undo` restores them.
+    """Delete LABEL with all its samples and negatives, also those from the host; `edgetl forget --undo` restores them.
 
     \b
     Example:
@@ -75,28 +84,49 @@ def delete(label: str, as_json: bool, **options: Any) -> None:
     """
     with open_learner(options) as learner:
         entry = learner.delete_label(label)
-        counts = learner.store.counts()
-        text = f"Deleted {label} ({plural(entry.samples(), 'sample')}). Left: {counted(counts)}."
-        emit({"deleted": label, "samples": counts}, as_json, text)
+        counts = {"samples": learner.store.counts(), **hidden_counts(learner.store)}
+        text = f"Deleted {label} ({plural(entry.samples(), 'sample')}). Left: {counted_all(learner.store)}."
+        emit({"deleted": label, **counts}, as_json, text)
 
 
 @command.command(name="set")
 @learner_options
-@click.argument("ids", type=int, nargs=-1, required=True)
-@click.argument("label")
+@click.argument("words", nargs=-1, required=True, metavar="IDS... [LABEL]")
+@click.option("--not", "not_label", metavar="LABEL", help="Make them negatives of LABEL.")
+@click.option("--background", is_flag=True, help="Make them background, which belongs to no label.")
 @json_option
-def set_label(ids: tuple[int, ...], label: str, as_json: bool, **options: Any) -> None:
+def set_label(
+    words: tuple[str, ...], not_label: str | None, background: bool, as_json: bool, **options: Any
+) -> None:
     """Change the label of the samples IDS to LABEL.
 
     \b
-    Example:
+    Examples:
       edgetl label set mugs.tflite 17 18 bowl
+      edgetl label set mugs.tflite 17 18 --not mug
     """
+    from device.negatives import describe
+
+    hidden = background or not_label is not None
+    label = None if hidden else words[-1]
+    ids = _ids(words if hidden else words[:-1])
+    if not ids or (background and not_label is not None):
+        raise click.UsageError("expected ids and one of: a LABEL, --not LABEL, --background")
     with open_learner(options, must_exist=True) as learner:
-        learner.relabel(ids, label)
-        counts = learner.store.counts()
-        text = f"{plural(len(set(ids)), 'sample')} relabeled as {label}. Now: {counted(counts)}."
-        emit({"ids": sorted(set(ids)), "label": label, "samples": counts}, as_json, text)
+        learner.relabel(ids, label, not_label=not_label)
+        counts = {"samples": learner.store.counts(), **hidden_counts(learner.store)}
+        changed = plural(len(set(ids)), "sample")
+        text = f"{changed} relabeled as {describe(label, not_label)}. Now: {counted_all(learner.store)}."
+        emit({"ids": sorted(set(ids)), "label": label, "not_label": not_label, **counts}, as_json, text)
+
+
+def _ids(words: tuple[str, ...]) -> list[int]:
+    wrong = [word for word in words if not (word.isascii() and word.isdecimal())]
+    if wrong:
+        raise click.UsageError(
+            f"ids are numbers, as in `edgetl status --samples`; got {', '.join(wrong)[:80]}"
+        )
+    return [int(word) for word in words]
 
 
 class Moment(click.types.StringParamType):

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .options import emit, json_option
-from .session import counted, learner_options, open_learner, plural
+from .session import counted_all, hidden_counts, learner_options, open_learner, plural
 
 
 @click.command()
@@ -32,10 +32,9 @@ def command(others: tuple[Path, ...], as_json: bool, **options: Any) -> None:
         for other in others:
             entry = learner.merge(other)
             learned[str(other)] = entry.samples() if entry else 0
-        counts = learner.store.counts()
         lines = [f"{name}: {plural(count, 'new sample')}" for name, count in learned.items()]
         emit(
-            {"merged": learned, "samples": counts},
+            {"merged": learned, "samples": learner.store.counts(), **hidden_counts(learner.store)},
             as_json,
-            "\n".join([*lines, f"Taught in total: {counted(counts)}."]),
+            "\n".join([*lines, f"Taught in total: {counted_all(learner.store)}."]),
         )

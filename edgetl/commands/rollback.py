@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import emit, json_option
-from .session import counted, learner_options, open_learner, when_text
+from .session import counted_all, hidden_counts, learner_options, open_learner, when_text
 
 if TYPE_CHECKING:
     from device.store import Version
@@ -33,9 +33,9 @@ def command(version: int | None, as_json: bool, **options: Any) -> None:
             emit([vars(found) for found in listed], as_json, lambda: _listed(listed))
             return
         entry = learner.rollback(version)
-        counts = learner.store.counts()
-        text = f"Returned to version {version}: {counted(counts)}.\nTo revert: edgetl forget {options['model']} --undo"
-        emit({"version": version, "changed": entry.samples(), "samples": counts}, as_json, text)
+        counts = {"samples": learner.store.counts(), **hidden_counts(learner.store)}
+        text = f"Returned to version {version}: {counted_all(learner.store)}.\nTo revert: edgetl forget {options['model']} --undo"
+        emit({"version": version, "changed": entry.samples(), **counts}, as_json, text)
 
 
 def _listed(versions: list[Version]) -> str:

@@ -28,6 +28,7 @@ from .options import (
 if TYPE_CHECKING:
     from device.cameras import Camera
     from device.learner import Learner
+    from device.store import Store
     from device.store.verify import PictureCheck
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
@@ -117,6 +118,23 @@ def wrapped(text: str) -> str:
 def counted(counts: Mapping[str, int]) -> str:
     """Return numbers of samples per label as text: ``bowl 12, mug 40``."""
     return ", ".join(f"{label} {count}" for label, count in sorted(counts.items())) or "nothing"
+
+
+def counted_all(store: Store) -> str:
+    """Return numbers of samples per label, of negatives and of background as text: ``mug 40, not mug 3``."""
+    from device.negatives import describe, split_label
+
+    hidden = [f"{describe(*split_label(label))} {count}" for label, count in store.hidden_counts().items()]
+    counts = store.counts()
+    return ", ".join([*([counted(counts)] if counts or not hidden else []), *hidden])
+
+
+def hidden_counts(store: Store) -> dict[str, Any]:
+    """Return the numbers of negatives per denied label and of background samples, for JSON."""
+    from device.negatives import split_counts
+
+    negatives, background = split_counts(store.hidden_counts())
+    return {"negatives": negatives, "background": background}
 
 
 def when_text(seconds: float, pattern: str = "%Y-%m-%d %H:%M") -> str:

@@ -30,9 +30,19 @@ MATRIX_UP_TO = 12  # labels; a larger confusion matrix does not fit a terminal; 
     "--samples", "listed", type=click.IntRange(1), metavar="N", help="List the newest N samples instead."
 )
 @click.option("--label", help="With --samples: list this label only.")
+@click.option("--not", "not_label", metavar="LABEL", help="With --samples: list the negatives of LABEL only.")
+@click.option("--background", is_flag=True, help="With --samples: list background only.")
 @click.option("--verify", is_flag=True, help="Also check every sample and the journal in the state file.")
 @json_option
-def command(listed: int | None, label: str | None, verify: bool, as_json: bool, **options: Any) -> None:
+def command(
+    listed: int | None,
+    label: str | None,
+    not_label: str | None,
+    background: bool,
+    verify: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Show what MODEL was taught, and the estimated accuracy.
 
     Each sample is predicted by a head that learned neither the sample nor its near-duplicates. Photos that tuned the
@@ -45,7 +55,7 @@ def command(listed: int | None, label: str | None, verify: bool, as_json: bool, 
     """
     with open_learner(options, read_only=True) as learner:
         if listed:
-            samples = learner.samples(label, listed)
+            samples = learner.samples(label, listed, not_label=not_label, background=background)
             emit([_sample(found) for found in samples], as_json, lambda: _sample_lines(samples))
             return
         checked = _checked(learner.store) if verify else None
@@ -72,7 +82,8 @@ def _checked(store: Store) -> _Checked:
 
 
 def _sample(sample: Sample) -> dict[str, Any]:
-    fields = {name: getattr(sample, name) for name in ("id", "label", "time", "source", "burst")}
+    names = ("id", "label", "not_label", "time", "source", "burst")
+    fields = {name: getattr(sample, name) for name in names}
     fields["source"] = redact(sample.source)  # of a state file written by another program
     if not math.isfinite(sample.time):
         fields["time"] = None  # JSON knows no infinity
@@ -89,7 +100,7 @@ def _sample_line(sample: Sample) -> str:
     from device.printable import printable
 
     taken = when_text(sample.time, "%Y-%m-%d %H:%M:%S")
-    return f"{sample.id:6}  {taken}  {sample.label}  {printable(redact(sample.source))}"
+    return f"{sample.id:6}  {taken}  {sample.meaning}  {printable(redact(sample.source))}"
 
 
 def _drawn(status: Status, checked: _Checked | None) -> str:
@@ -121,7 +132,22 @@ def _label_table(status: Status) -> RenderableType:
         judged = f"{recall[label]:.0%}" if label in recall else "–"
         here, host = status.samples.get(label, 0), status.host.get(label, 0)
         table.add_row(Text(label), str(here or "–"), str(host or "–"), judged)
+    for meaning, here, share in _hidden_rows(status):
+        judged = "–" if share is None else f"{share:.0%} rejected"
+        table.add_row(Text(meaning), str(here), "–", judged)
     return table
+
+
+def _hidden_rows(status: Status) -> list[tuple[str, int, float | None]]:
+    """Return meaning, number and share rejected of negatives and background."""
+    from device.negatives import describe
+
+    rows = [
+        (describe(None, label), count, status.rejected.get(label))
+        for label, count in status.negatives.items()
+    ]
+    background = (describe(None), status.background, status.rejected.get(""))
+    return rows + ([background] if status.background else [])
 
 
 def _findings(status: Status) -> list[RenderableType]:

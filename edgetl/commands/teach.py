@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from .options import camera_arguments, camera_options, emit, json_option, skip_e
 from .progress import stages
 from .session import (
     counted,
+    counted_all,
+    hidden_counts,
     ids_text,
     learner_options,
     leave_interrupted,
@@ -53,6 +56,15 @@ FIGURES_UP_TO = 2_000  # samples; with more of them the accuracy in the version'
     type=click.Path(path_type=Path, exists=True),
     help="Teach a folder of photos instead: all as LABEL, or each subfolder as one label.",
 )
+@click.option(
+    "--not",
+    "not_label",
+    metavar="LABEL",
+    help="Teach what is not LABEL: such frames are no longer predicted as it.",
+)
+@click.option(
+    "--background", is_flag=True, help="Teach what belongs to no label: such frames become unknown."
+)
 @skip_empty_option
 @click.option("--again", is_flag=True, help="With --photos: teach photos again that were taught before.")
 @click.option("--keys", metavar="A,B,...", help="Teach several labels with the digit keys.")
@@ -63,19 +75,18 @@ def command(label: str | None, as_json: bool, **options: Any) -> None:
 
     Each frame is on the disk before the next one is taken. --photos teaches a folder, 32 photos per transaction: after
     an interruption, run the same command again to teach the rest. --keys teaches several labels: keys 1 to 9 teach
-    the present frame, u undoes the last one, q ends.
+    the present frame, 0 teaches it as background, x teaches that it is not the predicted label, u undoes the last one, q
+    ends. --not and --background never change which of the other labels is predicted.
 
     \b
     Examples:
       edgetl teach mugs.tflite mug --camera 0 --frames 20
+      edgetl teach mugs.tflite --not mug --camera 0
+      edgetl teach mugs.tflite --background --photos empty-desk/
       edgetl teach mugs.tflite --photos photos/
-      edgetl teach mugs.tflite --keys mug,bowl,background
+      edgetl teach mugs.tflite --keys mug,bowl
     """
-    ways = [name for name in ("photos", "keys") if options[name]]
-    if len(ways) > 1 or (label and options["keys"]) or not (label or ways):
-        raise click.UsageError(
-            "expected one of: a LABEL, --photos FOLDER (with or without a LABEL), or --keys A,B"
-        )
+    _check_ways(label, options)
     from device.live.teaching import Lesson
 
     lesson = Lesson()
@@ -94,29 +105,45 @@ def command(label: str | None, as_json: bool, **options: Any) -> None:
         emit(result, as_json, lambda: _text(lesson, learner, options, figures))
 
 
+def _check_ways(label: str | None, options: dict[str, Any]) -> None:
+    meanings = [label, options["not_label"], options["background"] or None]
+    named = sum(meaning is not None for meaning in meanings)
+    fits = named == 0 if options["keys"] else named == 1 or (options["photos"] and named == 0)
+    if not fits or (options["photos"] and options["keys"]):
+        raise click.UsageError(
+            "expected one of: a LABEL, --not LABEL, --background, or --keys A,B; --photos FOLDER accepts one of the first "
+            "three, or none for a folder with one folder per label"
+        )
+
+
 def _teach(learner: Learner, label: str | None, options: dict[str, Any], lesson: Lesson) -> None:
+    if label is None and options["not_label"] is not None:
+        learner.resolve_label(not_label=options["not_label"])  # before the countdown, not after it
     if options["photos"]:
         _photos(learner, label, options, lesson)
     elif options["keys"]:
         _keys(learner, options, lesson)
     else:
-        _burst(learner, str(label), options, lesson)
+        _burst(learner, label, options, lesson)
 
 
-def _burst(learner: Learner, label: str, options: dict[str, Any], lesson: Lesson) -> None:
+def _burst(learner: Learner, label: str | None, options: dict[str, Any], lesson: Lesson) -> None:
     from device.labels import check_label
     from device.live.teaching import teach_burst
+    from device.negatives import describe
     from device.photos import UNKNOWN_LABEL, unknown_remark
 
-    if check_label(label).casefold() == UNKNOWN_LABEL:  # before the countdown, not after it
+    # before the countdown, not after it
+    if label is not None and check_label(label).casefold() == UNKNOWN_LABEL:
         warn(unknown_remark())
     with open_source(options) as camera:
-        _count_down(options["countdown"] if camera.live else 0, label)
+        _count_down(options["countdown"] if camera.live else 0, describe(label, options["not_label"]))
         with stages(lines=False, transient=True) as progress:
             teach_burst(
                 learner,
                 camera,
                 label,
+                not_label=options["not_label"],
                 frames=options["frames"],
                 every=options["every"],
                 lesson=lesson,
@@ -130,14 +157,18 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
     from device.formats import Reason
     from device.leftout import describe_left_out
     from device.live.teaching import teach_photos
+    from device.negatives import describe
     from device.photos import has_label_folders, photos_to_teach
 
     folder = options["photos"]
-    if label is None and not has_label_folders(folder):
+    hidden = options["background"] or options["not_label"] is not None
+    if label is None and not hidden and not has_label_folders(folder):
         raise click.UsageError(
             f"{folder} has no subfolders with the names of labels; add a LABEL for its photos"
         )
-    found = photos_to_teach(folder, label, skip_empty=options["skip_empty"])
+    # the name is for messages; folders are no labels then
+    name = describe(None, options["not_label"]) if hidden else label
+    found = photos_to_teach(folder, name, skip_empty=options["skip_empty"])
     for remark in found.remarks:
         warn(remark)
     wanted = Options.of(**camera_arguments(options))
@@ -150,6 +181,9 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
             teach_photos(
                 learner,
                 camera,
+                label,
+                not_label=options["not_label"],
+                background=options["background"],
                 total=len(camera),
                 again=options["again"],
                 views=views,
@@ -198,7 +232,7 @@ def _keys(learner: Learner, options: dict[str, Any], lesson: Lesson) -> None:
 
     with open_source(options) as camera, Keyboard() as keyboard:
         listed = "  ".join(f"[{number}] {label}" for number, label in enumerate(labels, 1))
-        say(f"{listed}  [u] undo  [q] end")
+        say(f"{listed}  [0] background  [x] not what is predicted  [u] undo  [q] end")
         teach_keys(learner, camera, labels, keyboard.key, lesson=lesson, show=show)
 
 
@@ -218,7 +252,7 @@ def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:
     try:
         if sum(learner.head.counts.values()) <= FIGURES_UP_TO:
             figures |= _figures(learner.status().report)
-        learner.save_version(f"taught {counted(lesson.counts())}", metrics=figures)
+        learner.save_version(f"taught {counted(_meanings(lesson))}", metrics=figures)
     except EdgetlError as error:  # the samples are saved; failing for a version of them would be wrong
         say(f"No version was saved: {error}")
     return figures
@@ -255,11 +289,14 @@ def _result(
 
     return {
         "taught": lesson.counts(),
+        "taught_negatives": lesson.negatives(),
+        "taught_background": lesson.background(),
         "ids": [sample.id for sample in lesson.samples],
         "known_already": lesson.known,
         "without_label": lesson.unlabeled,
         "left_out": reasons_to_dict(lesson.left_out, options["photos"]) if options["photos"] else [],
         "samples": learner.store.counts(),
+        **hidden_counts(learner.store),
         "accuracy": figures.get("accuracy"),
         "interval": figures.get("interval"),
         "judged": figures.get("judged", 0),
@@ -272,7 +309,7 @@ def _sentence(lesson: Lesson, learner: Learner, options: dict[str, Any]) -> str:
     saved = ids_text([sample.id for sample in lesson.samples])
     if not saved:
         return "Nothing was taught."
-    counts = lesson.counts()
+    counts = _meanings(lesson)
     many = f"{plural(len(lesson.samples), 'sample')} of {len(counts)} labels"
     listed = counted(counts) if len(counts) <= LISTED_UP_TO else many
     return f"Saved in {state_of(options)}: {listed} (samples {saved})."
@@ -284,12 +321,17 @@ def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: di
         lines.append(
             f"{plural(lesson.known, 'photo')} skipped, because taught before; --again teaches them again."
         )
-    lines.append(wrapped(f"Taught in total: {counted(learner.store.counts())}."))
+    lines.append(wrapped(f"Taught in total: {counted_all(learner.store)}."))
     if figures.get("accuracy") is not None:
         lines.append(wrapped(_accuracy(figures)))
     if lesson.samples:
         lines.append(f"Not what you meant? {_way_back(lesson, options)}")
     return "\n".join(lines)
+
+
+def _meanings(lesson: Lesson) -> dict[str, int]:
+    """Return the number of samples taught per meaning, such as ``mug`` and ``not mug``."""
+    return dict(Counter(sample.meaning for sample in lesson.samples))
 
 
 def _way_back(lesson: Lesson, options: dict[str, Any]) -> str:

@@ -41,7 +41,7 @@ class Import:
 
     def counts(self) -> dict[str, int]:
         """Return the number of samples taught per label."""
-        return dict(sorted(Counter(sample.label for sample in self.samples).items()))
+        return dict(sorted(Counter(sample.meaning for sample in self.samples).items()))
 
 
 def teach_collection(

@@ -14,7 +14,7 @@ pytest.importorskip("uvicorn", reason="the page needs its extra: pip install 'ed
 
 from device.cameras import open_camera
 from device.cameras.fake import draw
-from device.errors import AddressError, OutputExistsError, PhotoError, ServerError
+from device.errors import AddressError, LabelError, OutputExistsError, PhotoError, ServerError
 from device.images import encode_jpeg, read_photo
 from device.learner import Learner
 from device.model.modelfile import ModelFile
@@ -48,6 +48,23 @@ def test_the_client_teaches_predicts_and_corrects(server: PageServer, tmp_path: 
     assert learner.store.counts() == {"plant": 1}
     assert client.undo() == "Restored 1 sample of cup."
     assert client.status()["samples"] == client.model()["counts"] == {"cup": 1, "plant": 1}
+
+
+def test_the_client_teaches_what_a_photo_is_not(server: PageServer) -> None:
+    """As the learner does."""
+    client = Client(server.url)
+    client.teach(RED, "mug")
+    denied = client.teach(RED, not_label="mug")
+    nothing = client.teach(BLUE, None)
+    assert (denied.meaning, nothing.meaning) == ("not mug", "background")
+    assert client.samples(not_label="mug") == [denied]
+    assert client.samples(background=True) == [nothing]
+    assert client.relabel(denied.id, None).meaning == "background"
+    assert client.relabel(denied.id, not_label="mug") == denied
+    assert client.relabel(denied.id, "mug").label == "mug"
+    for wrong in ({}, {"label": "mug", "not_label": "mug"}):
+        with pytest.raises(LabelError, match="name one of"):
+            client.teach(RED, **wrong)
 
 
 def test_the_client_downloads_the_model(server: PageServer, tmp_path: Path) -> None:

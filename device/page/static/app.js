@@ -48,7 +48,7 @@ async function load() {
     say($("facts"), `${state.backbone} · ${state.runtime}`);
     $("export").hidden = !taught;
     teach.showLabels(state.labels);
-    gallery.showFilter(state.labels);
+    gallery.showFilter(state.labels, state.negatives, state.background);
     await gallery.loadDoubts();
     if (taught) {
       await gallery.loadSamples();

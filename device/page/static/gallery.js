@@ -15,19 +15,22 @@ export function setUp(onChange) {
   $("more").addEventListener("click", () => { limit = Math.min(limit + PAGE, MOST); loadSamples(); });
 }
 
-export function showFilter(list) {
+export function showFilter(list, negatives, background) {
   const taught = list.filter((item) => item.samples > 0);
   const chosen = $("filter").value;
   const options = taught.map((item) => make("option", { value: `=${item.label}` }, `${item.label} (${item.samples})`));
+  for (const [label, count] of Object.entries(negatives)) options.push(make("option", { value: `!${label}` }, `not ${label} (${count})`));
+  if (background) options.push(make("option", { value: "~" }, `background (${background})`));
   $("filter").replaceChildren(make("option", { value: "" }, "All labels"), ...options);
-  $("filter").value = taught.some((item) => `=${item.label}` === chosen) ? chosen : "";
-  $("samples").hidden = taught.length === 0;
+  $("filter").value = options.some((option) => option.value === chosen) ? chosen : "";
+  $("samples").hidden = options.length === 0;
 }
 
 export async function loadSamples() {
-  const label = $("filter").value.slice(1);
+  const label = $("filter").value; // its first character is the kind
   const query = new URLSearchParams({ limit: String(limit) });
-  if (label) query.set("label", label);
+  if (label === "~") query.set("background", "true");
+  else if (label) query.set(label[0] === "!" ? "not" : "label", label.slice(1));
   const { samples } = await get(`/api/samples?${query}`);
   const old = new Map([...$("grid").children].map((item) => [item.dataset.key, item]));
   arrange($("grid"), samples.map((sample) => old.get(keyOf(sample, label)) ?? newSample(sample, label)));
@@ -39,15 +42,15 @@ export function markSuspects(ids) {
   for (const item of $("grid").children) item.classList.toggle("suspect", suspects.has(item.dataset.key.split("/")[0]));
 }
 
-const keyOf = (sample, filter) => `${sample.id}/${sample.label}/${filter ? 1 : 0}`;
+const keyOf = (sample, filter) => `${sample.id}/${sample.meaning}/${filter ? 1 : 0}`;
 
 function newSample(sample, filter) {
   const picture = sample.thumbnail
     ? make("img", { src: `/api/samples/${sample.id}.jpg`, alt: "", loading: "lazy", decoding: "async" })
     : make("span", { class: "blank" }, "no picture");
   const when = new Date(1000 * sample.time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-  const button = make("button", { type: "button", "aria-label": `Sample ${sample.id} of ${sample.label}, ${when}`, onclick: () => correct(sample, when) }, picture);
-  if (!filter) button.append(make("span", { class: "tag" }, sample.label));
+  const button = make("button", { type: "button", "aria-label": `Sample ${sample.id} of ${sample.meaning}, ${when}`, onclick: () => correct(sample, when) }, picture);
+  if (!filter) button.append(make("span", { class: "tag" }, sample.meaning));
   const item = make("li", {}, button);
   item.dataset.key = keyOf(sample, filter);
   return item;
@@ -56,7 +59,7 @@ function newSample(sample, filter) {
 async function correct(sample, when) {
   const others = labels().filter((label) => label !== sample.label);
   const answer = await choose({
-    title: sample.label,
+    title: sample.meaning,
     text: `Taught ${when}.${others.length ? " To correct the sample, choose another label." : ""}`,
     image: sample.thumbnail ? `/api/samples/${sample.id}.jpg` : "",
     choices: others,

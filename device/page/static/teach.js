@@ -7,6 +7,7 @@ const HOLD = "Hold to teach";
 const rows = new Map(); // label -> row; reused, so that a held button is never replaced
 let changed = () => {};
 let held = null;
+let seen = null; // label of the prediction that is shown; null while it is unknown
 
 export const isTeaching = () => held !== null;
 export const labels = () => [...rows.keys()];
@@ -16,17 +17,24 @@ export function setUp(onChange) {
   changed = onChange;
   $("add").addEventListener("submit", add);
   $("undo").addEventListener("click", undo);
+  listen($("not"), () => (seen === null ? null : denial(seen)));
+  listen($("nothing"), () => BACKGROUND);
   document.addEventListener("keydown", shortcut);
   document.addEventListener("keyup", (event) => held?.key === event.key && release());
   document.addEventListener("visibilitychange", () => document.hidden && release());
   window.addEventListener("blur", release);
 }
 
+// What a press teaches: its request, its name, the button that is held, and its row among the labels.
+const lesson = (label) => ({ label, path: "/api/teach", body: { label }, name: label, button: rows.get(label)?.button });
+const denial = (label) => ({ label: null, path: "/api/teach/not", body: { label }, name: `not ${label}`, button: $("not") });
+const BACKGROUND = { label: null, path: "/api/teach/background", body: {}, name: "background", button: $("nothing") };
+
 export function showLabels(list) {
   const names = new Set(list.map((item) => item.label));
   for (const [label, row] of rows) {
     if (!names.has(label)) {
-      if (held?.label === label) release();
+      if (held?.label === label || held?.body.label === label) release();
       row.element.remove();
       rows.delete(label);
     }
@@ -42,6 +50,7 @@ export function showLabels(list) {
   for (const item of list) { const row = rows.get(item.label); rows.delete(item.label); rows.set(item.label, row); }
   $("first").hidden = list.some((item) => item.samples > 0);
   $("one-label").hidden = list.filter((item) => item.samples > 0).length !== 1;
+  $("deny").hidden = !list.some((item) => item.samples > 0);
   showUnknownRow(list.some((item) => item.samples > 0));
 }
 
@@ -53,8 +62,19 @@ export function showScores(prediction) {
     say(row.share, prediction && row.samples ? percent(share) : "");
     row.element.classList.toggle("best", Boolean(prediction?.known) && prediction.label === label);
   }
+  showDenial(prediction);
   unknown.classList.toggle("lit", Boolean(prediction) && !prediction.known);
   $("rows").classList.toggle("unsure", Boolean(prediction) && !prediction.known);
+}
+
+// While the button is held it keeps its label, whatever is predicted meanwhile.
+function showDenial(prediction) {
+  if (held?.button === $("not")) return;
+  const known = prediction?.known && rows.get(prediction.label)?.samples > 0;
+  seen = known ? prediction.label : null;
+  say($("not"), known ? `Not ${seen}` : "Not that");
+  $("not").disabled = !known;
+  $("nothing").disabled = !prediction;
 }
 
 const unknown = make("li", { class: "unknown" }, make("span", { class: "lamp" }),
@@ -78,7 +98,7 @@ function newRow(label) {
     make("div", { class: "line" }, make("span", { class: "name", title: label }, label), row.share),
     make("div", { class: "bar", "aria-hidden": "true" }, row.fill), row.count, row.button, menu);
   row.element.dataset.label = label;
-  listen(row);
+  listen(row.button, () => lesson(label));
   rows.set(label, row);
   return row;
 }
@@ -88,24 +108,25 @@ function showCount(row, samples) {
   say(row.count, samples ? plural(samples, "sample") : "not taught yet");
 }
 
-function listen({ label, button }) {
+function listen(button, lessonNow) {
+  const begin = (key) => { const chosen = lessonNow(); if (chosen) press(chosen, key); };
   button.addEventListener("pointerdown", (event) => {
     if (event.button !== 0) return;
     button.setPointerCapture(event.pointerId);
-    press(label);
+    begin();
   });
   for (const kind of ["pointerup", "pointercancel", "lostpointercapture"]) {
-    button.addEventListener(kind, () => held?.label === label && !held.key && release());
+    button.addEventListener(kind, () => held?.button === button && !held.key && release());
   }
   button.addEventListener("keydown", (event) => {
     if (event.key !== " " && event.key !== "Enter") return;
     event.preventDefault();
-    if (!event.repeat) press(label, event.key);
+    if (!event.repeat) begin(event.key);
   });
   // a screen reader or voice control clicks without a pointer and without keys: teach one sample
   button.addEventListener("click", (event) => {
     if (event.detail !== 0 || held) return;
-    press(label);
+    begin();
     release();
   });
   button.addEventListener("contextmenu", (event) => event.preventDefault()); // a long press on a phone
@@ -115,17 +136,19 @@ function shortcut(event) {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || $("dialog").open) return;
   if (event.target instanceof HTMLElement && event.target.matches("input, select, textarea")) return;
   const label = /^[1-9]$/.test(event.key) ? labels()[Number(event.key) - 1] : undefined;
-  if (label !== undefined) press(label, event.key);
+  if (label !== undefined) press(lesson(label), event.key);
+  else if (event.key === "x" && seen !== null) press(denial(seen), event.key);
+  else if (event.key === "b" && !$("deny").hidden && !$("nothing").disabled) press(BACKGROUND, event.key);
   else if (event.key === "z") undo();
 }
 
-async function press(label, key = "") {
+async function press(chosen, key = "") {
   if (held) return;
   const bytes = crypto.getRandomValues(new Uint8Array(8));
-  const hold = { label, key, taught: 0, down: true, id: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
+  const hold = { ...chosen, key, taught: 0, down: true, id: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
   held = hold;
   hush(); // the message about the last press
-  showHeld(label, true);
+  showHeld(hold, true);
   showRecording(hold);
   try {
     do await teachOne(hold); while (hold.down);
@@ -134,21 +157,22 @@ async function press(label, key = "") {
     toast(error.message, { bad: true });
   }
   if (held === hold) held = null;
-  showHeld(label, false);
+  showHeld(hold, false);
   $("recording").hidden = true;
-  if (hold.taught) toast(`Taught ${plural(hold.taught, "sample")} of ${label}.`, { action: "Undo", run: undo });
+  if (hold.taught) toast(`Taught ${plural(hold.taught, "sample")} of ${hold.name}.`, { action: "Undo", run: undo });
   changed();
 }
 
-function showHeld(label, down) {
+function showHeld({ label, button }, down) {
   const row = rows.get(label);
+  if (!row) button?.classList.toggle("held", down);
   row?.element.classList.toggle("held", down);
   if (row) say(row.hold, down ? "Teaching…" : HOLD);
 }
 
 async function teachOne(hold) {
   const pause = new Promise((resolve) => { hold.wake = resolve; setTimeout(resolve, EVERY); });
-  const result = await post("/api/teach", { label: hold.label, hold: hold.id });
+  const result = await post(hold.path, { ...hold.body, hold: hold.id });
   hold.taught += 1;
   const row = rows.get(hold.label);
   if (row) showCount(row, result.samples);
@@ -164,7 +188,7 @@ function release() {
 
 function showRecording(hold) {
   $("recording").hidden = false;
-  say($("recording-text"), `Teaching ${hold.label} · ${hold.taught}`);
+  say($("recording-text"), `Teaching ${hold.name} · ${hold.taught}`);
 }
 
 async function add(event) {

@@ -60,6 +60,39 @@ def test_teach_two_labels_undo_reload_and_restart(browser: Browser, serve: Serve
     browser.sees("plant")
 
 
+def test_not_that_and_background_are_taught_with_buttons(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """The button names the label that is shown; the next frames are corrected, and undo brings them back."""
+    server, client = serve()
+    client.teach("mug", 5)
+    scene.show("blue")
+    client.look()
+    client.teach("plant", 5)
+    browser.visit(server.url)
+    browser.sees("plant")
+    browser.wait(lambda: browser.text("#not") == "Not plant")
+    browser.actions().click_and_hold(browser.one("#not")).perform()
+    browser.wait(lambda: client.ask("/api/state")["negatives"].get("plant", 0) >= 2)
+    browser.actions().release().perform()
+    browser.wait(lambda: browser.text("#prediction-label") != "plant")
+    browser.wait(lambda: "not plant" in browser.text("#toasts"))
+    browser.wait(lambda: "not plant" in browser.text("#filter"))
+    assert client.counts() == {"mug": 5, "plant": 5}
+    browser.one("#undo").click()
+    browser.wait(lambda: client.ask("/api/state")["negatives"] == {})
+    browser.wait(lambda: browser.text("#prediction-label") == "plant")
+
+    browser.actions().click_and_hold(browser.one("#nothing")).perform()
+    browser.wait(lambda: browser.text("#prediction-label") == "Unknown")
+    browser.actions().release().perform()
+    browser.wait(lambda: client.ask("/api/state")["background"] > 0)
+    browser.wait(lambda: browser.text("#not") == "Not that")
+    assert not browser.one("#not").is_enabled()
+    browser.wait(lambda: "background" in browser.text("#grid li:first-child"))
+    assert browser.complaints() == []
+
+
 def test_labels_are_renamed_and_deleted_in_a_dialog(browser: Browser, serve: Serve, scene: Scene) -> None:
     """Deleting needs a confirmation and can be undone."""
     server, client = serve()

@@ -117,11 +117,60 @@ def test_samples_are_relabeled_forgotten_and_restored(service: Client) -> None:
     number = teach(service, "mug").json["id"]
     changed = send(service, "PATCH", f"samples/{number}", b'{"label": "cup"}')
     assert (changed.json["label"], changed.json["counts"]) == ("cup", {"cup": 1})
-    assert send(service, "DELETE", f"samples/{number}").json == {"id": number, "counts": {}}
+    none = {"negatives": {}, "background": 0}
+    assert send(service, "DELETE", f"samples/{number}").json == {"id": number, "counts": {}} | none
     assert send(service, "GET", f"samples/{number}").status == 404
     assert send(service, "POST", "undo").json["counts"] == {"cup": 1}
     assert send(service, "POST", "undo", b"{}").json["counts"] == {"mug": 1}
     assert send(service, "GET", f"samples/{number}.jpg").body.startswith(b"\xff\xd8\xff")
+
+
+def test_negatives_and_background_are_taught_listed_and_changed(service: Client) -> None:
+    """A negative takes frames from its label; background makes them unknown."""
+    for _ in range(3):
+        teach(service, "mug"), teach(service, "plant", BLUE)
+    denied = send(service, "POST", "samples?not=mug", RED, Content_Type="image/jpeg")
+    assert denied.status == 201, denied.body
+    assert (denied.json["label"], denied.json["not_label"]) == (None, "mug")
+    assert (denied.json["counts"], denied.json["negatives"]) == ({"mug": 3, "plant": 3}, {"mug": 1})
+    assert predict(service, RED).json["scores"]["mug"] < 0.6
+    body, kind = form(image=BLUE, background="true")
+    nothing = send(service, "POST", "samples", body, Content_Type=kind).json
+    assert (nothing["label"], nothing["not_label"], nothing["background"]) == (None, None, 1)
+    for query, ids in (("not=mug", [7]), ("background=true", [8]), ("label=mug", [5, 3, 1]), ("", [8, 7])):
+        listed = send(service, "GET", f"samples?{query}").json["samples"]
+        assert [one["id"] for one in listed][: len(ids)] == ids
+    changed = send(service, "PATCH", "samples/8", b'{"not": "plant"}').json
+    assert (changed["not_label"], changed["negatives"], changed["background"]) == (
+        "plant", {"mug": 1, "plant": 1}, 0,
+    )  # fmt: skip
+    assert send(service, "PATCH", "samples/7", b'{"background": true}').json["background"] == 1
+    undone = send(service, "POST", "undo").json
+    assert undone["message"] == "Changed 1 sample back to not mug."
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "named"),
+    [
+        ("POST", "samples?not=cup", RED, 422, "labels are: mug"),
+        ("POST", "samples?not=mug&label=mug", RED, 400, "one of label, not and background"),
+        ("POST", "samples?background=1", RED, 400, "true or false"),
+        ("POST", "samples?background=false", RED, 400, "the label is missing"),
+        ("PATCH", "samples/1", b'{"background": false}', 400, "must be true"),
+        ("PATCH", "samples/1", b'{"label": "a", "not": "mug"}', 400, "one of label, background, not"),
+        ("PATCH", "samples/1", b'{"not": 3}', 400, "not must be text"),
+        ("GET", "samples?not=mug&background=true", None, 422, "one kind at a time"),
+    ],
+)
+def test_a_bad_negative_is_refused_with_the_reason(
+    service: Client, method: str, path: str, body: bytes | None, status: int, named: str
+) -> None:
+    """Nothing is taught."""
+    teach(service, "mug")
+    kind = {"Content_Type": "image/jpeg"} if method == "POST" else {}
+    answer = send(service, method, path, body, **kind)
+    assert (answer.status, named in answer.json["error"]) == (status, True), answer.json
+    assert send(service, "GET", "model").json["negatives"] == {}
 
 
 def test_samples_are_listed_in_pages(service: Client) -> None:

@@ -1,0 +1,274 @@
+"""Negatives and background: exact, undoable, mergeable, durable, and without effect on the other labels."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from device.cameras.fake import draw
+from device.errors import EmbeddingError, HeadError, LabelError, StateError
+from device.heads import HEADS
+from device.heads.rejection import joined_digest
+from device.learner import Learner
+from device.live.watching import watch
+from device.store import schema
+from device.store.recovery import recover
+
+from .test_learner import SCENES, TAUGHT, TINY, frames, opened, teach
+
+STRANGE = ("yellow", "pink")  # scenes that are not taught
+
+
+def digest_of(learner: Learner) -> str:
+    """Return the digest of what a learner was taught, with its negatives."""
+    return joined_digest(learner.head.digest(), learner.head.rejection)
+
+
+@pytest.fixture
+def learner(tmp_path: Path) -> Learner:
+    """A learner with three scenes."""
+    learner = opened(tmp_path)
+    teach(learner, 6)
+    yield learner
+    learner.close()
+
+
+def test_a_negative_takes_frames_from_its_label_and_leaves_the_other_frames_as_they_were(
+    learner: Learner,
+) -> None:
+    """The predictions of taught labels keep their label and stay known."""
+    strange = frames("yellow", 3, 50)
+    taught = [frame for scene in SCENES for frame in frames(scene, 2, 50)]
+    before, wrong = learner.predict_many(taught), learner.predict_one(strange[0]).label
+    for frame in frames("yellow", 3):
+        learner.learn_one(frame, not_label=wrong)
+    assert all(not (seen.known and seen.label == wrong) for seen in learner.predict_many(strange))
+    assert all(seen.scores[wrong] < 0.5 for seen in learner.predict_many(strange))
+    after = learner.predict_many(taught)
+    assert [(seen.label, seen.known) for seen in after] == [(seen.label, seen.known) for seen in before]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_background_is_unknown_with_every_head(tmp_path: Path, head: str) -> None:
+    """Frames like the background are unknown at the next prediction, and taught labels stay known."""
+    with Learner.open(TINY, tmp_path / "mugs.db", head=head, threads=1) as learner:
+        teach(learner, 6)
+        known = [seen.known for seen in learner.predict_many(frames("red", 3, 50))]
+        for scene in STRANGE:
+            learner.learn_many(frames(scene, 4), [None] * 4)
+            assert not any(seen.known for seen in learner.predict_many(frames(scene, 3, 50)))
+        assert [seen.known for seen in learner.predict_many(frames("red", 3, 50))] == known
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_a_label_that_is_denied_is_no_longer_predicted_with_every_head(tmp_path: Path, head: str) -> None:
+    """Even frames of the label itself, if all of them are denied; the answers of the head itself do not change."""
+    with Learner.open(TINY, tmp_path / "mugs.db", head=head, threads=1) as learner:
+        teach(learner, 6)
+        plain = learner.head.probabilities(learner.store.codes([1, 7, 13]))
+        wrong = learner.predict_one(frames("yellow", 1, 50)[0]).label
+        learner.learn_many(frames("yellow", 4), [None] * 4, not_label=wrong)
+        seen = learner.predict_one(frames("yellow", 1, 50)[0])
+        assert not (seen.known and seen.label == wrong)
+        np.testing.assert_array_equal(learner.head.probabilities(learner.store.codes([1, 7, 13])), plain)
+
+
+def test_the_order_of_teaching_does_not_matter(tmp_path: Path) -> None:
+    """Predictions are bit for bit the same, and so is the digest."""
+    lessons = [(scene, scene, None) for scene in SCENES for _ in range(4)]
+    lessons += [("yellow", None, "red")] * 3 + [("pink", None, None)] * 3
+    digests, answers = [], []
+    for seed in range(3):
+        with opened(tmp_path, f"{seed}.db") as learner:
+            order = np.random.default_rng(seed).permutation(len(lessons))
+            # a negative needs its label
+            order = sorted(order, key=lambda place: lessons[place][2] is not None)
+            for place in order:
+                scene, label, denied = lessons[place]
+                learner.learn_one(draw(scene, int(place)), label, not_label=denied)
+            digests.append(digest_of(learner))
+            answers.append(learner.predict_many([draw(scene, 50) for scene in (*SCENES, *STRANGE)]))
+    assert len(set(digests)) == 1
+    assert answers[0] == answers[1] == answers[2]
+
+
+def test_undo_forget_and_rollback_bring_back_the_predictions_before(learner: Learner) -> None:
+    """Exactly, as if no negative had ever been taught."""
+    asked = [draw(scene, 50) for scene in (*SCENES, *STRANGE)]
+    before, digest = learner.predict_many(asked), digest_of(learner)
+    learner.save_version("before")
+    first = learner.learn_one(draw("yellow"), not_label="red")
+    second = learner.learn_one(draw("pink"), None)
+    assert (first.label, first.not_label, first.background) == (None, "red", False)
+    assert (second.label, second.not_label, second.background) == (None, None, True)
+    after = learner.predict_many(asked)
+    assert after != before
+    learner.forget([first.id, second.id])
+    assert learner.predict_many(asked) == before
+    learner.undo()
+    assert learner.predict_many(asked) == after
+    learner.rollback(1)
+    assert (learner.predict_many(asked), digest_of(learner)) == (before, digest)
+    assert learner.head.rejection is None
+
+
+def test_negatives_survive_reopening_backup_and_recovery(learner: Learner, tmp_path: Path) -> None:
+    """They are counted, listed, verified and predicted as before."""
+    learner.learn_one(draw("yellow"), not_label="red")
+    learner.learn_one(draw("pink"), None)
+    asked = [draw(scene, 50) for scene in (*SCENES, *STRANGE)]
+    before = learner.predict_many(asked)
+    learner.store.backup(tmp_path / "copy.db")
+    recovered = recover(tmp_path / "copy.db", tmp_path / "recovered.db")
+    assert (recovered.negatives, recovered.background, recovered.forgotten) == ({"red": 1}, 1, 0)
+    for name in ("copy.db", "recovered.db"):
+        with opened(tmp_path, name) as again:
+            assert again.predict_many(asked) == before
+            assert [sample.meaning for sample in again.samples(limit=2)] == ["background", "not red"]
+            assert [sample.id for sample in again.samples(not_label="red")] == [19]
+            assert [sample.id for sample in again.samples(background=True)] == [20]
+            status = again.status().to_dict()
+            assert (status["negatives"], status["background"]) == ({"red": 1}, 1)
+            assert status["samples"] == dict.fromkeys(sorted(SCENES), 6)
+            again.store.verify()
+
+
+@pytest.mark.parametrize("head", ["exact", "ncm"])
+def test_states_with_and_without_negatives_merge_in_both_directions(tmp_path: Path, head: str) -> None:
+    """The result is the same as if one device had been taught everything."""
+    asked = [draw(scene, 50) for scene in (*SCENES, *STRANGE)]
+    names = ("plain.db", "denying.db")
+    with opened(tmp_path, names[0]) as learner:
+        teach(learner, 4)
+    with opened(tmp_path, names[1]) as learner:
+        learner.learn_many(frames("red", 4, 20), ["red"] * 4)
+        learner.learn_many(frames("yellow", 3), [None] * 3, not_label="red")
+        learner.learn_many(frames("pink", 3), [None] * 3)
+    found = []
+    for mine, other in (names, names[::-1]):
+        path = tmp_path / f"merged-{mine}"
+        with opened(tmp_path, mine) as learner:
+            learner.store.backup(path)
+        with Learner.open(TINY, path, head=head, threads=1) as learner:
+            learner.merge(tmp_path / other)
+            assert learner.merge(tmp_path / other) is None
+            found.append((digest_of(learner), learner.predict_many(asked), learner.store.hidden_counts()))
+    assert found[0] == found[1]
+
+
+def test_negatives_follow_their_label(learner: Learner) -> None:
+    """Through renaming, joining, deleting, and undoing each of them."""
+    learner.learn_many(frames("yellow", 2), [None] * 2, not_label="red")
+    learner.learn_one(draw("pink"), not_label="blue")
+    learner.rename_label("red", "cup")
+    assert learner.status().negatives == {"blue": 1, "cup": 2}
+    learner.rename_label("cup", "blue")
+    assert learner.status().negatives == {"blue": 3}
+    learner.delete_label("blue")
+    assert learner.status().negatives == {}
+    assert learner.head.rejection is None
+    for expected in ({"blue": 3}, {"blue": 1, "cup": 2}, {"blue": 1, "red": 2}):
+        learner.undo()
+        assert learner.status().negatives == expected
+
+
+def test_negatives_of_a_host_label_follow_it(tmp_path: Path) -> None:
+    """Renaming a label that the host taught rebuilds the head."""
+    with opened(tmp_path, model=TAUGHT) as learner:
+        label = learner.labels[0]
+        learner.learn_one(draw("yellow"), not_label=label)
+        learner.rename_label(label, "new name")
+        assert learner.head.rejection is not None
+        assert learner.head.rejection.hidden == ("\x15new name",)
+
+
+def test_samples_become_negatives_and_back_by_relabeling(learner: Learner) -> None:
+    """Each is one change."""
+    learner.relabel([1, 2], not_label="red")
+    assert (learner.store.counts()["red"], learner.status().negatives) == (4, {"red": 2})
+    learner.relabel(1, None)
+    learner.relabel(2, "red")
+    status = learner.status()
+    assert (learner.store.counts()["red"], status.negatives, status.background) == (5, {}, 1)
+
+
+def test_another_learner_sees_a_negative_at_its_next_frame(learner: Learner, tmp_path: Path) -> None:
+    """As the page, `run` with its hooks, and MQTT do: they watch the same state file."""
+
+    def shown() -> object:
+        while True:
+            yield from camera
+
+    wrong = learner.predict_one(draw("yellow", 50)).label
+    with opened(tmp_path) as other:
+        from device.cameras import Frame
+
+        camera = [Frame(draw("yellow", 50), 0.0, 0, "fake"), Frame(draw("yellow", 51), 0.0, 1, "fake")]
+        seen = watch(other, iter(camera))
+        first = next(seen).prediction
+        assert first is not None
+        assert first.label == wrong
+        learner.learn_one(draw("yellow"), not_label=wrong)
+        second = next(seen).prediction
+        assert second is not None
+        assert second.scores.get(wrong, 0) < first.scores[wrong] / 2
+
+
+def test_a_negative_of_a_label_that_was_never_taught_is_refused(learner: Learner) -> None:
+    """The message names the labels that there are; nothing is written."""
+    with pytest.raises(LabelError, match="nothing was taught as 'mug'; labels are: blue, green, red"):
+        learner.learn_one(draw("yellow"), not_label="mug")
+    with pytest.raises(LabelError, match="name one of them, not both"):
+        learner.learn_one(draw("yellow"), "red", not_label="blue")
+    with pytest.raises(LabelError, match="name what the image shows"):
+        learner.learn_one(draw("yellow"))
+    with pytest.raises(LabelError, match="one kind at a time"):
+        learner.samples("red", background=True)
+    assert learner.store.position() == 3
+
+
+def test_an_embedding_that_is_not_finite_is_refused_and_nothing_is_lost(learner: Learner) -> None:
+    """NaN and infinity, for a negative and for background."""
+    width = learner.model.manifest.dimensions
+    for wrong in (np.nan, np.inf):
+        with pytest.raises(EmbeddingError, match="NaN or infinity"):
+            learner.learn_one(draw("red"), None, embedding=np.full(width, wrong, np.float32))
+    assert learner.store.hidden_counts() == {}
+
+
+def test_background_before_any_label_is_kept_until_there_is_one(tmp_path: Path) -> None:
+    """A prediction still needs a label."""
+    with opened(tmp_path) as learner:
+        learner.learn_many(frames("yellow", 3), [None] * 3)
+        with pytest.raises(HeadError, match="learned nothing yet"):
+            learner.predict_one(draw("red"))
+        teach(learner)
+        assert not learner.predict_one(draw("yellow", 50)).known
+
+
+def test_a_state_with_negatives_is_refused_by_version_0_1(
+    learner: Learner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would show the negatives as labels of their own; its message says what to do."""
+    learner.learn_one(draw("yellow"), not_label="red")
+    learner.close()
+    assert sqlite3.connect(tmp_path / "mugs.db").execute("PRAGMA user_version").fetchone() == (
+        schema.SCHEMA_VERSION,
+    )
+    monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
+    with pytest.raises(StateError, match=r"newer edgetl.*update edgetl"):
+        opened(tmp_path)
+
+
+def test_no_label_of_a_user_equals_a_hidden_one(learner: Learner) -> None:
+    """Control characters are refused, and 'not red' is an ordinary label."""
+    for text in ("\x15red", "\x15"):
+        with pytest.raises(LabelError, match="control characters"):
+            learner.learn_one(draw("red"), text)
+    learner.learn_one(draw("pink"), "not red")
+    learner.learn_one(draw("pink"), "background")
+    assert learner.store.hidden_counts() == {}
+    assert {"not red", "background"} <= set(learner.labels)
