@@ -77,7 +77,6 @@ QUESTIONS = (
     Question("reembedding", page="state-file.md", needs="PHOTOS"),
     Question("replay", page="gray.md", needs="DIGITS.npz"),
     Question("surgery", page="own-model.md", needs=".tflite files"),
-    Question("tuned", page="heads.md", needs="PHOTOS"),
     Question("unseen_labels", page="finetune.md", needs="PHOTOS"),
 )
 

@@ -107,7 +107,7 @@ def test_the_page_shows_figures_goals_tables_and_the_command(tmp_path: Path) -> 
     assert "| [overhead](#overhead) | ratio | 1.2x | at most 1.03x | **missed** |" in text
     assert "`python -m benchmarks.overhead --pairs 3` on 2026-01-02: A CPU, 2 cores" in text
     assert "edgetl 9.9, numpy 2.0; load 0.5, other programs 25%." in text
-    assert "| bare | 1.23 |\n| ours\\| | – |\n\nBusy." in text
+    assert "| bare | 1.235 |\n| ours\\| | – |\n\nBusy." in text
     assert "| `soak` | Does anything leak" in text
 
 
