@@ -76,7 +76,7 @@ def read_block(language: str, text: str) -> CommandBlock:
                 found = re.fullmatch(r"\.\[([\w,-]+)\]", requirement)
                 assert found, f"pip installs something other than extras of edgetl: {line}"
                 block.extras = found[1].split(",")
-            case ["python3", "-m", "venv", *_] | [".", _]:
+            case ["python3", "-m", "venv", *_] | [".", _] | ["scp", *_]:
                 block.setup.append(words)
             case _:
                 pytest.fail(f"README.md has a command that this test cannot run: {line}")
@@ -84,18 +84,21 @@ def read_block(language: str, text: str) -> CommandBlock:
 
 
 def blocks() -> list[CommandBlock]:
-    """Return every block of README.md that a reader would type."""
-    fences = FENCE.findall(GENERATED.sub("", README.read_text(encoding="utf-8")))
-    unknown = {language for language, _ in fences} - {"console", "bash", "python"}
+    """Return every block of README.md that a reader would type; the first screen needs a model file of those below."""
+    first, heading, rest = GENERATED.sub("", README.read_text(encoding="utf-8")).partition("\n## Install")
+    assert heading
+    fences = [*FENCE.findall(rest), *FENCE.findall(first)]
+    unknown = {language for language, _ in fences} - {"console", "bash", "python", "text"}
     assert not unknown, f"README.md has blocks of a kind that this test does not know: {unknown}"
-    return [read_block(language, text) for language, text in fences]
+    return [read_block(language, text) for language, text in fences if language != "text"]
 
 
 BLOCKS = blocks()
 
 
 def adapt(words: list[str]) -> list[str]:
-    """Return a command with the fake camera and with an end."""
+    """Return a command with the fake camera and with an end, in the folder of the test."""
+    words = [word.removeprefix("~/") for word in words]
     label = words[2] if words[0] == "teach" else "mug"
     with_camera = shlex.join(words).replace("--camera 0", f"--camera fake:{label}")
     return [*shlex.split(with_camera), *EXTRA_OPTIONS.get(words[0], [])]
@@ -143,7 +146,7 @@ def test_the_readme_has_the_blocks_that_are_run_here() -> None:
     """Without blocks, the tests below would pass without a case."""
     assert [block.make for block in BLOCKS if block.make] == [["demo", "test"]]
     assert sum(len(block.commands) for block in BLOCKS) >= 8
-    assert [bool(block.python) for block in BLOCKS].count(True) == 1
+    assert [bool(block.python) for block in BLOCKS].count(True) == 2
     assert [block.extras for block in BLOCKS if block.extras] == [["host"], ["device", "serve"]]
 
 
@@ -161,7 +164,7 @@ def test_pip_installs_known_extras_in_a_virtual_environment(number: int, tmp_pat
     """Debian refuses pip outside of one; the environment is created as written and then activated."""
     block = BLOCKS[number]
     assert set(block.extras or []) <= set(extras())
-    [*_, path], entered = block.setup
+    [*_, path], entered = block.setup[:2]
     made = tmp_path / "environment"
     command = [sys.executable, *block.setup[0][1:-1], "--without-pip", str(made)]
     subprocess.run(command, check=True)
