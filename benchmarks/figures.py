@@ -97,7 +97,7 @@ class Kind:
         return re.sub(r"[^a-z0-9]+", "-", f"{self.cpu} {self.cores} cores {self.runtime}".lower()).strip("-")
 
     def __str__(self) -> str:
-        return f"{self.cpu}, {self.cores} cores, {self.runtime}"
+        return f"{self.cpu}, {self.cores} core{'s' if self.cores > 1 else ''}, {self.runtime}"
 
 
 @dataclass(frozen=True)

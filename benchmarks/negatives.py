@@ -15,7 +15,6 @@ Usage: python -m benchmarks.negatives [--sets NAME...] [--draws 10] [--samples 1
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ from device.model.codes import Codes
 from device.negatives import BACKGROUND, negative_of
 
 from .embeddings import Dataset, load
-from .machine import machine_info
+from .machine import machine_info, parser_of, write_result
 
 SETS = ("flower-photos5", "digits-photos", "digits", "elpv", "ants-bees")
 # whose frames are background for two labels
@@ -68,7 +67,7 @@ class Draw:
 
 def main() -> None:
     """Run the benchmark, print it and write `results/negatives.json`."""
-    parser = argparse.ArgumentParser(description="Measure what negatives and background samples change.")
+    parser = parser_of(__doc__, out=RESULT)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--heads", nargs="+", default=["exact"], choices=HEADS)
     parser.add_argument("--draws", type=int, default=10)
@@ -86,7 +85,7 @@ def main() -> None:
                 rows += [row] if row else []
                 print(json.dumps(row), flush=True)
     result = {"machine": machine_info(0), "shots": SHOTS, "samples": options.samples, "rows": rows}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_result(result, options.out)
 
 
 def measure(dataset: Dataset, kind: str, head: str, draws: int, samples: int) -> dict[str, Any] | None:

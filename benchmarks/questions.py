@@ -62,6 +62,7 @@ QUESTIONS = (
     Question("lesson", page="heads.md"),
     Question("few", page="heads.md"),
     Question("views", page="heads.md"),
+    Question("negatives", page="heads.md"),
     Question("export", ("--samples", "20000", "100000"), page="model-file.md"),
     Question("mutations"),
     Question("digits", page="gray.md"),

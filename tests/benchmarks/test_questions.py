@@ -14,11 +14,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks import results_page
+from benchmarks import questions, results_page
 from benchmarks.figures import REFERENCES, Figure, Kind, compare, number, record
 from benchmarks.machine import machine_info
 from benchmarks.measurement import Measurement, check, question_parser
 from benchmarks.questions import FOLDER, QUESTIONS, RESULTS, Question, find
+from benchmarks.run import run
 
 REPOSITORY = Path(__file__).parents[2]
 MACHINE: dict[str, Any] = {
@@ -63,7 +64,8 @@ def test_every_result_and_every_page_belongs_to_a_question() -> None:
 def test_every_module_with_a_command_line_is_a_question() -> None:
     """A benchmark that is not in the registry is never run."""
     commands = {path.stem for path in FOLDER.glob("*.py") if "def main()" in path.read_text(encoding="utf-8")}
-    assert commands - {question.name for question in QUESTIONS} == {"run", "results_page", "heads_page"}
+    missing = commands - {question.name for question in QUESTIONS} - {"run", "results_page", "heads_page"}
+    assert not missing, f"add a line for each of {missing} to benchmarks/questions.py"
 
 
 def test_every_reference_belongs_to_a_question_and_has_the_name_of_its_machine() -> None:
@@ -240,6 +242,17 @@ def test_the_command_of_a_result_contains_no_folder_of_this_machine(monkeypatch:
         sys, "argv", ["/a/soak.py", "/secret/m.tflite", "--frames", "3", "--out", "/secret/r.json"]
     )
     assert machine_info()["command"] == "soak m.tflite --frames 3"
+
+
+def test_a_benchmark_that_fails_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The failed ones are named, and the others write their results; without values, scale measures nothing."""
+    monkeypatch.setattr(questions, "RESULTS", tmp_path)
+    nothing = ("--samples", "--labels", "--dimensions")
+    assert run([Question("scale", ("--nonsense",)), Question("scale", nothing)], check=False) == ["scale"]
+    assert json.loads((tmp_path / "scale.json").read_text(encoding="utf-8"))["figures"] == []
+    assert "[2/2] scale: How do the cost" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(
