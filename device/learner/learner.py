@@ -79,6 +79,7 @@ class Learner:
         self._lock = threading.RLock()  # store and head
         self._embedding = embedding  # an interpreter runs for one thread at a time
         self._settling: Settling | None = None
+        self._is_guest = False  # another learner closes the backbone
         self._figures = KeptFigures(model, store, derived.key)
 
     @classmethod
@@ -136,6 +137,38 @@ class Learner:
             store.close()
             raise
         return cls(opened, store, embedder, derived, embedding, thumbnails=thumbnails)
+
+    def beside(self, state: str | Path | None) -> Learner:
+        """Open another state file for the same model, with the backbone of this learner, which stays in RAM once.
+
+        Close it before this learner.
+
+        Args:
+            state: The state file; it is created if it does not exist. None keeps the state in RAM only.
+
+        Raises:
+            HeadError: The head is softmax, which is trained inside the interpreter of the backbone.
+            StateError: The state is damaged, newer, of another model, or was taught with other views.
+            StorageError: The state cannot be opened or made.
+        """
+        maker = self._derived.maker
+        if maker.trainer is not None:
+            raise HeadError(
+                f"a {maker.name} head is trained inside the backbone's interpreter, so several states cannot share it; use "
+                "the exact head, or one state for all"
+            )
+        store = Store.open(state, identity_of(self.model), read_only=self.store.read_only)
+        try:
+            settle_views(store, self.model, self.store.identity.views)
+            derived = DerivedHead(store, self.model.memory, maker)
+        except BaseException:
+            store.close()
+            raise
+        guest = Learner(
+            self.model, store, self.embedder, derived, self._embedding, thumbnails=self._thumbnails
+        )
+        guest._is_guest = True
+        return guest
 
     # properties
 
@@ -603,8 +636,9 @@ class Learner:
                     self._derived.keep()
                     self._figures.store(self._derived.position)
             self.store.close()
-            with self._embedding:
-                self.embedder.close()
+            if not self._is_guest:
+                with self._embedding:
+                    self.embedder.close()
 
     def __enter__(self) -> Learner:
         return self

@@ -18,6 +18,7 @@ from ..heads import Prediction
 from ..heads.base import BEST_FEW
 from ..images import Image
 from ..learner.learner import Learner
+from .motion import MotionGate
 
 UNKNOWN = "unknown"
 
@@ -37,6 +38,7 @@ class Observation:
         truth: Name of the photo's folder, where the source has one folder per label; else None.
         embed_ms: Duration of preprocessing and backbone, in milliseconds.
         head_ms: Duration of the head, in milliseconds.
+        view: Name of the camera or region, where there are several; else "".
         image: The frame, uint8 [H, W, 3] RGB, for receivers that show it; not part of the JSON.
     """
 
@@ -49,6 +51,7 @@ class Observation:
     truth: str | None = None
     embed_ms: float = 0.0
     head_ms: float = 0.0
+    view: str = ""
     image: Image | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -76,6 +79,7 @@ class Observation:
             "embed_ms": round(self.embed_ms, 4),
             "head_ms": round(self.head_ms, 4),
         }
+        fields |= {"view": self.view} if self.view else {}
         return fields | self._old_fields(prediction) if old_names else fields
 
     def _old_fields(self, prediction: dict[str, Any] | None) -> dict[str, Any]:
@@ -152,6 +156,11 @@ class Watcher:
         threshold: Minimum probability; below it the prediction is not known.
         best_few: Maximum number of labels in the scores.
         need_labels: Raise an error if nothing was taught yet, instead of returning observations without a prediction.
+        gate: While it is closed, the last embedding is predicted again instead of embedding the frame.
+
+    Attributes:
+        gate: The gate, or None.
+        embedded: Number of frames that were embedded.
     """
 
     def __init__(
@@ -162,7 +171,10 @@ class Watcher:
         threshold: float = 0.0,
         best_few: int = BEST_FEW,
         need_labels: bool = True,
+        gate: MotionGate | None = None,
     ) -> None:
+        self.gate, self.embedded = gate, 0
+        self._embedding: NDArray[np.float32] | None = None
         self._learner, self._smoother = learner, Smoother(smooth)
         self._threshold, self._best_few, self._need_labels = threshold, best_few, need_labels
         self._before: str | None = None
@@ -174,7 +186,10 @@ class Watcher:
             HeadError: Nothing was taught yet, and labels are needed.
         """
         start = time.perf_counter()
-        embedding = self._learner.embed_one(frame.image)
+        embedding = self._embedding
+        if self.gate is None or self.gate.check(frame.image).open or embedding is None:
+            embedding = self._embedding = self._learner.embed_one(frame.image)
+            self.embedded += 1
         middle = time.perf_counter()
         mean = self._mean(embedding)
         prediction = None if mean is None else self._judged(mean)

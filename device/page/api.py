@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from .page import Page
 from .programs import program_routes, status_of
 from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
+from .views import address_of
 
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("app.js", "dom.js", "teach.js", "gallery.js", "report.js")
@@ -51,7 +52,10 @@ _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
 
 
 def build(
-    page: Page, sessions: Sessions | None = None, signed_in: Callable[[], None] = lambda: None
+    page: Page,
+    sessions: Sessions | None = None,
+    signed_in: Callable[[], None] = lambda: None,
+    pages: Sequence[Page] = (),
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -59,8 +63,9 @@ def build(
         page: The page to serve.
         sessions: The sessions that may use it; None lets in everyone who reaches the server.
         signed_in: Called when the one-time link was used, so that the next one can be printed.
+        pages: All pages of the server, where there are several.
     """
-    api = _Api(page, sessions, signed_in)
+    api = _Api(page, sessions, signed_in, pages or (page,))
     handlers: dict[Any, Any] = {
         EdgetlError: _edgetl_error,
         Refusal: _refusal,
@@ -71,8 +76,10 @@ def build(
 
 
 class _Api:
-    def __init__(self, page: Page, sessions: Sessions | None, signed_in: Callable[[], None]) -> None:
-        self._page, self._sessions, self._signed_in = page, sessions, signed_in
+    def __init__(
+        self, page: Page, sessions: Sessions | None, signed_in: Callable[[], None], pages: Sequence[Page]
+    ) -> None:
+        self._page, self._sessions, self._signed_in, self._pages = page, sessions, signed_in, pages
         self._guesses = Guesses()
 
     def routes(self) -> list[BaseRoute]:
@@ -114,7 +121,8 @@ class _Api:
     # reading
 
     async def state(self, request: Request) -> Response:
-        return await answer(self._page.state)
+        views = [{"name": page.view, "url": address_of(page.view)} for page in self._pages if page.view]
+        return await answer(lambda: self._page.state() | {"view": self._page.view, "views": views})
 
     async def report(self, request: Request) -> Response:
         return await answer(self._page.lessons.report)
@@ -149,7 +157,11 @@ class _Api:
         return await download(self._page.lessons.export)
 
     async def metrics(self, request: Request) -> Response:
-        text = await run_in_threadpool(lambda: text_of(self._page.metrics()))
+        def measured() -> str:
+            found = [metric for page in self._pages for metric in page.metrics()]
+            return text_of([*found, *self._page.machine_metrics()])
+
+        text = await run_in_threadpool(measured)
         return Response(text.encode(), headers={"content-type": CONTENT_TYPE})
 
     # changing

@@ -1,7 +1,8 @@
 """Checks of every request before it reaches the page.
 
 - Host: only names of this machine, so that a foreign DNS name that points to this address is refused.
-- Origin: a request that changes something must come from the page itself, or from a program that is no browser.
+- Origin: a request that changes something must come from the page itself, or from a program that is no browser, or
+  for the API from a named origin (CORS).
 - Size: bodies have a maximum size and a time limit.
 - Session: with `--host`, a cookie or a bearer token.
 
@@ -10,6 +11,7 @@ Every response gets strict headers. This is plain ASGI, because Starlette's Base
 
 from __future__ import annotations
 
+import http
 import ipaddress
 import json
 import logging
@@ -20,7 +22,7 @@ from typing import Any
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, cookie_parser
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..addresses import redact
@@ -58,6 +60,13 @@ _HEADERS = {
 _TRUSTWORTHY = ("localhost", "127.0.0.1", "::1")
 # RFC 9110, 7.2, without what RFC 3986 allows in a host and DNS does not: user names, escapes, sub-delimiters
 _HOST = re.compile(r"(?:(?P<name>[A-Za-z0-9._-]+)|\[(?P<v6>[0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?")
+# as browsers write it (RFC 6454, 6.2): no path, no user, no slash at the end
+_ORIGIN = re.compile(r"https?://(?:[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+_CORS = {
+    "access-control-allow-methods": "GET, POST, PATCH, DELETE",
+    "access-control-allow-headers": "authorization, content-type",
+    "access-control-max-age": "600",  # seconds
+}
 _SHOWN = 200  # maximum number of characters from a request that are logged
 _log = logging.getLogger("edgetl.page")
 
@@ -69,31 +78,47 @@ class Guard:
         app: The application.
         hosts: Host names of the page, besides ``localhost``, this machine's name and plain IP addresses.
         sessions: The sessions that may use the page; None lets in everyone who reaches the server.
+        origins: Origins whose scripts may use the API, such as ``https://example.org``. Cookies are not accepted
+            from them, so where a session is needed, they need a token.
 
     Raises:
-        AddressError: One of `hosts` is not a host name.
+        AddressError: One of `hosts` is not a host name, or one of `origins` not an origin.
     """
 
-    def __init__(self, app: ASGIApp, *, hosts: Iterable[str] = (), sessions: Sessions | None = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        hosts: Iterable[str] = (),
+        sessions: Sessions | None = None,
+        origins: Iterable[str] = (),
+    ) -> None:
         self._app = app
         self._hosts = (own_names() | {_allowed(host) for host in hosts}) - {""}
         self._sessions = sessions
+        self._origins = {_checked_origin(origin) for origin in origins}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
         if scope["type"] != "http":
             raise RuntimeError(f"the page supports only HTTP, got {scope['type']}")
         started = False
+        origin = self._named_origin(scope)
 
         async def answer(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
                 _protect(message, scope)
+                if self._origins:
+                    _allow(message, origin)
             await send(message)
 
         try:
-            self._check(scope)
+            self._check(scope, origin)
+            if origin and scope["method"] == "OPTIONS":
+                await _preflight(scope)(scope, receive, answer)
+                return
             await self._app(scope, limited(receive, accepted_body(scope)), answer)
         except ClientDisconnect:
             pass
@@ -109,29 +134,43 @@ class Guard:
             if not started:
                 await refused(Refusal(500, FAILURE))(scope, receive, answer)
 
-    def _check(self, scope: Scope) -> None:
+    def _named_origin(self, scope: Scope) -> str:
+        """Return the origin of a script of another site that may use the API; "" for every other request."""
+        origin = Headers(scope=scope).get("origin", "").lower()
+        return origin if origin in self._origins and scope["path"].startswith(V1) else ""
+
+    def _check(self, scope: Scope, named: str) -> None:
         headers, changes = Headers(scope=scope), scope["method"] not in ("GET", "HEAD")
         self._check_host(headers.get("host", ""))
-        if changes:
+        if named and scope["method"] == "OPTIONS":
+            return  # a browser asks what it may send; without a token
+        if changes and named:
+            accepted_body(scope).check_size(headers)
+        elif changes:
             _check_origin(headers, needed=not scope["path"].startswith(V1))
             accepted_body(scope).check_size(headers)
-        elif headers.get("sec-fetch-site") in ("cross-site", "same-site") and not _is_visit(headers, scope):
+        elif (
+            not named
+            and headers.get("sec-fetch-site") in ("cross-site", "same-site")
+            and not _is_visit(headers, scope)
+        ):
             raise Refusal(403, "the request comes from another site; open the page itself")
         private = scope["path"].startswith((API, METRICS)) and scope["path"] not in OPEN
-        if private and not self._knows(headers):
+        if private and not self._knows(headers, cookies=not named):
             raise Refusal(401, _SIGN_IN)
         if changes:
             accepted_body(scope).check_kind(headers)
         if private and RECOGNIZED in scope:
             scope[RECOGNIZED]()
 
-    def _knows(self, headers: Headers) -> bool:
+    def _knows(self, headers: Headers, cookies: bool = True) -> bool:
         sessions = self._sessions
         if sessions is None:
             return True
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        given = token.strip() if scheme.lower() == "bearer" else _cookie(headers, sessions.cookie)
-        return sessions.valid(given)
+        if scheme.lower() == "bearer":
+            return sessions.valid(token.strip())
+        return cookies and sessions.valid(_cookie(headers, sessions.cookie))
 
     def _check_host(self, host: str) -> None:
         name = _name_of(host)
@@ -185,6 +224,31 @@ def _check_origin(headers: Headers, needed: bool) -> None:
     scheme, _, name = origin.lower().partition("://")
     if scheme not in ("http", "https") or name != headers["host"].lower():
         raise Refusal(403, f"the request comes from {origin[:80]!r}, not from the page itself")
+
+
+def _checked_origin(text: str) -> str:
+    origin = text.strip().lower().removesuffix("/")
+    if not _ORIGIN.fullmatch(origin):
+        raise AddressError(
+            f"--cors needs an origin such as https://example.org or http://192.168.1.5:3000, got {redact(text)!r}"
+        )
+    return origin
+
+
+def _allow(message: Message, origin: str) -> None:
+    """Add the headers by which a browser lets a script of `origin` read the answer; none for other origins."""
+    headers = MutableHeaders(scope=message)
+    headers.add_vary_header("Origin")
+    if origin:
+        headers["access-control-allow-origin"] = origin
+
+
+def _preflight(scope: Scope) -> Response:
+    """Return what a script of a named origin may send (https://fetch.spec.whatwg.org/#http-cors-protocol)."""
+    headers = dict(_CORS)
+    if Headers(scope=scope).get("access-control-request-private-network") == "true":
+        headers["access-control-allow-private-network"] = "true"
+    return Response(status_code=http.HTTPStatus.NO_CONTENT, headers=headers)
 
 
 def _is_visit(headers: Headers, scope: Scope) -> bool:

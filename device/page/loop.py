@@ -16,8 +16,9 @@ from ..addresses import redact
 from ..cameras import Camera, EndOfSource, Frame
 from ..errors import CameraError, EdgetlError, HeadError
 from ..heads import Prediction
-from ..images import encode_jpeg, preview
+from ..images import Image, encode_jpeg, preview
 from ..learner.learner import Learner
+from ..live.motion import MotionGate
 from ..live.watching import Observation, Smoother, shown_label
 from .doubts import Doubts
 from .latest import Latest
@@ -68,6 +69,9 @@ class Loop:
         doubts: The queue of uncertain frames; every frame is offered to it.
         changed: Called after each frame and each change of condition; must not fail.
         fps: Maximum number of frames per second.
+        gate: While it is closed, the last embedding is predicted again instead of embedding the frame.
+        draw: Returns the picture of a frame for viewers; None shows the frame itself.
+        view: Name of the camera or region, where there are several; else "".
         clock: Returns seconds.
     """
 
@@ -79,6 +83,9 @@ class Loop:
         changed: Callable[[], None],
         *,
         fps: float = 15.0,
+        gate: MotionGate | None = None,
+        draw: Callable[[Frame], Image] | None = None,
+        view: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pictures: Latest[bytes] = Latest()
@@ -86,6 +93,8 @@ class Loop:
         self.condition, self.message = "starting", "the camera is being opened"
         self._open_camera, self._learner, self._doubts, self._changed = open_camera, learner, doubts, changed
         self._interval = 1.0 / fps
+        self.view = view
+        self._gate, self._draw = gate, draw or (lambda frame: frame.image)
         self._number = 0
         self._smoother = Smoother(_SMOOTH)
         self._clock, self._rest = clock, 0.0
@@ -134,7 +143,7 @@ class Loop:
         with self._showing:
             capture = self.capture
             if capture is not None and capture.number > self._shown:
-                self.pictures.publish(encode_jpeg(preview(capture.frame.image), QUALITY))
+                self.pictures.publish(encode_jpeg(preview(self._draw(capture.frame)), QUALITY))
                 self._shown = capture.number
 
     def snapshot(self) -> bytes:
@@ -156,7 +165,15 @@ class Loop:
             "message": self.message,
             "fps": round(1 / self._gap, 1) if self._gap else 0.0,
             "milliseconds": round(seen.embed_ms + seen.head_ms) if seen else 0,
-        }
+        } | self._motion()
+
+    def _motion(self) -> dict[str, Any]:
+        """Return what the gate found in the newest frame; nothing without a gate."""
+        if self._gate is None:
+            return {}
+        found = self._gate.last
+        motion = {"share": round(found.share, 4), "threshold": self._gate.threshold, "open": found.open}
+        return {"motion": motion}
 
     def _run(self) -> None:
         patience = _PATIENCE[0]
@@ -193,7 +210,7 @@ class Loop:
 
     def _see(self, frame: Frame) -> None:
         start = self._clock()
-        embedding = self._learner.embed_one(frame.image)
+        embedding = self._embedding(frame)
         middle = self._clock()
         before = self.capture.observation if self.capture else None
         prediction = before.prediction if before else None
@@ -211,6 +228,7 @@ class Loop:
             prediction=prediction,
             familiar=prediction is not None and prediction.known,
             truth=frame.label,
+            view=self.view,
             image=frame.image,
             embed_ms=1e3 * (middle - start),
             head_ms=1e3 * (end - middle),
@@ -219,6 +237,11 @@ class Loop:
         for seen in self._listeners:
             seen(observation)
         self._changed()
+
+    def _embedding(self, frame: Frame) -> NDArray[np.float32]:
+        if self._gate is not None and not self._gate.check(frame.image).open and self.capture is not None:
+            return self.capture.embedding
+        return self._learner.embed_one(frame.image)
 
     def _predicted(self, frame: Frame, embedding: NDArray[np.float32]) -> Prediction | None:
         start = self._clock()

@@ -7,9 +7,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ..cameras import Camera
+from ..cameras import Camera, Frame
 from ..errors import EdgetlError, SampleNotFoundError
+from ..images import Image
 from ..learner.learner import Learner
+from ..live.motion import MotionGate
 from ..printable import printable
 from ..system.health import temperature
 from .doubts import Doubts, QueueEntry
@@ -26,17 +28,31 @@ class Page:
         learner: The open learner; the caller closes it, after `stop`.
         open_camera: Opens the camera; called again when it was lost. None: there is no camera.
         fps: Maximum number of frames per second.
+        view: Name of the camera or region, where there are several; else "".
+        gate: While it is closed, frames are not embedded.
+        draw: Returns the picture of a frame for viewers; None shows the frame itself.
     """
 
     def __init__(
-        self, learner: Learner, open_camera: Callable[[], Camera] | None, *, fps: float = 15.0
+        self,
+        learner: Learner,
+        open_camera: Callable[[], Camera] | None,
+        *,
+        fps: float = 15.0,
+        view: str = "",
+        gate: MotionGate | None = None,
+        draw: Callable[[Frame], Image] | None = None,
     ) -> None:
+        self.view = view
         self.learner = learner
         self.events: Latest[bytes] = Latest()
         self.doubts = Doubts()
-        self.loop = Loop(open_camera, learner, self.doubts, self._notify, fps=fps)
+        self.loop = Loop(
+            open_camera, learner, self.doubts, self._notify, fps=fps, gate=gate, draw=draw, view=view
+        )
         self.lessons = Lessons(learner, self.loop, self.doubts, self._notify)
-        self.meter, self.http_meter = Meter("camera"), Meter("http")
+        self.meter = Meter(view or "camera")
+        self.http_meter = Meter(f"{view}/http".removeprefix("/"))
         self.loop.listen(self.meter.see)
         self._version = 0
 
@@ -62,16 +78,20 @@ class Page:
         }
 
     def metrics(self) -> list[Metric]:
-        """Return the figures for Prometheus."""
+        """Return the figures of the camera and of what was taught, for Prometheus."""
         camera = self.loop.figures()
-        facts = {name: self.state()[name] for name in ("model", "backbone", "runtime")}
         seen = []
         if camera["condition"] != "off":
             seen = (
                 camera_metrics(self.meter.source, camera["condition"], camera["fps"]) + self.meter.metrics()
             )
         counts = sample_metrics(self.meter.source, self.lessons.counts())
-        return [*seen, *self.http_meter.metrics(), *counts, *machine_metrics(facts, temperature())]
+        return [*seen, *self.http_meter.metrics(), *counts]
+
+    def machine_metrics(self) -> list[Metric]:
+        """Return the figures of the machine and the model, for Prometheus."""
+        facts = {name: self.state()[name] for name in ("model", "backbone", "runtime")}
+        return machine_metrics(facts, temperature())
 
     def samples(
         self, label: str | None, limit: int, not_label: str | None = None, background: bool = False

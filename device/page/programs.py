@@ -52,6 +52,7 @@ from .guard import VisibleJSON
 from .page import Page
 from .photos import decode_upload, kind_of, read_embedding, read_upload
 from .streams import events
+from .views import prefix_of
 
 _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
     (SampleNotFoundError, 404),
@@ -136,7 +137,7 @@ class _Programs:
             sample, counts = await self._work(
                 lambda: self._lessons.learn(decode_upload(photo), label, source, not_label=not_label)
             )
-        place = {"location": f"{V1}samples/{sample.id}"}
+        place = {"location": f"{prefix_of(request.scope)}{V1}samples/{sample.id}"}
         answered = _described(sample) | {"counts": counts} | self._lessons.hidden()
         return VisibleJSON(answered, 201, place)
 

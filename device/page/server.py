@@ -9,7 +9,7 @@ import ipaddress
 import logging
 import socket
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +26,7 @@ from .guard import Guard
 from .page import Page
 from .places import TOTAL, Places
 from .sessions import Sessions
+from .views import Chooser, Named
 
 _SEND_BUFFER = 96 * 1024
 """Bytes that the kernel buffers per viewer: a few pictures, so that a slow connection has little delay."""
@@ -45,8 +46,11 @@ class PageServer:
         port: Port to listen on; 0 picks a free one.
         sign_in: Require a session on loopback too, for a machine with several users.
         allow_hosts: Further host names of the page.
+        cors: Origins of other sites whose scripts may use the HTTP API, such as ``https://example.org``.
         sessions_file: File that keeps sessions across restarts; None keeps them in RAM only.
         fps: Maximum number of frames per second.
+        pages: Serve these pages, of several cameras or regions, in place of one of `learner` and `open_camera`; each has a
+            name.
         signed_in: Called when the one-time link was used.
 
     Raises:
@@ -62,8 +66,10 @@ class PageServer:
         port: int = 8080,
         sign_in: bool = False,
         allow_hosts: Iterable[str] = (),
+        cors: Iterable[str] = (),
         sessions_file: Path | None = None,
         fps: float = 15.0,
+        pages: Sequence[Page] = (),
         signed_in: Callable[[PageServer], None] | None = None,
     ) -> None:
         self._socket = _listen(host, port)
@@ -71,14 +77,28 @@ class PageServer:
         free = is_loopback(host) and not sign_in
         try:
             self.sessions = None if free else Sessions(sessions_file, f"edgetl-{self.port}")
-            self.page = Page(learner, open_camera, fps=fps)
-            app = build(self.page, self.sessions, lambda: signed_in(self) if signed_in else None)
-            guard = Guard(app, hosts=allow_hosts, sessions=self.sessions)
+            self.pages = tuple(pages) or (Page(learner, open_camera, fps=fps),)
+            self.page = self.pages[0]
+            apps = {
+                page.view: build(
+                    page, self.sessions, lambda: signed_in(self) if signed_in else None, self.pages
+                )
+                for page in self.pages
+            }
+            guard = Guard(Chooser(apps), hosts=allow_hosts, sessions=self.sessions, origins=cors)
         except EdgetlError:
             self._socket.close()
             raise
-        self._server = _Server(_config(guard), self.page.stop)
+        self._server = _Server(_config(Named(guard)), self._stop_pages)
         self._thread: threading.Thread | None = None
+
+    def _start_pages(self) -> None:
+        for page in self.pages:
+            page.start()
+
+    def _stop_pages(self) -> None:
+        for page in self.pages:
+            page.stop()
 
     @property
     def url(self) -> str:
@@ -102,7 +122,7 @@ class PageServer:
     def run(self) -> None:
         """Serve until SIGINT or SIGTERM."""
         self.listen()
-        self.page.start()
+        self._start_pages()
         try:
             self._server.run(sockets=[self._socket])
         finally:
@@ -111,7 +131,7 @@ class PageServer:
     def start(self) -> None:
         """Serve in a thread and return at once; connections wait until the thread is ready."""
         self.listen()
-        self.page.start()
+        self._start_pages()
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [self._socket]}, name="edgetl-page", daemon=True
         )
@@ -122,7 +142,7 @@ class PageServer:
         self._server.should_exit = True
         if self._thread is not None:
             self._thread.join(timeout=2 * _GRACE + 10)
-        self.page.stop()
+        self._stop_pages()
         self._socket.close()
 
     def __enter__(self) -> Self:
@@ -169,7 +189,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _config(app: Guard) -> uvicorn.Config:
+def _config(app: Named) -> uvicorn.Config:
     for name in ("uvicorn.error", "python_multipart"):  # the guard logs what matters
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return uvicorn.Config(

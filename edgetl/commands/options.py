@@ -142,6 +142,15 @@ def camera_options(function: Decorated) -> Decorated:
             "[default: $EDGETL_CAMERA, else the first found]",
         ),
         click.option("--fps", type=click.FloatRange(0.1, 240), help="Maximum number of frames per second."),
+    ]
+    function = _frame_options(function)
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _frame_options(function: Decorated) -> Decorated:
+    options = [
         click.option("--size", metavar="WxH", callback=_size, help="Size of the frames, such as 640x480."),
         click.option(
             "--rotate",
@@ -160,6 +169,73 @@ def camera_options(function: Decorated) -> Decorated:
     for option in reversed(options):
         function = option(function)
     return function
+
+
+def several_cameras_options(function: Decorated) -> Decorated:
+    """Add ``--camera`` and ``--fps``, each several times, ``--region``, ``--motion`` and the options of frames.
+
+    Pass the values to `device.live.views.plan_cameras` and `camera_arguments`.
+    """
+    for option in reversed(_SEVERAL):
+        function = option(function)
+    return _frame_options(function)
+
+
+def fps_of(options: dict[str, Any], camera: str) -> float | None:
+    """Return the maximum number of frames per second of a camera, by the values of ``--fps``."""
+    rates: dict[str, float] = options["fps"]
+    return rates.get(camera, rates.get(""))
+
+
+def _rates(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
+    rates = {}
+    for value in values:
+        name, _, number = value.rpartition("=")
+        try:
+            rates[name] = float(number)
+        except ValueError:
+            rates[name] = 0.0
+        if not 0.1 <= rates[name] <= 240:
+            raise click.BadParameter(f"expected a number from 0.1 to 240, or CAMERA=NUMBER, got {value!r}")
+    return rates
+
+
+_SEVERAL = [
+    click.option(
+        "--camera",
+        metavar="[NAME=]SOURCE",
+        multiple=True,
+        help="0 or /dev/video0, picamera2, a video file, a folder of photos, rtsp:// or http://, fake; several times for "
+        "several cameras.  [default: $EDGETL_CAMERA, else the first found]",
+    ),
+    click.option(
+        "--region",
+        metavar="NAME=L,T,R,B",
+        multiple=True,
+        help="Watch only this part of the first camera, in fractions of the frame, such as door=0.1,0.2,0.4,0.9; "
+        "CAMERA/NAME=... for another camera. Several times for several regions.",
+    ),
+    click.option(
+        "--shared-state",
+        is_flag=True,
+        help="Let all cameras and regions share one state.  [default: one each, MODEL.NAME.db]",
+    ),
+    click.option(
+        "--fps",
+        metavar="[CAMERA=]NUMBER",
+        multiple=True,
+        callback=_rates,
+        help="Maximum number of frames per second, of all cameras or of one.",
+    ),
+    click.option("--motion", is_flag=True, help="Embed no frames while nothing moves."),
+    click.option(
+        "--motion-threshold",
+        type=click.FloatRange(0, 1),
+        default=0.01,
+        show_default=True,
+        help="With --motion: share of the picture that has to change.",
+    ),
+]
 
 
 CAMERA_NAMES = ("fps", "size", "rotate", "mirror", "crop")

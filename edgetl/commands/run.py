@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,13 +16,16 @@ import click
 from device.addresses import redact
 from device.printable import printable
 
-from .options import camera_options, json_option
+from .lanes import Lane, by_camera, gate_of, open_lanes, open_plan
+from .options import json_option, several_cameras_options
 from .receivers import check_labels, check_receivers, open_receivers, receiver_options
-from .session import learner_options, open_learner, open_source, plural, say
+from .session import learner_options, plural, say
 
 if TYPE_CHECKING:
     from device.heads.drift import Drift
-    from device.live.watching import Observation
+    from device.live.delivery import Hooks
+    from device.live.mqtt_commands import FramePupil
+    from device.live.watching import Observation, Watcher
 
 DRIFT = (
     "Most of the last frames are unlike anything that was taught: has the light changed, the camera moved, its lens"
@@ -30,7 +35,7 @@ DRIFT = (
 
 @click.command()
 @learner_options
-@camera_options
+@several_cameras_options
 @click.option("--frames", type=click.IntRange(1), help="Stop after this number of frames.")
 @click.option(
     "--smooth",
@@ -59,51 +64,121 @@ def command(as_json: bool, **options: Any) -> None:
     EDGETL_MQTT_PASSWORD instead; docs/raspberry-pi.md lists all variables. With --json each frame is one line of
     JSON, as docs/json.md describes. Press Ctrl-C to stop.
 
+    Several --camera and --region are watched with one backbone in RAM, each with labels and a state file of its own; see
+    docs/several-cameras.md.
+
     \b
     Examples:
       edgetl run mugs.tflite --camera 0 --smooth 5
       edgetl run mugs.tflite --camera rtsp://door/stream --on visitor ./ring.sh
       edgetl run mugs.tflite --camera 0 --mqtt mqtt://broker/shed/camera --mqtt-commands
+      edgetl run mugs.tflite --camera front=0 --camera back=1 --region door=0.1,0.2,0.4,0.9 --motion
       edgetl run mugs.tflite --webhook https://host/hook --webhook-header 'Authorization: Bearer ${TOKEN}'
     """
-    from device.heads.drift import ENOUGH, Drift
-    from device.learner.status import keep_drift
-    from device.live.mqtt_commands import FramePupil
-    from device.live.watching import watch
-
     check_receivers(options)
     teaching = options["mqtt_commands"]
     with ExitStack() as stack:
         display = stack.enter_context(Display(as_json))
-        learner = stack.enter_context(open_learner(options, read_only=not teaching))
+        lanes = open_lanes(stack, options, read_only=not teaching)
         if not teaching:
-            learner.require_taught()
-        pupil = FramePupil(learner)
-        hooks = open_receivers(stack, options, display.say, pupil=pupil)
-        check_labels(learner, options, display.say)
-        stack.enter_context(learner.settling())
-        camera = stack.enter_context(open_source(options, notice=display.say))
-        summary, drift = Summary(), Drift()
+            _require_taught(lanes)
+        watched = {lane.name: _watched(stack, lane, options, display) for lane in lanes}
+        summary = Summary()
         try:
-            for observation in watch(
-                learner,
-                _first(camera, options["frames"]),
-                smooth=options["smooth"],
-                threshold=options["threshold"],
-                need_labels=not teaching,
-            ):
-                pupil.see(observation)
+            for observation in islice(_observations(stack, watched, options, display), options["frames"]):
                 display.show(observation)
                 summary.add(observation)
-                hooks.update(observation)
-                if _begins_to_drift(drift, observation):
-                    display.say(DRIFT)
-                    keep_drift(learner.store, learner.head, drift.state)
+                watched[observation.view].use(observation, display)
         except KeyboardInterrupt:
             pass  # this is how watching ends
-        if drift.state.predictions >= ENOUGH:
-            keep_drift(learner.store, learner.head, drift.state)
+        for one in watched.values():
+            one.keep_drift(enough=True)
     say(summary.text())
+    if options["motion"]:
+        embedded = sum(one.watcher.embedded for one in watched.values())
+        say(
+            f"{embedded} of {plural(sum(summary.seen.values()), 'frame')} embedded; in the others nothing moved."
+        )
+
+
+@dataclass
+class Watched:
+    """A lane while it is watched.
+
+    Attributes:
+        lane: The lane.
+        watcher: Makes its observations.
+        pupil: What commands from a broker teach.
+        hooks: The receivers.
+        drift: Whether frames are unlike what was taught.
+    """
+
+    lane: Lane
+    watcher: Watcher
+    pupil: FramePupil
+    hooks: Hooks
+    drift: Drift
+
+    def use(self, observation: Observation, display: Display) -> None:
+        """Pass on an observation."""
+        self.pupil.see(observation)
+        self.hooks.update(observation)
+        if _begins_to_drift(self.drift, observation):
+            display.say(f"{self.lane.name}: {DRIFT}" if self.lane.name else DRIFT)
+            self.keep_drift()
+
+    def keep_drift(self, *, enough: bool = False) -> None:
+        """Store the state of drift; with `enough` only where there are enough predictions."""
+        from device.heads.drift import ENOUGH
+        from device.learner.status import keep_drift
+
+        if not enough or self.drift.state.predictions >= ENOUGH:
+            keep_drift(self.lane.learner.store, self.lane.learner.head, self.drift.state)
+
+
+def _watched(stack: ExitStack, lane: Lane, options: dict[str, Any], display: Display) -> Watched:
+    from device.heads.drift import Drift
+    from device.live.mqtt_commands import FramePupil
+    from device.live.watching import Watcher
+
+    pupil = FramePupil(lane.learner)
+    hooks = open_receivers(stack, options, display.say, pupil=pupil, view=lane.name)
+    check_labels(lane.learner, options, display.say)
+    watcher = Watcher(
+        lane.learner,
+        smooth=options["smooth"],
+        threshold=options["threshold"],
+        need_labels=not (lane.name or options["mqtt_commands"]),
+        gate=gate_of(options),
+    )
+    return Watched(lane, watcher, pupil, hooks, Drift())
+
+
+def _require_taught(lanes: Sequence[Lane]) -> None:
+    """Raise `HeadError` if none of the lanes was taught, and report those that were not."""
+    untaught = [lane for lane in lanes if not lane.learner.labels]
+    if len(untaught) == len(lanes):
+        lanes[0].learner.require_taught()
+    for lane in untaught:
+        say(f"{lane.name} has no label yet: nothing was taught in {lane.state}")
+
+
+def _observations(
+    stack: ExitStack, watched: Mapping[str, Watched], options: dict[str, Any], display: Display
+) -> Iterator[Observation]:
+    if "" in watched:  # a single camera without regions needs no threads
+        camera = stack.enter_context(open_plan(watched[""].lane.camera, options, notice=display.say))
+        for frame in camera:
+            yield watched[""].watcher.observe(frame)
+        return
+    from device.live.views import View, watch_views
+
+    cameras = []
+    for name, lanes in by_camera([one.lane for one in watched.values()]).items():
+        views = [View(lane.name, lane.region, watched[lane.name].watcher) for lane in lanes]
+        cameras.append((name, partial(open_plan, lanes[0].camera, options, notice=display.say), views))
+    for _, observation in watch_views(cameras, display.say):
+        yield observation
 
 
 def _begins_to_drift(drift: Drift, observation: Observation) -> bool:
@@ -148,16 +223,6 @@ class Summary:
         return "\n".join(lines)
 
 
-def _first(frames: Iterable[Any], count: int | None) -> Iterator[Any]:
-    if count is None:
-        yield from frames
-        return
-    for given, frame in enumerate(frames, 1):
-        yield frame
-        if given == count:
-            return
-
-
 class Display:
     """Show observations as JSON lines, as a live table on a terminal, or as plain lines; and messages."""
 
@@ -165,6 +230,7 @@ class Display:
         self._as_json = as_json
         self._table = not as_json and sys.stdout.isatty()
         self._live: Any = None
+        self._views: dict[str, Observation] = {}
 
     def show(self, observation: Observation) -> None:
         """Show an observation."""
@@ -172,6 +238,9 @@ class Display:
             click.echo(printable(json.dumps(observation.to_dict(), ensure_ascii=False)))
         elif not self._table:
             click.echo(_line(observation))
+        elif observation.view:
+            self._views[observation.view] = observation
+            self._started().update(_table_of_views(self._views), refresh=True)
         else:
             self._started().update(_table(observation), refresh=True)
 
@@ -200,7 +269,7 @@ class Display:
 
 def _line(observation: Observation) -> str:
     seen = observation.prediction
-    start = f"{observation.source}  {observation.frame}  {observation.label}"
+    start = f"{observation.view or observation.source}  {observation.frame}  {observation.label}"
     if seen is None:
         return printable(start)
     nearest = "" if seen.known else f" (nearest: {seen.label})"
@@ -222,4 +291,20 @@ def _table(observation: Observation) -> Any:
     for label, score in seen.scores.items() if seen else ():
         strong = label == observation.label
         table.add_row(Text(label, style="bold" if strong else ""), Bar(1, 0, score, width=40), f"{score:.0%}")
+    return table
+
+
+def _table_of_views(views: Mapping[str, Observation]) -> Any:
+    from rich.bar import Bar
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False)
+    for name, observation in views.items():
+        seen = observation.prediction
+        score = seen.probability if seen else 0.0
+        strong = "bold" if seen and seen.known else "dim"
+        table.add_row(
+            Text(name), Text(observation.label, style=strong), Bar(1, 0, score, width=30), f"{score:.0%}"
+        )
     return table

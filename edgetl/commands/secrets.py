@@ -13,7 +13,7 @@ from device.addresses import SECRET_VARIABLES, redact
 
 _MOVED = {
     # option -> its environment variable and the separator of several values
-    "--camera": ("EDGETL_CAMERA", " "),
+    "--camera": ("EDGETL_CAMERA", "\n"),
     "--webhook": ("EDGETL_WEBHOOK", " "),
     "--webhook-header": ("EDGETL_WEBHOOK_HEADER", "\n"),
     "--mqtt": ("EDGETL_MQTT", " "),
@@ -60,9 +60,11 @@ def split_secrets(command: click.Command, words: Sequence[str]) -> Split:
     public: list[str] = []
     moved: dict[str, list[str]] = {}
     typed: set[str] = set()
-    for name, values, written in _options(command, words):
+    given = _options(command, words)
+    addresses = any(name == "--camera" and _is_address(values[-1]) for name, values, _ in given)
+    for name, values, written in given:
         typed.add(name)
-        if name in _MOVED and (name != "--camera" or _is_address(values[-1])):
+        if name in _MOVED and (name != "--camera" or addresses):  # the variable replaces all cameras
             moved.setdefault(name, []).extend(values)
         else:
             public += written
@@ -71,7 +73,8 @@ def split_secrets(command: click.Command, words: Sequence[str]) -> Split:
     variables = _inherited(command, typed)
     for name, values in moved.items():
         variable, separator = _MOVED[name]
-        variables[variable] = values[-1] if name == "--camera" else separator.join(values)
+        several = name != "--camera" or _accepts_several(command)
+        variables[variable] = separator.join(values) if several else values[-1]
     return Split(tuple(public), variables | _named(variables.get("EDGETL_WEBHOOK_HEADER", "")))
 
 
@@ -98,6 +101,14 @@ def _options(command: click.Command, words: Sequence[str]) -> list[tuple[str, li
         found.append((name, values, [word, *left[:count]]))
         del left[:count]
     return found
+
+
+def _accepts_several(command: click.Command) -> bool:
+    return any(
+        option.multiple
+        for option in command.params
+        if isinstance(option, click.Option) and "--camera" in option.opts
+    )
 
 
 def _is_address(source: str) -> bool:

@@ -5,45 +5,29 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import MissingExtraError
-from .options import (
-    camera_arguments,
-    camera_options,
-    head_option,
-    json_option,
-    model_argument,
-    priors_option,
-    replay_option,
-    state_option,
-    state_path,
-    threads_option,
-    views_option,
-)
-from .receivers import NAMES, check_receivers, open_receivers, receiver_options
-from .session import replay_chosen, say
+from .lanes import Lane, by_camera, gate_of, open_lanes, open_plan
+from .options import fps_of, json_option, several_cameras_options, state_path
+from .receivers import check_receivers, open_receivers, receiver_options
+from .session import learner_options, say
 
 if TYPE_CHECKING:
+    from device.page.page import Page
     from device.page.server import PageServer
 
 _EXTRA = ("starlette", "uvicorn", "anyio", "h11", "python_multipart")
 
 
 @click.command()
-@model_argument
-@state_option
-@head_option
-@replay_option
-@priors_option
-@views_option
-@threads_option
-@camera_options
+@learner_options
+@several_cameras_options
 @receiver_options
 @click.option(
     "--no-camera", is_flag=True, help="Open no camera: other programs send photos, see docs/http-api.md."
@@ -74,82 +58,90 @@ _EXTRA = ("starlette", "uvicorn", "anyio", "h11", "python_multipart")
     metavar="NAME",
     help="Another host name of the page, for example behind a reverse proxy.",
 )
+@click.option(
+    "--cors",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Let scripts of this site use the HTTP API, such as https://example.org.  [default: of no other site]",
+)
 @json_option
 def command(
-    model: Path,
-    state: Path | None,
-    head: str,
-    replay: str,
-    priors: str | None,
-    views: str | None,
-    threads: int | None,
-    edgetpu: bool,
-    camera: str | None,
     no_camera: bool,
     loop: bool,
     host: str,
     port: int,
     sign_in: bool,
     allow_hosts: tuple[str, ...],
+    cors: tuple[str, ...],
     as_json: bool,
-    **more: Any,
+    **options: Any,
 ) -> None:
     """Watch the camera, teach labels and correct samples from a browser.
 
     By default only this machine can open the page. With --host, the command prints a link and a QR code that sign in
     one phone or laptop, and a new link after each use. --on, --webhook and --mqtt act when the label in view changes, as
-    with edgetl run.
+    with edgetl run. Several --camera and --region have a page each, with one backbone in RAM.
 
     \b
     Example:
       edgetl serve mugs.tflite --camera 0
       edgetl serve mugs.tflite --no-camera --json
       edgetl serve mugs.tflite --camera picamera2 --host 0.0.0.0
+      edgetl serve mugs.tflite --camera 0 --region door=0.1,0.2,0.4,0.9 --region gate=0.5,0,1,1 --motion
     """
-    if no_camera and (camera is not None or loop):
-        raise click.UsageError("--no-camera excludes --camera and --loop; leave one of them out")
-    received = {name: more[name] for name in NAMES} | {"model": model}
-    check_receivers(received)
+    if no_camera and (options["camera"] or options["region"] or loop):
+        raise click.UsageError("--no-camera excludes --camera, --region and --loop; leave them out")
+    check_receivers(options)
     server_class = _server_class()
-    from device.cameras import open_camera
-    from device.learner import Learner
-
-    state = state_path(model, state)
-    settings = camera_arguments(more)
-    delegate = "edgetpu" if edgetpu else None
-    options = replay_chosen({"replay": replay})
-    with (
-        Learner.open(
-            model,
-            state,
-            head=head,
-            threads=threads,
-            delegate=delegate,
-            priors=priors,
-            views=views,
-            options=options,
-        ) as learner,
-        ExitStack() as stack,
-    ):
+    state = state_path(options["model"], options["state"])
+    with ExitStack() as stack:
+        lanes = open_lanes(stack, options, read_only=False)
+        pages = _pages(lanes, options, no_camera, loop)
         server = server_class(
-            learner,
-            None if no_camera else lambda: open_camera(camera, loop=loop, **settings),
+            lanes[0].learner,
+            None,
             host=host,
             port=port,
             sign_in=sign_in,
             allow_hosts=allow_hosts,
+            cors=cors,
             sessions_file=state.with_name(f"{state.name}.sessions"),
-            fps=settings["fps"] or 15.0,
+            pages=pages,
             signed_in=partial(_print_next_link, as_json=as_json),
         )
-        hooks = open_receivers(stack, received, say, pupil=server.page.lessons)
-        server.page.loop.listen(hooks.update)
+        for page in pages:
+            hooks = open_receivers(stack, options, say, pupil=page.lessons, view=page.view)
+            page.loop.listen(hooks.update)
         signal.signal(signal.SIGTERM, _interrupt)  # systemd stops a service with it: end as on Ctrl-C
-        with contextlib.suppress(KeyboardInterrupt), learner.settling():
+        with contextlib.suppress(KeyboardInterrupt):
             server.listen()
             _announce(server, as_json)
             server.run()
         click.echo("stopped; everything taught is saved", err=True)
+
+
+def _pages(lanes: Sequence[Lane], options: dict[str, Any], no_camera: bool, loop: bool) -> list[Page]:
+    """Return a page per camera or region; regions of one camera share it."""
+    from device.cameras.shared import SharedCamera, overview
+    from device.page.page import Page
+
+    pages = []
+    for own in by_camera(lanes).values():
+        opener = partial(open_plan, own[0].camera, options, loop=loop, notice=None)
+        shared = SharedCamera(opener)
+        for lane in own:
+            opened = opener if lane.region is None else shared.region(lane.region)
+            pages.append(
+                Page(
+                    lane.learner,
+                    None if no_camera else opened,
+                    fps=fps_of(options, lane.camera.name) or 15.0,
+                    view=lane.name,
+                    gate=gate_of(options),
+                    draw=None if lane.region is None else overview(shared, lane.region),
+                )
+            )
+    return pages
 
 
 def _interrupt(number: int, frame: object) -> None:

@@ -1,6 +1,6 @@
 // Starts the page: signs in, opens the two streams, and updates what is shown.
 
-import { $, attempt, get, getBlob, make, percent, post, say } from "./dom.js";
+import { $, at, attempt, get, getBlob, make, percent, post, say } from "./dom.js";
 import * as gallery from "./gallery.js";
 import { showReport } from "./report.js";
 import * as teach from "./teach.js";
@@ -47,6 +47,7 @@ async function load() {
     say($("model"), state.model);
     say($("facts"), `${state.backbone} · ${state.runtime}`);
     $("export").hidden = !taught;
+    showViews(state);
     teach.showLabels(state.labels);
     gallery.showFilter(state.labels, state.negatives, state.background);
     await gallery.loadDoubts();
@@ -62,6 +63,12 @@ async function load() {
     else banner(error.message);
     return false;
   }
+}
+
+function showViews({ view, views }) {
+  $("views").hidden = views.length < 2;
+  $("views").replaceChildren(...views.map(({ name, url }) =>
+    make("a", { href: url, class: "chip", ...(name === view ? { "aria-current": "page" } : {}) }, name)));
 }
 
 // The report leaves out every sample in turn, which takes seconds on a small board, so it waits for a pause.
@@ -89,7 +96,7 @@ function showGate() {
 // Hidden tabs close their streams: browsers allow six connections per host, and a tab uses two.
 function connect() {
   disconnect();
-  events = new EventSource("/api/events");
+  events = new EventSource(at("/api/events"));
   events.onopen = () => { banner(""); showPicture(); };
   events.onmessage = (event) => show(JSON.parse(event.data));
   events.onerror = lost;
@@ -102,7 +109,7 @@ function disconnect() {
 }
 
 function showPicture() {
-  $("picture").src = `/api/stream.mjpg?${Date.now()}`;
+  $("picture").src = at(`/api/stream.mjpg?${Date.now()}`);
 }
 
 async function lost() {
@@ -117,7 +124,7 @@ async function lost() {
 
 function show(situation) {
   const { camera, prediction } = situation;
-  setCamera(camera.condition, camera.condition === "live" ? `${camera.fps.toFixed(1)} fps · ${camera.milliseconds} ms` : CONDITIONS[camera.condition]);
+  setCamera(camera.condition, camera.condition === "live" ? `${camera.fps.toFixed(1)} fps · ${camera.milliseconds} ms${motion(camera.motion)}` : CONDITIONS[camera.condition]);
   banner(camera.condition === "lost" ? `No picture from the camera: ${camera.message}. Trying again…` : "");
   $("no-picture").hidden = situation.frame > 0;
   $("picture").classList.toggle("stale", camera.condition === "lost");
@@ -127,6 +134,11 @@ function show(situation) {
   if (situation.version !== version && !teach.isTeaching()) later();
   else if (situation.queue !== queue) { queue = situation.queue; gallery.loadDoubts().catch(() => {}); }
 }
+
+// How much of the picture moves, the threshold, and whether frames are embedded.
+const motion = (gate) => !gate ? "" :
+  ` · ${gate.open ? "motion" : "still"} ${percentOf(gate.share)} of ${percentOf(gate.threshold)}`;
+const percentOf = (share) => `${(100 * share).toFixed(1)} %`;
 
 const CONDITIONS = { starting: "camera is starting", lost: "no picture", ended: "recording has ended", off: "no camera" };
 

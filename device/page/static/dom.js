@@ -36,6 +36,10 @@ export function arrange(parent, wanted) {
   });
 }
 
+// The page of a camera or region is below /view/NAME/, and so are its addresses.
+const VIEW = location.pathname.match(/^\/view\/[^/]+(?=\/)/)?.[0] ?? "";
+export const at = (path) => VIEW + path;
+
 export class Refused extends Error {
   constructor(message, status) {
     super(message);
@@ -46,7 +50,7 @@ export class Refused extends Error {
 async function ask(path, options = {}) {
   let response;
   try {
-    response = await fetch(path, { credentials: "same-origin", ...options });
+    response = await fetch(at(path), { credentials: "same-origin", ...options });
   } catch {
     throw new Refused("The device does not respond.", 0);
   }

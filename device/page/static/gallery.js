@@ -1,6 +1,6 @@
 // Pictures that can be corrected: uncertain frames and taught samples.
 
-import { $, arrange, attempt, choose, get, make, percent, post, toast } from "./dom.js";
+import { $, at, arrange, attempt, choose, get, make, percent, post, toast } from "./dom.js";
 import { labels, taughtLabels, undo } from "./teach.js";
 
 const PAGE = 48;
@@ -46,7 +46,7 @@ const keyOf = (sample, filter) => `${sample.id}/${sample.meaning}/${filter ? 1 :
 
 function newSample(sample, filter) {
   const picture = sample.thumbnail
-    ? make("img", { src: `/api/samples/${sample.id}.jpg`, alt: "", loading: "lazy", decoding: "async" })
+    ? make("img", { src: at(`/api/samples/${sample.id}.jpg`), alt: "", loading: "lazy", decoding: "async" })
     : make("span", { class: "blank" }, "no picture");
   const when = new Date(1000 * sample.time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   const button = make("button", { type: "button", "aria-label": `Sample ${sample.id} of ${sample.meaning}, ${when}`, onclick: () => correct(sample, when) }, picture);
@@ -61,7 +61,7 @@ async function correct(sample, when) {
   const answer = await choose({
     title: sample.meaning,
     text: `Taught ${when}.${others.length ? " To correct the sample, choose another label." : ""}`,
-    image: sample.thumbnail ? `/api/samples/${sample.id}.jpg` : "",
+    image: sample.thumbnail ? at(`/api/samples/${sample.id}.jpg`) : "",
     choices: others,
     second: "Forget",
   });
@@ -102,7 +102,7 @@ function newCard(doubt, names, key) {
   const likely = ranked.map(([label]) => label).filter((label) => names.includes(label)).slice(0, 3);
   const guess = doubt.prediction.known ? `${doubt.prediction.label}, ${percent(doubt.prediction.probability)}?` : "Unlike anything taught";
   const card = make("li", { class: "card" },
-    make("img", { src: `/api/doubts/${doubt.id}.jpg`, alt: `Uncertain frame ${doubt.id}`, onerror: () => card.remove() }),
+    make("img", { src: at(`/api/doubts/${doubt.id}.jpg`), alt: `Uncertain frame ${doubt.id}`, onerror: () => card.remove() }),
     make("p", { class: "guess" }, guess));
   const answer = (label) => settle(card, () => post("/api/doubts/answer", { id: doubt.id, label }), `Taught as ${label}.`);
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));

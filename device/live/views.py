@@ -1,0 +1,215 @@
+"""Several cameras and regions in one process: what is watched, and the loop over all of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import re
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+
+from ..cameras import Camera, EndOfSource, Frame, FrameTimeout, Notice
+from ..cameras.regions import NAME, Region, check_name
+from ..errors import CameraError
+from .watching import Observation, Watcher
+
+_NAMED = re.compile(rf"({NAME.pattern})=(.+)", re.DOTALL)
+_RETRY = (0.5, 8.0)  # seconds before a camera that failed is read again: first and maximum
+_WAITING = 2  # observations per camera that may wait for the consumer
+
+
+@dataclass(frozen=True)
+class CameraPlan:
+    """A camera and its regions.
+
+    Attributes:
+        name: Name of the camera.
+        source: Source for `open_camera`; None for the default camera.
+        regions: Parts of its frames; empty for whole frames.
+    """
+
+    name: str
+    source: str | None
+    regions: tuple[Region, ...] = ()
+
+    @property
+    def views(self) -> tuple[tuple[str, Region | None], ...]:
+        """The names of what is watched, with their regions."""
+        return tuple((region.name, region) for region in self.regions) or ((self.name, None),)
+
+
+def plan_cameras(sources: Sequence[str], regions: Sequence[str] = ()) -> list[CameraPlan]:
+    """Return what to watch.
+
+    Args:
+        sources: ``SOURCE`` or ``NAME=SOURCE`` each; without a name, cameras are named camera1, camera2 ... and a single
+            one camera. Empty: the default camera.
+        regions: ``NAME=LEFT,TOP,RIGHT,BOTTOM`` of the first camera, or ``CAMERA/NAME=...``.
+
+    Raises:
+        CameraError: A name is not a name or is used twice, a region is malformed, or its camera is not named.
+
+    Example:
+        >>> plan = plan_cameras(["front=0", "back=1"], ["back/gate=0,0,0.5,1"])
+        >>> [name for camera in plan for name, _ in camera.views]
+        ['front', 'gate']
+    """
+    plans = {}
+    for number, text in enumerate(sources or [""], 1):
+        default = f"camera{number}" if len(sources) > 1 else "camera"
+        name, source = _split(text, default)
+        if name in plans:
+            raise CameraError(f"two cameras are named {name}; names must differ")
+        plans[name] = CameraPlan(name, source or None)
+    for text in regions:
+        camera, slash, _ = text.partition("=")[0].rpartition("/")
+        camera = camera or next(iter(plans))
+        if camera not in plans:
+            raise CameraError(
+                f"the region {text[:100]!r} is of the camera {camera}; cameras are: {', '.join(plans)}"
+            )
+        region = Region.parse(text[len(camera) + 1 :] if slash else text)
+        plans[camera] = replace(plans[camera], regions=(*plans[camera].regions, region))
+    found = list(plans.values())
+    names = [name for plan in found for name, _ in plan.views]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise CameraError(f"names of cameras and regions must differ; used twice: {', '.join(twice)}")
+    return found
+
+
+def _split(text: str, default: str) -> tuple[str, str]:
+    matched = _NAMED.fullmatch(text.strip())
+    if matched is None or os.path.exists(text):  # noqa: PTH110 - a text of any form, such as an address
+        return default, text
+    return check_name(matched[1], "a camera"), matched[2]
+
+
+@dataclass
+class View:
+    """A camera or region that is watched.
+
+    Attributes:
+        name: Its name.
+        region: The part of the frames; None for whole frames.
+        watcher: Makes the observations.
+    """
+
+    name: str
+    region: Region | None
+    watcher: Watcher
+    _problem: str = field(default="", repr=False)
+
+    def observe(self, frame: Frame, notice: Notice) -> Observation | None:
+        """Return what the view shows in a frame; None where the frame cannot be used, which is reported once."""
+        try:
+            part = frame if self.region is None else self.region.cut(frame)
+        except CameraError as error:
+            if str(error) != self._problem:
+                notice(str(error))
+            self._problem = str(error)
+            return None
+        self._problem = ""
+        return replace(self.watcher.observe(part), view=self.name)
+
+
+Opener = Callable[[], Camera]
+
+
+def watch_views(
+    cameras: Sequence[tuple[str, Opener, Sequence[View]]], notice: Notice
+) -> Iterator[tuple[View, Observation]]:
+    """Yield the observations of all views; each camera has a thread, and the backbone runs for one at a time.
+
+    A camera that fails is reported and read again after a while; the others continue. A recording ends.
+
+    Args:
+        cameras: Name of the camera, its opener, its views.
+        notice: Called with messages for the user, from any thread.
+
+    Raises:
+        CameraError: No camera can be opened, or all recordings have failed.
+        HeadError: Nothing was taught yet.
+    """
+    found: queue.Queue[tuple[View, Observation] | Exception | None] = queue.Queue(_WAITING * len(cameras))
+    stop = threading.Event()
+
+    def put(item: tuple[View, Observation] | Exception | None) -> None:
+        while not stop.is_set():
+            with contextlib.suppress(queue.Full):
+                return found.put(item, timeout=0.2)
+
+    def work(name: str, opener: Opener, views: Sequence[View]) -> None:
+        try:
+            for frame in _frames(name, opener, notice, stop):
+                for view in views:
+                    observation = view.observe(frame, notice)
+                    if observation is not None:
+                        put((view, observation))
+        except Exception as error:  # raised again in the thread of the consumer
+            put(error)
+        put(None)
+
+    with ExitStack() as stack:
+        threads = [threading.Thread(target=work, args=camera, daemon=True) for camera in cameras]
+        for thread in threads:
+            thread.start()
+            stack.callback(thread.join, 10.0)
+        stack.callback(stop.set)
+        yield from _collected(found, len(threads))
+
+
+def _collected(
+    found: queue.Queue[tuple[View, Observation] | Exception | None], running: int
+) -> Iterator[tuple[View, Observation]]:
+    failures: list[Exception] = []
+    total = running
+    while running:
+        item = found.get()
+        if item is None:
+            running -= 1
+        elif isinstance(item, CameraError):
+            failures.append(item)
+        elif isinstance(item, Exception):
+            raise item
+        else:
+            yield item
+    if failures:
+        raise CameraError(f"{len(failures)} of {total} cameras failed: {failures[0]}") from failures[0]
+
+
+def _frames(name: str, opener: Opener, notice: Notice, stop: threading.Event) -> Iterator[Frame]:
+    """Yield the frames of a camera; a live one that fails is opened again."""
+    delay, problem, live = _RETRY[0], "", False
+    while not stop.is_set():
+        try:
+            with opener() as camera:
+                live = camera.live
+                while not stop.is_set():
+                    with contextlib.suppress(FrameTimeout):
+                        frame = camera.read(1.0)
+                        delay, problem = _RETRY[0], ""
+                        yield frame
+        except EndOfSource:
+            return
+        except CameraError as error:
+            if not live:
+                raise
+            if str(error) != problem:
+                notice(f"the camera {name} failed, trying again: {error}")
+            problem = str(error)
+            stop.wait(delay)
+            delay = min(2 * delay, _RETRY[1])
+
+
+def state_names(names: Sequence[str], shared: bool) -> Mapping[str, str]:
+    """Return the infix of the state file per view: ``.door`` in ``mugs.door.db``; "" for one that all share.
+
+    Example:
+        >>> dict(state_names(["door"], shared=False)), dict(state_names(["a", "b"], shared=True))
+        ({'door': '.door'}, {'a': '', 'b': ''})
+    """
+    return {name: "" if shared else f".{name}" for name in names}

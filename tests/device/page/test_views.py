@@ -1,0 +1,133 @@
+"""A page per camera or region on one server."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from device.cameras import open_camera
+from device.cameras.fake import draw
+from device.cameras.regions import Region
+from device.cameras.shared import SharedCamera, overview
+from device.images import encode_jpeg, read_photo
+from device.learner import Learner
+from device.live.motion import MotionGate
+
+from .conftest import MODEL, WITHOUT_EXTRA, Answer, Client
+from .test_metrics import scrape, value
+
+pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> Iterator[Client]:
+    """A server with two regions of one camera, each with a state of its own; one has a motion gate."""
+    from device.page.page import Page
+    from device.page.server import PageServer
+
+    shared = SharedCamera(lambda: open_camera("fake:red", fps=30))
+    with ExitStack() as stack:
+        door = stack.enter_context(Learner.open(MODEL, tmp_path / "door.db", threads=1))
+        gate = stack.enter_context(door.beside(tmp_path / "gate.db"))
+        pages = []
+        for name, learner, edges in (("door", door, "0,0,0.5,1"), ("gate", gate, "0.5,0,1,1")):
+            region = Region.parse(f"{name}={edges}")
+            pages.append(
+                Page(
+                    learner,
+                    shared.region(region),
+                    fps=30.0,
+                    view=name,
+                    gate=MotionGate(1.0) if name == "gate" else None,
+                    draw=overview(shared, region),
+                )
+            )
+        server = stack.enter_context(PageServer(door, None, port=0, pages=pages))
+        yield Client(server.port)
+
+
+def test_each_region_has_its_own_page_and_samples(client: Client) -> None:
+    """The first page is also at the root; the pages link each other."""
+    photo = encode_jpeg(draw("red", 1))
+    for place, label in (("", "mug"), ("/view/gate", "bike")):
+        sent = Answer(
+            client.open(f"{place}/api/v1/samples?label={label}", "POST", photo, Content_Type="image/jpeg")
+        )
+        assert sent.status == 201, sent.body
+        assert sent.headers["location"] == f"{place}/api/v1/samples/1"
+        assert client.get(sent.headers["location"]).json["label"] == label
+    for place, name, label in (
+        ("", "door", "mug"),
+        ("/view/door", "door", "mug"),
+        ("/view/gate", "gate", "bike"),
+    ):
+        state = client.ask(f"{place}/api/state")
+        assert state["view"] == name
+        assert [one["label"] for one in state["labels"]] == [label]
+        assert state["views"] == [
+            {"name": "door", "url": "/view/door/"},
+            {"name": "gate", "url": "/view/gate/"},
+        ]
+    assert client.get("/view/gate/").body == client.get("/").body
+
+
+def test_the_picture_shows_the_camera_and_the_snapshot_the_region(client: Client) -> None:
+    """Everything but the region is darker in the stream."""
+    client.until(lambda event: event["frame"] > 1)
+    snapshot = read_photo(client.get("/view/gate/api/v1/snapshot.jpg").body)
+    assert snapshot.shape == (240, 160, 3)
+    with client.open("/view/gate/api/stream.mjpg") as response:
+        start = response.read(200_000 // 100)
+        head, _, body = start.partition(b"\r\n\r\n")
+        size = int(head.rpartition(b"Content-Length: ")[2])
+        body += response.read(size - len(body))
+    picture = read_photo(body[:size]).astype(float)
+    assert picture.shape == (240, 320, 3)
+    assert picture[:, 10:140].mean() < 0.7 * picture[:, 180:310].mean()
+
+
+def test_the_motion_gate_is_visible_on_its_page(client: Client) -> None:
+    """The share that moves, the threshold, and whether frames are embedded."""
+    gate = client.until(lambda event: event["frame"] > 8)
+    assert "motion" not in gate["camera"]
+    with client.open("/view/gate/api/events") as response:
+        import json
+
+        for line in response:
+            if line.startswith(b"data: "):
+                event = json.loads(line[6:])
+                if event["frame"] > 8:
+                    break
+    assert event["view"] == "gate"
+    assert event["camera"]["motion"]["threshold"] == 1.0
+    assert event["camera"]["motion"]["open"] is False
+
+
+def test_metrics_of_all_views_are_on_one_page(client: Client) -> None:
+    """Each with its name as source."""
+    client.until(lambda event: event["frame"] > 1)
+    found = scrape(client)
+    assert value(found, "edgetl_camera_up", source="door") == 1
+    assert value(found, "edgetl_camera_up", source="gate") == 1
+    assert value(found, "edgetl_info", model="tiny.tflite") == 1
+
+
+@pytest.mark.parametrize("path", ["/view/none/api/state", "/view/%2e%2e/api/state", "/view//api/state"])
+def test_a_view_that_does_not_exist_is_refused(client: Client, path: str) -> None:
+    """The message lists those that do."""
+    answer = client.get(path)
+    assert answer.status == 404
+    assert "views are: door, gate" in answer.json["error"]
+
+
+def test_the_checks_of_requests_hold_for_every_view(client: Client) -> None:
+    """The name in the path does not lead around the guard."""
+    assert client.post("/view/gate/api/undo", {}, Origin="http://evil.example").status == 403
+    assert Answer(client.open("/view/gate/api/teach", "POST", b"{}", Content_Type="text/plain")).status in (
+        403,
+        415,
+    )
+    assert client.get("/view/gate/view/door/api/state").status == 404
