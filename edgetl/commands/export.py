@@ -83,12 +83,14 @@ def _export_classifier(learner: Learner, out: Path, force: bool, as_json: bool) 
 
 
 def _export_frigate(learner: Learner, out: Path, force: bool, as_json: bool) -> None:
+    from device.negatives import split_counts
     from edgetl.exchange.frigate import write_dataset
 
     written = write_dataset(learner, out, force=force)
     pictures = sum(count for _, count in written.values())
     folders = {label: {"folder": name, "pictures": count} for label, (name, count) in written.items()}
-    without = sum(learner.store.counts().values()) - pictures
+    _, background = split_counts(learner.store.hidden_counts())
+    without = sum(learner.store.counts().values()) + background - pictures
     if without:
         warn(f"{plural(without, 'sample')} without a picture left out")
     result = {"folder": str(out), "pictures": pictures, "labels": folders}

@@ -133,5 +133,6 @@ def _warn(result: Import) -> None:
 
 
 def _sentence(result: Import, options: dict[str, Any]) -> str:
+    background = f" {plural(result.background, 'background sample')}." if result.background else ""
     known = f" {plural(result.known, 'photo')} taught before." if result.known else ""
-    return f"Taught {counted(result.counts())} in {state_of(options)}.{known}"
+    return f"Taught {counted(result.counts())} in {state_of(options)}.{background}{known}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from .photos import Collection, Photo, file_reader, skipped_files
 
 if TYPE_CHECKING:
     from device.learner import Learner
+    from device.store import Sample
 
 NONE = "none"
 """Class of objects that belong to no other class."""
@@ -58,7 +60,7 @@ def write_dataset(learner: Learner, folder: Path, *, force: bool = False) -> dic
     """Write the pictures of all samples as a dataset.
 
     Samples keep small pictures of at most 96 pixels. Samples that were taught without a picture, and those of the host, are
-    left out.
+    left out; so are negatives, which Frigate does not have.
 
     Args:
         learner: The learner.
@@ -66,7 +68,7 @@ def write_dataset(learner: Learner, folder: Path, *, force: bool = False) -> dic
         force: Write into a folder that is not empty; its files stay.
 
     Returns:
-        Label -> name of its folder and number of pictures.
+        Label -> name of its folder and number of pictures; background is the label "", in the folder ``none``.
 
     Raises:
         OutputExistsError: The folder is not empty and `force` is false.
@@ -75,18 +77,27 @@ def write_dataset(learner: Learner, folder: Path, *, force: bool = False) -> dic
     if folder.exists() and not force and (not folder.is_dir() or any(folder.iterdir())):
         raise OutputExistsError(f"{shown(folder)} exists and is not empty; choose another, or add --force")
     names = folder_names(sorted(learner.store.counts()))
-    written = dict.fromkeys(names, 0)
+    written = {}
     try:
         for label, name in names.items():
-            (folder / name).mkdir(parents=True, exist_ok=True)
-            for sample in learner.samples(label):
-                if sample.thumbnail is not None:
-                    place = folder / name / f"{name}-{_when(sample.time)}-{sample.id}.png"
-                    place.write_bytes(_png(sample.thumbnail))
-                    written[label] += 1
+            written[label] = (name, _write_class(learner.samples(label), folder / name))
+        if background := learner.samples(background=True):
+            written[""] = (NONE, _write_class(background, folder / NONE))
     except OSError as error:
         raise storage_error(error, folder) from error
-    return {label: (name, written[label]) for label, name in names.items()}
+    return written
+
+
+def _write_class(samples: Sequence[Sample], folder: Path) -> int:
+    """Write the pictures of samples into a folder, and return their number."""
+    folder.mkdir(parents=True, exist_ok=True)
+    pictures = 0
+    for sample in samples:
+        if sample.thumbnail is not None:
+            place = folder / f"{folder.name}-{_when(sample.time)}-{sample.id}.png"
+            place.write_bytes(_png(sample.thumbnail))
+            pictures += 1
+    return pictures
 
 
 def folder_names(labels: list[str]) -> dict[str, str]:

@@ -30,18 +30,22 @@ class Import:
     Attributes:
         samples: The samples taught; each is durable.
         known: Number of photos skipped because they were taught before.
-        background: Number of photos of no label.
         skipped: Files that are not taught.
     """
 
     samples: list[Sample] = field(default_factory=list)
     known: int = 0
-    background: int = 0
     skipped: list[Skipped] = field(default_factory=list)
 
     def counts(self) -> dict[str, int]:
-        """Return the number of samples taught per label."""
-        return dict(sorted(Counter(sample.meaning for sample in self.samples).items()))
+        """Return the number of samples taught per label, without background."""
+        labels = [sample.label for sample in self.samples if sample.label is not None]
+        return dict(sorted(Counter(labels).items()))
+
+    @property
+    def background(self) -> int:
+        """Number of background samples taught."""
+        return sum(sample.label is None for sample in self.samples)
 
 
 def teach_collection(
@@ -66,11 +70,7 @@ def teach_collection(
     """
     result = result or Import()
     result.skipped += found.skipped
-    labeled = [photo for photo in found.photos if photo.label is not None]
-    result.background += len(found.photos) - len(labeled)
-    if result.background:
-        result.skipped += [Skipped(photo.name, "background") for photo in found.photos if photo.label is None]
-    readable, views = _views(labeled, result, progress)
+    readable, views = _views(found.photos, result, progress)
     taught, bursts = _taught_before(learner), dict[int, int]()
     batch: list[tuple[Photo, Image, NDArray[np.float32], int]] = []
     for done, (photo, view) in enumerate(zip(readable, views, strict=True), 1):
@@ -97,7 +97,7 @@ def _views(photos: Sequence[Photo], result: Import, progress: Progress) -> tuple
             result.skipped.append(Skipped(photo.name, str(error.reason)))
         else:
             readable.append(photo)
-            shots.append(Shot(str(photo.label), photo.name, look))
+            shots.append(Shot(photo.label or "", photo.name, look))
         progress("Comparing photos", done, len(photos))
     return readable, group_lookalikes(shots).groups.tolist() if shots else []
 
@@ -116,7 +116,7 @@ def _learn(
         return []
     return learner.learn_many(
         [image for _, image, _, _ in batch],
-        [str(photo.label) for photo, _, _, _ in batch],
+        [photo.label for photo, _, _, _ in batch],
         [f"{origin}:{photo.name}" for photo, _, _, _ in batch],
         bursts=[burst for _, _, _, burst in batch],
         embeddings=np.stack([embedding for _, _, embedding, _ in batch]),

@@ -99,7 +99,7 @@ def test_a_dataset_of_frigate_is_taught(model: Path, tmp_path: Path) -> None:
     assert first["taught"] == {"Müllauto": 3, "red car": 3}
     assert first["background"] == 2
     again = imported("frigate", model, folder / "dataset")
-    assert (again["taught"], again["known_already"]) == ({}, 6)
+    assert (again["taught"], again["background"], again["known_already"]) == ({}, 0, 8)
     with Learner.open(model) as learner:
         assert learner.predict_one(draw("red", 9)).label == "red car"
         assert {sample.source for sample in learner.samples("red car")} == {
@@ -131,15 +131,16 @@ def test_the_samples_are_exported_as_a_dataset_and_imported_again(model: Path, t
     with Learner.open(model) as learner:
         for label, scene in (("a/b", "red"), ("mug", "blue"), ("..", "green")):
             learner.learn_many([draw(scene, number) for number in range(3)], [label] * 3)
+        learner.learn_one(draw("gray"), None)
     done = edgetl("export", model, "--frigate", "--out", tmp_path / "out", "--json")
     written = json.loads(done.stdout)
-    assert written["pictures"] == 9
+    assert written["pictures"] == 10
     assert {label: found["folder"] for label, found in written["labels"].items()} == {
-        "..": "_", "a/b": "a_b", "mug": "mug",
+        "..": "_", "a/b": "a_b", "mug": "mug", "": "none",
     }  # fmt: skip
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == ["out"]
     found = read_dataset(tmp_path / "out")
-    assert sorted({str(photo.label) for photo in found.photos}) == ["_", "a_b", "mug"]
+    assert sorted({str(photo.label) for photo in found.photos}) == ["None", "_", "a_b", "mug"]
     assert all(photo.image().shape[2] == 3 for photo in found.photos)
     again = edgetl("export", model, "--frigate", "--out", tmp_path / "out")
     assert (again.exit_code, "--force" in again.stderr) == (1, True)
