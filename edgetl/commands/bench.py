@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from device.errors import EdgetlError
+
 from .bench_options import amount_options, grid_options, make_grid, more_options
 from .group import Group
 from .options import emit, json_option
@@ -88,12 +90,12 @@ def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: An
     if report is not None:
         _check_output(report, options["force"])
     result = _measure(models, options).to_dict()
-    if report is not None:
-        _write_report(result, report, options["force"])
     if as_csv:
         click.echo(describe_csv(result), nl=False)
     else:
         emit(result, as_json, lambda: describe_bench(result))
+    if report is not None:
+        _write_report(result, report, options["force"])
     if result["partial"]:
         say(f"the result is partial: {result['error'] or 'interrupted'}")
         click.get_current_context().exit(1 if result["error"] else INTERRUPTED)
@@ -144,31 +146,36 @@ def _measure(models: tuple[Path, ...], options: dict[str, Any]) -> Bench:
         result = measuring.bench(
             models, plan=plan, grid=make_grid(options), frames=shown_frames, progress=progress
         )
-        result = _with_accuracy(result, models, options, progress)
+        result = _with_more(result, models, options, progress)
     for note in (*result.notes, *(result.accuracy or {}).get("notes", ())):
         say(f"note: {note}")
     return result
 
 
-def _with_accuracy(
-    result: Bench, models: tuple[Path, ...], options: dict[str, Any], progress: Progress
-) -> Bench:
-    if options["accuracy"] is None or result.partial:
-        return result
+def _with_more(result: Bench, models: tuple[Path, ...], options: dict[str, Any], progress: Progress) -> Bench:
+    """Add the profile and the accuracy; Ctrl-C leaves what was measured before."""
     from device.model.modelfile import ModelFile
-    from edgetl.measuring.accuracy import measure_accuracy
+    from edgetl.measuring import accuracy, profiling
 
+    if result.partial:
+        return result
+    opened = [ModelFile.open(path) for path in models]
     try:
-        found = measure_accuracy(
-            [ModelFile.open(path) for path in models],
-            options["accuracy"],
-            heads=options["heads"],
-            shots=options["shots"],
-            progress=progress,
-        )
+        if options["profile"]:
+            threads = (options["threads"] or (None,))[0]
+            result = replace(
+                result, profile=profiling.profile_models(opened, threads=threads, progress=progress)
+            )
+        if options["accuracy"] is not None:
+            found = accuracy.measure_accuracy(
+                opened, options["accuracy"], heads=options["heads"], shots=options["shots"], progress=progress
+            )
+            result = replace(result, accuracy=found.to_dict())
     except KeyboardInterrupt:
         return replace(result, partial=True)
-    return replace(result, accuracy=found.to_dict())
+    except EdgetlError as error:  # the times are not lost
+        return replace(result, partial=True, error=str(error))
+    return result
 
 
 @contextlib.contextmanager

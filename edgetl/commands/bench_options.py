@@ -145,6 +145,11 @@ def more_options(function: Decorated) -> Decorated:
             help="Numbers of photos per label for --accuracy.",
         ),
         click.option(
+            "--profile",
+            is_flag=True,
+            help="Also measure where the time of each backbone goes, by kind of op and by layer.",
+        ),
+        click.option(
             "--report",
             type=click.Path(path_type=Path, dir_okay=False),
             metavar="FILE.html",

@@ -16,9 +16,10 @@ from .pictures import (
     draw_distributions,
     draw_growth,
     draw_lessons,
+    draw_ops,
     draw_stages,
 )
-from .text import COLUMNS, FRAME, LESSON, median_of, shot_name
+from .text import COLUMNS, FRAME, LESSON, median_of, most_expensive, short_layer, shot_name
 
 Found = Mapping[str, Any]
 
@@ -60,6 +61,7 @@ def render(result: Found) -> str:
             *_summary(names, result["results"]),
             *_pictures(names, result),
             *_accuracy(result.get("accuracy")),
+            *_profiles(result.get("profile")),
             *_steps(names, result["results"]),
             *_missing(result.get("unavailable") or ()),
             "</body></html>",
@@ -141,6 +143,25 @@ def _accuracy(accuracy: Found | None) -> Iterator[str]:
         )
         yield f"<tr><th>{escape(model['name'])}, {escape(model['head'])} head</th>{cells}</tr>"
     yield "</tbody></table></div>"
+
+
+def _profiles(profile: Found | None) -> Iterator[str]:
+    if not profile:
+        return
+    yield f"<h2>Layers</h2><p>{escape(profile['method'])}.</p>"
+    for found in profile["models"]:
+        yield f"<h3>{escape(found['name'])}: {found['total_ms']:.3g} ms</h3>"
+        yield (
+            f'<p class="soft">{escape(found["runtime"])}, threads {found["threads"]}, {escape(found["clock"])}; less than '
+            f"{found['resolution_ms']:.2g} ms is not distinguishable from 0.</p>"
+        )
+        yield f'<div class="scroll">{draw_ops(found)}</div><div class="scroll"><table><thead><tr>'
+        yield "<th>Most expensive layers</th><th>Op</th><th>Time</th><th>Share</th></tr></thead><tbody>"
+        for layer in most_expensive(found):
+            cells = (escape(layer["op"]), f"{layer['ms']:.3f} ms", f"{layer['share']:.1%}")
+            name = f"{layer['index']} {escape(short_layer(layer['name']))}"
+            yield f"<tr><th>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+        yield "</tbody></table></div>"
 
 
 def _steps(names: Sequence[str], results: Sequence[Found]) -> Iterator[str]:

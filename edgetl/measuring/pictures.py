@@ -23,7 +23,7 @@ DARK = (
 )
 STYLE = """
 svg text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: var(--ink); }
-svg .soft { fill: var(--soft); } svg .middle { text-anchor: middle; } svg .right { text-anchor: end; }
+svg .soft, svg .other { fill: var(--soft); } svg .middle { text-anchor: middle; } svg .right { text-anchor: end; }
 svg .grid { stroke: var(--line); } svg .axis { stroke: var(--soft); }
 svg .mark { stroke: var(--ink); stroke-width: 2; } svg .thin { stroke: var(--ink); stroke-dasharray: 2 3; }
 """ + "".join(
@@ -123,6 +123,33 @@ def draw_growth(names: Sequence[str], results: Sequence[Found]) -> str:
         ]
     parts += _legend(list(groups), 322, 1)
     return _svg(parts, 326 + 20 * len(groups), "Time of a lesson against the number of samples")
+
+
+def draw_ops(profile: Found) -> str:
+    """Return the time of each layer of a backbone, in the order in which they run, colored by the kind of op."""
+    layers, kinds = profile["layers"], [row["op"] for row in profile["by_op"]][:_COLORS]
+    high = max((layer["ms"] for layer in layers), default=0.0)
+    up = Axis.of(0, high, left=200.0)
+    up = Axis(up.low, up.high, left=200.0, right=40.0)
+    left, width = 64, (WIDTH - 64 - LEFT) / max(1, len(layers))
+    parts = list(_legend(kinds, 14, len(kinds)))
+    for value in up.ticks():
+        parts.append(f'<path class="grid" d="M{left} {up.place(value)}H{WIDTH - LEFT}"/>')
+        parts.append(
+            f'<text class="soft right" x="{left - 8}" y="{up.place(value) + 4.5}">{value:g} ms</text>'
+        )
+    for number, layer in enumerate(layers):
+        y = up.place(layer["ms"])
+        color = f"f{kinds.index(layer['op'])}" if layer["op"] in kinds else "other"
+        title = escape(f"{layer['index']} {layer['op']} {layer['name']}: {layer['ms']:.3g} ms")
+        parts.append(
+            f'<rect class="{color}" x="{left + width * number:.1f}" y="{y}" width="{max(1.0, width - 1):.1f}" '
+            f'height="{max(0.0, 200 - y):.1f}"><title>{title}</title></rect>'
+        )
+    parts.append(
+        f'<text class="soft middle" x="{(left + WIDTH) / 2}" y="222">layers, in the order in which they run</text>'
+    )
+    return _svg(parts, 230, f"Time per layer of {profile['name']}")
 
 
 def _distribution(axis: Axis, name: str, timing: Found, base: float) -> Iterator[str]:

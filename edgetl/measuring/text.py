@@ -29,6 +29,8 @@ def describe_bench(result: Found) -> str:
         lines += ["", *_summary(names, result["results"])]
     if result.get("accuracy"):
         lines += ["", *_accuracies(result["accuracy"])]
+    for profile in (result.get("profile") or {}).get("models", ()):
+        lines += ["", *_profile(profile)]
     if result.get("unavailable"):
         lines += ["", "not measured:", *_missing(result["unavailable"])]
     return "\n".join(lines)
@@ -140,6 +142,31 @@ def _accuracies(found: Found) -> Iterator[str]:
             f"{s['accuracy']:.1%} ({s['interval'][0]:.0%} to {s['interval'][1]:.0%})" for s in model["shots"]
         )
         yield f"{name:{width}}{''.join(f'{cell:>20}' for cell in cells)}"
+
+
+def most_expensive(profile: Found, count: int = 10) -> list[Found]:
+    """Return the most expensive layers of a profile."""
+    return sorted(profile["layers"], key=lambda layer: -layer["ms"])[:count]
+
+
+def short_layer(name: str) -> str:
+    """Return the last parts of the name of a layer, which a converter may have joined from several."""
+    return "/".join(name.partition(";")[0].split("/")[-2:])[:48]
+
+
+def _profile(found: Found) -> Iterator[str]:
+    yield (
+        f"{found['name']}, {found['runtime']}, threads {found['threads']}: {found['total_ms']:.2f} ms in {len(found['layers'])} "
+        f"layers ({found['clock']}); less than {found['resolution_ms']:.3f} ms is not distinguishable from 0"
+    )
+    yield f"{'op':26}{'layers':>7}{'ms':>9}{'share':>8}"
+    for row in found["by_op"]:
+        yield f"{row['op']:26}{row['layers']:>7}{row['ms']:>9.3f}{row['share']:>8.1%}"
+    yield f"{'most expensive layers':56}{'op':20}{'ms':>9}{'share':>8}{'million multiply-adds':>24}"
+    for layer in most_expensive(found):
+        count = "–" if layer["multiply_adds"] is None else f"{layer['multiply_adds'] / 1e6:.1f}"
+        place = f"{layer['index']:>3}  {short_layer(layer['name'])}"
+        yield f"{place:56}{layer['op']:20}{layer['ms']:>9.3f}{layer['share']:>8.1%}{count:>24}"
 
 
 def shot_name(shot: Found) -> str:

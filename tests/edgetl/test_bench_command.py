@@ -9,10 +9,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from device.images import Image
+from device.images import Image, encode_jpeg
 from device.system.subject import Subject
 from edgetl.cli import main
 from tests.tiny import TINY, TINY_TAUGHT, write_photos
@@ -165,6 +166,15 @@ def test_a_report_is_written_beside_the_result(folder: Path) -> None:
     assert edgetl("bench", *words, "--force").exit_code == 0
 
 
+def test_a_profile_shows_kinds_of_ops_and_the_most_expensive_layers(folder: Path) -> None:
+    """The report has a picture of them."""
+    done = edgetl("bench", "mugs.tflite", *SHORT, "--threads", 1, "--profile", "--report", "layers.html")
+    assert done.exit_code == 0, done.output
+    for word in ("CONV_2D", "most expensive layers", "CPU time"):
+        assert word in done.stdout
+    assert "cut after each op" in Path("layers.html").read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def photos(folder: Path) -> Path:
     """Return a folder of photos with three labels."""
@@ -207,6 +217,21 @@ def test_ctrl_c_while_accuracy_is_measured_keeps_the_times(
     found = json.loads(done.stdout)
     assert found["partial"]
     assert found["accuracy"] is None
+    assert found["results"]
+
+
+def test_an_accuracy_that_cannot_be_measured_does_not_lose_the_times(folder: Path, photos: Path) -> None:
+    """The softmax head of this model has room for 8 labels, the photos have more."""
+    for number in range(7):
+        (photos / f"label{number}").mkdir()
+        for place in range(4):
+            image = np.random.default_rng([number, place]).integers(0, 256, (48, 48, 3), np.uint8)
+            (photos / f"label{number}" / f"{place}.jpg").write_bytes(encode_jpeg(image))
+    done = edgetl("bench", "mugs.tflite", *SHORT, "--head", "softmax", "--accuracy", photos, "--json")
+    assert done.exit_code == 1
+    found = json.loads(done.stdout)
+    assert found["partial"]
+    assert "room for 8 labels" in found["error"]
     assert found["results"]
 
 
