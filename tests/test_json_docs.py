@@ -170,7 +170,7 @@ def test_the_page_lists_uncertain_frames_as_documented(page: Page) -> None:
 def test_bench_writes_the_documented_measurement(model: Path) -> None:
     """What this machine does not report is null, and so has another type than in the example."""
     write_photos(model.parent / "photos", 6)
-    text = bench_json(model, "--accuracy", model.parent / "photos", "--shots", "1,all")
+    text = bench_json(model, "--accuracy", model.parent / "photos", "--shots", "1,all", "--profile")
     fields = json.loads(text)
     assert shape(filled(fields, EXAMPLES["bench"])) == shape(EXAMPLES["bench"])
     assert list(fields) == list(EXAMPLES["bench"])

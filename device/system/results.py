@@ -111,6 +111,7 @@ class Bench:
             "when": self.when,
             "partial": self.partial,
             "error": self.error,
+            "host": None,
             "notes": list(self.notes),
             "machine": self.machine,
             "conditions": self.conditions,

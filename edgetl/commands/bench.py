@@ -12,7 +12,7 @@ import click
 
 from device.errors import EdgetlError
 
-from .bench_options import amount_options, grid_options, make_grid, more_options
+from .bench_options import amount_options, grid_options, host_options, make_grid, more_options, words_for_host
 from .group import Group
 from .options import emit, json_option
 from .session import INTERRUPTED, say
@@ -59,6 +59,7 @@ class BenchGroup(Group):
 @amount_options
 @grid_options
 @more_options
+@host_options
 @click.option("--csv", "as_csv", is_flag=True, help="Write the table as CSV.")
 @json_option
 def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: Any) -> None:
@@ -75,6 +76,7 @@ def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: An
     Examples:
       edgetl bench mugs.tflite --frames 200 --threads 1,2,4 --samples 50,1000
       edgetl bench small.tflite large.tflite --seconds 60 --json > sizes.json
+      edgetl bench mugs.tflite --host pi@raspberrypi.local
     """
     if options["labels"] > min(options["samples"]):
         raise click.UsageError(
@@ -89,7 +91,9 @@ def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: An
     report = options["report"]
     if report is not None:
         _check_output(report, options["force"])
-    result = _measure(models, options).to_dict()
+    result = (
+        _measure(models, options).to_dict() if options["host"] is None else _measure_there(models, options)
+    )
     if as_csv:
         click.echo(describe_csv(result), nl=False)
     else:
@@ -125,10 +129,7 @@ def _measure(models: tuple[Path, ...], options: dict[str, Any]) -> Bench:
 
     from .progress import stages
 
-    if options["accuracy"] is not None:
-        from edgetl.photos import find_photos
-
-        find_photos(options["accuracy"])  # refuses a wrong folder now, not after the measurement
+    _check_photos(options)
     for doubt in doubts(describe_machine()):
         say(f"note: {doubt}")
     frames = options["frames"]
@@ -148,6 +149,43 @@ def _measure(models: tuple[Path, ...], options: dict[str, Any]) -> Bench:
         )
         result = _with_more(result, models, options, progress)
     for note in (*result.notes, *(result.accuracy or {}).get("notes", ())):
+        say(f"note: {note}")
+    return result
+
+
+def _check_photos(options: dict[str, Any]) -> None:
+    """Refuse a wrong folder of photos before the measurement."""
+    if options["accuracy"] is not None:
+        from edgetl.photos import find_photos
+
+        find_photos(options["accuracy"])
+
+
+def _measure_there(models: tuple[Path, ...], options: dict[str, Any]) -> dict[str, Any]:
+    from device.model.modelfile import ModelFile
+    from device.system.conditions import doubts
+    from device.system.frames import Frames
+    from edgetl.measuring.remote import bench_on
+    from edgetl.remote.ssh import Ssh
+
+    from .progress import stages
+
+    for model in models:  # a wrong file or folder is refused before anything is copied
+        ModelFile.open(model)
+    _check_photos(options)
+    if options["photos"] is not None:
+        Frames.photos(options["photos"])
+    ssh = Ssh(options["host"], options["ssh_config"])
+    if warning := ssh.unverified():
+        say(f"note: {warning}")
+    named = {"--photos": options["photos"], "--accuracy": options["accuracy"]}
+    folders = {option: path for option, path in named.items() if path is not None}
+    with stages(transient=True) as progress:
+        result = bench_on(
+            ssh, models, words_for_host(options), folders=folders, python=options["python"], progress=progress
+        )
+    accuracy = result.get("accuracy") or {}
+    for note in (*doubts(result["machine"]), *result["notes"], *accuracy.get("notes", ())):
         say(f"note: {note}")
     return result
 

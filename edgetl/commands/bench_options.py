@@ -159,6 +159,63 @@ def more_options(function: Decorated) -> Decorated:
     )
 
 
+def host_options(function: Decorated) -> Decorated:
+    """Add the options for a measurement on another machine."""
+    return _decorated(
+        function,
+        click.option(
+            "--host",
+            metavar="USER@HOST",
+            help="Measure on this machine over ssh; it needs the same version of edgetl.",
+        ),
+        click.option(
+            "--python",
+            default="",
+            metavar="PATH",
+            help="Python there.  [default: that of the deployment, of ~/edgetl, of the command edgetl, else python3]",
+        ),
+        click.option(
+            "--ssh-config",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            metavar="FILE",
+            help="Configuration file of ssh, passed to it as -F.  [default: yours]",
+        ),
+    )
+
+
+# option -> name of its value, of those that are passed on to another machine
+_PASSED_ON = {
+    "--frames": "frames",
+    "--seconds": "seconds",
+    "--lessons": "lessons",
+    "--warm-up": "warm_up",
+    "--cold-starts": "cold_starts",
+    "--camera": "camera",
+    "--samples": "samples",
+    "--labels": "labels",
+    "--memory": "memory",
+    "--head": "heads",
+    "--threads": "threads",
+    "--delegate": "delegates",
+    "--runtime": "runtimes",
+}
+
+
+def words_for_host(options: dict[str, Any]) -> list[str]:
+    """Return the options as words of a command line, without those of files and of output."""
+    words = ["--shots", ",".join(str(count or "all") for count in options["shots"])]
+    for option, name in _PASSED_ON.items():
+        value = options[name]
+        if value is not None:
+            words += [option, ",".join(map(str, value)) if isinstance(value, tuple) else str(value)]
+    flags = {
+        "--profile": options["profile"],
+        "--edgetpu": options["edgetpu"],
+        "--no-energy": not options["energy"],
+    }
+    return words + [flag for flag, wanted in flags.items() if wanted]
+
+
 def make_grid(options: dict[str, Any]) -> Grid:
     """Return the grid of the options.
 

@@ -106,8 +106,7 @@ def draw_growth(names: Sequence[str], results: Sequence[Found]) -> str:
     counts = [count for points in groups.values() for count, _ in points]
     times = [time for points in groups.values() for _, time in points]
     axis = Axis.of(min(counts), max(counts), logarithmic=True, left=64)
-    up = Axis.of(min(times), max(times), logarithmic=True, left=260.0)
-    up = Axis(up.low, up.high, logarithmic=True, left=260.0, right=16.0)
+    up = Axis(min(times) / 1.15, max(times) * 1.15, logarithmic=True, left=260.0, right=16.0)  # upwards
     parts = list(axis.drawn(16, 260, "samples that the head has learned, logarithmic"))
     for value in up.ticks():
         parts.append(f'<path class="grid" d="M{axis.left} {up.place(value)}H{axis.right}"/>')
@@ -129,10 +128,9 @@ def draw_ops(profile: Found) -> str:
     """Return the time of each layer of a backbone, in the order in which they run, colored by the kind of op."""
     layers, kinds = profile["layers"], [row["op"] for row in profile["by_op"]][:_COLORS]
     high = max((layer["ms"] for layer in layers), default=0.0)
-    up = Axis.of(0, high, left=200.0)
-    up = Axis(up.low, up.high, left=200.0, right=40.0)
+    up = Axis(0.0, max(high, 1e-6), left=220.0, right=50.0)  # upwards
     left, width = 64, (WIDTH - 64 - LEFT) / max(1, len(layers))
-    parts = list(_legend(kinds, 14, len(kinds)))
+    parts = list(_legend(kinds, 14, 3))
     for value in up.ticks():
         parts.append(f'<path class="grid" d="M{left} {up.place(value)}H{WIDTH - LEFT}"/>')
         parts.append(
@@ -144,12 +142,12 @@ def draw_ops(profile: Found) -> str:
         title = escape(f"{layer['index']} {layer['op']} {layer['name']}: {layer['ms']:.3g} ms")
         parts.append(
             f'<rect class="{color}" x="{left + width * number:.1f}" y="{y}" width="{max(1.0, width - 1):.1f}" '
-            f'height="{max(0.0, 200 - y):.1f}"><title>{title}</title></rect>'
+            f'height="{max(0.0, 220 - y):.1f}"><title>{title}</title></rect>'
         )
     parts.append(
-        f'<text class="soft middle" x="{(left + WIDTH) / 2}" y="222">layers, in the order in which they run</text>'
+        f'<text class="soft middle" x="{(left + WIDTH) / 2}" y="242">layers, in the order in which they run</text>'
     )
-    return _svg(parts, 230, f"Time per layer of {profile['name']}")
+    return _svg(parts, 250, f"Time per layer of {profile['name']}")
 
 
 def _distribution(axis: Axis, name: str, timing: Found, base: float) -> Iterator[str]:
