@@ -1,0 +1,140 @@
+"""The scripts in examples/: each runs as its first line shows, with the fake camera, and is short."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar
+
+import cv2
+import pytest
+
+from device.learner import Learner
+from tests import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
+
+
+def run(name: str, *words: object) -> str:
+    """Run a script and return what it prints."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GPIOZERO_PIN_FACTORY": "mock"}
+    command = [sys.executable, str(ROOT / "examples" / name), *map(str, words)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def taught(tmp_path: Path) -> Path:
+    """Return a model file with the labels red and blue in its state file."""
+    model = tmp_path / "taught.tflite"
+    model.write_bytes(tiny.TINY.read_bytes())
+    with Learner.open(model) as learner:
+        for label in ("red", "blue"):
+            learner.learn_many([tiny.photo(label, seed) for seed in range(8)], [label] * 8)
+    return model
+
+
+@pytest.fixture
+def show(tmp_path: Path) -> Iterator[Path]:
+    """Return a folder of photos, which is a camera: four of red, then six of blue."""
+    folder = tmp_path / "shown"
+    folder.mkdir()
+    for number, label in enumerate(["red"] * 4 + ["blue"] * 6):
+        picture = cv2.cvtColor(tiny.photo(label, 100 + number), cv2.COLOR_RGB2BGR)
+        assert cv2.imwrite(str(folder / f"{number:02}.png"), picture)
+    return folder
+
+
+def test_the_first_example_recognizes_what_it_taught() -> None:
+    """With the fake camera."""
+    printed = run("hello.py", tiny.TINY)
+    assert "bowl: recognized as bowl" in printed
+    assert "mug: recognized as mug" in printed
+
+
+def test_the_flap_opens_once_when_three_frames_agree(taught: Path, show: Path) -> None:
+    """In the third of six blue frames."""
+    printed = run("sort_fruit.py", taught, "--camera", show, "--bad", "blue")
+    assert "frame 7: blue, flap open" in printed
+    assert "10 frames, 1 sorted out" in printed
+
+
+def test_the_cat_flap_opens_for_the_named_cat_only(taught: Path, show: Path) -> None:
+    """It is locked again at the end, and stays locked for a cat that never comes."""
+    assert run("cat_flap.py", taught, "--camera", show, "--cat", "blue").split() == [
+        "locked",
+        "unlocked",
+        "locked",
+    ]
+    assert run("cat_flap.py", taught, "--camera", show, "--cat", "green").split() == ["locked", "locked"]
+
+
+def test_three_devices_know_everything_after_a_merge() -> None:
+    """Each was taught one color."""
+    printed = run("fleet_of_three.py", tiny.TINY)
+    assert "garage: knows green" in printed
+    assert "together: knows blue, green, red, 15 of 15 frames correct" in printed
+
+
+class Hook(http.server.BaseHTTPRequestHandler):
+    """A webhook that keeps what it receives."""
+
+    received: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        """Keep the label."""
+        self.received.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["label"])
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+def test_home_assistant_gets_each_change_of_the_label(taught: Path, show: Path) -> None:
+    """And the script goes on when nothing answers."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}/api/webhook/mug-seen"
+        run("home_assistant.py", taught, address, "--camera", show)
+        server.shutdown()
+    assert Hook.received == ["red", "blue"]
+    assert "not sent" in run("home_assistant.py", taught, address, "--camera", show)
+
+
+def test_a_server_is_taught_and_asked(tmp_path: Path, show: Path) -> None:
+    """A file that is no photo gets the reason, and the others continue."""
+    pytest.importorskip("starlette", reason="the server needs the extra serve")
+    from device.page.server import PageServer
+
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    with Learner.open(tiny.TINY, None, threads=1) as learner, PageServer(learner, None, port=0) as server:
+        run(
+            "http_service.py", server.url, "--label", "red", *(show / f"0{number}.png" for number in range(4))
+        )
+        run(
+            "http_service.py",
+            server.url,
+            "--label",
+            "blue",
+            *(show / f"0{number}.png" for number in range(4, 9)),
+        )
+        printed = run("http_service.py", server.url, broken, show / "09.png")
+    assert f"{broken}: " in printed
+    assert "09.png: blue" in printed
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_an_example_is_short_and_listed(script: Path) -> None:
+    """At most 60 lines; README.md of the folder names it."""
+    assert len(script.read_text(encoding="utf-8").splitlines()) <= 60
+    assert f"({script.name})" in (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
