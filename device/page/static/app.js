@@ -67,6 +67,7 @@ async function load() {
 
 function showViews({ view, views }) {
   $("views").hidden = views.length < 2;
+  if ($("views").children.length) return; // they stay the same, and a link keeps the focus
   $("views").replaceChildren(...views.map(({ name, url }) =>
     make("a", { href: url, class: "chip", ...(name === view ? { "aria-current": "page" } : {}) }, name)));
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -16,6 +17,7 @@ from device.images import encode_jpeg, read_photo
 from device.learner import Learner
 from device.live.motion import MotionGate
 
+from .browser import Browser
 from .conftest import MODEL, WITHOUT_EXTRA, Answer, Client
 from .test_metrics import scrape, value
 
@@ -94,8 +96,6 @@ def test_the_motion_gate_is_visible_on_its_page(client: Client) -> None:
     gate = client.until(lambda event: event["frame"] > 8)
     assert "motion" not in gate["camera"]
     with client.open("/view/gate/api/events") as response:
-        import json
-
         for line in response:
             if line.startswith(b"data: "):
                 event = json.loads(line[6:])
@@ -131,3 +131,33 @@ def test_the_checks_of_requests_hold_for_every_view(client: Client) -> None:
         415,
     )
     assert client.get("/view/gate/view/door/api/state").status == 404
+
+
+@pytest.mark.browser
+def test_a_browser_teaches_each_region_on_its_own_page(client: Client, browser: Browser) -> None:
+    """The links lead from one to the other; each has its labels, its picture and its gate."""
+    browser.visit(f"http://127.0.0.1:{client.port}/")
+    links = browser.driver.find_elements("css selector", "#views a")
+    assert [(link.text, link.get_attribute("aria-current")) for link in links] == [
+        ("door", "page"),
+        ("gate", None),
+    ]
+    browser.add("mug")
+    browser.hold("mug", 3)
+    links[1].click()
+    browser.wait(lambda: browser.driver.current_url.endswith("/view/gate/"))
+    browser.wait(lambda: "still" in browser.text("#camera-text"))
+    assert "of 100.0 %" in browser.text("#camera-text")
+    assert not browser.driver.find_elements("css selector", '.row[data-label="mug"]')
+    browser.add("bike")
+    browser.hold("bike", 2)
+    browser.wait(lambda: browser.run("return document.querySelector('#picture').naturalWidth") == 320)
+    browser.wait(lambda: browser.run("return document.querySelector('#grid img')?.naturalWidth > 0"))
+    assert counts_of(client, "").keys() == {"mug"}
+    assert counts_of(client, "/view/gate").keys() == {"bike"}
+    assert browser.complaints() == []
+
+
+def counts_of(client: Client, view: str) -> dict[str, int]:
+    """Return the number of samples per label of a view."""
+    return {one["label"]: one["samples"] for one in client.ask(f"{view}/api/state")["labels"]}
