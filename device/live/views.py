@@ -7,7 +7,7 @@ import os
 import queue
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 
@@ -124,18 +124,19 @@ def watch_views(
 ) -> Iterator[tuple[View, Observation]]:
     """Yield the observations of all views; each camera has a thread, and the backbone runs for one at a time.
 
-    A camera that fails is reported and read again after a while; the others continue. A recording ends.
+    A camera that fails, or cannot be opened, is reported and opened again after a while; the others continue. A recording
+    ends, also where it is damaged.
 
     Args:
         cameras: Name of the camera, its opener, its views.
         notice: Called with messages for the user, from any thread.
 
     Raises:
-        CameraError: No camera can be opened, or all recordings have failed.
+        CameraError: The others have ended, and a camera cannot be opened or a recording has failed.
         HeadError: Nothing was taught yet.
     """
     found: queue.Queue[tuple[View, Observation] | Exception | None] = queue.Queue(_WAITING * len(cameras))
-    stop = threading.Event()
+    stop, crowd = threading.Event(), _Crowd(len(cameras))
 
     def put(item: tuple[View, Observation] | Exception | None) -> None:
         while not stop.is_set():
@@ -144,13 +145,14 @@ def watch_views(
 
     def work(name: str, opener: Opener, views: Sequence[View]) -> None:
         try:
-            for frame in _frames(name, opener, notice, stop):
+            for frame in _frames(name, opener, notice, stop, crowd):
                 for view in views:
                     observation = view.observe(frame, notice)
                     if observation is not None:
                         put((view, observation))
         except Exception as error:  # raised again in the thread of the consumer
             put(error)
+        crowd.end(name)
         put(None)
 
     with ExitStack() as stack:
@@ -177,17 +179,47 @@ def _collected(
             raise item
         else:
             yield item
+    if failures and total == 1:
+        raise failures[0]
     if failures:
         raise CameraError(f"{len(failures)} of {total} cameras failed: {failures[0]}") from failures[0]
 
 
-def _frames(name: str, opener: Opener, notice: Notice, stop: threading.Event) -> Iterator[Frame]:
-    """Yield the frames of a camera; a live one that fails is opened again."""
-    delay, problem, live = _RETRY[0], "", False
+class _Crowd:
+    """The cameras that run, and those of them that were never opened; thread-safe."""
+
+    def __init__(self, running: int) -> None:
+        self._lock = threading.Lock()
+        self._running, self._closed = running, set[str]()
+
+    def hope(self, name: str) -> bool:
+        """Record that a camera cannot be opened, and return whether another one runs meanwhile."""
+        with self._lock:
+            self._closed.add(name)
+            return len(self._closed) < self._running
+
+    def open(self, name: str) -> None:
+        """Record that a camera is open."""
+        with self._lock:
+            self._closed.discard(name)
+
+    def end(self, name: str) -> None:
+        """Record that a camera has ended."""
+        with self._lock:
+            self._closed.discard(name)
+            self._running -= 1
+
+
+def _frames(
+    name: str, opener: Opener, notice: Notice, stop: threading.Event, crowd: _Crowd
+) -> Iterator[Frame]:
+    """Yield the frames of a camera; one that cannot be opened, and a live one that fails, is opened again."""
+    delay, problem, live = _RETRY[0], "", None
     while not stop.is_set():
         try:
             with opener() as camera:
                 live = camera.live
+                crowd.open(name)
                 while not stop.is_set():
                     with contextlib.suppress(FrameTimeout):
                         frame = camera.read(1.0)
@@ -196,20 +228,10 @@ def _frames(name: str, opener: Opener, notice: Notice, stop: threading.Event) ->
         except EndOfSource:
             return
         except CameraError as error:
-            if not live:
+            if live is False or (live is None and not crowd.hope(name)):
                 raise
             if str(error) != problem:
                 notice(f"the camera {name} failed, trying again: {error}")
             problem = str(error)
             stop.wait(delay)
             delay = min(2 * delay, _RETRY[1])
-
-
-def state_names(names: Sequence[str], shared: bool) -> Mapping[str, str]:
-    """Return the infix of the state file per view: ``.door`` in ``mugs.door.db``; "" for one that all share.
-
-    Example:
-        >>> dict(state_names(["door"], shared=False)), dict(state_names(["a", "b"], shared=True))
-        ({'door': '.door'}, {'a': '', 'b': ''})
-    """
-    return {name: "" if shared else f".{name}" for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -72,8 +73,12 @@ def test_all_frames_of_all_cameras_are_observed(learner: Learner) -> None:
     assert seen == {("left", "red"): 4, ("right", "red"): 4, ("two", "blue"): 3}
 
 
-def test_one_camera_that_fails_does_not_stop_the_others(learner: Learner) -> None:
-    """At the end the failure is an error."""
+def test_a_camera_that_cannot_be_opened_does_not_stop_the_others(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is reported once and tried again; when the others have ended, it is an error."""
+    monkeypatch.setattr("device.live.views._RETRY", (0.01, 0.01))
+    notes: list[str] = []
 
     def broken() -> Camera:
         raise CameraError("it is unplugged")
@@ -84,8 +89,40 @@ def test_one_camera_that_fails_does_not_stop_the_others(learner: Learner) -> Non
     ]
     seen: list[str] = []
     with pytest.raises(CameraError, match="1 of 2 cameras failed: it is unplugged"):
-        seen.extend(found.name for found, _ in watch_views(cameras, print))
+        seen.extend(found.name for found, _ in watch_views(cameras, notes.append))
     assert seen == ["good"] * 5
+    assert len([note for note in notes if "the camera bad failed, trying again" in note]) <= 1
+
+
+def test_a_camera_that_comes_later_is_watched(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as one whose network is not there yet when the device starts."""
+    monkeypatch.setattr("device.live.views._RETRY", (0.0, 0.0))
+    tries, late = [], threading.Event()
+
+    def slow() -> Camera:
+        tries.append(1)
+        if len(tries) < 3:
+            raise CameraError("no route to host")
+        late.set()
+        return open_camera("fake:red*2,end")
+
+    def other() -> Camera:
+        late.wait(30.0)
+        return open_camera("fake:blue*2,end")
+
+    cameras = [("slow", slow, [view("slow", learner)]), ("other", other, [view("other", learner)])]
+    seen = Counter(observation.view for _, observation in watch_views(cameras, print))
+    assert seen == {"slow": 2, "other": 2}
+
+
+def test_a_single_camera_that_cannot_be_opened_is_an_error_at_once(learner: Learner) -> None:
+    """With its own message."""
+
+    def broken() -> Camera:
+        raise CameraError("it is unplugged")
+
+    with pytest.raises(CameraError, match=r"^it is unplugged$"):
+        list(watch_views([("bad", broken, [view("bad", learner)])], print))
 
 
 class Changing(Camera):
