@@ -24,7 +24,7 @@ from device.cameras.fake import draw
 from device.cameras.regions import Region
 from device.images import preview
 from device.learner import Learner
-from device.live.views import View
+from device.live.regions import WatchedRegion
 from device.live.watching import Watcher
 
 from .machine import machine_info, model_to_measure, parser_of, warn_of_noise, write_result
@@ -50,11 +50,11 @@ def main() -> None:
                 [draw("red", n) for n in range(5)] + [draw("blue", n) for n in range(5)],
                 ["a"] * 5 + ["b"] * 5,
             )
-        views = [
-            View(f"r{place}", region, Watcher(learner))
+        watched = [
+            WatchedRegion(f"r{place}", region, Watcher(learner))
             for place, (region, learner) in enumerate(zip(_regions(max(COUNTS)), learners, strict=True))
         ]
-        rates = _measure(views, frames, given.rounds)
+        rates = _measure(watched, frames, given.rounds)
         batches = _batches(first, frames, given.rounds)
     one = rates["1"]
     result: dict[str, Any] = {
@@ -67,12 +67,12 @@ def main() -> None:
     write_result({**result, "machine": machine_info()}, given.out)
 
 
-def _measure(views: list[View], frames: list[Frame], rounds: int) -> dict[str, float]:
+def _measure(watched: list[WatchedRegion], frames: list[Frame], rounds: int) -> dict[str, float]:
     """Return the frames per CPU second by the number of regions."""
     spent: dict[int, float] = dict.fromkeys(COUNTS, 0.0)
     for _ in range(rounds):
         for count in COUNTS:
-            spent[count] += _cpu(partial(_observe, views[:count]), frames)
+            spent[count] += _cpu(partial(_observe, watched[:count]), frames)
     return {str(count): round(rounds * len(frames) / seconds, 2) for count, seconds in spent.items()}
 
 
@@ -89,9 +89,9 @@ def _batches(learner: Learner, frames: list[Frame], rounds: int) -> dict[str, fl
     return {str(count): round(1e3 * seconds / rounds, 2) for count, seconds in spent.items()}
 
 
-def _observe(views: list[View], frame: Frame) -> None:
-    for view in views:
-        view.observe(frame, print)
+def _observe(watched: list[WatchedRegion], frame: Frame) -> None:
+    for one in watched:
+        one.observe(frame, print)
 
 
 def _embed(runner: Any, batch: Any) -> None:

@@ -42,7 +42,7 @@ class Mqtt(Receiver):
             the environment variables EDGETL_MQTT_USER and EDGETL_MQTT_PASSWORD.
         notice: Called with messages for the user.
         discovery: Prefix of Home Assistant's topics; None: Home Assistant is not used.
-        view: Name of the camera or region, added to the topic; "" for the only one.
+        region: Name of the camera or region, added to the topic; "" for the only one.
         model: Name of the model file, shown by Home Assistant.
         pupil: What commands from the broker teach; None: there are no commands.
         clock: Returns seconds.
@@ -57,7 +57,7 @@ class Mqtt(Receiver):
         notice: Notice = print,
         *,
         discovery: str | None = None,
-        view: str = "",
+        region: str = "",
         model: str = "",
         pupil: Pupil | None = None,
         clock: Clock = time.monotonic,
@@ -66,7 +66,7 @@ class Mqtt(Receiver):
             address = Address.parse(url, ("mqtt", "mqtts"))
         except AddressError as error:
             raise PeripheralError(f"the broker's address is wrong: {error}") from None
-        self._topic = f"{_topic(url, address)}/{view}".removesuffix("/")
+        self._topic = f"{_topic(url, address)}/{region}".removesuffix("/")
         self._found_by: dict[str, bytes] = {}
         if discovery is not None:
             found = configurations(self._topic, prefix=discovery, model=model, commands=pupil is not None)

@@ -38,7 +38,7 @@ class Observation:
         truth: Name of the photo's folder, where the source has one folder per label; else None.
         embed_ms: Duration of preprocessing and backbone, in milliseconds.
         head_ms: Duration of the head, in milliseconds.
-        view: Name of the camera or region, where there are several; else "".
+        region: Name of the camera or region, where there are several; else "".
         image: The frame, uint8 [H, W, 3] RGB, for receivers that show it; not part of the JSON.
     """
 
@@ -51,7 +51,7 @@ class Observation:
     truth: str | None = None
     embed_ms: float = 0.0
     head_ms: float = 0.0
-    view: str = ""
+    region: str = ""
     image: Image | None = field(default=None, repr=False, compare=False)
 
     def __repr__(self) -> str:
@@ -79,7 +79,7 @@ class Observation:
             "embed_ms": round(self.embed_ms, 4),
             "head_ms": round(self.head_ms, 4),
         }
-        fields |= {"view": self.view} if self.view else {}
+        fields |= {"region": self.region} if self.region else {}
         return fields | self._old_fields(prediction) if old_names else fields
 
     def _old_fields(self, prediction: dict[str, Any] | None) -> dict[str, Any]:

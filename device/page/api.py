@@ -30,9 +30,9 @@ from .guard import FAILURE, METRICS, VisibleJSON, refused
 from .metrics import CONTENT_TYPE, text_of
 from .page import Page
 from .programs import program_routes, status_of
+from .regions import address_of
 from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
-from .views import address_of
 
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("app.js", "dom.js", "teach.js", "gallery.js", "report.js")
@@ -121,8 +121,10 @@ class _Api:
     # reading
 
     async def state(self, request: Request) -> Response:
-        views = [{"name": page.view, "url": address_of(page.view)} for page in self._pages if page.view]
-        return await answer(lambda: self._page.state() | {"view": self._page.view, "views": views})
+        regions = [
+            {"name": page.region, "url": address_of(page.region)} for page in self._pages if page.region
+        ]
+        return await answer(lambda: self._page.state() | {"region": self._page.region, "regions": regions})
 
     async def report(self, request: Request) -> Response:
         return await answer(self._page.lessons.report)

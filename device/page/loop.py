@@ -71,7 +71,7 @@ class Loop:
         fps: Maximum number of frames per second.
         gate: While it is closed, the last embedding is predicted again instead of embedding the frame.
         draw: Returns the picture of a frame for viewers; None shows the frame itself.
-        view: Name of the camera or region, where there are several; else "".
+        region: Name of the camera or region, where there are several; else "".
         clock: Returns seconds.
     """
 
@@ -85,7 +85,7 @@ class Loop:
         fps: float = 15.0,
         gate: MotionGate | None = None,
         draw: Callable[[Frame], Image] | None = None,
-        view: str = "",
+        region: str = "",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.pictures: Latest[bytes] = Latest()
@@ -93,7 +93,7 @@ class Loop:
         self.condition, self.message = "starting", "the camera is being opened"
         self._open_camera, self._learner, self._doubts, self._changed = open_camera, learner, doubts, changed
         self._interval = 1.0 / fps
-        self.view = view
+        self.region = region
         self._gate, self._draw = gate, draw or (lambda frame: frame.image)
         self._number = 0
         self._smoother = Smoother(_SMOOTH)
@@ -228,7 +228,7 @@ class Loop:
             prediction=prediction,
             familiar=prediction is not None and prediction.known,
             truth=frame.label,
-            view=self.view,
+            region=self.region,
             image=frame.image,
             embed_ms=1e3 * (middle - start),
             head_ms=1e3 * (end - middle),

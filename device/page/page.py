@@ -28,7 +28,7 @@ class Page:
         learner: The open learner; the caller closes it, after `stop`.
         open_camera: Opens the camera; called again when it was lost. None: there is no camera.
         fps: Maximum number of frames per second.
-        view: Name of the camera or region, where there are several; else "".
+        region: Name of the camera or region, where there are several; else "".
         gate: While it is closed, frames are not embedded.
         draw: Returns the picture of a frame for viewers; None shows the frame itself.
     """
@@ -39,20 +39,20 @@ class Page:
         open_camera: Callable[[], Camera] | None,
         *,
         fps: float = 15.0,
-        view: str = "",
+        region: str = "",
         gate: MotionGate | None = None,
         draw: Callable[[Frame], Image] | None = None,
     ) -> None:
-        self.view = view
+        self.region = region
         self.learner = learner
         self.events: Latest[bytes] = Latest()
         self.doubts = Doubts()
         self.loop = Loop(
-            open_camera, learner, self.doubts, self._notify, fps=fps, gate=gate, draw=draw, view=view
+            open_camera, learner, self.doubts, self._notify, fps=fps, gate=gate, draw=draw, region=region
         )
         self.lessons = Lessons(learner, self.loop, self.doubts, self._notify)
-        self.meter = Meter(view or "camera")
-        self.http_meter = Meter(f"{view}/http".removeprefix("/"))
+        self.meter = Meter(region or "camera")
+        self.http_meter = Meter(f"{region}/http".removeprefix("/"))
         self.loop.listen(self.meter.see)
         self._version = 0
 

@@ -51,8 +51,8 @@ from .bodies import V1, Refusal
 from .guard import VisibleJSON
 from .page import Page
 from .photos import decode_upload, kind_of, read_embedding, read_upload
+from .regions import prefix_of
 from .streams import events
-from .views import prefix_of
 
 _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
     (SampleNotFoundError, 404),

@@ -25,8 +25,8 @@ from .connections import Connection
 from .guard import Guard
 from .page import Page
 from .places import TOTAL, Places
+from .regions import Chooser, Named
 from .sessions import Sessions
-from .views import Chooser, Named
 
 _SEND_BUFFER = 96 * 1024
 """Bytes that the kernel buffers per viewer: a few pictures, so that a slow connection has little delay."""
@@ -80,7 +80,7 @@ class PageServer:
             self.pages = tuple(pages) or (Page(learner, open_camera, fps=fps),)
             self.page = self.pages[0]
             apps = {
-                page.view: build(
+                page.region: build(
                     page, self.sessions, lambda: signed_in(self) if signed_in else None, self.pages
                 )
                 for page in self.pages

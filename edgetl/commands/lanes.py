@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from device.cameras.regions import Region
     from device.learner import Learner
     from device.live.motion import MotionGate
-    from device.live.views import CameraPlan
+    from device.live.regions import CameraPlan
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ def open_lanes(stack: ExitStack, options: Mapping[str, Any], *, read_only: bool)
     There is one backbone in RAM. With ``--shared-state``, or with a single camera without regions, there is one
     learner.
     """
-    from device.live.views import plan_cameras
+    from device.live.regions import plan_cameras
 
     plans = plan_cameras(options["camera"] or _from_environment(), options["region"])
-    views = [(plan, name, region) for plan in plans for name, region in plan.views]
+    watched = [(plan, name, region) for plan in plans for name, region in plan.watched]
     single = len(plans) == 1 and not options["region"]
     shared = single or options["shared_state"]
     base = state_path(options["model"], options["state"])
-    paths = [base if shared else base.with_name(f"{base.stem}.{name}{base.suffix}") for _, name, _ in views]
+    paths = [base if shared else base.with_name(f"{base.stem}.{name}{base.suffix}") for _, name, _ in watched]
     named = options if shared else {**options, "state": paths[0]}
     first = stack.enter_context(open_learner(named, read_only=read_only))
     learners = [first]
@@ -62,7 +62,7 @@ def open_lanes(stack: ExitStack, options: Mapping[str, Any], *, read_only: bool)
         stack.enter_context(learner.settling())
     return [
         Lane("" if single else name, plan, region, learner, path)
-        for (plan, name, region), learner, path in zip(views, learners, paths, strict=True)
+        for (plan, name, region), learner, path in zip(watched, learners, paths, strict=True)
     ]
 
 

@@ -174,7 +174,7 @@ def _frame_options(function: Decorated) -> Decorated:
 def several_cameras_options(function: Decorated) -> Decorated:
     """Add ``--camera`` and ``--fps``, each several times, ``--region``, ``--motion`` and the options of frames.
 
-    Pass the values to `device.live.views.plan_cameras` and `camera_arguments`.
+    Pass the values to `device.live.regions.plan_cameras` and `camera_arguments`.
     """
     for option in reversed(_SEVERAL):
         function = option(function)

@@ -106,7 +106,7 @@ def open_receivers(
     notice: Callable[[str], None],
     *,
     pupil: Pupil | None = None,
-    view: str = "",
+    region: str = "",
 ) -> Hooks:
     """Open the receivers that the options name; `stack` closes them.
 
@@ -115,7 +115,7 @@ def open_receivers(
         options: The values of `receiver_options`, and ``model``.
         notice: Called with messages for the user.
         pupil: What commands from a broker teach.
-        view: Name of the camera or region; "" for the only one.
+        region: Name of the camera or region; "" for the only one.
     """
     from device.live.delivery import Hook, Hooks
 
@@ -135,7 +135,7 @@ def open_receivers(
             url,
             notice,
             discovery=options["mqtt_discovery"] or None,
-            view=view,
+            region=region,
             model=Path(options["model"]).name,
             pupil=pupil if options["mqtt_commands"] else None,
         )

@@ -88,7 +88,7 @@ def command(as_json: bool, **options: Any) -> None:
             for observation in islice(_observations(stack, watched, options, display), options["frames"]):
                 display.show(observation)
                 summary.add(observation)
-                watched[observation.view].use(observation, display)
+                watched[observation.region].use(observation, display)
         except KeyboardInterrupt:
             pass  # this is how watching ends
         for one in watched.values():
@@ -142,7 +142,7 @@ def _watched(stack: ExitStack, lane: Lane, options: dict[str, Any], display: Dis
     from device.live.watching import Watcher
 
     pupil = FramePupil(lane.learner)
-    hooks = open_receivers(stack, options, display.say, pupil=pupil, view=lane.name)
+    hooks = open_receivers(stack, options, display.say, pupil=pupil, region=lane.name)
     check_labels(lane.learner, options, display.say)
     watcher = Watcher(
         lane.learner,
@@ -171,13 +171,13 @@ def _observations(
         for frame in camera:
             yield watched[""].watcher.observe(frame)
         return
-    from device.live.views import View, watch_views
+    from device.live.regions import WatchedRegion, watch_regions
 
     cameras = []
     for name, lanes in by_camera([one.lane for one in watched.values()]).items():
-        views = [View(lane.name, lane.region, watched[lane.name].watcher) for lane in lanes]
-        cameras.append((name, partial(open_plan, lanes[0].camera, options, notice=display.say), views))
-    for _, observation in watch_views(cameras, display.say):
+        regions = [WatchedRegion(lane.name, lane.region, watched[lane.name].watcher) for lane in lanes]
+        cameras.append((name, partial(open_plan, lanes[0].camera, options, notice=display.say), regions))
+    for _, observation in watch_regions(cameras, display.say):
         yield observation
 
 
@@ -230,7 +230,7 @@ class Display:
         self._as_json = as_json
         self._table = not as_json and sys.stdout.isatty()
         self._live: Any = None
-        self._views: dict[str, Observation] = {}
+        self._regions: dict[str, Observation] = {}
 
     def show(self, observation: Observation) -> None:
         """Show an observation."""
@@ -238,9 +238,9 @@ class Display:
             click.echo(printable(json.dumps(observation.to_dict(), ensure_ascii=False)))
         elif not self._table:
             click.echo(_line(observation))
-        elif observation.view:
-            self._views[observation.view] = observation
-            self._started().update(_table_of_views(self._views), refresh=True)
+        elif observation.region:
+            self._regions[observation.region] = observation
+            self._started().update(_table_of_regions(self._regions), refresh=True)
         else:
             self._started().update(_table(observation), refresh=True)
 
@@ -269,7 +269,7 @@ class Display:
 
 def _line(observation: Observation) -> str:
     seen = observation.prediction
-    start = f"{observation.view or observation.source}  {observation.frame}  {observation.label}"
+    start = f"{observation.region or observation.source}  {observation.frame}  {observation.label}"
     if seen is None:
         return printable(start)
     nearest = "" if seen.known else f" (nearest: {seen.label})"
@@ -294,13 +294,13 @@ def _table(observation: Observation) -> Any:
     return table
 
 
-def _table_of_views(views: Mapping[str, Observation]) -> Any:
+def _table_of_regions(regions: Mapping[str, Observation]) -> Any:
     from rich.bar import Bar
     from rich.table import Table
     from rich.text import Text
 
     table = Table(box=None, show_header=False)
-    for name, observation in views.items():
+    for name, observation in regions.items():
         seen = observation.prediction
         score = seen.probability if seen else 0.0
         strong = "bold" if seen and seen.known else "dim"

@@ -110,7 +110,7 @@ def command(
             signed_in=partial(_print_next_link, as_json=as_json),
         )
         for page in pages:
-            hooks = open_receivers(stack, options, say, pupil=page.lessons, view=page.view)
+            hooks = open_receivers(stack, options, say, pupil=page.lessons, region=page.region)
             page.loop.listen(hooks.update)
         signal.signal(signal.SIGTERM, _interrupt)  # systemd stops a service with it: end as on Ctrl-C
         with contextlib.suppress(KeyboardInterrupt):
@@ -136,7 +136,7 @@ def _pages(lanes: Sequence[Lane], options: dict[str, Any], no_camera: bool, loop
                     lane.learner,
                     None if no_camera else opened,
                     fps=fps_of(options, lane.camera.name) or 15.0,
-                    view=lane.name,
+                    region=lane.name,
                     gate=gate_of(options),
                     draw=None if lane.region is None else overview(shared, lane.region),
                 )

@@ -44,18 +44,18 @@ def model(tmp_path: Path) -> Path:
 SEVERAL = ["--camera", "front=fake:red*3,end", "--camera", "back=fake:red*4,end", "--region", "door=0,0,1,1"]
 
 
-def test_each_view_has_its_own_labels(model: Path) -> None:
-    """One line of JSON per frame and view."""
+def test_each_region_has_its_own_labels(model: Path) -> None:
+    """One line of JSON per frame and region."""
     done = edgetl("run", model, *SEVERAL, "--json")
     assert done.exit_code == 0, done.output
     seen = Counter(
-        (line["view"], line["prediction"]["label"]) for line in map(json.loads, done.stdout.splitlines())
+        (line["region"], line["prediction"]["label"]) for line in map(json.loads, done.stdout.splitlines())
     )
     assert seen == {("door", "visitor"): 3, ("back", "cat"): 4}
 
 
 def test_a_shared_state_is_that_of_the_model(model: Path, tmp_path: Path) -> None:
-    """The states of the views are not used; a view without labels is reported."""
+    """The states of the regions are not used; a region without labels is reported."""
     untaught = edgetl("run", model, *SEVERAL, "--shared-state")
     assert (untaught.exit_code, "no label yet" in untaught.stderr) == (1, True)
     with Learner.open(model, threads=1) as learner:
@@ -104,7 +104,7 @@ def test_motion_saves_embeddings_and_shows_how_many(model: Path) -> None:
         (["--fps", "front=0"], "expected a number"),
     ],
 )
-def test_wrong_views_are_refused(model: Path, words: list[str], message: str) -> None:
+def test_wrong_regions_are_refused(model: Path, words: list[str], message: str) -> None:
     """Without a traceback, and before a camera is opened."""
     done = edgetl("run", model, *words)
     assert done.exit_code in (1, 2)
@@ -123,7 +123,7 @@ def test_cameras_come_from_the_variable_line_by_line(model: Path, monkeypatch: p
     """As the unit of a service sets it."""
     monkeypatch.setenv("EDGETL_CAMERA", "door=fake:red*2,end\nback=fake:red*2,end")
     done = edgetl("run", model, "--json")
-    assert Counter(json.loads(line)["view"] for line in done.stdout.splitlines()) == {"door": 2, "back": 2}
+    assert Counter(json.loads(line)["region"] for line in done.stdout.splitlines()) == {"door": 2, "back": 2}
 
 
 def test_serve_has_a_page_per_region(model: Path) -> None:
@@ -146,7 +146,7 @@ def test_serve_has_a_page_per_region(model: Path) -> None:
         assert process.stdout
         url = json.loads(process.stdout.readline())["url"]
         for name, label in (("door", "visitor"), ("back", "cat")):
-            with urllib.request.urlopen(f"{url}view/{name}/api/state", timeout=30) as answer:
+            with urllib.request.urlopen(f"{url}region/{name}/api/state", timeout=30) as answer:
                 state = json.load(answer)
             assert [one["label"] for one in state["labels"]] == [label]
         process.send_signal(signal.SIGINT)

@@ -47,7 +47,7 @@ async function load() {
     say($("model"), state.model);
     say($("facts"), `${state.backbone} · ${state.runtime}`);
     $("export").hidden = !taught;
-    showViews(state);
+    showRegions(state);
     teach.showLabels(state.labels);
     gallery.showFilter(state.labels, state.negatives, state.background);
     await gallery.loadDoubts();
@@ -65,11 +65,11 @@ async function load() {
   }
 }
 
-function showViews({ view, views }) {
-  $("views").hidden = views.length < 2;
-  if ($("views").children.length) return; // they stay the same, and a link keeps the focus
-  $("views").replaceChildren(...views.map(({ name, url }) =>
-    make("a", { href: url, class: "chip", ...(name === view ? { "aria-current": "page" } : {}) }, name)));
+function showRegions({ region, regions }) {
+  $("regions").hidden = regions.length < 2;
+  if ($("regions").children.length) return; // they stay the same, and a link keeps the focus
+  $("regions").replaceChildren(...regions.map(({ name, url }) =>
+    make("a", { href: url, class: "chip", ...(name === region ? { "aria-current": "page" } : {}) }, name)));
 }
 
 // The report leaves out every sample in turn, which takes seconds on a small board, so it waits for a pause.

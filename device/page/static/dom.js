@@ -36,9 +36,9 @@ export function arrange(parent, wanted) {
   });
 }
 
-// The page of a camera or region is below /view/NAME/, and so are its addresses.
-const VIEW = location.pathname.match(/^\/view\/[^/]+(?=\/)/)?.[0] ?? "";
-export const at = (path) => VIEW + path;
+// The page of a camera or region is below /region/NAME/, and so are its addresses.
+const REGION = location.pathname.match(/^\/region\/[^/]+(?=\/)/)?.[0] ?? "";
+export const at = (path) => REGION + path;
 
 export class Refused extends Error {
   constructor(message, status) {

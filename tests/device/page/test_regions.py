@@ -42,7 +42,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
                     learner,
                     shared.region(region),
                     fps=30.0,
-                    view=name,
+                    region=name,
                     gate=MotionGate(1.0) if name == "gate" else None,
                     draw=overview(shared, region),
                 )
@@ -54,7 +54,7 @@ def client(tmp_path: Path) -> Iterator[Client]:
 def test_each_region_has_its_own_page_and_samples(client: Client) -> None:
     """The first page is also at the root; the pages link each other."""
     photo = encode_jpeg(draw("red", 1))
-    for place, label in (("", "mug"), ("/view/gate", "bike")):
+    for place, label in (("", "mug"), ("/region/gate", "bike")):
         sent = Answer(
             client.open(f"{place}/api/v1/samples?label={label}", "POST", photo, Content_Type="image/jpeg")
         )
@@ -63,25 +63,25 @@ def test_each_region_has_its_own_page_and_samples(client: Client) -> None:
         assert client.get(sent.headers["location"]).json["label"] == label
     for place, name, label in (
         ("", "door", "mug"),
-        ("/view/door", "door", "mug"),
-        ("/view/gate", "gate", "bike"),
+        ("/region/door", "door", "mug"),
+        ("/region/gate", "gate", "bike"),
     ):
         state = client.ask(f"{place}/api/state")
-        assert state["view"] == name
+        assert state["region"] == name
         assert [one["label"] for one in state["labels"]] == [label]
-        assert state["views"] == [
-            {"name": "door", "url": "/view/door/"},
-            {"name": "gate", "url": "/view/gate/"},
+        assert state["regions"] == [
+            {"name": "door", "url": "/region/door/"},
+            {"name": "gate", "url": "/region/gate/"},
         ]
-    assert client.get("/view/gate/").body == client.get("/").body
+    assert client.get("/region/gate/").body == client.get("/").body
 
 
 def test_the_picture_shows_the_camera_and_the_snapshot_the_region(client: Client) -> None:
     """Everything but the region is darker in the stream."""
     client.until(lambda event: event["frame"] > 1)
-    snapshot = read_photo(client.get("/view/gate/api/v1/snapshot.jpg").body)
+    snapshot = read_photo(client.get("/region/gate/api/v1/snapshot.jpg").body)
     assert snapshot.shape == (240, 160, 3)
-    with client.open("/view/gate/api/stream.mjpg") as response:
+    with client.open("/region/gate/api/stream.mjpg") as response:
         start = response.read(200_000 // 100)
         head, _, body = start.partition(b"\r\n\r\n")
         size = int(head.rpartition(b"Content-Length: ")[2])
@@ -95,18 +95,18 @@ def test_the_motion_gate_is_visible_on_its_page(client: Client) -> None:
     """The share that moves, the threshold, and whether frames are embedded."""
     gate = client.until(lambda event: event["frame"] > 8)
     assert "motion" not in gate["camera"]
-    with client.open("/view/gate/api/events") as response:
+    with client.open("/region/gate/api/events") as response:
         for line in response:
             if line.startswith(b"data: "):
                 event = json.loads(line[6:])
                 if event["frame"] > 8:
                     break
-    assert event["view"] == "gate"
+    assert event["region"] == "gate"
     assert event["camera"]["motion"]["threshold"] == 1.0
     assert event["camera"]["motion"]["open"] is False
 
 
-def test_metrics_of_all_views_are_on_one_page(client: Client) -> None:
+def test_metrics_of_all_regions_are_on_one_page(client: Client) -> None:
     """Each with its name as source."""
     client.until(lambda event: event["frame"] > 1)
     found = scrape(client)
@@ -115,29 +115,29 @@ def test_metrics_of_all_views_are_on_one_page(client: Client) -> None:
     assert value(found, "edgetl_info", model="tiny.tflite") == 1
 
 
-@pytest.mark.parametrize("path", ["/view/none/api/state", "/view/%2e%2e/api/state", "/view//api/state"])
-def test_a_view_that_does_not_exist_is_refused(client: Client, path: str) -> None:
+@pytest.mark.parametrize("path", ["/region/none/api/state", "/region/%2e%2e/api/state", "/region//api/state"])
+def test_a_region_that_does_not_exist_is_refused(client: Client, path: str) -> None:
     """The message lists those that do."""
     answer = client.get(path)
     assert answer.status == 404
-    assert "views are: door, gate" in answer.json["error"]
+    assert "regions are: door, gate" in answer.json["error"]
 
 
-def test_the_checks_of_requests_hold_for_every_view(client: Client) -> None:
+def test_the_checks_of_requests_hold_for_every_region(client: Client) -> None:
     """The name in the path does not lead around the guard."""
-    assert client.post("/view/gate/api/undo", {}, Origin="http://evil.example").status == 403
-    assert Answer(client.open("/view/gate/api/teach", "POST", b"{}", Content_Type="text/plain")).status in (
+    assert client.post("/region/gate/api/undo", {}, Origin="http://evil.example").status == 403
+    assert Answer(client.open("/region/gate/api/teach", "POST", b"{}", Content_Type="text/plain")).status in (
         403,
         415,
     )
-    assert client.get("/view/gate/view/door/api/state").status == 404
+    assert client.get("/region/gate/region/door/api/state").status == 404
 
 
 @pytest.mark.browser
 def test_a_browser_teaches_each_region_on_its_own_page(client: Client, browser: Browser) -> None:
     """The links lead from one to the other; each has its labels, its picture and its gate."""
     browser.visit(f"http://127.0.0.1:{client.port}/")
-    links = browser.driver.find_elements("css selector", "#views a")
+    links = browser.driver.find_elements("css selector", "#regions a")
     assert [(link.text, link.get_attribute("aria-current")) for link in links] == [
         ("door", "page"),
         ("gate", None),
@@ -145,7 +145,7 @@ def test_a_browser_teaches_each_region_on_its_own_page(client: Client, browser: 
     browser.add("mug")
     browser.hold("mug", 3)
     links[1].click()
-    browser.wait(lambda: browser.driver.current_url.endswith("/view/gate/"))
+    browser.wait(lambda: browser.driver.current_url.endswith("/region/gate/"))
     browser.wait(lambda: "still" in browser.text("#camera-text"))
     assert "of 100.0 %" in browser.text("#camera-text")
     assert not browser.driver.find_elements("css selector", '.row[data-label="mug"]')
@@ -154,10 +154,10 @@ def test_a_browser_teaches_each_region_on_its_own_page(client: Client, browser: 
     browser.wait(lambda: browser.run("return document.querySelector('#picture').naturalWidth") == 320)
     browser.wait(lambda: browser.run("return document.querySelector('#grid img')?.naturalWidth > 0"))
     assert counts_of(client, "").keys() == {"mug"}
-    assert counts_of(client, "/view/gate").keys() == {"bike"}
+    assert counts_of(client, "/region/gate").keys() == {"bike"}
     assert browser.complaints() == []
 
 
-def counts_of(client: Client, view: str) -> dict[str, int]:
-    """Return the number of samples per label of a view."""
-    return {one["label"]: one["samples"] for one in client.ask(f"{view}/api/state")["labels"]}
+def counts_of(client: Client, region: str) -> dict[str, int]:
+    """Return the number of samples per label of a region."""
+    return {one["label"]: one["samples"] for one in client.ask(f"{region}/api/state")["labels"]}

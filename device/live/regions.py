@@ -36,7 +36,7 @@ class CameraPlan:
     regions: tuple[Region, ...] = ()
 
     @property
-    def views(self) -> tuple[tuple[str, Region | None], ...]:
+    def watched(self) -> tuple[tuple[str, Region | None], ...]:
         """The names of what is watched, with their regions."""
         return tuple((region.name, region) for region in self.regions) or ((self.name, None),)
 
@@ -54,7 +54,7 @@ def plan_cameras(sources: Sequence[str], regions: Sequence[str] = ()) -> list[Ca
 
     Example:
         >>> plan = plan_cameras(["front=0", "back=1"], ["back/gate=0,0,0.5,1"])
-        >>> [name for camera in plan for name, _ in camera.views]
+        >>> [name for camera in plan for name, _ in camera.watched]
         ['front', 'gate']
     """
     plans = {}
@@ -74,7 +74,7 @@ def plan_cameras(sources: Sequence[str], regions: Sequence[str] = ()) -> list[Ca
         region = Region.parse(text[len(camera) + 1 :] if slash else text)
         plans[camera] = replace(plans[camera], regions=(*plans[camera].regions, region))
     found = list(plans.values())
-    names = [name for plan in found for name, _ in plan.views]
+    names = [name for plan in found for name, _ in plan.watched]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise CameraError(f"names of cameras and regions must differ; used twice: {', '.join(twice)}")
@@ -89,67 +89,69 @@ def _split(text: str, default: str) -> tuple[str, str]:
 
 
 @dataclass
-class View:
+class WatchedRegion:
     """A camera or region that is watched.
 
     Attributes:
         name: Its name.
-        region: The part of the frames; None for whole frames.
+        part: The part of the frames; None for whole frames.
         watcher: Makes the observations.
     """
 
     name: str
-    region: Region | None
+    part: Region | None
     watcher: Watcher
     _problem: str = field(default="", repr=False)
 
     def observe(self, frame: Frame, notice: Notice) -> Observation | None:
-        """Return what the view shows in a frame; None where the frame cannot be used, which is reported once."""
+        """Return what the region shows in a frame; None where the frame cannot be used, which is reported once."""
         try:
-            part = frame if self.region is None else self.region.cut(frame)
+            part = frame if self.part is None else self.part.cut(frame)
         except CameraError as error:
             if str(error) != self._problem:
                 notice(str(error))
             self._problem = str(error)
             return None
         self._problem = ""
-        return replace(self.watcher.observe(part), view=self.name)
+        return replace(self.watcher.observe(part), region=self.name)
 
 
 Opener = Callable[[], Camera]
 
 
-def watch_views(
-    cameras: Sequence[tuple[str, Opener, Sequence[View]]], notice: Notice
-) -> Iterator[tuple[View, Observation]]:
-    """Yield the observations of all views; each camera has a thread, and the backbone runs for one at a time.
+def watch_regions(
+    cameras: Sequence[tuple[str, Opener, Sequence[WatchedRegion]]], notice: Notice
+) -> Iterator[tuple[WatchedRegion, Observation]]:
+    """Yield the observations of all regions; each camera has a thread, and the backbone runs for one at a time.
 
     A camera that fails, or cannot be opened, is reported and opened again after a while; the others continue. A recording
     ends, also where it is damaged.
 
     Args:
-        cameras: Name of the camera, its opener, its views.
+        cameras: Name of the camera, its opener, its regions.
         notice: Called with messages for the user, from any thread.
 
     Raises:
         CameraError: The others have ended, and a camera cannot be opened or a recording has failed.
         HeadError: Nothing was taught yet.
     """
-    found: queue.Queue[tuple[View, Observation] | Exception | None] = queue.Queue(_WAITING * len(cameras))
+    found: queue.Queue[tuple[WatchedRegion, Observation] | Exception | None] = queue.Queue(
+        _WAITING * len(cameras)
+    )
     stop, crowd = threading.Event(), _Crowd(len(cameras))
 
-    def put(item: tuple[View, Observation] | Exception | None) -> None:
+    def put(item: tuple[WatchedRegion, Observation] | Exception | None) -> None:
         while not stop.is_set():
             with contextlib.suppress(queue.Full):
                 return found.put(item, timeout=0.2)
 
-    def work(name: str, opener: Opener, views: Sequence[View]) -> None:
+    def work(name: str, opener: Opener, regions: Sequence[WatchedRegion]) -> None:
         try:
             for frame in _frames(name, opener, notice, stop, crowd):
-                for view in views:
-                    observation = view.observe(frame, notice)
+                for region in regions:
+                    observation = region.observe(frame, notice)
                     if observation is not None:
-                        put((view, observation))
+                        put((region, observation))
         except Exception as error:  # raised again in the thread of the consumer
             put(error)
         crowd.end(name)
@@ -165,8 +167,8 @@ def watch_views(
 
 
 def _collected(
-    found: queue.Queue[tuple[View, Observation] | Exception | None], running: int
-) -> Iterator[tuple[View, Observation]]:
+    found: queue.Queue[tuple[WatchedRegion, Observation] | Exception | None], running: int
+) -> Iterator[tuple[WatchedRegion, Observation]]:
     failures: list[Exception] = []
     total = running
     while running:

@@ -15,7 +15,7 @@ from device.cameras.fake import draw
 from device.cameras.regions import Region
 from device.errors import CameraError, HeadError
 from device.learner import Learner
-from device.live.views import View, plan_cameras, watch_views
+from device.live.regions import WatchedRegion, plan_cameras, watch_regions
 from device.live.watching import Watcher
 from tests.tiny import TINY
 
@@ -36,9 +36,9 @@ def test_cameras_and_regions_have_names() -> None:
         ("camera1", "rtsp://h/?a=b"),
         ("back", "fake:red"),
     ]
-    assert [[name for name, _ in plan.views] for plan in plans] == [["door"], ["gate"]]
+    assert [[name for name, _ in plan.watched] for plan in plans] == [["door"], ["gate"]]
     (single,) = plan_cameras([])
-    assert (single.name, single.source, single.views) == ("camera", None, (("camera", None),))
+    assert (single.name, single.source, single.watched) == ("camera", None, (("camera", None),))
 
 
 @pytest.mark.parametrize(
@@ -58,18 +58,21 @@ def test_names_that_are_not_unique_or_unknown_are_refused(
         plan_cameras(cameras, regions)
 
 
-def view(name: str, learner: Learner, region: str = "") -> View:
-    """A view of whole frames, or of a region."""
-    return View(name, Region.parse(f"{name}={region}") if region else None, Watcher(learner))
+def watched(name: str, learner: Learner, region: str = "") -> WatchedRegion:
+    """What is watched:  whole frames, or of a region."""
+    return WatchedRegion(name, Region.parse(f"{name}={region}") if region else None, Watcher(learner))
 
 
 def test_all_frames_of_all_cameras_are_observed(learner: Learner) -> None:
     """Each observation has the name of its camera or region."""
+    halves = [watched("left", learner, "0,0,0.5,1"), watched("right", learner, "0.5,0,1,1")]
     cameras = [
-        ("one", lambda: open_camera("fake:red*4,end"), [view("left", learner, "0,0,0.5,1"), view("right", learner, "0.5,0,1,1")]),
-        ("two", lambda: open_camera("fake:blue*3,end"), [view("two", learner)]),
-    ]  # fmt: skip
-    seen = Counter((observation.view, observation.label) for _, observation in watch_views(cameras, print))
+        ("one", lambda: open_camera("fake:red*4,end"), halves),
+        ("two", lambda: open_camera("fake:blue*3,end"), [watched("two", learner)]),
+    ]
+    seen = Counter(
+        (observation.region, observation.label) for _, observation in watch_regions(cameras, print)
+    )
     assert seen == {("left", "red"): 4, ("right", "red"): 4, ("two", "blue"): 3}
 
 
@@ -77,26 +80,26 @@ def test_a_camera_that_cannot_be_opened_does_not_stop_the_others(
     learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is reported once and tried again; when the others have ended, it is an error."""
-    monkeypatch.setattr("device.live.views._RETRY", (0.01, 0.01))
+    monkeypatch.setattr("device.live.regions._RETRY", (0.01, 0.01))
     notes: list[str] = []
 
     def broken() -> Camera:
         raise CameraError("it is unplugged")
 
     cameras = [
-        ("bad", broken, [view("bad", learner)]),
-        ("good", lambda: open_camera("fake:red*5,end"), [view("good", learner)]),
+        ("bad", broken, [watched("bad", learner)]),
+        ("good", lambda: open_camera("fake:red*5,end"), [watched("good", learner)]),
     ]
     seen: list[str] = []
     with pytest.raises(CameraError, match="1 of 2 cameras failed: it is unplugged"):
-        seen.extend(found.name for found, _ in watch_views(cameras, notes.append))
+        seen.extend(found.name for found, _ in watch_regions(cameras, notes.append))
     assert seen == ["good"] * 5
     assert len([note for note in notes if "the camera bad failed, trying again" in note]) <= 1
 
 
 def test_a_camera_that_comes_later_is_watched(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Such as one whose network is not there yet when the device starts."""
-    monkeypatch.setattr("device.live.views._RETRY", (0.0, 0.0))
+    monkeypatch.setattr("device.live.regions._RETRY", (0.0, 0.0))
     tries, late = [], threading.Event()
 
     def slow() -> Camera:
@@ -110,8 +113,8 @@ def test_a_camera_that_comes_later_is_watched(learner: Learner, monkeypatch: pyt
         late.wait(30.0)
         return open_camera("fake:blue*2,end")
 
-    cameras = [("slow", slow, [view("slow", learner)]), ("other", other, [view("other", learner)])]
-    seen = Counter(observation.view for _, observation in watch_views(cameras, print))
+    cameras = [("slow", slow, [watched("slow", learner)]), ("other", other, [watched("other", learner)])]
+    seen = Counter(observation.region for _, observation in watch_regions(cameras, print))
     assert seen == {"slow": 2, "other": 2}
 
 
@@ -122,7 +125,7 @@ def test_a_single_camera_that_cannot_be_opened_is_an_error_at_once(learner: Lear
         raise CameraError("it is unplugged")
 
     with pytest.raises(CameraError, match=r"^it is unplugged$"):
-        list(watch_views([("bad", broken, [view("bad", learner)])], print))
+        list(watch_regions([("bad", broken, [watched("bad", learner)])], print))
 
 
 class Changing(Camera):
@@ -152,11 +155,13 @@ def test_a_camera_that_changes_its_size_or_fails_is_reported_once_and_watched_on
     learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A region that has become too small has no observation; the loop continues."""
-    monkeypatch.setattr("device.live.views._RETRY", (0.0, 0.0))
+    monkeypatch.setattr("device.live.regions._RETRY", (0.0, 0.0))
     Changing.frames = 0
     notes: list[str] = []
-    cameras = [("door", Changing, [view("half", learner, "0,0,0.5,1"), view("whole", learner, "0,0,1,1")])]
-    seen = Counter(observation.view for _, observation in watch_views(cameras, notes.append))
+    cameras = [
+        ("door", Changing, [watched("half", learner, "0,0,0.5,1"), watched("whole", learner, "0,0,1,1")])
+    ]
+    seen = Counter(observation.region for _, observation in watch_regions(cameras, notes.append))
     assert seen == {"half": 3, "whole": 5}
     assert len([note for note in notes if "4x8 pixels of a frame of 8x8" in note]) == 1
     assert len([note for note in notes if "it is lost" in note]) == 1
@@ -165,7 +170,7 @@ def test_a_camera_that_changes_its_size_or_fails_is_reported_once_and_watched_on
 def test_an_error_of_the_learner_ends_the_loop(tmp_path: Path) -> None:
     """Nothing was taught: the error reaches the caller, and the threads end."""
     with Learner.open(TINY, tmp_path / "empty.db", threads=1) as learner, pytest.raises(HeadError):
-        list(watch_views([("one", lambda: open_camera("fake:red"), [view("one", learner)])], print))
+        list(watch_regions([("one", lambda: open_camera("fake:red"), [watched("one", learner)])], print))
 
 
 def test_states_of_one_backbone_are_independent(learner: Learner, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Several cameras or regions on one server: each has a page below ``/view/NAME/``, and the first also below ``/``."""
+"""Several cameras or regions on one server: each has a page below ``/region/NAME/``, and the first also below ``/``."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from .bodies import Refusal
 from .guard import OPEN, refused
 
-PREFIX = "/view/"
-_KEY = "edgetl.view"
+PREFIX = "/region/"
+_KEY = "edgetl.region"
 
 
 class Named:
-    """Move the name of a view from the path of a request to its scope, before the guard checks the path."""
+    """Move the name of a region from the path of a request to its scope, before the guard checks the path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -31,10 +31,10 @@ class Named:
 
 
 class Chooser:
-    """Pass a request to the application of its view.
+    """Pass a request to the application of its region.
 
     Args:
-        apps: The applications by the names of the views; the first one also gets requests without a view, and those that
+        apps: The applications by the names of the regions; the first one also gets requests without a region, and those that
             need no session.
     """
 
@@ -48,16 +48,16 @@ class Chooser:
         app = self._first if name is None or scope["path"] in OPEN else self._apps.get(name)
         if app is None:
             names = ", ".join(self._apps)
-            app = refused(Refusal(404, f"there is no view {str(name)[:50]!r}; views are: {names}"))
+            app = refused(Refusal(404, f"there is no region {str(name)[:50]!r}; regions are: {names}"))
         await app(scope, receive, send)
 
 
 def prefix_of(scope: Mapping[str, Any]) -> str:
-    """Return the start of the addresses of a request's view: ``/view/NAME``, or "" for the first."""
+    """Return the start of the addresses of a request's region: ``/region/NAME``, or "" for the first."""
     name = scope.get(_KEY)
     return "" if name is None else f"{PREFIX}{name}"
 
 
 def address_of(name: str) -> str:
-    """Return the address of the page of a view."""
+    """Return the address of the page of a region."""
     return f"{PREFIX}{name}/"
