@@ -64,6 +64,8 @@ QUESTIONS = (
     Question("few", page="heads.md"),
     Question("views", page="heads.md"),
     Question("negatives", page="heads.md"),
+    Question("doubts", page="corrections.md"),
+    Question("mislabels", page="corrections.md"),
     Question("export", ("--samples", "20000", "100000"), page="model-file.md"),
     Question("mutations"),
     Question("digits", page="gray.md"),

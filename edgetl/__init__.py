@@ -77,6 +77,7 @@ if TYPE_CHECKING:
     from device.learner import Learner
     from device.learner.classifier import Classifier
     from device.learner.correcting import Correction
+    from device.learner.doubts import Doubt, Doubts
     from device.learner.reembedding import Reembedding, reembed
     from device.learner.selecting import SampleFilter
     from device.learner.status import Status
@@ -118,6 +119,8 @@ __all__ = [
     "ConversionReport",
     "Correction",
     "DelegateError",
+    "Doubt",
+    "Doubts",
     "EdgetlError",
     "EmbeddingError",
     "EndOfSource",
@@ -249,6 +252,10 @@ _NAMES = {
     "device.learner": ("Learner",),
     "device.learner.classifier": ("Classifier",),
     "device.learner.correcting": ("Correction",),
+    "device.learner.doubts": (
+        "Doubt",
+        "Doubts",
+    ),
     "device.learner.reembedding": (
         "Reembedding",
         "reembed",

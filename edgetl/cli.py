@@ -29,6 +29,7 @@ SECTIONS = {
         "status",
         "forget",
         "label",
+        "doubts",
         "buttons",
         "import",
         "export",

@@ -19,6 +19,8 @@ from device.addresses import redact
 from device.errors import AddressError, EdgetlError, LabelError, PhotoError, ServerError
 from device.files import atomic_output, shown
 from device.heads import Prediction
+from device.learner.correcting import Correction
+from device.learner.selecting import SampleFilter
 from device.store import Sample
 
 _V1 = "/api/v1/"
@@ -163,6 +165,53 @@ class Client:
         """Undo the newest change of any client, and return a description; "" when there was nothing to undo."""
         return str(self._json("POST", "undo")["message"])
 
+    def correct(
+        self, wanted: SampleFilter, action: str, label: str | None = None, *, dry_run: bool = False
+    ) -> Correction:
+        """Relabel, forget, exclude or include many samples in one change, as `Learner.correct` does.
+
+        Raises:
+            ServerError: There is no condition, the label does not fit the action, or a sample does not exist.
+        """
+        default = SampleFilter()
+        select = {name: one for name, one in vars(wanted).items() if one != getattr(default, name)}
+        body = {"select": select, "action": action, "dry_run": dry_run} | ({"label": label} if label else {})
+        found = self._json("POST", "samples/correct", json.dumps(body).encode(), _JSON)
+        suggested = {int(number): name for number, name in found["suggested"].items()}
+        names = ("action", "label", "moved", "samples", "dry_run")
+        return Correction(
+            ids=tuple(found["ids"]), suggested=suggested, **{name: found[name] for name in names}
+        )
+
+    # uncertain frames
+
+    def doubts(self) -> list[dict[str, Any]]:
+        """Return the uncertain frames that wait for a label, the most useful first, as JSON."""
+        listed: list[dict[str, Any]] = self._json("GET", "doubts")["doubts"]
+        return listed
+
+    def picture(self, doubt: int) -> bytes:
+        """Return the picture of an uncertain frame as JPEG.
+
+        Raises:
+            ServerError: The frame is no longer in the list.
+        """
+        with self._answered("GET", f"doubts/{doubt}.jpg") as response:
+            return response.read()
+
+    def teach_doubts(self, ids: Sequence[int], label: str) -> list[Sample]:
+        """Teach uncertain frames in one change, and remove them from the list.
+
+        Raises:
+            ServerError: A frame is no longer in the list, or the label is refused; then none is taught.
+        """
+        body = json.dumps({"ids": list(ids), "label": label}).encode()
+        return [_sample(one) for one in self._json("POST", "doubts/teach", body, _JSON)["samples"]]
+
+    def drop_doubts(self, ids: Sequence[int]) -> None:
+        """Remove uncertain frames from the list without teaching them."""
+        self._json("POST", "doubts/drop", json.dumps({"ids": list(ids)}).encode(), _JSON)
+
     # reading
 
     def samples(
@@ -170,16 +219,23 @@ class Client:
         label: str | None = None,
         limit: int = 60,
         before: int | None = None,
+        excluded: bool = False,
         *,
         not_label: str | None = None,
         background: bool = False,
     ) -> list[Sample]:
-        """Return samples without their thumbnails, newest first, at most 600; with `before`, those of smaller ids.
+        """Return samples without their thumbnails, newest first, at most 600.
 
-        `label`, `not_label` and `background` limit them to one kind.
+        Args:
+            label: Only those of this label.
+            limit: Maximum number.
+            before: Only those of smaller ids.
+            excluded: Return the excluded samples instead.
+            not_label: Only negatives of this label.
+            background: Only background.
         """
         kind = {"label": label, "not": not_label, "background": "true" if background else None}
-        wanted = {"limit": limit, "before": before, **kind}
+        wanted = {"limit": limit, "before": before, "excluded": "true" if excluded else None, **kind}
         query = urlencode({name: one for name, one in wanted.items() if one is not None}, quote_via=quote)
         return [_sample(one) for one in self._json("GET", f"samples?{query}")["samples"]]
 
@@ -288,9 +344,9 @@ def _encoded(photo: bytes | str | Path) -> bytes:
 
 def _sample(fields: Mapping[str, Any]) -> Sample:
     names = ("id", "label", "time", "source", "burst")
-    # a server of an older version knows no negatives
-    denied = fields.get("not_label")
-    return Sample(**{name: fields[name] for name in names}, thumbnail=None, not_label=denied)
+    # a server of an older version knows neither negatives nor excluded samples
+    more = {"not_label": fields.get("not_label"), "excluded": fields.get("excluded", False)}
+    return Sample(**{name: fields[name] for name in names}, thumbnail=None, **more)
 
 
 def _meaning(label: str | EllipsisType | None, not_label: str | None) -> dict[str, str | bool]:

@@ -164,7 +164,8 @@ def test_the_page_lists_uncertain_frames_as_documented(page: Page) -> None:
         assert found is not None
         version = found[0]
     entry = page.queue()["doubts"][0]
-    assert shape({"doubts": [without(entry, set(entry["prediction"]))]}) == shape(EXAMPLES["doubts"])
+    found = {"doubts": [without(entry, set(entry["prediction"]))], "problem": page.doubts.problem}
+    assert shape(found) == shape(EXAMPLES["doubts"])
 
 
 def test_bench_writes_the_documented_measurement(model: Path) -> None:

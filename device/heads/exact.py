@@ -114,6 +114,11 @@ class ExactHead(Head):
         assert self._solution is not None  # noqa: S101 - fit sets it
         return self._solution
 
+    def latest_solution(self) -> Solution:
+        """Return the solution of the last complete fit, even if a few lessons are newer; compute one if there is none."""
+        latest = self._solution
+        return latest if latest is not None and self._lessons.usable(self.counts) else self.solution()
+
     def leave_out(
         self, codes: Codes, labels: Sequence[str], groups: NDArray[np.int64] | None = None
     ) -> Floats:

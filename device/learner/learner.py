@@ -27,10 +27,12 @@ from ..negatives import BACKGROUND, is_hidden, negative_of, stored_label
 from ..printable import printable
 from ..store import Entry, ModelIdentity, NewSample, Sample, Store, Version
 from ..store.records import new_burst
+from .asking import answer, open_doubts
 from .bursts import Bursts
 from .classifier import Classifier, write_classifier
 from .correcting import Correction, correct
 from .derived import DerivedHead
+from .doubts import Doubts
 from .export import Snapshot, export
 from .figures import KeptFigures
 from .selecting import SampleFilter, select
@@ -81,6 +83,7 @@ class Learner:
         self._settling: Settling | None = None
         self._is_guest = False  # another learner closes the backbone
         self._figures = KeptFigures(model, store, derived.key)
+        self._doubts: Doubts | None = None
 
     @classmethod
     def open(
@@ -195,6 +198,19 @@ class Learner:
     def runtime(self) -> Runtime:
         """The TFLite runtime in use."""
         return self.embedder.runtime
+
+    @property
+    def lock(self) -> threading.RLock:
+        """The lock of store and head, for several calls that belong together."""
+        return self._lock
+
+    @property
+    def doubts(self) -> Doubts:
+        """The queue of uncertain frames; it is kept in a file beside the state file, unless the learner is read-only."""
+        with self._lock:
+            if self._doubts is None:
+                self._doubts = open_doubts(self, keep=not self.store.read_only)
+            return self._doubts
 
     # predicting
 
@@ -349,6 +365,18 @@ class Learner:
                 " with; teach it first"
             )
         return negative_of(known)
+
+    def answer(self, labels: Mapping[int, str]) -> list[Sample]:
+        """Teach frames of `doubts` in one change, and remove them from the queue.
+
+        Args:
+            labels: The label of each frame, by its id.
+
+        Raises:
+            SampleNotFoundError: A frame is no longer in the queue; then none is taught.
+            LabelError: A text cannot be a label.
+        """
+        return answer(self, labels)
 
     def forget(self, id: int | Iterable[int]) -> Entry:
         """Forget one or several samples, exactly: as if they had never been taught. `undo` brings them back.
@@ -635,6 +663,8 @@ class Learner:
                 with contextlib.suppress(EdgetlError):  # derived data: a full disk here loses no sample
                     self._derived.keep()
                     self._figures.store(self._derived.position)
+            if self._doubts is not None:
+                self._doubts.close()
             self.store.close()
             if not self._is_guest:
                 with self._embedding:

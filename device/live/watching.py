@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from typing import Any
 
@@ -16,7 +17,8 @@ from ..cameras import Frame
 from ..errors import HeadError
 from ..heads import Prediction
 from ..heads.base import BEST_FEW
-from ..images import Image
+from ..images import Image, thumbnail
+from ..learner.doubts import PICTURE, Doubts
 from ..learner.learner import Learner
 from .motion import MotionGate
 
@@ -157,6 +159,7 @@ class Watcher:
         best_few: Maximum number of labels in the scores.
         need_labels: Raise an error if nothing was taught yet, instead of returning observations without a prediction.
         gate: While it is closed, the last embedding is predicted again instead of embedding the frame.
+        doubts: A queue to which every frame is offered, to be labeled later.
 
     Attributes:
         gate: The gate, or None.
@@ -172,11 +175,13 @@ class Watcher:
         best_few: int = BEST_FEW,
         need_labels: bool = True,
         gate: MotionGate | None = None,
+        doubts: Doubts | None = None,
     ) -> None:
         self.gate, self.embedded = gate, 0
         self._embedding: NDArray[np.float32] | None = None
         self._learner, self._smoother = learner, Smoother(smooth)
         self._threshold, self._best_few, self._need_labels = threshold, best_few, need_labels
+        self._doubts = doubts
         self._before: str | None = None
 
     def observe(self, frame: Frame) -> Observation:
@@ -191,7 +196,7 @@ class Watcher:
             embedding = self._embedding = self._learner.embed_one(frame.image)
             self.embedded += 1
         middle = time.perf_counter()
-        mean = self._mean(embedding)
+        mean = self._mean(frame, embedding)
         prediction = None if mean is None else self._judged(mean)
         end = time.perf_counter()
         label, before = shown_label(prediction), self._before
@@ -209,15 +214,18 @@ class Watcher:
             image=frame.image,
         )
 
-    def _mean(self, embedding: NDArray[np.float32]) -> Prediction | None:
+    def _mean(self, frame: Frame, embedding: NDArray[np.float32]) -> Prediction | None:
         try:
             prediction = self._learner.predict_embedding(embedding, all_scores=True)
-            return self._smoother.add(prediction, self._learner.position)
         except HeadError:
             if self._need_labels or self._learner.labels:
                 raise
             self._smoother.clear()
             return None
+        if self._doubts is not None:
+            picture = partial(thumbnail, frame.image, PICTURE)
+            self._doubts.offer(embedding, prediction, picture, time=frame.time, source=frame.source)
+        return self._smoother.add(prediction, self._learner.position)
 
     def _judged(self, mean: Prediction) -> Prediction:
         return replace(

@@ -58,7 +58,15 @@ async def _read_object(request: Request) -> dict[str, Any] | None:
     return body if isinstance(body, dict) else None
 
 
-_KINDS: dict[type, str] = {int: "a number", str: "text", bool: "true or false"}
+async def json_object(request: Request) -> dict[str, Any]:
+    """Return the JSON object in the body."""
+    body = await _read_object(request)
+    if body is None:
+        raise Refusal(400, "the body must be an object")
+    return body
+
+
+_KINDS: dict[type, str] = {int: "a number", str: "text", bool: "true or false", list: "a list"}
 
 
 def _check_kind(name: str, value: object, kind: type) -> None:
@@ -115,13 +123,13 @@ def limit_of(request: Request) -> int:
 
 
 def flag(text: str) -> bool:
-    """Return whether a parameter such as ``background`` is set.
+    """Return whether a parameter such as ``background`` or ``excluded`` is set.
 
     Raises:
         Refusal: It is neither true nor false.
     """
     if text not in ("true", "false"):
-        raise Refusal(400, f"background must be true or false, got {text[:20]!r}")
+        raise Refusal(400, f"background and excluded must be true or false, got {text[:20]!r}")
     return text == "true"
 
 

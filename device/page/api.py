@@ -24,7 +24,18 @@ from ..errors import (
     StateBusyError,
     StorageError,
 )
-from .answers import answer, download, fields, jpeg, kind_wanted, limit_of, number, only_get, refuse_crowd
+from .answers import (
+    answer,
+    download,
+    fields,
+    flag,
+    jpeg,
+    kind_wanted,
+    limit_of,
+    number,
+    only_get,
+    refuse_crowd,
+)
 from .bodies import V1, Refusal
 from .guard import FAILURE, METRICS, VisibleJSON, refused
 from .metrics import CONTENT_TYPE, text_of
@@ -35,7 +46,7 @@ from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
 
 _STATIC = Path(__file__).parent / "static"
-_SCRIPTS = ("app.js", "dom.js", "teach.js", "gallery.js", "report.js")
+_SCRIPTS = ("app.js", "dom.js", "teach.js", "gallery.js", "select.js", "report.js")
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
@@ -107,8 +118,6 @@ class _Api:
             "/api/undo": self.undo,
             "/api/samples/relabel": self.relabel,
             "/api/samples/forget": self.forget,
-            "/api/doubts/answer": self.answer,
-            "/api/doubts/skip": self.skip,
         }
         return [
             *(Route(path, partial(_file, *file), methods=["GET"]) for path, file in _FILES.items()),
@@ -139,8 +148,11 @@ class _Api:
         return pictures(self._page.loop.pictures)
 
     async def samples(self, request: Request) -> Response:
+        if "mislabeled" in request.query_params:
+            return await answer(self._page.suspects)
         label, not_label, background = kind_wanted(request)
-        return await answer(self._page.samples, label, limit_of(request), not_label, background)
+        excluded = flag(request.query_params.get("excluded", "false"))
+        return await answer(self._page.samples, label, limit_of(request), not_label, background, excluded)
 
     async def thumbnail(self, request: Request) -> Response:
         picture = await run_in_threadpool(self._page.thumbnail, number(request.path_params["id"]))
@@ -150,10 +162,7 @@ class _Api:
         return await answer(self._page.queue)
 
     async def doubt(self, request: Request) -> Response:
-        doubt = self._page.doubts.get(number(request.path_params["id"]))
-        if doubt is None:
-            raise Refusal(404, "this frame is no longer in the queue")
-        return jpeg(doubt.jpeg)
+        return jpeg(await run_in_threadpool(self._page.doubt, number(request.path_params["id"])))
 
     async def export(self, request: Request) -> Response:
         return await download(self._page.lessons.export)
@@ -242,14 +251,6 @@ class _Api:
     async def forget(self, request: Request) -> Response:
         body = await fields(request, id=int)
         return await answer(self._page.lessons.forget, body["id"])
-
-    async def answer(self, request: Request) -> Response:
-        body = await fields(request, id=int, label=str)
-        return await answer(self._page.lessons.answer, body["id"], body["label"])
-
-    async def skip(self, request: Request) -> Response:
-        body = await fields(request, id=int)
-        return await answer(self._page.lessons.skip, body["id"])
 
 
 @cache

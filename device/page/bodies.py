@@ -58,6 +58,7 @@ _PHOTO = Body(
     size=16 * 2**20,
     seconds=30.0,
 )  # fmt: skip
+_SELECTION = Body(("application/json",), size=256 * 1024)  # thousands of ids
 _PHOTOS = frozenset({V1 + "predict", V1 + "samples"})
 
 
@@ -65,6 +66,8 @@ def accepted_body(scope: Scope) -> Body:
     """Return what the body of this request may be."""
     if scope["path"] in _PHOTOS:  # whatever the method, so that PUT is refused as such
         return _PHOTO
+    if scope["path"] == V1 + "samples/correct":
+        return _SELECTION
     return _OF_PROGRAM if scope["path"].startswith(V1) else _OF_PAGE
 
 

@@ -11,15 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import HeadError, LabelError, SampleNotFoundError
-from ..images import Image, read_photo
+from ..errors import LabelError
+from ..images import Image
 from ..labels import check_label
+from ..learner.doubts import Doubts
 from ..learner.learner import Learner
+from ..learner.selecting import SampleFilter
 from ..negatives import describe as meaning_of
 from ..negatives import split_counts, split_label
 from ..store import Entry, Sample
 from ..store.records import plain_label
-from .doubts import Doubts
 from .loop import Capture, Loop
 
 _DRAFTS = 64  # maximum number of labels that were added and not taught yet
@@ -181,10 +182,7 @@ class Lessons:
 
     def release(self) -> None:
         """Update the queue after a press has ended; that needs a solve, which is too slow for each sample."""
-        try:
-            self._doubts.review(lambda one: self._learner.predict_embedding(one, all_scores=True))
-        except HeadError:  # nothing is taught anymore
-            self._doubts.clear()
+        self._doubts.review()
         self._changed()
 
     def undo(self) -> dict[str, Any]:
@@ -201,6 +199,8 @@ class Lessons:
             self._position = self._learner.store.position()
             if any(entry.action not in _TEACHING for entry in undone):
                 emptied.clear()  # a name that the change introduced disappears too
+            if undone:
+                self._doubts.reconsider()
         self.release()
         return {"undone": len(undone), "message": describe(undone)}
 
@@ -279,29 +279,43 @@ class Lessons:
         self.release()
         return ids
 
-    def answer(self, number: int, label: str) -> None:
-        """Teach a frame of the queue.
+    def correct(
+        self, wanted: SampleFilter, action: str, label: str | None, *, dry_run: bool = False
+    ) -> dict[str, Any]:
+        """Relabel, forget, exclude or include many samples in one change; see `Learner.correct`.
 
         Raises:
-            SampleNotFoundError: The frame is no longer in the queue.
+            SelectionError: There is no condition, or the label does not fit the action.
+            SampleNotFoundError: A sample that a condition names was never taught or is forgotten.
+        """
+        if dry_run:
+            return self._learner.correct(wanted, action, label, dry_run=True).to_dict()
+        with self._lock, self._keeping_labels():
+            with self._one_change():
+                done = self._learner.correct(wanted, action, label)
+            if label is not None:
+                self._drafts.discard(label)
+        self.release()
+        return done.to_dict()
+
+    def answer(self, numbers: Sequence[int], label: str) -> list[Sample]:
+        """Teach frames of the queue, in one change.
+
+        Raises:
+            SampleNotFoundError: A frame is no longer in the queue; then none is taught.
         """
         label = check_label(label)
         with self._lock:
-            doubt = self._doubts.get(number)
-            if doubt is None:
-                raise SampleNotFoundError(f"frame {number} is no longer in the queue; choose another one")
             with self._one_change():
-                image = read_photo(doubt.jpeg)  # for the thumbnail
-                self._learner.learn_one(image, label, "page: uncertain frame", embedding=doubt.embedding)
-            self._doubts.settle(number)
-            self._doubts.drop_like(doubt.embedding)
+                samples = self._learner.answer(dict.fromkeys(numbers, label))
             self._drafts.discard(label)
         self.release()
+        return samples
 
-    def skip(self, number: int) -> None:
-        """Take a frame out of the queue without teaching it."""
-        self._doubts.settle(number)
-        self._changed()
+    def drop(self, numbers: Sequence[int]) -> None:
+        """Take frames out of the queue without teaching them."""
+        self._doubts.settle(numbers)
+        self.release()
 
     def report(self) -> dict[str, Any]:
         """Return the status of the learner; computed once after each change for all viewers."""
@@ -390,11 +404,14 @@ def describe(entries: Sequence[Entry]) -> str:
     samples = f"{count} sample{'' if count == 1 else 's'}"
     change = entries[0].changes[0] if entries[0].changes else None
     old, new = (_meaning(change.old), _meaning(change.new)) if change is not None else (None, None)
+    several = len({run.old for entry in entries for run in entry.changes}) > 1
     sentences = {
         "learn": f"Removed {samples} of {new}.",
-        "forget": f"Restored {samples} of {old}.",
+        "forget": f"Restored {samples}{'' if several else f' of {old}'}.",
         "delete": f"Restored {old} with {samples}.",
-        "relabel": f"Changed {samples} back to {old}.",
+        "relabel": f"Changed {samples} back to {'their labels' if several else old}.",
+        "exclude": f"Included {samples} again.",
+        "include": f"Excluded {samples} again.",
         "rename": f"Renamed {new} back to {old}.",
         "merge": f"Removed the {samples} that were merged.",
     }

@@ -17,10 +17,10 @@ from ..cameras import Camera, EndOfSource, Frame
 from ..errors import CameraError, EdgetlError, HeadError
 from ..heads import Prediction
 from ..images import Image, encode_jpeg, preview
+from ..learner.doubts import Doubts
 from ..learner.learner import Learner
 from ..live.motion import MotionGate
 from ..live.watching import Observation, Smoother, shown_label
-from .doubts import Doubts
 from .latest import Latest
 
 _log = logging.getLogger("edgetl.page")
@@ -251,7 +251,13 @@ class Loop:
             self._smoother.clear()
             return None
         if len(prediction.scores) > 1:
-            self._doubts.offer(embedding, prediction, lambda: encode_jpeg(preview(frame.image)))
+            self._doubts.offer(
+                embedding,
+                prediction,
+                lambda: encode_jpeg(preview(frame.image)),
+                time=frame.time,
+                source=frame.source,
+            )
         # After a sample is taught the head is solved again. While a button is held, a small board would do nothing
         # else and teaching would be slow: after a slow solve the last prediction stays for a while.
         cost = self._clock() - start

@@ -10,11 +10,12 @@ from typing import Any
 from ..cameras import Camera, Frame
 from ..errors import EdgetlError, SampleNotFoundError
 from ..images import Image
+from ..learner.doubts import Doubt
 from ..learner.learner import Learner
 from ..live.motion import MotionGate
 from ..printable import printable
+from ..store import Sample
 from ..system.health import temperature
-from .doubts import Doubts, QueueEntry
 from .latest import Latest
 from .lessons import Lessons
 from .loop import Loop
@@ -46,7 +47,7 @@ class Page:
         self.region = region
         self.learner = learner
         self.events: Latest[bytes] = Latest()
-        self.doubts = Doubts()
+        self.doubts = learner.doubts
         self.loop = Loop(
             open_camera, learner, self.doubts, self._notify, fps=fps, gate=gate, draw=draw, region=region
         )
@@ -94,22 +95,37 @@ class Page:
         return machine_metrics(facts, temperature())
 
     def samples(
-        self, label: str | None, limit: int, not_label: str | None = None, background: bool = False
+        self,
+        label: str | None,
+        limit: int,
+        not_label: str | None = None,
+        background: bool = False,
+        excluded: bool = False,
     ) -> dict[str, Any]:
-        """Return the newest samples; browsers request their thumbnails one by one, and cache them."""
-        found = self.learner.samples(label, limit, not_label=not_label, background=background)
-        return {
-            "samples": [
-                {
-                    "id": item.id,
-                    "label": item.label,
-                    "meaning": item.meaning,
-                    "time": item.time,
-                    "thumbnail": item.thumbnail is not None,
-                }
-                for item in found
-            ]
-        }
+        """Return the newest samples, or excluded ones; browsers request their thumbnails one by one, and cache them."""
+        found = self.learner.samples(
+            label, limit, excluded=excluded, not_label=not_label, background=background
+        )
+        return self._listed(found)
+
+    def suspects(self) -> dict[str, Any]:
+        """Return the samples that are probably mislabeled, in the shape of `samples`, newest first."""
+        report = self.lessons.report()["report"]
+        numbers = report["suspects"] if report else []
+        return self._listed(list(reversed(self.learner.store.described(numbers))))
+
+    def _listed(self, samples: list[Sample]) -> dict[str, Any]:
+        listed = [
+            {
+                "id": item.id,
+                "label": item.label,
+                "meaning": item.meaning,
+                "time": item.time,
+                "thumbnail": item.thumbnail is not None,
+            }
+            for item in samples
+        ]
+        return {"excluded": sum(self.learner.store.excluded_counts().values()), "samples": listed}
 
     def thumbnail(self, number: int) -> bytes:
         """Return the thumbnail of a sample, JPEG.
@@ -122,9 +138,20 @@ class Page:
             raise SampleNotFoundError(f"sample {number} was taught without a thumbnail")
         return thumbnail
 
+    def doubt(self, number: int) -> bytes:
+        """Return the picture of an uncertain frame, JPEG.
+
+        Raises:
+            SampleNotFoundError: The frame is no longer in the queue.
+        """
+        doubt = self.doubts.get(number)
+        if doubt is None:
+            raise SampleNotFoundError("this frame is no longer in the queue")
+        return doubt.jpeg
+
     def queue(self) -> dict[str, Any]:
-        """Return the frames that wait for a label, most uncertain first; docs/json.md describes the shape."""
-        return {"doubts": [_queued(entry) for entry in self.doubts.items()]}
+        """Return the frames that wait for a label, the most useful first; docs/json.md describes the shape."""
+        return {"doubts": [_queued(doubt) for doubt in self.doubts.items()], "problem": self.doubts.problem}
 
     def _notify(self) -> None:
         message = json.dumps(self._event(), separators=(",", ":"), ensure_ascii=False)
@@ -144,6 +171,6 @@ class Page:
         }
 
 
-def _queued(entry: QueueEntry) -> dict[str, Any]:
-    prediction = entry.prediction.to_dict()
-    return {"id": entry.id, "prediction": prediction, **prediction}  # at the top level as in version 0.1
+def _queued(doubt: Doubt) -> dict[str, Any]:
+    fields = doubt.to_dict()
+    return fields | (fields["prediction"] or {})  # at the top level as in version 0.1

@@ -29,10 +29,12 @@ from ..errors import (
     LabelError,
     PhotoError,
     SampleNotFoundError,
+    SelectionError,
     StateBusyError,
     StorageError,
 )
 from ..formats import Reason
+from ..learner.selecting import SampleFilter
 from ..store import Sample
 from .answers import (
     answer,
@@ -40,6 +42,7 @@ from .answers import (
     fields,
     flag,
     jpeg,
+    json_object,
     kind_wanted,
     limit_of,
     number,
@@ -57,6 +60,7 @@ from .streams import events
 _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
     (SampleNotFoundError, 404),
     (LabelError, 422),
+    (SelectionError, 422),
     (PhotoError, 422),
     (EmbeddingError, 422),
     (HeadError, 409),
@@ -91,11 +95,19 @@ def program_routes(page: Page) -> list[BaseRoute]:
         V1 + "events": api.events,
         V1 + "snapshot.jpg": api.snapshot,
         sample + ".jpg": api.thumbnail,
+        V1 + "doubts": api.doubts,
+        V1 + "doubts/{id}.jpg": api.doubt,
+    }
+    post = {
+        V1 + "predict": api.predict,
+        V1 + "undo": api.undo,
+        V1 + "samples/correct": api.correct,
+        V1 + "doubts/teach": api.answer,
+        V1 + "doubts/drop": api.drop,
     }
     return [
         *(only_get(path, endpoint) for path, endpoint in get.items()),
-        Route(V1 + "predict", api.predict, methods=["POST"]),
-        Route(V1 + "undo", api.undo, methods=["POST"]),
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in post.items()),
         # one route per path, so that the answer to another method lists all that are allowed
         _route(V1 + "samples", {"GET": api.samples, "POST": api.teach}),
         _route(sample, {"GET": api.sample, "PATCH": api.relabel, "DELETE": api.forget}),
@@ -188,6 +200,52 @@ class _Programs:
         self._lessons.forget(id)
         return {"id": id} | self._counts()
 
+    async def correct(self, request: Request) -> Response:
+        body = await json_object(request)
+        known = {"select": dict, "action": str, "label": str, "dry_run": bool}
+        wrong = [name for name, value in body.items() if type(value) is not known.get(name)]
+        if wrong or not {"select", "action"} <= body.keys():
+            raise Refusal(
+                400,
+                "the body must be an object with select and action, and perhaps label and dry_run as true or false",
+            )
+        wanted = SampleFilter.from_dict(body["select"])
+        return await answer(
+            lambda: self._corrected(wanted, body["action"], body.get("label"), body.get("dry_run", False))
+        )
+
+    def _corrected(
+        self, wanted: SampleFilter, action: str, label: str | None, dry_run: bool
+    ) -> dict[str, Any]:
+        done = self._lessons.correct(wanted, action, label, dry_run=dry_run)
+        return done | {"counts": self._lessons.counts()}
+
+    # uncertain frames
+
+    async def doubts(self, request: Request) -> Response:
+        def listed() -> dict[str, Any]:
+            doubts = self._page.doubts
+            return {"doubts": [doubt.to_dict() for doubt in doubts.items()], "problem": doubts.problem}
+
+        return await answer(listed)
+
+    async def doubt(self, request: Request) -> Response:
+        return jpeg(await run_in_threadpool(self._page.doubt, _id(request)))
+
+    async def answer(self, request: Request) -> Response:
+        body = await fields(request, ids=list, label=str)
+        numbers = _ids(body["ids"])
+
+        def taught() -> dict[str, Any]:
+            samples = self._lessons.answer(numbers, body["label"])
+            return {"samples": [_described(one) for one in samples], "counts": self._lessons.counts()}
+
+        return await answer(taught)
+
+    async def drop(self, request: Request) -> Response:
+        numbers = _ids((await fields(request, ids=list))["ids"])
+        return await answer(self._lessons.drop, numbers)
+
     async def undo(self, request: Request) -> Response:
         await fields(request)
         return await answer(lambda: self._lessons.undo() | self._counts())
@@ -197,6 +255,7 @@ class _Programs:
     async def samples(self, request: Request) -> Response:
         query, limit = request.query_params, limit_of(request)
         (label, not_label, background), before = kind_wanted(request), query.get("before")
+        excluded = flag(query.get("excluded", "false"))
         if before is not None and number(before) < 0:
             raise Refusal(400, f"before must be the id of a sample, got {before[:20]!r}")
 
@@ -205,6 +264,7 @@ class _Programs:
                 label,
                 limit,
                 None if before is None else number(before),
+                excluded,
                 not_label=not_label,
                 background=background,
             )
@@ -267,6 +327,14 @@ def _id(request: Request) -> int:
     return id
 
 
+def _ids(sent: list[Any]) -> list[int]:
+    if not sent or not all(type(one) is int for one in sent):
+        raise Refusal(400, "ids must be a list of at least one id")
+    if wrong := [one for one in sent if not 0 <= one < 2**63]:
+        raise Refusal(404, f"there is no frame {str(wrong[0])[:20]}")
+    return sent
+
+
 def _meaning(sent: dict[str, str]) -> tuple[str | None, str | None]:
     """Return the label and the denied label of a photo; none for background."""
     background = flag(sent.get("background", "false"))
@@ -303,4 +371,5 @@ def _described(sample: Sample) -> dict[str, Any]:
         "source": sample.source,
         "burst": sample.burst,
         "thumbnail": sample.thumbnail is not None,
+        "excluded": sample.excluded,
     }

@@ -173,9 +173,9 @@ class Moment(click.types.StringParamType):
 @click.option(
     "--likeness",
     type=click.FloatRange(0, 1, min_open=True),
-    default=0.92,
+    default=0.5,
     show_default=True,
-    help="Minimum cosine for --like; lower values select more.",
+    help="Minimum similarity for --like, up to 1; lower values select more.",
 )
 @click.option("--mislabeled", is_flag=True, help="Samples that are probably mislabeled.")
 @click.option("--excluded", is_flag=True, help="Excluded samples, instead of those that teach.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -49,6 +49,12 @@ DRIFT = (
     type=click.FloatRange(0, 1),
     default=0.0,
     help="Minimum probability; below it the prediction is unknown.",
+)
+@click.option(
+    "--doubts",
+    "keep_doubts",
+    is_flag=True,
+    help="Keep frames with an uncertain prediction, so that `edgetl doubts` can teach them.",
 )
 @receiver_options
 @json_option
@@ -138,9 +144,13 @@ class Watched:
 
 def _watched(stack: ExitStack, lane: Lane, options: dict[str, Any], display: Display) -> Watched:
     from device.heads.drift import Drift
+    from device.learner.asking import open_doubts
     from device.live.mqtt_commands import FramePupil
     from device.live.watching import Watcher
 
+    doubts = None
+    if options["keep_doubts"]:
+        doubts = stack.enter_context(closing(open_doubts(lane.learner, keep=True)))
     pupil = FramePupil(lane.learner)
     hooks = open_receivers(stack, options, display.say, pupil=pupil, region=lane.name)
     check_labels(lane.learner, options, display.say)
@@ -150,6 +160,7 @@ def _watched(stack: ExitStack, lane: Lane, options: dict[str, Any], display: Dis
         threshold=options["threshold"],
         need_labels=not (lane.name or options["mqtt_commands"]),
         gate=gate_of(options),
+        doubts=doubts,
     )
     return Watched(lane, watcher, pupil, hooks, Drift())
 

@@ -259,6 +259,8 @@ def instances(folder: Path) -> Iterator[Any]:
         one,
         edgetl.QuantizationComparison("efficientnet-lite0", 240, "", "", (one,) * 6, (), 0, "", ""),
     )
+    guess = edgetl.Prediction(long[0], 0.98765432, True, {})
+    yield edgetl.Doubt(1, 1.7e9, "fake", 3, guess, 0.123456789, 0.123456789, 1, bytes(999), np.zeros(999))
     yield edgetl.SampleFilter(ids=tuple(range(100)), label=long[0])
     yield edgetl.Correction("relabel", long[0], tuple(range(100)), {long[1]: 100}, {}, {long[0]: 100}, False)
     yield edgetl.ViewsComparison(240, 200, 0.8612345, 0.8712345, 0.01, 0.0123456789, 9.123456789, 12)

@@ -1,44 +1,74 @@
 // Pictures that can be corrected: uncertain frames and taught samples.
 
-import { $, at, arrange, attempt, choose, get, make, percent, post, toast } from "./dom.js";
+import { $, at, arrange, attempt, choose, get, make, percent, plural, post, say, toast } from "./dom.js";
+import * as select from "./select.js";
 import { labels, taughtLabels, undo } from "./teach.js";
 
 const PAGE = 48;
 const MOST = 576;
+const CARDS = 24; // maximum number of groups of uncertain frames
+const SHOWN = 3; // look-alikes with a picture
 let limit = PAGE;
 let changed = () => {};
 let asked = ""; // what the queue shows
+let suspects = new Set();
+let excluded = 0;
 
 export function setUp(onChange) {
   changed = onChange;
+  select.setUp(onChange);
   $("filter").addEventListener("change", () => { limit = PAGE; loadSamples(); });
   $("more").addEventListener("click", () => { limit = Math.min(limit + PAGE, MOST); loadSamples(); });
 }
 
 export function showFilter(list, negatives, background) {
   const taught = list.filter((item) => item.samples > 0);
-  const chosen = $("filter").value;
   const options = taught.map((item) => make("option", { value: `=${item.label}` }, `${item.label} (${item.samples})`));
+  const more = [["?mislabeled", "Probably mislabeled", suspects.size], ["?excluded", "Excluded", excluded]]
+    .filter(([, , count]) => count > 0)
+    .map(([value, text, count]) => make("option", { value }, `${text} (${count})`));
   for (const [label, count] of Object.entries(negatives)) options.push(make("option", { value: `!${label}` }, `not ${label} (${count})`));
   if (background) options.push(make("option", { value: "~" }, `background (${background})`));
-  $("filter").replaceChildren(make("option", { value: "" }, "All labels"), ...options);
+  setOptions([make("option", { value: "" }, "All labels"), ...options, ...more]);
+  $("samples").hidden = options.length === 0 && excluded === 0;
+}
+
+function setOptions(options) {
+  const chosen = $("filter").value;
+  $("filter").replaceChildren(...options);
   $("filter").value = options.some((option) => option.value === chosen) ? chosen : "";
-  $("samples").hidden = options.length === 0;
+}
+
+// Adds or removes the part of the filter that needs the report or the list of samples.
+function showCounts(value, text, count) {
+  const others = [...$("filter").children].filter((option) => option.value !== value);
+  const own = count ? [make("option", { value }, `${text} (${count})`)] : [];
+  const now = [...$("filter").children].find((option) => option.value === value)?.textContent ?? "";
+  if (now !== (own[0]?.textContent ?? "")) setOptions([...others, ...own]);
 }
 
 export async function loadSamples() {
-  const label = $("filter").value; // its first character is the kind
+  const filter = $("filter").value; // its first character is the kind
+  const view = filter.startsWith("?") ? filter.slice(1) : "";
+  const label = view ? "" : filter;
   const query = new URLSearchParams({ limit: String(limit) });
-  if (label === "~") query.set("background", "true");
+  if (view) query.set(view, "true");
+  else if (label === "~") query.set("background", "true");
   else if (label) query.set(label[0] === "!" ? "not" : "label", label.slice(1));
-  const { samples } = await get(`/api/samples?${query}`);
+  const found = await get(`/api/samples?${query}`);
+  if ($("filter").value !== filter) return; // another choice was made meanwhile
+  const { samples } = found;
+  excluded = found.excluded;
+  showCounts("?excluded", "Excluded", excluded);
   const old = new Map([...$("grid").children].map((item) => [item.dataset.key, item]));
   arrange($("grid"), samples.map((sample) => old.get(keyOf(sample, label)) ?? newSample(sample, label)));
   $("more").hidden = samples.length < limit || limit >= MOST;
+  select.showView(view);
 }
 
 export function markSuspects(ids) {
-  const suspects = new Set(ids.map(String));
+  suspects = new Set(ids.map(String));
+  showCounts("?mislabeled", "Probably mislabeled", suspects.size);
   for (const item of $("grid").children) item.classList.toggle("suspect", suspects.has(item.dataset.key.split("/")[0]));
 }
 
@@ -49,10 +79,12 @@ function newSample(sample, filter) {
     ? make("img", { src: at(`/api/samples/${sample.id}.jpg`), alt: "", loading: "lazy", decoding: "async" })
     : make("span", { class: "blank" }, "no picture");
   const when = new Date(1000 * sample.time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
-  const button = make("button", { type: "button", "aria-label": `Sample ${sample.id} of ${sample.meaning}, ${when}`, onclick: () => correct(sample, when) }, picture);
+  const clicked = (event) => (select.isSelecting() || event.shiftKey ? select.pick(item, event) : correct(sample, when));
+  const button = make("button", { type: "button", "aria-label": `Sample ${sample.id} of ${sample.meaning}, ${when}`, onclick: clicked }, picture);
   if (!filter) button.append(make("span", { class: "tag" }, sample.meaning));
   const item = make("li", {}, button);
   item.dataset.key = keyOf(sample, filter);
+  item.classList.toggle("suspect", suspects.has(String(sample.id)));
   return item;
 }
 
@@ -75,9 +107,12 @@ async function correct(sample, when) {
 }
 
 export async function loadDoubts() {
-  const { doubts } = await get("/api/doubts");
+  const { doubts: listed, problem } = await get("/api/doubts");
+  const doubts = inGroups(listed).slice(0, CARDS);
+  $("doubts-problem").hidden = !problem;
+  say($("doubts-problem"), problem ? `${problem}.` : "");
   const names = labels();
-  const now = JSON.stringify([doubts.map((doubt) => doubt.id), names]);
+  const now = JSON.stringify([doubts.map((doubt) => doubt.members), names]);
   // shown before the first frame arrives, so that the layout does not shift under a finger
   $("doubts").hidden = taughtLabels().length < 2 && doubts.length === 0;
   $("no-doubts").hidden = doubts.length > 0;
@@ -87,9 +122,16 @@ export async function loadDoubts() {
   showCards(doubts, names);
 }
 
+// One entry per group of look-alikes: its first frame, with the ids of all.
+function inGroups(doubts) {
+  const members = new Map();
+  for (const doubt of doubts) members.set(doubt.group, [...(members.get(doubt.group) ?? []), doubt.id]);
+  return doubts.filter((doubt) => doubt.group === doubt.id).map((doubt) => ({ ...doubt, members: members.get(doubt.id) }));
+}
+
 // Cards that stay keep their places, and new ones take the places of removed cards, so that nothing moves under a finger.
 function showCards(doubts, names) {
-  const wanted = new Map(doubts.map((doubt) => [JSON.stringify([doubt.id, doubt.prediction.label, doubt.prediction.known, names]), doubt]));
+  const wanted = new Map(doubts.map((doubt) => [JSON.stringify([doubt.members, doubt.prediction.label, doubt.prediction.known, names]), doubt]));
   const places = [...$("cards").children].map((card) => (!card.inert && wanted.has(card.dataset.key) ? card : null));
   for (const card of places) wanted.delete(card?.dataset.key);
   const fresh = [...wanted].map(([key, doubt]) => newCard(doubt, names, key));
@@ -104,14 +146,31 @@ function newCard(doubt, names, key) {
   const card = make("li", { class: "card" },
     make("img", { src: at(`/api/doubts/${doubt.id}.jpg`), alt: `Uncertain frame ${doubt.id}`, onerror: () => card.remove() }),
     make("p", { class: "guess" }, guess));
-  const answer = (label) => settle(card, () => post("/api/doubts/answer", { id: doubt.id, label }), `Taught as ${label}.`);
+  const others = doubt.members.slice(1);
+  const together = make("button", { type: "button", class: "together", "aria-pressed": "true", onclick: press }, `and ${plural(others.length, "look-alike")}`);
+  if (others.length) card.append(lookAlikes(others, together));
+  const ids = () => (together.getAttribute("aria-pressed") === "true" ? doubt.members : [doubt.id]);
+  const answer = (label) => {
+    const chosen = ids();
+    const message = chosen.length > 1 ? `${plural(chosen.length, "frame")} taught as ${label}.` : `Taught as ${label}.`;
+    return settle(card, () => post("/api/v1/doubts/teach", { ids: chosen, label }), message);
+  };
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));
   chips.push(
     make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, "Other…"),
-    make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/doubts/skip", { id: doubt.id })) }, "Skip"));
+    make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/v1/doubts/drop", { ids: ids() })) }, "Skip"));
   card.append(make("div", { class: "chips" }, ...chips));
   card.dataset.key = key;
   return card;
+}
+
+const press = ({ currentTarget: button }) => button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") !== "true"));
+
+// The look-alikes of a card's frame, which get the same label unless the button is released.
+function lookAlikes(others, together) {
+  const pictures = others.slice(0, SHOWN).map((id) => make("img", { src: at(`/api/doubts/${id}.jpg`), alt: `Look-alike ${id}`, loading: "lazy" }));
+  if (others.length > SHOWN) pictures.push(make("span", { class: "rest" }, `+${others.length - SHOWN}`));
+  return make("div", { class: "alike" }, ...pictures, together);
 }
 
 async function other(names, answer) {

@@ -163,7 +163,7 @@ def test_a_filter_is_read_from_json_and_nothing_else_is_accepted() -> None:
 
 
 def test_look_alikes_of_an_embedding_of_zeros_are_only_itself(tmp_path: Path) -> None:
-    """Zeros have no direction, so nothing looks like them."""
+    """Seen from the mean of both, the other sample is on the opposite side."""
     with Learner.open(tiny.TINY, None, threads=1) as learner:
         width = learner.model.manifest.dimensions
         images = [draw("red", number) for number in range(2)]

@@ -46,7 +46,8 @@ def test_teaching_two_labels_changes_the_prediction(client: Client, scene: Scene
 
 def test_a_sample_is_taught_with_its_label_and_counted(client: Client) -> None:
     """The response arrives when the sample is durable, with the count."""
-    assert client.do("/api/teach", label=" mug ", hold="") == {"id": 1, "label": "mug", "samples": 1}
+    taught = client.do("/api/teach", label=" mug ", hold="")
+    assert taught == {"id": 1, "label": "mug", "not_label": None, "samples": 1}
     assert client.counts() == {"mug": 1}
 
 
@@ -256,12 +257,12 @@ def test_uncertain_frames_are_queued_and_labeled(client: Client, scene: Scene) -
     doubts = client.ask("/api/doubts")["doubts"]
     newest = max(doubt["id"] for doubt in doubts)
     assert client.get(f"/api/doubts/{newest}.jpg").body.startswith(b"\xff\xd8\xff")
-    client.do("/api/doubts/answer", id=newest, label="lemon")
+    client.do("/api/v1/doubts/teach", ids=[newest], label="lemon")
     assert client.counts()["lemon"] == 1
     assert newest not in [doubt["id"] for doubt in client.ask("/api/doubts")["doubts"]]
-    assert client.post("/api/doubts/answer", {"id": newest, "label": "lemon"}).status == 404
+    assert client.post("/api/v1/doubts/teach", {"ids": [newest], "label": "lemon"}).status == 404
     for doubt in client.ask("/api/doubts")["doubts"]:
-        client.do("/api/doubts/skip", id=doubt["id"])
+        client.do("/api/v1/doubts/drop", ids=[doubt["id"]])
 
 
 def test_a_restart_keeps_everything_taught(serve: Serve, scene: Scene) -> None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from device.cameras.fake import draw
+from device.images import encode_jpeg
 from device.learner import Learner
+from device.page.page import Page
 
 from .browser import Browser
 from .conftest import Scene, Serve, teach_many
@@ -145,6 +150,94 @@ def test_an_uncertain_frame_is_labeled_with_one_tap(browser: Browser, serve: Ser
     browser.one("#cards .chip").click()
     browser.wait(lambda: client.counts()[label] == 6)
     browser.wait(lambda: browser.count(label) == 6)
+
+
+def test_look_alikes_are_labeled_together_unless_their_button_is_released(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """A card of a group has the pictures of all its frames."""
+    server, client = serve(camera=False)
+    learner = server.page.learner
+    teach_many(learner, ("mug", "plant"))
+    queue_group(server.page, 4)
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#cards .card img")) == 4)
+    assert browser.text(".together") == "and 3 look-alikes"
+    browser.one(".together").click()
+    browser.one("#cards .chip").click()
+    browser.wait(lambda: sum(client.counts().values()) == 9)
+    browser.wait(lambda: browser.text(".together") == "and 2 look-alikes")
+    browser.one("#cards .chip").click()
+    browser.wait(lambda: sum(client.counts().values()) == 12)
+    browser.wait(lambda: browser.one("#no-doubts").is_displayed())
+    browser.one("#undo").click()
+    browser.wait(lambda: sum(client.counts().values()) == 9)
+    assert browser.complaints() == []
+
+
+def queue_group(page: Page, count: int) -> None:
+    """Put frames into the queue that look alike, but are not the same."""
+    doubts, width = page.doubts, page.learner.model.manifest.dimensions
+    doubts._pause = 0.0
+    for number in range(count):
+        embedding = np.zeros(width, np.float32)
+        embedding[[0, 1, 5 + number]] = 1.0, 1.0, 0.9
+        guess = page.learner.predict_embedding(embedding, all_scores=True)
+        unsure = replace(guess, known=False)
+        assert doubts.offer(embedding, unsure, lambda number=number: encode_jpeg(draw("green", number)))
+
+
+def test_many_samples_are_selected_and_corrected_in_one_step(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """With Shift a range; the toast has the counts, and one undo reverts everything."""
+    server, client = serve(camera=False)
+    teach_many(server.page.learner, ("mug", "plant"))
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
+    browser.one("#select").click()
+    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    browser.one("#grid li:nth-child(2) button").click()
+    keys, third = browser.keys, browser.one("#grid li:nth-child(6) button")
+    browser.actions().key_down(keys.SHIFT).click(third).key_up(keys.SHIFT).perform()
+    browser.one("#grid li:nth-child(5) button").click()
+    assert browser.text("#selected") == "4 samples selected"
+    browser.one("#select-relabel").click()
+    browser.one("#dialog-input").send_keys("cup", keys.ENTER)
+    browser.wait(lambda: client.counts() == {"cup": 4, "mug": 3, "plant": 1})
+    browser.wait(lambda: "4 samples relabeled as cup. Now cup 4, mug 3, plant 1." in browser.text("#toasts"))
+    assert not browser.one("#selection").is_displayed()
+    browser.one("#toasts button").click()
+    # the new label stays on the page
+    browser.wait(lambda: client.counts() == {"cup": 0, "mug": 4, "plant": 4})
+    assert browser.complaints() == []
+
+
+def test_excluded_samples_are_listed_apart_and_included_again(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """Look-alikes are selected by a button; the filter shows what is excluded."""
+    server, client = serve(camera=False)
+    teach_many(server.page.learner, ("red", "blue"))
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
+    browser.one("#select").click()
+    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    browser.one("#grid li:nth-child(1) button").click()
+    browser.one("#select-alike").click()
+    browser.wait(lambda: browser.text("#selected") == "4 samples selected")
+    browser.one("#select-exclude").click()
+    browser.wait(lambda: client.counts() == {"blue": 0, "red": 4})
+    browser.wait(lambda: "Excluded (4)" in browser.text("#filter"))
+    browser.run(
+        "const f = document.querySelector('#filter'); f.value = '?excluded'; f.dispatchEvent(new Event('change'))"
+    )
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 4)
+    browser.one("#select").click()
+    browser.one("#select-all").click()
+    browser.one("#select-exclude").click()
+    browser.wait(lambda: client.counts() == {"blue": 4, "red": 4})
+    assert browser.complaints() == []
 
 
 def test_the_keyboard_alone_is_enough(browser: Browser, serve: Serve, scene: Scene) -> None:

@@ -27,6 +27,7 @@ def test_every_control_is_large_enough_for_a_thumb(browser: Browser, serve: Serv
     browser.narrow()
     browser.visit(server.url)
     browser.wait(lambda: browser.one("#grid li").is_displayed())
+    browser.one("#select").click()
     small = browser.run(
         "return [...document.querySelectorAll('button, input, select, summary, a.button')]"
         ".filter((e) => e.checkVisibility()).map((e) => [e.outerHTML, e.getBoundingClientRect()])"

@@ -1,4 +1,4 @@
-"""The parts below the server: the slot with the newest value and the queue of uncertain frames."""
+"""The parts below the server: the slot with the newest value, and the loop over frames."""
 
 from __future__ import annotations
 
@@ -11,14 +11,10 @@ from numpy.typing import NDArray
 
 from device.cameras import Frame
 from device.heads import Prediction
-from device.page.doubts import Doubts, uncertainty
+from device.learner.doubts import Doubts
+from device.model.codes import encode
 from device.page.latest import Closed, Latest
 from device.page.loop import Loop
-
-
-def predicted(best: float, *, known: bool = True) -> Prediction:
-    """Return a prediction of a with probability `best`, else b."""
-    return Prediction("a", best, known, {"a": best, "b": 1 - best})
 
 
 def embedding(direction: int, *, dimensions: int = 200) -> NDArray[np.float32]:
@@ -78,88 +74,10 @@ def test_publishing_after_an_event_loop_has_ended_is_safe() -> None:
     slot.publish("news")
 
 
-def test_uncertainty_increases_as_the_lead_decreases() -> None:
-    """For a certain, an even and an unknown prediction."""
-    assert uncertainty(predicted(1.0)) == 0.0
-    assert uncertainty(predicted(0.5)) == 1.0
-    assert uncertainty(predicted(1.0, known=False)) == 0.75
-    assert uncertainty(Prediction("a", 1.0, True, {"a": 1.0})) == 0.0
-
-
-def test_only_uncertain_frames_are_queued_and_encoded() -> None:
-    """A certain frame is not even encoded."""
-    doubts = Doubts()
-    assert not doubts.offer(embedding(0), predicted(0.95), lambda: pytest.fail("encoded"))
-    assert doubts.offer(embedding(0), predicted(0.6), lambda: b"jpeg")
-    assert len(doubts) == 1
-
-
-def test_among_similar_frames_the_most_uncertain_stays() -> None:
-    """A still scene uses one place of the queue."""
-    doubts = Doubts()
-    assert doubts.offer(embedding(0), predicted(0.6), lambda: b"first")
-    assert not doubts.offer(embedding(0), predicted(0.7), lambda: b"less")
-    assert doubts.offer(embedding(0), predicted(0.5), lambda: b"more")
-    assert [item.jpeg for item in doubts.items()] == [b"more"]
-
-
-def test_a_replaced_frame_can_still_be_labeled() -> None:
-    """A page may still show it; once labeled, it and similar frames are gone."""
-    doubts = Doubts(limit=2)
-    doubts.offer(embedding(0), predicted(0.7), lambda: b"first")
-    doubts.offer(embedding(0), predicted(0.5), lambda: b"better")
-    left = doubts.get(1)
-    assert left is not None
-    assert left.jpeg == b"first"
-    doubts.settle(1)
-    assert doubts.get(1) is None
-    for place in range(1, 9):
-        doubts.offer(embedding(place), predicted(0.5 + 0.001 * (9 - place)), lambda: b"more")
-    assert sum(doubts.get(number) is not None for number in range(50)) <= 4
-
-
-def test_the_queue_is_limited_and_keeps_the_most_uncertain() -> None:
-    """For any number of frames."""
-    doubts = Doubts(limit=10)
-    for place in range(150):
-        doubts.offer(embedding(place), predicted(0.7 - place / 1000), lambda: b"jpeg")
-    kept = doubts.items()
-    assert len(kept) == 10
-    assert [item.id for item in kept] == list(range(150, 140, -1))
-
-
-def test_labeled_frames_are_not_queued_again() -> None:
-    """Skipped frames are not either."""
-    doubts = Doubts()
-    doubts.offer(embedding(3), predicted(0.5), lambda: b"jpeg")
-    doubts.settle(doubts.items()[0].id)
-    assert not doubts.offer(embedding(3), predicted(0.5), lambda: b"jpeg")
-    doubts.settle(12345)
-
-
-def test_frames_that_became_certain_leave_the_queue() -> None:
-    """Teaching elsewhere can resolve them."""
-    doubts = Doubts()
-    doubts.offer(embedding(0), predicted(0.5), lambda: b"now known")
-    doubts.offer(embedding(1), predicted(0.5), lambda: b"still not")
-    before = doubts.version
-    doubts.review(lambda values: predicted(0.99 if values[0] else 0.6))
-    assert [item.jpeg for item in doubts.items()] == [b"still not"]
-    assert doubts.items()[0].prediction.probability == 0.6
-    assert doubts.version > before
-
-
-def test_frames_like_one_just_taught_leave_the_queue() -> None:
-    """They need no label anymore."""
-    doubts = Doubts()
-    doubts.offer(embedding(0), predicted(0.5), lambda: b"taught")
-    doubts.offer(embedding(1), predicted(0.5), lambda: b"other")
-    doubts.drop_like(embedding(0))
-    assert [item.jpeg for item in doubts.items()] == [b"other"]
-
-
 class Slow:
     """A learner whose predictions each take a second of the test's clock."""
+
+    position = 0
 
     def __init__(self) -> None:
         self.now, self.predicted = 100.0, 0
@@ -177,8 +95,8 @@ class Slow:
 
 def test_slow_predictions_do_not_block_teaching(monkeypatch: pytest.MonkeyPatch) -> None:
     """While a button is held on a small board, frames get three quarters of the time."""
-    learner = Slow()
-    loop = Loop(lambda: pytest.fail("opened"), learner, Doubts(), lambda: None, clock=lambda: learner.now)  # type: ignore[arg-type]
+    learner, doubts = Slow(), Doubts(lambda *_: None, lambda: 0, encode, 200)
+    loop = Loop(lambda: pytest.fail("opened"), learner, doubts, lambda: None, clock=lambda: learner.now)  # type: ignore[arg-type]
     for number in range(40):
         learner.now += 0.1
         loop._see(Frame(np.zeros((8, 8, 3), np.uint8), 0.0, number, "test"))

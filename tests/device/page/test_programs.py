@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from device.cameras.fake import draw
+from device.heads import Prediction
 from device.images import encode_jpeg
 from device.learner import Learner
 
@@ -171,6 +172,59 @@ def test_a_bad_negative_is_refused_with_the_reason(
     answer = send(service, method, path, body, **kind)
     assert (answer.status, named in answer.json["error"]) == (status, True), answer.json
     assert send(service, "GET", "model").json["negatives"] == {}
+
+
+def test_many_samples_are_corrected_in_one_change(service: Client) -> None:
+    """A dry run shows what would change, and one undo reverts all of it."""
+    for number in range(4):
+        teach(service, ("mug", "plant")[number % 2])
+
+    def correct(select: dict[str, Any], action: str, **more: Any) -> Any:
+        body = json.dumps({"select": select, "action": action, **more}).encode()
+        answer = send(service, "POST", "samples/correct", body)
+        assert answer.status == 200, answer.body
+        return answer.json
+
+    planned = correct({"label": "mug"}, "relabel", label="cup", dry_run=True)
+    assert (planned["ids"], planned["moved"], planned["samples"]) == (
+        [1, 3],
+        {"mug": 2},
+        {"cup": 2, "plant": 2},
+    )
+    assert planned["counts"] == {"mug": 2, "plant": 2}
+    assert correct({"ids": [1, 2, 4]}, "relabel", label="cup")["counts"] == {"cup": 3, "mug": 1}
+    undone = send(service, "POST", "undo").json
+    assert (undone["counts"], undone["message"]) == (
+        {"mug": 2, "plant": 2},
+        "Changed 3 samples back to their labels.",
+    )
+    assert correct({"label": "mug"}, "exclude")["counts"] == {"plant": 2}
+    listed = send(service, "GET", "samples?excluded=true").json["samples"]
+    assert [(one["id"], one["label"], one["excluded"]) for one in listed] == [
+        (3, "mug", True),
+        (1, "mug", True),
+    ]
+    assert send(service, "GET", "samples?excluded=yes").status == 400
+    assert correct({"excluded": True}, "include")["counts"] == {"mug": 2, "plant": 2}
+    too_long = send(service, "POST", "samples/correct", b" " * 300_000)
+    assert too_long.status == 413
+    check_shape("POST", "samples/correct", too_long)
+
+
+def test_uncertain_frames_are_listed_and_taught_together(serve: Serve) -> None:
+    """They are gone afterwards, and one undo forgets the samples."""
+    server, client = serve(camera=False)
+    teach(client, "mug")
+    teach(client, "plant", BLUE)
+    queue_two(server)
+    numbers = sorted(server.page.doubts._items)
+    body = json.dumps({"ids": numbers, "label": "lemon"}).encode()
+    taught = send(client, "POST", "doubts/teach", body).json
+    assert taught["counts"] == {"lemon": 2, "mug": 1, "plant": 1}
+    assert [sample["thumbnail"] for sample in taught["samples"]] == [True, True]
+    assert send(client, "GET", "doubts").json == {"doubts": [], "problem": ""}
+    assert send(client, "POST", "doubts/teach", body).status == 404
+    assert send(client, "POST", "undo").json["counts"] == {"mug": 1, "plant": 1}
 
 
 def test_samples_are_listed_in_pages(service: Client) -> None:
@@ -454,6 +508,7 @@ def test_the_specification_has_every_route_and_no_other(serve: Serve) -> None:
     assert described == served
 
 
+SELECT = b'{"select": {"ids": [1]}'
 CASES: list[tuple[str, str, int, dict[str, Any]]] = [
     ("POST", "predict", 200, {"body": RED, "type": "image/jpeg"}),
     ("POST", "predict", 400, {"body": b"{", "type": "application/json"}),
@@ -476,6 +531,23 @@ CASES: list[tuple[str, str, int, dict[str, Any]]] = [
     ("PATCH", "samples/{id}", 422, {"id": 1, "body": b'{"label": ""}', "type": "application/json"}),
     ("GET", "samples/{id}.jpg", 200, {"id": 1}),
     ("GET", "samples/{id}.jpg", 404, {"id": 99}),
+    ("POST", "samples/correct", 200, {"body": SELECT + b', "action": "exclude"}', "type": "application/json"}),
+    ("POST", "samples/correct", 400, {"body": b'{"select": 1}', "type": "application/json"}),
+    ("POST", "samples/correct", 404, {"body": b'{"select": {"ids": [99]}, "action": "forget"}', "type": "application/json"}),
+    ("POST", "samples/correct", 415, {"body": b"{}", "type": "text/plain"}),
+    ("POST", "samples/correct", 422, {"body": b'{"select": {}, "action": "forget"}', "type": "application/json"}),
+    ("GET", "doubts", 200, {}),
+    ("GET", "doubts/{id}.jpg", 200, {"id": 1}),
+    ("GET", "doubts/{id}.jpg", 404, {"id": 99}),
+    ("POST", "doubts/teach", 200, {"body": b'{"ids": [1], "label": "cup"}', "type": "application/json"}),
+    ("POST", "doubts/teach", 400, {"body": b'{"ids": [], "label": "cup"}', "type": "application/json"}),
+    ("POST", "doubts/teach", 404, {"body": b'{"ids": [1, 99], "label": "cup"}', "type": "application/json"}),
+    ("POST", "doubts/teach", 415, {"body": b"1", "type": "text/plain"}),
+    ("POST", "doubts/teach", 422, {"body": b'{"ids": [2], "label": ""}', "type": "application/json"}),
+    ("POST", "doubts/drop", 200, {"body": b'{"ids": [2]}', "type": "application/json"}),
+    ("POST", "doubts/drop", 400, {"body": b'{"ids": ["2"]}', "type": "application/json"}),
+    ("POST", "doubts/drop", 404, {"body": b'{"ids": [-1]}', "type": "application/json"}),
+    ("POST", "doubts/drop", 415, {"body": b"1", "type": "text/plain"}),
     ("DELETE", "samples/{id}", 200, {"id": 1}),
     ("DELETE", "samples/{id}", 404, {"id": 99}),
     ("POST", "undo", 200, {}),
@@ -494,7 +566,7 @@ CASES: list[tuple[str, str, int, dict[str, Any]]] = [
 # statuses that need another situation; each is tested above or below
 ELSEWHERE = {
     ("POST", "predict", 409), ("GET", "model.tflite", 409), ("POST", "predict", 429), ("POST", "samples", 429),
-    ("POST", "samples", 503), ("GET", "snapshot.jpg", 200), ("POST", "token", 429),
+    ("POST", "samples", 503), ("GET", "snapshot.jpg", 200), ("POST", "token", 429), ("POST", "samples/correct", 413),
 }  # fmt: skip
 
 
@@ -512,12 +584,24 @@ def check_shape(method: str, path: str, answer: Answer) -> None:
         validate(answer.json, {**schema, "components": SPECIFICATION["components"]})
 
 
+def queue_two(server: Any) -> None:
+    """Put two uncertain frames into the queue."""
+    doubts = server.page.doubts
+    doubts._pause = 0.0
+    prediction = Prediction("mug", 0.5, True, {"mug": 0.5, "cup": 0.5})
+    for place in range(2):
+        embedding = np.zeros(server.page.learner.model.manifest.dimensions, np.float32)
+        embedding[place] = 1.0
+        assert doubts.offer(embedding, prediction, lambda: RED)
+
+
 def test_every_status_and_shape_is_as_specified(serve: Serve) -> None:
     """Each documented status of each operation is provoked; with a token where one is needed, and 401 without."""
     server, client = serve(camera=False, sign_in=True)
     assert server.sessions is not None
     token = {"Authorization": f"Bearer {server.token}"}
     send(client, "POST", "samples?label=mug", RED, Content_Type="image/jpeg", **token)
+    queue_two(server)
     for method, path, status, given in CASES:
         address = path.replace("{id}", str(given.get("id"))) + f"?{given.get('query', '')}"
         body = given.get("body", b"").replace(b"KEY", server.sessions.key.encode()) or None
