@@ -167,7 +167,7 @@ class _Run:
         parts = zip(self._subjects, self._warmed, self._footprints, self._energies, strict=True)
         for subject, warmed, footprint, energy in parts:
             try:
-                described, seconds = subject.describe(), subject.seconds
+                described, seconds, cpu = subject.describe(), subject.seconds, subject.cpu
             except EdgetlError:  # its process has ended, so its times are lost
                 continue
             if timings := timings_of(seconds):
@@ -175,7 +175,7 @@ class _Run:
                     **described,
                     warm_up=warmed,
                     timings=timings,
-                    overhead=Overhead.of(seconds),
+                    overhead=Overhead.of(seconds, cpu),
                     footprint=footprint,
                     energy=energy,
                 )

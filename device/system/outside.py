@@ -90,6 +90,12 @@ class OutsideSubject:
         times: Mapping[str, list[float]] = self._reported()["seconds"]
         return times
 
+    @property
+    def cpu(self) -> Mapping[str, list[float]]:
+        """CPU times per step; empty with several threads."""
+        times: Mapping[str, list[float]] = self._reported()["cpu"]
+        return times
+
     def warm(self, image: Image) -> None:
         """Run what `time_frame` times, to warm up."""
         self._ask({"do": "warm"}, image)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from .timing import Timing, ratio_of_medians
@@ -33,29 +33,44 @@ class Overhead:
     Attributes:
         ratio: Median of "frame to prediction", divided by that of "preprocessing" and "backbone" together.
         interval: Bootstrap interval of the ratio, 95 %.
+        cpu_ratio: The same ratio of CPU time, which other programs disturb less; None with several threads.
         limit: The goal.
     """
 
     ratio: float
     interval: tuple[float, float]
+    cpu_ratio: float | None = None
     limit: float = OVERHEAD_LIMIT
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-serializable values."""
-        return {"ratio": self.ratio, "interval": list(self.interval), "limit": self.limit}
+        return {**asdict(self), "interval": list(self.interval)}
 
     @classmethod
-    def of(cls, seconds: Mapping[str, Sequence[float]]) -> Overhead | None:
-        """Return the overhead in the times of a combination; None where the bare interpreter was not timed."""
-        bare = [
-            sum(pair)
-            for pair in zip(seconds.get("preprocessing", ()), seconds.get("backbone", ()), strict=False)
-        ]
-        ours = seconds.get("frame to prediction", [])
-        if not bare or not ours or min(bare) <= 0:
+    def of(
+        cls, seconds: Mapping[str, Sequence[float]], cpu: Mapping[str, Sequence[float]] | None = None
+    ) -> Overhead | None:
+        """Return the overhead of a combination; None where the bare interpreter was not timed.
+
+        Args:
+            seconds: Elapsed times per step.
+            cpu: CPU times per step, if they were measured.
+        """
+        pairs, cpu_pairs = _compared(seconds), _compared(cpu or {})
+        if pairs is None:
             return None
-        ratio, (low, high) = ratio_of_medians(bare, ours)
-        return cls(round(ratio, 4), (round(low, 4), round(high, 4)))
+        ratio, (low, high) = ratio_of_medians(*pairs)
+        cpu_ratio = None if cpu_pairs is None else round(ratio_of_medians(*cpu_pairs)[0], 4)
+        return cls(round(ratio, 4), (round(low, 4), round(high, 4)), cpu_ratio)
+
+
+def _compared(seconds: Mapping[str, Sequence[float]]) -> tuple[list[float], list[float]] | None:
+    """Return the times of the bare interpreter with preprocessing, and those of a prediction."""
+    bare = [
+        sum(pair) for pair in zip(seconds.get("preprocessing", ()), seconds.get("backbone", ()), strict=False)
+    ]
+    ours = list(seconds.get("frame to prediction", ()))
+    return (bare, ours) if bare and ours and min(bare) > 0 else None
 
 
 def timings_of(seconds: Mapping[str, Sequence[float]]) -> tuple[Timing, ...]:

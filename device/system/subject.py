@@ -43,6 +43,7 @@ class Subject:
         combination: What is measured.
         open_seconds: Seconds from opening the files to the first embedding, without imports.
         seconds: The times so far, per step.
+        cpu: CPU times per step; empty with several threads.
     """
 
     learner: Learner
@@ -54,6 +55,7 @@ class Subject:
     open_seconds: float
     clock: Clock = time.perf_counter
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
 
     @classmethod
     def open(
@@ -214,9 +216,12 @@ class Subject:
         return NewSample(label, code, time.time(), "bench", new_burst())
 
     def _time(self, step: str, action: Callable[[], Result]) -> Result:
-        start = self.clock()
+        start, used = self.clock(), time.thread_time()
         result = action()
-        self.seconds[step].append(self.clock() - start)
+        passed, used = self.clock() - start, time.thread_time() - used
+        self.seconds[step].append(passed)
+        if self.learner.embedder.threads == 1:  # else other threads of the interpreter work too
+            self.cpu[step].append(used)
         return result
 
 

@@ -53,7 +53,7 @@ class Worker:
         if subject is None:
             raise MeasurementError("no model is open")
         if action == "report":
-            return {"described": subject.describe(), "seconds": subject.seconds}
+            return {"described": subject.describe(), "seconds": subject.seconds, "cpu": subject.cpu}
         if image is None:
             raise MeasurementError(f"{action} needs an image")
         if action == "warm":

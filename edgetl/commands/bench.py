@@ -84,6 +84,8 @@ def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: An
         )
     if as_csv and as_json:
         raise click.UsageError("use either --csv or --json")
+    if options["host"] is None and (options["python"] or options["ssh_config"]):
+        raise click.UsageError("--python and --ssh-config need --host")
     if options["photos"] and options["camera"]:
         raise click.UsageError("use either --photos or --camera")
     from edgetl.measuring.text import describe_bench, describe_csv

@@ -103,9 +103,10 @@ def _costs(found: Found) -> Iterator[str]:
         )
     if overhead is not None:
         low, high = overhead["interval"]
+        cpu = "" if overhead["cpu_ratio"] is None else f", {overhead['cpu_ratio']:.3f} in CPU time"
         yield (
             f"a prediction takes {overhead['ratio']:.3f} times as long as the bare interpreter with preprocessing "
-            f"({low:.3f} to {high:.3f}; goal {overhead['limit']:g})"
+            f"({low:.3f} to {high:.3f}{cpu}; goal {overhead['limit']:g})"
         )
     if energy is not None:
         yield (

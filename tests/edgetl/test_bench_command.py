@@ -78,6 +78,8 @@ def test_bench_writes_csv(folder: Path) -> None:
         ("mugs.tflite", "--seconds", 0),
         ("mugs.tflite", "--csv", "--json"),
         ("mugs.tflite", "--photos", ".", "--camera", "fake"),
+        ("mugs.tflite", "--python", "python3"),
+        ("mugs.tflite", "--shots", 0),
         ("mugs.tflite", "--threads", "1,,2"),
         ("mugs.tflite", "--threads", "1,x"),
         ("mugs.tflite", "--head", "exact,best"),

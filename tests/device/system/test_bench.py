@@ -220,6 +220,7 @@ def test_the_overhead_compares_a_prediction_with_the_bare_interpreter(model: Pat
     times = {timing.step: timing.samples for timing in result.timings}
     bare = [sum(pair) for pair in zip(times["preprocessing"], times["backbone"], strict=True)]
     assert result.overhead is not None
+    assert result.overhead.cpu_ratio is not None
     assert result.overhead.ratio == pytest.approx(
         sorted(times["frame to prediction"])[1] / sorted(bare)[1], rel=0.02
     )
@@ -252,3 +253,11 @@ def test_a_missing_model_is_refused_before_anything_is_measured(tmp_path: Path, 
     """The message names the file."""
     with pytest.raises(ModelFileError, match=r"nope\.tflite"):
         bench([model, tmp_path / "nope.tflite"], plan=SHORT, grid=FEW, progress=no_progress)
+
+
+def test_cpu_time_is_compared_only_with_one_thread(model: Path) -> None:
+    """With several, other threads of the interpreter work too."""
+    found = bench([model], plan=SHORT, grid=Grid(samples=(12,), labels=3, threads=(1, 2)))
+    ratios = [result.overhead.cpu_ratio if result.overhead else 0 for result in found.results]
+    assert ratios[0]
+    assert ratios[1] is None
