@@ -14,14 +14,13 @@ from typing import Any, Literal
 
 from ..errors import MeasurementError
 from ..files import shown
-from .grid import name_results
+from .pairing import HEAD, Named, pair_results
 from .results import SCHEMA, VERSION
 from .timing import Interval, median, ratio_of_medians
 
 METHOD = "bootstrap of the ratio of medians, 95 %"
 FEWEST = 5  # runs; with fewer, an interval means nothing
 _MACHINE = ("board", "cpu", "architecture", "cores")
-_HEAD = ("name", "samples", "labels")
 _MOST_BYTES = 512 * 2**20
 _AGAIN = "measure again with: edgetl bench MODEL --json > FILE"
 
@@ -130,7 +129,7 @@ def compare(before: Path, after: Path | None = None, *, anyway: bool = False) ->
     """
     first = read_measurement(before, anyway=anyway)
     second = first if after is None else read_measurement(after, anyway=anyway)
-    pairs = list(_pairs(first, second, before, after))
+    pairs = list(pair_results(first, second, before, after))
     obstacles = [
         *_differences(first["machine"], second["machine"], _MACHINE, "machine"),
         *_differences(first["frames"], second["frames"], ("source", "width", "height"), "frames"),
@@ -210,64 +209,10 @@ def _check_samples(step: str, samples: Any) -> None:
             raise ValueError(f"the step {step!r} has the time {sample!r}, expected milliseconds")
 
 
-Named = tuple[str, Mapping[str, Any]]
-
-
-def _pairs(
-    first: Mapping[str, Any], second: Mapping[str, Any], before: Path, after: Path | None
-) -> Iterator[tuple[Named, Named]]:
-    """Yield the results to compare: the only two, or all of one file with its first, or those that are most alike."""
-    left, right = _named(first["results"]), _named(second["results"])
-    if after is None:
-        if len(left) < 2:
-            raise MeasurementError(
-                f"{shown(before)} contains one model; name a second file, or measure several models in one run"
-            )
-        yield from ((left[0], other) for other in right[1:])
-        return
-    if len(left) == len(right) == 1:
-        yield left[0], right[0]
-        return
-    pairs = list(_alike(left, right))
-    if not pairs:
-        names = (", ".join(name for name, _ in part) for part in (left, right))
-        raise MeasurementError("the files have no model in common: {} and {}".format(*names))
-    yield from pairs
-
-
-def _named(results: Sequence[Mapping[str, Any]]) -> list[Named]:
-    return list(zip(name_results(results), results, strict=True))
-
-
-def _alike(left: Sequence[Named], right: Sequence[Named]) -> Iterator[tuple[Named, Named]]:
-    """Pair each result with an unused one of the same model: of the same combination, else of any if it is the only one."""
-    free = list(right)
-    for entry in left:
-        same = [other for other in free if other[1]["model"]["name"] == entry[1]["model"]["name"]]
-        match = next((other for other in same if _combination(other[1]) == _combination(entry[1])), None)
-        if match is None and _lonely(entry, left) and len(same) == 1:
-            match = same[0]
-        if match is not None:
-            free.remove(match)
-            yield entry, match
-
-
-def _lonely(entry: Named, entries: Sequence[Named]) -> bool:
-    return [other["model"]["name"] for _, other in entries].count(entry[1]["model"]["name"]) == 1
-
-
-def _combination(result: Mapping[str, Any]) -> tuple[Any, ...]:
-    runtime, head = result["runtime"], result["head"]
-    return (
-        *(runtime.get(name) for name in ("name", "threads", "delegate")),
-        *(head.get(name) for name in (*_HEAD, "host")),
-    )
-
-
 def _head_differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     # results of earlier versions do not contain "host"
     both = "host" in before["head"] and "host" in after["head"]
-    return _differences(before["head"], after["head"], (*_HEAD, "host") if both else _HEAD, "head")
+    return _differences(before["head"], after["head"], (*HEAD, "host") if both else HEAD, "head")
 
 
 def _compared(before: Named, after: Named, *, within: bool) -> ModelComparison:
