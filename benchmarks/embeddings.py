@@ -66,9 +66,9 @@ def development_data() -> Path:
     return Path(os.environ.get("EDGETL_DEV_DATA") or root.parent / "shared" / "data")
 
 
-def model_file() -> Path:
-    """Return the generic int8 model file, converted on first use."""
-    path = cache_folder() / f"{BACKBONE}-int8.tflite"
+def model_file(*, deep: bool = False) -> Path:
+    """Return the generic int8 model file, converted on first use; with `deep`, that of ``--embedding deep``."""
+    path = cache_folder() / f"{BACKBONE}-int8{'-deep' if deep else ''}.tflite"
     if not path.exists():
         from converters import TrainedModel, convert
         from edgetl.backbones import load_backbone
@@ -76,28 +76,30 @@ def model_file() -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         print(f"converting {BACKBONE}, once", file=sys.stderr)
         backbone, preprocessing = load_backbone(BACKBONE)
-        convert(TrainedModel(backbone, BACKBONE, preprocessing), path, quantize="int8")
+        model = TrainedModel(backbone, BACKBONE, preprocessing)
+        convert(model, path, quantize="int8", embedding="deep" if deep else "last")
     return path
 
 
-def load(name: str, *, mirrored: bool = False) -> Dataset | None:
+def load(name: str, *, mirrored: bool = False, deep: bool = False) -> Dataset | None:
     """Load a set by name; return None if its photos are not available.
 
     Args:
         name: Name of the set.
         mirrored: Load the embeddings of the mirror images instead; not for sets of pixels.
+        deep: Load the embeddings of ``--embedding deep``; not for sets of pixels.
     """
     if name in ("digits", "digits-products"):
         values, labels = _pixels()
         return Dataset(name, values if name == "digits" else with_products(values), labels)
-    path = cache_folder() / f"{name}-{BACKBONE}-int8{'-mirrored' if mirrored else ''}.npz"
+    path = cache_folder() / f"{name}-{BACKBONE}-int8{'-deep' * deep}{'-mirrored' * mirrored}.npz"
     if not path.exists():
         photos = load_photos(name)
         if photos is None:
             return None
         images, labels = photos
         print(f"embedding {len(labels)} photos of {name}, once", file=sys.stderr)
-        embedder = Embedder(ModelFile.open(model_file()), threads=2)
+        embedder = Embedder(ModelFile.open(model_file(deep=deep)), threads=2)
         seen = (np.ascontiguousarray(image[:, ::-1]) if mirrored else image for image in images)
         embeddings = np.stack([embedder.embed_one(image) for image in seen])
         embedder.close()

@@ -2,7 +2,8 @@
 
 Embeddings of a frozen int8 EfficientNet-Lite0 (`benchmarks.embeddings`). Every contestant learns the same samples and is
 tested on the same ones; differences are paired over the draws. With `--uneven`, labels have between k and k / ratio
-samples, and the figure is the balanced accuracy, against logistic regression with balanced class weights.
+samples, and the figure is the balanced accuracy, against logistic regression with balanced class weights. The same draws
+measure `priors="taught"` by the accuracy in the mix of labels that was taught. Cells that are not run keep their last figures.
 
 Usage: python -m benchmarks.few [--shots 1 2 3 5 10 20 all] [--draws 10] [--uneven 5 20 100] [--sets NAME...]
 """
@@ -13,14 +14,14 @@ import json
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from .embeddings import load
 from .heads_protocols import Task
 from .machine import machine_info, parser_of, write_result
-from .peers import Contestant, Features, Owners, contestants, offline
+from .peers import Contestant, Features, Owners, contestants, offline, ours
 
 SETS = ("flower-photos5", "elpv", "ants-bees", "digits", "digits-photos")
 SHOTS = ("1", "2", "3", "5", "10", "20", "all")
@@ -31,10 +32,14 @@ _LIMIT = 0.005  # how far behind the best contestant the exact head may be
 _UNEVEN_SHOTS = (20, 60)
 
 Row = dict[str, list[float]]
+Measure = Callable[[Owners, Owners, Owners], float]
+"""(predictions [N], true classes [N], classes taught [n]) -> figure."""
 
 
-class Balanced:
-    """scikit-learn's logistic regression with balanced class weights."""
+class Plain:
+    """scikit-learn's logistic regression with C = 10, where labels have too few samples to tune it."""
+
+    weights: ClassVar[str | None] = None
 
     def __init__(self, dimensions: int, classes: int) -> None:
         self._model: Any = None
@@ -45,7 +50,7 @@ class Balanced:
 
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self._model = LogisticRegression(C=10, class_weight="balanced", max_iter=200).fit(
+            self._model = LogisticRegression(C=10, class_weight=self.weights, max_iter=200).fit(
                 features, owners
             )
 
@@ -53,6 +58,12 @@ class Balanced:
         """Return the most probable class."""
         answers: Owners = self._model.predict(features)
         return answers
+
+
+class Balanced(Plain):
+    """The same with balanced class weights."""
+
+    weights: ClassVar[str | None] = "balanced"
 
 
 def main() -> None:
@@ -63,7 +74,10 @@ def main() -> None:
     parser.add_argument("--uneven", nargs="*", type=int, default=(5, 20, 100))
     parser.add_argument("--draws", type=int, default=10)
     options = parser.parse_args()
-    result: dict[str, Any] = {"machine": machine_info(), "draws": options.draws, "even": {}, "uneven": {}}
+    result: dict[str, Any] = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    result |= {"machine": machine_info(), "draws": options.draws}
+    for part in ("even", "uneven", "mix"):
+        result.setdefault(part, {})
     for name in options.sets:
         dataset = load(name)
         if dataset is None:
@@ -79,7 +93,10 @@ def main() -> None:
                 rows = _run(task, _balanced(), options.draws, _uneven(task, most, ratio), _balanced_accuracy)
                 result["uneven"].setdefault(name, {})[f"{most}, {ratio}:1"] = rows
                 print(f"{name}, up to {most} per label, {ratio}:1: {_line(rows)}", flush=True)
-    write_result(result, options.out)
+            rows = _run(task, _mixed(), options.draws, _uneven(task, most, ratio), _accuracy_in_the_mix)
+            result["mix"].setdefault(name, {})[f"{most}, {ratio}:1"] = rows
+            print(f"{name}, up to {most} per label, {ratio}:1, in this mix: {_line(rows)}", flush=True)
+        write_result(result, options.out)
 
 
 def page() -> str:
@@ -94,7 +111,12 @@ def page() -> str:
     text += _rows(result["even"])
     text += "\nUneven labels: balanced accuracy, and the lead over the better of ncm and logistic regression with balanced\n"
     text += "class weights. *20, 5:1* draws between 20 and 4 samples per label.\n\n"
-    return text + _rows(result["uneven"])
+    text += _rows(result["uneven"])
+    if result.get("mix"):
+        text += "\nThe same draws with `--priors taught`: accuracy in the mix of labels that was taught, and the lead over the\n"
+        text += "best of exact with even priors, lda and logistic regression.\n\n"
+        text += _rows(result["mix"])
+    return text
 
 
 def _rows(results: dict[str, dict[str, Any]]) -> str:
@@ -118,17 +140,17 @@ def _best(rows: dict[str, Any]) -> str:
 
 def _contestants(task: Task) -> list[Contestant]:
     wide = task.features["raw"].shape[1] > 2000
-    ours = [one for one in contestants(river=False) if one.ours and not (wide and one.name == "softmax")]
+    heads = [one for one in contestants(river=False) if one.ours and not (wide and one.name == "softmax")]
     return [
-        *ours,
+        *heads,
         Contestant("logistic regression, mapped", offline.LogisticRegression),
         Contestant("logistic regression, raw", offline.LogisticRegression, "raw"),
     ]
 
 
 def _balanced() -> list[Contestant]:
-    ours = [one for one in contestants(river=False) if one.name in ("exact", "ncm")]
-    return [*ours, Contestant("balanced logistic regression", Balanced)]
+    heads = [one for one in contestants(river=False) if one.name in ("exact", "ncm")]
+    return [*heads, Contestant("balanced logistic regression", Balanced)]
 
 
 def draw_even(task: Task, shots: str) -> Callable[[np.random.Generator], tuple[Owners, Owners]]:
@@ -136,6 +158,16 @@ def draw_even(task: Task, shots: str) -> Callable[[np.random.Generator], tuple[O
     if shots == "all":
         return task.split
     return lambda random: task.shots(random, int(shots))
+
+
+def _mixed() -> list[Contestant]:
+    lda = [one for one in contestants(river=False) if one.name == "lda"]
+    return [
+        Contestant(OURS, ours.maker("exact", priors="taught"), ours=True),
+        Contestant("exact, even priors", ours.maker("exact"), ours=True),
+        *lda,
+        Contestant("logistic regression, mapped", Plain),
+    ]
 
 
 def _uneven(task: Task, most: int, ratio: int) -> Callable[[np.random.Generator], tuple[Owners, Owners]]:
@@ -162,20 +194,20 @@ def _run(
     chosen: list[Contestant],
     draws: int,
     draw: Callable[[np.random.Generator], tuple[Owners, Owners]],
-    measure: Callable[[Owners, Owners], float],
+    measure: Measure,
 ) -> dict[str, Any]:
     values: Row = {one.name: [] for one in chosen}
     for number in range(draws):
         train, test = draw(np.random.default_rng([7, number]))
         for one in chosen:
             given = task.answers(one, task.taught(one, train), test)
-            values[one.name].append(measure(given, task.owners[test]))
-    ours = np.array(values[OURS])
-    return {name: _summary(np.array(row), ours) for name, row in values.items()}
+            values[one.name].append(measure(given, task.owners[test], task.owners[train]))
+    exact = np.array(values[OURS])
+    return {name: _summary(np.array(row), exact) for name, row in values.items()}
 
 
-def _summary(values: Features, ours: Features) -> dict[str, float]:
-    ahead = ours - values
+def _summary(values: Features, exact: Features) -> dict[str, float]:
+    ahead = exact - values
     error = float(ahead.std(ddof=1) / len(ahead) ** 0.5) if len(ahead) > 1 else 0.0
     return {
         "mean": round(float(values.mean()), 4),
@@ -184,12 +216,23 @@ def _summary(values: Features, ours: Features) -> dict[str, float]:
     }
 
 
-def _accuracy(given: Owners, truth: Owners) -> float:
+def _accuracy(given: Owners, truth: Owners, taught: Owners) -> float:
     return float((given == truth).mean())
 
 
-def _balanced_accuracy(given: Owners, truth: Owners) -> float:
-    return float(np.mean([(given[truth == owner] == owner).mean() for owner in np.unique(truth)]))
+def _balanced_accuracy(given: Owners, truth: Owners, taught: Owners) -> float:
+    return float(np.mean(list(_recalls(given, truth).values())))
+
+
+def _accuracy_in_the_mix(given: Owners, truth: Owners, taught: Owners) -> float:
+    """Return the recalls, weighted by the shares of the labels that were taught."""
+    recalls = _recalls(given, truth)
+    weights = [float((taught == owner).mean()) for owner in recalls]
+    return float(np.average(list(recalls.values()), weights=weights))
+
+
+def _recalls(given: Owners, truth: Owners) -> dict[int, float]:
+    return {int(owner): float((given[truth == owner] == owner).mean()) for owner in np.unique(truth)}
 
 
 def _line(rows: dict[str, Any]) -> str:

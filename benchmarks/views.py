@@ -72,7 +72,7 @@ def _compared(one: Dataset, flip: Codes, shots: str, draws: int) -> dict[str, An
     accuracy, gain, left_out = [], [], []
     for number in range(draws):
         train, test = draw_even(task, shots)(np.random.default_rng([7, number]))
-        first, second = (_accuracy(task, view, train, test) for view in (codes, flip))
+        first, second = (accuracy_of(task, view, train, test) for view in (codes, flip))
         accuracy.append(first)
         gain.append(second - first)
         labels = [task.labels[owner] for owner in task.owners[train]]
@@ -87,7 +87,8 @@ def _compared(one: Dataset, flip: Codes, shots: str, draws: int) -> dict[str, An
     }
 
 
-def _accuracy(task: Task, codes: Codes, train: Owners, test: Owners) -> float:
+def accuracy_of(task: Task, codes: Codes, train: Owners, test: Owners) -> float:
+    """Return the accuracy of an exact head on `test` that has learned `train`."""
     peer = Ours("exact", codes.shape[1], len(task.labels))
     peer.learn(codes[train] / 4096, task.owners[train])
     return float((peer.predict(codes[test] / 4096) == task.owners[test]).mean())

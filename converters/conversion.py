@@ -35,6 +35,7 @@ from device.views import ONE, check_views
 
 from . import photos
 from .backbone import QUANTIZATIONS, convert_backbone
+from .deep import DEEP, EMBEDDINGS, LAST, deepen
 from .edgetpu import compile_twin, twin_path, write_twin
 from .embedding_layer import require_embedding
 from .errors import ConversionError
@@ -73,6 +74,7 @@ def convert(
     capacity: int | None = None,
     project: int | None = None,
     products: bool = False,
+    embedding: str = LAST,
     views: str = ONE,
     infer: bool = False,
     generator: bool = False,
@@ -97,6 +99,7 @@ def convert(
             grows when a device exports more labels.
         project: Shorten embeddings to this number of principal components.
         products: Extend embeddings of at most 128 numbers by the products of all pairs.
+        embedding: ``last``, or ``deep`` for the averages of two earlier feature maps beside it, see `converters.deep`.
         views: Views of a frame for the memory and on a device: ``one``, or ``flip`` for the average of the frame and its
             mirror image.
         infer: Add the signature ``infer``, image -> probabilities.
@@ -120,9 +123,15 @@ def convert(
         0.987
     """
     started, out = time.monotonic(), Path(out)
+    if embedding not in EMBEDDINGS:
+        raise ConversionError(f"embedding must be one of {', '.join(EMBEDDINGS)}, got {embedding!r}")
     capacity = capacity_for(len(model.labels)) if capacity is None else capacity
     _check(model, out, quantize, capacity, edgetpu, force)
     check_views(views)
+    if embedding == DEEP:
+        _check_deep(model, memory)
+        with _stage(progress, "making the embedding deeper"):
+            model = deepen(model, _calibration(model, calibrate).images)
     if generator:
         require_generator(model)
     _check_kept(quantize, keep_float, edgetpu)
@@ -222,6 +231,14 @@ def _check_input(model: TrainedModel) -> None:
         raise ConversionError(
             f"the backbone {model.backbone_name} expects images of the shape {list(expected)}, but its preprocessing "
             f"makes {list(shape)} (height, width, channels); make the two agree"
+        )
+
+
+def _check_deep(model: TrainedModel, memory: bool) -> None:
+    if model.labels and not (memory and model.photos):
+        raise ConversionError(
+            "the trained head fits the last layer alone, and --embedding deep needs the training photos to teach a new one; "
+            "leave out --no-memory and name the folder with --photos, or leave out --embedding deep"
         )
 
 

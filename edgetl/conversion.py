@@ -41,6 +41,7 @@ def convert(
     capacity: int | None = None,
     project: int | None = None,
     products: bool = False,
+    embedding: Literal["last", "deep"] = "last",
     views: Literal["one", "flip"] = "one",
     infer: bool = False,
     generator: bool = False,
@@ -85,6 +86,8 @@ def convert(
         capacity: Maximum number of labels; by default 32, or more for a model with more than 24 labels.
         project: Shorten embeddings to this number of principal components.
         products: Extend embeddings of at most 128 numbers by the products of all pairs.
+        embedding: ``last`` for the output of the backbone, or ``deep`` for the averages of two earlier feature maps beside
+            it: a longer embedding, for photos unlike those that the backbone was trained on.
         views: Views of a frame that the memory and the device use: ``one``, or ``flip`` for the average of the frame and
             its mirror image, in twice the time. The report says what it gains on the training photos.
         infer: Add the signature ``infer``, image -> probabilities, for programs that do not learn.
@@ -122,6 +125,7 @@ def convert(
             "keep-float": keep_float,
             "project": project,
             "products": products,
+            "embedding": embedding != "last",
             "edgetpu": edgetpu,
             "embedding-layer": embedding_layer,
             "size": size,
@@ -162,6 +166,7 @@ def convert(
         capacity=capacity,
         project=project,
         products=products,
+        embedding=embedding,
         views=views,
         infer=infer,
         generator=generator,

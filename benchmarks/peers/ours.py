@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +20,12 @@ class Ours:
         name: Name of the head.
         dimensions: D.
         classes: C.
+        **options: Options of the head.
     """
 
-    def __init__(self, name: str, dimensions: int, classes: int) -> None:
-        options = {"embedding_map": "identity"} if name == "softmax" else {}
+    def __init__(self, name: str, dimensions: int, classes: int, **options: Any) -> None:
+        if name == "softmax":
+            options = {"embedding_map": "identity", **options}
         self.head: Head = create_head(name, dimensions, **options)
         self.names = [f"{owner:03d}" for owner in range(classes)]
 
@@ -43,6 +46,6 @@ def codes_of(features: Features) -> Codes:
     return encode(features, "identity")
 
 
-def maker(name: str) -> Callable[[int, int], Ours]:
-    """Return a function that creates peers with the head `name`."""
-    return lambda dimensions, classes: Ours(name, dimensions, classes)
+def maker(name: str, **options: Any) -> Callable[[int, int], Ours]:
+    """Return a function that creates peers with the head `name` and its options."""
+    return lambda dimensions, classes: Ours(name, dimensions, classes, **options)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ..errors import LabelError
 from ..model.codes import Codes
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
-from .calibration import NO_JUDGES, fit_sharpness, too_few_judges
+from .calibration import NO_JUDGES, fit_sharpness, loss, too_few_judges
 from .discriminant import Discriminant, Readout, read_out, without
 from .folds import balanced, stacked
 from .keys import Keys
@@ -30,6 +30,7 @@ from .unknown import Scale, Unknown, left_out_cosine
 
 SELECTION = 256  # maximum number of samples that choose ridge, temperature and threshold
 TURNED = 128  # fewer samples than this are left out several times, each time in other blocks
+PRIOR_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the logarithm of the priors, with `priors="taught"`
 DEFAULT_SHARPNESS = 0.3  # if no sample can be left out
 ILL = 1e12  # condition number above which float64 keeps fewer than four digits
 ALIKE = 1e-9  # mean eigenvalue below which samples differ by less than the fixed-point resolution
@@ -128,7 +129,7 @@ class ExactHead(Head):
             LabelError: A label was never learned.
         """
         codes = check_codes(codes, self.dimensions)
-        sharpness = self.fit.figures["sharpness"]
+        sharpness, weight = self.fit.figures["sharpness"], self.fit.figures["prior weight"]
         columns = {label: column for column, label in enumerate(self.labels)}
         if missing := sorted(set(labels) - set(columns)):
             raise LabelError(f"cannot leave out samples of labels never learned: {', '.join(missing)}")
@@ -141,7 +142,7 @@ class ExactHead(Head):
             Y = np.eye(len(columns))[owners[members]]
             left = without(H, U[members], solution.P, solution.moments.counts, Y)
             scores = self._scaled(read_out(*left), solution)
-            logits[members] = sharpness * scores + self._offset(left[2])[:, None, :]
+            logits[members] = sharpness * scores + weight * self._offset(left[2])[:, None, :]
         return logits
 
     def digest(self) -> str:
@@ -218,7 +219,9 @@ class ExactHead(Head):
         unknown = replace(complete.unknown, means=directions(sums))
         return replace(
             complete.fit,
-            linear=self._calibrated(readout, complete.sharpness, solution),
+            linear=self._calibrated(
+                readout, complete.sharpness, complete.fit.figures["prior weight"], solution
+            ),
             novelty=self._novelty(solution, values, unknown),
             labels=tuple(self.counts),
         )
@@ -235,21 +238,23 @@ class ExactHead(Head):
         turns = max(1, TURNED // len(owners)) if fair.any() else 1
         left_out = [self._left_out(solution, selection, fair, turn) for turn in range(turns)]
         held_out, offset, relative = (np.concatenate(parts) for parts in zip(*left_out, strict=True))
-        sharpness = DEFAULT_SHARPNESS
+        sharpness, weight = DEFAULT_SHARPNESS, 1.0
         if fair.any():
-            sharpness = (
-                fit_sharpness(held_out, np.tile(owners, turns), np.tile(copies, turns), offset)
-                if C > 1
-                else 1.0
-            )
-        linear = self._calibrated(readout, sharpness, solution)
+            judged = np.tile(owners, turns), np.tile(copies, turns)
+            sharpness, weight = self._calibration(held_out, offset, *judged) if C > 1 else (1.0, 1.0)
+        linear = self._calibrated(readout, sharpness, weight, solution)
         sums = self.statistics.sums()[1].astype(np.float64)
         cosine = left_out_cosine(selection.codes[fair], owners, sums)
         unknown = Unknown(directions(sums), Scale.of(relative), Scale.of(cosine))
         threshold = conformal_threshold(
             np.repeat(unknown.combine(relative[: len(owners)], cosine), copies), self.false_rejection
         )
-        figures = {"ridge": solution.lam, "sharpness": sharpness, "condition": solution.condition}
+        figures = {
+            "ridge": solution.lam,
+            "sharpness": sharpness,
+            "prior weight": weight,
+            "condition": solution.condition,
+        }
         novelty = self._novelty(solution, values, unknown)
         fit = Fit(linear, novelty, threshold, self._notes(solution, fair), figures)
         self._lessons.start(Complete(solution, tuple(self.counts), unknown, sharpness, fit))
@@ -291,12 +296,27 @@ class ExactHead(Head):
         b = -(1 - share) * taken.total / 2 * values.spread - taken.mean @ W
         return Linear(W, b)
 
-    def _calibrated(self, readout: Linear, sharpness: float, solution: Solution) -> Linear:
+    def _calibration(
+        self, scores: Floats, offset: Floats, owners: NDArray[np.int64], copies: NDArray[np.int64]
+    ) -> tuple[float, float]:
+        """Return the sharpness of left-out scores [n, C] and the weight of what the priors add to them [n, C].
+
+        The scores of rare labels are low already, because the ridge shrinks their directions more, so that the full
+        logarithm of the priors may count them twice.
+        """
+        tried = []
+        for weight in PRIOR_WEIGHTS if offset.any() else (1.0,):
+            sharpness = fit_sharpness(scores, owners, copies, weight * offset)
+            tried.append((loss(sharpness * scores + weight * offset, owners, copies), sharpness, weight))
+        return min(tried)[1:]
+
+    def _calibrated(self, readout: Linear, sharpness: float, weight: float, solution: Solution) -> Linear:
         """Return the logits as a linear map: the scores times their sharpness, and the priors."""
-        return Linear(sharpness * readout.W, sharpness * readout.b + self._offset(solution.moments.counts))
+        offset = weight * self._offset(solution.moments.counts)
+        return Linear(sharpness * readout.W, sharpness * readout.b + offset)
 
     def _offset(self, counts: Floats) -> Floats:
-        """Return what is added to the calibrated scores for counts [..., C]; for subclasses to override."""
+        """Return what the priors add to the scores for counts [..., C], before their weight; for subclasses to override."""
         return self._log_priors(counts)
 
     def _scaled(self, readout: Readout, solution: Solution) -> Floats:

@@ -8,8 +8,9 @@ With mean m, centered samples x = z - m (rows of X), indicators Y, ``Q_c = S_c -
 The second form costs less if there are fewer samples than dimensions. ``lam`` is chosen by PRESS, the sum of the
 squared leave-one-out residuals (Allen 1974): ``e_i / (1 - h_i)`` with the hat values h of the complete fit; no other
 fit is needed. With few samples per label PRESS is noisy and mostly too low at small ridges, so that a penalty is added to
-its logarithm: ``0.4 / h (log10 lam - 0.5)^2`` for lam relative to the mean eigenvalue and the harmonic mean h of the
-samples per label. From ten samples per label on its effect is small.
+its logarithm: ``0.4 / h (log10 lam - 0.5 - 0.5 / h^3)^2`` for lam relative to the mean eigenvalue and the harmonic mean h of
+the samples per label. From ten samples per label on its effect is small. With one sample of each label PRESS knows next to
+nothing, and the ridge is about ten times the mean eigenvalue.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ START = 4  # 0.3 of the mean eigenvalue: the best ridge is mostly between 0.1 an
 START_TUNED = 5  # 1: after fine-tuning, the best ridge is mostly between 1 and 10
 _FEW = 64
 DEFAULT_RELATIVE = 10.0**0.5  # ridge relative to the mean eigenvalue if no sample can be left out
-_PENALTY = 0.4  # of a ridge ten times or a tenth of the default, with one sample per label
+_PENALTY = 0.4  # of a ridge ten times or a tenth of the preferred one, with one sample per label
+_ONE_MORE = 0.5  # by how much the logarithm of the preferred ridge is larger with one sample per label
 _TINY = 1e-12  # values below are zero up to rounding
 _LEAST = 1e-6  # ridge if all samples are equal
 
@@ -152,11 +154,12 @@ class Kernel:
             copies: int64 [N], the number of times that each sample counts.
         """
         counts = copies @ (self.targets > 0)
-        penalty = _PENALTY / float(harmonic_mean(counts.astype(np.float64)))
+        h = float(harmonic_mean(counts.astype(np.float64)))
+        penalty, preferred = _PENALTY / h, math.log10(DEFAULT_RELATIVE) + _ONE_MORE / h**3
 
         def loss(at: int) -> float:
             press = max(self.press(GRID[at] * eigenvalue, copies), _TINY)
-            return math.log(press) + penalty * math.log10(GRID[at] / DEFAULT_RELATIVE) ** 2
+            return math.log(press) + penalty * (math.log10(GRID[at]) - preferred) ** 2
 
         known = _remembered(loss)
         at = min(range(len(GRID)), key=known) if len(self.products) <= _FEW else _downhill(known, START)

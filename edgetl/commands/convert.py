@@ -95,6 +95,13 @@ if TYPE_CHECKING:
     help="Extend embeddings of at most 128 numbers by the products of all pairs.",
 )
 @click.option(
+    "--embedding",
+    type=click.Choice(["last", "deep"]),
+    default="last",
+    show_default=True,
+    help="Output of the backbone, or also the averages of two earlier feature maps, for photos unlike its training photos.",
+)
+@click.option(
     "--views",
     type=click.Choice(["one", "flip"]),
     default="one",

@@ -98,13 +98,22 @@ def test_the_chosen_ridge_has_the_least_penalized_press(count: int) -> None:
     per_label = 4 / sum(1 / labels.count(label) for label in set(labels))
 
     def loss(relative: float) -> float:
-        penalty = 0.4 / per_label * (np.log10(relative) - 0.5) ** 2
+        penalty = 0.4 / per_label * (np.log10(relative) - 0.5 - 0.5 / per_label**3) ** 2
         return float(np.log(kernel.press(relative * eigenvalue, once)) + penalty)
 
     chosen = head.fit.figures["ridge"] / eigenvalue
     best = min(GRID, key=loss)
     assert loss(chosen) <= loss(best) + 1e-3
     assert abs(np.log10(chosen / best)) <= 0.25 + 1e-9
+
+
+def test_the_ridge_is_about_ten_mean_eigenvalues_with_one_sample_per_label() -> None:
+    """Left-out residuals know nothing of a label without its only sample."""
+    codes, labels = samples(8, labels=8, dimensions=200)
+    head = ExactHead(200)
+    head.learn_many(codes, labels)
+    relative = head.fit.figures["ridge"] / head.solution().moments.eigenvalue
+    assert 10**0.5 <= relative <= 10**1.5
 
 
 def test_lda_equals_scikit_learn(count: int) -> None:

@@ -8,7 +8,7 @@ import pytest
 from device.errors import HeadError
 from device.heads import Head, create_head
 from device.heads.calibration import fit_sharpness, smoothed_loss
-from device.heads.exact import ExactHead
+from device.heads.exact import PRIOR_WEIGHTS, ExactHead
 from device.heads.kept import KeptHead
 from device.heads.lda import LdaHead, within_scatter
 from device.model.codes import Codes, decode
@@ -39,28 +39,29 @@ def taught_unevenly(name: str, priors: str | None = None) -> Head:
 
 @pytest.mark.parametrize("name", LINEAR)
 def test_priors_differ_by_the_logarithm_of_the_shares(name: str) -> None:
-    """For the same sharpness, the intercepts differ by log(n / N), and the weights are the same."""
+    """For the same sharpness, the intercepts differ by log(n / N) times its weight, and the weights of z are the same."""
     maps = {}
     for priors in ("even", "taught"):
         head = taught_unevenly(name, priors)
         linear, sharpness = head.linear(), head.fit.figures["sharpness"]
         assert linear is not None
         # the sharpness of lda multiplies its priors too
-        scale = {"exact": (sharpness, 0.0), "ncm": (sharpness, 0.0), "lda": (sharpness, 1.0)}[name]
-        maps[priors] = linear.W / scale[0], linear.b, scale
+        weight = sharpness if name == "lda" else head.fit.figures.get("prior weight", 1.0)
+        maps[priors] = linear.W / sharpness, linear.b, sharpness, weight
     shares = np.log(np.array(list(COUNTS.values())) / sum(COUNTS.values()))
     np.testing.assert_allclose(maps["even"][0], maps["taught"][0], atol=1e-8)
-    (_, even, (first, _)), (_, taught, (second, inside)) = maps["even"], maps["taught"]
-    np.testing.assert_allclose(taught - even * second / first, shares * (second if inside else 1), atol=1e-8)
+    (_, even, first, _), (_, taught, second, weight) = maps["even"], maps["taught"]
+    np.testing.assert_allclose(taught - even * second / first, weight * shares, atol=1e-8)
 
 
 def test_the_exact_head_with_priors_equals_gaussian_discriminants_with_priors() -> None:
-    """At sharpness 1 and many samples, the logits are those of a discriminant with the logarithm of the shares."""
+    """Without the logarithm of the shares, times its weight, and the sharpness, the logits are those with even priors."""
     codes, labels = uneven()
     head = taught_unevenly("exact", "taught")
     assert isinstance(head, ExactHead)
     sharpness = head.fit.figures["sharpness"]
-    scores = (head._logits(codes) - np.log(np.array(list(COUNTS.values())) / len(labels))) / sharpness
+    shares = np.log(np.array(list(COUNTS.values())) / len(labels))
+    scores = (head._logits(codes) - head.fit.figures["prior weight"] * shares) / sharpness
     even = taught_unevenly("exact", "even")
     np.testing.assert_allclose(scores, even._logits(codes) / even.fit.figures["sharpness"], atol=1e-8)
 
@@ -102,14 +103,16 @@ def test_leaving_out_with_priors_equals_brute_force() -> None:
     codes, labels = uneven()
     head = ExactHead(D, ridge=0.7, priors="taught")
     head.learn_many(codes, labels)
-    given, sharpness = head.leave_out(codes, labels), head.fit.figures["sharpness"]
+    given, figures = head.leave_out(codes, labels), head.fit.figures
     for out in range(0, len(labels), 7):
         rest = np.arange(len(labels)) != out
         brute = ExactHead(D, ridge=0.7, priors="taught")
         brute.learn_many(codes[rest], [labels[at] for at in np.flatnonzero(rest)])
         counts = np.array(list(brute.counts.values()))
         prior = np.log(counts / counts.sum())
-        expected = (brute._logits(codes[[out]]) - prior) / brute.fit.figures["sharpness"] * sharpness + prior
+        scores = brute._logits(codes[[out]]) - brute.fit.figures["prior weight"] * prior
+        scores /= brute.fit.figures["sharpness"]
+        expected = figures["sharpness"] * scores + figures["prior weight"] * prior
         np.testing.assert_allclose(given[out], expected[0], atol=1e-6)
 
 
@@ -196,3 +199,27 @@ def test_heads_without_priors_refuse_them() -> None:
         create_head("softmax", D, priors="even")
     with pytest.raises(HeadError, match="keeps an old classifier"):
         KeptHead(D, priors="even")
+
+
+def test_the_weight_of_the_priors_has_the_least_left_out_loss() -> None:
+    """No other weight of the grid leads to a smaller loss of left-out samples with its own best sharpness."""
+    random = np.random.default_rng(1)
+    owners = random.choice(3, 120, p=[0.8, 0.15, 0.05])
+    scores = random.normal(size=(120, 3))
+    scores[np.arange(120), owners] += 1
+    offset = np.tile(np.log([0.8, 0.15, 0.05]), (120, 1))
+    once = np.ones(120, np.int64)
+    for already, expected in (
+        (0.0, 1.0),
+        (1.0, 0.0),
+    ):  # scores that have no priors yet, and scores that have them
+        sharpness, weight = ExactHead(2, priors="taught")._calibration(
+            scores + already * offset, offset, owners, once
+        )
+        found = smoothed_loss(sharpness * (scores + already * offset) + weight * offset, owners, once, 0.0)
+        assert abs(weight - expected) <= 0.5
+        for other in PRIOR_WEIGHTS:
+            best = fit_sharpness(scores + already * offset, owners, once, other * offset)
+            assert found <= smoothed_loss(
+                best * (scores + already * offset) + other * offset, owners, once, 0.0
+            )

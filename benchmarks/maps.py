@@ -1,0 +1,126 @@
+"""How close the exact head is to what it could reach: other embedding maps, and the best ridge in hindsight.
+
+Embeddings of a frozen int8 EfficientNet-Lite0 (`benchmarks.embeddings`), the draws of `benchmarks.few`. Maps are
+``l2(sign(e) |e|^p)`` with p = 1/2 (the default), 0.7 and 1 (raw directions), and both p = 1/2 and p = 1 side by side. The
+ridge in hindsight is the one with the best mean accuracy on the test samples, the same for all draws.
+
+Usage: python -m benchmarks.maps [--shots 1 5 20] [--draws 10] [--sets NAME...]
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device.heads import create_head
+from device.model.codes import Codes, encode
+
+from .embeddings import load
+from .few import SETS, draw_even
+from .heads_protocols import Task
+from .machine import machine_info, parser_of, write_result
+from .peers import Owners
+from .views import accuracy_of
+
+RESULTS = Path(__file__).parent / "results" / "maps.json"
+SHOTS = ("1", "5", "20")
+RIDGES = 10.0 ** np.arange(-2, 3.01, 0.5)  # relative to the mean eigenvalue
+
+Accuracies = dict[str, NDArray[np.float64]]
+
+
+def main() -> None:
+    """Run the comparison, print it and write `results/maps.json`."""
+    parser = parser_of(__doc__, out=RESULTS)
+    parser.add_argument("--sets", nargs="+", default=SETS)
+    parser.add_argument("--shots", nargs="+", default=SHOTS)
+    parser.add_argument("--draws", type=int, default=10)
+    options = parser.parse_args()
+    result: dict[str, Any] = {"machine": machine_info(), "draws": options.draws, "sets": {}}
+    for name in options.sets:
+        dataset = load(name)
+        if dataset is None:
+            print(f"{name}: not available")
+            continue
+        task, maps = Task(dataset), _maps(dataset.embeddings.astype(np.float64))
+        for shots in options.shots:
+            draws = [draw_even(task, shots)(np.random.default_rng([7, at])) for at in range(options.draws)]
+            found = {
+                how: np.array([accuracy_of(task, codes, *draw) for draw in draws])
+                for how, codes in maps.items()
+            }
+            found["ridge in hindsight"] = _in_hindsight(task, maps["default"], draws)
+            rows = _summaries(found)
+            result["sets"].setdefault(name, {})[shots] = rows
+            print(name, shots, rows, flush=True)
+        write_result(result, options.out)
+
+
+def page() -> str:
+    """Return the table for docs/heads.md, empty before the first run."""
+    if not RESULTS.exists():
+        return ""
+    result = json.loads(RESULTS.read_text(encoding="utf-8"))
+    hows = list(next(iter(next(iter(result["sets"].values())).values())))
+    lines = [["set, samples per label", *hows], ["---"] * (len(hows) + 1)]
+    for name, shots in result["sets"].items():
+        for at, rows in shots.items():
+            lines.append([f"{name}, {at}", *(_cell(rows[how], how == "default") for how in hows)])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(row: dict[str, float], first: bool) -> str:
+    return f"{row['mean']:.3f}" if first else f"{100 * row['gain']:+.1f} ± {100 * row['error']:.1f}"
+
+
+def _maps(embeddings: NDArray[np.float64]) -> dict[str, Codes]:
+    def powered(power: float) -> NDArray[np.float64]:
+        values = np.sign(embeddings) * np.abs(embeddings) ** power
+        length = np.linalg.norm(values, axis=1, keepdims=True)
+        unit: NDArray[np.float64] = values / np.maximum(length, 1e-12)
+        return unit
+
+    both = np.concatenate([powered(0.5), powered(1)], axis=1)
+    values = {"default": powered(0.5), "power 0.7": powered(0.7), "raw": powered(1), "default and raw": both}
+    return {how: encode(one, "l2") for how, one in values.items()}
+
+
+def _in_hindsight(task: Task, codes: Codes, draws: list[tuple[Owners, Owners]]) -> NDArray[np.float64]:
+    rows = [_ridges(task, codes, train, test) for train, test in draws]
+    accuracies = np.array(rows)  # [draws, ridges]
+    best: NDArray[np.float64] = accuracies[:, accuracies.mean(axis=0).argmax()]
+    return best
+
+
+def _ridges(task: Task, codes: Codes, train: Owners, test: Owners) -> list[float]:
+    values = codes[train].astype(np.float64) / 4096
+    eigenvalue = float(((values - values.mean(axis=0)) ** 2).sum()) / codes.shape[1]
+    return [_fixed(task, codes, train, test, float(ridge) * eigenvalue) for ridge in RIDGES]
+
+
+def _fixed(task: Task, codes: Codes, train: Owners, test: Owners, ridge: float) -> float:
+    head = create_head("exact", codes.shape[1], ridge=ridge)
+    head.learn_many(codes[train], [f"{owner:03d}" for owner in task.owners[train]])
+    answers = np.array([int(label) for label in head.labels])[head.probabilities(codes[test]).argmax(axis=1)]
+    return float((answers == task.owners[test]).mean())
+
+
+def _summaries(found: Accuracies) -> dict[str, dict[str, float]]:
+    first = found["default"]
+    return {how: _summary(values, values - first) for how, values in found.items()}
+
+
+def _summary(values: NDArray[np.float64], gain: NDArray[np.float64]) -> dict[str, float]:
+    return {
+        "mean": round(float(values.mean()), 4),
+        "gain": round(float(gain.mean()), 4),
+        "error": round(float(gain.std(ddof=1) / len(gain) ** 0.5), 4) if len(gain) > 1 else 0.0,
+    }
+
+
+if __name__ == "__main__":
+    main()
