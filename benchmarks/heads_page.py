@@ -180,8 +180,8 @@ samples out with their look-alikes, and `edgetl convert --views flip` on the tra
 as noisy as the samples are few: it comes with its standard error, and *pays* means more than one.
 
 `python -m benchmarks.views`: accuracy of exact with one view, paired gain of `flip` in points, and in brackets the mean gain
-that leaving samples out reports. On these sets the second view gains half a point at most and often nothing, so it is an
-option and not the default.
+that leaving samples out reports. On these sets the second view gains about a point at most, mostly less than its error, and
+sometimes costs half a point, so it is an option and not the default.
 
 """
 
@@ -192,7 +192,7 @@ _DEEP = """
 `edgetl convert --embedding deep` puts the averages of two earlier feature maps beside the embedding of the backbone: the last
 of the widest maps at the resolution before the final one, and the middle one of the widest at the final resolution
 (`converters/deep.py`). It is meant for photos unlike those that the backbone was trained on, such as drawings, digits or
-textures. With one to three photos per label of everyday things it costs up to a point, so it is an option and not the default.
+textures. With one to five photos per label of everyday things it costs up to two points, so it is an option and not the default.
 
 `python -m benchmarks.deep`: accuracy of exact with the last layer, and the paired gain of `deep` in points; below it the cost,
 with the processor time of one thread.

@@ -209,17 +209,12 @@ def test_the_weight_of_the_priors_has_the_least_left_out_loss() -> None:
     scores[np.arange(120), owners] += 1
     offset = np.tile(np.log([0.8, 0.15, 0.05]), (120, 1))
     once = np.ones(120, np.int64)
-    for already, expected in (
-        (0.0, 1.0),
-        (1.0, 0.0),
-    ):  # scores that have no priors yet, and scores that have them
-        sharpness, weight = ExactHead(2, priors="taught")._calibration(
-            scores + already * offset, offset, owners, once
-        )
-        found = smoothed_loss(sharpness * (scores + already * offset) + weight * offset, owners, once, 0.0)
+    # scores that have no priors yet, and scores that have them
+    for already, expected in ((0.0, 1.0), (1.0, 0.0)):
+        given = scores + already * offset
+        sharpness, weight = ExactHead(2, priors="taught")._calibration(given, offset, owners, once)
+        found = smoothed_loss(sharpness * given + weight * offset, owners, once, 0.0)
         assert abs(weight - expected) <= 0.5
         for other in PRIOR_WEIGHTS:
-            best = fit_sharpness(scores + already * offset, owners, once, other * offset)
-            assert found <= smoothed_loss(
-                best * (scores + already * offset) + other * offset, owners, once, 0.0
-            )
+            best = fit_sharpness(given, owners, once, other * offset)
+            assert found <= smoothed_loss(best * given + other * offset, owners, once, 0.0)
