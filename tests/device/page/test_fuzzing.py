@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 
 from device.cameras.fake import draw
@@ -91,3 +92,49 @@ def test_fuzzing_finds_an_answer_that_is_not_specified(client: Client) -> None:
             [response_schema_conformance],
         )
     assert not isinstance(failure.value, KeyboardInterrupt)
+
+
+NAMES = [
+    "label", "hold", "old", "new", "id", "ids", "key", "action", "label_filter", "limit", "not_label", "background", "dry_run",
+]  # fmt: skip
+VALUES = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=200),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=9), inner, max_size=3),
+    max_leaves=5,
+)
+OBJECTS = st.dictionaries(
+    st.sampled_from(NAMES), VALUES | st.sampled_from(["mug", "plant", 1, 2]), max_size=4
+)
+
+
+def test_every_endpoint_of_the_page_survives_generated_objects(
+    serve: Serve, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever the fields: an answer below 500, JSON, and no logged error."""
+    server, client = serve()
+    for label in ("mug", "plant"):
+        server.page.learner.learn_many([draw(label, number) for number in range(3)], [label] * 3)
+    paths = sorted(path for path in post_addresses(server) if not path.startswith("/api/v1/"))
+    assert len(paths) >= 11
+
+    @given(path=st.sampled_from(paths), body=OBJECTS | VALUES)
+    @settings(max_examples=200, database=None, suppress_health_check=list(HealthCheck))
+    def check(path: str, body: Any) -> None:
+        answer = client.post(path, body)
+        assert answer.status < 500 or answer.status in (503, 507), (path, body, answer.body)
+        assert isinstance(answer.json, dict)
+
+    check()
+    assert not [record for record in caplog.records if record.levelno >= logging.ERROR], caplog.text
+
+
+def post_addresses(server: Any) -> set[str]:
+    """Return the addresses of the running server that accept POST."""
+    app = server._server.config.app
+    while not hasattr(app, "routes"):
+        app = getattr(app, "_app", None) or app._first
+    return {route.path for route in app.routes if "POST" in (getattr(route, "methods", None) or ())}
