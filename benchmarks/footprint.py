@@ -1,6 +1,6 @@
 """How much disk space, time and RAM does edgetl take up to the first prediction, compared with a bare process and with others?
 
-Usage: ``python -m benchmarks.footprint [MODEL] [--rounds 5] [--samples 200] [--check]``
+Usage: ``python -m benchmarks.footprint [MODEL] [--rounds 3] [--samples 200] [--check]``
 
 *Bare* imports OpenCV, NumPy and the runtime, loads the backbone and invokes it once. *edgetl* is ``edgetl run --frames 1``
 with a state of 200 samples. TensorFlow, MediaPipe and teachable-machine-lite load the classifier that edgetl exports and
@@ -283,7 +283,7 @@ def table(result: dict[str, Any]) -> Table:
 def main() -> None:
     """Measure and write the result."""
     parser = question_parser("footprint", __doc__, model=True)
-    parser.add_argument("--rounds", type=int, default=5, help="Starts of each process.  [default: 5]")
+    parser.add_argument("--rounds", type=int, default=3, help="Starts of each process.  [default: 3]")
     parser.add_argument("--samples", type=int, default=200, help="Samples in the state.  [default: 200]")
     options = parser.parse_args()
     model = model_to_measure(options.model)

@@ -4,7 +4,7 @@ Usage: ``python -m benchmarks.scale [--samples N ...] [--labels C ...] [--dimens
 
 One of the three grows while the others stay: 10 labels, 1,280 dimensions and 4,000 samples (but as many as there are
 labels at least four times). The exact head learns samples around a random mean per label; what is timed is learning a sample
-as one of a hundred (*learn*), one lesson and the next prediction (*lesson*), a complete solution (*fit*), and a prediction
+as one of a hundred, on average (*learn*), one lesson and the next prediction (*lesson*), a complete solution (*fit*), and a prediction
 (*predict*), in processor time, with BLAS as the product sets it. The exponent is the slope over the growing number on
 logarithmic scales. The theory counts multiply-adds of the largest term where there are more samples than dimensions: the
 sums of a sample take D^2; a solution takes D^3 + D^2 C; its update by a lesson D^2 + D C; a prediction D C. Below that
@@ -40,7 +40,7 @@ _TOO_STEEP = 0.5  # above the theory
 def measure(samples: int, labels: int, dimensions: int, lessons: int = LESSONS) -> dict[str, float]:
     """Let a head learn `samples` samples, and return the milliseconds of each step and the kilobytes of its state."""
     head = create_head("exact", dimensions)
-    learning = []
+    learning = 0.0
     batches = drawn(samples + AT_ONCE, labels, dimensions)  # the last hundred are for lessons
     rest: list[tuple[Codes, list[str]]] = []
     seen = 0
@@ -48,7 +48,7 @@ def measure(samples: int, labels: int, dimensions: int, lessons: int = LESSONS) 
         if seen >= samples:
             rest.append((codes, names))
             continue
-        learning.append(seconds(lambda codes=codes, names=names: head.learn_many(codes, names)) / len(names))  # type: ignore[misc]
+        learning += seconds(lambda codes=codes, names=names: head.learn_many(codes, names))  # type: ignore[misc]
         seen += len(names)
     codes, names = np.concatenate([one for one, _ in rest]), [name for _, own in rest for name in own]
     head.settle()
@@ -57,7 +57,7 @@ def measure(samples: int, labels: int, dimensions: int, lessons: int = LESSONS) 
     fit = seconds(head.settle)
     predict = [seconds(lambda at=at: head.predict_one(codes[at])) for at in range(lessons)]  # type: ignore[misc]
     return {
-        "learn": 1000 * float(np.median(learning)),
+        "learn": 1000 * learning / seen,
         "lesson": 1000 * float(np.median(lesson)),
         "fit": 1000 * fit,
         "predict": 1000 * float(np.median(predict)),

@@ -46,4 +46,4 @@ def test_both_ways_train_a_head_on_the_same_images() -> None:
     result |= {"epochs": 200, "images": 48, "data": "photos", "backbone": "tiny"}
     assert finetune.figures(result)[0].value == 3
     rows = finetune.table(result).rows
-    assert "2 epochs measured" in str(rows[0][0])
+    assert "measured epochs: 2" in str(rows[0][0])
