@@ -276,7 +276,7 @@ def table(result: dict[str, Any]) -> Table:
             "RAM, MB",
         ),
         tuple(rows),
-        "Sizes include everything that pip installs, without byte code. The other programs only classify; they cannot learn.",
+        "Sizes include everything that pip installs, without byte code. The others load a classifier that cannot be taught.",
     )
 
 

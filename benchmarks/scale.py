@@ -2,13 +2,13 @@
 
 Usage: ``python -m benchmarks.scale [--samples N ...] [--labels C ...] [--dimensions D ...] [--check]``
 
-One of the three grows while the others stay: 10 labels, 1,280 dimensions and 4,000 samples (but as many as there are
-labels at least four times). The exact head learns samples around a random mean per label; what is timed is learning a sample
-as one of a hundred, on average (*learn*), one lesson and the next prediction (*lesson*), a complete solution (*fit*), and a prediction
+One of the three grows while the others stay: 10 labels, 1,280 dimensions and 4,000 samples, or four per label if there are
+more than 1,000 labels. The exact head learns samples around a random mean per label. The steps are a sample learned in a batch
+of a hundred (*learn*), one lesson and the next prediction (*lesson*), a complete solution (*fit*), and a prediction
 (*predict*), in processor time, with BLAS as the product sets it. The exponent is the slope over the growing number on
 logarithmic scales. The theory counts multiply-adds of the largest term where there are more samples than dimensions: the
-sums of a sample take D^2; a solution takes D^3 + D^2 C; its update by a lesson D^2 + D C; a prediction D C. Below that
-the smaller terms count, so a measured exponent should not be far above the theory, but may be below it.
+sums of a sample take D^2; a solution takes D^3 + D^2 C; its update by a lesson D^2 + D C; a prediction D C. For small heads
+other terms count, so a measured exponent may be below the theory, but should not be far above it.
 """
 
 from __future__ import annotations
@@ -123,17 +123,17 @@ def tables(grown: dict[str, list[dict[str, float]]]) -> list[Table]:
         slopes = [exponent(grown.get(axis, []), axis, step) for axis in AXES]
         pairs = zip(slopes, THEORY[step], strict=True)
         rows.append((step, *("–" if slope is None else f"{slope:.2f} ({theory})" for slope, theory in pairs)))
-    times = [
-        Table(
-            f"Growing {axis}",
-            (axis, "samples", "learn, ms", "lesson, ms", "fit, ms", "predict, ms", "state, kB"),
-            tuple((row[axis], row["samples"], *(row[step] for step in STEPS)) for row in grown[axis]),
-        )
-        for axis in AXES
-        if grown.get(axis)
-    ]
+    times = [_times(axis, grown[axis]) for axis in AXES if grown.get(axis)]
     note = "Only heads with more samples than dimensions count for an exponent."
     return [Table("Exponents, measured (theory)", ("step", *AXES), tuple(rows), note), *times]
+
+
+def _times(axis: str, rows: list[dict[str, float]]) -> Table:
+    sizes = [axis] if axis == "samples" else [axis, "samples"]
+    columns = (*sizes, "learn, ms", "lesson, ms", "fit, ms", "predict, ms", "state, kB")
+    return Table(
+        f"Growing {axis}", columns, tuple(tuple(row[name] for name in (*sizes, *STEPS)) for row in rows)
+    )
 
 
 def _teach(head: Any, code: Codes, name: str) -> None:
