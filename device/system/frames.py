@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..addresses import redact
 from ..cameras import Camera
 from ..errors import PhotoError
 from ..files import shown
@@ -70,7 +71,7 @@ class Frames:
         Raises:
             CameraError: The camera delivers no frame.
         """
-        return cls(camera.source, (camera.read().image,), camera)
+        return cls(redact(camera.source), (camera.read().image,), camera)
 
     def __getitem__(self, number: int) -> Image:
         return self.images[number % len(self.images)]

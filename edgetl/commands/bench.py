@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from device.errors import EdgetlError
+from device.printable import visible
 
 from .bench_options import amount_options, grid_options, host_options, make_grid, more_options, words_for_host
 from .group import Group
@@ -97,7 +98,7 @@ def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: An
         _measure(models, options).to_dict() if options["host"] is None else _measure_there(models, options)
     )
     if as_csv:
-        click.echo(describe_csv(result), nl=False)
+        click.echo(visible(describe_csv(result)), nl=False)
     else:
         emit(result, as_json, lambda: describe_bench(result))
     if report is not None:

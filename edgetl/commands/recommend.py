@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import emit, json_option
+from .options import emit, force_option, json_option
 from .session import say
 
 if TYPE_CHECKING:
@@ -41,6 +41,13 @@ if TYPE_CHECKING:
     metavar="POINTS",
     help="How many points less accurate than the best a faster model may be.",
 )
+@click.option(
+    "--chart",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE.svg",
+    help="Also draw accuracy against latency to this file.",
+)
+@force_option
 @json_option
 def command(
     result: Path,
@@ -50,6 +57,8 @@ def command(
     min_accuracy: float | None,
     shots: int | None,
     tolerance: float,
+    chart: Path | None,
+    force: bool,
     as_json: bool,
 ) -> None:
     """Recommend one of the models that "bench --accuracy --json" measured, and show why.
@@ -69,9 +78,23 @@ def command(
     found = recommend(result, Limits(max_ms, max_mb, max_ram_mb, accuracy, shots or ALL, tolerance / 100))
     for note in found.notes:
         say(f"note: {note}")
+    if chart is not None:
+        _write_chart(result, chart, force)
     emit(found.to_dict(), as_json, lambda: _text(found))
     if found.name is None:
         click.get_current_context().exit(1)
+
+
+def _write_chart(result: Path, chart: Path, force: bool) -> None:
+    from device.files import atomic_output
+    from device.system.comparing import read_measurement
+    from device.system.grid import name_results
+    from edgetl.measuring.pictures import draw_accuracy, standalone
+
+    measured = read_measurement(result)
+    picture = draw_accuracy(name_results(measured["results"]), measured["results"], measured["accuracy"])
+    with atomic_output(chart, force=force) as temporary:
+        temporary.write_text(standalone(picture), encoding="utf-8")
 
 
 def _text(found: Recommendation) -> str:

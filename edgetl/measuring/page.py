@@ -103,7 +103,7 @@ def _summary(names: Sequence[str], results: Sequence[Found]) -> Iterator[str]:
             _milliseconds(median_of(found, FRAME)),
             _milliseconds(median_of(found, FRAME, "p95")),
             _milliseconds(median_of(found, LESSON)),
-            f"{overhead['ratio']:.3f}x" if overhead else "–",
+            _overhead(overhead),
             f"{found['model']['bytes'] / 1e6:.1f} MB",
             f"{footprint['peak_ram_bytes'] / 1e6:.0f} MB" if footprint else "–",
             _milliseconds(footprint["start_ms"] if footprint else None),
@@ -193,6 +193,13 @@ def _missing(unavailable: Sequence[Found]) -> Iterator[str]:
             what = ", ".join(str(found[name]) for name in ("model", "runtime", "delegate", "head"))
             yield f"<li>{escape(what)}, {found['samples']} samples: {escape(found['reason'])}</li>"
         yield "</ul>"
+
+
+def _overhead(overhead: Found | None) -> str:
+    if not overhead:
+        return "–"
+    cpu = "" if overhead["cpu_ratio"] is None else f" (CPU {overhead['cpu_ratio']:.2f}x)"
+    return f"{overhead['ratio']:.2f}x{cpu}"
 
 
 def _milliseconds(value: float | None) -> str:

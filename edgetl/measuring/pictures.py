@@ -91,6 +91,22 @@ def draw_accuracy(names: Sequence[str], results: Sequence[Found], accuracy: Foun
     return _svg(parts, height, "Accuracy against time per prediction")
 
 
+def standalone(picture: str) -> str:
+    """Return a picture as a separate file, with light and dark colors and a background."""
+    opening, rest = picture.split("\n", 1)
+    height = float(opening.split('viewBox="0 0 ')[1].split()[1].split('"')[0])
+    box = f'viewBox="-20 -16 {WIDTH + 40} {height + 32:.0f}"'
+    opening = opening.replace(
+        f'viewBox="0 0 {WIDTH} {height:.0f}"', f'xmlns="http://www.w3.org/2000/svg" {box}'
+    )
+    style = (
+        f"<style>svg {{ {LIGHT} }}\n@media (prefers-color-scheme: dark) {{ svg {{ {DARK} }} }}\n{STYLE}"
+        "svg .card { fill: var(--card); stroke: var(--line); }</style>"
+        f'<rect class="card" x="-19.5" y="-15.5" rx="12" width="{WIDTH + 39}" height="{height + 31:.0f}"/>'
+    )
+    return "\n".join([opening, style, rest, ""])
+
+
 def draw_growth(names: Sequence[str], results: Sequence[Found]) -> str:
     """Return the time of a lesson against the number of samples; empty if only one number was measured."""
     groups: dict[str, list[tuple[int, float]]] = {}

@@ -8,6 +8,7 @@ import io
 import json
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -199,6 +200,9 @@ def test_accuracy_is_measured_beside_the_times_and_a_model_is_recommended(folder
     assert "recommended: " in found.stdout
     few = json.loads(edgetl("recommend", "sizes.json", "--shots", 2, "--json").stdout)
     assert few["recommended"] in ("mugs.tflite", "colors.tflite")
+    assert edgetl("recommend", "sizes.json", "--chart", "sizes.svg").exit_code == 0
+    assert ElementTree.parse("sizes.svg").getroot().tag.endswith("svg")
+    assert "already exists" in edgetl("recommend", "sizes.json", "--chart", "sizes.svg").stderr
     none = edgetl("recommend", "sizes.json", "--max-mb", 0.001)
     assert none.exit_code == 1
     assert "the limit is 0.001" in none.stdout
