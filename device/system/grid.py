@@ -89,7 +89,7 @@ class Combination:
 
 @dataclass(frozen=True)
 class Grid:
-    """What is measured; every combination of these, with every model.
+    """The axes of a measurement: every combination of these is measured with every model.
 
     Attributes:
         runtimes: The runtimes.
