@@ -13,6 +13,7 @@ from ..heads import Head
 from ..heads.memory import learn_memory
 from ..heads.rejection import Rejection
 from ..model.codes import Codes
+from ..model.hidden import HiddenSamples
 from ..model.memory import Memory, Samples
 from ..model.packing import pack_memory
 from ..negatives import is_hidden
@@ -35,17 +36,20 @@ class DerivedHead:
         store: The state.
         memory: What the host taught, from the model file, or None.
         maker: Makes heads of one kind.
+        negatives: Negatives and background that the host taught, from the model file, or None.
     """
 
-    def __init__(self, store: Store, memory: Memory | None, maker: HeadMaker) -> None:
+    def __init__(
+        self, store: Store, memory: Memory | None, maker: HeadMaker, negatives: HiddenSamples | None = None
+    ) -> None:
         self._store = store
-        self._memory = memory
+        self._memory, self._negatives = memory, negatives
         self.maker = maker
         self._unkept = 0  # samples changed since the head was last stored
         self._seen = (-1, -1)
         self.head, self.position = self._restored() or self._built()
         self.catch_up()
-        if self.head.rejection is None and self._store.hidden_counts():  # the head was restored
+        if self.head.rejection is None and self._has_hidden():  # the head was restored
             store.database.read(self._attach)
 
     def stale(self) -> bool:
@@ -105,8 +109,16 @@ class DerivedHead:
     def _attach(self) -> None:
         """Bring the head up to date and build its rejection; the caller reads one consistent state."""
         self.catch_up()
-        if self.head.rejection is None and self._store.hidden_counts():
+        if self.head.rejection is None and self._has_hidden():
             self.head.rejection = self._rejection(self.head)
+
+    def _host_hidden(self) -> HiddenSamples | None:
+        """Return the negatives and background of the host, under the present names of its labels."""
+        return None if self._negatives is None else self._negatives.renamed(self._store.host_labels())
+
+    def _has_hidden(self) -> bool:
+        host = self._host_hidden()
+        return bool(host and host.stored) or bool(self._store.hidden_counts())
 
     def _rejection(self, head: Head) -> Rejection:
         """Return the negatives and background of the state, beside the samples of the labels that `head` knows."""
@@ -117,6 +129,9 @@ class DerivedHead:
                 learn_memory(rejection.classes, self._memory, self._store.host_labels())
             for _, labels, codes in self._store.taught_chunks():
                 rejection.learn(codes, labels)
+        host = self._host_hidden()
+        if host is not None and host.stored:
+            rejection.learn(host.codes, host.stored)
         for _, labels, codes in self._store.taught_chunks(hidden=True):
             rejection.learn(codes, labels)
         return rejection
@@ -133,7 +148,7 @@ class DerivedHead:
         for _, labels, codes in self._store.taught_chunks():
             head.learn_many(codes, labels)
             self._unkept += len(labels)
-        if self._store.hidden_counts():
+        if self._has_hidden():
             head.rejection = self._rejection(head)
         return head, position
 

@@ -21,6 +21,7 @@ from ..heads import Head, Linear, create_head
 from ..heads.memory import learn_memory
 from ..heads.trainer import MASKED
 from ..model.codes import Codes, content_keys
+from ..model.hidden import HiddenSamples
 from ..model.memory import Memory, Samples, Sums, sums_are_smaller
 from ..model.modelfile import ModelFile, write_model_file
 from ..store import Store
@@ -47,6 +48,7 @@ class Snapshot:
         names: Labels of these samples.
         bursts: int32 [N], samples of one burst share a number from 0 up.
         kept: Labels of an old classifier that the head continues.
+        negatives: Negatives and background of the host and the device.
     """
 
     labels: tuple[str, ...]
@@ -59,6 +61,7 @@ class Snapshot:
     names: Sequence[str] = ()
     bursts: NDArray[np.int32] | None = None
     kept: tuple[str, ...] = ()
+    negatives: HiddenSamples | None = None
 
     @classmethod
     def of(cls, model: ModelFile, store: Store, head: Head) -> Snapshot:
@@ -79,13 +82,24 @@ class Snapshot:
         exact, linear = (_copied(head), None) if summed else (None, head.linear())
         newest = max((sample.id for sample in store.samples(limit=1, thumbnails=False)), default=0)
         kept = tuple(getattr(head, "old_labels", ()))
-        snapshot = cls(tuple(head.labels), host, few, exact, linear, newest, kept=kept)
+        negatives = _hidden_samples(model, store)
+        snapshot = cls(tuple(head.labels), host, few, exact, linear, newest, kept=kept, negatives=negatives)
         return snapshot if summed and not few else snapshot._with_samples(store)
 
     def _with_samples(self, store: Store) -> Snapshot:
         ids, names, bursts = store.ids()
         groups = np.unique(bursts, return_inverse=True)[1].ravel().astype(np.int32)
         return replace(self, ids=ids.tolist(), names=names, bursts=groups)
+
+
+def _hidden_samples(model: ModelFile, store: Store) -> HiddenSamples:
+    """Return the negatives and background of the host, under the present names of its labels, and of the device."""
+    hidden = HiddenSamples(np.zeros((0, model.manifest.dimensions), np.int16), ())
+    if model.negatives is not None:
+        hidden = model.negatives.renamed(store.host_labels())
+    for _, stored, codes in store.taught_chunks(hidden=True):
+        hidden = hidden.together(codes, stored)
+    return hidden
 
 
 def _copied(head: Head) -> Head:
@@ -129,7 +143,9 @@ def export(
     # what only sums are left of cannot be fitted again: the columns in the file answer for it
     kept = labels if snapshot.kept and isinstance(memory, Sums) else snapshot.kept
     views = store.identity.views
-    return write_personal(model, path, linear, labels, memory, kept=kept, views=views, force=force)
+    return write_personal(
+        model, path, linear, labels, memory, kept=kept, views=views, negatives=snapshot.negatives, force=force
+    )
 
 
 def write_personal(
@@ -141,6 +157,7 @@ def write_personal(
     *,
     kept: tuple[str, ...] = (),
     views: str = ONE,
+    negatives: HiddenSamples | None = None,
     force: bool = False,
 ) -> ModelFile:
     """Write a copy of `model` with other weights, labels and memory.
@@ -153,6 +170,7 @@ def write_personal(
         memory: Replaces the memory of `model`.
         kept: Labels of an old classifier, see `Manifest.kept_labels`.
         views: Views of a frame that `memory` was embedded from.
+        negatives: Negatives and background; the head in the file does not contain them, edgetl applies them to it.
         force: Overwrite an existing file.
 
     Raises:
@@ -168,7 +186,7 @@ def write_personal(
     part = patch(part, manifest.head_weights, weights)
     extra = {**manifest.extra, "made_from": model.sha256}
     described = replace(manifest, extra=extra, kept_labels=kept, views=views)
-    return write_model_file(path, part, described, labels, memory, force=force)
+    return write_model_file(path, part, described, labels, memory, negatives=negatives, force=force)
 
 
 def _memory(store: Store, snapshot: Snapshot) -> tuple[Memory, Any]:

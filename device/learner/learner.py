@@ -135,7 +135,9 @@ class Learner:
                 Embedder(opened, threads=threads, delegate=delegate, views=store.identity.views),
                 threading.Lock(),
             )
-            derived = DerivedHead(store, opened.memory, HeadMaker.of(head, embedder, embedding, chosen))
+            derived = DerivedHead(
+                store, opened.memory, HeadMaker.of(head, embedder, embedding, chosen), opened.negatives
+            )
         except BaseException:
             store.close()
             raise

@@ -34,6 +34,8 @@ class Status:
         samples: Number of samples taught on this device per label.
         negatives: Number of negatives taught on this device per denied label.
         background: Number of background samples taught on this device.
+        host_negatives: Number of negatives that the host taught per denied label, under the present names.
+        host_background: Number of background samples that the host taught.
         rejected: Share of the negatives per denied label that would be rejected if they were left out in turn; of the
             background under the empty text.
         host: Number of samples that the host taught per label, under the present names.
@@ -60,6 +62,8 @@ class Status:
     negatives: dict[str, int] = field(default_factory=dict)
     background: int = 0
     rejected: dict[str, float] = field(default_factory=dict)
+    host_negatives: dict[str, int] = field(default_factory=dict)
+    host_background: int = 0
 
     def __repr__(self) -> str:
         taught = f"{sum(self.samples.values())} samples taught here, {sum(self.host.values())} on the host"
@@ -105,6 +109,8 @@ def status_of(
         rejection: The negatives and background, if there are any.
     """
     negatives, background = split_counts(store.hidden_counts())
+    taught = {} if model.negatives is None else model.negatives.renamed(store.host_labels()).counts()
+    host_negatives, host_background = split_counts(taught)
     host = {} if model.memory is None else model.memory.renamed(store.host_labels()).counts()
     return Status(
         samples=store.counts(),
@@ -139,6 +145,8 @@ def status_of(
         held_out=_held_out(model.manifest),
         negatives=negatives,
         background=background,
+        host_negatives=host_negatives,
+        host_background=host_background,
         rejected={} if rejection is None else _rejected(store, rejection),
     )
 

@@ -21,7 +21,9 @@ from typing import BinaryIO
 from ..errors import ModelFileError, ModelNotFoundError
 
 LABELS, MANIFEST, MEMORY, SEAL = "labels.txt", "edgetl.json", "taught.npz", "edgetl.sha256"
-LIMITS = {LABELS: 2**20, MANIFEST: 4 * 2**20, MEMORY: 512 * 2**20, SEAL: 64}  # bytes, unpacked
+NEGATIVES = "negatives.npz"
+# bytes, unpacked
+LIMITS = {LABELS: 2**20, MANIFEST: 4 * 2**20, MEMORY: 512 * 2**20, NEGATIVES: 128 * 2**20, SEAL: 64}
 MAX_MODEL_BYTES = 2**30
 IDENTIFIER = b"TFL3"  # after the four bytes of the root offset
 FOREIGN = "convert a model with 'edgetl convert' to get a file that can be taught"

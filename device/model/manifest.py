@@ -16,8 +16,9 @@ from .codes import MAPS
 from .preprocess import REQUIRED, Preprocessing
 
 FORMAT_VERSION = 2
+WITH_NEGATIVES = 3  # of files with negatives or background, which earlier versions of edgetl would leave out
 ORIGINS = ("pretrained", "fine-tuned", "trained here", "surgery of FILE")
-_READABLE = (1, 2)
+_READABLE = (1, 2, WITH_NEGATIVES)
 _RENAMED = {"quantisation": "quantization"}  # fields of version 1 -> their names since version 2
 _SINCE_1 = frozenset(
     {
@@ -87,7 +88,7 @@ class Manifest:
         head_weights: Name of each head variable -> (byte offset, byte length) of its initial value in
             the model part, so that a device can export without a flatbuffer library.
         extra: Anything else: training metrics, license, notes.
-        format_version: Version of the format it was read from; writing always uses `FORMAT_VERSION`.
+        format_version: Version of the format it was read from; writing uses `FORMAT_VERSION`, or `WITH_NEGATIVES`.
         family: Family of the backbone's architecture, such as ``efficientnet-lite``; empty when unknown.
         origin: Where the backbone's weights come from, see `ORIGINS`; empty when unknown.
         held_out: Accuracy on photos that were held out, or None.
@@ -173,24 +174,25 @@ class Manifest:
         fields: dict[str, Any] = msgspec.to_builtins(replace(self, preprocessing=replace(self.preprocessing)))
         return fields
 
-    def sealed(self, model: str, length: int, members: dict[str, Part]) -> Manifest:
+    def sealed(
+        self, model: str, length: int, members: dict[str, Part], version: int = FORMAT_VERSION
+    ) -> Manifest:
         """Return the manifest with the checksums of all other parts filled in.
 
         Args:
             model: sha256 of the model part.
             length: Bytes of the model part.
             members: Checksum and length of each member except the manifest.
+            version: Version of the format.
         """
-        return replace(
-            self, model_sha256=model, model_bytes=length, members=members, format_version=FORMAT_VERSION
-        )
+        return replace(self, model_sha256=model, model_bytes=length, members=members, format_version=version)
 
 
 def _check_version(version: int) -> None:
     if version not in _READABLE:
         raise ModelFileError(
             f"the model file has format version {version}, this edgetl reads "
-            f"{' and '.join(map(str, _READABLE))}; update edgetl or convert the model again"
+            f"{', '.join(map(str, _READABLE))}; update edgetl or convert the model again"
         )
 
 

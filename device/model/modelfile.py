@@ -20,6 +20,7 @@ from .container import (
     LABELS,
     MANIFEST,
     MEMORY,
+    NEGATIVES,
     SEAL,
     named,
     open_plain,
@@ -31,7 +32,8 @@ from .container import (
 )
 from .contract import check_contract, missing_signatures
 from .graph import read_graphs
-from .manifest import Manifest, Part
+from .hidden import HiddenSamples, pack_hidden, unpack_hidden
+from .manifest import FORMAT_VERSION, WITH_NEGATIVES, Manifest, Part
 from .memory import Memory
 from .packing import pack_memory, unpack_memory
 
@@ -52,6 +54,7 @@ class ModelFile:
         digest: sha256 of everything that decides an answer, in hexadecimal; empty for version 1.
         unchecked: Parts that no checksum covers: none, except in files of version 1.
         missing: Required signatures that this file lacks.
+        negatives: Negatives and background that the host taught, or None.
     """
 
     path: Path
@@ -63,6 +66,7 @@ class ModelFile:
     digest: str = ""
     unchecked: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
+    negatives: HiddenSamples | None = None
 
     def __repr__(self) -> str:
         labels = f"{len(self.labels)} of {self.manifest.capacity} labels"
@@ -104,6 +108,8 @@ class ModelFile:
             packed = members.get(MEMORY)
             memory = None if packed is None else unpack_memory(packed, manifest.dimensions)
             _check_labels_of(memory, labels, manifest)
+            hidden = members.get(NEGATIVES)
+            negatives = None if hidden is None else unpack_hidden(hidden, manifest.dimensions)
         sealed = manifest.format_version > 1
         return cls(
             path,
@@ -115,6 +121,7 @@ class ModelFile:
             members[SEAL].decode() if sealed else "",
             () if sealed else UNCHECKED_BY_VERSION_1,
             missing_signatures(graphs),
+            negatives,
         )
 
     def old_head(self) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]] | None:
@@ -142,6 +149,7 @@ def write_model_file(
     labels: tuple[str, ...] = (),
     memory: Memory | None = None,
     *,
+    negatives: HiddenSamples | None = None,
     force: bool = False,
 ) -> ModelFile:
     """Write a model file; it gets its name only once it is complete.
@@ -152,6 +160,7 @@ def write_model_file(
         manifest: The manifest; checksums and lengths are filled in here.
         labels: Columns of the head that are in use, in order.
         memory: What the host taught.
+        negatives: Its negatives and background; versions of edgetl without them refuse a file that has some.
         force: Overwrite an existing file.
 
     Raises:
@@ -162,8 +171,11 @@ def write_model_file(
     members = {LABELS: "\n".join(check_labels(labels, stored=True)).encode()}
     if memory is not None:
         members[MEMORY] = pack_memory(memory)
+    if negatives is not None and negatives.stored:
+        members[NEGATIVES] = pack_hidden(negatives)
+    version = WITH_NEGATIVES if NEGATIVES in members else FORMAT_VERSION
     promised = {name: Part(sha256(content), len(content)) for name, content in members.items()}
-    sealed = manifest.sealed(sha256(model), len(model), promised).to_json().encode()
+    sealed = manifest.sealed(sha256(model), len(model), promised, version).to_json().encode()
     # the manifest comes first, so that a truncated file is not mistaken for a foreign one
     members = {MANIFEST: sealed, SEAL: sha256(sealed).encode(), **members}
     with named(Path(path)):

@@ -132,22 +132,23 @@ def _label_table(status: Status) -> RenderableType:
         judged = f"{recall[label]:.0%}" if label in recall else "–"
         here, host = status.samples.get(label, 0), status.host.get(label, 0)
         table.add_row(Text(label), str(here or "–"), str(host or "–"), judged)
-    for meaning, here, share in _hidden_rows(status):
+    for meaning, here, host, share in _hidden_rows(status):
         judged = "–" if share is None else f"{share:.0%} rejected"
-        table.add_row(Text(meaning), str(here), "–", judged)
+        table.add_row(Text(meaning), str(here or "–"), str(host or "–"), judged)
     return table
 
 
-def _hidden_rows(status: Status) -> list[tuple[str, int, float | None]]:
-    """Return meaning, number and share rejected of negatives and background."""
+def _hidden_rows(status: Status) -> list[tuple[str, int, int, float | None]]:
+    """Return meaning, number here, number on the host and share rejected of negatives and background."""
     from device.negatives import describe
 
+    here, host = status.negatives, status.host_negatives
     rows = [
-        (describe(None, label), count, status.rejected.get(label))
-        for label, count in status.negatives.items()
+        (describe(None, label), here.get(label, 0), host.get(label, 0), status.rejected.get(label))
+        for label in sorted({*here, *host})
     ]
-    background = (describe(None), status.background, status.rejected.get(""))
-    return rows + ([background] if status.background else [])
+    background = (describe(None), status.background, status.host_background, status.rejected.get(""))
+    return rows + ([background] if any(background[1:3]) else [])
 
 
 def _findings(status: Status) -> list[RenderableType]:

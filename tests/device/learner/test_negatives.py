@@ -8,12 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from device.arrays import pack_arrays, pack_texts
 from device.cameras.fake import draw
-from device.errors import EmbeddingError, HeadError, LabelError, StateError
+from device.errors import EmbeddingError, HeadError, LabelError, ModelFileError, StateError
 from device.heads import HEADS
 from device.heads.rejection import joined_digest
 from device.learner import Learner
 from device.live.watching import watch
+from device.model.hidden import unpack_hidden
+from device.model.modelfile import ModelFile
 from device.store import schema
 from device.store.recovery import recover
 
@@ -175,6 +178,55 @@ def test_negatives_follow_their_label(learner: Learner) -> None:
         assert learner.status().negatives == expected
 
 
+@pytest.mark.parametrize("head", ["exact", "knn"])
+def test_an_exported_model_file_carries_negatives_along(tmp_path: Path, head: str) -> None:
+    """It predicts what the device predicts, is refused by earlier versions, and exports them again."""
+    asked = [draw(scene, 50) for scene in (*SCENES, *STRANGE)]
+    with Learner.open(TINY, tmp_path / "mugs.db", head=head, threads=1) as learner:
+        teach(learner, 6)
+        learner.learn_many(frames("yellow", 3), [None] * 3, not_label="red")
+        learner.learn_many(frames("pink", 2), [None] * 2)
+        before = learner.predict_many(asked)
+        exported = learner.export(tmp_path / "personal.tflite")
+    assert (exported.manifest.format_version, exported.labels) == (3, tuple(sorted(SCENES)))
+    with Learner.open(exported, tmp_path / "fresh.db", head=head, threads=1) as fresh:
+        assert fresh.predict_many(asked) == before
+        status = fresh.status()
+        assert (status.host_negatives, status.host_background) == ({"red": 3}, 2)
+        assert (status.negatives, status.background) == ({}, 0)
+        fresh.learn_one(draw("yellow", 9), not_label="red")
+        fresh.rename_label("red", "cup")
+        assert fresh.export(tmp_path / "again.tflite").negatives is not None
+        assert ModelFile.open(tmp_path / "again.tflite").negatives.counts() == {"\x15": 2, "\x15cup": 4}
+        fresh.delete_label("cup")
+        assert fresh.status().host_negatives == {}
+    with opened(tmp_path, "plain.db") as learner:
+        teach(learner)
+        assert learner.export(tmp_path / "plain.tflite").manifest.format_version == 2
+
+
+def test_damaged_negatives_of_a_model_file_are_refused() -> None:
+    """A number beyond the labels, another width, no sample, a value that no code has."""
+    codes = np.ones((4, 3), np.int16)
+    good = {"names": pack_texts(["mug"]), "codes": codes, "index": np.array([0, -1, 0], np.int32)}
+    assert unpack_hidden(pack_arrays(good), 4).counts() == {"\x15": 1, "\x15mug": 2}
+    for wrong in (
+        {"index": np.array([0, 1, 0], np.int32)},
+        {"index": np.array([0, -2, 0], np.int32)},
+        {"index": np.array([0, 0], np.int32)},
+        {"codes": codes[:2]},
+        {"codes": codes[:, :0], "index": np.zeros(0, np.int32)},
+        {"codes": codes.astype(np.int32)},
+        {"codes": np.full((4, 3), -32768, np.int16)},
+        {"names": pack_texts(["mug", "cup"])},
+        {"names": pack_texts(["\x15mug"])},
+    ):
+        with pytest.raises(ModelFileError, match=r"negatives\.npz in the model file is damaged"):
+            unpack_hidden(pack_arrays(good | wrong), 4)
+    with pytest.raises(ModelFileError, match="damaged"):
+        unpack_hidden(pack_arrays({"codes": codes}), 4)
+
+
 def test_negatives_of_a_host_label_follow_it(tmp_path: Path) -> None:
     """Renaming a label that the host taught rebuilds the head."""
     with opened(tmp_path, model=TAUGHT) as learner:
@@ -183,6 +235,22 @@ def test_negatives_of_a_host_label_follow_it(tmp_path: Path) -> None:
         learner.rename_label(label, "new name")
         assert learner.head.rejection is not None
         assert learner.head.rejection.hidden == ("\x15new name",)
+
+
+def test_excluded_negatives_teach_nothing_until_they_are_included(learner: Learner) -> None:
+    """And they follow their label meanwhile."""
+    asked = [draw(scene, 50) for scene in (*SCENES, *STRANGE)]
+    before = learner.predict_many(asked)
+    sample = learner.learn_one(draw("yellow"), not_label="red")
+    denied = learner.predict_many(asked)
+    learner.exclude(sample.id)
+    assert learner.predict_many(asked) == before
+    assert learner.store.excluded_counts() == {"not red": 1}
+    learner.rename_label("red", "cup")
+    learner.rename_label("cup", "red")
+    learner.include(sample.id)
+    assert learner.predict_many(asked) == denied
+    assert learner.store.sample(sample.id).meaning == "not red"
 
 
 def test_samples_become_negatives_and_back_by_relabeling(learner: Learner) -> None:

@@ -121,7 +121,7 @@ def test_a_photo_a_folder_and_nothing_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format_version": 3}, "update edgetl"),
+        ({"format_version": 4}, "update edgetl"),
         ({"dimensions": -1}, "dimensions"),
         ({"dimensions": "many"}, "damaged"),
         ({"embedding_map": "cube"}, "map"),
