@@ -22,9 +22,12 @@ from ..cameras import Frame
 from ..errors import PeripheralError
 from ..labels import check_label
 from ..learner.learner import Learner
+from ..negatives import BACKGROUND, MARK
+from ..store import Sample
 from .watching import UNKNOWN, Observation, shown_label
 
 BOUNCE_SECONDS = 0.05  # a worn switch closes several times within this time
+DENY = MARK * 2  # button without a label of its own: the frame is not the predicted label
 KNOWN, TAUGHT = "known", "taught"  # names of LEDs that are not labels; so is `UNKNOWN`
 _PINS = range(28)  # BCM numbers of the 40-pin header
 
@@ -40,21 +43,33 @@ class Wiring:
         teach: Label -> pin of the button that teaches it.
         undo: Pin of the button that undoes the last change, or None.
         leds: Label, or "known", "unknown", "taught" -> pin of the LED that shows it.
+        deny: Pin of the button that teaches that the frame is not the predicted label, or None.
+        background: Pin of the button that teaches background, or None.
     """
 
     teach: dict[str, int]
     undo: int | None
     leds: dict[str, int]
+    deny: int | None = None
+    background: int | None = None
 
     @classmethod
-    def of(cls, teach: Iterable[str] = (), undo: int | None = None, leds: Iterable[str] = ()) -> Wiring:
+    def of(
+        cls,
+        teach: Iterable[str] = (),
+        undo: int | None = None,
+        leds: Iterable[str] = (),
+        deny: int | None = None,
+        background: int | None = None,
+    ) -> Wiring:
         """Return the wiring from texts of the form ``LABEL=PIN``.
 
         Raises:
             PeripheralError: A text has another form, a pin does not exist, or is used twice.
         """
-        wiring = cls(dict(map(_pair, teach)), undo, dict(map(_pair, leds)))
-        pins = [*wiring.teach.values(), *wiring.leds.values(), *([] if undo is None else [undo])]
+        wiring = cls(dict(map(_pair, teach)), undo, dict(map(_pair, leds)), deny, background)
+        single = [pin for pin in (undo, deny, background) if pin is not None]
+        pins = [*wiring.teach.values(), *wiring.leds.values(), *single]
         for pin in pins:
             if pin not in _PINS:
                 raise PeripheralError(f"there is no pin {pin}; expected a BCM number from 0 to {_PINS[-1]}")
@@ -92,7 +107,9 @@ class ButtonPanel:
             raise PeripheralError(f"the pins cannot be used: {_reason(error)}") from error
 
     def _open_pins(self, gpiozero: Any) -> None:
-        for label, pin in self.wiring.teach.items():
+        corrections = {DENY: self.wiring.deny, BACKGROUND: self.wiring.background}
+        wired = {name: pin for name, pin in corrections.items() if pin is not None}
+        for label, pin in (self.wiring.teach | wired).items():
             self._buttons[label] = gpiozero.Button(pin, bounce_time=BOUNCE_SECONDS)
             self._buttons[label].when_pressed = self._tapper(label)
         if self.wiring.undo is not None:
@@ -112,7 +129,7 @@ class ButtonPanel:
             self._undo_taps += 1
 
     def pressed(self) -> list[str]:
-        """Return the labels whose buttons are held now or were tapped since the last call."""
+        """Return the labels whose buttons are held now or were tapped since the last call; also `DENY`, `BACKGROUND`."""
         with self._lock:
             tapped, self._tapped = self._tapped, set()
         return [label for label, button in self._buttons.items() if label in tapped or button.is_pressed]
@@ -157,7 +174,7 @@ class ButtonStep:
 
     Attributes:
         observation: What the frame shows, after teaching.
-        taught: The labels that the frame was taught as.
+        taught: What the frame was taught as: labels, such as "mug", "not mug" or "background".
         undone: What was undone, with the number of samples, such as "learn (1)"; None for nothing.
     """
 
@@ -212,15 +229,23 @@ def teach_by_buttons(
         embed_ms = 1e3 * (time.perf_counter() - start)
         taught = []
         for label in panel.pressed():
-            if clock() - last.get(label, -every) >= every:
-                learner.learn_one(frame.image, label, frame.source, embedding=embedding)
+            if clock() - last.get(label, -every) >= every and (label != DENY or learner.labels):
+                taught.append(_teach(learner, frame, embedding, label).meaning)
                 last[label] = clock()
-                taught.append(label)
         observation = _observed(learner, frame, embedding, before, embed_ms)
         step = ButtonStep(observation, tuple(taught), undone)
         panel.show(step.lights())
         yield step
         before = observation.label
+
+
+def _teach(learner: Learner, frame: Frame, embedding: NDArray[np.float32], pressed: str) -> Sample:
+    """Teach a frame what the button with this label means."""
+    if pressed == DENY:
+        denied = learner.predict_embedding(embedding).label
+        return learner.learn_one(frame.image, source=frame.source, not_label=denied, embedding=embedding)
+    label = None if pressed == BACKGROUND else pressed
+    return learner.learn_one(frame.image, label, frame.source, embedding=embedding)
 
 
 def _observed(

@@ -17,7 +17,7 @@ from ..errors import AddressError, PeripheralError
 from ..images import Image, encode_jpeg, preview
 from .delivery import CLOSING_SECONDS, SECONDS, Clock, Receiver, Undelivered
 from .homeassistant import OFFLINE, ONLINE, configurations
-from .mqtt_commands import Commands, Pupil
+from .mqtt_commands import COMMANDS, Commands, Pupil
 from .watching import Observation
 
 _AWAY = "is not connected"
@@ -141,7 +141,7 @@ class Mqtt(Receiver):
             self._client.publish(topic, entity, qos=0, retain=True)
         self._availability(ONLINE)
         if self._commands is not None:
-            self._client.subscribe([(f"{self._topic}/command/{name}", 1) for name in ("teach", "forget")])
+            self._client.subscribe([(f"{self._topic}/command/{name}", 1) for name in COMMANDS])
 
     def _publish_result(self, result: bytes) -> None:
         with contextlib.suppress(RuntimeError, ValueError):

@@ -3,6 +3,8 @@
 They arrive on topics of their own, so that a broker can restrict who may publish there:
 
 - ``TOPIC/command/teach``: the message is a label; the newest frame is taught.
+- ``TOPIC/command/not``: the message is a label; the newest frame is taught as not this label.
+- ``TOPIC/command/background``: the newest frame is taught as background; the message is ignored.
 - ``TOPIC/command/forget``: the message is ``last``; the newest burst of samples is forgotten.
 - ``TOPIC/command/result``: the result of each command, as JSON.
 """
@@ -18,10 +20,13 @@ from typing import Any, Protocol
 from ..errors import CameraError, EdgetlError, LabelError, PeripheralError
 from ..labels import MAX_LENGTH, check_label
 from ..learner.learner import Learner
+from ..negatives import describe
 from ..printable import printable
+from ..store import Sample
 from .homeassistant import LAST
 from .watching import Observation
 
+COMMANDS = ("teach", "not", "background", "forget")
 _WAITING = 16  # maximum number of commands that wait; more are refused
 _FRAME_SECONDS = 3.0  # time limit for a frame that was not taught yet
 _LONGEST = 4 * MAX_LENGTH  # bytes of a label in UTF-8
@@ -33,6 +38,9 @@ class Pupil(Protocol):
 
     def teach(self, label: str) -> dict[str, Any]:
         """Teach the newest frame, and return ``id``, ``label`` and ``samples``, the number of samples of the label."""
+
+    def deny(self, label: str | None) -> dict[str, Any]:
+        """Teach that the newest frame is not `label`, or with None that it is background; returns as `teach`."""
 
     def forget_last(self) -> list[int]:
         """Forget the newest burst of samples, and return their ids."""
@@ -65,15 +73,29 @@ class FramePupil:
             CameraError: No frame arrived that was not taught already.
             EdgetlError: The label cannot be one, or the sample cannot be written.
         """
-        label = check_label(label)
+        sample = self._teach_next(check_label(label), None)
+        return {"id": sample.id, "label": label, "samples": self._learner.store.counts()[str(sample.label)]}
+
+    def deny(self, label: str | None) -> dict[str, Any]:
+        """Teach that the newest frame is not `label`, or with None that it is background.
+
+        Raises:
+            CameraError: No frame arrived that was not taught already.
+            EdgetlError: Nothing was taught as `label`, or the sample cannot be written.
+        """
+        self._learner.resolve_label(None, label)  # before waiting for a frame
+        sample = self._teach_next(None, label)
+        count = self._learner.store.hidden_counts()[sample.stored_label]
+        return {"id": sample.id, "label": None, "not_label": sample.not_label, "samples": count}
+
+    def _teach_next(self, label: str | None, not_label: str | None) -> Sample:
         with self._arrived:
             self._arrived.wait_for(lambda: self._number > self._taught, _FRAME_SECONDS)
             observation, number = self._newest, self._number
             if observation is None or observation.image is None or number == self._taught:
                 raise CameraError("there is no new frame to teach; check the camera")
             self._taught = number
-        sample = self._learner.learn_one(observation.image, label, observation.source)
-        return {"id": sample.id, "label": label, "samples": self._learner.store.counts()[label]}
+        return self._learner.learn_one(observation.image, label, observation.source, not_label=not_label)
 
     def forget_last(self) -> list[int]:
         """Forget the newest burst of samples, and return their ids."""
@@ -135,13 +157,20 @@ class Commands:
         if command == "teach":
             taught = self._pupil.teach(_label(message))
             return {**taught, "message": f"taught {taught['label']} (sample {taught['id']})"}
+        if command in ("not", "background"):
+            label = _label(message) if command == "not" else None
+            taught = self._pupil.deny(label)
+            meaning = describe(None, taught["not_label"])
+            return {**taught, "message": f"taught {meaning} (sample {taught['id']})"}
         if command == "forget" and message == LAST.encode():
             ids = self._pupil.forget_last()
             count = f"{len(ids)} sample{'' if len(ids) == 1 else 's'}"
             return {"ids": ids, "message": f"forgot {count}" if ids else "there was nothing to forget"}
         if command == "forget":
             raise PeripheralError(f"the message must be {LAST!r}, got {message[:30]!r}")
-        raise PeripheralError(f"there is no command {command[:30]!r}; commands are teach and forget")
+        raise PeripheralError(
+            f"there is no command {command[:30]!r}; commands are teach, not, background and forget"
+        )
 
     def _answer(self, command: str, problem: str) -> None:
         self._send({"command": command, "done": False, "message": problem})

@@ -129,13 +129,10 @@ class Lessons:
         self._drafts -= {label}
         self._doubts.drop_like(capture.embedding)
         self._changed()
-        stored = self._learner.store.hidden_counts() if label is None else self._counts()
-        return {
-            "id": sample.id,
-            "label": label,
-            "not_label": sample.not_label,
-            "samples": stored.get(sample.stored_label, 0),
-        }
+        if label is not None:
+            return {"id": sample.id, "label": label, "samples": self._counts().get(label, 0)}
+        count = self._learner.store.hidden_counts().get(sample.stored_label, 0)
+        return {"id": sample.id, "label": None, "not_label": sample.not_label, "samples": count}
 
     def learn(
         self, image: Image, label: str | None, source: str = "", *, not_label: str | None = None

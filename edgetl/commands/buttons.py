@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 @click.option(
     "--teach", metavar="LABEL=PIN", multiple=True, help="A button that teaches LABEL while it is held."
 )
+@click.option(
+    "--not", "deny", type=int, metavar="PIN", help="A button: the frame is not the label predicted for it."
+)
+@click.option("--background", type=int, metavar="PIN", help="A button: the frame belongs to no label.")
 @click.option("--undo", type=int, metavar="PIN", help="A button that undoes the last change.")
 @click.option(
     "--led",
@@ -41,6 +45,8 @@ if TYPE_CHECKING:
 @json_option
 def command(
     teach: tuple[str, ...],
+    deny: int | None,
+    background: int | None,
     undo: int | None,
     leds: tuple[str, ...],
     every: float,
@@ -59,11 +65,11 @@ def command(
     """
     from device.live.gpio import ButtonPanel, Wiring, teach_by_buttons, wiring_text
 
-    if not teach and undo is None and not leds:
+    if not (teach or leds) and undo is None and deny is None and background is None:
         raise click.UsageError(
-            "name at least one button or LED: --teach LABEL=PIN, --undo PIN, --led NAME=PIN"
+            "name at least one button or LED: --teach LABEL=PIN, --not PIN, --background PIN, --undo PIN, --led NAME=PIN"
         )
-    wiring = Wiring.of(teach, undo, leds)
+    wiring = Wiring.of(teach, undo, leds, deny, background)
     samples = 0
     with (
         ButtonPanel(wiring) as panel,

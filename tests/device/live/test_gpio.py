@@ -105,6 +105,26 @@ def test_holding_a_button_teaches_and_leds_show_it(pins: Any, panel: ButtonPanel
         assert len(learner.samples("cup")) == before - 1
 
 
+def test_buttons_teach_what_a_frame_is_not(pins: Any) -> None:
+    """One denies the predicted label, once there is one; the other teaches background."""
+    with (
+        ButtonPanel(Wiring.of(["mug=17"], deny=23, background=24)) as panel,
+        Learner.open(TINY, None) as learner,
+        open_camera("fake:red") as camera,
+    ):
+        steps = teach_by_buttons(learner, camera, panel, every=0)
+
+        def taught(pin: int) -> tuple[str, ...]:
+            press(pins, pin)
+            meanings = next(steps).taught
+            release(pins, pin)
+            next(steps)  # a tap that was noted is taught too
+            return tuple(meanings)
+
+        assert [taught(pin) for pin in (23, 17, 23, 24)] == [(), ("mug",), ("not mug",), ("background",)]
+        assert set(learner.store.hidden_counts()) == {"\x15", "\x15mug"}
+
+
 def test_a_step_is_written_as_json_before_anything_is_taught(panel: ButtonPanel) -> None:
     """`buttons --json` writes an observation without a prediction, and the names of version 0.1."""
     with Learner.open(TINY, None) as learner, open_camera("fake:red") as camera:

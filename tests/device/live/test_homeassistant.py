@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import queue
 import re
 import threading
 from collections.abc import Iterator
@@ -232,6 +233,29 @@ def test_commands_teach_and_forget(broker: Mosquitto, viewer: Subscriber, learne
     hook.close()
 
 
+def test_commands_teach_what_a_frame_is_not(learner: Learner) -> None:
+    """A negative of a label, and background; a label that was never taught is refused."""
+    answers: queue.Queue[bytes] = queue.Queue()
+    results: list[dict[str, Any]] = []
+    pupil = FramePupil(learner)
+    commands = Commands(pupil, answers.put)
+    pupil.see(seen("mug", "red", 0))
+    pupil.teach("mug")
+    for number, (command, message) in enumerate(
+        (("not", b"mug"), ("background", b""), ("not", b"cup"), ("not", b"\xff")), 1
+    ):
+        pupil.see(seen("mug", "blue", number))
+        commands.receive(command, message)
+        results.append(json.loads(answers.get(timeout=PATIENCE)))
+    commands.close(PATIENCE)
+    assert [(one["done"], one["message"]) for one in results[:2]] == [
+        (True, "taught not mug (sample 2)"), (True, "taught background (sample 3)"),
+    ]  # fmt: skip
+    assert [one["done"] for one in results[2:]] == [False, False]
+    assert "labels are: mug" in results[2]["message"]
+    assert [sample.meaning for sample in learner.samples()] == ["background", "not mug", "mug"]
+
+
 def test_a_retained_command_is_refused(broker: Mosquitto, viewer: Subscriber, learner: Learner) -> None:
     """It would teach again with every connection."""
     viewer.publish("shed/command/teach", "mug", retain=True)
@@ -282,6 +306,9 @@ def test_too_many_commands_are_refused_and_the_others_run() -> None:
             running.set()
             free.wait(PATIENCE)
             return {"id": 1, "label": label, "samples": 1}
+
+        def deny(self, label: str | None) -> dict[str, Any]:
+            raise NotImplementedError
 
         def forget_last(self) -> list[int]:
             raise RuntimeError("a bug")
