@@ -13,6 +13,7 @@ import shutil
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from device.learner import Learner
 from device.page.server import PageServer
@@ -58,6 +59,7 @@ def _take(browser: Browser, server: PageServer, table: Table) -> None:
         _show(browser, table, "mug")
         _save(browser, name)
     browser.prefer(color_scheme="light", reduced_motion="reduce")
+    _save(browser, "serve-not", ".watch")
     _resize(browser, *_PHONE)
     _show(browser, table, "lemon")
     _save(browser, "serve-phone")
@@ -83,6 +85,10 @@ def _ask_about(browser: Browser, table: Table) -> None:
     browser.wait(lambda: browser.run("return document.querySelectorAll('.card').length") >= 3)
 
 
+_BOX = (
+    "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+    "return { x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height }"
+)
 _LOADED = (
     "return [...document.images].every((image) => image.id === 'picture' || !image.src || image.complete"
     " || image.getBoundingClientRect().top > innerHeight)"
@@ -94,10 +100,13 @@ def _resize(browser: Browser, width: int, height: int, scale: float, phone: bool
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
-def _save(browser: Browser, name: str) -> None:
-    taken = browser.driver.execute_cdp_cmd(
-        "Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False}
-    )
+def _save(browser: Browser, name: str, selector: str = "") -> None:
+    """Write what the window shows, or one element of the page, as PNG."""
+    options: dict[str, Any] = {"format": "png", "optimizeForSpeed": False}
+    if selector:
+        box = browser.run(_BOX, selector)
+        options["clip"] = {**box, "scale": 1}
+    taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", options)
     path = _IMAGES / f"{name}.png"
     path.write_bytes(base64.b64decode(taken["data"]))
     print(f"{path}: {path.stat().st_size // 1024} kB")
