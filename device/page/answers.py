@@ -134,9 +134,20 @@ def flag(text: str) -> bool:
 
 
 def kind_wanted(request: Request) -> tuple[str | None, str | None, bool]:
-    """Return the label, the denied label and whether background is wanted, from the query of a list of samples."""
+    """Return the label, the denied label and whether background is wanted, from the query of a list of samples.
+
+    Raises:
+        Refusal: More than one of them is wanted.
+    """
     query = request.query_params
-    return query.get("label"), query.get("not"), flag(query.get("background", "false"))
+    label, not_label, background = (
+        query.get("label"),
+        query.get("not"),
+        flag(query.get("background", "false")),
+    )
+    if sum((label is not None, not_label is not None, background)) > 1:
+        raise Refusal(400, "list the samples of one kind at a time: label, not or background")
+    return label, not_label, background
 
 
 def refuse_crowd(viewers: int) -> None:

@@ -80,7 +80,7 @@ class Slow:
     position = 0
 
     def __init__(self) -> None:
-        self.now, self.predicted = 100.0, 0
+        self.now, self.predicted, self.position = 100.0, 0, 0
 
     def embed_one(self, image: object) -> NDArray[np.float32]:
         """Embed without using time."""
