@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..arrays import ArraysError, pack_arrays, pack_texts, unpack_arrays, unpack_texts
-from ..errors import LabelError, ModelFileError
+from ..arrays import pack_arrays, pack_texts, unpack_arrays, unpack_texts
+from ..errors import ArraysError, LabelError, ModelFileError
 from ..labels import check_labels
 from ..negatives import BACKGROUND, negative_of, split_label
 from .codes import Codes
