@@ -226,11 +226,12 @@ def page() -> str:
     lines = [header, ["---"] * len(header)]
     lines += [_cells(row) for row in result["rows"] if row["draws"] >= _FEWEST_DRAWS]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    count, versions = result["samples"], machine["versions"]
     return (
-        f"`python -m benchmarks.negatives`: {result['shots']} samples per label, at most {result['samples']} negatives or "
-        f"background samples, mean of up to 10 draws and the\nstandard error of the paired difference in accuracy; int8 EfficientNet-Lite0. "
-        f"{machine['cpu']}, {machine['system']}, Python {machine['python']},\n{machine['runtime']}, NumPy "
-        f"{machine['versions']['numpy']}. Accuracy means the right label, and known.\n\n{table}\n"
+        f"`python -m benchmarks.negatives`: {result['shots']} samples per label, at most {count} negatives or background "
+        "samples, mean of up to 10\ndraws and the standard error of the paired difference in accuracy; int8 EfficientNet-Lite0. "
+        f"{machine['cpu']}, {machine['system']}, Python {machine['python']},\n{machine['runtime']}, NumPy {versions['numpy']}. "
+        f"Accuracy means the right label, and known.\n\n{table}\n"
     )
 
 
