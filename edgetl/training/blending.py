@@ -16,7 +16,7 @@ from device.model.preprocess import Preprocessing
 
 from .trunk import Trunk, compile_trunk
 
-SHARES = (1.0, 0.7, 0.5, 0.3)  # of the way; 1 is the tuned backbone itself
+SHARES = (1.0, 0.5, 0.3, 0.15)  # of the way; 1 is the tuned backbone itself
 
 Weights = list[NDArray[Any]]
 
