@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import StateError
 from ..heads import create_head
+from ..heads.folds import balanced
 from ..heads.report import near_duplicates
 from ..model.codes import Codes, encode
 from ..model.embedder import Embedder
@@ -67,6 +68,7 @@ class ViewsComparison:
         error: Standard error of `gain`, from the differences of the groups.
         milliseconds: Median time of one embedding; the second one takes as long.
         without_picture: Number of taught samples that have no picture and were left out.
+        current: Views that the state uses now; empty if there is none.
     """
 
     samples: int
@@ -77,6 +79,7 @@ class ViewsComparison:
     error: float | None
     milliseconds: float | None = None
     without_picture: int = 0
+    current: str = ""
 
     def __repr__(self) -> str:
         if self.gain is None:
@@ -85,8 +88,8 @@ class ViewsComparison:
 
     @property
     def pays(self) -> bool | None:
-        """Whether the gain is larger than its standard error; None if too few samples can be judged."""
-        return None if self.gain is None or self.error is None else self.gain > self.error
+        """Whether the gain is larger than twice its standard error; None if too few samples can be judged."""
+        return None if self.gain is None or self.error is None else self.gain > 2 * self.error
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields and `pays` as JSON-serializable values."""
@@ -111,7 +114,9 @@ def judge_views(
     count, separate = int(several.sum()), len(np.unique(groups[several]))
     if separate < _FEWEST or len(np.unique(owners[several])) < 2:
         return ViewsComparison(count, separate, None, None, None, None, **more)
-    first, second = (_left_out_correct(codes, labels, groups)[several] for codes in (one, flip))
+    blocks = np.arange(len(one)) + len(one)  # a sample that does not judge is left out alone
+    blocks[several] = balanced(owners[several], groups[several])
+    first, second = (_left_out_correct(codes, labels, blocks)[several] for codes in (one, flip))
     gain = second.astype(np.float64) - first
     totals = np.bincount(np.unique(groups[several], return_inverse=True)[1], weights=gain - gain.mean())
     error = float(np.sqrt((totals**2).sum() * separate / (separate - 1)) / count)
@@ -120,11 +125,11 @@ def judge_views(
     )
 
 
-def _left_out_correct(codes: Codes, labels: list[str], groups: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Return which samples are predicted correctly by a head without them and their groups."""
+def _left_out_correct(codes: Codes, labels: list[str], blocks: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which samples are predicted correctly by a head without them and their blocks."""
     head = create_head("exact", codes.shape[1])
     head.learn_many(codes, labels)
-    found = head.leave_out(codes, labels, groups).argmax(axis=1)
+    found = head.leave_out(codes, labels, blocks).argmax(axis=1)
     correct: NDArray[np.bool_] = np.array(head.labels)[found] == np.array(labels)
     return correct
 
@@ -154,6 +159,7 @@ def compare_views(
     """
     opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
     with Store.open(state, None, read_only=True) as store:
+        current = store.identity.views
         pictures = PictureFinder(store, None if photos is None else Path(photos))
         taught = f"SELECT id, source, label, burst FROM samples WHERE {rows.HAS_LABEL} ORDER BY id"  # noqa: S608
         listed = store.database.rows(taught)
@@ -182,4 +188,5 @@ def compare_views(
         np.array([burst for _, burst in kept], np.int64),
         milliseconds=1000 * float(np.median(seconds)) if seconds else None,
         without_picture=len(listed) - len(kept),
+        current=current,
     )

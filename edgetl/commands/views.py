@@ -61,7 +61,9 @@ def _text(found: ViewsComparison, model: Path, state: Path) -> str:
         )
     if found.without_picture:
         lines.append(f"{plural(found.without_picture, 'sample')} without a picture left out.")
-    if found.pays:
+    if found.current == "flip":
+        lines.append(f"{state} uses the mirror image already.")
+    elif found.pays:
         lines.append(
             f"To use it: edgetl reembed {model} {state} --views flip --state {state.with_stem(state.stem + '-flip')}"
         )
@@ -73,7 +75,7 @@ def views_text(found: ViewsComparison) -> str:
     if found.gain is None or found.one is None or found.flip is None or found.error is None:
         views = plural(found.groups, "separate view")
         return f"too few samples to compare the mirror image with one view: {views} of labels with several"
-    advice = "it pays" if found.pays else "it does not pay on these samples"
+    advice = "a clear gain" if found.pays else "not a clear gain on these samples"
     return (
         f"with the mirror image {found.flip:.1%} of {plural(found.samples, 'sample')} are predicted correctly when left out, "
         f"with one view {found.one:.1%}: {100 * found.gain:+.1f} points (standard error {100 * found.error:.1f}); {advice}"

@@ -259,7 +259,9 @@ def test_views_are_kept_measured_and_changed_by_reembed(model: Path, tmp_path: P
     assert "--views one --state NEW.db" in refused.stderr
     found = asked("views", model)
     assert (found["samples"], found["gain"], found["without_picture"]) == (0, None, 0)
-    assert "too few samples" in edgetl("views", model).stdout
+    shown = edgetl("views", model).stdout
+    assert "too few samples" in shown
+    assert "uses the mirror image already" in shown
     asked("reembed", model, model.with_suffix(".db"), "--views", "one", "--state", tmp_path / "one.db")
     assert asked("status", model, "--state", tmp_path / "one.db")["model"]["views"] == "one"
     missing = edgetl("views", model, "--state", tmp_path / "none.db")

@@ -10,6 +10,7 @@ import pytest
 
 from device.errors import ModelFileError, StateError
 from device.heads import create_head
+from device.heads.folds import balanced
 from device.learner import Learner
 from device.learner.reembedding import reembed
 from device.learner.views import compare_views, judge_views
@@ -162,7 +163,7 @@ def test_unknown_views_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_gain_of_the_mirror_image_is_the_mean_difference_of_left_out_samples() -> None:
-    """The figures equal those of refitting without each sample, and of the differences themselves."""
+    """One sample of each label is left out at a time, as in `status`; the error is that of the mean difference."""
     random = np.random.default_rng(0)
     owners = np.arange(60) % 3
     centers = random.normal(size=(3, 16))
@@ -175,7 +176,7 @@ def test_the_gain_of_the_mirror_image_is_the_mean_difference_of_left_out_samples
     for codes in (one, flip):
         head = create_head("exact", 16)
         head.learn_many(codes, labels)
-        best = head.leave_out(codes, labels, np.arange(60)).argmax(axis=1)
+        best = head.leave_out(codes, labels, balanced(owners, np.arange(60))).argmax(axis=1)
         right.append(np.array(head.labels)[best] == np.array(labels))
     difference = right[1].astype(float) - right[0]
     assert (found.samples, found.groups) == (60, 60)
@@ -208,6 +209,6 @@ def test_a_state_is_compared_without_changing_it(tmp_path: Path, monkeypatch: py
     before = (tmp_path / "mugs.db").read_bytes()
     found = compare_views(TINY, tmp_path / "mugs.db")
     assert (tmp_path / "mugs.db").read_bytes() == before
-    assert (found.samples, found.without_picture) == (16, 1)
+    assert (found.samples, found.without_picture, found.current) == (16, 1, "one")
     assert found.milliseconds is not None
     assert found.one is not None
