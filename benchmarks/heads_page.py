@@ -148,9 +148,9 @@ _LIMITS = """
   there and lose up to three on ELPV. Leaving samples out is too noisy to choose with so few samples.
 - *The ridge* is not the reason: the best one in hindsight, the same for all draws and chosen on the test samples, gains about
   as much as that choice favors it.
-- *ELPV with 5 and 10 samples per label* is a matter of the ten draws: over 40 (`python -m benchmarks.few --sets elpv ants-bees
-  --shots 5 10 --uneven --draws 40`) exact is 0.5 ± 0.2 points behind the best other and 0.4 ± 0.3. On ants-bees it stays 0.9 ± 0.3 and
-  0.8 ± 0.2 points behind logistic regression on raw embeddings.
+- *ELPV with 5 and 10 samples per label* is a matter of the ten draws: over 40 (`python -m benchmarks.few --sets elpv
+  ants-bees --shots 5 10 --uneven --draws 40`) exact is 0.5 ± 0.2 points behind the best other and 0.4 ± 0.3. On ants-bees
+  it stays 0.9 ± 0.3 and 0.8 ± 0.2 points behind logistic regression on raw embeddings.
 - *digits*, raw pixels: three neighbors among all samples are better than every linear map of 64 pixels. `edgetl convert
   --products` appends the products of all pairs to an embedding of at most 128 numbers (it was tried first on MNIST
   shrunk to 8 x 8 pixels). Converted in this way (`digits-products`), the exact head is ahead of all peers, on pixels and
