@@ -21,7 +21,7 @@ from scripts.still_life import THINGS, Table, draw
 from tests.device.page.browser import Browser, start_chromium, why_not
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
-_TAUGHT = {"mug": 26, "lemon": 24, "leaf": 23, "nut": 25, "nothing": 12}
+_TAUGHT = {"mug": 26, "lemon": 24, "leaf": 23, "nothing": 12}
 _DESK = (1280, 1092, 1.5, False)  # width, height, device pixels per CSS pixel, whether it is a phone
 _PHONE = (390, 844, 2, True)
 
@@ -63,6 +63,9 @@ def _take(browser: Browser, server: PageServer, table: Table) -> None:
     _resize(browser, *_PHONE)
     _show(browser, table, "lemon")
     _save(browser, "serve-phone")
+    _resize(browser, *_DESK[:2], 1, False)
+    _select(browser, server)
+    _save(browser, "corrections")
 
 
 def _show(browser: Browser, table: Table, thing: str) -> None:
@@ -80,9 +83,22 @@ def _show(browser: Browser, table: Table, thing: str) -> None:
 
 
 def _ask_about(browser: Browser, table: Table) -> None:
-    """Show a thing that was not taught until the queue contains a few frames of it."""
-    table.thing = next(thing for thing in THINGS if thing not in _TAUGHT)
-    browser.wait(lambda: browser.run("return document.querySelectorAll('.card').length") >= 3)
+    """Show each thing that was not taught until it is in the queue."""
+    cards = "return document.querySelectorAll('.card').length"
+    for number, thing in enumerate((thing for thing in THINGS if thing not in _TAUGHT), 1):
+        table.thing = thing
+        browser.wait(lambda number=number: browser.run(cards) >= number)
+
+
+def _select(browser: Browser, server: PageServer) -> None:
+    """Teach a mug as a lemon, wait until it is suspected, and select it with three others."""
+    server.page.learner.learn_many([draw("mug", 77)], ["lemon"])
+    browser.wait(lambda: browser.run("return document.querySelectorAll('#grid .suspect').length"))
+    browser.one("#select").click()
+    for place in (1, 14, 15, 17):
+        browser.run(f"document.querySelector('#grid li:nth-child({place}) button').click()")
+    browser.run("document.querySelector('#doubts').scrollIntoView({ block: 'start' })")
+    browser.wait(lambda: browser.run(_LOADED))
 
 
 _BOX = (

@@ -48,6 +48,7 @@ _UNKNOWN = 0.75  # minimum uncertainty of a frame that looks like nothing taught
 # EfficientNet-Lite0: frames of a still scene .95 and more, the most similar photos of one thing .3 to .7.
 _SAME = 0.85
 _ALIKE = 0.5  # and above which they are look-alikes; 95 % of such pairs of flowers have one label
+_ALIKE_UNKNOWN = 0.75  # frames unlike anything taught are all on one side of what was taught
 _BETTER = 0.1  # gain in uncertainty that replaces a picture; a smaller one would change it while it is tapped
 _PAUSE = 1.0  # seconds between two frames that are written, which spares an SD card
 _RETRY = 30.0  # seconds until a file that cannot be written is tried again
@@ -501,5 +502,6 @@ def _look_alike(one: _Item, other: _Item) -> bool:
     first, second = one.doubt.prediction, other.doubt.prediction
     if first is None or second is None or first.known != second.known:
         return False
-    same = first.label == second.label or not first.known
-    return same and float(one.unit @ other.unit) > _ALIKE
+    if not first.known:
+        return float(one.unit @ other.unit) > _ALIKE_UNKNOWN
+    return first.label == second.label and float(one.unit @ other.unit) > _ALIKE

@@ -24,7 +24,7 @@ from .records import MAX_PICTURE_BYTES, is_plausible_time
 MAX_BYTES = 16 << 20
 """Maximum size of the file."""
 
-RESERVE = 32 << 20
+RESERVE = 32_000_000
 """Free bytes of the disk that are left to the samples; with less, nothing is written."""
 
 _APPLICATION_ID = 0x6564_6775  # "edgu"
