@@ -380,7 +380,7 @@ def _report(
         views=taught.views if taught else 0,
         held_out=taught.held_out if taught else None,
         flip=taught.flip if taught else None,
-        sizes=sizes(ModelFile.open(out)),
+        sizes=sizes(ModelFile.open(out, trusted=True)),
         head=head,
         runtime=str(load_runtime()),
         seconds=seconds,

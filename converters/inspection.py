@@ -12,13 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from device.errors import DelegateError, EdgetlError, ModelFileError
+from device.errors import DelegateError, EdgetlError, ModelFileError, SignatureError
 from device.model.container import MANIFEST, named, read_tflite
 from device.model.contract import SIGNATURES
 from device.model.graph import read_graphs
 from device.model.memory import Samples
 from device.model.modelfile import ModelFile
 from device.model.runtime import Runtime, load_runtime, open_interpreter
+from device.model.trust import Signed, examine_signature
 
 from .anatomy import Candidate
 from .edgetpu_report import EdgeTpuReport, report_edgetpu
@@ -79,6 +80,7 @@ class Inspection:
         surgery: What ``edgetl convert`` would do with a file that edgetl did not write, or None.
         edgetpu: What the Edge TPU compiler would do with ``features`` or, in another file, the first graph; or None.
         too_new: Ops that tflite-runtime 2.14 lacks, or has only in an older version.
+        signature: Who signed a model file, or None for another .tflite.
     """
 
     path: Path
@@ -96,6 +98,7 @@ class Inspection:
     surgery: Plan | None = None
     edgetpu: EdgeTpuReport | None = None
     too_new: tuple[OpVersion, ...] = ()
+    signature: Signed | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return the findings as a JSON-serializable dict."""
@@ -105,6 +108,7 @@ class Inspection:
             "surgery": self.surgery.to_dict() if self.surgery else None,
             "edgetpu": self.edgetpu.to_dict() if self.edgetpu else None,
             "too_new": [entry.to_dict() for entry in self.too_new],
+            "signature": self.signature.to_dict() if self.signature else None,
         }
         return {**fields, "path": str(self.path), **lists, **reports}
 
@@ -121,6 +125,8 @@ def inspect(path: str | Path) -> Inspection:
     runtime = load_runtime()
     try:
         model = ModelFile.open(path)
+    except SignatureError:
+        raise
     except ModelFileError as error:
         return _foreign(path, runtime, error)
     signatures = _signatures(_interpreter(model.model_part(), path, runtime))
@@ -141,6 +147,7 @@ def inspect(path: str | Path) -> Inspection:
         unchecked=model.unchecked,
         edgetpu=report_edgetpu(model.model_part(), "features"),
         too_new=too_new(model.model_part()),
+        signature=examine_signature(path),
     )
 
 

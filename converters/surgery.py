@@ -127,7 +127,7 @@ def convert_tflite(
             infer=infer,
             batch=backbone.batch,
         )
-        given = features_of(ModelFile.open(temporary).model_part(), backbone.images)
+        given = features_of(ModelFile.open(temporary, trusted=True).model_part(), backbone.images)
     return _report(out, opened, manifest, backbone, head, given, time.monotonic() - started)
 
 
@@ -259,7 +259,7 @@ def _report(
         memory="none",
         memory_samples=0,
         views=0,
-        sizes=sizes(ModelFile.open(out)),
+        sizes=sizes(ModelFile.open(out, trusted=True)),
         head=head.origin,
         runtime=str(load_runtime()),
         seconds=seconds,

@@ -53,7 +53,7 @@ def verify(
         ConversionError: Something differs.
     """
     try:
-        opened = ModelFile.open(path)
+        opened = ModelFile.open(path, trusted=True)
         with quiet_stderr():
             interpreter = open_interpreter(opened.model_part(), name=str(path))
             more = [name for name, wanted in ((INFER, infer), (GENERATE, generator is not None)) if wanted]

@@ -7,7 +7,8 @@ All of them can be imported from `edgetl`; those of the host side are defined in
 
     EdgetlError
     ├── ModelFileError (ValueError)
-    │   └── ModelNotFoundError (FileNotFoundError)
+    │   ├── ModelNotFoundError (FileNotFoundError)
+    │   └── SignatureError
     ├── StateError (ValueError)
     │   └── StateBusyError
     ├── StorageError (OSError)
@@ -61,6 +62,10 @@ class ModelNotFoundError(FileNotFoundError, ModelFileError):  # OSError first, o
     """There is no model file at the given path."""
 
     __str__ = EdgetlError.__str__
+
+
+class SignatureError(ModelFileError):
+    """A model file is not signed by a key that this machine requires, or a key cannot be used."""
 
 
 class StateError(EdgetlError, ValueError):

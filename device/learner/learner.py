@@ -35,6 +35,7 @@ from .derived import DerivedHead
 from .doubts import Doubts
 from .export import Snapshot, export
 from .figures import KeptFigures
+from .remembered import refuse_remembered, remembered_from
 from .selecting import SampleFilter, select
 from .settling import Settling
 from .signatures import HeadMaker
@@ -122,7 +123,8 @@ class Learner:
 
         Raises:
             ModelFileError: The model file is damaged or foreign.
-            StateError: The state is damaged, newer, or of another model, or was taught with other views.
+            StateError: The state is damaged, newer, or of another model, was taught with other views, or contains samples
+                that the model file contains too.
             StorageError: The state cannot be opened or made.
         """
         opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
@@ -130,6 +132,7 @@ class Learner:
         path = state_beside(opened.path, read_only) if state is ... else state
         store = Store.open(path, identity_of(opened), read_only=read_only)
         try:
+            refuse_remembered(store, opened)
             settle_views(store, opened, views)
             embedder, embedding = (
                 Embedder(opened, threads=threads, delegate=delegate, views=store.identity.views),
@@ -516,7 +519,8 @@ class Learner:
         """Learn the samples of another device, exactly: as if all had been taught here.
 
         Samples that are here already, from an earlier merge or a copied file, are not learned twice; and
-        samples forgotten here stay forgotten. What the other device forgot or renamed is not copied.
+        samples forgotten here stay forgotten. Samples that the model file itself contains are not learned either. What the
+        other device forgot or renamed is not copied.
 
         Returns:
             The journal entry with the new samples, or None when there are none.
@@ -526,7 +530,10 @@ class Learner:
         """
         from ..store.merge import merge
 
-        return self._changed(lambda: merge(self.store, Path(other)))
+        def known(source: Store) -> list[int]:
+            return remembered_from(source, self.model)
+
+        return self._changed(lambda: merge(self.store, Path(other), known=known))
 
     @contextlib.contextmanager
     def settling(self) -> Iterator[None]:
@@ -801,4 +808,5 @@ def identity_of(model: ModelFile) -> ModelIdentity:
         manifest.backbone,
         model.path.name,
         manifest.views,
+        model.backbone_digest,
     )

@@ -10,7 +10,7 @@ from ..errors import StateError, StorageError
 from ..files import atomic_output
 from ..model.codes import encode
 from ..model.embedder import Embedder
-from ..model.memory import Samples, Sums
+from ..model.memory import Sums
 from ..model.modelfile import ModelFile
 from ..negatives import describe, split_label
 from ..progress import Progress, no_progress
@@ -20,6 +20,7 @@ from ..store.inherit import inherit, leave_behind
 from ..store.records import plain_label
 from .learner import identity_of
 from .pictures import PictureFinder
+from .remembered import remembered_ids
 from .views import settle_views
 
 
@@ -120,26 +121,24 @@ def _kept_views(source: Store, model: ModelFile) -> str:
 
 def _check_source(source: Store, model: ModelFile, views: str) -> None:
     if source.identity.sha256 == model.sha256 and source.identity.views == views:
-        raise StateError(
-            f"{source.path} belongs to {model.path.name} already: use it unchanged, there is nothing to embed again"
-        )
+        raise _needless(source, model)
     source.verify()
     if not source.counts() and not source.hidden_counts():
         raise StateError(f"{source.path} has no sample, so there is nothing to embed again")
-    if remembered := _remembered(source, model):
+    comparable = model.memory is not None and model.memory.dimensions == source.identity.dimensions
+    if comparable and (remembered := len(remembered_ids(source, model.memory))):
         raise StateError(
             f"{model.path.name} already contains {remembered} of the samples in {source.path}, as an export of it does;"
             f" they would count twice: teach {model.path.name} directly"
         )
+    if source.identity.shares_states_with(identity_of(model)) and source.identity.views == views:
+        raise _needless(source, model)
 
 
-def _remembered(source: Store, model: ModelFile) -> int:
-    """Return the number of taught samples that are in the model's memory."""
-    memory = model.memory
-    if not isinstance(memory, Samples) or memory.dimensions != source.identity.dimensions:
-        return 0
-    known = {code.tobytes() for code in memory.codes}
-    return sum(code.tobytes() in known for _, _, codes in source.taught_chunks() for code in codes)
+def _needless(source: Store, model: ModelFile) -> StateError:
+    return StateError(
+        f"{source.path} belongs to {model.path.name} already: use it unchanged, there is nothing to embed again"
+    )
 
 
 def _embed_all(

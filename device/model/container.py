@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import io
 import os
 import stat
 import struct
@@ -59,6 +60,19 @@ def open_plain(path: Path) -> Iterator[BinaryIO]:
         raise ModelFileError(
             f"the model file {path} cannot be read: {error.strerror or error}; check the path"
         ) from error
+
+
+def read_whole(stream: BinaryIO) -> BinaryIO:
+    """Return the whole content of a file in RAM, so that what is checked and what is used are the same bytes.
+
+    Raises:
+        ModelFileError: It is larger than a model file can be.
+    """
+    size, limit = _size(stream), MAX_MODEL_BYTES + sum(LIMITS.values()) + _MAX_DIRECTORY
+    if size > limit:
+        raise ModelFileError(f"the file has {size} bytes, a model file at most {limit}")
+    stream.seek(0)
+    return io.BytesIO(stream.read(size))
 
 
 @contextlib.contextmanager
@@ -171,7 +185,10 @@ def _require_plain(path: Path, found: os.stat_result) -> None:
 
 
 def _size(stream: BinaryIO) -> int:
-    return os.fstat(stream.fileno()).st_size
+    place = stream.tell()
+    size = stream.seek(0, os.SEEK_END)
+    stream.seek(place)
+    return size
 
 
 def _check_directory(stream: BinaryIO) -> None:

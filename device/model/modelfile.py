@@ -7,13 +7,16 @@ flatbuffer, the labels and the memory.
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import LabelError, ModelFileError
+from ..errors import LabelError, ModelFileError, SignatureError
 from ..files import atomic_output
 from ..labels import check_labels
 from .container import (
@@ -26,6 +29,7 @@ from .container import (
     open_plain,
     read_members,
     read_part,
+    read_whole,
     require_identifier,
     sha256,
     write_container,
@@ -36,6 +40,8 @@ from .hidden import HiddenSamples, pack_hidden, unpack_hidden
 from .manifest import FORMAT_VERSION, WITH_NEGATIVES, Manifest, Part
 from .memory import Memory
 from .packing import pack_memory, unpack_memory
+from .signature import PublicKey, require_signature
+from .trust import pinned_keys
 
 UNCHECKED_BY_VERSION_1 = ("labels", "manifest", "memory")
 
@@ -55,6 +61,7 @@ class ModelFile:
         unchecked: Parts that no checksum covers: none, except in files of version 1.
         missing: Required signatures that this file lacks.
         negatives: Negatives and background that the host taught, or None.
+        signer: Fingerprint of the pinned key that signed the file; "" if this machine requires no signature.
     """
 
     path: Path
@@ -67,6 +74,7 @@ class ModelFile:
     unchecked: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     negatives: HiddenSamples | None = None
+    signer: str = ""
 
     def __repr__(self) -> str:
         labels = f"{len(self.labels)} of {self.manifest.capacity} labels"
@@ -79,17 +87,37 @@ class ModelFile:
         """Checksum of the model part, in hexadecimal; a state file belongs to a model by it."""
         return self.manifest.model_sha256
 
-    @classmethod
-    def open(cls, path: str | Path) -> ModelFile:
-        """Read and check a model file: its checksums, its structure, and whether its parts fit one another.
+    def backbone_digest(self) -> str:
+        """Return a checksum of all that decides an embedding: the model part without the head's weights, and the pixels.
 
-        The file is read once, and no interpreter is needed.
+        Models with the same one make the same embeddings, such as a model and its exports.
+        """
+        part = bytearray(self.part)
+        for start, length in self.manifest.head_weights.values():
+            part[start : start + length] = bytes(length)
+        described = self.manifest.described()
+        how = {name: described[name] for name in ("preprocessing", "dimensions", "embedding_map")}
+        return sha256(bytes(part) + json.dumps(how, sort_keys=True).encode())
+
+    @classmethod
+    def open(cls, path: str | Path, *, trusted: bool = False) -> ModelFile:
+        """Read and check a model file: its signature, its checksums, its structure, and whether its parts fit one another.
+
+        The file is read once, and no interpreter is needed. A signature is required only where a key is pinned
+        (``edgetl key pin``).
+
+        Args:
+            path: The file.
+            trusted: The caller has just written the file itself, so that no signature is required.
 
         Raises:
             ModelFileError: The file is missing, truncated, foreign, altered, or of an unknown version.
+            SignatureError: A key is pinned here, and none of the pinned keys signed the file.
+            MissingPackageError: A key is pinned here, and the package cryptography is not installed.
         """
-        path = Path(path)
-        with open_plain(path) as stream:
+        path, keys = Path(path), () if trusted else pinned_keys()
+        with open_plain(path) as opened:
+            stream, signer = _verified(path, opened, keys)
             members = read_members(path, stream)
             with named(path):
                 _check_seal(members)
@@ -122,6 +150,7 @@ class ModelFile:
             () if sealed else UNCHECKED_BY_VERSION_1,
             missing_signatures(graphs),
             negatives,
+            signer,
         )
 
     def old_head(self) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]] | None:
@@ -183,7 +212,20 @@ def write_model_file(
         _check_labels_of(memory, labels, manifest)
     with atomic_output(path, force=force) as temporary, temporary.open("wb") as stream:
         write_container(stream, model, members)
-    return ModelFile.open(path)
+    return ModelFile.open(path, trusted=True)
+
+
+def _verified(path: Path, stream: BinaryIO, keys: Sequence[PublicKey]) -> tuple[BinaryIO, str]:
+    """Return the stream to read and the fingerprint of its signer; with pinned keys the content is in RAM, and verified."""
+    if not keys:
+        return stream, ""
+    try:
+        whole = read_whole(stream)
+        signer = require_signature(whole, keys)
+    except SignatureError as error:
+        raise SignatureError(f"{path}: {error}") from error
+    whole.seek(0)
+    return whole, signer.fingerprint
 
 
 def _check_seal(members: dict[str, bytes]) -> None:

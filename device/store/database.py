@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import sqlite3
 import threading
 import time
@@ -81,6 +82,8 @@ class Database:
         """
         if path is None:
             return cls(None, read_only=False)._started(lambda new: new._open_memory(begin))
+        if path.is_symlink():  # SQLite keeps the log beside the file, not beside a link to it
+            path = Path(os.path.realpath(path))
         footing.refuse_unusable(path, begin is not None and not read_only)
         if path.exists() and not path.stat().st_size:
             _warn_about_an_empty_file(path, may_begin=begin is not None)

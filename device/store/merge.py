@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from ..errors import StateError
@@ -14,12 +14,19 @@ from .store import Store
 _CHUNK = 100  # with thumbnails of up to 1 MB each
 
 
-def merge(store: Store, other: Path) -> Entry | None:
+def merge(
+    store: Store, other: Path, *, known: Callable[[Store], Collection[int]] = lambda _: ()
+) -> Entry | None:
     """Learn the samples of `other` that this state does not have, in one transaction.
 
     Each sample has a name of 16 random bytes from the device that taught it. A sample whose name is here already,
     taught, excluded or forgotten, stays as it is here. So merging twice changes nothing, in either direction, and
     forgotten samples do not come back. Samples that `other` excludes are not learned.
+
+    Args:
+        store: The state that learns.
+        other: The state file of the other device.
+        known: Returns the ids of samples in the state `other` that are not learned, because the model contains them.
 
     Returns:
         The entry, or None when there was nothing new.
@@ -35,7 +42,8 @@ def merge(store: Store, other: Path) -> Entry | None:
         _refuse_other_views(store, source)
         # otherwise two simultaneous merges could both learn a sample
         with source.database.reading(), store.database.transaction() as connection:
-            fresh = _fresh(store, source)
+            left_out = set(known(source))
+            fresh = [entry for entry in _fresh(store, source) if entry[0] not in left_out]
             if not fresh:
                 return None
             _refuse_impossible(source)
@@ -46,10 +54,10 @@ def merge(store: Store, other: Path) -> Entry | None:
 
 def _refuse_other_model(store: Store, source: Store) -> None:
     mine, theirs = store.identity, source.identity
-    if mine.sha256 != theirs.sha256 or mine.dimensions != theirs.dimensions:
+    if not mine.shares_states_with(theirs) or mine.dimensions != theirs.dimensions:
         raise StateError(
             f"{source.path} was taught to {theirs.name or 'another model'} (sha256 {theirs.sha256[:12]}), this state"
-            f" to {mine.name or 'a model'} (sha256 {mine.sha256[:12]}); only states of one model file can be merged:"
+            f" to {mine.name or 'a model'} (sha256 {mine.sha256[:12]}); only states of one backbone can be merged:"
             f" edgetl reembed {mine.name or 'MODEL'} {source.path} --state NEW.db makes one from the pictures in it"
         )
 

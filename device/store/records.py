@@ -7,7 +7,7 @@ import os
 import struct
 import textwrap
 import zlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,6 +43,8 @@ class ModelIdentity:
         backbone: Name of the backbone, for messages.
         name: File name of the model, for messages.
         views: Views of a frame that every embedding of the state was made from, see `device.views`.
+        backbone_digest: Returns a checksum of all that decides an embedding, or "" where it is unknown. Models with the same
+            one can use one state; they differ in what the host taught.
     """
 
     sha256: str
@@ -51,6 +53,14 @@ class ModelIdentity:
     backbone: str = ""
     name: str = ""
     views: str = "one"
+    backbone_digest: Callable[[], str] = field(default=str, compare=False, repr=False)
+
+    def shares_states_with(self, other: ModelIdentity) -> bool:
+        """Return whether the embeddings of both models are the same."""
+        if self.sha256 == other.sha256:
+            return True
+        mine = self.backbone_digest()
+        return bool(mine) and mine == other.backbone_digest()
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,10 @@ class Store:
             None if path is None else Path(path), begin=begin, check=check, read_only=read_only
         )
         try:
-            return cls(database, _settle_identity(database, identity), clock)
+            found = _settle_identity(database, identity)
+            if identity is not None and path is not None and not database.read_only:
+                _note_backbone(database, found, identity)
+            return cls(database, found, clock)
         except BaseException:
             database.close()
             raise
@@ -431,7 +434,7 @@ class Store:
         parts = (self.path, Path(f"{self.path}-wal"))
         return sum(part.stat().st_size for part in parts if part.exists())
 
-    def backup(self, path: str | Path, *, force: bool = False) -> Path:
+    def backup(self, path: str | Path, *, force: bool = False, thumbnails: bool = True) -> Path:
         """Copy the state to `path` as one complete file, even while it is in use; see `device.store.backup`.
 
         Raises:
@@ -440,7 +443,7 @@ class Store:
         """
         from .backup import backup
 
-        return backup(self, path, force=force)
+        return backup(self, path, force=force, thumbnails=thumbnails)
 
     def verify(self) -> int:
         """Check every page, row, embedding and journal entry, and return the number of samples checked.
@@ -557,7 +560,7 @@ def _refuse_other_model(database: Database, found: ModelIdentity, wanted: ModelI
             f"{identity.name or 'a model'} ({identity.backbone or '?'}, sha256 {identity.sha256[:12]})"
         )
 
-    if found.sha256 != wanted.sha256:
+    if not found.shares_states_with(wanted):
         raise StateError(
             f"{database.name} belongs to {described(found)}, but the given model is {described(wanted)}; a model"
             " cannot use the embeddings of another: use that model, or another --state file for this one, or embed the"
@@ -583,9 +586,26 @@ def _read_identity(database: Database) -> ModelIdentity | None:
     if text is None:
         return None
     try:
-        return identity_from_json(text)
+        identity = identity_from_json(text)
     except StateError as error:
         raise damaged(database.name, error) from error
+    return replace(identity, backbone_digest=lambda: _noted_backbone(database))
+
+
+def _noted_backbone(database: Database) -> str:
+    """Return the checksum that `_note_backbone` wrote; "" where there is none or it is damaged."""
+    text = database.value("SELECT value FROM settings WHERE key = 'backbone'")
+    fields = None if text is None else _json(text)
+    digest = str(fields.get("sha256", "")) if isinstance(fields, dict) else ""
+    return digest if isinstance(fields, dict) and fields.get("crc") == checksum("backbone", digest) else ""
+
+
+def _note_backbone(database: Database, found: ModelIdentity, model: ModelIdentity) -> None:
+    """Write the checksum of the backbone, so that other models with the same one can use the state."""
+    if found.sha256 == model.sha256 and not _noted_backbone(database) and (digest := model.backbone_digest()):
+        with database.transaction() as connection:
+            note = {"sha256": digest, "crc": checksum("backbone", digest)}
+            _put_setting(connection, "backbone", note)
 
 
 def identity_to_json(identity: ModelIdentity) -> dict[str, Any]:
@@ -596,7 +616,7 @@ def identity_to_json(identity: ModelIdentity) -> dict[str, Any]:
 
 def _fields(identity: ModelIdentity) -> dict[str, Any]:
     """Return the fields of the entry; one view is not written, so that such states stay readable for older versions."""
-    fields = dict(vars(identity))
+    fields = {name: value for name, value in vars(identity).items() if name != "backbone_digest"}
     if fields["views"] == ONE:
         del fields["views"]
     return fields

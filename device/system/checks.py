@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..errors import CameraError, DelegateError, EdgetlError, RuntimeMissingError
+from ..errors import CameraError, DelegateError, EdgetlError, RuntimeMissingError, SignatureError
 from ..files import may_write
 from . import health
 
@@ -139,6 +139,30 @@ def _delegate(subject: Subject) -> Check:
             "plug the Coral into a USB 3 port, then: sudo apt install libedgetpu1-std, and unplug and plug it once",
         )
     return Check("edge tpu", "good", "the Coral responds")
+
+
+def _signature(subject: Subject) -> Check | None:
+    if subject.model is None:
+        return None
+    from ..model.trust import describe_signature, examine_signature
+
+    try:
+        found = examine_signature(subject.model)
+    except SignatureError as error:
+        return _failed("signature", error, "edgetl key list")
+    except EdgetlError:
+        return None  # the model's own line has the reason
+    finding = describe_signature(found)
+    if found.valid is False:
+        return Check("signature", "failed", finding, "copy the file again, or sign it again")
+    if found.required:
+        fix = (
+            ""
+            if found.pinned and found.valid
+            else "sign the file with a pinned key, or pin its key: edgetl key pin"
+        )
+        return Check("signature", "failed" if fix else "good", finding, fix)
+    return Check("signature", "good" if found.key else "note", finding)
 
 
 def _model(subject: Subject) -> Check | None:
@@ -298,6 +322,7 @@ CHECKS: tuple[Callable[[Subject], Check | None], ...] = (
     _runtime,
     _opencv,
     _delegate,
+    _signature,
     _model,
     _camera,
     _disk,

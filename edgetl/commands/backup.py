@@ -15,9 +15,10 @@ from .session import broken_pictures_text, counted_all, hidden_counts
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Path of the copy."
 )
+@click.option("--thumbnails/--no-thumbnails", default=True, help="Copy the pictures too.")
 @force_option
 @json_option
-def command(state: Path, out: Path, force: bool, as_json: bool) -> None:
+def command(state: Path, out: Path, thumbnails: bool, force: bool, as_json: bool) -> None:
     """Copy the state file STATE, also while it is in use.
 
     A plain copy of the file would miss the content of its log. Every row and embedding of the copy is checked before
@@ -30,7 +31,7 @@ def command(state: Path, out: Path, force: bool, as_json: bool) -> None:
     from device.store import Store
 
     with Store.open(state, None, read_only=True) as store:
-        store.backup(out, force=force)
+        store.backup(out, force=force, thumbnails=thumbnails)
         counts, pictures = store.counts(), store.verify_pictures()
         hidden, total = hidden_counts(store), counted_all(store)
     size = out.stat().st_size

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import emit, json_option
+<<<<<<< HEAD
 from .session import counted_all, hidden_counts, ids_text, learner_options, open_learner, plural
+=======
+from .session import counted, ids_text, learner_options, open_learner, plural, state_of
+>>>>>>> 2860fac (Sign model files, and let models with the same backbone share a state)
 
 if TYPE_CHECKING:
     from device.learner import Learner
@@ -21,6 +25,11 @@ if TYPE_CHECKING:
 @click.option("--not", "not_label", metavar="LABEL", help="Forget the negatives of this label.")
 @click.option("--background", is_flag=True, help="Forget all background samples.")
 @click.option("--id", "ids", type=int, multiple=True, help="Forget this sample; can be repeated.")
+@click.option(
+    "--known",
+    is_flag=True,
+    help="Forget the samples that MODEL itself contains, as after an export, because they would count twice.",
+)
 @click.option("--undo", is_flag=True, help="Undo the last change of any kind, including forgetting.")
 @click.option("--purge", is_flag=True, help="Erase forgotten samples from the file permanently.")
 @json_option
@@ -35,15 +44,45 @@ def command(as_json: bool, **options: Any) -> None:
       edgetl forget mugs.tflite --id 17 --id 18
       edgetl forget mugs.tflite --undo
     """
+<<<<<<< HEAD
     ways = [name for name in _WAYS if options[name]]
     if len(ways) != 1:
         raise click.UsageError(
             "use exactly one of --last, --newest N, --label LABEL, --not LABEL, --background, --id ID, --undo, --purge"
+=======
+    ways = [name for name in ("last", "newest", "label", "ids", "known", "undo", "purge") if options[name]]
+    if len(ways) != 1:
+        raise click.UsageError(
+            "use exactly one of --last, --newest N, --label LABEL, --id ID, --known, --undo, --purge"
+>>>>>>> 2860fac (Sign model files, and let models with the same backbone share a state)
         )
+    if options["known"]:
+        _forget_known(options, as_json)
+        return
     with open_learner(options, must_exist=True) as learner:
         result, text = _WAYS[ways[0]](learner, options)
         left = {"samples": learner.store.counts(), **hidden_counts(learner.store)}
         emit({**result, **left}, as_json, f"{text} Left: {counted_all(learner.store)}.")
+
+
+def _forget_known(options: dict[str, Any], as_json: bool) -> None:
+    """Forget without a learner, which refuses such a state."""
+    from device.learner.learner import identity_of
+    from device.learner.remembered import remembered_ids
+    from device.model.modelfile import ModelFile
+    from device.store import Store
+
+    model = ModelFile.open(options["model"])
+    path = state_of(options)
+    with Store.open(path, identity_of(model) if path.exists() else None) as store:
+        ids = remembered_ids(store, model.memory)
+        if ids:
+            store.relabel(dict.fromkeys(ids), "forget")
+        left = store.counts()
+    text = (
+        f"Forgot {plural(len(ids), 'sample')} ({ids_text(ids)})." if ids else "There was nothing to forget."
+    )
+    emit({"forgotten": ids, "samples": left}, as_json, f"{text} Left: {counted(left)}.")
 
 
 def _last(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -88,6 +127,7 @@ def _purge(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], s
     return {"purged": count}, f"Erased {plural(count, 'forgotten sample')} permanently."
 
 
+<<<<<<< HEAD
 def _negatives(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return _forget(learner, [sample.id for sample in learner.samples(not_label=options["not_label"])])
 
@@ -96,13 +136,18 @@ def _background(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, An
     return _forget(learner, [sample.id for sample in learner.samples(background=True)])
 
 
+=======
+>>>>>>> 2860fac (Sign model files, and let models with the same backbone share a state)
 _WAYS = {
     "last": _last,
     "newest": _newest,
     "ids": _ids,
     "label": _label,
+<<<<<<< HEAD
     "not_label": _negatives,
     "background": _background,
+=======
+>>>>>>> 2860fac (Sign model files, and let models with the same backbone share a state)
     "undo": _undo,
     "purge": _purge,
 }

@@ -154,6 +154,10 @@ def _of_manifest(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[
 
 
 def _checks(found: Inspection, manifest: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if found.signature:
+        from device.model.trust import describe_signature
+
+        yield "Signature", describe_signature(found.signature)
     if found.digest:
         yield "Checksum", f"matches and covers the whole file, sha256 {found.digest[:16]}..."
         return

@@ -77,7 +77,7 @@ def _answer(
 
 def _embed(file: Path, photos: tuple[Photo, ...], progress: Progress) -> tuple[Codes, list[bool]]:
     """Return the codes of the photos that can be read, and which they are."""
-    model = ModelFile.open(file)
+    model = ModelFile.open(file, trusted=True)
     embedder = Embedder(model)
     codes, readable = [], []
     try:

@@ -243,3 +243,21 @@ def test_a_process_killed_while_opening_leaves_nothing_that_is_called_damage(
     assert files(path) == before
     with Store.open(path, IDENTITY) as store:
         assert store.verify() == 1
+
+
+def test_a_state_is_used_through_a_link(path: Path, tmp_path: Path) -> None:
+    """Its log is beside the file, not beside the link; a link to no file yet makes the file."""
+    link = tmp_path / "links" / "mugs.db"
+    link.parent.mkdir()
+    link.symlink_to(path)
+    teacher = Teacher(link)
+    teacher.do("mug")
+    look(link, {"mug": 1})
+    teacher.kill()
+    assert {found.name for found in path.parent.glob("*.db*")} == {"mugs.db", "mugs.db-shm", "mugs.db-wal"}
+    before = files(path)
+    with Store.open(link, IDENTITY, read_only=True) as reader:
+        assert reader.counts() == {"mug": 1}
+        assert reader.path == path
+    assert files(path) == before
+    assert list(link.parent.glob("*.db*")) == [link]
