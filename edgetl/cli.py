@@ -19,7 +19,18 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 # where a command is used -> its name; the module is edgetl.commands.NAME
 SECTIONS = {
-    "On the laptop": ("backbones", "finetune", "convert", "evaluate", "inspect", "demo"),
+    "On the laptop": (
+        "backbones",
+        "finetune",
+        "convert",
+        "evaluate",
+        "inspect",
+        "sign",
+        "deploy",
+        "devices",
+        "pull",
+        "demo",
+    ),
     "On the device": (
         "check",
         "cameras",
@@ -41,7 +52,7 @@ SECTIONS = {
         "views",
         "service",
     ),
-    "On both": ("bench", "recommend"),
+    "On both": ("bench", "recommend", "key"),
 }
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 
+REPOSITORY = Path(__file__).parents[1]
 INSTALL = "sudo apt-get install openssh-server"
 
 # runs in place of each command; $PPID is the process of sshd that serves this connection
@@ -26,6 +27,7 @@ cd '{home}' || exit 1
 number=$(($(cat '{control}/count') + 1))
 echo "$number" > '{control}/count'
 printf '%s\\n' "$SSH_ORIGINAL_COMMAND" >> '{control}/log'
+[ -x '{control}/hook' ] && '{control}/hook' "$number"
 if [ "$number" = "$(cat '{control}/kill-at')" ]; then
     case $(cat '{control}/kill-when') in
     before) kill -9 "$PPID"; exit 1 ;;
@@ -48,7 +50,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 MaxStartups 100
-SetEnv HOME={home} PATH={path}
+SetEnv HOME={home} PATH={path} {environment}
 ForceCommand {folder}/session
 """
 
@@ -87,6 +89,13 @@ class Sshd:
         (self.control / "kill-at").write_text(str(number))
         (self.control / "count").write_text("0")
 
+    def before_each(self, script: str) -> None:
+        """Run a shell script before each command from now on; its ``$1`` is the number of the command."""
+        hook = self.control / "hook"
+        hook.write_text(f"#!/bin/sh\n{script}\n")
+        hook.chmod(0o755)
+        (self.control / "count").write_text("0")
+
     @property
     def commands(self) -> list[str]:
         """The commands that ran so far; one that contains line breaks counts as several lines."""
@@ -111,13 +120,16 @@ def require_sshd() -> str:
 
 
 @contextlib.contextmanager
-def running_sshd(folder: Path, alias: str = "device", path: str | None = None) -> Iterator[Sshd]:
+def running_sshd(
+    folder: Path, alias: str = "device", path: str | None = None, *, checkout: bool = True
+) -> Iterator[Sshd]:
     """Start sshd with new keys, and end it after the block.
 
     Args:
         folder: An empty folder for keys, configuration and the home of the device.
         alias: Name of the device in the client's configuration.
         path: PATH of the sessions. By default that of the system.
+        checkout: Let every Python of the sessions import edgetl from this repository.
     """
     program = require_sshd()
     home, control = folder / "home", folder / "control"
@@ -128,6 +140,7 @@ def running_sshd(folder: Path, alias: str = "device", path: str | None = None) -
     port = _free_port()
     values = {"port": port, "folder": folder, "home": home, "control": control, "alias": alias}
     values |= {"user": getpass.getuser(), "path": path or "/usr/local/bin:/usr/bin:/bin"}
+    values["environment"] = f"PYTHONPATH={REPOSITORY}" if checkout else "EDGETL_TEST=1"
     (folder / "sshd_config").write_text(_CONFIG.format(**values))
     (folder / "config").write_text(_CLIENT.format(**values))
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")

@@ -46,6 +46,7 @@ START_UP_BLOCKED = {
     "uvicorn",
     "gpiozero",
     "paho",
+    "cryptography",
 }
 ALLOWED_UNPICKLERS = {"weights.py"}  # restricted: it refuses all globals except four
 WITHOUT_JSON = {"serve", "buttons"}  # they run until they are stopped

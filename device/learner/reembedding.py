@@ -125,8 +125,8 @@ def _check_source(source: Store, model: ModelFile, views: str) -> None:
     source.verify()
     if not source.counts() and not source.hidden_counts():
         raise StateError(f"{source.path} has no sample, so there is nothing to embed again")
-    comparable = model.memory is not None and model.memory.dimensions == source.identity.dimensions
-    if comparable and (remembered := len(remembered_ids(source, model.memory))):
+    comparable = model.manifest.dimensions == source.identity.dimensions
+    if comparable and (remembered := len(remembered_ids(source, model))):
         raise StateError(
             f"{model.path.name} already contains {remembered} of the samples in {source.path}, as an export of it does;"
             f" they would count twice: teach {model.path.name} directly"

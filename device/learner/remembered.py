@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from ..errors import StateError
-from ..model.codes import content_keys
-from ..model.memory import Memory
+from ..model.codes import Keys, content_keys
 from ..model.modelfile import ModelFile
 from ..store import Store
 
 
-def remembered_ids(store: Store, memory: Memory | None) -> list[int]:
-    """Return the ids of the taught samples in `store` that `memory` contains too, as after an export of the state.
+def remembered_ids(store: Store, model: ModelFile) -> list[int]:
+    """Return the ids of the taught samples in `store` that `model` contains too, as after an export of the state.
 
-    They are recognized by their content keys. Sums of older versions have none, so nothing in them is recognized.
+    Negatives and background are compared with those of the model. Samples are recognized by their content keys. Sums of
+    older versions have none, so nothing in them is recognized.
     """
-    known = np.zeros(0, np.uint64) if memory is None else memory.content_keys()
-    if not len(known):
-        return []
-    return [
-        numbers[place]
-        for numbers, _, codes in store.taught_chunks()
-        for place in np.flatnonzero(np.isin(content_keys(codes), known))
-    ]
+    none = np.zeros(0, np.uint64)
+    labeled = none if model.memory is None else model.memory.content_keys()
+    hidden = none if model.negatives is None else content_keys(model.negatives.codes)
+    return sorted([*_known(store, labeled, hidden=False), *_known(store, hidden, hidden=True)])
+
+
+def _known(store: Store, keys: Keys, *, hidden: bool) -> Iterator[int]:
+    if not len(keys):
+        return
+    for numbers, _, codes in store.taught_chunks(hidden=hidden):
+        yield from (numbers[place] for place in np.flatnonzero(np.isin(content_keys(codes), keys)))
 
 
 def remembered_from(source: Store, model: ModelFile) -> list[int]:
     """Return the same, but none for a state that was taught to `model` itself: its samples came later."""
-    return [] if source.identity.sha256 == model.sha256 else remembered_ids(source, model.memory)
+    return [] if source.identity.sha256 == model.sha256 else remembered_ids(source, model)
 
 
 def refuse_remembered(store: Store, model: ModelFile) -> None:

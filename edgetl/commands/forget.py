@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import emit, json_option
-<<<<<<< HEAD
-from .session import counted_all, hidden_counts, ids_text, learner_options, open_learner, plural
-=======
-from .session import counted, ids_text, learner_options, open_learner, plural, state_of
->>>>>>> 2860fac (Sign model files, and let models with the same backbone share a state)
+from .session import (
+    counted_all,
+    hidden_counts,
+    ids_text,
+    learner_options,
+    open_learner,
+    plural,
+    state_of,
+)
 
 if TYPE_CHECKING:
     from device.learner import Learner
@@ -44,17 +48,10 @@ def command(as_json: bool, **options: Any) -> None:
       edgetl forget mugs.tflite --id 17 --id 18
       edgetl forget mugs.tflite --undo
     """
-<<<<<<< HEAD
-    ways = [name for name in _WAYS if options[name]]
+    ways = [name for name in (*_WAYS, "known") if options[name]]
     if len(ways) != 1:
         raise click.UsageError(
-            "use exactly one of --last, --newest N, --label LABEL, --not LABEL, --background, --id ID, --undo, --purge"
-=======
-    ways = [name for name in ("last", "newest", "label", "ids", "known", "undo", "purge") if options[name]]
-    if len(ways) != 1:
-        raise click.UsageError(
-            "use exactly one of --last, --newest N, --label LABEL, --id ID, --known, --undo, --purge"
->>>>>>> 2860fac (Sign model files, and let models with the same backbone share a state)
+            "use exactly one of --last, --newest N, --label LABEL, --not LABEL, --background, --id ID, --known, --undo, --purge"
         )
     if options["known"]:
         _forget_known(options, as_json)
@@ -75,14 +72,14 @@ def _forget_known(options: dict[str, Any], as_json: bool) -> None:
     model = ModelFile.open(options["model"])
     path = state_of(options)
     with Store.open(path, identity_of(model) if path.exists() else None) as store:
-        ids = remembered_ids(store, model.memory)
+        ids = remembered_ids(store, model)
         if ids:
             store.relabel(dict.fromkeys(ids), "forget")
-        left = store.counts()
+        counts, left = {"samples": store.counts(), **hidden_counts(store)}, counted_all(store)
     text = (
         f"Forgot {plural(len(ids), 'sample')} ({ids_text(ids)})." if ids else "There was nothing to forget."
     )
-    emit({"forgotten": ids, "samples": left}, as_json, f"{text} Left: {counted(left)}.")
+    emit({"forgotten": ids, **counts}, as_json, f"{text} Left: {left}.")
 
 
 def _last(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -127,7 +124,6 @@ def _purge(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], s
     return {"purged": count}, f"Erased {plural(count, 'forgotten sample')} permanently."
 
 
-<<<<<<< HEAD
 def _negatives(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
     return _forget(learner, [sample.id for sample in learner.samples(not_label=options["not_label"])])
 
@@ -136,18 +132,13 @@ def _background(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, An
     return _forget(learner, [sample.id for sample in learner.samples(background=True)])
 
 
-=======
->>>>>>> 2860fac (Sign model files, and let models with the same backbone share a state)
 _WAYS = {
     "last": _last,
     "newest": _newest,
     "ids": _ids,
     "label": _label,
-<<<<<<< HEAD
     "not_label": _negatives,
     "background": _background,
-=======
->>>>>>> 2860fac (Sign model files, and let models with the same backbone share a state)
     "undo": _undo,
     "purge": _purge,
 }

@@ -132,6 +132,49 @@ def threads_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def device_options(function: Decorated) -> Decorated:
+    """Add ``--dir``, ``--python``, ``--parallel`` and ``--ssh-config``, for commands that reach devices over ssh."""
+    options = [
+        click.option(
+            "--dir",
+            "folder",
+            default="edgetl-device",
+            show_default=True,
+            help="Folder of the deployment there; a relative path starts at the home folder.",
+        ),
+        click.option(
+            "--python",
+            default="",
+            metavar="PATH",
+            help="Python there.  [default: that of the deployment, of ~/edgetl, of the command edgetl, else python3]",
+        ),
+        click.option(
+            "--parallel",
+            type=click.IntRange(1, 64),
+            default=4,
+            show_default=True,
+            help="Number of devices at a time.",
+        ),
+        click.option(
+            "--ssh-config",
+            "config",
+            type=click.Path(path_type=Path, dir_okay=False, exists=True),
+            metavar="FILE",
+            help="Configuration file of ssh, passed to it as -F.  [default: yours]",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def unit_option(function: Decorated) -> Decorated:
+    """Add ``--name``, the systemd unit of a deployment."""
+    return click.option(
+        "--name", "unit", default="edgetl", show_default=True, help="Name of the systemd unit."
+    )(function)
+
+
 def camera_options(function: Decorated) -> Decorated:
     """Add ``--camera`` and the options of its frames; pass all of them to `camera_arguments`."""
     options = [

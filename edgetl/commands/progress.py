@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -55,6 +56,55 @@ def stages(*, lines: bool = True, transient: bool = False, remaining: bool = Fal
         ) as bars,
     ):
         yield _Bars(bars)
+
+
+@contextlib.contextmanager
+def device_rows() -> Iterator[Progress]:
+    """Yield a progress callback for tasks "TARGET: STEP", which shows a row per device with its present step."""
+    if not sys.stderr.isatty():
+        yield _Steps()
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    with Progress(
+        TextColumn("{task.fields[device]}", markup=False),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(bar_width=20),
+        TimeElapsedColumn(),
+        console=Console(file=sys.stderr, highlight=False),
+        transient=True,
+    ) as bars:
+        yield _Rows(bars)
+
+
+class _Rows:
+    """A row per device, on a terminal; called by several threads."""
+
+    def __init__(self, bars: ProgressBars) -> None:
+        self._bars = bars
+        self._rows: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, task: str, done: int, total: int | None, /) -> None:
+        device, _, step = task.partition(": ")
+        with self._lock:
+            if device not in self._rows:
+                self._rows[device] = self._bars.add_task("", device=device, total=None)
+        self._bars.update(self._rows[device], description=step, completed=done, total=total)
+
+
+class _Steps:
+    """One line per step of a device, for log files; called by several threads."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, str] = {}
+
+    def __call__(self, task: str, done: int, total: int | None, /) -> None:
+        device, _, step = task.partition(": ")
+        if self._last.get(device) != step:
+            self._last[device] = step
+            sys.stderr.write(f"{task}\n")
 
 
 class _Bars:

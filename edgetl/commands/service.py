@@ -156,7 +156,11 @@ def _service(words: tuple[str, ...], run_as: str | None, name: str, of_user: boo
 
     if run_as and of_user:
         raise click.UsageError("--run-as and --user exclude each other: with --user the command runs as you")
-    found = _checked_command(words)
+    found, model = checked_command(words)
+    if model is not None and not model.exists():
+        raise click.UsageError(
+            f"{model} is not in {Path.cwd()}; change to its folder or use an absolute path"
+        )
     split = split_secrets(found, words[1:])
     shown = (words[0], *split.words)
     user = None if of_user else run_as or os.environ.get("SUDO_USER") or getpass.getuser()
@@ -165,19 +169,21 @@ def _service(words: tuple[str, ...], run_as: str | None, name: str, of_user: boo
     return Service(name, program, Path.cwd(), user, title, tuple(split.variables.items()))
 
 
-def _checked_command(words: tuple[str, ...]) -> click.Command:
-    # report a mistake now, not in the journal after the next boot
+def checked_command(words: tuple[str, ...]) -> tuple[click.Command, Path | None]:
+    """Return the command of a service and the model that it runs.
+
+    A mistake is reported now, not in the journal after the next boot.
+
+    Raises:
+        click.UsageError: It is not one of the commands that run until they are stopped, or its options are wrong.
+    """
     from edgetl.cli import main
 
     found = main.get_command(click.get_current_context(), words[0]) if words[0] in LASTING else None
     if found is None:
         raise click.UsageError(f"a service runs one of the commands {', '.join(LASTING)}, got {words[0]!r}")
     model = found.make_context(f"edgetl {words[0]}", list(words[1:])).params.get("model")
-    if isinstance(model, Path) and not model.exists():
-        raise click.UsageError(
-            f"{model} is not in {Path.cwd()}; change to its folder or use an absolute path"
-        )
-    return found
+    return found, model if isinstance(model, Path) else None
 
 
 def _names(unit: Service) -> str:
