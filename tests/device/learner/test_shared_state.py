@@ -160,3 +160,14 @@ def test_merging_leaves_out_what_the_model_contains(state: Path, own: Path, tmp_
         assert host.store.counts() == {"blue": 1}
         assert host.head.digest() == expected
         assert host.merge(state) is None
+
+
+def test_negatives_and_background_that_a_model_contains_are_recognized(state: Path, tmp_path: Path) -> None:
+    """An export carries them along, so they would count twice too."""
+    with Learner.open(TINY_TAUGHT, state) as learner:
+        learner.learn_one(draw("blue", 1), not_label="red")
+        learner.learn_one(draw("yellow", 1))
+        model = learner.export(tmp_path / "own.tflite")
+    with Learner.open(TINY_TAUGHT, state) as learner:
+        learner.learn_one(draw("yellow", 2))
+        assert remembered_ids(learner.store, model) == [1, 2, 3, 4]
