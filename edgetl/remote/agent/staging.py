@@ -39,9 +39,8 @@ def prepare(folder: str, digests: Sequence[str]) -> dict[str, Any]:
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 path.unlink() if path.is_file() else shutil.rmtree(path)
         here = {digest: place.incoming / digest for digest in digests}
-        for model in place.releases.glob(
-            "*/model.tflite"
-        ):  # of a deployment that was cut off, or an earlier one
+        # of a deployment that was cut off, or an earlier one
+        for model in place.releases.glob("*/model.tflite"):
             if (digest := sha256(model)) in here and not here[digest].exists():
                 os.link(model, here[digest])
         return {

@@ -63,9 +63,8 @@ class Switch:
         try:
             self._start(service)
             self.probed = probe(self.place, self.record, self.edgetl)
-        except (
-            Exception
-        ) as error:  # whatever it is, the device must not stay on a release that fails its test
+        except Exception as error:
+            # whatever it is, the device must not stay on a release that fails its test
             self._return(service)
             return str(error) or type(error).__name__
         with contextlib.suppress(OSError):  # such as a full disk: only the note is missing
