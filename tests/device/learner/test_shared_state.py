@@ -166,8 +166,8 @@ def test_negatives_and_background_that_a_model_contains_are_recognized(state: Pa
     """An export carries them along, so they would count twice too."""
     with Learner.open(TINY_TAUGHT, state) as learner:
         learner.learn_one(draw("blue", 1), not_label="red")
-        learner.learn_one(draw("yellow", 1))
+        learner.learn_one(draw("yellow", 1), None)
         model = learner.export(tmp_path / "own.tflite")
     with Learner.open(TINY_TAUGHT, state) as learner:
-        learner.learn_one(draw("yellow", 2))
+        learner.learn_one(draw("yellow", 2), None)
         assert remembered_ids(learner.store, model) == [1, 2, 3, 4]
