@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import EdgetlError
+from ..errors import EdgetlError, MeasurementError
 from ..files import may_write
 from ..model.modelfile import ModelFile
 from ..model.runtime import load_runtime
@@ -31,6 +31,7 @@ from .warming import Clock, WarmUp, warm_up
 LESSONS = 30
 FRAMES = 100
 STARTS = 3
+ELAPSED, CPU_TIME = CLOCKS = ("elapsed", "cpu")
 _SHARE_OF_FRAMES = 0.75  # of the seconds; the rest is for lessons
 _FEWEST_LESSONS = 2  # however short the time
 
@@ -46,6 +47,8 @@ class Plan:
         warm_up: Number of frames before; None is until the time is steady.
         starts: Number of processes that are started per combination, for cold start and peak RAM.
         energy: Whether to measure energy, where there is a meter.
+        clock: ``elapsed``, or ``cpu`` for the CPU time of one thread, which other programs hardly disturb; waits for a disk
+            or a camera are not part of it.
     """
 
     frames: int | None = FRAMES
@@ -54,6 +57,7 @@ class Plan:
     warm_up: int | None = None
     starts: int = STARTS
     energy: bool = True
+    clock: str = ELAPSED
 
 
 def bench(
@@ -76,20 +80,26 @@ def bench(
         grid: The runtimes, threads, delegates and heads.
         frames: What is shown; by default noise, since the time does not depend on the content.
         progress: Receives the number of frames and lessons.
-        clock: Returns seconds.
+        clock: Returns seconds of elapsed time.
         root: Where the file system of the meters starts.
 
     Raises:
         ModelFileError: A file is no model file.
         EdgetlError: No combination can be measured; the error is that of the first.
+        MeasurementError: CPU time is wanted of several threads, or the grid is empty.
         StorageError: No temporary state can be written.
         KeyboardInterrupt: Ctrl-C came before the first frame was measured. Later, it ends the measurement, and the
             result is marked as partial.
     """
     plan, grid, frames = plan or Plan(), grid or Grid(), frames or Frames.noise()
+    _check_clock(plan, grid)
     combinations = list(grid.combinations([ModelFile.open(path) for path in paths]))
     machine, before, meter = health.describe_machine(), Conditions.now(), Meter()
-    with _opened(combinations, frames, progress, clock) as (subjects, unavailable, disk):
+    with _opened(combinations, frames, progress, clock if plan.clock == ELAPSED else time.thread_time) as (
+        subjects,
+        unavailable,
+        disk,
+    ):
         run = _Run(subjects, plan, frames, progress, clock, find_meter(root) if plan.energy else None)
         run.complete()
         after, others = Conditions.now(), meter.others()
@@ -112,7 +122,15 @@ def bench(
         run.partial,
         run.error,
         unavailable=tuple(unavailable),
+        clock=plan.clock,
     )
+
+
+def _check_clock(plan: Plan, grid: Grid) -> None:
+    if plan.clock not in CLOCKS:
+        raise MeasurementError(f"the clock must be one of {', '.join(CLOCKS)}, got {plan.clock!r}")
+    if plan.clock == CPU_TIME and tuple(grid.threads) != (1,):
+        raise MeasurementError("CPU time is that of one thread; measure it with one thread: --threads 1")
 
 
 class _Run:
@@ -249,7 +267,7 @@ def _opened(
 def _open(combination: Combination, state: Path, frames: Frames, clock: Clock) -> Subject | OutsideSubject:
     if combination.runtime.python is None and combination.runtime.name in (None, load_runtime().name):
         return Subject.open(combination, state, frames[0], clock=clock)
-    return OutsideSubject.open(combination, state, frames[0])
+    return OutsideSubject.open(combination, state, frames[0], cpu_time=clock is time.thread_time)
 
 
 def _folder(model: Path) -> Path | None:

@@ -132,6 +132,7 @@ def compare(before: Path, after: Path | None = None, *, anyway: bool = False) ->
     pairs = list(pair_results(first, second, before, after))
     obstacles = [
         *_differences(first["machine"], second["machine"], _MACHINE, "machine"),
+        *_differences({"clock": "elapsed", **first}, {"clock": "elapsed", **second}, ("clock",), "times"),
         *_differences(first["frames"], second["frames"], ("source", "width", "height"), "frames"),
         *(found for (_, a), (_, b) in pairs for found in _head_differences(a, b) if after is not None),
     ]

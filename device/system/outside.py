@@ -42,8 +42,16 @@ class OutsideSubject:
         self._report: dict[str, Any] | None = None
 
     @classmethod
-    def open(cls, combination: Combination, state: Path, image: Image) -> OutsideSubject:
+    def open(
+        cls, combination: Combination, state: Path, image: Image, *, cpu_time: bool = False
+    ) -> OutsideSubject:
         """Start the process, open the model there, and teach it.
+
+        Args:
+            combination: What is measured.
+            state: A folder for temporary states.
+            image: The first frame.
+            cpu_time: Whether to measure CPU time instead of elapsed time.
 
         Raises:
             RuntimeMissingError: The Python cannot be started, or has no edgetl of this version.
@@ -75,6 +83,7 @@ class OutsideSubject:
                     "state": str(state.absolute()),
                     "threads": combination.threads,
                     "delegate": combination.delegate,
+                    "cpu_time": cpu_time,
                     "teaching": asdict(combination.teaching),
                 },
                 image,

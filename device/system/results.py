@@ -88,6 +88,7 @@ class Bench:
         unavailable: The combinations that could not be measured.
         accuracy: What each model learns from photos, if that was measured.
         profile: The time of each layer of the backbones, if that was measured.
+        clock: ``elapsed``, or ``cpu`` for the CPU time of one thread.
         when: Local time with its offset from UTC.
     """
 
@@ -101,6 +102,7 @@ class Bench:
     unavailable: tuple[Unavailable, ...] = ()
     accuracy: dict[str, Any] | None = None
     profile: dict[str, Any] | None = None
+    clock: str = "elapsed"
     when: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%S%z"))
 
     def to_dict(self) -> dict[str, Any]:
@@ -112,6 +114,7 @@ class Bench:
             "partial": self.partial,
             "error": self.error,
             "host": None,
+            "clock": self.clock,
             "notes": list(self.notes),
             "machine": self.machine,
             "conditions": self.conditions,

@@ -12,6 +12,7 @@ import math
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -77,7 +78,8 @@ class Worker:
             message["delegate"],
             Teaching(**message["teaching"]),
         )
-        self._opened = Subject.open(combination, Path(message["state"]), image)
+        clock = time.thread_time if message["cpu_time"] else time.perf_counter
+        self._opened = Subject.open(combination, Path(message["state"]), image, clock=clock)
         return {}
 
 

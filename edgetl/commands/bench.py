@@ -85,6 +85,8 @@ def command(models: tuple[Path, ...], as_csv: bool, as_json: bool, **options: An
         )
     if as_csv and as_json:
         raise click.UsageError("use either --csv or --json")
+    if options["clock"] == "cpu" and options["threads"] != (1,):
+        raise click.UsageError("--clock cpu needs --threads 1")
     if options["host"] is None and (options["python"] or options["ssh_config"]):
         raise click.UsageError("--python and --ssh-config need --host")
     if options["photos"] and options["camera"]:
@@ -145,6 +147,7 @@ def _measure(models: tuple[Path, ...], options: dict[str, Any]) -> Bench:
         options["warm_up"],
         options["cold_starts"],
         options["energy"],
+        options["clock"],
     )
     with _frames(options) as shown_frames, stages(transient=True, lines=False, remaining=True) as progress:
         result = measuring.bench(

@@ -57,6 +57,13 @@ def amount_options(function: Decorated) -> Decorated:
             help="Measure the energy per prediction, where the kernel has a readable meter.",
         ),
         click.option(
+            "--clock",
+            type=click.Choice(["elapsed", "cpu"]),
+            default="elapsed",
+            show_default=True,
+            help="Time that passes, or CPU time: for busy machines, with --threads 1; without waits for a disk or a camera.",
+        ),
+        click.option(
             "--photos",
             type=click.Path(path_type=Path),
             metavar="FOLDER",
@@ -190,6 +197,7 @@ _PASSED_ON = {
     "--lessons": "lessons",
     "--warm-up": "warm_up",
     "--cold-starts": "cold_starts",
+    "--clock": "clock",
     "--camera": "camera",
     "--samples": "samples",
     "--labels": "labels",

@@ -80,6 +80,7 @@ def _conditions(result: Found) -> Iterator[str]:
         f"{machine['cpu']}, {machine['cores']} cores, governor {machine['governor']}, {machine['system']}",
         f"load {before['load']} before and {after['load']} after{others}",
         f"frames of {frames['source']}, {frames['width']}x{frames['height']}",
+        "CPU time of one thread, without waits" if result.get("clock") == "cpu" else "elapsed time",
         str(result["when"]),
     ]
     yield f'<p class="soft">{escape("; ".join(facts))}</p>'

@@ -72,6 +72,8 @@ def _head(result: Found) -> Iterator[str]:
         if before[name] is not None and after[name] is not None:
             shown.append(f"{name} {before[name]:.0f} and {after[name]:.0f} {unit}")
     yield f"frames of {frames['source']}, {frames['width']}x{frames['height']}; {', '.join(shown)}"
+    if result.get("clock") == "cpu":
+        yield "all times are CPU time of one thread, without waits"
 
 
 def _tables(name: str, found: Found) -> Iterator[str]:

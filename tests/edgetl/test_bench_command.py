@@ -81,6 +81,7 @@ def test_bench_writes_csv(folder: Path) -> None:
         ("mugs.tflite", "--photos", ".", "--camera", "fake"),
         ("mugs.tflite", "--python", "python3"),
         ("mugs.tflite", "--shots", 0),
+        ("mugs.tflite", "--clock", "cpu", "--threads", "1,2"),
         ("mugs.tflite", "--threads", "1,,2"),
         ("mugs.tflite", "--threads", "1,x"),
         ("mugs.tflite", "--head", "exact,best"),
@@ -315,6 +316,7 @@ def test_fail_above_decides_the_exit_code(folder: Path, limit: float, code: int)
         (("frames", "source"), "photos", "noise and photos"),
         (("results", 0, "head", "samples"), 50, "200 and 50"),
         (("version",), 2, "version 2"),
+        (("clock",), "cpu", "elapsed and cpu"),
     ],
 )
 def test_what_cannot_be_compared_is_refused_unless_anyway(

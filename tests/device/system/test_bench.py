@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from device.cameras import open_camera
-from device.errors import LabelError, ModelFileError, PhotoError
+from device.errors import LabelError, MeasurementError, ModelFileError, PhotoError
 from device.heads import HEADS
 from device.model.runtime import load_runtime
 from device.progress import no_progress
@@ -261,3 +262,26 @@ def test_cpu_time_is_compared_only_with_one_thread(model: Path) -> None:
     ratios = [result.overhead.cpu_ratio if result.overhead else 0 for result in found.results]
     assert ratios[0]
     assert ratios[1] is None
+
+
+def test_cpu_time_is_that_of_the_thread(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The clock of the thread is read; here it moves by 1 at each look."""
+    looks = iter(range(10_000))
+    monkeypatch.setattr(time, "thread_time", lambda: float(next(looks)))
+    found = bench([model], plan=Plan(2, lessons=1, warm_up=0, starts=0, energy=False, clock="cpu"), grid=FEW)
+    assert found.clock == found.to_dict()["clock"] == "cpu"
+    times = {timing.step: timing.samples for timing in found.results[0].timings}
+    assert set(times["backbone"]) == {
+        2000.0
+    }  # milliseconds; the second look is that for the ratio of CPU time
+
+
+@pytest.mark.parametrize(
+    ("clock", "threads", "word"), [("cpu", (1, 2), "one thread"), ("sun", (1,), "elapsed, cpu")]
+)
+def test_cpu_time_of_several_threads_is_refused(
+    model: Path, clock: str, threads: tuple[int, ...], word: str
+) -> None:
+    """The interpreter's threads are not those of Python."""
+    with pytest.raises(MeasurementError, match=word):
+        bench([model], plan=Plan(2, clock=clock), grid=Grid(threads=threads))
