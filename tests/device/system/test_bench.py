@@ -271,9 +271,8 @@ def test_cpu_time_is_that_of_the_thread(model: Path, monkeypatch: pytest.MonkeyP
     found = bench([model], plan=Plan(2, lessons=1, warm_up=0, starts=0, energy=False, clock="cpu"), grid=FEW)
     assert found.clock == found.to_dict()["clock"] == "cpu"
     times = {timing.step: timing.samples for timing in found.results[0].timings}
-    assert set(times["backbone"]) == {
-        2000.0
-    }  # milliseconds; the second look is that for the ratio of CPU time
+    # milliseconds; the look between is that for the ratio of CPU time
+    assert set(times["backbone"]) == {2000.0}
 
 
 @pytest.mark.parametrize(
