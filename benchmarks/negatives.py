@@ -10,14 +10,18 @@ Embeddings of a frozen int8 EfficientNet-Lite0 (`benchmarks.embeddings`). The ex
 False alarms are counted on the other wrong frames, accuracy (the right label, and known) on held-out frames of the taught
 labels. Differences are paired over the draws. All heads are measured on one of the sets.
 
-Usage: python -m benchmarks.negatives [--sets NAME...] [--draws 10] [--samples 10]
+With ``--costs``, only the processor time of a lesson and of a prediction is measured, with ten negatives and without.
+
+Usage: python -m benchmarks.negatives [--sets NAME...] [--draws 10] [--samples 10] [--costs]
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +30,7 @@ from numpy.typing import NDArray
 
 from device.heads import HEADS, Head, Prediction, create_head
 from device.heads.rejection import Rejection
-from device.model.codes import Codes
+from device.model.codes import Codes, encode
 from device.negatives import BACKGROUND, negative_of
 
 from .embeddings import Dataset, load
@@ -38,6 +42,8 @@ OTHER = {"elpv": "flower-photos5", "ants-bees": "flower-photos5"}
 EVERY_HEAD = "flower-photos5"
 RESULT = Path(__file__).parent / "results" / "negatives.json"
 SHOTS = 20
+_COUNTS = (50, 200, 1000)
+_DIMENSIONS = 1280
 _HELD_OUT = 80  # frames per label
 _WRONG = 300  # wrong frames
 _FEWEST = 5  # wrong frames left to judge on
@@ -74,7 +80,14 @@ def main() -> None:
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--samples", type=int, default=10)
+    parser.add_argument(
+        "--costs", action="store_true", help="Measure only the cost, and keep the other results."
+    )
     options = parser.parse_args()
+    if options.costs:
+        kept = json.loads(RESULT.read_text(encoding="utf-8"))
+        write_result(kept | {"costs": [cost(count) for count in _COUNTS]}, options.out)
+        return
     rows = []
     for name in options.sets:
         dataset = load(name)
@@ -105,6 +118,45 @@ def measure(dataset: Dataset, kind: str, head: str, draws: int, samples: int) ->
     lost = np.array([one["accuracy_after"] - one["accuracy_before"] for one in found])
     row["accuracy_error"] = round(float(lost.std(ddof=1) / len(lost) ** 0.5), 4) if len(lost) > 1 else 0.0
     return row
+
+
+def cost(count: int) -> dict[str, float]:
+    """Return the median milliseconds of processor time of a lesson with its prediction, and of a prediction alone."""
+    random = np.random.default_rng(0)
+    means = random.normal(size=(5, _DIMENSIONS))
+    owners = np.arange(count + 30) % 5
+    codes = encode(np.maximum(2 * means[owners] + 2 * random.normal(size=(len(owners), _DIMENSIONS)), 0))
+    row: dict[str, float] = {"samples": count}
+    for name in ("plain", "denied"):
+        head = create_head("exact", _DIMENSIONS)
+        head.learn_many(codes[:count], [str(owner) for owner in owners[:count]])
+        rejection = Rejection.beside(head)
+        if name == "denied" and rejection is not None:
+            rejection.learn(codes[count : count + 10], [negative_of("0")] * 5 + [BACKGROUND] * 5)
+            head.rejection = rejection
+        head.predict_one(codes[0])
+        lessons = [
+            _milliseconds(partial(_taught, head, codes[at], str(owners[at])))
+            for at in range(count + 10, count + 30)
+        ]
+        head.settle()
+        predictions = [_milliseconds(partial(head.predict_one, codes[at])) for at in range(20)]
+        row |= {f"lesson_{name}": round(float(np.median(lessons)), 3)}
+        row |= {f"prediction_{name}": round(float(np.median(predictions)), 3)}
+    return row
+
+
+def _taught(head: Head, code: Codes, label: str) -> None:
+    head.learn_one(code, label)
+    if head.rejection is not None:
+        head.rejection.learn(code[np.newaxis], [label])
+    head.predict_one(code)
+
+
+def _milliseconds(work: Callable[[], object]) -> float:
+    started = time.thread_time()
+    work()
+    return 1e3 * (time.thread_time() - started)
 
 
 def draw(dataset: Dataset, kind: str, name: str, number: int) -> Draw:
@@ -231,8 +283,24 @@ def page() -> str:
         f"`python -m benchmarks.negatives`: {result['shots']} samples per label, at most {count} negatives or background "
         "samples, mean of up to 10\ndraws and the standard error of the paired difference in accuracy; int8 EfficientNet-Lite0. "
         f"{machine['cpu']}, {machine['system']}, Python {machine['python']},\n{machine['runtime']}, NumPy {versions['numpy']}. "
-        f"Accuracy means the right label, and known.\n\n{table}\n"
+        f"Accuracy means the right label, and known.\n\n{table}\n{_costs(result.get('costs', []))}"
     )
+
+
+def _costs(rows: list[dict[str, float]]) -> str:
+    """Return the table of what ten negatives cost, empty before it was measured."""
+    if not rows:
+        return ""
+    lines = [
+        "samples | lesson and prediction | with negatives | prediction | with negatives",
+        " | ".join(["---"] * 5),
+    ]
+    for row in rows:
+        times = [row[f"{step}_{name}"] for step in ("lesson", "prediction") for name in ("plain", "denied")]
+        lines.append(" | ".join([str(int(row["samples"])), *(f"{value:.2f} ms" for value in times)]))
+    table = "\n".join(f"| {line} |" for line in lines)
+    how = f"Median processor time of one thread, exact head, 5 labels, {_DIMENSIONS} dimensions (`--costs`)"
+    return f"\n{how}:\n\n{table}\n"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

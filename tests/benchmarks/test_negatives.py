@@ -35,6 +35,6 @@ def test_the_table_has_a_row_per_result(monkeypatch: pytest.MonkeyPatch) -> None
     """The stored results are those of the docs."""
     rows = [row for row in json.loads(negatives.RESULT.read_text())["rows"] if row["draws"] >= 5]
     table = negatives.page()
-    assert table.count("\n| ") == len(rows) + 2
+    assert table.split("\n\nMedian")[0].count("\n| ") == len(rows) + 2
     monkeypatch.setattr(negatives, "RESULT", negatives.RESULT.with_name("missing.json"))
     assert negatives.page() == ""
