@@ -128,9 +128,12 @@ def _accuracy(result: Evaluation) -> str:
     low, high = result.interval
     balanced = f"; balanced accuracy {result.balanced_accuracy:.1%}" if len(result.judged) > 1 else ""
     part = f" of the {result.part} part" if result.part else ""
+    rejected = (
+        f"; {plural(result.rejected, 'photo')} unknown by negatives or background" if result.rejected else ""
+    )
     return (
         f"Accuracy {result.accuracy:.1%} (95 % interval {low:.0%} to {high:.0%}): "
-        f"{result.correct} of {plural(result.photos, 'photo')}{part} correct{balanced}"
+        f"{result.correct} of {plural(result.photos, 'photo')}{part} correct{balanced}{rejected}"
     )
 
 

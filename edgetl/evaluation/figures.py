@@ -51,6 +51,7 @@ class Evaluation:
         absent: Labels of the model or the folder without a judged photo.
         mistakes: Photos that were predicted wrongly, most confident first.
         remarks: Warnings about the folder, one sentence each.
+        rejected: Number of judged photos that negatives or background make unknown, whatever their label is.
     """
 
     labels: tuple[str, ...]
@@ -64,6 +65,7 @@ class Evaluation:
     absent: tuple[str, ...] = ()
     mistakes: tuple[Mistake, ...] = ()
     remarks: tuple[str, ...] = ()
+    rejected: int = 0
 
     def __repr__(self) -> str:
         low, high = self.interval
@@ -155,6 +157,7 @@ class Evaluation:
             "part": self.part,
             "taught": len(self.taught),
             "unrecognizable": self.unrecognizable,
+            "rejected": self.rejected,
             "not_judged": list(self.absent),
             "not_known": self.not_known,
             "mistakes": [

@@ -96,6 +96,7 @@ def _judge(
         remarks=found.remarks,
         absent=tuple(sorted((known | set(found.labels)) - set(result.judged))),
         mistakes=_mistakes(fresh),
+        rejected=sum(answer.rejected for answer in fresh),
     )
 
 

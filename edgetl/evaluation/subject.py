@@ -37,12 +37,14 @@ class Answer:
         label: The predicted label.
         probability: Probability of `label`.
         taught: Whether the model was taught this photo.
+        rejected: Whether negatives or background make the photo unknown.
     """
 
     photo: Photo
     label: str
     probability: float
     taught: bool = False
+    rejected: bool = False
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,10 @@ def open_device(
             embedding = learner.embed_one(image)
             prediction = learner.predict_embedding(embedding)
             taught = known.holds(encode(embedding, embedding_map))
-            return Answer(photo, prediction.label, prediction.probability, taught)
+            familiar = prediction.unknown_score <= learner.head.fit.threshold
+            return Answer(
+                photo, prediction.label, prediction.probability, taught, familiar and not prediction.known
+            )
 
         yield Subject(
             str(model),

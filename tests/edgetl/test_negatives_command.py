@@ -86,6 +86,21 @@ def test_a_folder_of_photos_is_taught_as_background_once(model: Path, tmp_path: 
     assert answer("teach", model, "--not", "mug", "--photos", tmp_path / "desk")["negatives"] == {"mug": 2}
 
 
+def test_an_evaluation_counts_the_photos_that_are_rejected(model: Path, tmp_path: Path) -> None:
+    """They keep their most probable label, and the number is in the result."""
+    for label, scene in (("mug", "red"), ("plant", "blue")):
+        (tmp_path / "photos" / label).mkdir(parents=True)
+        for at in range(40, 43):
+            cv2.imwrite(str(tmp_path / "photos" / label / f"{at}.png"), draw(scene, at)[:, :, ::-1])
+    ask = ("evaluate", model, tmp_path / "photos", "--state", model.with_suffix(".db"))
+    assert answer(*ask)["rejected"] == 0
+    with Learner.open(model, threads=1) as learner:
+        learner.learn_many([draw("red", at) for at in range(20, 40)], [None] * 20)
+    result = answer(*ask)
+    assert 1 <= result["rejected"] <= result["photos"] == 6
+    assert "unknown by negatives or background" in run(*ask).output
+
+
 def test_samples_are_relabeled_as_negatives_and_back(model: Path) -> None:
     """Renaming and deleting a label carries its negatives along."""
     changed = answer("label", "set", model, 1, 2, "--not", "mug")
