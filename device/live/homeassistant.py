@@ -139,13 +139,30 @@ def _command_entities(topic: str) -> list[tuple[str, str, dict[str, Any]]]:
         "command_topic": f"{topic}/command/forget",
         "payload_press": LAST,
     }
+    deny = {
+        "name": "Not this label",
+        "icon": "mdi:tag-off",
+        "command_topic": f"{topic}/command/not",
+        "payload_press": "",  # the label that is predicted
+    }
+    background = {
+        "name": "Nothing is in view",
+        "icon": "mdi:image-off",
+        "command_topic": f"{topic}/command/background",
+    }
     result = {
         "name": "Last command",
         "entity_category": "diagnostic",
         "state_topic": f"{topic}/command/result",
         "value_template": _MESSAGE,
     }
-    return [("text", "teach", teach), ("button", "forget", forget), ("sensor", "result", result)]
+    return [
+        ("text", "teach", teach),
+        ("button", "not", deny),
+        ("button", "background", background),
+        ("button", "forget", forget),
+        ("sensor", "result", result),
+    ]
 
 
 def _version() -> str:

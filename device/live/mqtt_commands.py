@@ -3,7 +3,8 @@
 They arrive on topics of their own, so that a broker can restrict who may publish there:
 
 - ``TOPIC/command/teach``: the message is a label; the newest frame is taught.
-- ``TOPIC/command/not``: the message is a label; the newest frame is taught as not this label.
+- ``TOPIC/command/not``: the message is a label, or empty for the one that is predicted; the newest frame is taught as not
+  this label.
 - ``TOPIC/command/background``: the newest frame is taught as background; the message is ignored.
 - ``TOPIC/command/forget``: the message is ``last``; the newest burst of samples is forgotten.
 - ``TOPIC/command/result``: the result of each command, as JSON.
@@ -42,6 +43,9 @@ class Pupil(Protocol):
     def deny(self, label: str | None) -> dict[str, Any]:
         """Teach that the newest frame is not `label`, or with None that it is background; returns as `teach`."""
 
+    def in_view(self) -> str | None:
+        """Return the label that is predicted; None while nothing is predicted."""
+
     def forget_last(self) -> list[int]:
         """Forget the newest burst of samples, and return their ids."""
 
@@ -74,7 +78,8 @@ class FramePupil:
             EdgetlError: The label cannot be one, or the sample cannot be written.
         """
         sample = self._teach_next(check_label(label), None)
-        return {"id": sample.id, "label": label, "samples": self._learner.store.counts()[str(sample.label)]}
+        count = self._learner.store.counts()[str(sample.label)]
+        return {"id": sample.id, "label": label, "samples": count}
 
     def deny(self, label: str | None) -> dict[str, Any]:
         """Teach that the newest frame is not `label`, or with None that it is background.
@@ -87,6 +92,11 @@ class FramePupil:
         sample = self._teach_next(None, label)
         count = self._learner.store.hidden_counts()[sample.stored_label]
         return {"id": sample.id, "label": None, "not_label": sample.not_label, "samples": count}
+
+    def in_view(self) -> str | None:
+        """Return the label that is predicted; None while nothing is predicted."""
+        newest = self._newest
+        return newest.prediction.label if newest is not None and newest.prediction is not None else None
 
     def _teach_next(self, label: str | None, not_label: str | None) -> Sample:
         with self._arrived:
@@ -158,8 +168,7 @@ class Commands:
             taught = self._pupil.teach(_label(message))
             return {**taught, "message": f"taught {taught['label']} (sample {taught['id']})"}
         if command in ("not", "background"):
-            label = _label(message) if command == "not" else None
-            taught = self._pupil.deny(label)
+            taught = self._pupil.deny((_label(message) or self._in_view()) if command == "not" else None)
             meaning = describe(None, taught["not_label"])
             return {**taught, "message": f"taught {meaning} (sample {taught['id']})"}
         if command == "forget" and message == LAST.encode():
@@ -171,6 +180,12 @@ class Commands:
         raise PeripheralError(
             f"there is no command {command[:30]!r}; commands are teach, not, background and forget"
         )
+
+    def _in_view(self) -> str:
+        label = self._pupil.in_view()
+        if label is None:
+            raise LabelError("nothing is predicted; name the label that the frame does not show")
+        return label
 
     def _answer(self, command: str, problem: str) -> None:
         self._send({"command": command, "done": False, "message": problem})

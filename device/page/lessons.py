@@ -110,6 +110,12 @@ class Lessons:
         self._learner.resolve_label(None, label)  # before waiting for a frame
         return self._teach_next(None, label, hold)
 
+    def in_view(self) -> str | None:
+        """Return the label that is predicted; None while nothing is predicted."""
+        capture = self._loop.capture
+        prediction = capture.observation.prediction if capture else None
+        return prediction.label if prediction else None
+
     def _teach_next(self, label: str | None, not_label: str | None, hold: str) -> dict[str, Any]:
         while True:
             capture = self._loop.newer(self._taught_frame)  # waits, so not under the lock

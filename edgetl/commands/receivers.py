@@ -89,7 +89,7 @@ _OPTIONS = [
     click.option(
         "--mqtt-commands",
         is_flag=True,
-        help="Teach and forget by messages on TOPIC/command/teach and TOPIC/command/forget.",
+        help="Teach and forget by messages on TOPIC/command/..., also from Home Assistant; see docs/home-assistant.md.",
     ),
 ]
 

@@ -61,8 +61,13 @@ def test_a_label_is_taught_and_forgotten_over_the_broker(
         }  # fmt: skip
         viewer.until("shed/camera", lambda state: json.loads(state)["label"] == "mug")
         viewer.until("shed/camera/image", b"\xff\xd8")
-        viewer.publish("shed/camera/command/forget", "last")
-        viewer.until("shed/camera/command/result", b"forgot 1 sample")
+        viewer.publish("shed/camera/command/not", "")
+        viewer.until("shed/camera/command/result", b"taught not mug")
+        viewer.publish("shed/camera/command/background", "PRESS")
+        viewer.until("shed/camera/command/result", b"taught background")
+        for number in (3, 2, 1):
+            viewer.publish("shed/camera/command/forget", "last")
+            viewer.until("shed/camera/command/result", f'"ids": [{number}]'.encode())
         viewer.until("shed/camera", lambda state: json.loads(state)["prediction"] is None)
         process.send_signal(signal.SIGINT)
         _, shown = process.communicate(timeout=PATIENCE)
@@ -70,6 +75,8 @@ def test_a_label_is_taught_and_forgotten_over_the_broker(
     finally:
         process.kill()
         process.wait()
+        assert process.stderr
+        process.stderr.close()
         viewer.close()
     assert process.returncode == 0, shown
     assert "Traceback" not in shown

@@ -17,8 +17,10 @@ pytest.importorskip("click", reason="the command line needs click")
 from click.testing import CliRunner, Result
 
 from device.cameras.fake import draw
+from device.images import encode_jpeg
 from device.learner import Learner
 from edgetl.cli import main
+from edgetl.client import Client
 from edgetl.commands.run import command as run_command
 from edgetl.commands.secrets import split_secrets
 from tests.tiny import TINY
@@ -149,10 +151,15 @@ def test_serve_has_a_page_per_region(model: Path) -> None:
             with urllib.request.urlopen(f"{url}region/{name}/api/state", timeout=30) as answer:
                 state = json.load(answer)
             assert [one["label"] for one in state["labels"]] == [label]
+            photo = encode_jpeg(draw("red", 9))
+            assert Client(f"{url}region/{name}").predict(photo).label == label
         process.send_signal(signal.SIGINT)
         _, shown = process.communicate(timeout=60)
     finally:
         process.kill()
         process.wait()
+        for pipe in (process.stdout, process.stderr):
+            assert pipe
+            pipe.close()
     assert process.returncode == 0, shown
     assert "Traceback" not in shown

@@ -77,7 +77,7 @@ def test_configurations_have_only_keys_that_home_assistant_accepts(topic: str) -
         assert len(entity["device"]["name"]) <= 255
         assert entity["availability_topic"] == f"{topic}/availability"
         ids.add(entity["unique_id"])
-    assert len(ids) == len(found) == 7
+    assert len(ids) == len(found) == 9
     assert len({json.dumps(entity["device"]) for entity in found.values()}) == 1
 
 
@@ -247,13 +247,20 @@ def test_commands_teach_what_a_frame_is_not(learner: Learner) -> None:
         pupil.see(seen("mug", "blue", number))
         commands.receive(command, message)
         results.append(json.loads(answers.get(timeout=PATIENCE)))
+    pupil.see(seen("mug", "blue", 9))
+    commands.receive("not", b"")  # the label that is predicted
+    assert json.loads(answers.get(timeout=PATIENCE))["not_label"] == "mug"
+    pupil.see(replace(seen("mug"), prediction=None))
+    commands.receive("not", b"")
+    assert "nothing is predicted" in json.loads(answers.get(timeout=PATIENCE))["message"]
     commands.close(PATIENCE)
     assert [(one["done"], one["message"]) for one in results[:2]] == [
         (True, "taught not mug (sample 2)"), (True, "taught background (sample 3)"),
     ]  # fmt: skip
     assert [one["done"] for one in results[2:]] == [False, False]
     assert "labels are: mug" in results[2]["message"]
-    assert [sample.meaning for sample in learner.samples()] == ["background", "not mug", "mug"]
+    meanings = [sample.meaning for sample in learner.samples()]
+    assert meanings == ["not mug", "background", "not mug", "mug"]
 
 
 def test_a_retained_command_is_refused(broker: Mosquitto, viewer: Subscriber, learner: Learner) -> None:
@@ -308,6 +315,9 @@ def test_too_many_commands_are_refused_and_the_others_run() -> None:
             return {"id": 1, "label": label, "samples": 1}
 
         def deny(self, label: str | None) -> dict[str, Any]:
+            raise NotImplementedError
+
+        def in_view(self) -> str | None:
             raise NotImplementedError
 
         def forget_last(self) -> list[int]:
