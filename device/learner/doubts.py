@@ -227,30 +227,15 @@ class Doubts:
         code = self._encode(embedding)
         with self._lock:
             self._note(code, now)
-            if not doubtful:
-                return False
-            self._synchronize()
-            unseen = self._unseen or self._looked > _STALE * (self._reviewed + 4)
-        if unseen:
-            self.review()
+        if not doubtful or not self._may_enter(code, value, now):
+            return False
+        change = self._change(code)
         with self._lock:
             unit = self._unit(code)
-            like = None if self._is_settled(unit) else self._most_like(unit)
-            if like is not None:
-                like.doubt = replace(like.doubt, seen=like.doubt.seen + 1)
-            elif self._is_settled(unit):
+            like = self._most_like(unit)
+            rival = like or self._least()
+            if like is None and rival is not None and change <= rival.worth:
                 return False
-            worse = like is not None and value <= like.doubt.uncertainty + _BETTER
-            if worse or now - self._added < self._pause:
-                return False
-            seen = self._seen
-        change = self._change(code, seen)
-        with self._lock:
-            rival = like if like is None or like.doubt.id in self._items else None
-            if rival is None and len(self._items) >= self._limit:
-                rival = min(self._items.values(), key=lambda item: item.worth)
-                if change <= rival.worth:
-                    return False
             count = like.doubt.seen if like is not None else 1
             doubt = Doubt(0, time, source, count, prediction, value, change, 0, jpeg(), embedding)
             self._add(_Item(doubt, code, unit, change), rival)
@@ -354,6 +339,32 @@ class Doubts:
             (one.id, one.group, one.prediction and one.prediction.label, one.uncertainty) for one in doubts
         ]
 
+    def _may_enter(self, code: Codes, value: float, now: float) -> bool:
+        """Return whether an uncertain frame may be added now; if the queue has one like it, count it there."""
+        with self._lock:
+            self._synchronize()
+            full = len(self._items) >= self._limit
+            stale = self._unseen or self._looked > _STALE * (self._reviewed + 4)
+        # if the head has changed, the waiting frames of a full queue are worth something else now
+        if stale or (full and self._ordered[1] != self._mark()):
+            self.review()
+        with self._lock:
+            unit = self._unit(code)
+            if self._is_settled(unit):
+                return False
+            like = self._most_like(unit)
+            if like is not None:
+                like.doubt = replace(like.doubt, seen=like.doubt.seen + 1)
+                if value <= like.doubt.uncertainty + _BETTER:
+                    return False
+            return now - self._added >= self._pause
+
+    def _least(self) -> _Item | None:
+        """Return the frame to remove when the queue is full."""
+        if len(self._items) < self._limit:
+            return None
+        return min(self._items.values(), key=lambda item: item.worth)
+
     def _note(self, code: Codes, now: float) -> None:
         """Let a frame stand for what the camera sees, in place of a random one; old frames fade slowly."""
         if now - self._looked_at < self._pause:
@@ -372,8 +383,9 @@ class Doubts:
         self._with_file(lambda file: file.count(self._uncounted()))
         self._with_file(lambda file: file.keep_seen(self._seen))
 
-    def _change(self, code: Codes, seen: Codes) -> float:
+    def _change(self, code: Codes) -> float:
         """Return how much the label of a frame would change if it were the first."""
+        seen = self._seen
         view = self._look(code[np.newaxis], seen)
         if view is None:
             return 0.0

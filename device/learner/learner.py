@@ -503,8 +503,8 @@ class Learner:
     def undo(self) -> Entry | None:
         """Undo the newest change that is not undone.
 
-        Teaching, forgetting, relabeling, renaming, deleting, merging and rolling back are changes. Each call
-        goes back one more.
+        Teaching, forgetting, relabeling, excluding, renaming, deleting, merging and rolling back are changes. Each call
+        goes back one more. Frames like those of `doubts` that were labeled may be queued again.
 
         Returns:
             The journal entry that was undone, or None when there is nothing to undo.
@@ -513,6 +513,7 @@ class Learner:
             entry = self._changed(self.store.undo)
             if entry is None or entry.undoes is None:
                 return None
+            self.doubts.reconsider()
             return self.store.entries(after=entry.undoes - 1)[0]
 
     def merge(self, other: str | Path) -> Entry | None:

@@ -34,6 +34,7 @@ class Status:
         samples: Number of samples taught on this device per label.
         negatives: Number of negatives taught on this device per denied label.
         background: Number of background samples taught on this device.
+        excluded: Number of samples that are kept and do not teach, per label that they had.
         host_negatives: Number of negatives that the host taught per denied label, under the present names.
         host_background: Number of background samples that the host taught.
         rejected: Share of the negatives per denied label that would be rejected if they were left out in turn; of the
@@ -61,6 +62,7 @@ class Status:
     held_out: dict[str, Any] | None = None
     negatives: dict[str, int] = field(default_factory=dict)
     background: int = 0
+    excluded: dict[str, int] = field(default_factory=dict)
     rejected: dict[str, float] = field(default_factory=dict)
     host_negatives: dict[str, int] = field(default_factory=dict)
     host_background: int = 0
@@ -145,6 +147,7 @@ def status_of(
         held_out=_held_out(model.manifest),
         negatives=negatives,
         background=background,
+        excluded=store.excluded_counts(),
         host_negatives=host_negatives,
         host_background=host_background,
         rejected={} if rejection is None else _rejected(store, rejection),

@@ -202,8 +202,6 @@ class Lessons:
             self._position = self._learner.store.position()
             if any(entry.action not in _TEACHING for entry in undone):
                 emptied.clear()  # a name that the change introduced disappears too
-            if undone:
-                self._doubts.reconsider()
         self.release()
         return {"undone": len(undone), "message": describe(undone)}
 

@@ -11,7 +11,7 @@ import click
 from device.addresses import redact
 
 from .options import emit, json_option
-from .session import broken_pictures_text, ids_text, learner_options, open_learner, plural, when_text
+from .session import broken_pictures_text, counted, ids_text, learner_options, open_learner, plural, when_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -238,6 +238,10 @@ def _plain(status: Status, checked: _Checked | None) -> list[str]:
         f"Head     {status.head['name']} ({status.head['digest'][:12]})",
         f"Runtime  {runtime['name']} {runtime['version']}, {plural(runtime['threads'], 'thread')}, {runtime['delegate']}",
     ]
+    if status.excluded:
+        lines.append(
+            f"Excluded {counted(status.excluded)}; kept, but not taught: edgetl label move MODEL --include"
+        )
     if model["unchecked"]:
         lines.append(
             f"Caution  the {', '.join(model['unchecked'])} in {model['name']} have no checksum (format version 1);"

@@ -67,6 +67,7 @@ def test_excluded_samples_are_included_again(model: Path) -> None:
     """Without conditions, --include takes all that are excluded."""
     assert "Excluded 2 samples (red 2; ids 1-2)" in move(model, "--id", 1, "--id", 2, "--exclude").stdout
     assert asked(model, "--excluded", "--delete", "--dry-run")["ids"] == [1, 2]
+    assert "Excluded red 2; kept, but not taught" in CliRunner().invoke(main, ["status", str(model)]).stdout
     assert asked(model, "--include")["samples"] == {"blue": 8, "red": 8}
     assert "No sample is selected" in move(model, "--include").stdout
 
