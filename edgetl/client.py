@@ -239,9 +239,9 @@ class Client:
         query = urlencode({name: one for name, one in wanted.items() if one is not None}, quote_via=quote)
         return [_sample(one) for one in self._json("GET", f"samples?{query}")["samples"]]
 
-    def status(self) -> dict[str, Any]:
-        """Return the status of the learner and of the camera, as JSON."""
-        return self._json("GET", "status")
+    def status(self, *, forecast: bool = False) -> dict[str, Any]:
+        """Return the status of the learner and of the camera, as JSON; with `forecast`, the accuracy with more photos."""
+        return self._json("GET", "status?forecast=true" if forecast else "status")
 
     def model(self) -> dict[str, Any]:
         """Return the model and its labels, as JSON."""

@@ -7,7 +7,7 @@ Therefore samples of one burst, and samples that are almost equal, are left out 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from .calibration import expected_calibration_error
 from .folds import balanced
 from .intervals import left_out_interval
 from .mislabels import find_mislabels
+from .splits import SHOWN, Split, find_splits
 from .threads import one_blas_thread
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
@@ -30,6 +31,24 @@ BLIND = (
 )
 FEW = 5  # with fewer groups, the recall of a label is unreliable
 CONFUSED = 5
+
+
+@dataclass(frozen=True)
+class Mixed:
+    """The two labels that are mixed up most, relative to the number of their samples.
+
+    Attributes:
+        labels: The two labels.
+        count: Number of samples of one that were predicted as the other.
+        share: `count` relative to all judged samples of the two.
+        samples: Ids of samples of the first label and of the second that are most like the other label, at most `SHOWN`
+            each; those of the host are left out.
+    """
+
+    labels: tuple[str, str]
+    count: int
+    share: float
+    samples: tuple[tuple[int, ...], tuple[int, ...]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +71,8 @@ class Report:
         sampled: Whether only some of the learned samples were judged.
         warnings: Limits of the figures that the reader should know.
         tuned: Number of samples that were not judged because they tuned the backbone.
+        mixed: The two labels that are mixed up most; None if no label was predicted as another.
+        splits: Labels that seem to hold two things.
     """
 
     labels: tuple[str, ...]
@@ -69,6 +90,8 @@ class Report:
     warnings: tuple[str, ...]
     tuned: int = 0
     suggested: tuple[str, ...] = ()
+    mixed: Mixed | None = None
+    splits: tuple[Split, ...] = ()
 
     def __repr__(self) -> str:
         accuracy = "unknown" if self.accuracy is None else f"{self.accuracy:.3f}"
@@ -77,7 +100,9 @@ class Report:
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-serializable values."""
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return values | {"confusion": self.confusion.tolist()}
+        mixed = None if self.mixed is None else asdict(self.mixed)
+        splits = [asdict(split) for split in self.splits]
+        return values | {"confusion": self.confusion.tolist(), "mixed": mixed, "splits": splits}
 
 
 def self_report(
@@ -184,6 +209,8 @@ def _judge(
         ),
         tuned=int((~judges).sum()),
         suggested=tuple(labels[column] for column in probabilities[odd].argmax(axis=1)),
+        mixed=_mixed(labels, confusion, probabilities, owners, ids, judged),
+        splits=find_splits(codes, labels, owners, groups, ids),
     )
 
 
@@ -231,6 +258,34 @@ def _confused(labels: tuple[str, ...], confusion: NDArray[np.int64]) -> tuple[tu
     worst = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSED]
     pairs = (divmod(int(place), len(labels)) for place in worst)
     return tuple((labels[a], labels[b], int(wrong[a, b])) for a, b in pairs if wrong[a, b])
+
+
+def _mixed(
+    labels: tuple[str, ...],
+    confusion: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    owners: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    judged: NDArray[np.bool_],
+) -> Mixed | None:
+    wrong = np.triu(confusion + confusion.T, 1)
+    if not wrong.any():
+        return None
+    total = confusion.sum(axis=1)
+    shares = wrong / np.maximum(total[:, None] + total, 1)
+    first, second = divmod(int(shares.argmax()), len(labels))
+
+    def most_like(owner: int, other: int) -> tuple[int, ...]:
+        mine = np.flatnonzero(judged & (owners == owner) & (ids >= 0))
+        nearest = mine[np.argsort(-probabilities[mine, other], kind="stable")][:SHOWN]
+        return tuple(int(ids[place]) for place in nearest)
+
+    return Mixed(
+        (labels[first], labels[second]),
+        int(wrong[first, second]),
+        float(shares[first, second]),
+        (most_like(first, second), most_like(second, first)),
+    )
 
 
 def _warnings(

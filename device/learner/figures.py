@@ -18,14 +18,17 @@ from numpy.typing import NDArray
 
 from ..errors import SampleNotFoundError
 from ..heads import Head
-from ..heads.report import Report, self_report
+from ..heads.forecast import NO_LABELS, Forecast, forecast, forecast_from
+from ..heads.report import Mixed, Report, self_report
+from ..heads.splits import Split
 from ..model.codes import Codes
-from ..model.memory import Samples
+from ..model.memory import Samples, Sums
 from ..model.modelfile import ModelFile
 from ..store import Store
 
 REPORT_LIMIT = 5_000  # samples of the estimate; its cost is quadratic in their number
 STORE_FROM = 200  # with fewer samples, computing the figures takes no longer than storing them
+CHANGED = "no forecast, because something was taught meanwhile; ask again"
 _FORM = 1  # increase when the same samples lead to other figures, so that stored ones are computed again
 
 
@@ -36,10 +39,12 @@ class Figures:
     Attributes:
         digest: The digest of the head.
         report: The head's report on itself; None while nothing was taught.
+        forecast: The accuracy with more samples; None until it is asked for, because it takes longer.
     """
 
     digest: str
     report: Report | None
+    forecast: Forecast | None = None
 
     def to_bytes(self) -> bytes:
         """Return the figures as JSON, with the confusion as triples of row, column and number."""
@@ -48,7 +53,8 @@ class Figures:
             rows, columns = np.nonzero(self.report.confusion)
             numbers = self.report.confusion[rows, columns]
             report["confusion"] = np.stack([rows, columns, numbers], axis=1).tolist()
-        return json.dumps({"form": _FORM, "digest": self.digest, "report": report}).encode()
+        made = None if self.forecast is None else self.forecast.to_dict()
+        return json.dumps({"form": _FORM, "digest": self.digest, "report": report, "forecast": made}).encode()
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Figures | None:
@@ -57,9 +63,13 @@ class Figures:
             values = json.loads(data)
             if values["form"] != _FORM:
                 return None
-            report = values["report"]
-            return cls(values["digest"], None if report is None else _report(report))
-        except (ValueError, TypeError, KeyError, IndexError):
+            report, made = values["report"], values["forecast"]
+            return cls(
+                values["digest"],
+                None if report is None else _report(report),
+                None if made is None else forecast_from(made),
+            )
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             return None
 
 
@@ -68,16 +78,19 @@ def _report(values: dict[str, Any]) -> Report:
     confusion = np.zeros((len(labels), len(labels)), np.int64)
     for row, column, number in values["confusion"]:
         confusion[row, column] = number
-    lists = {
-        name: tuple(tuple(one) if isinstance(one, list) else one for one in value)
-        for name, value in values.items()
-        if isinstance(value, list)
-    }
-    known = {field.name for field in fields(Report)}
-    return Report(
-        **{name: value for name, value in (values | lists).items() if name in known}
-        | {"confusion": confusion}
+    named: dict[str, Any] = {name: values[name] for name in (field.name for field in fields(Report))}
+    lists = {name: _as_tuple(value) for name, value in named.items() if isinstance(value, list)}
+    mixed = values["mixed"]
+    if mixed is not None:
+        mixed = Mixed(**{name: _as_tuple(value) for name, value in mixed.items()})
+    splits = tuple(
+        Split(**{name: _as_tuple(value) for name, value in one.items()}) for one in values["splits"]
     )
+    return Report(**named | lists | {"confusion": confusion, "mixed": mixed, "splits": splits})
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(map(_as_tuple, value)) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True)
@@ -154,6 +167,46 @@ class KeptFigures:
                 self._remember(position, known)
         return known
 
+    def with_forecast(self, head: Head, position: int, known: Figures, empty: Callable[[], Head]) -> Figures:
+        """Return the figures with the forecast; others may teach meanwhile.
+
+        Args:
+            head: The head; only the samples that tuned the backbone are read from it.
+            position: The position of the journal that the figures belong to.
+            known: The figures of this position.
+            empty: Makes a head of the same kind that has learned nothing.
+        """
+        if known.forecast is not None:
+            return known
+        made = self._forecast(head, position, known.report, empty)
+        figures = replace(known, forecast=made)
+        if head.order_free and made.lasting:
+            self._stored = -1
+            self._remember(position, figures)
+        return figures
+
+    def _forecast(
+        self, head: Head, position: int, report: Report | None, empty: Callable[[], Head]
+    ) -> Forecast:
+        if report is None or not head.order_free or isinstance(self._model.memory, Sums):
+            return Forecast.without(_reason(head, self._model))
+        try:
+            judged = judged_samples(self._model, self._store)
+        except SampleNotFoundError:
+            return Forecast.without(CHANGED)
+        if self._store.position() != position:
+            return Forecast.without(CHANGED)
+        taught = sum(head.counts.values())
+        return forecast(
+            empty,
+            head,
+            report,
+            judged.codes,
+            judged.labels,
+            judged.bursts,
+            len(judged.labels) / max(taught, 1),
+        )
+
     def prepare(self, head: Head, position: int) -> None:
         """Compute the figures of a copy of the head, while others may teach; then they are discarded."""
         if self._at(position) is not None:
@@ -197,6 +250,16 @@ class KeptFigures:
 
     def _name(self) -> str:
         return f"figures of {self._key()}"
+
+
+def _reason(head: Head, model: ModelFile) -> str:
+    if not head.order_free:
+        return (
+            f"no forecast for the {head.name} head, because it would be trained many times; use --head exact"
+        )
+    if isinstance(model.memory, Sums):
+        return "no forecast, because the samples of the host are kept as sums, which cannot be left out"
+    return NO_LABELS
 
 
 def _spread(count: int, limit: int) -> NDArray[np.int64]:

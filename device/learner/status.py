@@ -12,6 +12,7 @@ from ..errors import EdgetlError, StateError
 from ..files import may_write
 from ..heads import Head
 from ..heads.drift import DriftState
+from ..heads.forecast import Forecast
 from ..heads.intervals import held_out_interval
 from ..heads.rejection import Rejection, joined_digest
 from ..heads.report import Report
@@ -49,6 +50,7 @@ class Status:
             the journal at that time; None when there was none.
         held_out: The figure made at conversion, on photos that neither tuned the backbone nor taught the head, before
             anything was taught here; None when the model file has none.
+        forecast: The accuracy with more photos; None until it is asked for.
     """
 
     samples: dict[str, int]
@@ -66,6 +68,7 @@ class Status:
     rejected: dict[str, float] = field(default_factory=dict)
     host_negatives: dict[str, int] = field(default_factory=dict)
     host_background: int = 0
+    forecast: Forecast | None = None
 
     def __repr__(self) -> str:
         taught = f"{sum(self.samples.values())} samples taught here, {sum(self.host.values())} on the host"
@@ -85,6 +88,7 @@ class Status:
         """Return a JSON-serializable dict; ``lab`` is the former name of ``host``, kept for one version."""
         fields = {**vars(self), "lab": self.host}
         fields["report"] = self.report.to_dict() if self.report else None
+        fields["forecast"] = self.forecast.to_dict() if self.forecast else None
         return {**fields, "accuracy": self.accuracy}
 
 
@@ -151,6 +155,7 @@ def status_of(
         host_negatives=host_negatives,
         host_background=host_background,
         rejected={} if rejection is None else _rejected(store, rejection),
+        forecast=figures.forecast,
     )
 
 

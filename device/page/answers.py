@@ -123,13 +123,13 @@ def limit_of(request: Request) -> int:
 
 
 def flag(text: str) -> bool:
-    """Return whether a parameter such as ``background`` or ``excluded`` is set.
+    """Return whether a parameter such as ``background``, ``excluded`` or ``forecast`` is set.
 
     Raises:
         Refusal: It is neither true nor false.
     """
     if text not in ("true", "false"):
-        raise Refusal(400, f"background and excluded must be true or false, got {text[:20]!r}")
+        raise Refusal(400, f"background, excluded and forecast must be true or false, got {text[:20]!r}")
     return text == "true"
 
 
@@ -148,6 +148,11 @@ def kind_wanted(request: Request) -> tuple[str | None, str | None, bool]:
     if sum((label is not None, not_label is not None, background)) > 1:
         raise Refusal(400, "list the samples of one kind at a time: label, not or background")
     return label, not_label, background
+
+
+def wants_forecast(request: Request) -> bool:
+    """Return whether the query asks for a forecast."""
+    return flag(request.query_params.get("forecast", "false"))
 
 
 def refuse_crowd(viewers: int) -> None:

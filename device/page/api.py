@@ -35,6 +35,7 @@ from .answers import (
     number,
     only_get,
     refuse_crowd,
+    wants_forecast,
 )
 from .bodies import V1, Refusal
 from .guard import FAILURE, METRICS, VisibleJSON, refused
@@ -136,7 +137,7 @@ class _Api:
         return await answer(lambda: self._page.state() | {"region": self._page.region, "regions": regions})
 
     async def report(self, request: Request) -> Response:
-        return await answer(self._page.lessons.report)
+        return await answer(self._page.lessons.report, wants_forecast(request))
 
     async def events(self, request: Request) -> Response:
         refuse_crowd(self._page.events.readers)

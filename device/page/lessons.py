@@ -318,13 +318,18 @@ class Lessons:
         self._doubts.settle(numbers)
         self.release()
 
-    def report(self) -> dict[str, Any]:
-        """Return the status of the learner; computed once after each change for all viewers."""
+    def report(self, forecast: bool = False) -> dict[str, Any]:
+        """Return the status of the learner, with the forecast if asked for; computed once for all viewers."""
         with self._reporting:  # not the lock of changes: evaluating thousands of samples takes seconds
             version = self.version
             if self._report is None or self._report[0] != version:
                 with self._loop.judging:  # the picture must not stop for it
                     self._report = (version, self._learner.status().to_dict())
+            if forecast and self._report[1]["forecast"] is None:
+                made = self._learner.status(forecast=True).to_dict()  # predictions continue meanwhile
+                if self.version != version:
+                    return made
+                self._report = (version, made)
             return self._report[1]
 
     def export(self, folder: Path) -> Path:

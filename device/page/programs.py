@@ -49,6 +49,7 @@ from .answers import (
     one_field,
     only_get,
     refuse_crowd,
+    wants_forecast,
 )
 from .bodies import V1, Refusal
 from .guard import VisibleJSON
@@ -282,7 +283,8 @@ class _Programs:
         return jpeg(await run_in_threadpool(self._page.thumbnail, _id(request)))
 
     async def status(self, request: Request) -> Response:
-        return await answer(lambda: self._lessons.report() | {"camera": self._page.loop.figures()})
+        forecast = wants_forecast(request)
+        return await answer(lambda: self._lessons.report(forecast) | {"camera": self._page.loop.figures()})
 
     async def model(self, request: Request) -> Response:
         return await answer(self._model)

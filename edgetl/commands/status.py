@@ -16,7 +16,8 @@ from .session import broken_pictures_text, counted, ids_text, learner_options, o
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from device.heads.report import Report
+    from device.heads.report import Mixed, Report
+    from device.heads.splits import Split
     from device.learner.status import Status
     from device.store import Sample, Store
     from device.store.verify import PictureCheck
@@ -32,6 +33,7 @@ MATRIX_UP_TO = 12  # labels; a larger confusion matrix does not fit a terminal; 
 @click.option("--label", help="With --samples: list this label only.")
 @click.option("--not", "not_label", metavar="LABEL", help="With --samples: list the negatives of LABEL only.")
 @click.option("--background", is_flag=True, help="With --samples: list background only.")
+@click.option("--forecast", is_flag=True, help="Also forecast the accuracy with more photos; takes a moment.")
 @click.option("--verify", is_flag=True, help="Also check every sample and the journal in the state file.")
 @json_option
 def command(
@@ -39,6 +41,7 @@ def command(
     label: str | None,
     not_label: str | None,
     background: bool,
+    forecast: bool,
     verify: bool,
     as_json: bool,
     **options: Any,
@@ -51,6 +54,7 @@ def command(
     \b
     Examples:
       edgetl status mugs.tflite
+      edgetl status mugs.tflite --forecast
       edgetl status mugs.tflite --samples 20
     """
     with open_learner(options, read_only=True) as learner:
@@ -59,7 +63,7 @@ def command(
             emit([_sample(found) for found in samples], as_json, lambda: _sample_lines(samples))
             return
         checked = _checked(learner.store) if verify else None
-        status = learner.status()
+        status = learner.status(forecast=forecast)
         result = status.to_dict() | ({} if checked is None else checked.to_dict())
         emit(result, as_json, lambda: _drawn(status, checked))
         if checked and checked.pictures.broken:
@@ -166,6 +170,9 @@ def _findings(status: Status) -> list[RenderableType]:
         parts += [Text("\nLabels (rows) against predictions (columns):"), _matrix(report)]
     for taught, seen, count in report.confused:
         parts.append(Text(f"  {taught} predicted as {seen}: {count}"))
+    if report.mixed is not None:
+        parts.append(Text(_mixed(report.mixed)))
+    parts += [Text(_split(split)) for split in report.splits]
     if report.suspects:
         ids = ids_text(list(report.suspects))
         parts.append(
@@ -174,9 +181,28 @@ def _findings(status: Status) -> list[RenderableType]:
             )
         )
     parts += [Text(f"! {warning}", style="yellow") for warning in report.warnings]
+    if status.forecast is not None:
+        parts.append(Text("\n" + "\n".join(f"{line}." for line in status.forecast.describe())))
     if report.accuracy is not None:
         parts.append(Text(BLIND, style="dim"))
     return parts
+
+
+def _mixed(mixed: Mixed) -> str:
+    first, second = mixed.labels
+    shown = [
+        f"{label} {ids_text(list(samples))}"
+        for label, samples in zip(mixed.labels, mixed.samples, strict=True)
+        if samples
+    ]
+    alike = f"; the samples most alike: {', '.join(shown)}" if shown else ""
+    return f"Mixed up most: {first} and {second}, {plural(mixed.count, 'sample')}{alike}"
+
+
+def _split(split: Split) -> str:
+    shown = [ids_text(list(samples)) for samples in split.samples if samples]
+    alike = f"; compare the samples {' with '.join(shown)}" if len(shown) == 2 else ""
+    return f"{split.label} seems to hold two things, in {split.parts[0]:.0%} and {split.parts[1]:.0%} of its views{alike}"
 
 
 def _without_report(status: Status) -> str:

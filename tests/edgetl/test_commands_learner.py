@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("click", reason="the command line needs click")
@@ -600,3 +601,37 @@ def test_teach_shows_what_its_accuracy_is_worth(taught: Path) -> None:
     assert result["judged"] == 12
     assert result["unjudged"] == []
     assert result["interval"][0] <= result["accuracy"] <= result["interval"][1]
+
+
+def test_status_forecasts_on_request(taught: Path) -> None:
+    """Five frames of each label are too few; with more, the sentences and the JSON agree."""
+    assert asked("status", taught)["forecast"] is None
+    few = asked("status", taught, "--forecast")["forecast"]
+    assert few["now"] is None
+    assert "too few photos to forecast" in few["text"][0]
+    teach_views(taught.with_suffix(".db"), taught)
+    made = asked("status", taught, "--forecast")["forecast"]
+    assert made["labels"]["cup"]["more"] == 24
+    shown = edgetl("status", taught, "--forecast").stdout
+    for line in made["text"]:
+        assert line in " ".join(shown.split())
+    assert "24 more photos would bring it from" in shown
+
+
+def test_status_names_labels_that_are_mixed_up_and_their_samples(taught: Path) -> None:
+    """The text names the samples; the JSON has the same ones."""
+    teach_views(taught.with_suffix(".db"), taught)
+    mixed = asked("status", taught)["report"]["mixed"]
+    assert sorted(mixed["labels"]) == ["bowl", "cup"]
+    shown = edgetl("status", taught).stdout
+    assert "Mixed up most: bowl and cup" in shown
+    assert all(str(number) in shown for number in mixed["samples"][0])
+
+
+def teach_views(state: Path, model: Path) -> None:
+    """Teach two labels that look the same, 24 separate views each."""
+    random = np.random.default_rng(0)
+    with Learner.open(model, state, threads=1) as learner:
+        values = random.normal(size=(48, learner.model.manifest.dimensions)).astype(np.float32)
+        images = [np.zeros((4, 4, 3), np.uint8)] * 48
+        learner.learn_many(images, ["bowl", "cup"] * 24, embeddings=values)

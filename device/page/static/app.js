@@ -8,6 +8,7 @@ import * as teach from "./teach.js";
 const CALM = 1200; // milliseconds between refreshes of the labels while other viewers teach
 const SETTLE = 1500; // milliseconds without another prediction before it is announced
 const REST = 2000; // milliseconds without a change before the report is requested again
+const PAUSE = 4000; // milliseconds between a report and the request for a forecast
 let events = null;
 let version = 0; // version of the labels on the page
 let queue = -1; // version of the queue on the page
@@ -84,7 +85,17 @@ async function loadReport() {
   const status = await get("/api/report").catch(() => null);
   if (!status) return undefined;
   showReport(status);
+  clearTimeout(forecastTimer);
+  if (status.report && !status.forecast) forecastTimer = setTimeout(loadForecast, PAUSE, version);
   return gallery.markSuspects(status.report?.suspects ?? []);
+}
+
+// The forecast trains many heads, so it waits for a longer pause.
+let forecastTimer = 0;
+async function loadForecast(asked) {
+  if (teach.isTeaching() || asked !== version) return; // the next report asks again
+  const status = await get("/api/report?forecast=true").catch(() => null);
+  if (status && asked === version) showReport(status);
 }
 
 function showGate() {

@@ -3,6 +3,8 @@
 import { $, make, percent, plural, say, sentence } from "./dom.js";
 
 const FEW = 6; // maximum number of labels whose table is easy to read
+const SENTENCES = 8; // of the forecast
+const SPLITS = 3; // labels that seem to hold two things
 const WORST = 8; // number of confusions listed where there are more labels
 
 export function showReport(status) {
@@ -19,7 +21,34 @@ export function showReport(status) {
   const suspects = report.suspects.length;
   $("suspects").hidden = !suspects;
   say($("suspects"), suspects ? `${plural(suspects, "sample looks", "samples look")} mislabeled and ${suspects === 1 ? "is" : "are"} marked below.` : "");
+  showForecast(status.forecast, known);
+  showComparisons(report);
   showConfusion(report, known);
+}
+
+function showForecast(forecast, known) {
+  $("forecast").hidden = !forecast || !known;
+  if (!forecast) return;
+  $("forecast").replaceChildren(...forecast.text.slice(0, SENTENCES).map((text) => make("li", {}, `${sentence(text)}.`)));
+}
+
+// Pictures side by side: of the two labels that are mixed up most, and of the two things that a label seems to hold.
+function showComparisons({ mixed, splits }) {
+  const shown = splits.slice(0, SPLITS).map((split) => comparison(
+    `${split.label} seems to hold two things. If these differ, teach them as two labels:`,
+    split.parts.map((share) => `${percent(share)} of its views`), split.samples));
+  if (mixed) {
+    const text = `Mixed up most: ${mixed.labels[0]} and ${mixed.labels[1]}, ${plural(mixed.count, "sample")}. These look most alike:`;
+    shown.unshift(comparison(text, mixed.labels, mixed.samples));
+  }
+  $("comparisons").replaceChildren(...shown);
+}
+
+function comparison(text, titles, samples) {
+  const sides = titles.map((title, side) => make("div", {}, make("b", {}, title),
+    make("div", { class: "pictures" }, ...samples[side].map((id) =>
+      make("img", { src: `/api/samples/${id}.jpg`, alt: `Sample ${id}`, loading: "lazy", onerror: (event) => event.target.remove() })))));
+  return make("figure", { class: "comparison" }, make("figcaption", {}, text), make("div", { class: "sides" }, ...sides));
 }
 
 function showConfusion({ labels, confusion, confused }, known) {

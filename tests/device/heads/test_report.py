@@ -271,3 +271,34 @@ def test_stacks_contain_every_sample_once_and_are_small() -> None:
     assert all(stack.size <= 20 or len(stack) == 1 for stack in stacks)
     assert all(len(np.unique(groups[block])) == 1 for stack in stacks for block in stack)
     assert stacked(groups[:0]) == []
+
+
+def test_the_labels_that_are_mixed_up_most_are_named_with_their_samples() -> None:
+    """Two labels of the same cloud beside a third: the pair, the number and the samples agree with the confusion."""
+    random = np.random.default_rng(1)
+    values = random.normal(size=(90, D))
+    values[:30, 0] += 9
+    values[30:, 1] += 9
+    codes, labels = encode(values.astype(np.float32)), ["far"] * 30 + ["cup", "mug"] * 30
+    head = create_head("exact", D)
+    head.learn_many(codes, labels)
+    report = self_report(head, codes, labels, ids=np.r_[np.arange(-30, 0), np.arange(1, 61)])
+    assert report.mixed is not None
+    assert report.mixed.labels == ("cup", "mug")
+    cup, mug = report.labels.index("cup"), report.labels.index("mug")
+    assert report.mixed.count == report.confusion[cup, mug] + report.confusion[mug, cup]
+    assert report.mixed.share == pytest.approx(report.mixed.count / 60)
+    first, second = report.mixed.samples
+    assert all(one % 2 == 1 for one in first)
+    assert all(one % 2 == 0 for one in second)
+    assert json.loads(json.dumps(report.to_dict()))["mixed"]["labels"] == ["cup", "mug"]
+
+
+def test_nothing_is_mixed_up_without_an_error() -> None:
+    """Labels that are far apart have no pair, and no label is split."""
+    values = np.repeat(9 * np.eye(D)[:2], 20, axis=0) + np.random.default_rng(0).normal(size=(40, D)) / 4
+    codes, labels = encode(values.astype(np.float32)), ["a"] * 20 + ["b"] * 20
+    head = create_head("exact", D)
+    head.learn_many(codes, labels)
+    report = self_report(head, codes, labels)
+    assert (report.accuracy, report.mixed, report.splits) == (1.0, None, ())

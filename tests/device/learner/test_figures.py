@@ -147,3 +147,64 @@ def test_figures_of_another_head_are_not_used(closed: Path, computed: list[int])
 
 def _must_not_be_called(*given: object) -> Figures:
     raise AssertionError("the figures are known already")
+
+
+def test_a_forecast_is_made_on_request_and_kept(closed: Path) -> None:
+    """It is stored beside the report, and disappears with the next change."""
+    with Learner.open(TINY, closed, threads=1) as learner:
+        assert learner.status().forecast is None
+        made = learner.status(forecast=True).forecast
+        assert made is not None
+        assert made.then is not None
+        assert set(made.labels) == {"even", "odd"}
+        assert learner.status().forecast == made
+    with Learner.open(TINY, closed, threads=1, read_only=True) as learner:
+        assert learner.status().forecast == made
+    with Learner.open(TINY, closed, threads=1) as learner:
+        teach(learner, 2, seed=1)
+        assert learner.status().forecast is None
+
+
+def test_predictions_do_not_wait_for_a_forecast(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a forecast is computed, another thread predicts and teaches; the forecast then says that it is out of date."""
+    entered, release = threading.Event(), threading.Event()
+    read = figures.judged_samples
+
+    def slow(*given: object) -> object:
+        found = read(*given)  # type: ignore[arg-type]
+        entered.set()
+        assert release.wait(30)
+        return found
+
+    with Learner.open(TINY, None, threads=1) as learner:
+        teach(learner, 20)
+        learner.status()
+        monkeypatch.setattr(figures, "judged_samples", slow)
+        result: list[object] = []
+        thread = threading.Thread(target=lambda: result.append(learner.status(forecast=True).forecast))
+        thread.start()
+        assert entered.wait(30)
+        learner.predict_embedding(np.ones(learner.model.manifest.dimensions, np.float32))
+        teach(learner, 2, seed=1)
+        release.set()
+        thread.join(30)
+        assert result[0].reason == figures.CHANGED  # type: ignore[attr-defined]
+        monkeypatch.undo()
+        assert learner.status().forecast is None
+
+
+def test_a_head_that_depends_on_the_order_is_not_forecast() -> None:
+    """The softmax head would have to be trained many times; the reason says so."""
+    with Learner.open(TINY, None, threads=1, head="softmax") as learner:
+        teach(learner, 20)
+        forecast = learner.status(forecast=True).forecast
+        assert forecast is not None
+        assert "softmax" in forecast.describe()[0]
+
+
+def test_nothing_taught_is_not_forecast() -> None:
+    """An empty model has a reason instead of a forecast."""
+    with Learner.open(TINY, None, threads=1) as learner:
+        forecast = learner.status(forecast=True).forecast
+        assert forecast is not None
+        assert "too few photos" in forecast.describe()[0]
