@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from device.heads import create_head
 from device.heads.base import Head
 from device.heads.curve import Step, learning_curve
-from device.heads.extrapolate import Expected
+from device.heads.extrapolate import ExpectedAccuracy
 from device.heads.forecast import FACTOR, extrapolated
 from device.heads.report import self_report
 from device.model.codes import Codes
@@ -83,8 +83,8 @@ def page() -> str:
         judged = _judged([row for row in rows if name in (row["set"], "all")])
         table.append(f"| {name} | " + " | ".join(_cell(judged[times]) for times in (*_TIMES, "label")) + " |")
     return (
-        f"\n## The forecast of `status`, from {result['shots']} samples per label\n\n"
-        "Share of the forecasts whose 90 % interval contains the truth, mean width of the interval and mean of forecast\n"
+        f"\nFrom {result['shots']} samples per label: "
+        "the share of the forecasts whose 90 % interval contains the truth, mean width of the interval and mean of forecast\n"
         f"minus truth, {result['draws']} draws (`python -m benchmarks.forecast`). *Per label* is for twice as many samples.\n\n"
         + "\n".join(table)
         + "\n"
@@ -129,7 +129,7 @@ def _judged(rows: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
     return judged
 
 
-def _against(made: Expected, truth: float) -> list[float]:
+def _against(made: ExpectedAccuracy, truth: float) -> list[float]:
     low, high = made.interval
     return [float(low <= truth <= high), high - low, made.accuracy - truth]
 

@@ -69,7 +69,7 @@ def page() -> str:
         f"| {row['set']} | {row['shots']} | {row['ordinary'][0]} of {row['ordinary'][1]} | {_joined(row)} |"
         for row in rows
     ]
-    return "\n## Labels that hold two things\n\n" + "\n".join(lines) + "\n"
+    return "\n" + "\n".join(lines) + "\n"
 
 
 def _joined(row: dict[str, Any]) -> str:

@@ -74,7 +74,10 @@ if TYPE_CHECKING:
     )
     from device.formats import Reason
     from device.heads import Head, Prediction
-    from device.heads.report import Report
+    from device.heads.extrapolate import ExpectedAccuracy
+    from device.heads.forecast import Forecast, LabelForecast
+    from device.heads.report import MixedLabels, Report
+    from device.heads.splits import SplitLabel
     from device.learner import Learner
     from device.learner.classifier import Classifier
     from device.learner.correcting import Correction
@@ -127,6 +130,8 @@ __all__ = [
     "EndOfSource",
     "Entry",
     "Evaluation",
+    "ExpectedAccuracy",
+    "Forecast",
     "FormatResult",
     "Frame",
     "FrameTimeout",
@@ -136,6 +141,7 @@ __all__ = [
     "HostChange",
     "KerasModel",
     "LabelError",
+    "LabelForecast",
     "LayerError",
     "Learner",
     "LeftOut",
@@ -145,6 +151,7 @@ __all__ = [
     "MissingExtraError",
     "MissingPackageError",
     "Mistake",
+    "MixedLabels",
     "ModelFile",
     "ModelFileError",
     "ModelNotFoundError",
@@ -174,7 +181,11 @@ __all__ = [
     "SelectionError",
     "ServerError",
     "ServiceError",
+<<<<<<< HEAD
     "SignatureError",
+=======
+    "SplitLabel",
+>>>>>>> c5d63eb (Document the forecast and the comparisons, with a picture and the measured figures)
     "StateBusyError",
     "StateError",
     "StateNotFoundError",
@@ -251,7 +262,10 @@ _NAMES = {
         "Head",
         "Prediction",
     ),
-    "device.heads.report": ("Report",),
+    "device.heads.extrapolate": ("ExpectedAccuracy",),
+    "device.heads.forecast": ("Forecast", "LabelForecast"),
+    "device.heads.report": ("MixedLabels", "Report"),
+    "device.heads.splits": ("SplitLabel",),
     "device.learner": ("Learner",),
     "device.learner.classifier": ("Classifier",),
     "device.learner.correcting": ("Correction",),

@@ -11,6 +11,7 @@ import base64
 import re
 import shutil
 import tempfile
+from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,18 @@ from scripts.still_life import THINGS, Table, draw
 from tests.device.page.browser import Browser, start_chromium, why_not
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
+<<<<<<< HEAD
 _TAUGHT = {"mug": 26, "lemon": 24, "leaf": 23, "nothing": 12}
+=======
+_TAUGHT = {"mug": 26, "lemon": 24, "leaf": 23, "nut": 25, "nothing": 12}
+_MUDDLED = {  # two labels for one thing, and one label for two
+    "mug": {"mug": 24},
+    "cup": {"mug": 24},
+    "fruit": {"lemon": 30, "brick": 30},
+    "leaf": {"leaf": 24},
+    "nut": {"nut": 24},
+}
+>>>>>>> c5d63eb (Document the forecast and the comparisons, with a picture and the measured figures)
 _DESK = (1280, 1092, 1.5, False)  # width, height, device pixels per CSS pixel, whether it is a phone
 _PHONE = (390, 844, 2, True)
 
@@ -37,17 +49,26 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = Path(shutil.copy(arguments.model, folder / "kitchen.tflite"))
         learner = stack.enter_context(Learner.open(model, None))
-        _teach(learner)
+        _teach(learner, {label: {label: count} for label, count in _TAUGHT.items()})
         table = Table()
         server = stack.enter_context(PageServer(learner, lambda: table, port=0))
         driver = start_chromium(folder / "profile", "--hide-scrollbars")
         stack.callback(driver.quit)
         _take(Browser(driver), server, table)
+        muddled = stack.enter_context(Learner.open(model, None))
+        _teach(muddled, _MUDDLED)
+        _take_report(Browser(driver), stack.enter_context(PageServer(muddled, lambda: table, port=0)))
 
 
-def _teach(learner: Learner) -> None:
-    for label, count in _TAUGHT.items():
-        learner.learn_many([draw(label, -number % 997) for number in range(count)], [label] * count)
+def _teach(learner: Learner, plan: Mapping[str, Mapping[str, int]]) -> None:
+    """Teach labels; each is drawn as some things, with a number of pictures of each."""
+    for place, (label, things) in enumerate(plan.items()):
+        images = [
+            draw(thing, (-number - 101 * place) % 997)
+            for thing, count in things.items()
+            for number in range(count)
+        ]
+        learner.learn_many(images, [label] * len(images))
 
 
 def _take(browser: Browser, server: PageServer, table: Table) -> None:
@@ -66,6 +87,19 @@ def _take(browser: Browser, server: PageServer, table: Table) -> None:
     _resize(browser, *_DESK[:2], 1, False)
     _select(browser, server)
     _save(browser, "corrections")
+
+
+def _take_report(browser: Browser, server: PageServer) -> None:
+    """Save the section about the accuracy, with its forecast and comparisons."""
+    browser.prefer(color_scheme="light", reduced_motion="reduce")
+    _resize(browser, 1280, 2400, 1, False)  # pictures load where they are visible
+    browser.visit(server.url)
+    browser.wait(lambda: browser.text("#forecast") and browser.run(_LOADED))
+    box = browser.run(
+        "const b = document.querySelector('#report').getBoundingClientRect();"
+        "return {x: b.x + scrollX, y: b.y + scrollY, width: b.width, height: b.height, scale: 1}"
+    )
+    _save(browser, "serve-report", clip=box, captureBeyondViewport=True)
 
 
 def _show(browser: Browser, table: Table, thing: str) -> None:
@@ -116,6 +150,7 @@ def _resize(browser: Browser, width: int, height: int, scale: float, phone: bool
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
+<<<<<<< HEAD
 def _save(browser: Browser, name: str, selector: str = "") -> None:
     """Write what the window shows, or one element of the page, as PNG."""
     options: dict[str, Any] = {"format": "png", "optimizeForSpeed": False}
@@ -123,6 +158,12 @@ def _save(browser: Browser, name: str, selector: str = "") -> None:
         box = browser.run(_BOX, selector)
         options["clip"] = {**box, "scale": 1}
     taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", options)
+=======
+def _save(browser: Browser, name: str, **options: Any) -> None:
+    taken = browser.driver.execute_cdp_cmd(
+        "Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False, **options}
+    )
+>>>>>>> c5d63eb (Document the forecast and the comparisons, with a picture and the measured figures)
     path = _IMAGES / f"{name}.png"
     path.write_bytes(base64.b64decode(taken["data"]))
     print(f"{path}: {path.stat().st_size // 1024} kB")

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("click", reason="the command line needs click")
@@ -222,3 +223,18 @@ def filled(fields: Any, example: Any) -> Any:
         assert fields.keys() == example.keys()
         return {name: filled(value, example[name]) for name, value in fields.items()}
     return [filled(value, example[0]) for value in fields] if isinstance(fields, list) else fields
+
+
+def test_the_forecast_is_as_documented(model: Path) -> None:
+    """The command writes every documented field, for labels with enough views and for one without."""
+    random = np.random.default_rng(0)
+    with Learner.open(model, model.with_suffix(".db"), threads=1) as learner:
+        values = random.normal(size=(48, learner.model.manifest.dimensions)).astype(np.float32)
+        learner.learn_many([draw("red")] * 48, ["mug", "cup"] * 24, embeddings=values)
+        learner.learn_one(draw("green"), "bowl")
+    done = CliRunner().invoke(main, ["status", str(model), "--forecast", "--json"])
+    status = json.loads(done.stdout)
+    written, documented = status["forecast"], EXAMPLES["forecast"]
+    assert shape(written["labels"].pop("mug")) == shape(documented["labels"].pop("mug"))
+    assert shape(written) | {"labels": {}} == shape(documented)
+    assert "bowl" in written["too_few"]

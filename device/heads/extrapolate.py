@@ -35,7 +35,7 @@ _NODES, _NODE_WEIGHTS = np.polynomial.hermite_e.hermegauss(5)
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedAccuracy:
     """An accuracy that is expected.
 
     Attributes:
@@ -74,7 +74,7 @@ class Posterior:
         self._weights: Floats = np.exp(log - log.max())
         self._weights /= self._weights.sum()
 
-    def expected(self, growth: float = 1.0) -> Expected:
+    def expected(self, growth: float = 1.0) -> ExpectedAccuracy:
         """Return the accuracy with `growth` times the samples."""
         error = np.clip(self._error(growth), 1e-6, 1 - 1e-6)
         odds = np.log(error / (1 - error)).reshape(-1, 1) + self._luck * _NODES
@@ -83,7 +83,7 @@ class Posterior:
             self._weights.reshape(-1, 1) * _NODE_WEIGHTS,
             [(1 - COVERED) / 2, 0.5, (1 + COVERED) / 2],
         )
-        return Expected(1 - middle, (1 - high, 1 - low))
+        return ExpectedAccuracy(round(1 - middle, 4), (round(1 - high, 4), round(1 - low, 4)))
 
     def largest_gain(self, growth: float) -> float:
         """Return the gain in accuracy with `growth` times the samples that is not exceeded in nine of ten cases."""

@@ -18,7 +18,7 @@ from ..errors import LabelError
 from ..model.codes import Codes
 from .base import Floats, Head, check_codes
 from .curve import Step, learning_curve
-from .extrapolate import Expected, Posterior
+from .extrapolate import ExpectedAccuracy, Posterior
 from .intervals import FEWEST, SHARED
 from .report import FEW, Report, near_duplicates
 from .threads import one_blas_thread
@@ -42,9 +42,9 @@ class LabelForecast:
     """
 
     views: int
-    now: Expected
+    now: ExpectedAccuracy
     more: int
-    then: Expected
+    then: ExpectedAccuracy
     done: bool
 
 
@@ -64,13 +64,18 @@ class Forecast:
     """
 
     views: int
-    now: Expected | None
-    then: Expected | None
+    now: ExpectedAccuracy | None
+    then: ExpectedAccuracy | None
     labels: dict[str, LabelForecast]
     too_few: tuple[str, ...]
     reason: str = ""
     curve: tuple[tuple[float, float], ...] = ()
     lasting: bool = True
+
+    def __repr__(self) -> str:
+        if self.now is None or self.then is None:
+            return f"<Forecast {self.reason}>"
+        return f"<Forecast {self.views} views, {len(self.labels)} labels: {self.now.accuracy:.2f} to {self.then.accuracy:.2f}>"
 
     @classmethod
     def without(cls, reason: str) -> Forecast:
@@ -100,10 +105,14 @@ class Forecast:
         lines = [
             f"With twice as many photos of each label: about {_percent(self.then)}, now {self.now.accuracy:.0%}"
         ]
-        gains = sorted(
-            self.labels.items(), key=lambda one: (one[1].done, one[1].now.accuracy - one[1].then.accuracy)
-        )
-        lines += [_sentence(label, one) for label, one in gains]
+        gains = sorted(self.labels.items(), key=lambda one: one[1].now.accuracy - one[1].then.accuracy)
+        lines += [_sentence(label, one) for label, one in gains if not one.done]
+        done = [label for label, one in self.labels.items() if one.done]
+        if done:
+            verb = "is" if len(done) == 1 else "are"
+            lines.append(
+                f"{', '.join(done)} {verb} done: twice as many photos would add less than {100 * DONE:.0f} points"
+            )
         if self.too_few:
             lines.append(
                 f"Too few photos to forecast: {', '.join(self.too_few)}; teach at least {FEW} separate views"
@@ -184,7 +193,10 @@ def extrapolated(
         then=whole.expected(factor),
         labels=single,
         too_few=tuple(name for name, one in zip(names, enough, strict=True) if not one),
-        curve=tuple((float(share), float(1 - error)) for share, error in zip(shares, together, strict=True)),
+        curve=tuple(
+            (round(float(share), 4), round(float(1 - error), 4))
+            for share, error in zip(shares, together, strict=True)
+        ),
     )
 
 
@@ -206,7 +218,7 @@ def forecast_from(values: dict[str, Any]) -> Forecast:
 
 
 def _expected(values: Any) -> Any:
-    return None if values is None else Expected(values["accuracy"], tuple(values["interval"]))
+    return None if values is None else ExpectedAccuracy(values["accuracy"], tuple(values["interval"]))
 
 
 def _views(groups: NDArray[np.int64], owners: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -219,11 +231,9 @@ def _of_label(curve: Posterior, views: int, factor: float) -> LabelForecast:
 
 
 def _sentence(label: str, one: LabelForecast) -> str:
-    if one.done:
-        return f"{label} is done: {one.now.accuracy:.0%}, and twice as many photos would add less than {DONE:.0%}"
-    return f"{label}: about {one.more} more photos would bring it from {one.now.accuracy:.0%} to about {_percent(one.then)}"
+    return f"About {one.more} more photos of {label} would bring it from {one.now.accuracy:.0%} to about {_percent(one.then)}"
 
 
-def _percent(one: Expected) -> str:
+def _percent(one: ExpectedAccuracy) -> str:
     low, high = one.interval
     return f"{one.accuracy:.0%} (90 % interval {low:.0%} to {high:.0%})"

@@ -21,7 +21,7 @@ from .calibration import expected_calibration_error
 from .folds import balanced
 from .intervals import left_out_interval
 from .mislabels import find_mislabels
-from .splits import SHOWN, Split, find_splits
+from .splits import SHOWN, SplitLabel, find_splits
 from .threads import one_blas_thread
 
 ALIKE = 0.995  # cosine of mapped embeddings above which two samples count as one
@@ -34,7 +34,7 @@ CONFUSED = 5
 
 
 @dataclass(frozen=True)
-class Mixed:
+class MixedLabels:
     """The two labels that are mixed up most, relative to the number of their samples.
 
     Attributes:
@@ -90,8 +90,8 @@ class Report:
     warnings: tuple[str, ...]
     tuned: int = 0
     suggested: tuple[str, ...] = ()
-    mixed: Mixed | None = None
-    splits: tuple[Split, ...] = ()
+    mixed: MixedLabels | None = None
+    splits: tuple[SplitLabel, ...] = ()
 
     def __repr__(self) -> str:
         accuracy = "unknown" if self.accuracy is None else f"{self.accuracy:.3f}"
@@ -267,7 +267,7 @@ def _mixed(
     owners: NDArray[np.int64],
     ids: NDArray[np.int64],
     judged: NDArray[np.bool_],
-) -> Mixed | None:
+) -> MixedLabels | None:
     wrong = np.triu(confusion + confusion.T, 1)
     if not wrong.any():
         return None
@@ -280,7 +280,7 @@ def _mixed(
         nearest = mine[np.argsort(-probabilities[mine, other], kind="stable")][:SHOWN]
         return tuple(int(ids[place]) for place in nearest)
 
-    return Mixed(
+    return MixedLabels(
         (labels[first], labels[second]),
         int(wrong[first, second]),
         float(shares[first, second]),

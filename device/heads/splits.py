@@ -35,7 +35,7 @@ SHOWN = 4  # samples of each part
 
 
 @dataclass(frozen=True)
-class Split:
+class SplitLabel:
     """A label that seems to hold two things.
 
     Attributes:
@@ -57,7 +57,7 @@ def find_splits(
     owners: NDArray[np.int64],
     groups: NDArray[np.int64],
     ids: NDArray[np.int64],
-) -> tuple[Split, ...]:
+) -> tuple[SplitLabel, ...]:
     """Return the labels that seem to hold two things, the clearest first.
 
     Args:
@@ -110,14 +110,14 @@ def _similarities(codes: Codes, spread: Floats) -> Floats:
     return cosines
 
 
-def _split(label: str, alike: Floats, ids: NDArray[np.int64]) -> Split | None:
+def _split(label: str, alike: Floats, ids: NDArray[np.int64]) -> SplitLabel | None:
     order, size, conductance = _best_cut(_neighbor_graph(alike))
     if conductance >= LIMIT:
         return None
     parts = sorted((order[:size], order[size:]), key=len, reverse=True)
     shares = [len(part) / len(alike) for part in parts]
     samples = [_typical(alike, part, ids) for part in parts]
-    return Split(label, (shares[0], shares[1]), conductance, (samples[0], samples[1]))
+    return SplitLabel(label, (shares[0], shares[1]), conductance, (samples[0], samples[1]))
 
 
 def _neighbor_graph(alike: Floats) -> Floats:

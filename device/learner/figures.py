@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from ..errors import SampleNotFoundError
 from ..heads import Head
 from ..heads.forecast import NO_LABELS, Forecast, forecast, forecast_from
-from ..heads.report import Mixed, Report, self_report
-from ..heads.splits import Split
+from ..heads.report import MixedLabels, Report, self_report
+from ..heads.splits import SplitLabel
 from ..model.codes import Codes
 from ..model.memory import Samples, Sums
 from ..model.modelfile import ModelFile
@@ -82,9 +82,9 @@ def _report(values: dict[str, Any]) -> Report:
     lists = {name: _as_tuple(value) for name, value in named.items() if isinstance(value, list)}
     mixed = values["mixed"]
     if mixed is not None:
-        mixed = Mixed(**{name: _as_tuple(value) for name, value in mixed.items()})
+        mixed = MixedLabels(**{name: _as_tuple(value) for name, value in mixed.items()})
     splits = tuple(
-        Split(**{name: _as_tuple(value) for name, value in one.items()}) for one in values["splits"]
+        SplitLabel(**{name: _as_tuple(value) for name, value in one.items()}) for one in values["splits"]
     )
     return Report(**named | lists | {"confusion": confusion, "mixed": mixed, "splits": splits})
 

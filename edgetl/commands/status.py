@@ -16,8 +16,8 @@ from .session import broken_pictures_text, counted, ids_text, learner_options, o
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from device.heads.report import Mixed, Report
-    from device.heads.splits import Split
+    from device.heads.report import MixedLabels, Report
+    from device.heads.splits import SplitLabel
     from device.learner.status import Status
     from device.store import Sample, Store
     from device.store.verify import PictureCheck
@@ -188,7 +188,7 @@ def _findings(status: Status) -> list[RenderableType]:
     return parts
 
 
-def _mixed(mixed: Mixed) -> str:
+def _mixed(mixed: MixedLabels) -> str:
     first, second = mixed.labels
     shown = [
         f"{label} {ids_text(list(samples))}"
@@ -199,7 +199,7 @@ def _mixed(mixed: Mixed) -> str:
     return f"Mixed up most: {first} and {second}, {plural(mixed.count, 'sample')}{alike}"
 
 
-def _split(split: Split) -> str:
+def _split(split: SplitLabel) -> str:
     shown = [ids_text(list(samples)) for samples in split.samples if samples]
     alike = f"; compare the samples {' with '.join(shown)}" if len(shown) == 2 else ""
     return f"{split.label} seems to hold two things, in {split.parts[0]:.0%} and {split.parts[1]:.0%} of its views{alike}"

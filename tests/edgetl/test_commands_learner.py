@@ -615,7 +615,7 @@ def test_status_forecasts_on_request(taught: Path) -> None:
     shown = edgetl("status", taught, "--forecast").stdout
     for line in made["text"]:
         assert line in " ".join(shown.split())
-    assert "24 more photos would bring it from" in shown
+    assert "24 more photos of cup would bring it from" in shown
 
 
 def test_status_names_labels_that_are_mixed_up_and_their_samples(taught: Path) -> None:

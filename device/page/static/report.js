@@ -29,7 +29,7 @@ export function showReport(status) {
 function showForecast(forecast, known) {
   $("forecast").hidden = !forecast || !known;
   if (!forecast) return;
-  $("forecast").replaceChildren(...forecast.text.slice(0, SENTENCES).map((text) => make("li", {}, `${sentence(text)}.`)));
+  $("forecast").replaceChildren(...forecast.text.slice(0, SENTENCES).map((text) => make("li", {}, `${text}.`)));
 }
 
 // Pictures side by side: of the two labels that are mixed up most, and of the two things that a label seems to hold.

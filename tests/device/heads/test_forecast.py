@@ -113,9 +113,9 @@ def test_a_label_without_errors_is_done_and_one_that_is_mixed_up_is_not() -> Non
     assert result.next in ("mug", "cup")
     assert result.labels["mug"].more == 20
     text = "\n".join(result.describe())
-    assert "label 0 is done" in text
-    assert "mug: about 20 more photos would bring it from" in text
-    assert f"{DONE:.0%}" in text
+    assert "label 0, label 1, label 2 are done" in text
+    assert "About 20 more photos of mug would bring it from" in text
+    assert f"less than {100 * DONE:.0f} points" in text
 
 
 def test_too_few_views_are_not_forecast() -> None:

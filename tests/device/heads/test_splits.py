@@ -3,13 +3,13 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from device.heads.splits import FEWEST, MOST, SHOWN, Split, find_splits
+from device.heads.splits import FEWEST, MOST, SHOWN, SplitLabel, find_splits
 from device.model.codes import encode
 
 WIDTH = 40
 
 
-def found(*clouds: tuple[NDArray[np.float64], int], seed: int = 0, ids: int = 1) -> tuple[Split, ...]:
+def found(*clouds: tuple[NDArray[np.float64], int], seed: int = 0, ids: int = 1) -> tuple[SplitLabel, ...]:
     """Return the splits among labels; each is (centers [M, D], number of samples), its samples shared among its centers."""
     random = np.random.default_rng(seed)
     values, owners = [], []

@@ -61,8 +61,8 @@ def test_forecast_and_comparisons_are_shown_beside_the_accuracy(
     browser.wait(lambda: browser.text("#forecast"))
     text = browser.text("#forecast")
     assert "With twice as many photos of each label" in text
-    assert "Book is done" in text
-    assert f"about {COUNT} more photos would bring it from" in text
+    assert "book, toy are done" in text
+    assert f"About {COUNT} more photos of" in text
     assert browser.complaints() == []
     browser.narrow()
     browser.wait(lambda: browser.run("return innerWidth") == 390)
