@@ -87,6 +87,7 @@ def test_every_example_is_compared_below() -> None:
         "buttons",
         "events",
         "doubts",
+        "forecast",
         "bench",
         "comparison",
         "recommendation",

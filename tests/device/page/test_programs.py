@@ -553,6 +553,7 @@ CASES: list[tuple[str, str, int, dict[str, Any]]] = [
     ("POST", "undo", 200, {}),
     ("POST", "undo", 400, {"body": b"[]", "type": "application/json"}),
     ("GET", "status", 200, {}),
+    ("GET", "status", 400, {"query": "forecast=yes"}),
     ("GET", "model", 200, {}),
     ("GET", "model.tflite", 200, {}),
     ("GET", "events", 200, {}),
