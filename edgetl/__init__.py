@@ -181,11 +181,8 @@ __all__ = [
     "SelectionError",
     "ServerError",
     "ServiceError",
-<<<<<<< HEAD
     "SignatureError",
-=======
     "SplitLabel",
->>>>>>> c5d63eb (Document the forecast and the comparisons, with a picture and the measured figures)
     "StateBusyError",
     "StateError",
     "StateNotFoundError",

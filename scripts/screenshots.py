@@ -22,10 +22,7 @@ from scripts.still_life import THINGS, Table, draw
 from tests.device.page.browser import Browser, start_chromium, why_not
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
-<<<<<<< HEAD
 _TAUGHT = {"mug": 26, "lemon": 24, "leaf": 23, "nothing": 12}
-=======
-_TAUGHT = {"mug": 26, "lemon": 24, "leaf": 23, "nut": 25, "nothing": 12}
 _MUDDLED = {  # two labels for one thing, and one label for two
     "mug": {"mug": 24},
     "cup": {"mug": 24},
@@ -33,7 +30,6 @@ _MUDDLED = {  # two labels for one thing, and one label for two
     "leaf": {"leaf": 24},
     "nut": {"nut": 24},
 }
->>>>>>> c5d63eb (Document the forecast and the comparisons, with a picture and the measured figures)
 _DESK = (1280, 1092, 1.5, False)  # width, height, device pixels per CSS pixel, whether it is a phone
 _PHONE = (390, 844, 2, True)
 
@@ -95,11 +91,7 @@ def _take_report(browser: Browser, server: PageServer) -> None:
     _resize(browser, 1280, 2400, 1, False)  # pictures load where they are visible
     browser.visit(server.url)
     browser.wait(lambda: browser.text("#forecast") and browser.run(_LOADED))
-    box = browser.run(
-        "const b = document.querySelector('#report').getBoundingClientRect();"
-        "return {x: b.x + scrollX, y: b.y + scrollY, width: b.width, height: b.height, scale: 1}"
-    )
-    _save(browser, "serve-report", clip=box, captureBeyondViewport=True)
+    _save(browser, "serve-report", "#report")
 
 
 def _show(browser: Browser, table: Table, thing: str) -> None:
@@ -150,7 +142,6 @@ def _resize(browser: Browser, width: int, height: int, scale: float, phone: bool
     browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
-<<<<<<< HEAD
 def _save(browser: Browser, name: str, selector: str = "") -> None:
     """Write what the window shows, or one element of the page, as PNG."""
     options: dict[str, Any] = {"format": "png", "optimizeForSpeed": False}
@@ -158,12 +149,6 @@ def _save(browser: Browser, name: str, selector: str = "") -> None:
         box = browser.run(_BOX, selector)
         options["clip"] = {**box, "scale": 1}
     taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", options)
-=======
-def _save(browser: Browser, name: str, **options: Any) -> None:
-    taken = browser.driver.execute_cdp_cmd(
-        "Page.captureScreenshot", {"format": "png", "optimizeForSpeed": False, **options}
-    )
->>>>>>> c5d63eb (Document the forecast and the comparisons, with a picture and the measured figures)
     path = _IMAGES / f"{name}.png"
     path.write_bytes(base64.b64decode(taken["data"]))
     print(f"{path}: {path.stat().st_size // 1024} kB")
