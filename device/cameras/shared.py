@@ -10,7 +10,7 @@ from ..errors import FrameTimeout
 from .base import Camera, Frame, Image
 from .regions import Region
 
-_LOOK = 1.0  # seconds to wait for a frame before the thread checks whether anyone still reads
+_LOOK = 1.0  # seconds to wait for a frame before the thread checks whether there are readers
 _PATIENCE = 10.0  # seconds that a reader waits for a frame by default
 
 

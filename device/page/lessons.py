@@ -125,15 +125,16 @@ class Lessons:
 
     def _teach(self, capture: Capture, label: str | None, not_label: str | None, hold: str) -> dict[str, Any]:
         frame = capture.frame
+        embedding = capture.embedding if capture.own else self._learner.embed_one(frame.image)
         if label is not None:
             self._check_still_there(label, hold)
         with self._one_change(hold):
             sample = self._learner.learn_one(
-                frame.image, label, frame.source, not_label=not_label, embedding=capture.embedding
+                frame.image, label, frame.source, not_label=not_label, embedding=embedding
             )
         self._taught_frame = capture.number
         self._drafts -= {label}
-        self._doubts.drop_like(capture.embedding)
+        self._doubts.drop_like(embedding)
         self._changed()
         if label is not None:
             return {"id": sample.id, "label": label, "samples": self._counts().get(label, 0)}

@@ -41,7 +41,8 @@ class Capture:
 
     Attributes:
         frame: The frame.
-        embedding: float32 [D].
+        embedding: float32 [D]; of an earlier frame if the motion gate was closed.
+        own: Whether the embedding is of this frame.
         observation: What the frame shows, averaged over a few frames. Its number counts frames since the page was
             started, also when a folder of photos is shown again.
     """
@@ -49,6 +50,7 @@ class Capture:
     frame: Frame
     embedding: NDArray[np.float32]
     observation: Observation
+    own: bool = True
 
     @property
     def number(self) -> int:
@@ -210,13 +212,13 @@ class Loop:
 
     def _see(self, frame: Frame) -> None:
         start = self._clock()
-        embedding = self._embedding(frame)
+        embedding, own = self._embedding(frame)
         middle = self._clock()
         before = self.capture.observation if self.capture else None
         prediction = before.prediction if before else None
         if middle >= self._rest and self.judging.acquire(blocking=False):
             try:
-                prediction = self._predicted(frame, embedding)
+                prediction = self._predicted(frame, embedding, own)
             finally:
                 self.judging.release()
         end = self._clock()
@@ -233,24 +235,25 @@ class Loop:
             embed_ms=1e3 * (middle - start),
             head_ms=1e3 * (end - middle),
         )
-        self._publish(Capture(frame, embedding, observation), end)
+        self._publish(Capture(frame, embedding, observation, own), end)
         for seen in self._listeners:
             seen(observation)
         self._changed()
 
-    def _embedding(self, frame: Frame) -> NDArray[np.float32]:
+    def _embedding(self, frame: Frame) -> tuple[NDArray[np.float32], bool]:
+        """Return the embedding for a frame, and whether it is of this frame."""
         if self._gate is not None and not self._gate.check(frame.image).open and self.capture is not None:
-            return self.capture.embedding
-        return self._learner.embed_one(frame.image)
+            return self.capture.embedding, False
+        return self._learner.embed_one(frame.image), True
 
-    def _predicted(self, frame: Frame, embedding: NDArray[np.float32]) -> Prediction | None:
+    def _predicted(self, frame: Frame, embedding: NDArray[np.float32], own: bool) -> Prediction | None:
         start = self._clock()
         try:
             prediction = self._learner.predict_embedding(embedding, all_scores=True)
         except HeadError:  # nothing taught yet
             self._smoother.clear()
             return None
-        if len(prediction.scores) > 1:
+        if own and len(prediction.scores) > 1:
             self._doubts.offer(
                 embedding,
                 prediction,

@@ -70,7 +70,7 @@ class Collection:
 
 
 def decode(data: bytes, name: str) -> Image:
-    """Decode a photo whose header declares a bearable size.
+    """Decode a photo, unless its header declares too many pixels.
 
     Raises:
         PhotoError: It is not a photo, is damaged, or is too large.

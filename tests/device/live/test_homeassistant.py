@@ -170,6 +170,28 @@ def test_the_state_the_image_and_the_entities_are_retained(broker: Mosquitto, vi
     late.close()
 
 
+def test_each_region_is_a_device_of_its_own(broker: Mosquitto, viewer: Subscriber) -> None:
+    """With a topic, an availability and a last will of its own below the topic of the address."""
+    hooks = [
+        Mqtt(f"mqtt://127.0.0.1:{broker.port}/shed", discovery="homeassistant", region=name)
+        for name in ("door", "gate")
+    ]
+    for hook, label in zip(hooks, ("visitor", "bike"), strict=True):
+        hook.update(seen(label))
+    viewer.until("shed/door", b'"visitor"')
+    viewer.until("shed/gate", b'"bike"')
+    devices = {
+        json.loads(viewer.until(place, b"unique_id"))["device"]["name"]
+        for name in ("door", "gate")
+        for place in configurations(f"shed/{name}")
+    }
+    assert devices == {"shed door", "shed gate"}
+    hooks[0].close()
+    viewer.until("shed/door/availability", b"offline")
+    assert viewer.held["shed/gate/availability"] == b"online"
+    hooks[1].close()
+
+
 def test_after_a_restart_of_the_broker_everything_is_published_again(
     broker: Mosquitto, viewer: Subscriber
 ) -> None:

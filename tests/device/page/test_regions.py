@@ -18,7 +18,7 @@ from device.learner import Learner
 from device.live.motion import MotionGate
 
 from .browser import Browser
-from .conftest import MODEL, WITHOUT_EXTRA, Answer, Client
+from .conftest import MODEL, WITHOUT_EXTRA, Answer, Client, Scene
 from .test_metrics import scrape, value
 
 pytest.importorskip("starlette", reason=WITHOUT_EXTRA)
@@ -104,6 +104,26 @@ def test_the_motion_gate_is_visible_on_its_page(client: Client) -> None:
     assert event["region"] == "gate"
     assert event["camera"]["motion"]["threshold"] == 1.0
     assert event["camera"]["motion"]["open"] is False
+
+
+def test_a_frame_is_taught_with_its_own_embedding_while_the_gate_is_closed(
+    scene: Scene, tmp_path: Path
+) -> None:
+    """The prediction may use an older one; a sample never does."""
+    from device.page.page import Page
+    from device.page.server import PageServer
+
+    with Learner.open(MODEL, tmp_path / "still.db", threads=1) as learner:
+        page = Page(learner, lambda: open_camera(scene.source), fps=60.0, region="door", gate=MotionGate(1.0))
+        with PageServer(learner, None, port=0, pages=[page]) as server:
+            client = Client(server.port)
+            client.teach("mug")
+            client.until(lambda event: event["camera"].get("motion", {}).get("open") is False)
+            scene.show("blue")
+            client.look()
+            client.teach("plant")
+        assert learner.predict_one(draw("red", 99)).label == "mug"
+        assert learner.predict_one(draw("blue", 99)).label == "plant"
 
 
 def test_metrics_of_all_regions_are_on_one_page(client: Client) -> None:
