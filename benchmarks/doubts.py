@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 
 from device.heads import Head, create_head
 from device.heads.influence import look
-from device.learner.doubts import LIMIT, Doubts, uncertainty
+from device.learner.doubt import uncertainty
+from device.learner.doubts import LIMIT, Doubts
 from device.model.codes import Codes, encode
 
 from .embeddings import Dataset, load

@@ -81,7 +81,8 @@ if TYPE_CHECKING:
     from device.learner import Learner
     from device.learner.classifier import Classifier
     from device.learner.correcting import Correction
-    from device.learner.doubts import Doubt, Doubts
+    from device.learner.doubt import Doubt
+    from device.learner.doubts import Doubts
     from device.learner.reembedding import Reembedding, reembed
     from device.learner.selecting import SampleFilter
     from device.learner.status import Status
@@ -266,10 +267,8 @@ _NAMES = {
     "device.learner": ("Learner",),
     "device.learner.classifier": ("Classifier",),
     "device.learner.correcting": ("Correction",),
-    "device.learner.doubts": (
-        "Doubt",
-        "Doubts",
-    ),
+    "device.learner.doubt": ("Doubt",),
+    "device.learner.doubts": ("Doubts",),
     "device.learner.reembedding": (
         "Reembedding",
         "reembed",

@@ -15,8 +15,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from ..heads import Prediction
 from ..heads.influence import View, centered_units, changes, expected_error, order
 from ..model.codes import Codes
 from ..store.doubtfile import DoubtFile, KeptDoubt
+from .doubt import MINIMUM, Doubt, Waiting, look_alike, uncertainty
 
 LIMIT = 64
 """Maximum number of frames."""
@@ -42,13 +43,9 @@ SEEN = 256
 REMEMBERED = 64
 """Number of labeled or dropped frames that are not offered again."""
 
-_MINIMUM = 0.5  # uncertainty; below it a frame is not worth labeling
-_UNKNOWN = 0.75  # minimum uncertainty of a frame that looks like nothing taught
 # Cosine of two embeddings, seen from the mean of what was taught, above which two frames show the same. With
 # EfficientNet-Lite0: frames of a still scene .95 and more, the most similar photos of one thing .3 to .7.
 _SAME = 0.85
-_ALIKE = 0.5  # and above which they are look-alikes; 95 % of such pairs of flowers have one label
-_ALIKE_UNKNOWN = 0.75  # frames unlike anything taught are all on one side of what was taught
 _BETTER = 0.1  # gain in uncertainty that replaces a picture; a smaller one would change it while it is tapped
 _PAUSE = 1.0  # seconds between two frames that are written, which spares an SD card
 _RETRY = 30.0  # seconds until a file that cannot be written is tried again
@@ -59,77 +56,6 @@ _IN_RAM = 2**40  # first id of frames that could not be written
 
 _log = logging.getLogger("edgetl.doubts")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True, eq=False)
-class Doubt:
-    """An uncertain frame that waits for a label.
-
-    Attributes:
-        id: Number of the frame in the queue; never used again.
-        time: When it was seen, in seconds since the epoch.
-        source: The camera.
-        seen: How often this frame, or one like it, was seen.
-        prediction: The present prediction, with the scores of all labels; None for a frame that was just read from the file.
-        uncertainty: From 0 (certain) to 1 (two labels are equally probable).
-        change: How much its label would change the predictions on the waiting frames, after the frames before it in the
-            list are labeled; see `device.heads.influence`.
-        group: Id of the first frame in the list that it is a look-alike of; its own id if there is none.
-        jpeg: The picture.
-        embedding: float32 [D], so that exactly what was seen is taught.
-    """
-
-    id: int
-    time: float
-    source: str
-    seen: int
-    prediction: Prediction | None
-    uncertainty: float
-    change: float
-    group: int
-    jpeg: bytes = field(repr=False)
-    embedding: NDArray[np.float32] = field(repr=False)
-
-    def __repr__(self) -> str:
-        label = self.prediction.label[:50] if self.prediction else "?"
-        return f"<Doubt {self.id}: {label!r}?, uncertainty {self.uncertainty:.2f}, change {self.change:.3g}>"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as JSON-serializable values, without the picture; docs/json.md describes them."""
-        return {
-            "id": self.id,
-            "time": self.time,
-            "source": self.source,
-            "seen": self.seen,
-            "uncertainty": round(self.uncertainty, 4),
-            "change": round(self.change, 6),
-            "group": self.group,
-            "prediction": self.prediction.to_dict() if self.prediction else None,
-        }
-
-
-@dataclass(eq=False)
-class _Item:
-    doubt: Doubt
-    code: Codes
-    unit: NDArray[np.float32]
-    change: float  # if it were labeled first
-
-    @property
-    def worth(self) -> float:
-        """How much it is worth to keep; the least leaves first."""
-        return self.change if self.listed else 0.0
-
-    @property
-    def listed(self) -> bool:
-        return self.doubt.prediction is not None and self.doubt.uncertainty >= _MINIMUM
-
-
-def uncertainty(prediction: Prediction) -> float:
-    """Return how uncertain a prediction is: 1 minus the lead of the best label over the second, 0 to 1."""
-    best, second = [*sorted(prediction.scores.values(), reverse=True), 0.0, 0.0][:2]
-    value = 1.0 - (best - second)
-    return value if prediction.known else max(value, _UNKNOWN)
 
 
 class Doubts:
@@ -174,8 +100,8 @@ class Doubts:
         self._clock = clock
         self.problem = ""
         self._lock = threading.RLock()
-        self._items: dict[int, _Item] = {}
-        self._left: dict[int, _Item] = {}
+        self._items: dict[int, Waiting] = {}
+        self._left: dict[int, Waiting] = {}
         self._settled: deque[Codes] = deque(maxlen=REMEMBERED)
         self._seen = np.zeros((0, dimensions), np.int16)
         self._random = random.Random(0)  # noqa: S311 - which frames stand for the others is no secret
@@ -220,7 +146,7 @@ class Doubts:
             Whether the queue changed.
         """
         value = uncertainty(prediction)
-        doubtful = value >= _MINIMUM and len(prediction.scores) > 1
+        doubtful = value >= MINIMUM and len(prediction.scores) > 1
         now = self._clock()
         if not doubtful and now - self._looked_at < self._pause:
             return False
@@ -238,7 +164,7 @@ class Doubts:
                 return False
             count = like.doubt.seen if like is not None else 1
             doubt = Doubt(0, time, source, count, prediction, value, change, 0, jpeg(), embedding)
-            self._add(_Item(doubt, code, unit, change), rival)
+            self._add(Waiting(doubt, code, unit, change), rival)
         return True
 
     def items(self) -> list[Doubt]:
@@ -359,7 +285,7 @@ class Doubts:
                     return False
             return now - self._added >= self._pause
 
-    def _least(self) -> _Item | None:
+    def _least(self) -> Waiting | None:
         """Return the frame to remove when the queue is full."""
         if len(self._items) < self._limit:
             return None
@@ -392,7 +318,7 @@ class Doubts:
         weights = np.ones(len(seen) + 1)
         return float(changes([expected_error(view.predictions[0])], view.cross, weights)[0])
 
-    def _update(self, items: Sequence[_Item], view: View, others: int) -> None:
+    def _update(self, items: Sequence[Waiting], view: View, others: int) -> None:
         if not np.array_equal(self._center, view.center):
             self._center = view.center
             for item in [*self._items.values(), *self._left.values()]:
@@ -409,16 +335,16 @@ class Doubts:
         for place, change in zip(listed, changes(errors, cross, weights).tolist(), strict=True):
             items[place].change = change
         places, found = order(errors, cross, weights)
-        leaders: list[_Item] = []
+        leaders: list[Waiting] = []
         for place, change in zip(places.tolist(), found.tolist(), strict=True):
             item = items[listed[place]]
-            leader = next((one for one in leaders if _look_alike(one, item)), item)
+            leader = next((one for one in leaders if look_alike(one, item)), item)
             if leader is item:
                 leaders.append(item)
             item.doubt = replace(item.doubt, change=change, group=leader.doubt.id)
             self._order.append(item.doubt.id)
 
-    def _add(self, new: _Item, rival: _Item | None) -> None:
+    def _add(self, new: Waiting, rival: Waiting | None) -> None:
         self._added, doubt = self._clock(), new.doubt
         if rival is not None:
             self._leave([rival.doubt.id])
@@ -473,7 +399,7 @@ class Doubts:
         doubt = Doubt(
             frame.id, frame.time, frame.source, frame.seen, None, 0.0, 0.0, frame.id, frame.jpeg, frame.embedding
         )  # fmt: skip
-        self._items[frame.id] = _Item(doubt, code, self._unit(code), 0.0)
+        self._items[frame.id] = Waiting(doubt, code, self._unit(code), 0.0)
         self._counted[frame.id] = frame.seen
         self._unseen = True
 
@@ -504,16 +430,6 @@ class Doubts:
             return False
         return bool((centered_units(np.stack(list(self._settled)), self._center) @ unit > _SAME).any())
 
-    def _most_like(self, unit: NDArray[np.float32]) -> _Item | None:
+    def _most_like(self, unit: NDArray[np.float32]) -> Waiting | None:
         near = max(self._items.values(), key=lambda item: float(unit @ item.unit), default=None)
         return near if near is not None and float(unit @ near.unit) > _SAME else None
-
-
-def _look_alike(one: _Item, other: _Item) -> bool:
-    """Return whether two listed frames are likely to get the same label."""
-    first, second = one.doubt.prediction, other.doubt.prediction
-    if first is None or second is None or first.known != second.known:
-        return False
-    if not first.known:
-        return float(one.unit @ other.unit) > _ALIKE_UNKNOWN
-    return first.label == second.label and float(one.unit @ other.unit) > _ALIKE

@@ -10,7 +10,7 @@ from typing import Any
 from ..cameras import Camera, Frame
 from ..errors import EdgetlError, SampleNotFoundError
 from ..images import Image
-from ..learner.doubts import Doubt
+from ..learner.doubt import Doubt
 from ..learner.learner import Learner
 from ..live.motion import MotionGate
 from ..printable import printable

@@ -13,7 +13,7 @@ from .session import counted, ids_text, learner_options, open_learner, plural, s
 
 if TYPE_CHECKING:
     from device.learner import Learner
-    from device.learner.doubts import Doubt
+    from device.learner.doubt import Doubt
 
 
 class Answer(click.types.StringParamType):

@@ -16,7 +16,8 @@ from device.heads import Prediction
 from device.heads.influence import View
 from device.images import encode_jpeg
 from device.learner import Learner
-from device.learner.doubts import Doubts, uncertainty
+from device.learner.doubt import uncertainty
+from device.learner.doubts import Doubts
 from device.model.codes import Codes, encode
 from device.store import doubtfile
 from tests import tiny
