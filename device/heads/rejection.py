@@ -127,7 +127,8 @@ class Rejection:
                 scores[:, place] = logits[:, columns[label]]
         corrected, none = _denied(scores, probabilities, self._negatives(codes, labels, logits, columns))
         known = known & (corrected.max(axis=1) >= none)
-        if BACKGROUND in columns:
+        # a label without samples, of an old classifier, cannot be compared with background
+        if BACKGROUND in columns and np.isfinite(scores).all():
             margin = np.where(self._resemble(codes, BACKGROUND), 0.0, self._margins[BACKGROUND])
             gap = logits[:, columns[BACKGROUND]] - scores.max(axis=1) - margin
             share = _sigmoid(gap)

@@ -361,15 +361,17 @@ class Learner:
                 "name what the image shows: a label, not_label='mug' for a negative, or label=None for background"
             )
         shown = None if isinstance(label, EllipsisType) else label
-        if not_label is None or shown is not None:
+        if shown is not None:
             return stored_label(shown, not_label)
-        known = self._known(not_label)
-        if not self.head.counts[known]:
+        denied = None if not_label is None else self._known(not_label)
+        counts = self.head.counts
+        bare = [known for known, count in counts.items() if not count and denied in (None, known)]
+        if bare:
             raise LabelError(
-                f"{known!r} comes from the classifier that the model file keeps, and has no sample to compare negatives"
-                " with; teach it first"
+                f"{listed(bare)}: labels of the classifier that the model file keeps have no sample to compare negatives and "
+                "background with; teach them first"
             )
-        return negative_of(known)
+        return BACKGROUND if denied is None else negative_of(denied)
 
     def answer(self, labels: Mapping[int, str]) -> list[Sample]:
         """Teach frames of `doubts` in one change, and remove them from the queue.

@@ -36,11 +36,15 @@ def command(state: Path, out: Path, model: Path | None, force: bool, as_json: bo
     """
     from device.learner.learner import identity_of
     from device.model.modelfile import ModelFile
+    from device.negatives import describe
     from device.store.recovery import recover
 
     identity = identity_of(ModelFile.open(model)) if model else None
     found = recover(state, out, identity, force=force)
-    lines = [f"Wrote {out}: {plural(sum(found.samples.values()), 'sample')} ({counted(found.samples)})."]
+    hidden = {describe(None, label): count for label, count in found.negatives.items()}
+    hidden |= {describe(None): found.background} if found.background else {}
+    saved = found.samples | hidden
+    lines = [f"Wrote {out}: {plural(sum(saved.values()), 'sample')} ({counted(saved)})."]
     if found.lost:
         lines.append(f"Lost: {plural(len(found.lost), 'sample')} (ids {ids_text(list(found.lost))}).")
     lines += [f"Note: {note}." for note in found.notes]

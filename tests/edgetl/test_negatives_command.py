@@ -86,6 +86,19 @@ def test_a_folder_of_photos_is_taught_as_background_once(model: Path, tmp_path: 
     assert answer("teach", model, "--not", "mug", "--photos", tmp_path / "desk")["negatives"] == {"mug": 2}
 
 
+def test_a_recovered_state_keeps_negatives(model: Path, tmp_path: Path) -> None:
+    """They are counted in the text and in the result."""
+    answer("label", "set", model, 1, 2, "--not", "mug")
+    answer("label", "set", model, 3, "--background")
+    state, out = model.with_suffix(".db"), tmp_path / "saved.db"
+    text = run("recover", state, "--out", out).output
+    assert "Wrote" in text
+    assert "10 samples (background 1, mug 2, not mug 2, plant 5)" in " ".join(text.split())
+    assert answer("status", model, "--state", out)["negatives"] == {"mug": 2}
+    backup = answer("backup", state, "--out", tmp_path / "copy.db")
+    assert (backup["samples"], backup["background"]) == ({"mug": 2, "plant": 5}, 1)
+
+
 def test_an_evaluation_counts_the_photos_that_are_rejected(model: Path, tmp_path: Path) -> None:
     """They keep their most probable label, and the number is in the result."""
     for label, scene in (("mug", "red"), ("plant", "blue")):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device.errors import ModelFileError
+from device.errors import LabelError, ModelFileError
 from device.heads import Linear
 from device.learner import Learner
 from device.learner.export import write_personal
@@ -60,6 +60,25 @@ def test_a_new_label_is_learned_beside_them_and_survives(model: Path, tmp_path: 
         assert "second" not in learner.labels
         learner.undo()
         assert "second" in learner.labels
+
+
+def test_what_a_frame_is_not_needs_samples_to_compare_with(model: Path) -> None:
+    """An old label is denied once it was taught, and background is taught once all of them were."""
+    first, *others = sorted(tiny.COLORS)
+    photos = {label: [tiny.photo(label, seed) for seed in range(4)] for label in tiny.COLORS}
+    white = np.full((40, 40, 3), 255, np.uint8)
+    with Learner.open(model, None) as learner:
+        with pytest.raises(LabelError, match=f"{first}: labels of the classifier.*teach them first"):
+            learner.learn_one(white, not_label=first)
+        learner.learn_many(photos[first], [first] * 4)
+        learner.learn_one(white, not_label=first)
+        with pytest.raises(LabelError, match=", ".join(others)):
+            learner.learn_one(white, None)
+        for label in others:
+            learner.learn_many(photos[label], [label] * 4)
+        learner.learn_one(white, None)
+        assert not learner.predict_one(white).known
+        assert [learner.predict_one(photos[label][0]).label for label in tiny.COLORS] == list(tiny.COLORS)
 
 
 def test_an_export_keeps_the_old_labels(model: Path, tmp_path: Path) -> None:
