@@ -136,7 +136,11 @@ def _elsewhere(rest: Sequence[tuple[Question, Mapping[str, Any] | None]]) -> str
 
 
 def _age(result: Mapping[str, Any]) -> str:
-    machine = result.get("machine")
+    # some results contain a machine per part
+    parts = [result, *(part for part in result.values() if isinstance(part, dict))]
+    machine = next((part["machine"] for part in parts if "machine" in part), None) or next(
+        (part for part in parts if "versions" in part and "when" in part), None
+    )
     if not machine:
         return "without its machine"
     return f"{machine['when'][:10]}, edgetl {machine['versions']['edgetl']}, load {machine['load']}"

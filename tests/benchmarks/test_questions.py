@@ -114,6 +114,17 @@ def test_the_page_shows_figures_goals_tables_and_the_command(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
+    "result", [{"machine": MACHINE}, {"frozen": MACHINE, "runs": {}}, {"a": {"machine": MACHINE}}]
+)
+def test_the_age_of_a_result_is_that_of_its_machine_or_of_the_machine_of_a_part(
+    tmp_path: Path, result: dict[str, Any]
+) -> None:
+    """A result without figures is shown on another page, but how old it is is shown here."""
+    (tmp_path / "soak.json").write_text(json.dumps(result), encoding="utf-8")
+    assert "| 2026-01-02, edgetl 9.9, load 0.5 |" in results_page.page(tmp_path, [Question("soak")])
+
+
+@pytest.mark.parametrize(
     ("change", "worse"),
     [
         ({}, ()),
