@@ -11,7 +11,6 @@ Usage: python -m benchmarks.forecast [--shots 10] [--draws 10] [--sets NAME...]
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import defaultdict
 from collections.abc import Sequence
@@ -32,7 +31,7 @@ from device.model.codes import Codes
 
 from .embeddings import load
 from .few import SETS
-from .machine import machine_info
+from .machine import machine_info, parser_of, write_result
 
 RESULT = Path(__file__).parent / "results" / "forecast.json"
 _SEED = 13
@@ -43,9 +42,7 @@ Places = NDArray[np.int64]
 
 def main() -> None:
     """Run the benchmark, print its table and write `results/forecast.json`."""
-    parser = argparse.ArgumentParser(
-        description="Compare forecasts with the accuracy that more samples have."
-    )
+    parser = parser_of(__doc__, out=RESULT)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--shots", type=int, default=10)
     parser.add_argument("--draws", type=int, default=10)
@@ -67,7 +64,7 @@ def main() -> None:
             "draws": options.draws,
             "rows": rows,
         }
-        RESULT.write_text(json.dumps(result) + "\n", encoding="utf-8")
+        write_result(result, options.out)
     print(_lines([row | {"set": "all sets"} for row in rows]))
 
 

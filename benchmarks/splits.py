@@ -9,7 +9,6 @@ Usage: python -m benchmarks.splits [--shots 40 100] [--draws 2] [--pairs 12] [--
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import json
 from pathlib import Path
@@ -24,7 +23,7 @@ from device.model.codes import Codes
 
 from .embeddings import load
 from .few import SETS
-from .machine import machine_info
+from .machine import machine_info, parser_of, write_result
 
 RESULT = Path(__file__).parent / "results" / "splits.json"
 _SEED = 5
@@ -34,7 +33,7 @@ Places = NDArray[np.int64]
 
 def main() -> None:
     """Run the benchmark, print its table and write `results/splits.json`."""
-    parser = argparse.ArgumentParser(description="Measure how well labels that hold two things are found.")
+    parser = parser_of(__doc__, out=RESULT)
     parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--shots", nargs="+", type=int, default=[40, 100])
     parser.add_argument("--draws", type=int, default=2)
@@ -55,7 +54,7 @@ def main() -> None:
                 ]
             rows.append({"set": name, "shots": shots, **_sum(found)})
             print(_line(rows[-1]), flush=True)
-    RESULT.write_text(json.dumps({"machine": machine_info(_SEED), "rows": rows}, indent=1) + "\n")
+    write_result({"machine": machine_info(_SEED), "rows": rows}, options.out)
 
 
 def page() -> str:
