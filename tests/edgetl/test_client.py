@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("starlette", reason="the page needs its extra: pip install 'edgetl[serve]'")
@@ -19,7 +20,7 @@ from device.images import encode_jpeg, read_photo
 from device.learner import Learner
 from device.model.modelfile import ModelFile
 from device.page.server import PageServer
-from edgetl import Client
+from edgetl import Client, Prediction, SampleFilter
 from tests.tiny import TINY
 
 RED, BLUE = (encode_jpeg(draw(name, 1)) for name in ("red", "blue"))
@@ -148,6 +149,33 @@ def test_a_server_that_does_not_answer_is_an_error_with_the_next_step() -> None:
         thread.join()
     with pytest.raises(ServerError, match="edgetl serve"):
         Client(f"http://127.0.0.1:{port}").samples()
+
+
+def test_the_client_corrects_many_samples_and_labels_uncertain_frames(server: PageServer) -> None:
+    """The results are those of the learner; excluded samples are listed apart."""
+    client = Client(server.url)
+    for number in range(4):
+        client.teach(encode_jpeg(draw(("red", "blue")[number % 2], number)), ("mug", "plant")[number % 2])
+    planned = client.correct(SampleFilter(label="mug"), "relabel", "cup", dry_run=True)
+    assert (planned.ids, planned.moved, planned.dry_run) == ((1, 3), {"mug": 2}, True)
+    assert client.correct(SampleFilter(ids=(1,)), "exclude").samples == {"mug": 1, "plant": 2}
+    assert [(one.id, one.label) for one in client.samples(excluded=True)] == [(1, "mug")]
+    client.correct(SampleFilter(excluded=True), "include")
+    with pytest.raises(ServerError, match="at least one condition"):
+        client.correct(SampleFilter(), "forget")
+
+    doubts = server.page.doubts
+    guess = Prediction("mug", 0.5, True, {"mug": 0.5, "plant": 0.5})
+    for embedding in np.eye(2, server.page.learner.model.manifest.dimensions, dtype=np.float32):
+        doubts.offer(embedding, guess, lambda: b"\xff\xd8")
+    numbers = sorted(doubts._items)
+    assert client.picture(numbers[0]) == b"\xff\xd8"
+    assert {one["id"] for one in client.doubts()} <= set(numbers)
+    assert [one.label for one in client.teach_doubts(numbers[:1], "lemon")] == ["lemon"]
+    client.drop_doubts(numbers[1:])
+    assert client.doubts() == []
+    with pytest.raises(ServerError, match="no longer in the queue"):
+        client.picture(numbers[1])
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8080", "ftp://pi", "http://", "http://pi:x", "http://[::1"])
