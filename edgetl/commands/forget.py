@@ -125,7 +125,13 @@ def _purge(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], s
 
 
 def _negatives(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    return _forget(learner, [sample.id for sample in learner.samples(not_label=options["not_label"])])
+    from device.labels import listed
+
+    ids = [sample.id for sample in learner.samples(not_label=options["not_label"])]
+    if not ids:
+        there = listed(hidden_counts(learner.store)["negatives"], "of no label")
+        raise click.ClickException(f"there are no negatives of {options['not_label']!r}; there are: {there}")
+    return _forget(learner, ids)
 
 
 def _background(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any], str]:

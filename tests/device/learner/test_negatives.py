@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from device.arrays import pack_arrays, pack_texts
+from device.cameras import Frame
 from device.cameras.fake import draw
 from device.errors import EmbeddingError, HeadError, LabelError, ModelFileError, StateError
 from device.heads import HEADS
@@ -263,26 +264,22 @@ def test_samples_become_negatives_and_back_by_relabeling(learner: Learner) -> No
     assert (learner.store.counts()["red"], status.negatives, status.background) == (5, {}, 1)
 
 
-def test_another_learner_sees_a_negative_at_its_next_frame(learner: Learner, tmp_path: Path) -> None:
-    """As the page, `run` with its hooks, and MQTT do: they watch the same state file."""
-
-    def shown() -> object:
-        while True:
-            yield from camera
-
+@pytest.mark.parametrize("smooth", [1, 5])
+def test_another_learner_sees_a_negative_at_its_next_frame(
+    learner: Learner, tmp_path: Path, smooth: int
+) -> None:
+    """As `run` with its hooks, the page and MQTT do: they watch the same state file, and average over a few frames."""
     wrong = learner.predict_one(draw("yellow", 50)).label
+    shown = [Frame(draw("yellow", 50 + at), 0.0, at, "fake") for at in range(6)]
     with opened(tmp_path) as other:
-        from device.cameras import Frame
-
-        camera = [Frame(draw("yellow", 50), 0.0, 0, "fake"), Frame(draw("yellow", 51), 0.0, 1, "fake")]
-        seen = watch(other, iter(camera))
-        first = next(seen).prediction
-        assert first is not None
-        assert first.label == wrong
-        learner.learn_one(draw("yellow"), not_label=wrong)
-        second = next(seen).prediction
-        assert second is not None
-        assert second.scores.get(wrong, 0) < first.scores[wrong] / 2
+        seen = watch(other, iter(shown), smooth=smooth)
+        before = [next(seen).prediction for _ in range(5)][-1]
+        assert before is not None
+        assert before.label == wrong
+        learner.learn_one(draw("yellow", 55), not_label=wrong)
+        after = next(seen).prediction
+        assert after is not None
+        assert after.scores[wrong] < before.scores[wrong] / 2
 
 
 def test_a_negative_of_a_label_that_was_never_taught_is_refused(learner: Learner) -> None:
