@@ -111,3 +111,26 @@ def test_stored_labels_are_read_back(label: str) -> None:
     assert check_stored(negative_of(label)) == negative_of(label)
     with pytest.raises(LabelError):
         check_stored(negative_of(negative_of(label)))
+
+
+def test_a_lesson_needs_no_complete_fit_of_the_hidden_classes() -> None:
+    """It updates the last one; completing it on a copy, as in the background, changes predictions little."""
+    head, rejection = taught(100)
+    rejection.learn(samples(2, 6, 0), [negative_of("mug")] * 6)
+    rejection.learn(samples(3, 6, 0), [BACKGROUND] * 6)
+    asked = np.concatenate([samples(center, 20, 1) for center in range(4)])
+    head.predict_many(asked)
+    for labels in (["mug"], [negative_of("mug")]):
+        lesson = samples(1 if labels == ["mug"] else 2, 1, 7)
+        if labels == ["mug"]:
+            head.learn_many(lesson, labels)
+        rejection.learn(lesson, labels)
+    updated = head.predict_many(asked)
+    assert not rejection.classes.settled
+    copy = rejection.classes.snapshot()
+    copy.settle()
+    rejection.classes.adopt(copy)
+    assert rejection.classes.settled
+    complete = head.predict_many(asked)
+    alike = [one.known == other.known for one, other in zip(updated, complete, strict=True)]
+    assert np.mean(alike) >= 0.95
