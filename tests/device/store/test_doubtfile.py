@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +14,7 @@ from device.errors import StorageError
 from device.store import Store, doubtfile
 from device.store.doubtfile import DoubtFile
 
-from .test_store import IDENTITY, new
+from .test_store import IDENTITY, ROOT, new
 
 EMBEDDING = np.arange(8, dtype=np.float32)
 
@@ -160,3 +162,20 @@ def test_a_reader_changes_nothing(path: Path) -> None:
         reader.add(0.0, "", EMBEDDING, b"")
     reader.remove([1])
     assert not path.exists()
+
+
+def test_a_killed_process_leaves_samples_and_queue_readable(path: Path) -> None:
+    """Acknowledged samples are there, and so are the frames, because the process and not the power failed."""
+    program = (
+        "import os, sys; from tests.device.store.test_doubtfile import *\n"
+        "file, store = opened(Path(sys.argv[1])), Store.open(Path(sys.argv[1]).with_suffix(''), IDENTITY)\n"
+        "file.add(0.0, '', EMBEDDING, b'jpeg'); store.learn([new('mug')]); file.add(1.0, '', EMBEDDING, b'jpeg')\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(path)], cwd=ROOT, check=False)
+    assert done.returncode == -9
+    with Store.open(path.with_suffix(""), IDENTITY) as store:
+        assert store.counts() == {"mug": 1}
+    file = opened(path)
+    assert len(file.frames()) == 2
+    file.close()
