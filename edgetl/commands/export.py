@@ -75,6 +75,11 @@ def _export_classifier(learner: Learner, out: Path, force: bool, as_json: bool) 
             f"{written.width} x {written.height} pixels, so the model sees other pixels there; convert the model again"
             " with --resize squash, or fit frames in the program as docs/export.md describes"
         )
+    if learner.embedder.views != "one":
+        warn(
+            "the classifier looks at each image once, while edgetl averages it with its mirror image (--views flip): a few"
+            " predictions may differ; a program can average the probabilities of both instead"
+        )
     emit(
         written.to_dict(),
         as_json,

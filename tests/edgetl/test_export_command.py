@@ -65,6 +65,17 @@ def test_a_model_that_crops_is_cautioned(tmp_path: Path) -> None:
     assert "--resize squash" in " ".join(done.stderr.split())
 
 
+def test_a_model_that_looks_twice_is_cautioned(tmp_path: Path) -> None:
+    """The classifier sees one view, so a few predictions may differ."""
+    path = Path(shutil.copy(tiny.TINY, tmp_path / "m.tflite"))
+    with Learner.open(path, views="flip") as learner:
+        images = [tiny.photo(label, seed) for label in ("white", "red") for seed in range(3)]
+        learner.learn_many(images, ["white"] * 3 + ["red"] * 3)
+    done = run("export", path, "--classifier", "--out", tmp_path / "c.tflite")
+    assert done.exit_code == 0, done.output
+    assert "looks at each image once" in " ".join(done.stderr.split())
+
+
 def test_a_head_that_is_no_linear_map_is_refused(model: Path, tmp_path: Path) -> None:
     """The exit code is 1, and no file remains."""
     done = run("export", model, "--classifier", "--head", "knn", "--out", tmp_path / "c.tflite")
