@@ -173,7 +173,7 @@ def host_options(function: Decorated) -> Decorated:
         click.option(
             "--host",
             metavar="USER@HOST",
-            help="Measure on this machine over ssh; it needs the same version of edgetl.",
+            help="Machine to measure on, over ssh; it needs the same version of edgetl.",
         ),
         click.option(
             "--python",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -75,10 +76,14 @@ def draw_accuracy(names: Sequence[str], results: Sequence[Found], accuracy: Foun
     if not points:
         return ""
     times = [ms for _, ms, _, _ in points]
-    axis = Axis.of(min(times) / 1.3, max(times) * 1.3, logarithmic=True, left=48)
+    axis = replace(Axis.of(min(times) / 1.3, max(times) * 1.3, logarithmic=True, left=48), right=WIDTH - 36)
     lowest = min(shot["accuracy"] for _, _, _, shots in points for shot in shots)
     bottom, base, top = max(0.0, int(lowest * 10 - 0.5) / 10), 300.0, 16.0
-    parts = list(axis.drawn(top, base, "milliseconds per prediction, median, logarithmic"))
+    parts = list(
+        axis.drawn(
+            top, base, "milliseconds per prediction, median, logarithmic; at the points: photos per label"
+        )
+    )
     for tenth in range(round(bottom * 10), 11):
         y = _height(tenth / 10, bottom, base, top)
         parts.append(f'<path class="grid" d="M{axis.left} {y}H{axis.right}"/>')

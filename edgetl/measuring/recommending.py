@@ -148,7 +148,8 @@ def _entries(found: Mapping[str, Any], limits: Limits, path: Path) -> list[Entry
         )
     entries: list[Entry] = []
     try:
-        for name, result in zip(name_results(found["results"]), found["results"], strict=True):
+        results = _with_most_samples(found["results"])
+        for name, result in zip(name_results(results), results, strict=True):
             shot = _shot_of(accuracy, result, limits.shots)
             times = {timing["step"]: timing for timing in result["timings"]}
             if shot is not None and FRAME in times:
@@ -162,6 +163,22 @@ def _entries(found: Mapping[str, Any], limits: Limits, path: Path) -> list[Entry
             f"{shown(path)} contains no accuracy with {shots}; measure it with --shots, or choose another number here"
         )
     return entries
+
+
+def _with_most_samples(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return one result per model, runtime and kind of head: how many samples it has learned is no choice."""
+    chosen: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for result in results:
+        runtime, head = result["runtime"], result["head"]
+        key = (
+            result["model"]["name"],
+            result["model"]["sha256"],
+            *(runtime.get(name) for name in ("name", "version", "threads", "delegate")),
+            head["name"],
+        )
+        if key not in chosen or head.get("samples", 0) >= chosen[key]["head"].get("samples", 0):
+            chosen[key] = result
+    return list(chosen.values())
 
 
 def _shot_of(accuracy: Mapping[str, Any], result: Mapping[str, Any], shots: int) -> Mapping[str, Any] | None:

@@ -106,6 +106,14 @@ def test_each_head_has_its_own_accuracy(tmp_path: Path) -> None:
     assert recommend(path).name == "mugs.tflite, lda head"
 
 
+def test_the_number_of_samples_is_no_choice(tmp_path: Path) -> None:
+    """The head that has learned most counts."""
+    few, many = measured("mugs", 5, 1, 150), measured("mugs", 8, 1, 150)
+    few["result"]["head"]["samples"] = 50
+    found = recommend(write(tmp_path / "a.json", few, many))
+    assert [(candidate.name, candidate.ms) for candidate in found.candidates] == [("mugs.tflite", 8)]
+
+
 def test_ram_that_was_not_measured_misses_its_limit(tmp_path: Path) -> None:
     """No figure is not a small figure."""
     entry = measured("mugs", 5, 1, 150)
