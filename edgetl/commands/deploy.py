@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ import click
 
 from .options import device_options, emit, json_option, unit_option
 from .progress import device_rows
-from .session import counted, say, wrapped
+from .session import WIDTH, counted, say, wrapped
 
 if TYPE_CHECKING:
     from edgetl.remote.deployment import Deployment
@@ -136,14 +137,14 @@ def _text(results: Sequence[Deployment]) -> str:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        "Device", "Result", "Model", "What it learned", box=None, pad_edge=False, header_style="bold"
-    )
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("Device", "Result", "Model", "What it learned"):
+        table.add_column(title, no_wrap=title != "What it learned")
     for result in results:
         shown = Text(result.outcome, style=_COLORS[result.outcome])
         model = f"{result.model}, {result.sha256[:12]}" if result.succeeded else ""
         table.add_row(result.target, shown, model, _state(result) if result.succeeded else "")
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     with console.capture() as captured:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().rstrip().splitlines()]

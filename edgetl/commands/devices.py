@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ import click
 
 from .options import device_options, emit, json_option, unit_option
 from .progress import device_rows
-from .session import counted, wrapped
+from .session import WIDTH, counted, wrapped
 
 if TYPE_CHECKING:
     from edgetl.remote.overview import DeviceReport
@@ -45,11 +46,13 @@ def _text(reports: Sequence[DeviceReport]) -> str:
     from rich.text import Text
 
     titles = ("Device", "Model", "edgetl", "Taught there", "Accuracy", "Unknown", "Service", "°C", "Free")
-    table = Table(*titles, box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in titles:
+        table.add_column(title, no_wrap=title in ("Device", "Model"))
     for report in reports:
         if not report.error:
             table.add_row(report.target, *(Text(cell) for cell in _cells(report)))
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     with console.capture() as captured:
         console.print(table)
     lines = [line.rstrip() for line in captured.get().rstrip().splitlines()] if table.row_count else []

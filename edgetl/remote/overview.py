@@ -25,6 +25,7 @@ class DeviceReport:
         target: The device.
         error: Why nothing is known; empty otherwise.
         model: Name of the model, without its suffix.
+        path: Path of the model file there; the state file is beside it, with the suffix ``.db``.
         sha256: Checksum of the whole model file.
         edgetl: Version of edgetl.
         python: Version of Python.
@@ -45,6 +46,7 @@ class DeviceReport:
     target: str
     error: str = ""
     model: str = ""
+    path: str = ""
     sha256: str = ""
     edgetl: str = ""
     python: str = ""
@@ -106,6 +108,7 @@ def _report(device: Device, found: dict[str, Any]) -> DeviceReport:
     return DeviceReport(
         target=device.target,
         model=printable(found["name"]),
+        path=found["path"],
         sha256=found["sha256"],
         edgetl=device.place.edgetl,
         python=device.place.python_version,

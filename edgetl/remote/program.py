@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from device.printable import printable
 
@@ -18,11 +18,12 @@ INSTALL_PYTHON = "install it there with: sudo apt-get install python3 python3-ve
 # the first that has edgetl. $1 is the folder of the deployment, $2 a Python that the user named, or "".
 _SEARCH = """\
 case $1 in /*) folder=$1 ;; *) folder=$HOME/$1 ;; esac
+named=$2
 if [ -n "$2" ]; then
     set -- "$2"
 else
     set -- "$folder/venv/bin/python" "$HOME/edgetl/bin/python" \\
-        "$(command -v edgetl > /dev/null && sed -n '1s/^#!//p' "$(command -v edgetl)" 2> /dev/null)" \\
+        "$(command -v edgetl > /dev/null && sed -n '1s/^#!\\(.*python[^ ]*\\).*/\\1/p' "$(command -v edgetl)" 2> /dev/null)" \\
         python3 python3.13 python3.12 python3.11
 fi
 printf 'folder %s\\n' "$folder"
@@ -32,8 +33,12 @@ for python in "$@"; do
     version=$("$path" -c 'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2> /dev/null) || continue
     edgetl=$("$path" -m edgetl --version 2> /dev/null < /dev/null) || edgetl=-
     printf 'python %s %s %s\\n' "$version" "${edgetl##* }" "$path"
-    [ "$edgetl" = - ] || break
+    [ "$edgetl" = - ] || exit 0
 done
+# a program that is not a script of Python, such as one of pipx or a wrapper
+if [ -z "$named" ] && path=$(command -v edgetl 2> /dev/null) && version=$("$path" --version 2> /dev/null < /dev/null); then
+    printf 'edgetl %s %s\\n' "${version##* }" "$path"
+fi
 """
 
 
@@ -46,7 +51,8 @@ class Place:
         folder: Absolute path of the folder of the deployment; it may not exist yet.
         python: Path of a Python of version 3.11 or later.
         python_version: Its version.
-        edgetl: Version of edgetl that this Python imports; "" if it has none.
+        edgetl: Version of edgetl there; "" if it is not installed.
+        program: Path of the command ``edgetl``, if this Python does not import edgetl.
     """
 
     ssh: Ssh
@@ -54,6 +60,7 @@ class Place:
     python: str
     python_version: str
     edgetl: str = ""
+    program: str = ""
 
     def edgetl_words(self, *arguments: str) -> list[str]:
         """Return the command that runs edgetl there.
@@ -66,7 +73,8 @@ class Place:
                 f"{self.ssh.target}: {self.python} (Python {self.python_version}) has no edgetl; install it with"
                 f" edgetl deploy MODEL {self.ssh.target} --install, or name another Python with --python"
             )
-        return [self.python, "-m", "edgetl", *arguments]
+        start = [self.program] if self.program else [self.python, "-m", "edgetl"]
+        return [*start, *arguments]
 
     def run_edgetl(self, *arguments: str, timeout: float | None = None) -> Finished:
         """Run an edgetl command there, and return what it wrote.
@@ -82,7 +90,7 @@ def find_place(ssh: Ssh, folder: str, python: str = "") -> Place:
     """Find Python and edgetl on another machine.
 
     The first Python with edgetl counts: that of the deployment in `folder`, of ``~/edgetl``, of the command ``edgetl``, or
-    ``python3``. If none has edgetl, it is the first of version 3.11 or later.
+    ``python3``. If none has edgetl, it is the first of version 3.11 or later, and edgetl is the command of that name.
 
     Args:
         ssh: The machine.
@@ -102,7 +110,9 @@ def find_place(ssh: Ssh, folder: str, python: str = "") -> Place:
     if not recent:
         raise RemoteCommandError(f"{ssh.target}: {_without_python(found, python)}")
     version, edgetl, path = next((entry for entry in recent if entry[1] != "-"), recent[0])
-    return Place(ssh, absolute, path, version, "" if edgetl == "-" else edgetl)
+    place = Place(ssh, absolute, path, version, "" if edgetl == "-" else edgetl)
+    command = next((match for line in listed if (match := re.fullmatch(r"edgetl (\S+) (.+)", line))), None)
+    return place if place.edgetl or command is None else replace(place, edgetl=command[1], program=command[2])
 
 
 def _relative(folder: str) -> str:

@@ -121,6 +121,7 @@ def describe(folder: str, edgetl: Sequence[str], unit: str) -> dict[str, Any]:
     record = place.release(release) or {"name": model.stem, "verified": None, "time": None}
     return {
         "name": record["name"],
+        "path": str(place.path / f"{record['name']}.tflite"),
         "sha256": sha256(model),
         "release": release,
         "verified": record["verified"],

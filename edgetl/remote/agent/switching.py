@@ -121,12 +121,19 @@ class Switch:
 
     def _start(self, service: Sequence[str]) -> None:
         if service:
-            install_service(self.place, self.edgetl, self.name, service)
+            self._install(service)
             self.unit = Unit(self.name)
         elif self._ran:
             self.unit.do("restart")
         if service or self._ran:
             self.unit.watch(self.watch)
+
+    def _install(self, words: Sequence[str]) -> None:
+        venv = self.place.path / "venv"
+        own = (venv / "bin" / "python").exists()
+        # through the link, so that the unit follows later deployments
+        edgetl = [str(venv / "bin" / "python"), "-m", "edgetl"] if own else self.edgetl
+        install_service(self.place, edgetl, self.name, words)
 
     def _return(self, service: Sequence[str]) -> None:
         """Switch back, and let the service run as before."""
@@ -137,7 +144,7 @@ class Switch:
         sync(self.place.path)
         with contextlib.suppress(StepError):  # the reason for the return is more important
             if service and self._words() and self._had_unit:
-                install_service(self.place, self.edgetl, self.name, self._words())
+                self._install(self._words())
             elif self._ran:
                 self.unit.do("restart")
             elif service:

@@ -274,14 +274,32 @@ def test_a_stopped_service_stays_stopped(folder: Path, tmp_path: Path, systemctl
 
 
 def test_a_new_service_is_installed_in_the_folder(
-    folder: Path, quick: list[list[str]], systemctl: Path, monkeypatch: pytest.MonkeyPatch
+    folder: Path, systemctl: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its words are kept with the release."""
-    monkeypatch.setattr(switching, "install_service", lambda *words: quick.append(list(words[3])))
-    result = stage_and_activate(folder, TINY_TAUGHT, service=["run", "tiny_taught.tflite"])
-    assert result["reason"] == ""
-    assert ["run", "tiny_taught.tflite"] in quick
-    assert steps.survey(str(folder), "edgetl")["record"]["service"] == ["run", "tiny_taught.tflite"]
+    """Its words are kept with the release. Its Python is that of the deployment, through the link that a later one changes."""
+    installed: list[list[str]] = []
+    monkeypatch.setattr(
+        switching, "install_service", lambda _, *words: installed.append([*words[0], *words[2]])
+    )
+    words = ["run", "tiny_taught.tflite"]
+    assert stage_and_activate(folder, TINY_TAUGHT, service=words)["reason"] == ""
+    assert installed == [[*HERE, *words]]
+    assert steps.survey(str(folder), "edgetl")["record"]["service"] == words
+    (folder / "venvs" / "new" / "bin").mkdir(parents=True)
+    (folder / "venvs" / "new" / "bin" / "python").symlink_to(sys.executable)
+    (folder / "current" / "venv").symlink_to("../../venvs/new")
+    assert stage_and_activate(folder, TINY, service=["run", "tiny.tflite"])["reason"] == ""
+    assert installed[1] == [f"{folder}/venv/bin/python", "-m", "edgetl", "run", "tiny.tflite"]
+
+
+def test_a_python_keeps_the_path_through_a_link(tmp_path: Path) -> None:
+    """The unit of the service contains ``sys.executable``."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venvs" / "a"], check=True)
+    (tmp_path / "venv").symlink_to("venvs/a")
+    python = tmp_path / "venv" / "bin" / "python"
+    command = [python, "-c", "import sys; print(sys.executable, sys.prefix != sys.base_prefix)"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{python} True\n"
 
 
 def test_a_release_keeps_the_virtual_environment(folder: Path) -> None:

@@ -161,6 +161,28 @@ def test_edgetl_of_the_deployment_comes_first(ssh: Ssh, sshd: Sshd) -> None:
     assert place.edgetl_words("check") == [str(mine), "-m", "edgetl", "check"]
 
 
+def test_the_python_of_the_command_edgetl_is_used(tmp_path: Path) -> None:
+    """As pip installs it: its first line names the Python of its virtual environment."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "edgetl").write_text(f"#!{sys.executable}\n")
+    (tmp_path / "bin" / "edgetl").chmod(0o755)
+    with running_sshd(tmp_path / "device", path=f"{tmp_path}/bin:/usr/bin:/bin") as device:
+        place = find_place(Ssh(device.alias, device.config), "models")
+        assert place.edgetl_words() == [sys.executable, "-m", "edgetl"]
+
+
+def test_the_command_edgetl_need_not_be_a_script_of_python(tmp_path: Path) -> None:
+    """A wrapper in the path is used as it is, with any recent Python for the steps."""
+    program(tmp_path / "bin", 'echo "edgetl, version 9.7"', "edgetl")
+    program(tmp_path / "bin", "case $1 in -c) echo 3.12.1 ;; *) exit 1 ;; esac")
+    with running_sshd(tmp_path / "device", path=f"{tmp_path}/bin:/usr/bin:/bin") as device:
+        place = find_place(Ssh(device.alias, device.config), "models")
+        assert (place.edgetl, place.edgetl_words("check")) == ("9.7", [f"{tmp_path}/bin/edgetl", "check"])
+        assert place.python == f"{tmp_path}/bin/python3"
+        with pytest.raises(RemoteCommandError, match="has no edgetl"):
+            find_place(Ssh(device.alias, device.config), "models", "python3").edgetl_words()
+
+
 def test_a_device_without_edgetl_gets_the_next_step(ssh: Ssh, sshd: Sshd) -> None:
     """The message names the Python that was found."""
     path = program(sshd.home / "bin", "case $1 in -c) echo 3.11.2 ;; *) exit 1 ;; esac")
