@@ -101,7 +101,7 @@ class Forecast:
     def describe(self) -> list[str]:
         """Return the forecast as sentences, the label that gains most first."""
         if self.now is None or self.then is None:
-            return [self.reason]
+            return [self.reason[:1].upper() + self.reason[1:]]
         lines = [
             f"With twice as many photos of each label: about {_percent(self.then)}, now {self.now.accuracy:.0%}"
         ]

@@ -608,7 +608,7 @@ def test_status_forecasts_on_request(taught: Path) -> None:
     assert asked("status", taught)["forecast"] is None
     few = asked("status", taught, "--forecast")["forecast"]
     assert few["now"] is None
-    assert "too few photos to forecast" in few["text"][0]
+    assert "Too few photos to forecast" in few["text"][0]
     teach_views(taught.with_suffix(".db"), taught)
     made = asked("status", taught, "--forecast")["forecast"]
     assert made["labels"]["cup"]["more"] == 24

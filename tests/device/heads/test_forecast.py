@@ -123,7 +123,7 @@ def test_too_few_views_are_not_forecast() -> None:
     codes, labels, bursts = blobs(6, apart=3.0)
     nothing = made(codes, labels, bursts)
     assert nothing.now is None
-    assert "too few photos to forecast" in nothing.describe()[0]
+    assert "Too few photos to forecast" in nothing.describe()[0]
     codes, labels, bursts = blobs(60, apart=3.0)
     more = encode(np.eye(WIDTH, dtype=np.float32)[8:10])
     some = made(np.concatenate([codes, more]), [*labels, "rare", "rare"], np.arange(62))

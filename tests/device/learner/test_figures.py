@@ -207,4 +207,4 @@ def test_nothing_taught_is_not_forecast() -> None:
     with Learner.open(TINY, None, threads=1) as learner:
         forecast = learner.status(forecast=True).forecast
         assert forecast is not None
-        assert "too few photos" in forecast.describe()[0]
+        assert "Too few photos" in forecast.describe()[0]
