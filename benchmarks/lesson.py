@@ -76,7 +76,10 @@ def page() -> str:
     return (
         "\n## A lesson and the next prediction, as multiples of an embedding\n\n"
         f"Processor time of one thread, D = {result['dimensions']}; an embedding takes "
-        f"{result['rows'][0]['embedding_ms']} ms. Where p95 is far above p50, a complete fit was due.\n\n{table}\n"
+        f"{result['rows'][0]['embedding_ms']} ms. Where p95 is far above p50, a complete fit was due.\n"
+        "*status* is `Learner.status()` once its figures are computed, in the background half a second after the last lesson;\n"
+        "*at once* is the same call directly after a lesson, with the complete fit and all figures: at most five embeddings are\n"
+        f"not possible there, because a Cholesky factor of 1,000 samples and its inverse alone take about six.\n\n{table}\n"
     )
 
 

@@ -601,8 +601,8 @@ class Learner:
         """Return what was taught, the estimated accuracy, and sizes and runtime.
 
         Args:
-            forecast: Also forecast the accuracy with more photos, which takes about as long as 50 embeddings per 1,000
-                samples. A forecast that is known already is always returned.
+            forecast: Also forecast the accuracy with more photos, for which some ten heads learn parts of the samples. A
+                forecast that is known already is always returned.
         """
         with self._lock:
             head, position = self.head, self._derived.position
