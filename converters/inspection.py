@@ -279,6 +279,9 @@ def _memory(model: ModelFile) -> str:
     memory = model.memory
     if memory is None:
         return "none"
+    hidden = (
+        "" if model.negatives is None else f", {len(model.negatives.stored)} negatives and background samples"
+    )
     if isinstance(memory, Samples):
-        return f"{len(memory.labels)} samples of {len(set(memory.labels))} labels"
-    return f"sums over {sum(memory.counts().values())} samples of {len(memory.labels)} labels"
+        return f"{len(memory.labels)} samples of {len(set(memory.labels))} labels{hidden}"
+    return f"sums over {sum(memory.counts().values())} samples of {len(memory.labels)} labels{hidden}"

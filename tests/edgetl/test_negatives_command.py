@@ -86,6 +86,18 @@ def test_a_folder_of_photos_is_taught_as_background_once(model: Path, tmp_path: 
     assert answer("teach", model, "--not", "mug", "--photos", tmp_path / "desk")["negatives"] == {"mug": 2}
 
 
+def test_an_exported_file_shows_its_negatives(model: Path, tmp_path: Path) -> None:
+    """In `inspect`, and as taught on the host in `status`."""
+    answer("label", "set", model, 1, 2, "--not", "mug")
+    answer("label", "set", model, 3, "--background")
+    out = tmp_path / "personal.tflite"
+    answer("export", model, "--out", out)
+    assert "3 negatives and background samples" in answer("inspect", out)["memory"]
+    status = answer("status", out)
+    assert (status["host_negatives"], status["host_background"]) == ({"mug": 2}, 1)
+    assert "background" in run("status", out).output
+
+
 def test_a_recovered_state_keeps_negatives(model: Path, tmp_path: Path) -> None:
     """They are counted in the text and in the result."""
     answer("label", "set", model, 1, 2, "--not", "mug")
