@@ -103,7 +103,7 @@ class Client:
         return Prediction(**self._json("POST", "predict", _encoded(photo), _PHOTO))
 
     def predict_embedding(self, embedding: NDArray[np.float32] | Sequence[float]) -> Prediction:
-        """Return the prediction for an embedding from `Learner.embed_one` with the same model: float32 [D].
+        """Return the prediction for an embedding from `Learner.embed_one` with the same model and views: float32 [D].
 
         Raises:
             ServerError: Nothing was taught yet, or the model has another number of dimensions.

@@ -116,7 +116,8 @@ def reembed(
 
 
 def _kept_views(source: Store, model: ModelFile) -> str:
-    return source.identity.views if model.memory is None else model.manifest.views
+    taught = model.memory is not None or model.negatives is not None
+    return model.manifest.views if taught else source.identity.views
 
 
 def _check_source(source: Store, model: ModelFile, views: str) -> None:

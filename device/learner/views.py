@@ -40,7 +40,8 @@ def settle_views(store: Store, model: ModelFile, wanted: str | None = None) -> N
     kept = store.identity.views
     chosen = kept if wanted is None else check_views(wanted)
     name = model.path.name
-    if model.memory is not None and chosen != model.manifest.views:
+    taught = model.memory is not None or model.negatives is not None
+    if taught and chosen != model.manifest.views:
         raise StateError(
             f"what the host taught is in {name} with the views {model.manifest.views!r}, so {chosen!r} cannot be used; "
             f"convert the model with --views {chosen}, or use --views {model.manifest.views}"
@@ -180,7 +181,7 @@ def compare_views(
         finally:
             embedder.close()
     shape, kind = (len(kept), opened.manifest.dimensions), opened.manifest.embedding_map
-    one, flip = (encode(np.reshape(np.array(rows), shape), kind) for rows in (plain, both))
+    one, flip = (encode(np.reshape(np.array(part), shape), kind) for part in (plain, both))
     return judge_views(
         one,
         flip,

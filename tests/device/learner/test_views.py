@@ -197,13 +197,16 @@ def test_few_separate_views_are_not_judged() -> None:
 
 
 def test_a_state_is_compared_without_changing_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its pictures are embedded both ways; samples without a picture are counted."""
+    """Samples of a label are embedded both ways; those without a picture are counted, negatives are not."""
     monkeypatch.setattr("device.heads.report.ALIKE", 2.0)  # to the tiny backbone, all images look the same
     random = np.random.default_rng(0)
     with Learner.open(TINY, tmp_path / "mugs.db", threads=1) as learner:
         for place in range(16):
             halves = random.integers(0, 256, (1, 2, 3), np.uint8)
             learner.learn_many([halves.repeat(40, 0).repeat(30, 1)], [("odd", "even")[place % 2]])
+        learner.learn_one(lopsided(98), not_label="odd")
+        learner.learn_one(lopsided(97), None)
+        learner.exclude([learner.learn_one(lopsided(96), "odd").id])
     with Learner.open(TINY, tmp_path / "mugs.db", threads=1, thumbnails=False) as learner:
         learner.learn_one(lopsided(99), "noise")
     before = (tmp_path / "mugs.db").read_bytes()
