@@ -88,6 +88,7 @@ if TYPE_CHECKING:
     from device.learner.status import Status
     from device.learner.views import ViewsComparison, compare_views
     from device.live.watching import Observation
+    from device.model.hidden import HiddenSamples
     from device.model.manifest import HeldOut, Manifest, Part
     from device.model.memory import Memory
     from device.model.modelfile import ModelFile
@@ -139,6 +140,7 @@ __all__ = [
     "Head",
     "HeadError",
     "HeldOut",
+    "HiddenSamples",
     "HostChange",
     "KerasModel",
     "LabelError",
@@ -280,6 +282,7 @@ _NAMES = {
         "compare_views",
     ),
     "device.live.watching": ("Observation",),
+    "device.model.hidden": ("HiddenSamples",),
     "device.model.manifest": (
         "HeldOut",
         "Manifest",

@@ -259,6 +259,7 @@ def instances(folder: Path) -> Iterator[Any]:
         one,
         edgetl.QuantizationComparison("efficientnet-lite0", 240, "", "", (one,) * 6, (), 0, "", ""),
     )
+    yield edgetl.HiddenSamples(np.zeros((99, 99), np.int16), tuple(long) * 9)
     guess = edgetl.Prediction(long[0], 0.98765432, True, {})
     yield edgetl.Doubt(1, 1.7e9, "fake", 3, guess, 0.123456789, 0.123456789, 1, bytes(999), np.zeros(999))
     yield edgetl.SampleFilter(ids=tuple(range(100)), label=long[0])
