@@ -90,20 +90,20 @@ def _spread(places: NDArray[np.intp], most: int) -> NDArray[np.intp]:
     return places[np.unique(np.linspace(0, len(places) - 1, min(len(places), most)).round().astype(np.intp))]
 
 
-def _around_means(codes: Codes, labels: list[NDArray[np.intp]]) -> Floats:
-    """Return samples of some labels, each around the mean of its label, float64 [R, D]."""
+def _around_means(codes: Codes, labels: list[NDArray[np.intp]]) -> NDArray[np.float32]:
+    """Return samples of some labels, each around the mean of its label, float32 [R, D]."""
     each = max(2, _OTHERS // len(labels))
-    parts = [codes[_spread(places, each)].astype(np.float64) for places in labels[: _OTHERS // 2]]
+    parts = [codes[_spread(places, each)].astype(np.float32) for places in labels[: _OTHERS // 2]]
     return np.concatenate([part - part.mean(axis=0) for part in parts])
 
 
-def _similarities(codes: Codes, spread: Floats) -> Floats:
+def _similarities(codes: Codes, spread: NDArray[np.float32]) -> Floats:
     """Return the cosines of samples around their mean in the metric of `spread`, float64 [n, n]."""
-    values = codes.astype(np.float64)
+    values = codes.astype(np.float32)  # half the time of float64, and precise enough for ranks
     values -= values.mean(axis=0)
-    inner = spread @ spread.T
+    inner = (spread @ spread.T).astype(np.float64)
     ridge = max(float(np.trace(inner)) / len(inner), 1e-9)
-    across = spread @ values.T
+    across = (spread @ values.T).astype(np.float64)
     products = values @ values.T - across.T @ np.linalg.solve(inner + ridge * np.eye(len(inner)), across)
     length = np.sqrt(np.maximum(np.diagonal(products), 1e-9))
     cosines: Floats = products / (length[:, None] * length)
