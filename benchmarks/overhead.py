@@ -4,9 +4,10 @@ Usage: ``python -m benchmarks.overhead [MODEL] [--pairs 300] [--threads N ...] [
 
 The bare interpreter and ours run alternately in one process, each on its own interpreter, so that other load on the
 machine affects both alike. A ratio is the median over neighboring pairs of the processor time, which other programs change
-less than the time on the clock; the table shows the latter. *embed* is `Embedder.embed_one`; *predict* is
-`Learner.predict_one` with a state of 200 samples of 5 labels, which also looks for samples that other processes taught.
-The result also shows the gain from XNNPACK, which the runtimes enable by default and edgetl leaves enabled.
+less than the time on the clock; the table shows both. With several threads, those that wait use the processor too, so the
+goal is set for one thread. *embed* is `Embedder.embed_one`; *predict* is `Learner.predict_one` with a state of 200 samples of
+5 labels, which also looks for samples that other processes taught. The result also shows the gain from XNNPACK, which the
+runtimes enable by default and edgetl leaves enabled.
 """
 
 from __future__ import annotations
@@ -149,8 +150,11 @@ def _image(path: Path, seed: int) -> Image:
 
 def figures(results: list[dict[str, Any]], gains: list[dict[str, Any]]) -> list[Figure]:
     """Return what is compared."""
+    # with more threads, those that wait spin, which counts as work: these ratios are less certain
     found = [
         Figure(f"{step}, {threads(row)}", row["ratios"][step], tolerance=1.05, goal=LIMIT)
+        if row["threads"] == 1
+        else Figure(f"{step}, {threads(row)}", row["ratios"][step], tolerance=1.1)
         for step in ("embed", "predict")
         for row in results
     ]
@@ -158,7 +162,7 @@ def figures(results: list[dict[str, Any]], gains: list[dict[str, Any]]) -> list[
         Figure(f"bare pass, {threads(row)}", row["processor"]["bare"]["p50_ms"], "ms", tolerance=1.5)
         for row in results
     ]
-    # with more threads, those that wait spin, and processor times cannot be compared
+    # with and without XNNPACK, threads spin for other times
     gained = [(f"gain from XNNPACK, {threads(row)}", row["gain"]) for row in gains if row["threads"] == 1]
     return found + [Figure(name, gain, better="higher", tolerance=1.3) for name, gain in gained]
 
