@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -188,10 +189,11 @@ def plan_state(place: Folder, release: str, model: Path, name: str, edgetl: Sequ
         return fresh | keep_state(place, release, model, (None, alone), edgetl) if is_plain(alone) else fresh
     if not same_backbone(old[0], model):
         return fresh | embed_again(place, release, model, old, edgetl)
-    if old[
-        1
-    ].exists():  # a state of an earlier edgetl names its backbone once its model opened it for writing
-        ask(edgetl, "rollback", old[0], "--state", os.path.realpath(old[1]))
+    if old[1].exists():
+        # A state of an earlier edgetl names its backbone once its model opened it for writing. That model may be refused
+        # by now, because it is not signed and a key was pinned.
+        with contextlib.suppress(StepError):
+            ask(edgetl, "rollback", old[0], "--state", os.path.realpath(old[1]))
     try:
         return fresh | keep_state(place, release, model, old, edgetl)
     except StepError:  # such as one that was taught with other views of each frame
@@ -221,7 +223,7 @@ def without_known(
     """
     out = place.states / f"{release}.db"
     copy_state(edgetl, old[1], out)
-    position = 0 if old[0] is None else position_of(edgetl, old[0], out)
+    position = position_of(out)
     found = ask(edgetl, "forget", model, "--state", out, "--known")
     if not found["forgotten"]:
         remove_state(out)
@@ -268,7 +270,7 @@ def embed_again(
     place: Folder, release: str, model: Path, old: tuple[Path, Path], edgetl: Sequence[str]
 ) -> dict[str, Any]:
     """Take over the state of another backbone, from its pictures; if that is impossible, it is kept aside."""
-    source, position = Path(os.path.realpath(old[1])), position_of(edgetl, *old)
+    source, position = Path(os.path.realpath(old[1])), position_of(old[1])
     found: dict[str, Any] = {"another": True, "from": str(source), "position": position}
     if not position:
         return found
@@ -289,6 +291,15 @@ def embed_again(
     }
 
 
-def position_of(edgetl: Sequence[str], model: Path, state: Path) -> int:
-    """Return the number of changes in a state file; 0 without a file."""
-    return int(status(edgetl, model, state)["state"]["position"]) if state.exists() else 0
+def position_of(state: Path) -> int:
+    """Return the number of changes in a state file; 0 without a file. No model is needed, so that any may be refused."""
+    found = Path(os.path.realpath(state))
+    if not found.exists():
+        return 0
+    try:
+        with contextlib.closing(
+            sqlite3.connect(f"{found.as_uri()}?mode=ro", uri=True, timeout=10)
+        ) as connection:
+            return int(connection.execute("SELECT coalesce(max(seq), 0) FROM journal").fetchone()[0])
+    except sqlite3.Error as error:
+        raise StepError(f"{found} cannot be read: {error}") from error

@@ -92,7 +92,7 @@ class Switch:
         if old is None or not moved["another"]:
             return
         for _ in range(ATTEMPTS):
-            if position_of(self.edgetl, *old) == moved["position"]:
+            if position_of(old[1]) == moved["position"]:
                 return
             model = self.place.releases / self.after / "model.tflite"
             moved |= take_over(self.place, self.after, model, old, self.edgetl)

@@ -15,8 +15,10 @@ import pytest
 from device.cameras.fake import draw
 from device.learner import Learner
 from device.model.modelfile import ModelFile
+from device.model.trust import write_keys
 from edgetl.remote.agent import MODULES, steps, switching
 from edgetl.remote.agent.folder import Folder, StepError, same_backbone
+from edgetl.signing import new_key, sign
 from tests.tiny import TINY, TINY_GRAY, TINY_TAUGHT
 
 from .conftest import (
@@ -216,6 +218,26 @@ def test_a_damaged_model_never_gets_a_release(folder: Path) -> None:
     with pytest.raises(StepError, match=r"model: .*altered or damaged"):
         stage(folder, folder.parent / "broken.tflite")
     assert in_use(folder) == programs_sha256(TINY_TAUGHT)
+
+
+def test_a_device_with_a_pinned_key_gets_only_signed_models(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its old model need not be signed, and keeps what it was taught; returning to it is refused then."""
+    pytest.importorskip("cryptography", reason="no cryptography: pip install 'edgetl[sign]'")
+    by_hand(folder)
+    new = exported(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    key = new_key(tmp_path / "key")
+    write_keys(tmp_path / "config" / "edgetl" / "trusted-keys", [key])
+    with pytest.raises(StepError, match="signature: none, and this machine requires one"):
+        stage(folder, new)
+    assert in_use(folder) == programs_sha256(TINY_TAUGHT)
+    sign(new, tmp_path / "key")
+    assert stage_and_activate(folder, new)["reason"] == ""
+    assert taught(folder) == {"red": 4}
+    assert "is not signed" in steps.rollback(str(folder), HERE, "edgetl", 0.0)["reason"]
+    assert in_use(folder) == programs_sha256(new)
 
 
 def test_two_deployments_do_not_mix(folder: Path, tmp_path: Path) -> None:
