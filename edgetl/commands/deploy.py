@@ -17,7 +17,13 @@ from .session import WIDTH, counted, say, wrapped
 if TYPE_CHECKING:
     from edgetl.remote.deployment import Deployment
 
-_COLORS = {"deployed": "green", "unchanged": "green", "rolled back": "red", "failed": "red"}
+_COLORS = {
+    "deployed": "green",
+    "unchanged": "green",
+    "returned": "green",
+    "rolled back": "red",
+    "failed": "red",
+}
 _HOW = {
     "kept": "kept",
     "reduced": "kept, without what is in the model",
@@ -153,7 +159,7 @@ def _text(results: Sequence[Deployment]) -> str:
 
 def _state(result: Deployment) -> str:
     samples = result.probe.get("samples") or result.state.get("samples", {})
-    how = _HOW[result.state.get("how", "kept")]
+    how = "its own state" if result.outcome == "returned" else _HOW[result.state.get("how", "kept")]
     return f"{how}: {counted(samples)}" if samples else how
 
 
@@ -168,9 +174,9 @@ def _notes(result: Deployment) -> list[str]:
         notes.append(f"{result.target}: the test failed, {old}: {result.reason}")
     elif result.outcome == "failed":
         notes.append(f"{result.target}: {result.reason}")
-    elif result.state.get("note"):
+    elif result.outcome == "deployed" and result.state.get("note"):
         kept = f" The old state is kept in {result.state['from']}." if result.state.get("from") else ""
         notes.append(f"{result.target}: {result.state['note']}.{kept}")
-    if left := result.state.get("left_behind"):
+    if result.outcome == "deployed" and (left := result.state.get("left_behind")):
         notes.append(f"{result.target}: not taken over, without a picture: {counted(left)}.")
     return [wrapped(note) for note in notes]

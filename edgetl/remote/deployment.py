@@ -65,8 +65,9 @@ class Deployment:
 
     Attributes:
         target: The device.
-        outcome: ``deployed``; ``unchanged``: it had this model already; ``rolled back``: the test failed and the old
-            model is in use again; ``failed``: the old model stayed in use, or nothing is known after a lost connection.
+        outcome: ``deployed``; ``returned`` to the model before; ``unchanged``: it had this model already; ``rolled back``:
+            the test failed and the old model is in use again; ``failed``: the old model stayed in use, or nothing is known
+            after a lost connection.
         reason: Why it was rolled back or failed.
         model: Name of the model, without its suffix.
         sha256: Checksum of its file.
@@ -92,7 +93,7 @@ class Deployment:
     @property
     def succeeded(self) -> bool:
         """Whether the device runs the wanted model."""
-        return self.outcome in ("deployed", "unchanged")
+        return self.outcome in ("deployed", "unchanged", "returned")
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-serializable dict."""
@@ -135,7 +136,7 @@ def roll_back(
 ) -> list[Deployment]:
     """Return devices to the model that they had before.
 
-    The arguments are those of `Plan` and `deploy`; so is the result, where the outcome is ``returned`` on success.
+    The arguments are those of `Plan` and `deploy`. The outcome is ``returned``, or ``failed`` if the newer model stayed in use.
 
     Raises:
         RemoteError: A target cannot be the name of a device.
@@ -147,7 +148,7 @@ def roll_back(
         progress("switching and testing", 0, None)
         found = device.do("rollback", edgetl=device.place.edgetl_words(), unit=unit, watch=watch)
         notes = [f"what was taught to the newer model is in {found['aside']}"] if found["aside"] else []
-        outcome = "failed" if found["reason"] else "deployed"
+        outcome = "failed" if found["reason"] else "returned"
         return _result(device, outcome, found, found["name"], found["sha256"], notes)
 
     machines = [Ssh(target, config) for target in dict.fromkeys(targets)]

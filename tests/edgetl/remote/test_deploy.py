@@ -182,6 +182,7 @@ def test_devices_pull_and_rollback(sshd: Sshd, folder: Path, tmp_path: Path) -> 
     assert "already exists" in " ".join(done.stdout.split())
     done = invoke(sshd, "deploy", "--rollback", sshd.alias)
     assert done.exit_code == 0, done.output
+    assert "returned" in done.stdout
     assert programs_sha256(folder / "my mugs.tflite") == programs_sha256(TINY_TAUGHT)
 
 
