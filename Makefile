@@ -13,7 +13,7 @@ VENV_TEACHABLE := .venv-teachable
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help docs-site demo test test-litert test-tflite-runtime lint format docs bench bench-all pi-test fresh-test clean
+.PHONY: help demo test test-litert test-tflite-runtime lint format docs docs-site bench bench-all pi-test fresh-test clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
