@@ -1,4 +1,4 @@
-"""The run of a question: its command line, what disturbs it, its result, and the comparison with the reference.
+"""The run of a benchmark: command line, load by other programs, result, and comparison with the reference.
 
 A result contains ``figures``, which are compared, and ``tables``, which `benchmarks/RESULTS.md` shows.
 """

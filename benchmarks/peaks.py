@@ -1,7 +1,7 @@
 """What this machine can do at most, measured on one thread: multiply-adds in int8 and float32, and bytes of memory.
 
 The peaks are those of the runtime that also runs the backbone: matrix products large enough that nothing else counts. They
-are built op by op, so no converter is needed. The shortest of many runs counts, because a peak is disturbed only upwards.
+are built op by op, so no converter is needed. The shortest of many runs counts, because other programs only make a run longer.
 """
 
 from __future__ import annotations
