@@ -120,7 +120,7 @@ def test_the_service_gets_the_typed_secrets_from_its_environment(
     assert params["headers"] == ("X-Key: ${SHED_KEY} 1", "X-Device: the shed")
     assert params["mqtt"] == ("mqtt://me:s3cret@broker/shed",)
     assert (params["hooks"], params["smooth"], params["mirror"]) == ((("mug", "echo ding"),), 5, True)
-    assert params["camera"] is None
+    assert params["camera"] == ()
     assert os.environ["EDGETL_CAMERA"] == "rtsp://admin:s3cret@10.0.0.5/live"
     assert os.environ["SHED_KEY"] == "s3cret"
 
@@ -133,7 +133,7 @@ def test_set_variables_are_stored_unless_the_option_is_typed(
     monkeypatch.setenv("EDGETL_MQTT_PASSWORD", "s3cret")
     show = ("service", "show", "--user", "--")
     assert "EDGETL_CAMERA, EDGETL_MQTT_PASSWORD" in edgetl(*show, "run", "mugs.tflite").stderr
-    assert edgetl(*show, "serve", "mugs.tflite").stderr.count("EDGETL_") == 1
+    assert edgetl(*show, "teach", "mugs.tflite", "mug").stderr.count("EDGETL_") == 1
     assert "EDGETL_CAMERA" not in edgetl(*show, "run", "mugs.tflite", "--camera", "0").stderr
 
 
