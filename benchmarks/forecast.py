@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
+    figures: dict[str, dict[str, str]] = {}
     for name in options.sets:
         dataset = load(name)
         if dataset is None:
@@ -57,15 +58,12 @@ def main() -> None:
         for draw in range(options.draws):
             random = np.random.default_rng([_SEED, options.shots, draw])
             rows.append({"set": name, **_draw(dataset.codes, owners, len(names), options.shots, random)})
-        print(_lines([row for row in rows if row["set"] == name]), flush=True)
-        result = {
-            "machine": machine_info(_SEED),
-            "shots": options.shots,
-            "draws": options.draws,
-            "rows": rows,
-        }
-        write_result(result, options.out)
-    print(_lines([row | {"set": "all sets"} for row in rows]))
+        figures[name] = _figures([row for row in rows if row["set"] == name])
+        print(f"{name}: in the interval, width, bias: {figures[name]}", flush=True)
+    figures["all"] = _figures(rows)
+    print(f"all: {figures['all']}")
+    result = {"machine": machine_info(_SEED), "shots": options.shots, "draws": options.draws}
+    write_result(result | {"figures": figures, "rows": rows}, options.out)
 
 
 def page() -> str:
@@ -73,12 +71,10 @@ def page() -> str:
     if not RESULT.exists():
         return ""
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    rows = result["rows"]
     table = ["| set | " + " | ".join(_title(times, result["shots"]) for times in _TIMES) + " | per label |"]
     table.append("|---" * (len(_TIMES) + 2) + "|")
-    for name in [*dict.fromkeys(row["set"] for row in rows), "all"]:
-        judged = _judged([row for row in rows if name in (row["set"], "all")])
-        table.append(f"| {name} | " + " | ".join(_cell(judged[times]) for times in (*_TIMES, "label")) + " |")
+    for name, row in result["figures"].items():
+        table.append(f"| {name} | " + " | ".join(row[times] for times in (*_TIMES, "label")) + " |")
     return (
         f"\nFrom {result['shots']} samples per label: "
         "the share of the forecasts whose 90 % interval contains the truth, mean width of the interval and mean of forecast\n"
@@ -101,10 +97,10 @@ def _cell(values: list[list[float]]) -> str:
     return f"{inside:.2f}, {width:.2f}, {bias:+.3f}"
 
 
-def _lines(rows: list[dict[str, Any]]) -> str:
+def _figures(rows: list[dict[str, Any]]) -> dict[str, str]:
+    """Return the figures of each column of the table."""
     judged = _judged(rows)
-    shown = [f"{times}: {_cell(judged[times])}" for times in (*_TIMES, "label") if judged[times]]
-    return f"{rows[0]['set']}, in the interval, width, bias: " + "; ".join(shown)
+    return {times: _cell(judged[times]) for times in (*_TIMES, "label")}
 
 
 def _judged(rows: list[dict[str, Any]]) -> dict[str, list[list[float]]]:
