@@ -46,11 +46,11 @@ def page(results: Path = RESULTS, questions: Sequence[Question] = QUESTIONS) -> 
         SystemExit: A result does not name its machine, runtime, versions and command.
     """
     found = {one.name: _read(results / f"{one.name}.json") for one in questions}
-    here = [(one, result) for one in questions if (result := found[one.name]) and "figures" in result]
+    # only `Measurement` names the question; other results may use the same keys for something else
+    here = [(one, result) for one in questions if (result := found[one.name]) and "question" in result]
     parts = [_INTRODUCTION, _goals(here), *(_section(one, result) for one, result in here), _published()]
-    parts.append(
-        _elsewhere([(one, found[one.name]) for one in questions if one not in [pair[0] for pair in here]])
-    )
+    shown_here = {one.name for one, _ in here}
+    parts.append(_elsewhere([one for one in questions if one.name not in shown_here]))
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
 
 
@@ -123,27 +123,20 @@ def _published() -> str:
     )
 
 
-def _elsewhere(rest: Sequence[tuple[Question, Mapping[str, Any] | None]]) -> str:
-    rows = []
-    for question, result in rest:
-        where = f"[docs/{question.page}](../docs/{question.page})" if question.page else None
-        measured = (
-            _age(result) if result else (f"needs {question.needs}" if question.needs else "no result here")
+def _elsewhere(rest: Sequence[Question]) -> str:
+    rows = [
+        (
+            f"`{question.name}`",
+            question.text,
+            f"[docs/{question.page}](../docs/{question.page})" if question.page else None,
+            question.needs,
         )
-        rows.append((f"`{question.name}`", question.text, where, measured))
+        for question in rest
+    ]
+    if not rows:
+        return ""
     lines = ["## Questions that other pages answer, or that were not measured here", ""]
-    return "\n".join([*lines, *_table(("benchmark", "question", "page", "result"), rows)]) if rows else ""
-
-
-def _age(result: Mapping[str, Any]) -> str:
-    # some results contain a machine per part
-    parts = [result, *(part for part in result.values() if isinstance(part, dict))]
-    machine = next((part["machine"] for part in parts if "machine" in part), None) or next(
-        (part for part in parts if "versions" in part and "when" in part), None
-    )
-    if not machine:
-        return "without its machine"
-    return f"{machine['when'][:10]}, edgetl {machine['versions']['edgetl']}, load {machine['load']}"
+    return "\n".join([*lines, *_table(("benchmark", "question", "page", "needs"), rows)])
 
 
 def _conditions(name: str, result: Mapping[str, Any]) -> str:
