@@ -133,7 +133,7 @@ def test_set_variables_are_stored_unless_the_option_is_typed(
     monkeypatch.setenv("EDGETL_MQTT_PASSWORD", "s3cret")
     show = ("service", "show", "--user", "--")
     assert "EDGETL_CAMERA, EDGETL_MQTT_PASSWORD" in edgetl(*show, "run", "mugs.tflite").stderr
-    assert edgetl(*show, "teach", "mugs.tflite", "mug").stderr.count("EDGETL_") == 1
+    assert edgetl(*show, "buttons", "mugs.tflite", "--teach", "mug=17").stderr.count("EDGETL_") == 1
     assert "EDGETL_CAMERA" not in edgetl(*show, "run", "mugs.tflite", "--camera", "0").stderr
 
 
