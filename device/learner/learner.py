@@ -30,7 +30,7 @@ from ..store.records import new_burst
 from .asking import answer, open_doubts
 from .bursts import Bursts
 from .classifier import Classifier, write_classifier
-from .correcting import Correction, correct
+from .correcting import Correction, Target, correct
 from .derived import DerivedHead
 from .doubts import Doubts
 from .export import Snapshot, export
@@ -315,7 +315,7 @@ class Learner:
         labels: Sequence[str | None],
         sources: Sequence[str] | str = "",
         *,
-        not_label: str | None = None,
+        not_label: str | Sequence[str | None] | None = None,
         times: Sequence[float] | None = None,
         bursts: Sequence[int] | None = None,
         embeddings: NDArray[np.float32] | None = None,
@@ -326,7 +326,8 @@ class Learner:
             images: uint8 [H, W, 3] RGB each, any size.
             labels: The label of each image; None means background, see `learn_one`.
             sources: The origin of each image, or one for all.
-            not_label: All images are negatives of this label, see `learn_one`; then `labels` are None.
+            not_label: The label that each image is a negative of, see `learn_one`, or one for all; an image with a
+                label has None here, and a negative has None in `labels`.
             times: The time of each image in seconds. With them, images of one label and source less than 2 s
                 apart count as one burst; without, each image is a burst of its own.
             bursts: A number for each image; images of one number are look-alikes and never judge each other
@@ -340,8 +341,12 @@ class Learner:
             EmbeddingError: An embedding contains NaN or infinity.
             StorageError: The samples cannot be written.
         """
-        known = {label: self.resolve_label(label, not_label) for label in dict.fromkeys(labels)}
-        names = [known[label] for label in labels]
+        denied = [not_label] * len(labels) if not_label is None or isinstance(not_label, str) else not_label
+        if len(denied) != len(labels):
+            raise LabelError(f"{len(labels)} labels need {len(labels)} denied labels, got {len(denied)}")
+        meant = list(zip(labels, denied, strict=True))
+        known = {one: self.resolve_label(*one) for one in dict.fromkeys(meant)}
+        names = [known[one] for one in meant]
         codes, pictures = self._prepared(images, len(names), embeddings)
         origins = [sources] * len(names) if isinstance(sources, str) else list(sources)
         for what, given in (("sources", origins), ("times", times), ("bursts", bursts)):
@@ -373,17 +378,23 @@ class Learner:
             )
         return BACKGROUND if denied is None else negative_of(denied)
 
-    def answer(self, labels: Mapping[int, str]) -> list[Sample]:
+    def answer(
+        self, labels: Mapping[int, str | None] | None = None, *, not_labels: Mapping[int, str] | None = None
+    ) -> list[Sample]:
         """Teach frames of `doubts` in one change, and remove them from the queue.
 
         Args:
-            labels: The label of each frame, by its id.
+            labels: The label of each frame, by its id; None makes it background.
+            not_labels: The label that each negative denies, by its id.
+
+        Returns:
+            The samples, first those of `labels`, then those of `not_labels`, in order.
 
         Raises:
             SampleNotFoundError: A frame is no longer in the queue; then none is taught.
-            LabelError: A text cannot be a label.
+            LabelError: A text cannot be a label, a frame has several answers, or nothing was taught as a denied label.
         """
-        return answer(self, labels)
+        return answer(self, labels or {}, not_labels or {})
 
     def forget(self, id: int | Iterable[int]) -> Entry:
         """Forget one or several samples, exactly: as if they had never been taught. `undo` brings them back.
@@ -454,22 +465,34 @@ class Learner:
         return select(self.store, wanted, self.mislabeled)
 
     def correct(
-        self, wanted: SampleFilter, action: str, label: str | None = None, *, dry_run: bool = False
+        self,
+        wanted: SampleFilter,
+        action: str,
+        label: str | None = None,
+        *,
+        not_label: str | None = None,
+        background: bool = False,
+        dry_run: bool = False,
     ) -> Correction:
         """Relabel, forget, exclude or include the selected samples in one change; see `device.learner.correcting`.
 
         Args:
             wanted: Which samples.
             action: relabel, forget, exclude or include.
-            label: The new label; None relabels samples that are probably mislabeled as suggested.
+            label: The new label. Without `label`, `not_label` and `background`, samples that are probably mislabeled are
+                relabeled as suggested.
+            not_label: Relabel them as negatives of this label.
+            background: Relabel them as background.
             dry_run: Change nothing, and return what would change.
 
         Raises:
             SelectionError: There is no condition, or the label does not fit the action.
             SampleNotFoundError: A sample that a condition names was never taught or is forgotten.
+            LabelError: `label` cannot be a label, or nothing was taught as `not_label`.
         """
+        target = Target(label, not_label, background)
         with self._lock:
-            return correct(self, wanted, action, label, dry_run=dry_run)
+            return correct(self, wanted, action, target, dry_run=dry_run)
 
     def mislabeled(self) -> dict[int, str]:
         """Return the ids of samples that are probably mislabeled, with the label that each is predicted as instead."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ..errors import SampleNotFoundError, SelectionError
 from ..labels import check_label
 from ..model.codes import Codes
+from ..negatives import BACKGROUND, negative_of
 from ..store import Sample, Store
 
 LIKENESS = 0.5
@@ -29,6 +30,8 @@ class SampleFilter:
     Attributes:
         ids: It is one of these samples.
         label: It has this label.
+        not_label: It is a negative of this label.
+        background: It is background, which belongs to no label.
         since: It was taught at this time or later, in seconds since 1970.
         until: It was taught before this time.
         burst_of: It is in the burst of one of these samples.
@@ -51,6 +54,8 @@ class SampleFilter:
     likeness: float = LIKENESS
     mislabeled: bool = False
     excluded: bool = False
+    not_label: str | None = None
+    background: bool = False
 
     def __repr__(self) -> str:
         """Return the conditions that are set."""
@@ -75,7 +80,8 @@ class SampleFilter:
         if wrong:
             raise SelectionError(
                 f"the selection has wrong fields: {', '.join(wrong)[:100]}; expected ids, burst_of and like as lists of "
-                "ids, label as text, since, until and likeness as numbers, mislabeled and excluded as true or false"
+                "ids, label and not_label as text, since, until and likeness as numbers, mislabeled, excluded and background as "
+                "true or false"
             )
         values: dict[str, Any] = {name: tuple(fields[name]) for name in _LISTS if name in fields}
         return cls(**{**fields, **values})
@@ -101,14 +107,28 @@ def select(store: Store, wanted: SampleFilter, suspects: Callable[[], Collection
     known = {sample.id: sample for sample in store.described(sorted(set(named)))}
     if missing := sorted(set(named) - known.keys()):
         raise SampleNotFoundError(f"no sample has the id {', '.join(map(str, missing[:10]))}")
-    label = None if wanted.label is None else check_label(wanted.label, stored=True)
-    found = reversed(store.samples(label, thumbnails=False, excluded=wanted.excluded))
+    found = reversed(store.samples(_stored(wanted), thumbnails=False, excluded=wanted.excluded))
     bursts = {known[number].burst for number in wanted.burst_of}
     chosen = [sample for sample in found if _meets(sample, wanted, bursts)]
     if wanted.mislabeled:
         odd = set(suspects())
         chosen = [sample for sample in chosen if sample.id in odd]
     return _alike(store, chosen, wanted) if wanted.like else chosen
+
+
+def _stored(wanted: SampleFilter) -> str | None:
+    """Return the stored label that the samples must have; None for any.
+
+    Raises:
+        SelectionError: Samples of several kinds are wanted.
+    """
+    if sum((wanted.label is not None, wanted.not_label is not None, wanted.background)) > 1:
+        raise SelectionError("select the samples of one kind at a time: label, not_label or background")
+    if wanted.not_label is not None:
+        return negative_of(check_label(wanted.not_label, stored=True))
+    if wanted.background:
+        return BACKGROUND
+    return None if wanted.label is None else check_label(wanted.label, stored=True)
 
 
 def _meets(sample: Sample, wanted: SampleFilter, bursts: Collection[int]) -> bool:
@@ -179,6 +199,6 @@ _LISTS = ("ids", "burst_of", "like")
 _KINDS: dict[str, Callable[[object], bool]] = {
     **dict.fromkeys(_LISTS, _is_ids),
     **dict.fromkeys(("since", "until", "likeness"), _is_number),
-    **dict.fromkeys(("mislabeled", "excluded"), lambda value: isinstance(value, bool)),
-    "label": lambda value: isinstance(value, str),
+    **dict.fromkeys(("mislabeled", "excluded", "background"), lambda value: isinstance(value, bool)),
+    **dict.fromkeys(("label", "not_label"), lambda value: isinstance(value, str)),
 }

@@ -9,11 +9,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .options import emit, json_option
-from .session import counted, ids_text, learner_options, open_learner, plural, say, when_text
+from .session import (
+    counted_all,
+    hidden_counts,
+    ids_text,
+    learner_options,
+    open_learner,
+    plural,
+    say,
+    when_text,
+)
 
 if TYPE_CHECKING:
     from device.learner import Learner
     from device.learner.doubt import Doubt
+
+
+Meaning = tuple[str | None, str | None]
+"""What a frame is taught as: its label and the label that it denies; none of both for background."""
 
 
 class Answer(click.types.StringParamType):
@@ -41,13 +54,28 @@ class Answer(click.types.StringParamType):
     help="Teach this frame as LABEL; can be repeated.",
 )
 @click.option(
+    "--not",
+    "deny",
+    type=Answer(),
+    multiple=True,
+    metavar="ID=LABEL",
+    help="Teach that this frame is not LABEL; can be repeated.",
+)
+@click.option(
+    "--background",
+    type=click.IntRange(1),
+    multiple=True,
+    metavar="ID",
+    help="Teach this frame as background, which belongs to no label; can be repeated.",
+)
+@click.option(
     "--drop",
     type=click.IntRange(1),
     multiple=True,
     metavar="ID",
     help="Remove this frame without teaching it; can be repeated.",
 )
-@click.option("--group", is_flag=True, help="With --teach and --drop: also the look-alikes of each frame.")
+@click.option("--group", is_flag=True, help="Also teach or drop the look-alikes of each frame.")
 @click.option("--limit", type=click.IntRange(1), help="Maximum number of frames to list.")
 @click.option(
     "--pictures",
@@ -58,6 +86,8 @@ class Answer(click.types.StringParamType):
 @json_option
 def command(
     teach: tuple[tuple[int, str], ...],
+    deny: tuple[tuple[int, str], ...],
+    background: tuple[int, ...],
     drop: tuple[int, ...],
     group: bool,
     limit: int | None,
@@ -68,19 +98,23 @@ def command(
     """List uncertain frames, those first whose labels change most, and teach them.
 
     `edgetl serve` and `edgetl run --doubts` keep frames with uncertain predictions in a queue beside the state file.
-    `edgetl forget --undo` reverts what --teach taught.
+    `edgetl forget --undo` reverts what was taught.
 
     \b
     Examples:
       edgetl doubts mugs.tflite --pictures doubts
       edgetl doubts mugs.tflite --teach 7=mug --teach 9=bowl --group
-      edgetl doubts mugs.tflite --drop 8
+      edgetl doubts mugs.tflite --background 8 --not 11=mug
+      edgetl doubts mugs.tflite --drop 12
     """
-    if group and not (teach or drop):
-        raise click.UsageError("--group needs --teach or --drop")
-    changing = bool(teach or drop)
+    answers: list[tuple[int, Meaning]] = [(number, (label, None)) for number, label in teach]
+    answers += [(number, (None, label)) for number, label in deny]
+    answers += [(number, (None, None)) for number in background]
+    changing = bool(answers or drop)
+    if group and not changing:
+        raise click.UsageError("--group needs --teach, --not, --background or --drop")
     with open_learner(options, must_exist=changing, read_only=not changing) as learner:
-        done = _answered(learner, teach, drop, group) if changing else {}
+        done = _answered(learner, answers, drop, group) if changing else {}
         found = learner.doubts.items()[:limit]
         if learner.doubts.problem:
             say(f"Warning: {learner.doubts.problem}")
@@ -91,24 +125,36 @@ def command(
 
 
 def _answered(
-    learner: Learner, teach: Iterable[tuple[int, str]], drop: Iterable[int], group: bool
+    learner: Learner, answers: Iterable[tuple[int, Meaning]], drop: Iterable[int], group: bool
 ) -> dict[str, Any]:
-    labels: dict[int, str] = {}
-    for number, label in teach:
-        for one in learner.doubts.look_alikes([number]) if group else [number]:
-            if labels.setdefault(one, label) != label:
-                raise click.UsageError(f"frame {one} has two labels, {labels[one]!r} and {label!r}; use one")
+    meanings = _per_frame(learner, answers, group)
     dropped = learner.doubts.look_alikes(drop) if group else list(dict.fromkeys(drop))
-    if both := sorted(labels.keys() & set(dropped)):
+    if both := sorted(meanings.keys() & set(dropped)):
         raise click.UsageError(f"frame {both[0]} is both taught and dropped; choose one")
     learner.doubts.take(dropped)  # an unknown frame is refused before anything changes
-    samples = learner.answer(labels)
+    denied = {number: label for number, (_, label) in meanings.items() if label is not None}
+    labels = {number: label for number, (label, _) in meanings.items() if number not in denied}
+    samples = learner.answer(labels, not_labels=denied)
     learner.doubts.settle(dropped)
     taught = [
-        {"doubt": number, "id": one.id, "label": one.label}
-        for number, one in zip(labels, samples, strict=True)
+        {"doubt": number, "id": one.id, "label": one.label, "not_label": one.not_label}
+        for number, one in zip([*labels, *denied], samples, strict=True)
     ]
-    return {"taught": taught, "dropped": dropped, "samples": learner.store.counts()}
+    counts = {"samples": learner.store.counts(), **hidden_counts(learner.store)}
+    return {"taught": taught, "dropped": dropped, **counts}
+
+
+def _per_frame(learner: Learner, answers: Iterable[tuple[int, Meaning]], group: bool) -> dict[int, Meaning]:
+    """Return the answer for each frame, with its look-alikes for a group."""
+    from device.negatives import describe
+
+    meanings: dict[int, Meaning] = {}
+    for number, meaning in answers:
+        for one in learner.doubts.look_alikes([number]) if group else [number]:
+            if meanings.setdefault(one, meaning) != meaning:
+                first, second = describe(*meanings[one]), describe(*meaning)
+                raise click.UsageError(f"frame {one} has two answers, {first!r} and {second!r}; use one")
+    return meanings
 
 
 def _written(found: list[Doubt], folder: Path | None) -> str | None:
@@ -131,7 +177,7 @@ def _changes_text(done: dict[str, Any], learner: Learner) -> str:
     if done["dropped"]:
         parts.append(f"Dropped {plural(len(done['dropped']), 'frame')} ({ids_text(done['dropped'])}).")
     parts.append(
-        f"Samples: {counted(done['samples'])}. Still waiting: {plural(len(learner.doubts.items()), 'frame')}."
+        f"Samples: {counted_all(learner.store)}. Still waiting: {plural(len(learner.doubts.items()), 'frame')}."
     )
     return " ".join(parts)
 
@@ -150,7 +196,8 @@ def _listed(found: list[Doubt], learner: Learner) -> str:
             f"{doubt.id:>6}  {like:>6}  {doubt.change / most:>6.0%}  {doubt.seen:>5}  {when_text(doubt.time)}  {_guess(doubt)}"
         )
     lines.append(
-        "Teach with: --teach ID=LABEL, or all look-alikes with --group; see the pictures with --pictures FOLDER"
+        "Teach with: --teach ID=LABEL, --not ID=LABEL or --background ID, or all look-alikes with --group; see the pictures "
+        "with --pictures FOLDER"
     )
     return "\n".join(lines)
 

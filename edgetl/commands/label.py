@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 # option of `move` -> action of `Learner.correct`
 _ACTIONS = {
     "to": "relabel",
+    "to_not": "relabel",
+    "to_background": "relabel",
     "to_suggested": "relabel",
     "delete": "forget",
     "exclude": "exclude",
@@ -150,6 +152,8 @@ class Moment(click.types.StringParamType):
 @learner_options
 @click.option("--id", "ids", type=click.IntRange(1), multiple=True, help="This sample; can be repeated.")
 @click.option("--label", help="Samples of this label.")
+@click.option("--negatives-of", metavar="LABEL", help="Negatives of this label.")
+@click.option("--only-background", is_flag=True, help="Background samples.")
 @click.option(
     "--since",
     type=Moment(),
@@ -180,6 +184,13 @@ class Moment(click.types.StringParamType):
 @click.option("--mislabeled", is_flag=True, help="Samples that are probably mislabeled.")
 @click.option("--excluded", is_flag=True, help="Excluded samples, instead of those that teach.")
 @click.option("--to", metavar="LABEL", help="Change the label of the selected samples to LABEL.")
+@click.option("--not", "to_not", metavar="LABEL", help="Make the selected samples negatives of LABEL.")
+@click.option(
+    "--background",
+    "to_background",
+    is_flag=True,
+    help="Make the selected samples background, which belongs to no label.",
+)
 @click.option(
     "--to-suggested", is_flag=True, help="With --mislabeled: change each label to the predicted one."
 )
@@ -196,18 +207,26 @@ def move(dry_run: bool, as_json: bool, **options: Any) -> None:
     \b
     Examples:
       edgetl label move mugs.tflite --label mug --since 14:30 --to cup
+      edgetl label move mugs.tflite --burst-of 17 --background
       edgetl label move mugs.tflite --like 17 --exclude --dry-run
       edgetl label move mugs.tflite --mislabeled --to-suggested
     """
-    chosen = [way for way in _ACTIONS if options[way]]
+    chosen = [way for way in _ACTIONS if options[way] not in (None, False)]
     if len(chosen) != 1:
         raise click.UsageError(
-            "use exactly one of --to LABEL, --to-suggested, --delete, --exclude, --include"
+            "use exactly one of --to LABEL, --not LABEL, --background, --to-suggested, --delete, --exclude, --include"
         )
     if chosen[0] == "to_suggested" and not options["mislabeled"]:
         raise click.UsageError("--to-suggested needs --mislabeled, which suggests the labels")
     with open_learner(options, must_exist=True, read_only=dry_run) as learner:
-        done = learner.correct(_filter(options), _ACTIONS[chosen[0]], options["to"], dry_run=dry_run)
+        done = learner.correct(
+            _filter(options),
+            _ACTIONS[chosen[0]],
+            options["to"],
+            not_label=options["to_not"],
+            background=options["to_background"],
+            dry_run=dry_run,
+        )
     emit(done.to_dict(), as_json, _moved(done, str(options["model"])))
 
 
@@ -217,6 +236,8 @@ def _filter(options: dict[str, Any]) -> SampleFilter:
     names = ("label", "since", "until", "burst_of", "like", "likeness", "mislabeled")
     return SampleFilter(
         ids=options["ids"] or None,
+        not_label=options["negatives_of"],
+        background=options["only_background"],
         excluded=options["excluded"] or options["include"],
         **{name: options[name] for name in names},
     )
@@ -226,11 +247,18 @@ def _moved(done: Correction, model: str) -> str:
     if not done.ids:
         return "No sample is selected, or none would change."
     to_do, did = _VERBS[done.action]
-    target = f" as {done.label}" if done.label else " as suggested" if done.suggested else ""
+    target = f" as {done.meaning}" if done.meaning else " as suggested" if done.suggested else ""
     what = (
         f"{plural(len(done.ids), 'sample')}{target} ({counted(done.moved)}; ids {ids_text(list(done.ids))})."
     )
     what += "".join(f"\n  {number}: {label}" for number, label in done.suggested.items())
     if done.dry_run:
-        return f"Would {to_do} {what}\nThen: {counted(done.samples)}."
-    return f"{did} {what}\nNow: {counted(done.samples)}. To revert: edgetl forget {model} --undo"
+        return f"Would {to_do} {what}\nThen: {_left(done)}."
+    return f"{did} {what}\nNow: {_left(done)}. To revert: edgetl forget {model} --undo"
+
+
+def _left(done: Correction) -> str:
+    """Return the numbers of samples after a correction as text: ``mug 40, not mug 3``."""
+    hidden = [f"not {label} {count}" for label, count in done.negatives.items()]
+    hidden += [f"background {done.background}"] if done.background else []
+    return ", ".join([*([counted(done.samples)] if done.samples or not hidden else []), *hidden])

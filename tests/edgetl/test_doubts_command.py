@@ -71,12 +71,33 @@ def test_a_frame_is_taught_and_undone(queued: Path) -> None:
     """It leaves the list, and the label is predicted at once."""
     (doubt,) = asked("doubts", queued)["doubts"]
     done = asked("doubts", queued, "--teach", f"{doubt['id']}=lemon")
-    assert done["taught"] == [{"doubt": doubt["id"], "id": 11, "label": "lemon"}]
+    assert done["taught"] == [{"doubt": doubt["id"], "id": 11, "label": "lemon", "not_label": None}]
     assert (done["samples"], done["doubts"]) == ({"blue": 5, "lemon": 1, "red": 5}, [])
     assert "No frame waits for a label" in run("doubts", queued).stdout
     assert run("forget", queued, "--undo").exit_code == 0
     with Learner.open(queued, threads=1) as learner:
         assert learner.labels == ("blue", "red")
+
+
+@pytest.mark.parametrize(
+    ("words", "not_label", "left"),
+    [
+        (("--not", "{}=red"), "red", {"negatives": {"red": 1}, "background": 0}),
+        (("--background", "{}"), None, {"negatives": {}, "background": 1}),
+    ],
+)
+def test_a_frame_is_taught_as_what_it_is_not(
+    queued: Path, words: tuple[str, str], not_label: str | None, left: dict[str, Any]
+) -> None:
+    """It leaves the list, and the number of labeled samples stays."""
+    (doubt,) = asked("doubts", queued)["doubts"]
+    done = asked("doubts", queued, words[0], words[1].format(doubt["id"]), "--group")
+    assert done["taught"] == [{"doubt": doubt["id"], "id": 11, "label": None, "not_label": not_label}]
+    assert {name: done[name] for name in left} == left
+    assert (done["samples"], done["doubts"]) == ({"blue": 5, "red": 5}, [])
+    with Learner.open(queued, threads=1) as learner:
+        seen = learner.predict_one(draw("yellow", 0))
+    assert not (seen.known and not_label in (None, seen.label))
 
 
 def test_a_frame_is_dropped(queued: Path) -> None:
@@ -92,11 +113,15 @@ def test_a_frame_is_dropped(queued: Path) -> None:
         (["--teach", "mug"], 2, "must be ID=LABEL"),
         (["--teach", "x=mug"], 2, "must be ID=LABEL"),
         (["--teach", "1="], 2, "must be ID=LABEL"),
-        (["--teach", "1=a", "--teach", "1=b"], 2, "has two labels"),
+        (["--teach", "1=a", "--teach", "1=b"], 2, "has two answers"),
         (["--teach", "1=a", "--drop", "1"], 2, "both taught and dropped"),
         (["--teach", "99=a"], 1, "frame 99 is no longer in the queue"),
         (["--teach", "1=a", "--drop", "99"], 1, "frame 99 is no longer in the queue"),
-        (["--group"], 2, "--group needs --teach or --drop"),
+        (["--teach", "1=a", "--background", "1"], 2, "frame 1 has two answers, 'a' and 'background'"),
+        (["--background", "1", "--drop", "1"], 2, "both taught and dropped"),
+        (["--not", "1"], 2, "must be ID=LABEL"),
+        (["--not", "1=cup"], 1, "nothing was taught as 'cup'"),
+        (["--group"], 2, "--group needs --teach, --not, --background or --drop"),
     ],
 )
 def test_mistakes_are_reported_in_a_sentence(queued: Path, words: list[str], code: int, message: str) -> None:

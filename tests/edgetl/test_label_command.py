@@ -90,3 +90,29 @@ def test_mistakes_are_reported_in_a_sentence(model: Path, words: list[str], code
     assert (done.exit_code, message in done.output) == (code, True), done.output
     with Learner.open(model, threads=1) as learner:
         assert learner.store.counts() == {"blue": 8, "red": 8}
+
+
+def test_samples_become_negatives_or_background(model: Path) -> None:
+    """And are selected as such; the text names what they were and are."""
+    done = move(model, "--burst-of", 1, "--not", "blue")
+    assert "Relabeled 4 samples as not blue (red 4; ids 1-4).\nNow: blue 8, red 4, not blue 4." in done.stdout
+    done = move(model, "--negatives-of", "blue", "--background", "--dry-run")
+    assert (
+        "Would relabel 4 samples as background (not blue 4; ids 1-4).\nThen: blue 8, red 4, background 4."
+        in (done.stdout)
+    )
+    assert asked(model, "--negatives-of", "blue", "--background")["background"] == 4
+    back = asked(model, "--only-background", "--to", "red")
+    assert (back["moved"], back["meaning"], back["samples"]) == (
+        {"background": 4},
+        "red",
+        {"blue": 8, "red": 8},
+    )
+
+
+def test_a_sample_is_moved_to_one_target_only(model: Path) -> None:
+    """A denied label that was never taught is refused."""
+    both = move(model, "--id", 1, "--to", "cup", "--background")
+    assert (both.exit_code, "exactly one of" in both.output) == (2, True)
+    unknown = move(model, "--id", 1, "--not", "cup")
+    assert (unknown.exit_code, "nothing was taught as 'cup'" in unknown.output) == (1, True)

@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from device.cameras.fake import draw
-from device.errors import SampleNotFoundError, SelectionError
+from device.errors import LabelError, SampleNotFoundError, SelectionError
 from device.learner import Learner
 from device.learner.selecting import SampleFilter
 from tests import tiny
@@ -170,3 +170,58 @@ def test_look_alikes_of_an_embedding_of_zeros_are_only_itself(tmp_path: Path) ->
         embeddings = np.stack([np.zeros(width), np.ones(width)]).astype(np.float32)
         learner.learn_many(images, ["red"] * 2, embeddings=embeddings)
         assert [one.id for one in learner.select(SampleFilter(like=(1,)))] == [1]
+
+
+def test_samples_become_negatives_and_background_in_one_change_that_one_undo_reverts(
+    learner: Learner,
+) -> None:
+    """The dry run returns the same counts, and the samples are selected by what they are now."""
+    digest, wanted = learner.head.digest(), SampleFilter(burst_of=(5,))
+    planned = learner.correct(wanted, "relabel", not_label="blue", dry_run=True)
+    done = learner.correct(wanted, "relabel", not_label="blue")
+    assert done.to_dict() == planned.to_dict() | {"dry_run": False}
+    assert (done.ids, done.moved, done.suggested) == ((5, 6), {"red": 2}, {})
+    assert (done.label, done.not_label, done.meaning) == (None, "blue", "not blue")
+    assert (done.samples, done.negatives, done.background) == ({"blue": 10, "red": 8}, {"blue": 2}, 0)
+    assert ids(learner, not_label="blue") == [5, 6]
+    done = learner.correct(SampleFilter(not_label="blue"), "relabel", background=True)
+    assert (done.moved, done.negatives, done.background) == ({"not blue": 2}, {}, 2)
+    assert ids(learner, background=True) == [5, 6]
+    assert learner.correct(SampleFilter(background=True), "relabel", background=True).ids == ()
+    back = learner.correct(SampleFilter(background=True), "relabel", "red", dry_run=True)
+    assert (back.moved, back.samples, back.background) == ({"background": 2}, {"blue": 10, "red": 10}, 0)
+    learner.undo()
+    learner.undo()
+    assert learner.head.digest() == digest
+    assert learner.head.rejection is None or not learner.head.rejection.hidden
+
+
+def test_excluded_background_is_included_as_background(learner: Learner) -> None:
+    """It is never counted as a label."""
+    learner.correct(SampleFilter(ids=(5, 6)), "relabel", background=True)
+    assert learner.correct(SampleFilter(background=True), "exclude").background == 0
+    done = learner.correct(SampleFilter(background=True, excluded=True), "include")
+    assert (done.ids, done.background, done.samples) == ((5, 6), 2, {"blue": 10, "red": 8})
+
+
+@pytest.mark.parametrize(
+    ("action", "target", "message"),
+    [
+        ("relabel", {"label": "red", "background": True}, "one of"),
+        ("relabel", {"not_label": "red", "background": True}, "one of"),
+        ("forget", {"background": True}, "only relabel"),
+        ("exclude", {"not_label": "red"}, "only relabel"),
+    ],
+)
+def test_a_target_that_does_not_fit_is_refused(
+    learner: Learner, action: str, target: dict[str, Any], message: str
+) -> None:
+    """Nothing is changed."""
+    before = learner.store.position()
+    with pytest.raises(SelectionError, match=message):
+        learner.correct(SampleFilter(ids=(1,)), action, **target)
+    with pytest.raises(SelectionError, match="one kind at a time"):
+        learner.select(SampleFilter(label="red", background=True))
+    with pytest.raises(LabelError, match="nothing was taught as 'cup'"):
+        learner.correct(SampleFilter(ids=(1,)), "relabel", not_label="cup", dry_run=True)
+    assert learner.store.position() == before

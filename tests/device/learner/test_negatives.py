@@ -12,7 +12,7 @@ from device.arrays import pack_arrays, pack_texts
 from device.cameras import Frame
 from device.cameras.fake import draw
 from device.errors import EmbeddingError, HeadError, LabelError, ModelFileError, StateError
-from device.heads import HEADS
+from device.heads import HEADS, Prediction
 from device.heads.rejection import joined_digest
 from device.learner import Learner
 from device.live.watching import watch
@@ -337,3 +337,27 @@ def test_no_label_of_a_user_equals_a_hidden_one(learner: Learner) -> None:
     learner.learn_one(draw("pink"), "background")
     assert learner.store.hidden_counts() == {}
     assert {"not red", "background"} <= set(learner.labels)
+
+
+def test_uncertain_frames_are_taught_as_labels_negatives_and_background_in_one_change(
+    learner: Learner,
+) -> None:
+    """They leave the queue, and one undo reverts all of them."""
+    queue, before, digest = learner.doubts, learner.store.position(), digest_of(learner)
+    queue._pause, width = 0.0, learner.model.manifest.dimensions
+    for place in range(3):
+        embedding = np.zeros(width, np.float32)
+        embedding[place] = 1.0
+        unsure = Prediction(SCENES[0], 0.5, False, dict.fromkeys(SCENES, 1 / len(SCENES)))
+        assert queue.offer(embedding, unsure, lambda: b"\xff\xd8")
+    numbers = sorted(queue._items)
+    with pytest.raises(LabelError, match="has a label and is a negative too"):
+        learner.answer({numbers[0]: "cup"}, not_labels={numbers[0]: SCENES[0]})
+    with pytest.raises(LabelError, match="nothing was taught as 'spoon'"):
+        learner.answer({numbers[0]: "cup"}, not_labels={numbers[1]: "spoon"})
+    assert (learner.store.position(), len(queue)) == (before, 3)
+    samples = learner.answer({numbers[2]: "cup", numbers[0]: None}, not_labels={numbers[1]: SCENES[0]})
+    assert [sample.meaning for sample in samples] == ["cup", "background", f"not {SCENES[0]}"]
+    assert (learner.store.position(), len(queue)) == (before + 1, 0)
+    learner.undo()
+    assert digest_of(learner) == digest
