@@ -166,21 +166,42 @@ class Client:
         return str(self._json("POST", "undo")["message"])
 
     def correct(
-        self, wanted: SampleFilter, action: str, label: str | None = None, *, dry_run: bool = False
+        self,
+        wanted: SampleFilter,
+        action: str,
+        label: str | None = None,
+        *,
+        not_label: str | None = None,
+        background: bool = False,
+        dry_run: bool = False,
     ) -> Correction:
         """Relabel, forget, exclude or include many samples in one change, as `Learner.correct` does.
 
         Raises:
             ServerError: There is no condition, the label does not fit the action, or a sample does not exist.
         """
+        targets = {"label": label, "not": not_label, "background": background or None}
         default = SampleFilter()
         select = {name: one for name, one in vars(wanted).items() if one != getattr(default, name)}
-        body = {"select": select, "action": action, "dry_run": dry_run} | ({"label": label} if label else {})
+        body = {"select": select, "action": action, "dry_run": dry_run}
+        body |= {name: one for name, one in targets.items() if one is not None}
         found = self._json("POST", "samples/correct", json.dumps(body).encode(), _JSON)
         suggested = {int(number): name for number, name in found["suggested"].items()}
-        names = ("action", "label", "moved", "samples", "dry_run")
+        names = (
+            "action",
+            "label",
+            "moved",
+            "samples",
+            "dry_run",
+            "not_label",
+            "meaning",
+            "negatives",
+            "background",
+        )
         return Correction(
-            ids=tuple(found["ids"]), suggested=suggested, **{name: found[name] for name in names}
+            ids=tuple(found["ids"]),
+            suggested=suggested,
+            **{name: found[name] for name in names if name in found},  # an older server lacks the last four
         )
 
     # uncertain frames
@@ -199,13 +220,18 @@ class Client:
         with self._answered("GET", f"doubts/{doubt}.jpg") as response:
             return response.read()
 
-    def teach_doubts(self, ids: Sequence[int], label: str) -> list[Sample]:
+    def teach_doubts(
+        self, ids: Sequence[int], label: str | EllipsisType | None = ..., *, not_label: str | None = None
+    ) -> list[Sample]:
         """Teach uncertain frames in one change, and remove them from the list.
 
+        `label` and `not_label` are those of `teach`.
+
         Raises:
+            LabelError: Neither or both of `label` and `not_label` are given.
             ServerError: A frame is no longer in the list, or the label is refused; then none is taught.
         """
-        body = json.dumps({"ids": list(ids), "label": label}).encode()
+        body = json.dumps({"ids": list(ids), **_meaning(label, not_label)}).encode()
         return [_sample(one) for one in self._json("POST", "doubts/teach", body, _JSON)["samples"]]
 
     def drop_doubts(self, ids: Sequence[int]) -> None:

@@ -39,14 +39,28 @@ async def fields(request: Request, **wanted: type) -> dict[str, Any]:
     return body
 
 
-async def one_field(request: Request, **wanted: type) -> dict[str, Any]:
-    """Return the JSON object in the body, which must have exactly one of the given fields."""
+async def meant(request: Request, **wanted: type) -> tuple[dict[str, Any], str | None, str | None]:
+    """Return the JSON object in the body, and the label and the denied label in it; none of both for background.
+
+    Args:
+        request: The request; its body must have the wanted fields, and exactly one of label, not and background.
+        wanted: Other fields, with their types.
+    """
     body = await _read_object(request)
-    if body is None or len(body) != 1 or not set(body) <= set(wanted):
-        raise Refusal(400, f"the body must be an object with one of {', '.join(wanted)}")
+    named = set() if body is None else body.keys() & MEANINGS.keys()
+    if body is None or len(named) != 1 or body.keys() - named != wanted.keys():
+        others = "".join(f"{name} and " for name in wanted)
+        raise Refusal(400, f"the body must be an object with {others}one of {', '.join(MEANINGS)}")
     for name, value in body.items():
-        _check_kind(name, value, wanted[name])
-    return body
+        _check_kind(name, value, {**MEANINGS, **wanted}[name])
+    check_background(body)
+    return body, body.get("label"), body.get("not")
+
+
+def check_background(body: dict[str, Any]) -> None:
+    """Raise `Refusal` if ``background`` is false."""
+    if body.get("background") is False:
+        raise Refusal(400, "background must be true; for a label, send label or not instead")
 
 
 async def _read_object(request: Request) -> dict[str, Any] | None:
@@ -65,6 +79,9 @@ async def json_object(request: Request) -> dict[str, Any]:
         raise Refusal(400, "the body must be an object")
     return body
 
+
+MEANINGS: dict[str, type] = {"label": str, "not": str, "background": bool}
+"""Fields for what a sample teaches."""
 
 _KINDS: dict[type, str] = {int: "a number", str: "text", bool: "true or false", list: "a list"}
 

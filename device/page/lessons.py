@@ -14,6 +14,7 @@ import numpy as np
 from ..errors import LabelError
 from ..images import Image
 from ..labels import check_label
+from ..learner.correcting import Correction, Target
 from ..learner.doubts import Doubts
 from ..learner.learner import Learner
 from ..learner.selecting import SampleFilter
@@ -282,35 +283,49 @@ class Lessons:
         return ids
 
     def correct(
-        self, wanted: SampleFilter, action: str, label: str | None, *, dry_run: bool = False
+        self, wanted: SampleFilter, action: str, target: Target, *, dry_run: bool = False
     ) -> dict[str, Any]:
         """Relabel, forget, exclude or include many samples in one change; see `Learner.correct`.
 
         Raises:
             SelectionError: There is no condition, or the label does not fit the action.
             SampleNotFoundError: A sample that a condition names was never taught or is forgotten.
+            LabelError: The label cannot be one, or nothing was taught as the denied label.
         """
+
+        def work() -> Correction:
+            return self._learner.correct(wanted, action, **vars(target), dry_run=dry_run)
+
         if dry_run:
-            return self._learner.correct(wanted, action, label, dry_run=True).to_dict()
+            return work().to_dict()
         with self._lock, self._keeping_labels():
             with self._one_change():
-                done = self._learner.correct(wanted, action, label)
-            if label is not None:
-                self._drafts.discard(label)
+                done = work()
+            self._drafts -= {target.label}
         self.release()
         return done.to_dict()
 
-    def answer(self, numbers: Sequence[int], label: str) -> list[Sample]:
+    def answer(
+        self, numbers: Sequence[int], label: str | None, *, not_label: str | None = None
+    ) -> list[Sample]:
         """Teach frames of the queue, in one change.
+
+        Args:
+            numbers: Their ids.
+            label: Their label; None makes them background, or negatives of `not_label`.
+            not_label: The label that negatives deny.
 
         Raises:
             SampleNotFoundError: A frame is no longer in the queue; then none is taught.
+            LabelError: `label` cannot be a label, or nothing was taught as `not_label`.
         """
-        label = check_label(label)
+        label = None if label is None else check_label(label)
+        labels = dict.fromkeys(numbers, label) if not_label is None else {}
+        denied = {} if not_label is None else dict.fromkeys(numbers, not_label)
         with self._lock:
             with self._one_change():
-                samples = self._learner.answer(dict.fromkeys(numbers, label))
-            self._drafts.discard(label)
+                samples = self._learner.answer(labels, not_labels=denied)
+            self._drafts -= {label}
         self.release()
         return samples
 

@@ -34,10 +34,13 @@ from ..errors import (
     StorageError,
 )
 from ..formats import Reason
+from ..learner.correcting import Target
 from ..learner.selecting import SampleFilter
 from ..store import Sample
 from .answers import (
+    MEANINGS,
     answer,
+    check_background,
     download,
     fields,
     flag,
@@ -45,8 +48,8 @@ from .answers import (
     json_object,
     kind_wanted,
     limit_of,
+    meant,
     number,
-    one_field,
     only_get,
     refuse_crowd,
     wants_forecast,
@@ -182,10 +185,8 @@ class _Programs:
     # correcting
 
     async def relabel(self, request: Request) -> Response:
-        body = await one_field(request, label=str, background=bool, **{"not": str})
-        if body.get("background") is False:
-            raise Refusal(400, "background must be true; to change a label, send label or not")
-        return await answer(self._relabeled, _id(request), body.get("label"), body.get("not"))
+        _, label, not_label = await meant(request)
+        return await answer(self._relabeled, _id(request), label, not_label)
 
     def _relabeled(self, id: int, label: str | None, not_label: str | None) -> dict[str, Any]:
         self._lessons.relabel(id, label, not_label=not_label)
@@ -203,22 +204,23 @@ class _Programs:
 
     async def correct(self, request: Request) -> Response:
         body = await json_object(request)
-        known = {"select": dict, "action": str, "label": str, "dry_run": bool}
+        known = {"select": dict, "action": str, "dry_run": bool, **MEANINGS}
         wrong = [name for name, value in body.items() if type(value) is not known.get(name)]
         if wrong or not {"select", "action"} <= body.keys():
             raise Refusal(
                 400,
-                "the body must be an object with select and action, and perhaps label and dry_run as true or false",
+                "the body must be an object with select and action, and perhaps one of label, not and background, and "
+                "dry_run as true or false",
             )
+        check_background(body)
+        target = Target(body.get("label"), body.get("not"), body.get("background", False))
         wanted = SampleFilter.from_dict(body["select"])
         return await answer(
-            lambda: self._corrected(wanted, body["action"], body.get("label"), body.get("dry_run", False))
+            lambda: self._corrected(wanted, body["action"], target, body.get("dry_run", False))
         )
 
-    def _corrected(
-        self, wanted: SampleFilter, action: str, label: str | None, dry_run: bool
-    ) -> dict[str, Any]:
-        done = self._lessons.correct(wanted, action, label, dry_run=dry_run)
+    def _corrected(self, wanted: SampleFilter, action: str, target: Target, dry_run: bool) -> dict[str, Any]:
+        done = self._lessons.correct(wanted, action, target, dry_run=dry_run)
         return done | {"counts": self._lessons.counts()}
 
     # uncertain frames
@@ -234,12 +236,12 @@ class _Programs:
         return jpeg(await run_in_threadpool(self._page.doubt, _id(request)))
 
     async def answer(self, request: Request) -> Response:
-        body = await fields(request, ids=list, label=str)
+        body, label, not_label = await meant(request, ids=list)
         numbers = _ids(body["ids"])
 
         def taught() -> dict[str, Any]:
-            samples = self._lessons.answer(numbers, body["label"])
-            return {"samples": [_described(one) for one in samples], "counts": self._lessons.counts()}
+            samples = self._lessons.answer(numbers, label, not_label=not_label)
+            return {"samples": [_described(one) for one in samples], **self._counts()}
 
         return await answer(taught)
 

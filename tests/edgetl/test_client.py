@@ -163,19 +163,34 @@ def test_the_client_corrects_many_samples_and_labels_uncertain_frames(server: Pa
     client.correct(SampleFilter(excluded=True), "include")
     with pytest.raises(ServerError, match="at least one condition"):
         client.correct(SampleFilter(), "forget")
+    with pytest.raises(ServerError, match="label"):
+        client.correct(SampleFilter(ids=(1,)), "relabel", "")
+    denied = client.correct(SampleFilter(ids=(1,)), "relabel", not_label="plant")
+    assert (denied.meaning, denied.negatives, denied.samples) == (
+        "not plant",
+        {"plant": 1},
+        {"mug": 1, "plant": 2},
+    )
+    gone = client.correct(SampleFilter(not_label="plant"), "relabel", background=True)
+    assert (gone.ids, gone.meaning, gone.background) == ((1,), "background", 1)
+    client.correct(SampleFilter(background=True), "relabel", "mug")
 
     doubts = server.page.doubts
     guess = Prediction("mug", 0.5, True, {"mug": 0.5, "plant": 0.5})
-    for embedding in np.eye(2, server.page.learner.model.manifest.dimensions, dtype=np.float32):
+    for embedding in np.eye(4, server.page.learner.model.manifest.dimensions, dtype=np.float32):
         doubts.offer(embedding, guess, lambda: b"\xff\xd8")
     numbers = sorted(doubts._items)
     assert client.picture(numbers[0]) == b"\xff\xd8"
     assert {one["id"] for one in client.doubts()} <= set(numbers)
     assert [one.label for one in client.teach_doubts(numbers[:1], "lemon")] == ["lemon"]
-    client.drop_doubts(numbers[1:])
+    assert [one.meaning for one in client.teach_doubts(numbers[1:2], None)] == ["background"]
+    assert [one.meaning for one in client.teach_doubts(numbers[2:3], not_label="mug")] == ["not mug"]
+    with pytest.raises(LabelError, match="name one of"):
+        client.teach_doubts(numbers[3:])
+    client.drop_doubts(numbers[3:])
     assert client.doubts() == []
     with pytest.raises(ServerError, match="no longer in the queue"):
-        client.picture(numbers[1])
+        client.picture(numbers[3])
 
 
 @pytest.mark.parametrize("url", ["", "localhost:8080", "ftp://pi", "http://", "http://pi:x", "http://[::1"])

@@ -150,14 +150,16 @@ function newCard(doubt, names, key) {
   const together = make("button", { type: "button", class: "together", "aria-pressed": "true", onclick: press }, `and ${plural(others.length, "look-alike")}`);
   if (others.length) card.append(lookAlikes(others, together));
   const ids = () => (together.getAttribute("aria-pressed") === "true" ? doubt.members : [doubt.id]);
-  const answer = (label) => {
+  const teach = (meaning, name) => {
     const chosen = ids();
-    const message = chosen.length > 1 ? `${plural(chosen.length, "frame")} taught as ${label}.` : `Taught as ${label}.`;
-    return settle(card, () => post("/api/v1/doubts/teach", { ids: chosen, label }), message);
+    const message = chosen.length > 1 ? `${plural(chosen.length, "frame")} taught as ${name}.` : `Taught as ${name}.`;
+    return settle(card, () => post("/api/v1/doubts/teach", { ids: chosen, ...meaning }), message);
   };
+  const answer = (label) => teach({ label }, label);
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));
   chips.push(
     make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, "Other…"),
+    make("button", { type: "button", class: "chip quiet", title: "It belongs to no label", onclick: () => teach({ background: true }, "background") }, "Nothing / background"),
     make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/v1/doubts/drop", { ids: ids() })) }, "Skip"));
   card.append(make("div", { class: "chips" }, ...chips));
   card.dataset.key = key;

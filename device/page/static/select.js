@@ -16,6 +16,7 @@ export function setUp(onChange) {
   $("select-all").addEventListener("click", () => { for (const item of items()) chosen.add(numberOf(item)); mark(); });
   $("select-alike").addEventListener("click", addLookAlikes);
   $("select-relabel").addEventListener("click", relabel);
+  $("select-nothing").addEventListener("click", () => apply("relabel", { background: true }));
   $("select-exclude").addEventListener("click", () => apply(view === "excluded" ? "include" : "exclude"));
   $("select-forget").addEventListener("click", () => apply("forget"));
   document.addEventListener("keydown", (event) => { if (on && event.key === "Escape" && !$("dialog").open) switchTo(false); });
@@ -57,7 +58,7 @@ export function mark() {
   $("selection").hidden = !on;
   say($("selected"), chosen.size ? `${plural(chosen.size, "sample")} selected` : "Tap the samples to select; with Shift, a range.");
   say($("select-exclude"), view === "excluded" ? "Include" : "Exclude");
-  for (const id of ["alike", "relabel", "exclude", "forget"]) $(`select-${id}`).disabled = chosen.size === 0;
+  for (const id of ["alike", "relabel", "nothing", "exclude", "forget"]) $(`select-${id}`).disabled = chosen.size === 0;
 }
 
 const items = () => [...$("grid").children];
@@ -92,25 +93,29 @@ async function relabel() {
     ok: "Relabel",
     second: view === "mislabeled" ? "As suggested" : "",
   });
-  if (answer?.choice === "second") await apply("relabel", null);
-  else if (answer?.text) await apply("relabel", answer.text);
+  if (answer?.choice === "second") await apply("relabel", {});
+  else if (answer?.text) await apply("relabel", { label: answer.text });
 }
 
 const DONE = { relabel: "relabeled", exclude: "excluded", include: "included", forget: "forgotten" };
 
-async function apply(action, label = null) {
+// The target of relabel is a label or background; without one, the suggested labels.
+async function apply(action, target = {}) {
   const select = { ids: [...chosen], excluded: view === "excluded" };
-  if (action === "relabel" && label === null) select.mislabeled = true;
-  const done = await attempt(() => post("/api/v1/samples/correct", { select, action, ...(label === null ? {} : { label }) }));
+  const suggested = action === "relabel" && Object.keys(target).length === 0;
+  if (suggested) select.mislabeled = true;
+  const done = await attempt(() => post("/api/v1/samples/correct", { select, action, ...target }));
   if (!done) return;
-  const target = label === null ? (action === "relabel" ? " as suggested" : "") : ` as ${label}`;
-  toast(`${plural(done.ids.length, "sample")} ${DONE[action]}${target}. ${countsText(done)}`, { action: "Undo", run: undo });
+  const as = suggested ? " as suggested" : done.meaning === null ? "" : ` as ${done.meaning}`;
+  toast(`${plural(done.ids.length, "sample")} ${DONE[action]}${as}. ${countsText(done)}`, { action: "Undo", run: undo });
   switchTo(false);
   changed();
 }
 
-// The labels that the change touched, with their number of samples now.
-function countsText({ moved, label, suggested, counts }) {
-  const touched = new Set([...Object.keys(moved), ...(label ? [label] : []), ...Object.values(suggested)]);
-  return `Now ${[...touched].sort().map((name) => `${name} ${counts[name] ?? 0}`).join(", ")}.`;
+// What the change touched, with the number of samples now.
+function countsText({ moved, meaning, suggested, counts, negatives, background }) {
+  const touched = new Set([...Object.keys(moved), ...(meaning ? [meaning] : []), ...Object.values(suggested)]);
+  const denied = Object.entries(negatives).map(([label, count]) => [`not ${label}`, count]);
+  const numbers = new Map([["background", background], ...denied, ...Object.entries(counts)]);
+  return `Now ${[...touched].sort().map((name) => `${name} ${numbers.get(name) ?? 0}`).join(", ")}.`;
 }

@@ -173,6 +173,22 @@ def test_look_alikes_are_labeled_together_unless_their_button_is_released(
     assert browser.complaints() == []
 
 
+def test_uncertain_frames_are_taught_as_background_with_one_tap(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """With the look-alikes; the card disappears."""
+    server, client = serve(camera=False)
+    teach_many(server.page.learner, ("mug", "plant"))
+    queue_group(server.page, 3)
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#cards .card img")) == 3)
+    browser.one("#cards .chip[title='It belongs to no label']").click()
+    browser.wait(lambda: "3 frames taught as background." in browser.text("#toasts"))
+    browser.wait(lambda: not browser.driver.find_elements("css selector", "#cards .card"))
+    assert (server.page.lessons.hidden()["background"], sum(client.counts().values())) == (3, 8)
+    assert browser.complaints() == []
+
+
 def queue_group(page: Page, count: int) -> None:
     """Put frames into the queue that look alike, but are not the same."""
     doubts, width = page.doubts, page.learner.model.manifest.dimensions
@@ -208,6 +224,25 @@ def test_many_samples_are_selected_and_corrected_in_one_step(
     browser.one("#toasts button").click()
     # the new label stays on the page
     browser.wait(lambda: client.counts() == {"cup": 0, "mug": 4, "plant": 4})
+    assert browser.complaints() == []
+
+
+def test_selected_samples_become_background_in_one_step(browser: Browser, serve: Serve, scene: Scene) -> None:
+    """The filter shows them, and one undo reverts everything."""
+    server, client = serve(camera=False)
+    teach_many(server.page.learner, ("mug", "plant"))
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
+    browser.one("#select").click()
+    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    browser.one("#grid li:nth-child(1) button").click()
+    browser.one("#select-nothing").click()
+    browser.wait(lambda: "1 sample relabeled as background. Now background 1, " in browser.text("#toasts"))
+    browser.wait(lambda: "background (1)" in browser.text("#filter"))
+    assert server.page.lessons.hidden()["background"] == 1
+    browser.one("#toasts button").click()
+    browser.wait(lambda: server.page.lessons.hidden()["background"] == 0)
+    browser.wait(lambda: sum(client.counts().values()) == 8)
     assert browser.complaints() == []
 
 

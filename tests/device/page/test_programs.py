@@ -23,6 +23,7 @@ from device.learner import Learner
 from .conftest import MODEL, STATIC, Answer, Client, Serve
 
 RED, BLUE = (encode_jpeg(draw(name, 1)) for name in ("red", "blue"))
+SELECT = b'{"select": {"ids": [1]}'
 V1 = "/api/v1/"
 
 
@@ -158,9 +159,41 @@ def test_negatives_and_background_are_taught_listed_and_changed(service: Client)
         ("POST", "samples?background=1", RED, 400, "true or false"),
         ("POST", "samples?background=false", RED, 400, "the label is missing"),
         ("PATCH", "samples/1", b'{"background": false}', 400, "must be true"),
-        ("PATCH", "samples/1", b'{"label": "a", "not": "mug"}', 400, "one of label, background, not"),
+        ("PATCH", "samples/1", b'{"label": "a", "not": "mug"}', 400, "one of label, not, background"),
         ("PATCH", "samples/1", b'{"not": 3}', 400, "not must be text"),
         ("GET", "samples?not=mug&background=true", None, 400, "one kind at a time"),
+        (
+            "POST",
+            "samples/correct",
+            SELECT + b', "action": "relabel", "background": false}',
+            400,
+            "must be true",
+        ),
+        (
+            "POST",
+            "samples/correct",
+            SELECT + b', "action": "relabel", "not": "mug", "label": "a"}',
+            422,
+            "got several",
+        ),
+        ("POST", "samples/correct", SELECT + b', "action": "relabel", "not": "cup"}', 422, "labels are: mug"),
+        (
+            "POST",
+            "samples/correct",
+            SELECT + b', "action": "forget", "background": true}',
+            422,
+            "only relabel",
+        ),
+        ("POST", "doubts/teach", b'{"ids": [1]}', 400, "one of label, not, background"),
+        (
+            "POST",
+            "doubts/teach",
+            b'{"ids": [1], "not": "mug", "label": "a"}',
+            400,
+            "one of label, not, background",
+        ),
+        ("POST", "doubts/teach", b'{"ids": [1], "background": 1}', 400, "background must be true or false"),
+        ("POST", "doubts/teach", b'{"ids": [1], "background": false}', 400, "must be true"),
     ],
 )
 def test_a_bad_negative_is_refused_with_the_reason(
@@ -168,10 +201,18 @@ def test_a_bad_negative_is_refused_with_the_reason(
 ) -> None:
     """Nothing is taught."""
     teach(service, "mug")
-    kind = {"Content_Type": "image/jpeg"} if method == "POST" else {}
+    kind = {"Content_Type": "image/jpeg"} if body == RED else {}
     answer = send(service, method, path, body, **kind)
     assert (answer.status, named in answer.json["error"]) == (status, True), answer.json
     assert send(service, "GET", "model").json["negatives"] == {}
+
+
+def correct(service: Client, select: dict[str, Any], action: str, **more: Any) -> Any:
+    """Correct many samples, and return the answer; it must succeed."""
+    body = json.dumps({"select": select, "action": action, **more}).encode()
+    answer = send(service, "POST", "samples/correct", body)
+    assert answer.status == 200, answer.body
+    return answer.json
 
 
 def test_many_samples_are_corrected_in_one_change(service: Client) -> None:
@@ -179,36 +220,70 @@ def test_many_samples_are_corrected_in_one_change(service: Client) -> None:
     for number in range(4):
         teach(service, ("mug", "plant")[number % 2])
 
-    def correct(select: dict[str, Any], action: str, **more: Any) -> Any:
-        body = json.dumps({"select": select, "action": action, **more}).encode()
-        answer = send(service, "POST", "samples/correct", body)
-        assert answer.status == 200, answer.body
-        return answer.json
-
-    planned = correct({"label": "mug"}, "relabel", label="cup", dry_run=True)
+    planned = correct(service, {"label": "mug"}, "relabel", label="cup", dry_run=True)
     assert (planned["ids"], planned["moved"], planned["samples"]) == (
         [1, 3],
         {"mug": 2},
         {"cup": 2, "plant": 2},
     )
     assert planned["counts"] == {"mug": 2, "plant": 2}
-    assert correct({"ids": [1, 2, 4]}, "relabel", label="cup")["counts"] == {"cup": 3, "mug": 1}
+    assert correct(service, {"ids": [1, 2, 4]}, "relabel", label="cup")["counts"] == {"cup": 3, "mug": 1}
     undone = send(service, "POST", "undo").json
     assert (undone["counts"], undone["message"]) == (
         {"mug": 2, "plant": 2},
         "Changed 3 samples back to their labels.",
     )
-    assert correct({"label": "mug"}, "exclude")["counts"] == {"plant": 2}
+    assert correct(service, {"label": "mug"}, "exclude")["counts"] == {"plant": 2}
     listed = send(service, "GET", "samples?excluded=true").json["samples"]
     assert [(one["id"], one["label"], one["excluded"]) for one in listed] == [
         (3, "mug", True),
         (1, "mug", True),
     ]
     assert send(service, "GET", "samples?excluded=yes").status == 400
-    assert correct({"excluded": True}, "include")["counts"] == {"mug": 2, "plant": 2}
+    assert correct(service, {"excluded": True}, "include")["counts"] == {"mug": 2, "plant": 2}
     too_long = send(service, "POST", "samples/correct", b" " * 300_000)
     assert too_long.status == 413
     check_shape("POST", "samples/correct", too_long)
+
+
+def test_many_samples_become_negatives_and_background(service: Client) -> None:
+    """They are selected as such, and counted apart from the labels."""
+    for number in range(4):
+        teach(service, ("mug", "plant")[number % 2])
+    denied = correct(service, {"ids": [1]}, "relabel", **{"not": "plant"})
+    assert (denied["label"], denied["not_label"], denied["meaning"]) == (None, "plant", "not plant")
+    assert (denied["counts"], denied["negatives"]) == ({"mug": 1, "plant": 2}, {"plant": 1})
+    done = correct(service, {"not_label": "plant"}, "relabel", background=True)
+    assert (done["ids"], done["moved"], done["meaning"]) == ([1], {"not plant": 1}, "background")
+    assert (done["negatives"], done["background"]) == ({}, 1)
+    back = correct(service, {"background": True}, "relabel", label="mug", dry_run=True)
+    assert (back["samples"], back["background"]) == ({"mug": 2, "plant": 2}, 0)
+
+
+@pytest.mark.parametrize(
+    ("meaning", "negatives", "background", "message"),
+    [
+        ({"background": True}, {}, 2, "Removed 2 samples of background."),
+        ({"not": "mug"}, {"mug": 2}, 0, "Removed 2 samples of not mug."),
+    ],
+)
+def test_uncertain_frames_are_taught_as_what_they_are_not(
+    serve: Serve, meaning: dict[str, Any], negatives: dict[str, int], background: int, message: str
+) -> None:
+    """They leave the list, and one undo forgets them."""
+    server, client = serve(camera=False)
+    teach(client, "mug")
+    teach(client, "plant", BLUE)
+    queue_two(server)
+    body = json.dumps({"ids": sorted(server.page.doubts._items), **meaning}).encode()
+    taught = send(client, "POST", "doubts/teach", body).json
+    assert (taught["counts"], taught["negatives"], taught["background"]) == (
+        {"mug": 1, "plant": 1}, negatives, background,
+    )  # fmt: skip
+    assert {one["label"] for one in taught["samples"]} == {None}
+    assert send(client, "GET", "doubts").json["doubts"] == []
+    undone = send(client, "POST", "undo").json
+    assert (undone["message"], undone["negatives"], undone["background"]) == (message, {}, 0)
 
 
 def test_uncertain_frames_are_listed_and_taught_together(serve: Serve) -> None:
@@ -508,7 +583,6 @@ def test_the_specification_has_every_route_and_no_other(serve: Serve) -> None:
     assert described == served
 
 
-SELECT = b'{"select": {"ids": [1]}'
 CASES: list[tuple[str, str, int, dict[str, Any]]] = [
     ("POST", "predict", 200, {"body": RED, "type": "image/jpeg"}),
     ("POST", "predict", 400, {"body": b"{", "type": "application/json"}),
