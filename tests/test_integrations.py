@@ -26,7 +26,8 @@ def metrics() -> dict[str, set[str]]:
     meter = Meter("camera")
     meter.see(observation("mug"))
     meter.see(observation(UNKNOWN))
-    every = [*meter.metrics(), *camera_metrics("camera", "live", 15.0), *sample_metrics("camera", {"mug": 1})]
+    every = [*meter.metrics(), *camera_metrics("camera", "live", 15.0)]
+    every += sample_metrics("camera", {"mug": 1}, {"mug": 1}, 1)
     every += machine_metrics({"model": "m", "backbone": "b", "runtime": "r"}, 50.0)
     found: dict[str, set[str]] = {}
     for line in text_of(every).splitlines():

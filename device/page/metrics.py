@@ -163,12 +163,21 @@ def machine_metrics(facts: Labels, temperature: float | None) -> list[Metric]:
     ]
 
 
-def sample_metrics(source: str, counts: Mapping[str, int]) -> list[Metric]:
-    """Return the number of samples per label."""
-    values = [("", {"source": source, "label": label}, count) for label, count in sorted(counts.items())]
+def sample_metrics(
+    source: str, counts: Mapping[str, int], negatives: Mapping[str, int], background: int
+) -> list[Metric]:
+    """Return the number of samples per label, of negatives per denied label, and of background samples."""
+    own = {"source": source}
     return [
-        Metric("edgetl_samples", "gauge", "Samples per label, those of the host included.", tuple(values))
+        _per_label("samples", "Samples per label, those of the host included.", own, counts),
+        _per_label("negatives", "Negatives per denied label, taught on the device.", own, negatives),
+        _one("background_samples", "gauge", "Background samples, taught on the device.", own, background),
     ]
+
+
+def _per_label(name: str, text: str, own: Labels, counts: Mapping[str, int]) -> Metric:
+    values = [("", {**own, "label": label}, count) for label, count in sorted(counts.items())]
+    return Metric(f"edgetl_{name}", "gauge", text, tuple(values))
 
 
 def text_of(metrics: Iterable[Metric]) -> str:

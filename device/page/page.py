@@ -86,7 +86,7 @@ class Page:
             seen = (
                 camera_metrics(self.meter.source, camera["condition"], camera["fps"]) + self.meter.metrics()
             )
-        counts = sample_metrics(self.meter.source, self.lessons.counts())
+        counts = sample_metrics(self.meter.source, self.lessons.counts(), **self.lessons.hidden())
         return [*seen, *self.http_meter.metrics(), *counts]
 
     def machine_metrics(self) -> list[Metric]:

@@ -80,6 +80,27 @@ def test_predictions_over_http_are_counted(serve: Serve) -> None:
     assert value(found, "edgetl_camera_up") is None
 
 
+def test_negatives_and_background_are_counted_apart_from_labels(serve: Serve) -> None:
+    """Without any, negatives have no value and background is 0."""
+    _, client = serve(camera=False)
+    photo = encode_jpeg(draw("red", 1))
+
+    def teach(meaning: str) -> None:
+        answer = Answer(client.open(f"/api/v1/samples?{meaning}", "POST", photo, Content_Type="image/jpeg"))
+        assert answer.status == 201
+
+    teach("label=mug")
+    found = scrape(client)
+    assert value(found, "edgetl_negatives") is None
+    assert value(found, "edgetl_background_samples", source="camera") == 0
+    for meaning in ("not=mug", "not=mug", "background=true"):
+        teach(meaning)
+    found = scrape(client)
+    assert value(found, "edgetl_samples", label="mug") == 1
+    assert value(found, "edgetl_negatives", source="camera", label="mug") == 2
+    assert value(found, "edgetl_background_samples", source="camera") == 1
+
+
 def test_metrics_need_a_token_where_the_page_needs_a_session(serve: Serve) -> None:
     """Labels and their numbers are not public."""
     server, client = serve(sign_in=True)
@@ -93,9 +114,10 @@ def test_every_label_is_read_back_unchanged(label: str) -> None:
     """Backslashes, quotes, line breaks and long labels."""
     meter = Meter("front")
     meter.see(observation(label))
-    found = families(text_of([*meter.metrics(), *sample_metrics("front", {label: 3})]))
+    found = families(text_of([*meter.metrics(), *sample_metrics("front", {label: 3}, {label: 2}, 1)]))
     assert value(found, "edgetl_predictions_total", label=label) == 1
     assert value(found, "edgetl_samples", label=label) == 3
+    assert value(found, "edgetl_negatives", label=label) == 2
 
 
 def test_the_histogram_is_cumulative_and_the_share_is_that_of_unknown_predictions() -> None:
