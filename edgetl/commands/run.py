@@ -280,11 +280,19 @@ class Display:
 
 def _line(observation: Observation) -> str:
     seen = observation.prediction
-    start = f"{observation.region or observation.source}  {observation.frame}  {observation.label}"
-    if seen is None:
-        return printable(start)
-    nearest = "" if seen.known else f" (nearest: {seen.label})"
-    return printable(f"{start}{nearest}  {seen.probability:.0%}")
+    start = f"{observation.region or observation.source}  {observation.frame}  {_answer(observation)}"
+    return printable(f"{start}  {seen.probability:.0%}" if seen and seen.known else start)
+
+
+def _answer(observation: Observation) -> str:
+    """Return the predicted label; for an unknown frame also the label that it looks most like.
+
+    An unknown frame has no percentage: the probability of a label assumes that the frame shows one of the labels.
+    """
+    seen = observation.prediction
+    return (
+        observation.label if seen is None or seen.known else f"{observation.label} (most like {seen.label})"
+    )
 
 
 def _table(observation: Observation) -> Any:
@@ -313,9 +321,8 @@ def _table_of_regions(regions: Mapping[str, Observation]) -> Any:
     table = Table(box=None, show_header=False)
     for name, observation in regions.items():
         seen = observation.prediction
-        score = seen.probability if seen else 0.0
-        strong = "bold" if seen and seen.known else "dim"
-        table.add_row(
-            Text(name), Text(observation.label, style=strong), Bar(1, 0, score, width=30), f"{score:.0%}"
-        )
+        known = seen is not None and seen.known
+        score = seen.probability if seen and known else 0.0
+        answer = Text(_answer(observation), style="bold" if known else "dim")
+        table.add_row(Text(name), answer, Bar(1, 0, score, width=30), f"{score:.0%}" if known else "")
     return table

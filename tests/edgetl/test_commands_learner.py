@@ -230,7 +230,8 @@ def test_run_smooths_over_frames_and_applies_the_threshold(taught: Path) -> None
     done = edgetl("run", taught, "--camera", "fake:red*4,blue,red*2,end", "--smooth", 5, "--json")
     assert {json.loads(line)["best"] for line in done.stdout.splitlines()} == {"red"}
     done = edgetl("run", taught, "--camera", "fake:red", "--frames", 3, "--threshold", 1)
-    assert done.stdout.count("unknown (nearest: red)") == 3
+    assert done.stdout.count("  unknown (most like red)\n") == 3
+    assert "%" not in done.stdout
 
 
 def test_run_expects_labels_as_frequently_as_they_were_taught_if_asked(taught: Path) -> None:

@@ -9,20 +9,25 @@ import subprocess
 import sys
 import urllib.request
 from collections import Counter
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("click", reason="the command line needs click")
 from click.testing import CliRunner, Result
+from rich.console import Console
 
 from device.cameras.fake import draw
 from device.images import encode_jpeg
 from device.learner import Learner
+from device.live.watching import UNKNOWN
 from edgetl.cli import main
 from edgetl.client import Client
+from edgetl.commands.run import _table_of_regions
 from edgetl.commands.run import command as run_command
 from edgetl.commands.secrets import split_secrets
+from tests.device.live.seen import observation
 from tests.tiny import TINY
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,3 +168,13 @@ def test_serve_has_a_page_per_region(model: Path) -> None:
             pipe.close()
     assert process.returncode == 0, shown
     assert "Traceback" not in shown
+
+
+def test_the_table_of_regions_shows_a_percentage_only_for_known_frames() -> None:
+    """The probability of a label is not that of the answer "unknown"."""
+    rows = {"door": observation("mug"), "shelf": observation(UNKNOWN)}
+    text = StringIO()
+    Console(file=text, width=120).print(_table_of_regions(rows))
+    door, shelf = text.getvalue().splitlines()
+    assert ("mug" in door, "%" in door) == (True, True)
+    assert (f"{UNKNOWN} (most like " in shelf, "%" in shelf) == (True, False)
