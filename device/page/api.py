@@ -47,7 +47,7 @@ from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
 
 _STATIC = Path(__file__).parent / "static"
-_SCRIPTS = ("app.js", "dom.js", "teach.js", "gallery.js", "select.js", "report.js")
+_SCRIPTS = ("app.js", "dom.js", "teach.js", "order.js", "gallery.js", "select.js", "report.js")
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},

@@ -1,6 +1,7 @@
 // Labels: one row each, with its live bar and the button that teaches while it is held.
 
 import { $, attempt, choose, hush, make, percent, plural, post, say, toast } from "./dom.js";
+import * as order from "./order.js";
 
 const EVERY = 200; // milliseconds between the samples of a held button
 const HOLD = "Hold to teach";
@@ -15,6 +16,7 @@ export const taughtLabels = () => labels().filter((label) => rows.get(label).sam
 
 export function setUp(onChange) {
   changed = onChange;
+  order.setUp(isTeaching);
   $("add").addEventListener("submit", add);
   $("undo").addEventListener("click", undo);
   listen($("not"), () => (seen === null ? null : denial(seen)));
@@ -39,19 +41,17 @@ export function showLabels(list) {
       rows.delete(label);
     }
   }
-  list.forEach((item, place) => {
+  for (const item of list) {
     const row = rows.get(item.label) ?? newRow(item.label);
-    if (!row.element.isConnected) $("rows").append(row.element);
     showCount(row, item.samples);
-    say(row.key, place < 9 ? place + 1 : "");
-    if (!held && $("rows").children[place] !== row.element) $("rows").insertBefore(row.element, $("rows").children[place] ?? null);
-  });
-  // keep the map in the order of the page, because digit keys depend on it
-  for (const item of list) { const row = rows.get(item.label); rows.delete(item.label); rows.set(item.label, row); }
-  $("first").hidden = list.some((item) => item.samples > 0);
+    rows.delete(item.label); // the map has the order of the list
+    rows.set(item.label, row);
+  }
+  const taught = list.some((item) => item.samples > 0);
+  order.show([...rows.values()], taught ? [unknown] : []);
+  $("first").hidden = taught;
   $("one-label").hidden = list.filter((item) => item.samples > 0).length !== 1;
-  $("deny").hidden = !list.some((item) => item.samples > 0);
-  showUnknownRow(list.some((item) => item.samples > 0));
+  $("deny").hidden = !taught;
 }
 
 export function showScores(prediction) {
@@ -62,6 +62,7 @@ export function showScores(prediction) {
     say(row.share, prediction && row.samples ? percent(share) : "");
     row.element.classList.toggle("best", Boolean(prediction?.known) && prediction.label === label);
   }
+  order.follow(prediction);
   showDenial(prediction);
   unknown.classList.toggle("lit", Boolean(prediction) && !prediction.known);
   $("rows").classList.toggle("unsure", Boolean(prediction) && !prediction.known);
@@ -79,11 +80,6 @@ function showDenial(prediction) {
 
 const unknown = make("li", { class: "unknown" }, make("span", { class: "lamp" }),
   make("span", { class: "name" }, "unknown"), make("span", { class: "count" }, "unlike anything taught"));
-
-function showUnknownRow(show) {
-  if (show) $("rows").append(unknown);
-  else unknown.remove();
-}
 
 function newRow(label) {
   const row = { label, samples: 0 };
@@ -135,7 +131,7 @@ function listen(button, lessonNow) {
 function shortcut(event) {
   if (event.repeat || event.ctrlKey || event.metaKey || event.altKey || $("dialog").open) return;
   if (event.target instanceof HTMLElement && event.target.matches("input, select, textarea")) return;
-  const label = /^[1-9]$/.test(event.key) ? labels()[Number(event.key) - 1] : undefined;
+  const label = /^[1-9]$/.test(event.key) ? order.labelAt(Number(event.key) - 1) : undefined;
   if (label !== undefined) press(lesson(label), event.key);
   else if (event.key === "x" && seen !== null) press(denial(seen), event.key);
   else if (event.key === "b" && !$("deny").hidden && !$("nothing").disabled) press(BACKGROUND, event.key);
@@ -194,10 +190,14 @@ function showRecording(hold) {
 async function add(event) {
   event.preventDefault();
   const label = $("add-name").value.trim();
-  if (!label) return $("add-name").focus();
+  if (!label) {
+    $("add-name").focus();
+    return;
+  }
   const done = await attempt(() => post("/api/labels/add", { label }));
   if (done) $("add-name").value = "";
-  return changed();
+  await changed();
+  if (done) order.reveal(done.label ?? label);
 }
 
 async function undo() {

@@ -92,8 +92,7 @@ def test_not_that_and_background_are_taught_with_buttons(
     browser.wait(lambda: browser.text("#prediction-label") == "Unknown")
     browser.actions().release().perform()
     browser.wait(lambda: client.ask("/api/state")["background"] > 0)
-    browser.wait(lambda: browser.text("#not") == "Not that")
-    assert not browser.one("#not").is_enabled()
+    browser.wait(lambda: browser.text("#not") == "Not that" and not browser.one("#not").is_enabled())
     browser.wait(lambda: "background" in browser.text("#grid li:first-child"))
     assert browser.complaints() == []
 
