@@ -31,6 +31,9 @@ _NEXT_STEP = "open it in an image viewer, save it again as JPEG or PNG, or leave
 
 Image = NDArray[np.uint8]
 
+THUMBNAIL = 96
+"""Longer side of the picture that is stored with a sample, in pixels."""
+
 
 def read_photo(source: str | Path | bytes) -> Image:
     """Read a photo as RGB, turned upright by its EXIF orientation.
@@ -100,13 +103,23 @@ def encode_jpeg(rgb: Image, quality: int = 85) -> bytes:
     return bytes(data)
 
 
-def thumbnail(rgb: Image, side: int = 96, quality: int = 80) -> bytes:
+def thumbnail(rgb: Image, side: int = THUMBNAIL, quality: int = 80) -> bytes:
     """Return `rgb` as JPEG bytes, reduced to at most `side` pixels on its longer side."""
     check_image(rgb)
     height, width = rgb.shape[:2]
     scale = min(1.0, side / max(height, width))
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     return encode_jpeg(cv2.resize(rgb, size, interpolation=cv2.INTER_AREA), quality)
+
+
+def thumbnail_pixels(rgb: Image) -> Image:
+    """Return a small copy whose `thumbnail` has the same bytes as that of `rgb`, uint8 [h, w, 3].
+
+    Photos that wait to be stored are kept as such copies, because a photo of 12 megapixels takes 36 MB of RAM.
+    """
+    check_image(rgb)
+    small = preview(rgb, THUMBNAIL)
+    return small.copy() if small is rgb else small  # a part of a photo would keep the whole photo in RAM
 
 
 def preview(rgb: Image, side: int = 640) -> Image:

@@ -77,7 +77,7 @@ def answer(learner: Learner, labels: Mapping[int, str | None], not_labels: Mappi
     if not taken:
         return []
     samples = learner.learn_many(
-        [_picture(doubt.jpeg) for doubt in taken],
+        (_picture(doubt.jpeg) for doubt in taken),  # one picture in RAM at a time
         [answers[doubt.id][0] for doubt in taken],
         [doubt.source for doubt in taken],
         not_label=[answers[doubt.id][1] for doubt in taken],

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from ..cameras import Camera, EndOfSource, Frame, FrameTimeout
 from ..errors import CameraError, LabelError
+from ..images import thumbnail_pixels
 from ..labels import check_label, check_labels
 from ..learner.learner import Learner
 from ..negatives import check_stored, describe, split_label, stored_label
@@ -102,7 +103,7 @@ def teach_photos(
     lesson: Lesson | None = None,
     progress: Progress = no_progress,
 ) -> Lesson:
-    """Teach a folder of photos, several per transaction.
+    """Teach a folder of photos, several per transaction; the RAM in use is that of one photo.
 
     A photo that was taught before with the same name, label and embedding is skipped, so an interrupted run can
     simply be started again.
@@ -137,7 +138,8 @@ def teach_photos(
                 lesson.known += 1
                 bursts.recall(frame.source, known)
             else:
-                batch.append((frame, name, embedding))
+                small = replace(frame, image=thumbnail_pixels(frame.image))  # the embedding is made already
+                batch.append((small, name, embedding))
         if len(batch) == BATCH:
             lesson.samples += _taught(learner, batch, bursts, not_label)
             batch = []

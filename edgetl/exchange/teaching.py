@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device.errors import PhotoError
-from device.images import Image
+from device.images import Image, thumbnail_pixels
 from device.learner import Learner
 from device.lookalikes import Shot, group_lookalikes
 from device.looks import look_at
@@ -56,7 +56,7 @@ def teach_collection(
     result: Import | None = None,
     progress: Progress = no_progress,
 ) -> Import:
-    """Teach every photo with its label, several per transaction.
+    """Teach every photo with its label, several per transaction; the RAM in use is that of one photo.
 
     A photo that was taught before with the same name, label and embedding is skipped, so an interrupted import can simply
     be started again. Photos that look alike become one burst, so that they do not judge each other.
@@ -79,7 +79,8 @@ def teach_collection(
         if learner.knows(embedding, taught.get((f"{origin}:{photo.name}", photo.label), ())):
             result.known += 1
         else:
-            batch.append((photo, image, embedding, bursts.setdefault(view, new_burst())))
+            # the embedding is made already, and whole photos would fill the RAM
+            batch.append((photo, thumbnail_pixels(image), embedding, bursts.setdefault(view, new_burst())))
         if len(batch) == _BATCH or done == len(readable):
             result.samples += _learn(learner, batch, origin)
             batch = []
