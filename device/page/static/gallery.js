@@ -158,8 +158,8 @@ function newCard(doubt, names, key) {
   const answer = (label) => teach({ label }, label);
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));
   chips.push(
-    make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, "Other…"),
     make("button", { type: "button", class: "chip quiet", title: "It belongs to no label", onclick: () => teach({ background: true }, "background") }, "Nothing / background"),
+    make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, "Other…"),
     make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/v1/doubts/drop", { ids: ids() })) }, "Skip"));
   card.append(make("div", { class: "chips" }, ...chips));
   card.dataset.key = key;
