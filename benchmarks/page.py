@@ -39,7 +39,8 @@ from .measurement import Measurement, Table, question_parser
 VIEWERS = (0, 1, 4, 10)  # the page accepts 12, and counting frames reads the events too
 FPS = 15
 _TICKS = os.sysconf("SC_CLK_TCK")
-_LINKS = re.compile(r'(?:src|href)="(/[^"]+)"|from "\./([^"]+)"')
+# not the icon that only iOS loads, when the page is added to the home screen
+_LINKS = re.compile(r'(?<!apple-touch-icon" )(?:src|href)="(/[^"]+)"|from "\./([^"]+)"')
 
 
 def main() -> None:

@@ -48,11 +48,14 @@ from .streams import events, pictures
 
 _STATIC = Path(__file__).parent / "static"
 _SCRIPTS = ("app.js", "dom.js", "teach.js", "order.js", "gallery.js", "select.js", "report.js")
+_ICONS = ("icon-192.png", "icon-512.png", "icon-maskable-512.png", "icon-apple-180.png")
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
+    "/app.webmanifest": ("app.webmanifest", "application/manifest+json"),
+    **{f"/{name}": (name, "image/png") for name in _ICONS},
 }
 _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
     (SampleNotFoundError, 404),
@@ -266,7 +269,7 @@ async def _file(name: str, kind: str, request: Request) -> Response:
     headers = {"cache-control": "no-cache", "etag": tag, "vary": "accept-encoding"}
     if request.headers.get("if-none-match", "").removeprefix("W/") == tag:
         return Response(status_code=304, headers=headers)
-    if "gzip" in request.headers.get("accept-encoding", ""):
+    if "gzip" in request.headers.get("accept-encoding", "") and len(packed) < len(data):
         return Response(packed, media_type=kind, headers={**headers, "content-encoding": "gzip"})
     return Response(data, media_type=kind, headers=headers)
 

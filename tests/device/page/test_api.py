@@ -27,7 +27,8 @@ def test_static_files_are_compressed_and_cached(client: Client) -> None:
     assert (again.status, again.body) == (304, b"")
     assert again.headers["content-security-policy"]
     assert client.get("/style.css", If_None_Match=packed.headers["etag"]).status == 200
-    files = [path.name for path in STATIC.iterdir() if path.name != "index.html"]
+    # a visit does not load the pictures: only an installation as an app does
+    files = [path.name for path in STATIC.iterdir() if path.name != "index.html" and path.suffix != ".png"]
     sizes = [len(client.get(f"/{name}", Accept_Encoding="gzip").body) for name in ("", *files)]
     assert sum(sizes) < 32 * 1024
 
