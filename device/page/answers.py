@@ -40,7 +40,7 @@ async def fields(request: Request, **wanted: type) -> dict[str, Any]:
 
 
 async def meant(request: Request, **wanted: type) -> tuple[dict[str, Any], str | None, str | None]:
-    """Return the JSON object in the body, and the label and the denied label in it; none of both for background.
+    """Return the JSON object in the body, and the label and the denied label in it; neither for background.
 
     Args:
         request: The request; its body must have the wanted fields, and exactly one of label, not and background.

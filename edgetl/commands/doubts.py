@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 Meaning = tuple[str | None, str | None]
-"""What a frame is taught as: its label and the label that it denies; none of both for background."""
+"""What a frame is taught as: its label and the label that it denies; neither for background."""
 
 
 class Answer(click.types.StringParamType):
