@@ -80,8 +80,8 @@ def test_not_that_and_background_are_taught_with_buttons(
     browser.actions().click_and_hold(browser.one("#not")).perform()
     browser.wait(lambda: client.ask("/api/state")["negatives"].get("plant", 0) >= 2)
     browser.actions().release().perform()
+    browser.wait(lambda: "not plant" in browser.text("#toasts"))  # only for a few seconds
     browser.wait(lambda: browser.text("#prediction-label") != "plant")
-    browser.wait(lambda: "not plant" in browser.text("#toasts"))
     browser.wait(lambda: "not plant" in browser.text("#filter"))
     assert client.counts() == {"mug": 5, "plant": 5}
     browser.one("#undo").click()
