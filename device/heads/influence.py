@@ -11,10 +11,10 @@ The score of a waiting frame is the root mean square of this change over frames 
 
     change(x) = e(x) sqrt(sum_u w_u k(u, x)^2 / sum_u w_u) / (1 + k(x, x))
 
-So an uncertain frame that resembles many others comes before an uncertain loner, and before a frame that resembles many but
-is certain. Frames are ordered one by one: after the best frame is taken, k is what it would be once that frame is taught,
-whatever its label, so that the next frame is not its look-alike (expected model output change: Freytag, Rodner and Denzler
-2014). Heads without the matrix A use cosines as k.
+So an uncertain frame that resembles many others comes before an uncertain frame that resembles none, and before a
+frame that resembles many but is certain. Frames are ordered one by one: after the best frame is taken, k is what it
+would be once that frame is taught, whatever its label, so that the next frame is not its look-alike (expected model
+output change: Freytag, Rodner and Denzler 2014). Heads without the matrix A use cosines as k.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def test_the_kernel_is_that_of_the_heads_own_matrix(head: Head) -> None:
     np.testing.assert_allclose(view.cross, U @ np.linalg.solve(A, U[2:].T), rtol=1e-6, atol=1e-9)
 
 
-def test_an_uncertain_frame_among_many_comes_before_an_uncertain_loner(head: Head) -> None:
+def test_an_uncertain_frame_among_many_comes_before_an_uncertain_single_one(head: Head) -> None:
     """Its label decides about all of them."""
     codes = encode(np.concatenate([between(0, 1, 1, 3), between(2, 3, 6, 4)]))
     assert ordered(head, codes)[0] != 0

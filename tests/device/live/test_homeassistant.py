@@ -249,7 +249,7 @@ def test_commands_teach_and_forget(broker: Mosquitto, viewer: Subscriber, learne
     before = learner.store.counts()
     for topic, message in {"teach": "", "forget": "everything"}.items():
         assert command(topic, message)["done"] is False
-    for message in ("x" * 10_000, b"\xff\xfe", "two\nlines", "right\u202eto left"):
+    for message in ("x" * 10_000, b"\xff\xfe", "two\nlines", "right\u202e left"):
         assert command("teach", message)["done"] is False
     assert learner.store.counts() == before
     hook.close()
