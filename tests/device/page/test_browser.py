@@ -114,6 +114,7 @@ def test_labels_are_renamed_and_deleted_in_a_dialog(browser: Browser, serve: Ser
     browser.wait(lambda: browser.text("#dialog-title").startswith("Delete"))
     browser.one("#dialog-ok").click()
     browser.wait(lambda: client.counts() == {})
+    browser.wait(lambda: "Deleted" in browser.text("#toasts"))  # shown after the server has answered
     browser.one("#toasts button").click()
     browser.wait(lambda: browser.count("red & <b>mug</b>") == 2)
     assert browser.complaints() == []
