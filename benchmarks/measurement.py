@@ -100,7 +100,8 @@ class Measurement:
         if share is None or seconds <= 0:
             return None
         own = (_children() - self._children) / (seconds * (os.cpu_count() or 1))
-        return round(max(0.0, share - own), 3)
+        # the kernel counts in ticks of 10 ms, so that a short measurement may get more than all cores
+        return round(min(1.0, max(0.0, share - own)), 3)
 
     def finish(self, result: dict[str, Any], options: argparse.Namespace, *, passed: bool = True) -> NoReturn:
         """Write the result, or compare it, and end the process.
