@@ -99,6 +99,9 @@ def test_the_focus_stays_while_others_teach(browser: Browser, serve: Serve, scen
     teach_many(server.page.learner, ("mug", "plant"))
     scene.show("yellow")
     browser.visit(server.url)
+    browser.wait(lambda: browser.one(".card .chip").is_displayed())
+    scene.show("red")  # taught: no further frame joins or replaces the card
+    browser.sees("mug")
     for selector in (".card .chip", "#grid button"):
         browser.wait(lambda selector=selector: browser.one(selector).is_displayed())
         browser.run("window.kept = document.querySelector(arguments[0]); window.kept.focus()", selector)
