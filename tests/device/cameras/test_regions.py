@@ -47,7 +47,11 @@ def test_a_region_outside_the_frame_or_without_a_name_is_refused(text: str) -> N
         Region.parse(text)
 
 
-@given(st.lists(st.floats(0, 1), min_size=4, max_size=4), st.integers(8, 300), st.integers(8, 300))
+@given(
+    st.lists(st.floats(0, 1, allow_subnormal=False), min_size=4, max_size=4),
+    st.integers(8, 300),
+    st.integers(8, 300),
+)
 def test_every_region_is_inside_every_frame(edges: list[float], width: int, height: int) -> None:
     """Or it is refused with the size of the frame."""
     left, right = sorted(edges[:2])

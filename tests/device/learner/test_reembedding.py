@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
 import subprocess
@@ -102,7 +103,7 @@ def test_samples_without_a_picture_are_counted_and_end_undo(tmp_path: Path, old:
 
 def test_a_damaged_picture_counts_as_none(tmp_path: Path, old: Path) -> None:
     """Its checksum is wrong, so it does not show what was taught."""
-    with sqlite3.connect(old) as connection:
+    with contextlib.closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("UPDATE thumbnails SET jpeg = zeroblob(500) WHERE sample = 1")
     connection.close()
     assert reembed(NEW, old, tmp_path / "new.db").left_behind == {"red": 1}
@@ -166,7 +167,7 @@ def test_an_export_of_the_same_state_is_refused(tmp_path: Path, old: Path) -> No
 
 def test_a_damaged_state_is_refused_with_the_way_to_recover_it(tmp_path: Path, old: Path) -> None:
     """A label that was altered would be taught to the new model."""
-    with sqlite3.connect(old) as connection:
+    with contextlib.closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("UPDATE samples SET label = 'evil' WHERE id = 1")
     connection.close()
     with pytest.raises(StateError, match="edgetl recover"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -48,7 +49,7 @@ def own(state: Path, tmp_path: Path) -> Path:
 
 def forget_backbone(state: Path) -> None:
     """Make the state look as earlier versions wrote it."""
-    with sqlite3.connect(state) as connection:
+    with contextlib.closing(sqlite3.connect(state)) as connection, connection:
         assert connection.execute("DELETE FROM settings WHERE key = 'backbone'").rowcount == 1
 
 
@@ -102,7 +103,7 @@ def test_a_state_of_an_earlier_version_names_its_backbone_once_its_model_opens_i
 
 def test_a_damaged_name_of_the_backbone_is_no_name(state: Path, personal: Path) -> None:
     """The state stays usable for its own model, which corrects it."""
-    with sqlite3.connect(state) as connection:
+    with contextlib.closing(sqlite3.connect(state)) as connection, connection:
         connection.execute("UPDATE settings SET value = replace(value, 'a', 'b') WHERE key = 'backbone'")
     with pytest.raises(StateError, match="belongs to"):
         Learner.open(personal, state)
