@@ -15,6 +15,7 @@ from ..heads.rejection import Rejection
 from ..model.codes import Codes
 from ..model.hidden import HiddenSamples
 from ..model.memory import Memory, Samples
+from ..model.modelfile import ModelFile
 from ..model.packing import pack_memory
 from ..negatives import is_hidden
 from ..store import Entry, HostChange, Store
@@ -34,16 +35,13 @@ class DerivedHead:
 
     Args:
         store: The state.
-        memory: What the host taught, from the model file, or None.
+        model: The model file, with what the host taught.
         maker: Makes heads of one kind.
-        negatives: Negatives and background that the host taught, from the model file, or None.
     """
 
-    def __init__(
-        self, store: Store, memory: Memory | None, maker: HeadMaker, negatives: HiddenSamples | None = None
-    ) -> None:
+    def __init__(self, store: Store, model: ModelFile, maker: HeadMaker) -> None:
         self._store = store
-        self._memory, self._negatives = memory, negatives
+        self._memory, self._negatives = model.memory, model.negatives
         self.maker = maker
         self._unkept = 0  # samples changed since the head was last stored
         self._seen = (-1, -1)

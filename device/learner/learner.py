@@ -130,17 +130,13 @@ class Learner:
         opened = model if isinstance(model, ModelFile) else ModelFile.open(model)
         chosen = dict(options or {}) | ({} if priors is None else {"priors": priors})
         path = state_beside(opened.path, read_only) if state is ... else state
-        store = Store.open(path, identity_of(opened), read_only=read_only)
+        store = _open_store(path, opened, views, read_only=read_only)
         try:
-            refuse_remembered(store, opened)
-            settle_views(store, opened, views)
             embedder, embedding = (
                 Embedder(opened, threads=threads, delegate=delegate, views=store.identity.views),
                 threading.Lock(),
             )
-            derived = DerivedHead(
-                store, opened.memory, HeadMaker.of(head, embedder, embedding, chosen), opened.negatives
-            )
+            derived = DerivedHead(store, opened, HeadMaker.of(head, embedder, embedding, chosen))
         except BaseException:
             store.close()
             raise
@@ -156,7 +152,8 @@ class Learner:
 
         Raises:
             HeadError: The head is softmax, which is trained inside the interpreter of the backbone.
-            StateError: The state is damaged, newer, of another model, or was taught with other views.
+            StateError: The state is damaged, newer, of another model, was taught with other views, or contains samples that
+                the model file contains too.
             StorageError: The state cannot be opened or made.
         """
         maker = self._derived.maker
@@ -165,10 +162,9 @@ class Learner:
                 f"a {maker.name} head is trained inside the backbone's interpreter, so several states cannot share it; use "
                 "the exact head, or one state for all"
             )
-        store = Store.open(state, identity_of(self.model), read_only=self.store.read_only)
+        store = _open_store(state, self.model, self.store.identity.views, read_only=self.store.read_only)
         try:
-            settle_views(store, self.model, self.store.identity.views)
-            derived = DerivedHead(store, self.model.memory, maker)
+            derived = DerivedHead(store, self.model, maker)
         except BaseException:
             store.close()
             raise
@@ -496,7 +492,9 @@ class Learner:
 
     def mislabeled(self) -> dict[int, str]:
         """Return the ids of samples that are probably mislabeled, with the label that each is predicted as instead."""
-        report = self.status().report
+        with self._lock:
+            head, position = self.head, self._derived.position
+            report = self._figures.of(head, position).report
         return {} if report is None else dict(zip(report.suspects, report.suggested, strict=True))
 
     def rename_label(self, old: str, new: str) -> Entry:
@@ -833,6 +831,18 @@ def state_beside(model: Path, read_only: bool = False) -> Path | None:
     """Return the default state file of a model file; None where it does not exist and nothing may be written."""
     path = model.with_suffix(".db")
     return None if read_only and not path.exists() else path
+
+
+def _open_store(path: str | Path | None, model: ModelFile, views: str | None, *, read_only: bool) -> Store:
+    """Open a state file for a model, unless what was taught does not fit to the model or the views."""
+    store = Store.open(path, identity_of(model), read_only=read_only)
+    try:
+        refuse_remembered(store, model)
+        settle_views(store, model, views)
+    except BaseException:
+        store.close()
+        raise
+    return store
 
 
 def identity_of(model: ModelFile) -> ModelIdentity:

@@ -206,6 +206,22 @@ def test_an_exported_model_file_carries_negatives_along(tmp_path: Path, head: st
         assert learner.export(tmp_path / "plain.tflite").manifest.format_version == 2
 
 
+def test_a_learner_beside_another_knows_the_negatives_of_the_model_file(tmp_path: Path) -> None:
+    """The learners of two regions predict the same from the same model file."""
+    asked = [draw(scene, 50) for scene in (*SCENES, *STRANGE)]
+    with opened(tmp_path) as learner:
+        teach(learner, 6)
+        learner.learn_many(frames("yellow", 3), [None] * 3, not_label="red")
+        learner.learn_many(frames("pink", 2), [None] * 2)
+        exported = learner.export(tmp_path / "personal.tflite")
+    with (
+        Learner.open(exported, tmp_path / "door.db", threads=1) as door,
+        door.beside(tmp_path / "gate.db") as gate,
+    ):
+        assert gate.predict_many(asked) == door.predict_many(asked)
+        assert gate.status().host_negatives == {"red": 3}
+
+
 def test_damaged_negatives_of_a_model_file_are_refused() -> None:
     """A number beyond the labels, another width, no sample, a value that no code has."""
     codes = np.ones((4, 3), np.int16)

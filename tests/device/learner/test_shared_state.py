@@ -142,6 +142,11 @@ def test_an_export_of_a_state_refuses_it_until_its_samples_are_forgotten(state: 
         expected = learner.head.digest()
     with pytest.raises(StateError, match=r"own\.tflite itself contains 2 samples of .* --known"):
         Learner.open(own, state)
+    with (
+        Learner.open(own, own.with_suffix(".db")) as learner,
+        pytest.raises(StateError, match="itself contains 2 samples"),
+    ):
+        learner.beside(state)
     words = ["forget", str(own), "--state", str(state), "--known"]
     done = CliRunner().invoke(main, words)
     assert (done.exit_code, done.output) == (0, "Forgot 2 samples (1-2). Left: blue 1.\n")
