@@ -159,7 +159,7 @@ class Watcher:
         best_few: Maximum number of labels in the scores.
         need_labels: Raise an error if nothing was taught yet, instead of returning observations without a prediction.
         gate: While it is closed, the last embedding is predicted again instead of embedding the frame.
-        doubts: A queue to which every frame is offered, to be labeled later.
+        doubts: A queue to which every frame that is embedded is offered, to be labeled later.
 
     Attributes:
         gate: The gate, or None.
@@ -191,12 +191,9 @@ class Watcher:
             HeadError: Nothing was taught yet, and labels are needed.
         """
         start = time.perf_counter()
-        embedding = self._embedding
-        if self.gate is None or self.gate.check(frame.image).open or embedding is None:
-            embedding = self._embedding = self._learner.embed_one(frame.image)
-            self.embedded += 1
+        embedding, own = self._embed(frame)
         middle = time.perf_counter()
-        mean = self._mean(frame, embedding)
+        mean = self._mean(frame, embedding, own)
         prediction = None if mean is None else self._judged(mean)
         end = time.perf_counter()
         label, before = shown_label(prediction), self._before
@@ -214,7 +211,15 @@ class Watcher:
             image=frame.image,
         )
 
-    def _mean(self, frame: Frame, embedding: NDArray[np.float32]) -> Prediction | None:
+    def _embed(self, frame: Frame) -> tuple[NDArray[np.float32], bool]:
+        """Return the embedding for a frame, and whether it is of this frame."""
+        if self.gate is not None and not self.gate.check(frame.image).open and self._embedding is not None:
+            return self._embedding, False
+        self._embedding = self._learner.embed_one(frame.image)
+        self.embedded += 1
+        return self._embedding, True
+
+    def _mean(self, frame: Frame, embedding: NDArray[np.float32], own: bool) -> Prediction | None:
         try:
             prediction = self._learner.predict_embedding(embedding, all_scores=True)
         except HeadError:
@@ -222,7 +227,7 @@ class Watcher:
                 raise
             self._smoother.clear()
             return None
-        if self._doubts is not None:
+        if self._doubts is not None and own:  # else the picture would not be that of the embedding
             picture = partial(thumbnail, frame.image, PICTURE)
             self._doubts.offer(embedding, prediction, picture, time=frame.time, source=frame.source)
         return self._smoother.add(prediction, self._learner.position)

@@ -9,8 +9,10 @@ import pytest
 from device.cameras import Frame
 from device.images import Image
 from device.learner import Learner
+from device.learner.doubts import Doubts
 from device.live.motion import MotionGate
 from device.live.watching import Watcher
+from device.model.codes import encode
 from tests.tiny import TINY_TAUGHT, photo
 
 
@@ -88,3 +90,23 @@ def test_the_limits_of_the_threshold_are_always_and_never(threshold: float) -> N
     gate = MotionGate(threshold)
     found = [gate.check(scene(number, disc=(20 + 10 * number, 120))).open for number in range(20)]
     assert all(found) if threshold == 0.0 else not any(found[5:])
+
+
+def test_a_frame_that_is_not_embedded_is_not_queued() -> None:
+    """Its picture would not be that of the embedding."""
+    with Learner.open(TINY_TAUGHT, None, threads=1) as learner:
+        offered: list[int] = []
+
+        class Queue(Doubts):
+            """Record the number of offers."""
+
+            def offer(self, *arguments: object, **options: object) -> bool:
+                offered.append(1)
+                return False
+
+        manifest = learner.model.manifest
+        queue = Queue(lambda *_: None, lambda: 0, encode, manifest.dimensions)
+        watcher = Watcher(learner, gate=MotionGate(0.01), doubts=queue)
+        for number in range(9):
+            watcher.observe(Frame(scene(number), 0.0, number, "still"))
+        assert len(offered) == watcher.embedded == 5
