@@ -68,6 +68,9 @@ class Rejection:
     def __init__(self, dimensions: int) -> None:
         self.classes = HiddenClasses(dimensions)
         self._samples, self._vocabulary = Sketch(dimensions), Vocabulary()  # of the hidden classes
+        self._units: dict[
+            str, Floats
+        ] = {}  # per hidden class its samples scaled to length one, until they change
         self._margins: dict[str, float] = {}
         self._fit: Fit | None = None  # the complete fit that the margins belong to
 
@@ -91,6 +94,7 @@ class Rejection:
         self.classes.learn_many(codes, stored)
         mine, labels = _hidden_part(codes, stored)
         self._samples.add(mine, self._vocabulary.add(labels), content_keys(mine))
+        self._units.clear()
 
     def forget(self, codes: Codes, stored: Sequence[str]) -> None:
         """Forget samples, codes [N, D] with their stored labels.
@@ -101,6 +105,7 @@ class Rejection:
         self.classes.forget(codes, stored)
         mine, labels = _hidden_part(codes, stored)
         self._samples.remove(mine, self._vocabulary.remove(labels), content_keys(mine))
+        self._units.clear()
 
     def digest(self) -> str:
         """Return the sha256 of what was learned, in a form that does not depend on the order."""
@@ -158,8 +163,10 @@ class Rejection:
 
     def _resemble(self, codes: Codes, hidden: str) -> NDArray[np.bool_]:
         """Return which frames are almost equal to a taught sample of a hidden class, bool [N]."""
-        mine = self._samples.codes[self._samples.owners == self._vocabulary.rows[hidden]]
-        cosines = unit(codes) @ unit(mine).T
+        if hidden not in self._units:  # predicting each frame needs them
+            owner = self._vocabulary.rows[hidden]
+            self._units[hidden] = unit(self._samples.codes[self._samples.owners == owner])
+        cosines = unit(codes) @ self._units[hidden].T
         alike: NDArray[np.bool_] = cosines.max(axis=1, initial=-1.0) >= _ALIKE
         return alike
 
