@@ -7,6 +7,7 @@ contain. So each of them is counted, undone, merged and recovered like any other
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from .errors import LabelError
 from .labels import check_label
@@ -71,6 +72,12 @@ def check_stored(stored: str) -> str:
     if not is_hidden(stored):
         return check_label(stored, stored=True)
     return BACKGROUND if stored == BACKGROUND else negative_of(check_label(stored[1:], stored=True))
+
+
+def count_fields(stored: Mapping[str, int]) -> dict[str, Any]:
+    """Return the same as JSON-serializable fields, ``negatives`` and ``background``."""
+    negatives, background = split_counts(stored)
+    return {"negatives": negatives, "background": background}
 
 
 def split_counts(stored: Mapping[str, int]) -> tuple[dict[str, int], int]:

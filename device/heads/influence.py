@@ -25,7 +25,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.codes import SCALE, Codes, decode
+from ..model.codes import Codes, decode
 from .base import Floats, Head, Prediction
 from .exact import ExactHead
 from .threads import one_blas_thread
@@ -119,10 +119,3 @@ def order(
         column = cross[:, best].copy()
         cross -= np.outer(column, column[own:]) / (1.0 + column[own + best])
     return places, found
-
-
-def centered_units(codes: Codes, center: Floats) -> NDArray[np.float32]:
-    """Return codes [n, D] as float32 vectors of length 1, seen from the center of what was taught."""
-    values = codes.astype(np.float32) / SCALE - center.astype(np.float32)
-    units: NDArray[np.float32] = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
-    return units

@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.codes import Codes
+from ..model.codes import SCALE, Codes
 from .base import Floats
+from .nearest import centered_units
 
 NEIGHBORS = 8
 IMPROBABLE = 0.1
@@ -49,12 +50,11 @@ def _neighbors(
     mine, theirs = np.zeros(len(places), np.int64), np.zeros(len(places), np.int64)
     if not len(places):
         return mine, theirs
-    center = codes.mean(axis=0, dtype=np.float32)
-    everything = _unit(codes, center)
+    everything = centered_units(codes, codes.mean(axis=0, dtype=np.float64) / SCALE)
     count = min(NEIGHBORS, len(codes) - 1)
     for start in range(0, len(places), _CHUNK):
         chosen = places[start : start + _CHUNK]
-        cosines = _unit(codes[chosen], center) @ everything.T
+        cosines = everything[chosen] @ everything.T
         cosines[groups[chosen][:, None] == groups[None]] = -np.inf
         near = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
         # a sample of a small set may have fewer neighbors outside of its group
@@ -63,9 +63,3 @@ def _neighbors(
             agree = (owners[near] == labels[chosen][:, None]) & other
             numbers[start : start + _CHUNK] = agree.sum(axis=1)
     return mine, theirs
-
-
-def _unit(codes: Codes, center: NDArray[np.float32]) -> NDArray[np.float32]:
-    values = codes.astype(np.float32) - center
-    unit: NDArray[np.float32] = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
-    return unit

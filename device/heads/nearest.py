@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from ..model.codes import Codes, decode
+from ..model.codes import SCALE, Codes, decode
 from .base import Floats
 
 
@@ -21,6 +21,13 @@ def directions(values: Floats) -> Floats:
     length = np.linalg.norm(values, axis=1, keepdims=True)
     scaled: Floats = values / np.where(length > 0, length, 1.0)
     return scaled
+
+
+def centered_units(codes: Codes, center: Floats) -> NDArray[np.float32]:
+    """Return codes [n, D] as float32 vectors of length 1, seen from a center [D]; a code at the center is zeros."""
+    values = codes.astype(np.float32) / SCALE - center.astype(np.float32)
+    units: NDArray[np.float32] = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-9)
+    return units
 
 
 def nearest_mean(codes: Codes, means: Floats) -> Floats:

@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from ..errors import SampleNotFoundError, StorageError
 from ..heads import Prediction
-from ..heads.influence import View, centered_units, changes, expected_error, order
+from ..heads.influence import View, changes, expected_error, order
+from ..heads.nearest import centered_units
 from ..model.codes import Codes
 from ..store.doubtfile import DoubtFile, KeptDoubt
 from .doubt import MINIMUM, Doubt, Waiting, look_alike, uncertainty

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SampleNotFoundError, SelectionError
+from ..heads.nearest import centered_units
 from ..labels import check_label
-from ..model.codes import Codes
+from ..model.codes import SCALE
 from ..negatives import BACKGROUND, negative_of
 from ..store import Sample, Store
 
@@ -142,11 +143,11 @@ def _meets(sample: Sample, wanted: SampleFilter, bursts: Collection[int]) -> boo
 
 def _alike(store: Store, chosen: Sequence[Sample], wanted: SampleFilter) -> list[Sample]:
     center = _center(store)
-    models = _unit(store.codes(list(wanted.like)), center)
+    models = centered_units(store.codes(list(wanted.like)), center)
     found: list[Sample] = []
     for start in range(0, len(chosen), _CHUNK):  # codes of 10,000 samples need not fit into RAM
         part = chosen[start : start + _CHUNK]
-        units = _unit(store.codes([sample.id for sample in part]), center)
+        units = centered_units(store.codes([sample.id for sample in part]), center)
         near = (units @ models.T).max(axis=1) >= wanted.likeness
         found += [
             sample
@@ -156,22 +157,14 @@ def _alike(store: Store, chosen: Sequence[Sample], wanted: SampleFilter) -> list
     return found
 
 
-def _center(store: Store) -> NDArray[np.float32]:
-    """Return the mean code of all taught samples, float32 [D]; zeros without any."""
+def _center(store: Store) -> NDArray[np.float64]:
+    """Return the mean of all taught samples, float64 [D]; zeros without any."""
     total, count = np.zeros(store.identity.dimensions), 0
     for _, _, codes in store.taught_chunks():
         total += codes.sum(axis=0, dtype=np.float64)
         count += len(codes)
-    center: NDArray[np.float32] = (total / max(count, 1)).astype(np.float32)
+    center: NDArray[np.float64] = total / (SCALE * max(count, 1))
     return center
-
-
-def _unit(codes: Codes, center: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return codes [N, D] as float32 of length 1, seen from the center; a code at the center stays zero."""
-    values = codes.astype(np.float32) - center
-    length = np.linalg.norm(values, axis=-1, keepdims=True)
-    scaled: NDArray[np.float32] = values / np.maximum(length, 1e-9)
-    return scaled
 
 
 def counted(samples: Iterable[Sample]) -> dict[str, int]:

@@ -18,8 +18,8 @@ from ..learner.correcting import Correction, Target
 from ..learner.doubts import Doubts
 from ..learner.learner import Learner
 from ..learner.selecting import SampleFilter
+from ..negatives import count_fields, split_label
 from ..negatives import describe as meaning_of
-from ..negatives import split_counts, split_label
 from ..store import Entry, Sample
 from ..store.records import plain_label
 from .loop import Capture, Loop
@@ -245,8 +245,7 @@ class Lessons:
 
     def hidden(self) -> dict[str, Any]:
         """Return the number of ``negatives`` per denied label, and of ``background`` samples."""
-        negatives, background = split_counts(self._learner.store.hidden_counts())
-        return {"negatives": negatives, "background": background}
+        return count_fields(self._learner.store.hidden_counts())
 
     def relabel(self, number: int, label: str | None, *, not_label: str | None = None) -> None:
         """Change the label of a sample; None makes it background, or a negative of `not_label`.

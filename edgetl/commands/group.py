@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-
 import click
 
 _SIMILAR = 0.6  # of 1: "tech" is near "teach", "walk" is near nothing
@@ -37,6 +35,8 @@ class Group(click.Group):
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
+            import difflib
+
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), 1, _SIMILAR)
             if not near:
                 raise

@@ -131,10 +131,9 @@ def counted_all(store: Store) -> str:
 
 def hidden_counts(store: Store) -> dict[str, Any]:
     """Return the numbers of negatives per denied label and of background samples, for JSON."""
-    from device.negatives import split_counts
+    from device.negatives import count_fields
 
-    negatives, background = split_counts(store.hidden_counts())
-    return {"negatives": negatives, "background": background}
+    return count_fields(store.hidden_counts())
 
 
 def when_text(seconds: float, pattern: str = "%Y-%m-%d %H:%M") -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape as escape_markup
 from pathlib import Path
 
@@ -53,19 +53,29 @@ def render(result: Evaluation, model: str) -> str:
         HTML without any reference to another file; thumbnails of the worst mistakes are embedded.
     """
     title = escape(f"{shown(Path(model).name)} on {shown(result.root or 'photos')}")
+    parts = [*_figures(result), *_label_table(result), *_matrix(result), *_mistakes(result)]
+    return html_page(title, _STYLE, parts, allowed="img-src data:; ")
+
+
+def html_page(title: str, style: str, parts: Iterable[str], *, allowed: str = "") -> str:
+    """Return a page that contains everything it shows and runs no script.
+
+    Args:
+        title: The title and first heading, escaped.
+        style: The style sheet.
+        parts: HTML below the heading.
+        allowed: What the content security policy allows besides styles, such as ``img-src data:; ``.
+    """
+    policy = f"default-src 'none'; {allowed}style-src 'unsafe-inline'"
     return "\n".join(
         [
             "<!doctype html>",
             '<html lang="en"><head><meta charset="utf-8">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; '
-            "style-src 'unsafe-inline'\">",
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
+            f"<title>{title}</title><style>{style}</style></head><body>",
             f"<h1>{title}</h1>",
-            *_figures(result),
-            *_label_table(result),
-            *_matrix(result),
-            *_mistakes(result),
+            *parts,
             "</body></html>",
             "",
         ]

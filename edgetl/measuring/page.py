@@ -7,7 +7,7 @@ from typing import Any
 
 from device.system.grid import name_results
 
-from ..evaluation.page import escape, list_warnings
+from ..evaluation.page import escape, html_page, list_warnings
 from .pictures import (
     DARK,
     LIGHT,
@@ -48,26 +48,17 @@ def render(result: Found) -> str:
     """
     names = name_results(result["results"])
     title = escape(f"Measured on {result['machine']['board'] or result['machine']['cpu']}")
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{title}</h1>",
-            *_conditions(result),
-            *_warnings(result),
-            *_summary(names, result["results"]),
-            *_pictures(names, result),
-            *_accuracy(result.get("accuracy")),
-            *_profiles(result.get("profile")),
-            *_steps(names, result["results"]),
-            *_missing(result.get("unavailable") or ()),
-            "</body></html>",
-            "",
-        ]
-    )
+    parts = [
+        *_conditions(result),
+        *_warnings(result),
+        *_summary(names, result["results"]),
+        *_pictures(names, result),
+        *_accuracy(result.get("accuracy")),
+        *_profiles(result.get("profile")),
+        *_steps(names, result["results"]),
+        *_missing(result.get("unavailable") or ()),
+    ]
+    return html_page(title, _STYLE, parts)
 
 
 def _conditions(result: Found) -> Iterator[str]:

@@ -20,7 +20,7 @@ from .. import __version__
 from ..errors import RemoteCommandError
 from .device import Device
 from .program import find_place
-from .several import for_each
+from .several import for_each, machines_of
 from .ssh import Ssh
 from .wheel import make_wheel
 
@@ -118,7 +118,7 @@ def deploy(
         ModelFileError: The model file cannot be used; then no device is reached.
         RemoteError: A target cannot be the name of a device, or no wheel can be made.
     """
-    machines = [Ssh(target, plan.config) for target in dict.fromkeys(targets)]
+    machines = machines_of(targets, plan.config)
     with Package(plan) as package:
         return for_each(machines, package.deploy, _failed, parallel=parallel, progress=progress)
 
@@ -151,8 +151,7 @@ def roll_back(
         outcome = "failed" if found["reason"] else "returned"
         return _result(device, outcome, found, found["name"], found["sha256"], notes)
 
-    machines = [Ssh(target, config) for target in dict.fromkeys(targets)]
-    return for_each(machines, one, _failed, parallel=parallel, progress=progress)
+    return for_each(machines_of(targets, config), one, _failed, parallel=parallel, progress=progress)
 
 
 class Package:
@@ -308,5 +307,5 @@ def _result(
     )
 
 
-def _failed(ssh: Ssh, error: Exception) -> Deployment:
-    return Deployment(ssh.target, "failed", str(error).removeprefix(f"{ssh.target}: "))
+def _failed(target: str, reason: str) -> Deployment:
+    return Deployment(target, "failed", reason)

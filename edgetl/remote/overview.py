@@ -13,7 +13,7 @@ from device.progress import Progress, no_progress
 from .deployment import FOLDER
 from .device import Device
 from .program import find_place
-from .several import for_each
+from .several import for_each, machines_of
 from .ssh import Ssh
 
 
@@ -99,8 +99,7 @@ def report_devices(
         found = device.do("describe", edgetl=device.place.edgetl_words(), unit=unit)
         return _report(device, found)
 
-    machines = [Ssh(target, config) for target in dict.fromkeys(targets)]
-    return for_each(machines, one, _failed, parallel=parallel, progress=progress)
+    return for_each(machines_of(targets, config), one, DeviceReport, parallel=parallel, progress=progress)
 
 
 def _report(device: Device, found: dict[str, Any]) -> DeviceReport:
@@ -125,7 +124,3 @@ def _report(device: Device, found: dict[str, Any]) -> DeviceReport:
         service=found["unit"],
         status=status,
     )
-
-
-def _failed(ssh: Ssh, error: Exception) -> DeviceReport:
-    return DeviceReport(ssh.target, str(error).removeprefix(f"{ssh.target}: "))

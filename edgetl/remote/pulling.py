@@ -17,7 +17,7 @@ from device.store import Store
 from .deployment import FOLDER
 from .device import Device
 from .program import find_place
-from .several import for_each
+from .several import for_each, machines_of
 from .ssh import Ssh
 
 
@@ -79,7 +79,7 @@ def pull(
         StorageError: `out` cannot be written.
     """
     out = Path(out)
-    machines = [Ssh(target, config) for target in dict.fromkeys(targets)]
+    machines = machines_of(targets, config)
     paths = dict(zip((ssh.target for ssh in machines), _paths(out, machines), strict=True))
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -107,8 +107,8 @@ def pull(
     return for_each(machines, one, _failed, parallel=parallel, progress=progress)
 
 
-def _failed(ssh: Ssh, error: Exception) -> Pulled:
-    return Pulled(ssh.target, None, str(error).removeprefix(f"{ssh.target}: "))
+def _failed(target: str, reason: str) -> Pulled:
+    return Pulled(target, None, reason)
 
 
 def _paths(folder: Path, machines: Sequence[Ssh]) -> list[Path]:

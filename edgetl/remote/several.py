@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from device.errors import EdgetlError
@@ -14,10 +15,23 @@ from .ssh import Ssh
 Result = TypeVar("Result")
 
 
+def machines_of(targets: Sequence[str], config: Path | None) -> list[Ssh]:
+    """Return each machine once, in order.
+
+    Args:
+        targets: The machines, as ssh names them.
+        config: Configuration file of ssh instead of the user's.
+
+    Raises:
+        RemoteError: A target cannot be the name of a machine.
+    """
+    return [Ssh(target, config) for target in dict.fromkeys(targets)]
+
+
 def for_each(
     machines: Sequence[Ssh],
     work: Callable[[Ssh, Progress], Result],
-    failed: Callable[[Ssh, Exception], Result],
+    failed: Callable[[str, str], Result],
     *,
     parallel: int,
     progress: Progress,
@@ -27,7 +41,7 @@ def for_each(
     Args:
         machines: The machines.
         work: Called with a machine and a progress callback of its own, in a thread.
-        failed: Returns the result of a machine where `work` raised an `EdgetlError`.
+        failed: Returns the result of a machine where `work` raised an `EdgetlError`, from its target and the reason.
         parallel: Number of machines at a time.
         progress: Called as task "TARGET: STEP"; at the end of a machine's work as "TARGET: done".
 
@@ -43,7 +57,7 @@ def for_each(
             result = work(ssh, named)
         except EdgetlError as error:
             progress(f"{ssh.target}: failed", 1, 1)
-            return failed(ssh, error)
+            return failed(ssh.target, str(error).removeprefix(f"{ssh.target}: "))
         progress(f"{ssh.target}: done", 1, 1)
         return result
 

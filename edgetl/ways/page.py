@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..evaluation.page import escape, list_warnings
+from ..evaluation.page import escape, html_page, list_warnings
 from .picture import DARK, LIGHT, STYLE, describe_time, inline_picture
 from .results import WayComparison
 
@@ -32,22 +32,13 @@ def render(comparison: WayComparison, name: str) -> str:
         HTML without any reference to another file.
     """
     title = escape(f"Four ways to train on {name}")
-    return "\n".join(
-        [
-            "<!doctype html>",
-            '<html lang="en"><head><meta charset="utf-8">',
-            "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{title}</title><style>{_STYLE}</style></head><body>",
-            f"<h1>{title}</h1>",
-            *_summary(comparison),
-            f'<div class="scroll">{inline_picture(comparison)}</div>',
-            *_table(comparison),
-            *_recalls(comparison),
-            "</body></html>",
-            "",
-        ]
-    )
+    parts = [
+        *_summary(comparison),
+        f'<div class="scroll">{inline_picture(comparison)}</div>',
+        *_table(comparison),
+        *_recalls(comparison),
+    ]
+    return html_page(title, _STYLE, parts)
 
 
 def _summary(comparison: WayComparison) -> Iterator[str]:
