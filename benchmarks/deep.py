@@ -19,10 +19,12 @@ import numpy as np
 from device.model.embedder import Embedder
 from device.model.modelfile import ModelFile
 
+from .draws import standard_error
 from .embeddings import load, model_file
 from .few import draw_even
 from .heads_protocols import Task
 from .machine import machine_info, parser_of, write_result
+from .markdown import markdown_table
 from .views import SETS, accuracy_of
 
 SHOTS = ("1", "3", "5", "10", "20", "all")
@@ -52,7 +54,7 @@ def main() -> None:
             row = {
                 "last": round(float(first.mean()), 4),
                 "gain": round(float(gain.mean()), 4),
-                "error": round(float(gain.std(ddof=1) / len(gain) ** 0.5), 4) if len(gain) > 1 else 0.0,
+                "error": round(standard_error(gain), 4),
             }
             result["sets"].setdefault(name, {})[shots] = row
             print(name, shots, row, flush=True)
@@ -65,18 +67,13 @@ def page() -> str:
         return ""
     result = json.loads(RESULTS.read_text(encoding="utf-8"))
     shots = list(next(iter(result["sets"].values())))
-    lines = [["", *shots], ["---"] * (len(shots) + 1)]
-    lines += [[name, *(_cell(rows[at]) for at in shots)] for name, rows in result["sets"].items()]
-    costs = [["", "numbers", "model file, MB", "sample, bytes", "embedding, ms"], ["---"] * 5]
-    costs += [
+    lines = [[name, *(_cell(rows[at]) for at in shots)] for name, rows in result["sets"].items()]
+    costs = [
         [name, str(one["numbers"]), f"{one['bytes'] / 1e6:.2f}", str(2 * one["numbers"]), f"{one['ms']:.2f}"]
         for name, one in result["cost"].items()
     ]
-    return _table(lines) + "\n" + _table(costs)
-
-
-def _table(lines: list[list[str]]) -> str:
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    header = ["", "numbers", "model file, MB", "sample, bytes", "embedding, ms"]
+    return markdown_table(["", *shots], lines) + "\n" + markdown_table(header, costs)
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -28,7 +28,8 @@ from device.learner.doubt import uncertainty
 from device.learner.doubts import LIMIT, Doubts
 from device.model.codes import Codes, encode
 
-from .embeddings import Dataset, load
+from .draws import standard_error
+from .embeddings import Dataset, load_each
 from .machine import machine_info, parser_of, write_result
 
 SETS = ("flower-photos5", "elpv", "ants-bees", "digits", "digits-photos")
@@ -50,11 +51,8 @@ def main() -> None:
     result: dict[str, Any] = {
         "machine": machine_info(), "draws": options.draws, "shots": options.shots, "sets": {},
     }  # fmt: skip
-    for name in options.sets:
-        dataset = load(name)
-        if dataset is None:
-            print(f"{name}: not available")
-            continue
+    for dataset in load_each(options.sets):
+        name = dataset.name
         rows = [measure(dataset, draw, options.shots) for draw in range(options.draws)]
         result["sets"][name] = summarize(rows)
         print(f"{name}:\n{_table(result['sets'][name])}", flush=True)
@@ -159,11 +157,10 @@ def summarize(rows: list[dict[str, Any]]) -> dict[str, Any]:
         for n in map(str, NUMBERS):
             values = np.array([row["after"][order][n] for row in rows])
             ahead = values - [row["after"]["random"][n] for row in rows]
-            error = float(ahead.std(ddof=1) / len(ahead) ** 0.5) if len(ahead) > 1 else 0.0
             table.setdefault(order, {})[n] = {
                 "mean": round(float(values.mean()), 4),
                 "ahead": round(float(ahead.mean()), 4),
-                "error": round(error, 4),
+                "error": round(standard_error(ahead), 4),
             }
     return {
         "before": round(float(np.mean([row["before"] for row in rows])), 4),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,6 +106,16 @@ def load(name: str, *, mirrored: bool = False, deep: bool = False) -> Dataset | 
         np.savez_compressed(path, embeddings=embeddings, labels=labels)
     with np.load(path, allow_pickle=False) as kept:
         return Dataset(name, kept["embeddings"], kept["labels"])
+
+
+def load_each(names: Iterable[str]) -> Iterator[Dataset]:
+    """Yield the sets that are available, and name those that are not."""
+    for name in names:
+        dataset = load(name)
+        if dataset is None:
+            print(f"{name}: not available")
+        else:
+            yield dataset
 
 
 def load_photos(name: str) -> tuple[Iterator[Image], NDArray[np.str_]] | None:

@@ -18,9 +18,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from .embeddings import load
+from .draws import standard_error
+from .embeddings import load_each
 from .heads_protocols import Task
 from .machine import machine_info, parser_of, write_result
+from .markdown import markdown_table
 from .peers import Contestant, Features, Owners, contestants, offline, ours
 
 SETS = ("flower-photos5", "elpv", "ants-bees", "digits", "digits-photos")
@@ -79,11 +81,8 @@ def main() -> None:
     result |= {"machine": machine_info(), "draws": options.draws}
     for part in ("even", "uneven", "mix"):
         result.setdefault(part, {})
-    for name in options.sets:
-        dataset = load(name)
-        if dataset is None:
-            print(f"{name}: not available")
-            continue
+    for dataset in load_each(options.sets):
+        name = dataset.name
         task = Task(dataset)
         for shots in options.shots:
             rows = _run(task, _contestants(task), options.draws, draw_even(task, shots), _accuracy)
@@ -123,9 +122,8 @@ def page() -> str:
 
 def _rows(results: dict[str, dict[str, Any]]) -> str:
     shots = list(next(iter(results.values())))
-    lines = [["", *shots], ["---"] * (len(shots) + 1)]
-    lines += [[name, *(_cell(rows[at]) for at in shots)] for name, rows in results.items()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    lines = [[name, *(_cell(rows[at]) for at in shots)] for name, rows in results.items()]
+    return markdown_table(["", *shots], lines)
 
 
 def _means(results: dict[str, dict[str, Any]]) -> str:
@@ -224,11 +222,10 @@ def _run(
 
 def _summary(values: Features, exact: Features) -> dict[str, float]:
     ahead = exact - values
-    error = float(ahead.std(ddof=1) / len(ahead) ** 0.5) if len(ahead) > 1 else 0.0
     return {
         "mean": round(float(values.mean()), 4),
         "exact_ahead": round(float(ahead.mean()), 4),
-        "error": round(error, 4),
+        "error": round(standard_error(ahead), 4),
     }
 
 

@@ -29,7 +29,7 @@ from device.heads.forecast import FACTOR, extrapolated
 from device.heads.report import self_report
 from device.model.codes import Codes
 
-from .embeddings import load
+from .embeddings import load_each
 from .few import SETS
 from .machine import machine_info, parser_of, write_result
 
@@ -49,11 +49,8 @@ def main() -> None:
     options = parser.parse_args()
     rows: list[dict[str, Any]] = []
     figures: dict[str, dict[str, str]] = {}
-    for name in options.sets:
-        dataset = load(name)
-        if dataset is None:
-            print(f"{name}: not available")
-            continue
+    for dataset in load_each(options.sets):
+        name = dataset.name
         names, owners = np.unique(dataset.labels, return_inverse=True)
         for draw in range(options.draws):
             random = np.random.default_rng([_SEED, options.shots, draw])

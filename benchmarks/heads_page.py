@@ -14,6 +14,7 @@ from .coverage import RESULT as COVERAGE
 from .heads import RESULT
 from .heads_targets import FEW_SHOT
 from .machine import parser_of
+from .markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "heads.md"
@@ -269,18 +270,20 @@ def _page(result: dict[str, Any]) -> str:
     )
     for name, rows in result["k_shot"].items():
         shots = [[peer, *(_share(row[k]) for k in row)] for peer, row in rows.items()]
-        parts.append(f"\n## k samples per label: {name}\n\n" + _table(["", "1", "2", "5", "10", "20"], shots))
+        parts.append(
+            f"\n## k samples per label: {name}\n\n" + markdown_table(["", "1", "2", "5", "10", "20"], shots)
+        )
     parts.append("\n## One class after another: final accuracy / forgetting\n\n" + _incremental(result))
     estimates = [[name, *row.values()] for name, row in result["bursts"].items()]
     head = ["", "left out one by one", "burst left out", "held out", "gap", "its standard error"]
     parts.append(
         "\n## Bursts of five near-duplicates, 20 per label, mean of 20 draws\n\n"
         + _SIMULATED
-        + _table(head, estimates)
+        + markdown_table(head, estimates)
     )
     unknown = result["unknown"]["auroc"]
     scores = [[name, *(unknown[where][name] for where in unknown)] for name in next(iter(unknown.values()))]
-    parts.append("\n## Unknown: area under the ROC curve\n\n" + _table(["score", *unknown], scores))
+    parts.append("\n## Unknown: area under the ROC curve\n\n" + markdown_table(["score", *unknown], scores))
     parts += [_costs(result["cost"]), _sizes(result["projection"])]
     return "\n".join(parts) + _LIMITS
 
@@ -307,7 +310,7 @@ def _coverage() -> str:
         f"\n{tuned} tuned splits have run, of ten per set; a split takes four to seven minutes. So few say nothing about "
         "coverage.\n"
     )
-    return _table(head, rows) + short * (tuned < 40) + "\nMeasured on " + "; ".join(measured) + ".\n"
+    return markdown_table(head, rows) + short * (tuned < 40) + "\nMeasured on " + "; ".join(measured) + ".\n"
 
 
 def _costs(cost: dict[str, Any]) -> str:
@@ -321,9 +324,9 @@ def _costs(cost: dict[str, Any]) -> str:
     ]
     return (
         f"\n## Cost (embedding: {cost['embedding']['p50_ms']} ms)\n\n"
-        + _table(head, rows)
+        + markdown_table(head, rows)
         + f"\n## Training on {against['samples']} samples of {against['classes']} classes ({against['set']})\n\n"
-        + _table(["", "seconds", "accuracy", "times faster than Coral's 500 iterations"], runs)
+        + markdown_table(["", "seconds", "accuracy", "times faster than Coral's 500 iterations"], runs)
     )
 
 
@@ -333,13 +336,13 @@ def _sizes(projection: dict[str, Any]) -> str:
         for name, row in projection.items()
         for count, kept in row["bytes"].items()
     ]
-    return "\n## State with 256 dimensions, KiB\n\n" + _table(["", "N", "statistics", "sketch"], rows)
+    return "\n## State with 256 dimensions, KiB\n\n" + markdown_table(["", "N", "statistics", "sketch"], rows)
 
 
 def _full(full: dict[str, Any]) -> str:
     names = list(dict.fromkeys(name for rows in full.values() for name in rows))
     rows = [[name, *(_share(full[kind].get(name)) for kind in full)] for name in names]
-    return _table(["", *full], rows)
+    return markdown_table(["", *full], rows)
 
 
 def _incremental(result: dict[str, Any]) -> str:
@@ -349,7 +352,9 @@ def _incremental(result: dict[str, Any]) -> str:
     def cell(row: dict[str, float] | None) -> str:
         return f"{row['final']:.3f} / {row['forgetting']:.3f}" if row else "-"
 
-    return _table(["", *found], [[name, *(cell(found[kind].get(name)) for kind in found)] for name in names])
+    return markdown_table(
+        ["", *found], [[name, *(cell(found[kind].get(name)) for kind in found)] for name in names]
+    )
 
 
 def _targets(targets: list[dict[str, Any]]) -> str:
@@ -360,16 +365,11 @@ def _targets(targets: list[dict[str, Any]]) -> str:
         [row["target"], shown(row["measured"]), "yes" if row["holds"] else "**no**", row["paired"]]
         for row in targets
     ]
-    return _table(["target", "measured", "holds", "exact ahead, paired"], rows)
+    return markdown_table(["target", "measured", "holds", "exact ahead, paired"], rows)
 
 
 def _share(row: dict[str, float] | None) -> str:
     return f"{row['accuracy']:.3f} ± {row['deviation']:.3f}" if row else "-"
-
-
-def _table(head: list[str], rows: list[list[Any]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines) + "\n"
 
 
 def _draw(k_shot: dict[str, Any]) -> None:

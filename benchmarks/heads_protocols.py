@@ -12,6 +12,7 @@ from device.heads import create_head
 from device.heads.calibration import expected_calibration_error
 from device.heads.report import self_report
 
+from .draws import standard_error
 from .embeddings import Dataset
 from .peers import Contestant, Features, Owners, Peer
 from .peers.ours import codes_of
@@ -249,8 +250,11 @@ def _paired(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     """Return the mean lead of the exact head over the draws that both have, with the standard error of the mean."""
     common = min(len(ours), len(theirs))
     ahead = np.array(ours[:common]) - np.array(theirs[:common])
-    error = float(ahead.std(ddof=1) / common**0.5) if common > 1 else 0.0
-    return {"mean": round(float(ahead.mean()), 4), "error": round(error, 4), "draws": common}
+    return {
+        "mean": round(float(ahead.mean()), 4),
+        "error": round(standard_error(ahead), 4),
+        "draws": common,
+    }
 
 
 def _rounded(values: Sequence[float]) -> float | None:

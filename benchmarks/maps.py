@@ -19,10 +19,12 @@ from numpy.typing import NDArray
 from device.heads import create_head
 from device.model.codes import Codes, encode
 
-from .embeddings import load
+from .draws import standard_error
+from .embeddings import load_each
 from .few import SETS, draw_even
 from .heads_protocols import Task
 from .machine import machine_info, parser_of, write_result
+from .markdown import markdown_table
 from .peers import Owners
 from .views import accuracy_of
 
@@ -41,11 +43,7 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=10)
     options = parser.parse_args()
     result: dict[str, Any] = {"machine": machine_info(), "draws": options.draws, "sets": {}}
-    for name in options.sets:
-        dataset = load(name)
-        if dataset is None:
-            print(f"{name}: not available")
-            continue
+    for dataset in load_each(options.sets):
         task, maps = Task(dataset), _maps(dataset.embeddings.astype(np.float64))
         for shots in options.shots:
             draws = [draw_even(task, shots)(np.random.default_rng([7, at])) for at in range(options.draws)]
@@ -55,8 +53,8 @@ def main() -> None:
             }
             found["ridge in hindsight"] = _in_hindsight(task, maps["default"], draws)
             rows = _summaries(found)
-            result["sets"].setdefault(name, {})[shots] = rows
-            print(name, shots, rows, flush=True)
+            result["sets"].setdefault(dataset.name, {})[shots] = rows
+            print(dataset.name, shots, rows, flush=True)
         write_result(result, options.out)
 
 
@@ -66,11 +64,12 @@ def page() -> str:
         return ""
     result = json.loads(RESULTS.read_text(encoding="utf-8"))
     hows = list(next(iter(next(iter(result["sets"].values())).values())))
-    lines = [["set, samples per label", *hows], ["---"] * (len(hows) + 1)]
-    for name, shots in result["sets"].items():
-        for at, rows in shots.items():
-            lines.append([f"{name}, {at}", *(_cell(rows[how], how == "default") for how in hows)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    lines = [
+        [f"{name}, {at}", *(_cell(rows[how], how == "default") for how in hows)]
+        for name, shots in result["sets"].items()
+        for at, rows in shots.items()
+    ]
+    return markdown_table(["set, samples per label", *hows], lines)
 
 
 def _cell(row: dict[str, float], first: bool) -> str:
@@ -118,7 +117,7 @@ def _summary(values: NDArray[np.float64], gain: NDArray[np.float64]) -> dict[str
     return {
         "mean": round(float(values.mean()), 4),
         "gain": round(float(gain.mean()), 4),
-        "error": round(float(gain.std(ddof=1) / len(gain) ** 0.5), 4) if len(gain) > 1 else 0.0,
+        "error": round(standard_error(gain), 4),
     }
 
 

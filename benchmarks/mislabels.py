@@ -29,7 +29,8 @@ from device.heads.mislabels import IMPROBABLE, find_mislabels
 from device.heads.report import near_duplicates
 from device.model.codes import Codes
 
-from .embeddings import Dataset, load
+from .draws import standard_error
+from .embeddings import Dataset, load_each
 from .machine import machine_info, parser_of, write_result
 
 SETS = ("flower-photos5", "elpv", "ants-bees", "digits", "digits-photos")
@@ -51,11 +52,8 @@ def main() -> None:
     result: dict[str, Any] = {
         "machine": machine_info(), "draws": options.draws, "noise": options.noise, "sets": {},
     }  # fmt: skip
-    for name in options.sets:
-        dataset = load(name)
-        if dataset is None:
-            print(f"{name}: not available")
-            continue
+    for dataset in load_each(options.sets):
+        name = dataset.name
         rows = [measure(dataset, draw, options.noise) for draw in range(options.draws)]
         result["sets"][name] = summarize(rows)
         for rule, figures in result["sets"][name].items():
@@ -134,8 +132,10 @@ def summarize(rows: list[dict[str, dict[str, float]]]) -> dict[str, dict[str, li
     for rule in RULES:
         for figure in rows[0][rule]:
             values = np.array([row[rule][figure] for row in rows])
-            error = float(values.std(ddof=1) / len(values) ** 0.5) if len(values) > 1 else 0.0
-            summary.setdefault(rule, {})[figure] = [round(float(values.mean()), 4), round(error, 4)]
+            summary.setdefault(rule, {})[figure] = [
+                round(float(values.mean()), 4),
+                round(standard_error(values), 4),
+            ]
     return summary
 
 

@@ -33,8 +33,10 @@ from device.heads.rejection import Rejection
 from device.model.codes import Codes, encode
 from device.negatives import BACKGROUND, negative_of
 
-from .embeddings import Dataset, load
+from .draws import standard_error
+from .embeddings import Dataset, load, load_each
 from .machine import machine_info, parser_of, write_result
+from .markdown import markdown_table
 
 SETS = ("flower-photos5", "digits-photos", "digits", "elpv", "ants-bees")
 # whose frames are background for two labels
@@ -89,13 +91,9 @@ def main() -> None:
         write_result(kept | {"costs": [cost(count) for count in _COUNTS]}, options.out)
         return
     rows = []
-    for name in options.sets:
-        dataset = load(name)
-        if dataset is None:
-            print(f"{name}: not available")
-            continue
+    for dataset in load_each(options.sets):
         for kind in _KINDS:
-            for head in HEADS if name == EVERY_HEAD else ("exact",):
+            for head in HEADS if dataset.name == EVERY_HEAD else ("exact",):
                 row = measure(dataset, kind, head, options.draws, options.samples)
                 rows += [row] if row else []
                 print(json.dumps(row), flush=True)
@@ -115,8 +113,8 @@ def measure(dataset: Dataset, kind: str, head: str, draws: int, samples: int) ->
     row: dict[str, Any] = {"set": dataset.name, "kind": kind, "head": head, "draws": len(found)}
     for name in found[0]:
         row[name] = round(float(np.mean([one[name] for one in found])), 4)
-    lost = np.array([one["accuracy_after"] - one["accuracy_before"] for one in found])
-    row["accuracy_error"] = round(float(lost.std(ddof=1) / len(lost) ** 0.5), 4) if len(lost) > 1 else 0.0
+    lost = [one["accuracy_after"] - one["accuracy_before"] for one in found]
+    row["accuracy_error"] = round(standard_error(lost), 4)
     return row
 
 
@@ -275,15 +273,13 @@ def page() -> str:
     result = json.loads(RESULT.read_text(encoding="utf-8"))
     machine = result["machine"]
     header = ["set, head", "taught", "false alarms before", "after", "accuracy before", "after"]
-    lines = [header, ["---"] * len(header)]
-    lines += [_cells(row) for row in result["rows"] if row["draws"] >= _FEWEST_DRAWS]
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = markdown_table(header, [_cells(row) for row in result["rows"] if row["draws"] >= _FEWEST_DRAWS])
     count, versions = result["samples"], machine["versions"]
     return (
         f"`python -m benchmarks.negatives`: {result['shots']} samples per label, at most {count} negatives or background "
         "samples, mean of up to 10\ndraws and the standard error of the paired difference in accuracy; int8 EfficientNet-Lite0. "
         f"{machine['cpu']}, {machine['system']}, Python {machine['python']},\n{machine['runtime']}, NumPy {versions['numpy']}. "
-        f"Accuracy means the right label, and known.\n\n{table}\n{_costs(result.get('costs', []))}"
+        f"Accuracy means the right label, and known.\n\n{table}{_costs(result.get('costs', []))}"
     )
 
 

@@ -21,7 +21,7 @@ from device.heads.splits import find_splits
 from device.heads.threads import one_blas_thread
 from device.model.codes import Codes
 
-from .embeddings import load
+from .embeddings import load_each
 from .few import SETS
 from .machine import machine_info, parser_of, write_result
 
@@ -40,11 +40,7 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=12)
     options = parser.parse_args()
     rows = []
-    for name in options.sets:
-        dataset = load(name)
-        if dataset is None:
-            print(f"{name}: not available")
-            continue
+    for dataset in load_each(options.sets):
         _, owners = np.unique(dataset.labels, return_inverse=True)
         for shots in options.shots:
             with one_blas_thread():
@@ -52,7 +48,7 @@ def main() -> None:
                     _draw(dataset.codes, owners, shots, options.pairs, np.random.default_rng([_SEED, draw]))
                     for draw in range(options.draws)
                 ]
-            rows.append({"set": name, "shots": shots, **_sum(found)})
+            rows.append({"set": dataset.name, "shots": shots, **_sum(found)})
             print(_line(rows[-1]), flush=True)
     write_result({"machine": machine_info(_SEED), "rows": rows}, options.out)
 

@@ -18,10 +18,12 @@ import numpy as np
 from device.learner.views import judge_views
 from device.model.codes import Codes, encode
 
+from .draws import standard_error
 from .embeddings import Dataset, load
 from .few import SHOTS, draw_even
 from .heads_protocols import Task
 from .machine import machine_info, parser_of, write_result
+from .markdown import markdown_table
 from .peers import Owners
 from .peers.ours import Ours
 
@@ -56,9 +58,8 @@ def page() -> str:
         return ""
     result = json.loads(RESULTS.read_text(encoding="utf-8"))
     shots = list(next(iter(result["sets"].values())))
-    lines = [["", *shots], ["---"] * (len(shots) + 1)]
-    lines += [[name, *(_cell(rows[at]) for at in shots)] for name, rows in result["sets"].items()]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    lines = [[name, *(_cell(rows[at]) for at in shots)] for name, rows in result["sets"].items()]
+    return markdown_table(["", *shots], lines)
 
 
 def _cell(row: dict[str, Any]) -> str:
@@ -82,7 +83,7 @@ def _compared(one: Dataset, flip: Codes, shots: str, draws: int) -> dict[str, An
     return {
         "one": round(float(np.mean(accuracy)), 4),
         "gain": round(float(np.mean(gain)), 4),
-        "error": round(float(np.std(gain, ddof=1) / len(gain) ** 0.5), 4) if draws > 1 else 0.0,
+        "error": round(standard_error(gain), 4),
         "left_out": round(float(np.mean(left_out)), 4) if left_out else None,
     }
 
