@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .group import Group
 from .options import emit, force_option, json_option
 
 if TYPE_CHECKING:
     from device.model.signature import PublicKey
 
 
-@click.group()
+@click.group(cls=Group)
 def command() -> None:
     """Make a key that signs model files, and pin the keys that this device trusts.
 
@@ -45,7 +46,7 @@ def _system_option(function: click.decorators.FC) -> click.decorators.FC:
 def new(out: Path | None, name: str, force: bool, as_json: bool) -> None:
     """Make a key pair for "edgetl sign": an Ed25519 key in the format of OpenSSH.
 
-    Keep the private key secret and copy it to a safe place: who has it can sign models for your devices, and without it
+    Keep the private key secret and copy it to a safe place: anyone who has it can sign models for your devices, and without it
     new models need a new key on each of them.
 
     \b
@@ -91,7 +92,7 @@ def pin(key: str, system: bool, as_json: bool) -> None:
 @_system_option
 @json_option
 def unpin(fingerprint: str, system: bool, as_json: bool) -> None:
-    """Trust the key with FINGERPRINT no more; without any pinned key every model file is accepted.
+    """Stop trusting the key with FINGERPRINT; without a pinned key, every model file is accepted.
 
     \b
     Example:

@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from edgetl.cli import main
 
 
-@pytest.mark.parametrize("group", [[], ["label"], ["service"], ["import"]], ids=str)
+@pytest.mark.parametrize("group", [[], ["label"], ["service"], ["import"], ["key"]], ids=str)
 def test_the_summaries_of_commands_are_complete_at_80_columns(group: list[str]) -> None:
     """They are wrapped, not cut."""
     page = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).output
@@ -17,7 +17,11 @@ def test_the_summaries_of_commands_are_complete_at_80_columns(group: list[str]) 
 
 def test_a_mistyped_command_is_answered_with_a_near_one() -> None:
     """Of the commands and of those of a group."""
-    for words, near in ((["tech"], "'teach'"), (["label", "renam"], "'rename'")):
+    for words, near in (
+        (["tech"], "'teach'"),
+        (["label", "renam"], "'rename'"),
+        (["key", "unpi"], "'unpin'"),
+    ):
         result = CliRunner().invoke(main, words)
         assert (result.exit_code, f"Did you mean {near}?" in result.output) == (2, True), result.output
 
