@@ -239,7 +239,8 @@ def test_a_result_is_written_recorded_and_checked(tmp_path: Path, monkeypatch: p
     assert finished(parse(["--record", "--out", str(out)]), 1.2) == 0
     result = json.loads(out.read_text(encoding="utf-8"))
     assert result["figures"][0]["value"] == 1.2
-    assert 0 <= result["machine"]["other_programs"] <= 1
+    others = result["machine"]["other_programs"]
+    assert others is None or 0 <= others <= 1  # None: the kernel's clock did not advance meanwhile
     assert len(list(tmp_path.glob("*.json"))) == 1
     out.unlink()
     assert finished(parse(["--check", "--out", str(out)]), 1.2) == 0

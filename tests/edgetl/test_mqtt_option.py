@@ -65,9 +65,10 @@ def test_a_label_is_taught_and_forgotten_over_the_broker(
         viewer.until("shed/camera/command/result", b"taught not mug")
         viewer.publish("shed/camera/command/background", "PRESS")
         viewer.until("shed/camera/command/result", b"taught background")
-        for number in (3, 2, 1):
+        for number, label in ((3, "unknown"), (2, "mug"), (1, "unknown")):
             viewer.publish("shed/camera/command/forget", "last")
             viewer.until("shed/camera/command/result", f'"ids": [{number}]'.encode())
+            viewer.until("shed/camera", lambda state, label=label: json.loads(state)["label"] == label)
         viewer.until("shed/camera", lambda state: json.loads(state)["prediction"] is None)
         process.send_signal(signal.SIGINT)
         _, shown = process.communicate(timeout=PATIENCE)
