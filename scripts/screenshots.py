@@ -53,7 +53,7 @@ def main() -> None:
         _take(Browser(driver), server, table)
         muddled = stack.enter_context(Learner.open(model, None))
         _teach(muddled, _MUDDLED)
-        _take_report(Browser(driver), stack.enter_context(PageServer(muddled, lambda: table, port=0)))
+        _take_report(Browser(driver), stack.enter_context(PageServer(muddled, lambda: table, port=0)), table)
 
 
 def _teach(learner: Learner, plan: Mapping[str, Mapping[str, int]]) -> None:
@@ -85,13 +85,16 @@ def _take(browser: Browser, server: PageServer, table: Table) -> None:
     _save(browser, "corrections")
 
 
-def _take_report(browser: Browser, server: PageServer) -> None:
-    """Save the section about the accuracy, with its forecast and comparisons."""
+def _take_report(browser: Browser, server: PageServer, table: Table) -> None:
+    """Save the section about the accuracy, with its forecast and comparisons, and a frame that has two labels."""
     browser.prefer(color_scheme="light", reduced_motion="reduce")
     _resize(browser, 1280, 2400, 1, False)  # pictures load where they are visible
     browser.visit(server.url)
     browser.wait(lambda: browser.text("#forecast") and browser.run(_LOADED))
     _save(browser, "serve-report", "#report")
+    table.thing = "mug"  # or cup
+    browser.wait(lambda: browser.run(_HAS_DENIAL) and browser.run(_LOADED))
+    _save(browser, "serve-doubts", "#doubts")
 
 
 def _show(browser: Browser, table: Table, thing: str) -> None:
@@ -130,6 +133,9 @@ def _select(browser: Browser, server: PageServer) -> None:
 _BOX = (
     "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
     "return { x: box.x + scrollX, y: box.y + scrollY, width: box.width, height: box.height }"
+)
+_HAS_DENIAL = (
+    "return [...document.querySelectorAll('.card .chip')].some((chip) => chip.textContent.startsWith('Not '))"
 )
 _LOADED = (
     "return [...document.images].every((image) => image.id === 'picture' || !image.src || image.complete"

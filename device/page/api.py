@@ -120,7 +120,6 @@ class _Api:
             "/api/teach/background": self.teach_background,
             "/api/release": self.release,
             "/api/undo": self.undo,
-            "/api/samples/relabel": self.relabel,
             "/api/samples/forget": self.forget,
         }
         return [
@@ -247,10 +246,6 @@ class _Api:
     async def undo(self, request: Request) -> Response:
         await fields(request)
         return await answer(self._page.lessons.undo)
-
-    async def relabel(self, request: Request) -> Response:
-        body = await fields(request, id=int, label=str)
-        return await answer(self._page.lessons.relabel, body["id"], body["label"])
 
     async def forget(self, request: Request) -> Response:
         body = await fields(request, id=int)

@@ -89,8 +89,8 @@ export async function attempt(work) {
   }
 }
 
-// Opens the dialog and resolves to {choice, text}, or null when it was canceled.
-export function choose({ title, text = "", image = "", choices = [], input = null, ok = "", second = "", danger = false }) {
+// Opens the dialog and resolves to {choice, text}, or null when it was canceled; `more` has further choices: [name, text].
+export function choose({ title, text = "", image = "", choices = [], more = [], input = null, ok = "", second = "", danger = false }) {
   const dialog = $("dialog");
   say($("dialog-title"), title);
   say($("dialog-text"), text);
@@ -107,6 +107,7 @@ export function choose({ title, text = "", image = "", choices = [], input = nul
   say($("dialog-second"), second);
   $("dialog-choices").replaceChildren(
     ...choices.map((label) => make("button", { type: "button", class: "chip", onclick: () => dialog.close(`pick:${label}`) }, label)),
+    ...more.map(([name, shown]) => make("button", { type: "button", class: "chip quiet", onclick: () => dialog.close(name) }, shown)),
   );
   dialog.returnValue = "";
   dialog.showModal();

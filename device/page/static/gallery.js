@@ -84,6 +84,7 @@ function newSample(sample, filter) {
   if (!filter) button.append(make("span", { class: "tag" }, sample.meaning));
   const item = make("li", {}, button);
   item.dataset.key = keyOf(sample, filter);
+  if (sample.label !== null) item.dataset.label = sample.label;
   item.classList.toggle("suspect", suspects.has(String(sample.id)));
   return item;
 }
@@ -92,18 +93,28 @@ async function correct(sample, when) {
   const others = labels().filter((label) => label !== sample.label);
   const answer = await choose({
     title: sample.meaning,
-    text: `Taught ${when}.${others.length ? " To correct the sample, choose another label." : ""}`,
+    text: `Taught ${when}. To correct the sample, choose what it shows.`,
     image: sample.thumbnail ? at(`/api/samples/${sample.id}.jpg`) : "",
     choices: others,
+    more: [...(sample.label === null ? [] : [["not", `Not ${sample.label}`]]), ...(sample.meaning === "background" && sample.label === null ? [] : [["background", "Nothing / background"]])],
     second: "Forget",
   });
   if (!answer) return;
-  const work = answer.choice === "pick"
-    ? () => post("/api/samples/relabel", { id: sample.id, label: answer.text })
-    : () => post("/api/samples/forget", { id: sample.id });
-  const done = await attempt(work);
-  if (done) toast(answer.choice === "pick" ? `Relabeled as ${answer.text}.` : "Sample forgotten.", { action: "Undo", run: undo });
+  if (answer.choice === "second") await forget(sample);
+  else await relabel(sample, answer);
   changed();
+}
+
+async function forget(sample) {
+  const done = await attempt(() => post("/api/samples/forget", { id: sample.id }));
+  if (done) toast("Sample forgotten.", { action: "Undo", run: undo });
+}
+
+async function relabel(sample, { choice, text }) {
+  const meaning = choice === "not" ? { not: sample.label } : choice === "background" ? { background: true } : { label: text };
+  const one = { ids: [sample.id], excluded: select.viewName() === "excluded" };
+  const done = await attempt(() => post("/api/v1/samples/correct", { select: one, action: "relabel", ...meaning }));
+  if (done) toast(`Relabeled as ${done.meaning}.`, { action: "Undo", run: undo });
 }
 
 export async function loadDoubts() {
@@ -157,6 +168,8 @@ function newCard(doubt, names, key) {
   };
   const answer = (label) => teach({ label }, label);
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));
+  const denied = doubt.prediction.known ? doubt.prediction.label : null;
+  if (taughtLabels().includes(denied)) chips.push(make("button", { type: "button", class: "chip quiet", title: `Teach that it is not ${denied}`, onclick: () => teach({ not: denied }, `not ${denied}`) }, make("span", {}, `Not ${denied}`)));
   chips.push(
     make("button", { type: "button", class: "chip quiet", title: "It belongs to no label", onclick: () => teach({ background: true }, "background") }, "Nothing / background"),
     make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, "Other…"),

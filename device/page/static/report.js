@@ -1,6 +1,6 @@
 // The accuracy: each sample is predicted by a model without it.
 
-import { $, make, percent, plural, say, sentence } from "./dom.js";
+import { $, at, make, percent, plural, say, sentence } from "./dom.js";
 
 const FEW = 6; // maximum number of labels whose table is easy to read
 const SENTENCES = 8; // of the forecast
@@ -47,7 +47,7 @@ function showComparisons({ mixed, splits }) {
 function comparison(text, titles, samples) {
   const sides = titles.map((title, side) => make("div", {}, make("b", {}, title),
     make("div", { class: "pictures" }, ...samples[side].map((id) =>
-      make("img", { src: `/api/samples/${id}.jpg`, alt: `Sample ${id}`, loading: "lazy", onerror: (event) => event.target.remove() })))));
+      make("img", { src: at(`/api/samples/${id}.jpg`), alt: `Sample ${id}`, loading: "lazy", onerror: (event) => event.target.remove() })))));
   return make("figure", { class: "comparison" }, make("figcaption", {}, text), make("div", { class: "sides" }, ...sides));
 }
 

@@ -1,7 +1,7 @@
 // Selecting several samples, to relabel, exclude or forget them in one change.
 
 import { $, attempt, choose, hush, plural, post, say, toast } from "./dom.js";
-import { labels, undo } from "./teach.js";
+import { labels, taughtLabels, undo } from "./teach.js";
 
 const chosen = new Set();
 let on = false;
@@ -16,6 +16,7 @@ export function setUp(onChange) {
   $("select-all").addEventListener("click", () => { for (const item of items()) chosen.add(numberOf(item)); mark(); });
   $("select-alike").addEventListener("click", addLookAlikes);
   $("select-relabel").addEventListener("click", relabel);
+  $("select-not").addEventListener("click", deny);
   $("select-nothing").addEventListener("click", () => apply("relabel", { background: true }));
   $("select-exclude").addEventListener("click", () => apply(view === "excluded" ? "include" : "exclude"));
   $("select-forget").addEventListener("click", () => apply("forget"));
@@ -23,6 +24,7 @@ export function setUp(onChange) {
 }
 
 export const isSelecting = () => on;
+export const viewName = () => view;
 
 // Another part of the samples is shown: what was selected there is not visible anymore.
 export function showView(name) {
@@ -58,7 +60,9 @@ export function mark() {
   $("selection").hidden = !on;
   say($("selected"), chosen.size ? `${plural(chosen.size, "sample")} selected` : "Tap the samples to select; with Shift, a range.");
   say($("select-exclude"), view === "excluded" ? "Include" : "Exclude");
-  for (const id of ["alike", "relabel", "nothing", "exclude", "forget"]) $(`select-${id}`).disabled = chosen.size === 0;
+  const label = commonLabel();
+  say($("select-not"), label === null ? "Not…" : `Not ${label}`);
+  for (const id of ["alike", "relabel", "not", "nothing", "exclude", "forget"]) $(`select-${id}`).disabled = chosen.size === 0;
 }
 
 const items = () => [...$("grid").children];
@@ -70,6 +74,13 @@ function switchTo(selecting) {
   if (on) hush(); // messages would cover the bar
   else chosen.clear();
   mark();
+}
+
+// The label that all selected samples have; null where there are several, or look-alikes that are not shown.
+function commonLabel() {
+  const known = new Map(items().map((item) => [numberOf(item), item.dataset.label ?? null]));
+  const found = new Set([...chosen].map((id) => known.get(id) ?? null));
+  return found.size === 1 ? [...found][0] : null;
 }
 
 async function addLookAlikes() {
@@ -97,9 +108,15 @@ async function relabel() {
   else if (answer?.text) await apply("relabel", { label: answer.text });
 }
 
+async function deny() {
+  const common = commonLabel();
+  const label = common ?? (await choose({ title: `What are these ${plural(chosen.size, "sample")} not?`, choices: taughtLabels() }))?.text;
+  if (label) await apply("relabel", { not: label });
+}
+
 const DONE = { relabel: "relabeled", exclude: "excluded", include: "included", forget: "forgotten" };
 
-// The target of relabel is a label or background; without one, the suggested labels.
+// The target of relabel is a label, what the samples are not, or background; without one, the suggested labels.
 async function apply(action, target = {}) {
   const select = { ids: [...chosen], excluded: view === "excluded" };
   const suggested = action === "relabel" && Object.keys(target).length === 0;

@@ -110,7 +110,7 @@ def test_a_label_without_samples_keeps_its_place(client: Client) -> None:
     client.teach("mug", 2)
     client.teach("plant", 1)
     client.do("/api/samples/forget", id=1)
-    client.do("/api/samples/relabel", id=2, label="plant")
+    client.do("/api/v1/samples/correct", select={"ids": [2]}, action="relabel", label="plant")
     assert list(client.counts().items()) == [("mug", 0), ("plant", 2)]
     client.do("/api/labels/delete", label="mug")
     assert client.counts() == {"plant": 2}
@@ -183,7 +183,7 @@ def test_samples_have_thumbnails_and_can_be_relabeled_and_forgotten(client: Clie
     picture = client.get("/api/samples/2.jpg")
     assert picture.headers["content-type"] == "image/jpeg"
     assert picture.body.startswith(b"\xff\xd8\xff")
-    client.do("/api/samples/relabel", id=2, label="plant")
+    client.do("/api/v1/samples/correct", select={"ids": [2]}, action="relabel", label="plant")
     client.do("/api/samples/forget", id=1)
     assert client.counts() == {"mug": 0, "plant": 2}
     assert client.get("/api/samples/1.jpg").status == 404

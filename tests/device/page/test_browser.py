@@ -189,6 +189,39 @@ def test_uncertain_frames_are_taught_as_background_with_one_tap(
     assert browser.complaints() == []
 
 
+def test_an_uncertain_frame_is_taught_as_not_its_label_with_one_click(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """The button names the predicted label; undo reverts it."""
+    server, _ = serve(camera=False)
+    queue_between(server.page)
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#cards .card img")) == 1)
+    label = browser.text("#cards .guess").partition(",")[0]
+    button = browser.one(f"#cards .chip[title='Teach that it is not {label}']")
+    assert button.text == f"Not {label}"
+    button.click()
+    browser.wait(lambda: f"Taught as not {label}." in browser.text("#toasts"))
+    assert server.page.lessons.hidden()["negatives"] == {label: 1}
+    browser.wait(lambda: f"not {label} (1)" in browser.text("#filter"))
+    browser.one("#undo").click()
+    browser.wait(lambda: server.page.lessons.hidden()["negatives"] == {})
+    assert browser.complaints() == []
+
+
+def queue_between(page: Page) -> None:
+    """Teach mug and plant, and put a frame between the two into the queue."""
+    embeddings = np.random.default_rng(0).random((24, 32)).astype(np.float32)
+    embeddings[:12, 0] += 1
+    embeddings[12:, 1] += 1
+    images = [draw("mug", number) for number in range(24)]
+    page.learner.learn_many(images, ["mug"] * 12 + ["plant"] * 12, embeddings=embeddings)
+    between = embeddings.mean(axis=0)
+    guess = page.learner.predict_embedding(between, all_scores=True)
+    assert guess.known
+    assert page.doubts.offer(between, guess, lambda: encode_jpeg(draw("green", 0)))
+
+
 def queue_group(page: Page, count: int) -> None:
     """Put frames into the queue that look alike, but are not the same."""
     doubts, width = page.doubts, page.learner.model.manifest.dimensions
@@ -243,6 +276,47 @@ def test_selected_samples_become_background_in_one_step(browser: Browser, serve:
     browser.one("#toasts button").click()
     browser.wait(lambda: server.page.lessons.hidden()["background"] == 0)
     browser.wait(lambda: sum(client.counts().values()) == 8)
+    assert browser.complaints() == []
+
+
+def test_samples_become_negatives_of_their_label_with_one_click(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """One in its dialog, several in the bar; where their labels differ, the bar asks which one they are not."""
+    server, client = serve(camera=False)
+    teach_many(server.page.learner, ("mug", "plant"))
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
+    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    browser.one("#grid li:nth-child(1) button").click()
+    choices = browser.driver.find_elements("css selector", "#dialog-choices button")
+    assert [choice.text for choice in choices] == ["mug", "Not plant", "Nothing / background"]
+    choices[1].click()
+    browser.wait(lambda: "Relabeled as not plant." in browser.text("#toasts"))
+    assert server.page.lessons.hidden()["negatives"] == {"plant": 1}
+    browser.wait(lambda: browser.text("#grid li:nth-child(1)") == "not plant")
+
+    browser.one("#select").click()
+    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    browser.one("#grid li:nth-child(5) button").click()
+    browser.one("#grid li:nth-child(6) button").click()
+    assert browser.one("#select-not").text == "Not mug"
+    browser.one("#select-not").click()
+    browser.wait(lambda: "2 samples relabeled as not mug. Now mug 2, not mug 2." in browser.text("#toasts"))
+    browser.one("#toasts button").click()
+    browser.wait(lambda: server.page.lessons.hidden()["negatives"] == {"plant": 1})
+    browser.wait(lambda: browser.text("#grid li:nth-child(5)") == "mug")
+
+    browser.one("#select").click()
+    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    browser.one("#grid li:nth-child(2) button").click()
+    browser.one("#grid li:nth-child(5) button").click()
+    assert browser.one("#select-not").text == "Not…"
+    browser.one("#select-not").click()
+    browser.wait(lambda: browser.text("#dialog-title") == "What are these 2 samples not?")
+    browser.one("#dialog-choices button:nth-child(2)").click()
+    browser.wait(lambda: server.page.lessons.hidden()["negatives"] == {"plant": 3})
+    assert client.counts() == {"mug": 3, "plant": 2}
     assert browser.complaints() == []
 
 
