@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-WIDTH, HEIGHT = 640, 400
-LEFT, RIGHT, TOP, BOTTOM = 60, 20, 20, 50
-_COLORS = {"int8": "#0b6e4f", "float32": "#8a5a00"}
-_STYLE = "font-family:sans-serif;font-size:12px;background:#fff"
+from edgetl.charts import opening, standalone
+
+WIDTH, HEIGHT = 800, 440
+LEFT, RIGHT, TOP, BOTTOM = 64, 8, 12, 50
+_COLORS = {"int8": 0, "float32": 1}  # of edgetl.charts
+_STYLE = ".roofline .limit { stroke-dasharray: 3 3; } .roofline .dot { fill: var(--c2); }\n"
 
 
 def draw(result: Mapping[str, Any]) -> str:
@@ -31,27 +33,27 @@ def draw(result: Mapping[str, Any]) -> str:
     parts = [*axes.grid(), *(_roof(axes, name, roof, bandwidth) for name, roof in roofs.items())]
     for name, x, _ in points:
         top = min(roofs[found["format"]], x * bandwidth)
-        parts.append(axes.line((x, axes.low[1]), (x, top), "#999", "stroke-dasharray:3 3"))
+        parts.append(axes.line((x, axes.low[1]), (x, top), "axis limit"))
         parts.append(axes.text(x, axes.low[1] * 1.15, name, turned=True))
     parts.append(axes.dot(intensity, reached))
     label = f"{found['backbone']}, {found['format']}: {reached:.0f}"
-    parts.append(axes.text(intensity, reached * 1.16, label, anchor="middle"))
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" style="{_STYLE}" role="img">\n'
-        f"<title>{escape(label)}</title>\n" + "\n".join(parts) + "\n</svg>\n"
-    )
+    parts.append(axes.text(intensity, reached * 1.16, label, "strong middle"))
+    chart = "\n".join([opening(WIDTH, HEIGHT, label, "roofline"), *parts, "</svg>"])
+    share = found["limit_ms"] / found["embedding_ms"]
+    title = f"{found['backbone']} reaches {100 * share:.0f} % of what one thread of this machine can do"
+    return standalone(chart, _STYLE, title=title)
 
 
 def _roof(axes: _Axes, name: str, roof: float, bandwidth: float) -> str:
     ridge = roof / bandwidth
-    color = _COLORS[name]
-    slope = axes.line((axes.low[0], axes.low[0] * bandwidth), (ridge, roof), color)
-    flat = axes.line((ridge, roof), (axes.high[0], roof), color)
+    color = _COLORS.get(name, 2)
+    slope = axes.line((axes.low[0], axes.low[0] * bandwidth), (ridge, roof), f"line s{color}")
+    flat = axes.line((ridge, roof), (axes.high[0], roof), f"line s{color}")
     return "\n".join(
         [
             slope,
             flat,
-            axes.text(axes.high[0] * 0.97, roof * 1.08, f"{name}, {roof:.0f} at most", color, "end"),
+            axes.text(axes.high[0] * 0.97, roof * 1.08, f"{name}, {roof:.0f} at most", f"right f{color}"),
         ]
     )
 
@@ -79,11 +81,11 @@ class _Axes:
             round(HEIGHT - BOTTOM - shares[1] * (HEIGHT - TOP - BOTTOM), 1),
         )
 
-    def line(self, start: tuple[float, float], end: tuple[float, float], color: str, style: str = "") -> str:
-        """Return a line; the part below the axes is cut off."""
+    def line(self, start: tuple[float, float], end: tuple[float, float], kind: str) -> str:
+        """Return a line of a CSS class; the part below the axes is cut off."""
         (x1, y1), (x2, y2) = self._cut(start, end), end
         (left, low), (right, high) = self.place(x1, y1), self.place(x2, y2)
-        return f'<path d="M{left} {low}L{right} {high}" fill="none" stroke="{color}" stroke-width="2" style="{style}"/>'
+        return f'<path class="{kind}" d="M{left} {low}L{right} {high}"/>'
 
     def _cut(self, start: tuple[float, float], end: tuple[float, float]) -> tuple[float, float]:
         if start[1] >= self.low[1] or end[1] == start[1]:
@@ -94,38 +96,32 @@ class _Axes:
     def dot(self, x: float, y: float) -> str:
         """Return a dot."""
         left, top = self.place(x, y)
-        return f'<circle cx="{left}" cy="{top}" r="5" fill="#b3261e"/>'
+        return f'<circle class="dot" cx="{left}" cy="{top}" r="6"/>'
 
-    def text(
-        self, x: float, y: float, text: str, color: str = "#333", anchor: str = "start", turned: bool = False
-    ) -> str:
-        """Return a text beside a point, or that rises beside it."""
+    def text(self, x: float, y: float, text: str, kind: str = "soft", turned: bool = False) -> str:
+        """Return a text of a CSS class beside a point, or one that rises beside it."""
         left, top = self.place(x, y)
         left = round(left - 4, 1) if turned else left
         turn = f' transform="rotate(-90 {left} {top})"' if turned else ""
-        return f'<text x="{left}" y="{top}" fill="{color}" text-anchor="{anchor}"{turn}>{escape(text)}</text>'
+        return f'<text class="{kind}" x="{left}" y="{top}"{turn}>{escape(text)}</text>'
 
     def grid(self) -> list[str]:
-        """Return the axes with a line per power of ten."""
-        parts = [f'<rect width="{WIDTH}" height="{HEIGHT}" fill="#fff"/>']
+        """Return a line per power of ten with its value, and the captions."""
+        parts = []
         for axis in (0, 1):
             for power in range(round(math.log10(self.low[axis])), round(math.log10(self.high[axis])) + 1):
                 ends = [list(self.low), list(self.high)]
                 ends[0][axis] = ends[1][axis] = 10.0**power
                 (x1, y1), (x2, y2) = (self.place(*end) for end in ends)
-                parts.append(f'<path d="M{x1} {y1}L{x2} {y2}" stroke="#ddd"/>')
-                where = (
-                    f'x="{x1}" y="{y1 + 16}" text-anchor="middle"'
-                    if axis == 0
-                    else f'x="{x1 - 6}" y="{y1 + 4}" text-anchor="end"'
+                parts.append(f'<path class="grid" d="M{x1} {y1}L{x2} {y2}"/>')
+                place = (
+                    f'middle" x="{x1}" y="{y1 + 20}' if axis == 0 else f'right" x="{x1 - 8}" y="{y1 + 4.5}'
                 )
-                parts.append(f'<text {where} fill="#333">{10.0**power:g}</text>')
+                parts.append(f'<text class="soft {place}">{10.0**power:g}</text>')
         middle = (TOP + HEIGHT - BOTTOM) / 2
-        parts.append(
-            f'<text x="{WIDTH / 2}" y="{HEIGHT - 10}" text-anchor="middle">multiply-adds per byte</text>'
-        )
-        parts.append(
-            f'<text x="14" y="{middle}" text-anchor="middle" transform="rotate(-90 14 {middle})">'
-            "giga multiply-adds per second</text>"
-        )
-        return parts
+        return [
+            *parts,
+            f'<text class="soft middle" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{HEIGHT - 8}">multiply-adds per byte</text>',
+            f'<text class="soft middle" x="14" y="{middle}" transform="rotate(-90 14 {middle})">'
+            "giga multiply-adds per second</text>",
+        ]

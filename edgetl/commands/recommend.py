@@ -79,22 +79,24 @@ def command(
     for note in found.notes:
         say(f"note: {note}")
     if chart is not None:
-        _write_chart(result, chart, force)
+        _write_chart(result, found, chart, force)
     emit(found.to_dict(), as_json, lambda: _text(found))
     if found.name is None:
         click.get_current_context().exit(1)
 
 
-def _write_chart(result: Path, chart: Path, force: bool) -> None:
+def _write_chart(result: Path, found: Recommendation, chart: Path, force: bool) -> None:
     from device.files import atomic_output
     from device.system.comparing import read_measurement
     from device.system.grid import name_results
-    from edgetl.measuring.pictures import draw_accuracy, standalone
+    from edgetl.charts import standalone
+    from edgetl.measuring.pictures import STYLE, draw_accuracy
 
     measured = read_measurement(result)
     picture = draw_accuracy(name_results(measured["results"]), measured["results"], measured["accuracy"])
+    title = f"Recommended: {found.name}" if found.name else "No model is within the limits"
     with atomic_output(chart, force=force) as temporary:
-        temporary.write_text(standalone(picture), encoding="utf-8")
+        temporary.write_text(standalone(picture, STYLE, title=title), encoding="utf-8")
 
 
 def _text(found: Recommendation) -> str:

@@ -7,28 +7,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from ..charts import opening, standalone
 from .results import FieldResult, Spread
 
 STYLE = """
-.curve text { font-family: system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; font-size: 13px; fill: var(--ink); }
-.curve .soft { fill: var(--soft); }
-.curve .strong { font-weight: 650; }
-.curve .right { text-anchor: end; }
-.curve .middle { text-anchor: middle; }
-.curve .grid { stroke: var(--line); stroke-width: 1; }
-.curve .axis { stroke: var(--soft); stroke-width: 1; }
-.curve .line { fill: none; stroke-width: 2.5; stroke-linejoin: round; stroke-linecap: round; }
-.curve .field { stroke: var(--field); }
-.curve .balanced { stroke: var(--field); stroke-width: 1.6; stroke-dasharray: 2 5; }
-.curve .lab { stroke: var(--lab); }
+.curve .field { stroke: var(--c0); }
+.curve .balanced { stroke: var(--c0); stroke-width: 1.6; stroke-dasharray: 2 5; }
+.curve .lab { stroke: var(--c1); }
 .curve .always { stroke: var(--soft); stroke-width: 1.4; stroke-dasharray: 6 4; }
-.curve .band { fill: var(--field); opacity: .14; }
+.curve .band { fill: var(--c0); opacity: .14; }
 .curve .dot { stroke: var(--card); stroke-width: 1.5; }
-.curve .dot.field { fill: var(--field); stroke: var(--card); }
-.curve .dot.lab { fill: var(--lab); stroke: var(--card); }
+.curve .dot.field { fill: var(--c0); stroke: var(--card); }
+.curve .dot.lab { fill: var(--c1); stroke: var(--card); }
 """
-LIGHT = "--ink:#1c2430;--soft:#5b6675;--line:#e3e7ec;--card:#ffffff;--field:#0b66c3;--lab:#b4540a;"
-DARK = "--ink:#e8ecf1;--soft:#9aa6b5;--line:#2e3742;--card:#171c23;--field:#62b0ff;--lab:#f2a65a;"
+"""What the curve needs in addition to `edgetl.charts.STYLE`."""
 
 BOTTOM, TOP = 0.2, 1.0  # ends of the vertical axis; a lower accuracy lowers the bottom
 _ROW = 21  # pixels per row of figures below the axis
@@ -87,24 +79,35 @@ class Plot:
         return round(self.base - self.size.plot * (share - self.bottom) / (TOP - self.bottom), 1)
 
 
-def inline_curve(result: FieldResult, size: Size = WIDE) -> str:
-    """Return the curve for a page that defines the colors; it contains no address, not even a namespace."""
-    return _svg(result, size, "", "")
+def inline_curve(result: FieldResult, size: Size = WIDE, kind: str = "") -> str:
+    """Return the curve for a page that defines the colors; it contains no address, not even a namespace.
+
+    Args:
+        result: The result in the field.
+        size: The dimensions of the picture.
+        kind: Further CSS classes, separated by spaces.
+    """
+    taught = [step["taught"] for step in result["steps"]]
+    lines = _lines(result)
+    plot = Plot(size, taught[-1], min(min(line.shares) for line in lines))
+    height = int(plot.base + 34 + (len(lines) + bool(result["spread"])) * _ROW)
+    parts = [
+        opening(size.width, height, _description(result), f"curve {kind}"),
+        *_grid(plot, taught),
+        _band(plot, result),
+        *_always(plot, result),
+        *(part for line in reversed(lines) for part in _drawn(plot, line, taught)),
+        *_figures(plot, lines, taught, result["spread"]),
+        "</svg>",
+    ]
+    return "\n".join(part for part in parts if part)
 
 
 def standalone_curve(result: FieldResult) -> str:
     """Return the curve as a separate file with a title, light and dark colors and a background."""
-    style = (
-        f"<style>.curve {{ {LIGHT} }}\n"
-        f"@media (prefers-color-scheme: dark) {{ .curve {{ {DARK} }} }}\n{STYLE}"
-        ".curve .card { fill: var(--card); stroke: var(--line); }\n"
-        ".curve .title { font-size: 17px; font-weight: 650; }</style>"
-    )
     counts = sum(sum(row) for row in result["confusion_after"])
     title = f"Accuracy in the field on {counts} solar cells that were never taught"
-    card = '<rect class="card" x="-27.5" y="-55.5" rx="12" width="{}" height="{}"/>'
-    head = f'{style}{card}<text class="title" x="0" y="-20">{title}</text>'
-    return _svg(result, WIDE, ' xmlns="http://www.w3.org/2000/svg"', head, (28, 56, 28, 16)) + "\n"
+    return standalone(inline_curve(result), STYLE, title=title)
 
 
 def always_share(result: FieldResult) -> tuple[str, float]:
@@ -117,33 +120,6 @@ def always_share(result: FieldResult) -> tuple[str, float]:
 def percent(share: float, digits: int = 0) -> str:
     """Return a share as a percentage without the percent sign."""
     return f"{100 * share:.{digits}f}"
-
-
-def _svg(
-    result: FieldResult,
-    size: Size,
-    attributes: str,
-    head: str,
-    margin: tuple[int, int, int, int] = (0, 0, 0, 0),
-) -> str:
-    taught = [step["taught"] for step in result["steps"]]
-    lines = _lines(result)
-    plot = Plot(size, taught[-1], min(min(line.shares) for line in lines))
-    left, above, right, below = margin
-    width = size.width + left + right
-    height = int(plot.base + 34 + (len(lines) + bool(result["spread"])) * _ROW) + above + below
-    box = f"{-left} {-above} {width} {height}"
-    parts = [
-        f'<svg{attributes} class="curve" viewBox="{box}" role="img" aria-label="{_description(result)}">',
-        head.replace('width="{}" height="{}"', f'width="{width - 1}" height="{height - 1}"'),
-        *_grid(plot, taught),
-        _band(plot, result),
-        *_always(plot, result),
-        *(part for line in reversed(lines) for part in _drawn(plot, line, taught)),
-        *_figures(plot, lines, taught, result["spread"]),
-        "</svg>",
-    ]
-    return "\n".join(part for part in parts if part)
 
 
 def _lines(result: FieldResult) -> list[Line]:
@@ -232,4 +208,4 @@ def _row(plot: Plot, y: float, name: str, figures: Iterable[tuple[int, float]], 
 def _description(result: FieldResult) -> str:
     steps = result["steps"]
     figures = ", ".join(f"{percent(step['field']['accuracy'])} % after {step['taught']}" for step in steps)
-    return escape(f"Accuracy in the field by number of cells taught there: {figures}.", quote=True)
+    return f"Accuracy in the field by number of cells taught there: {figures}."

@@ -12,7 +12,8 @@ from typing import Any
 
 from device.images import read_photo, thumbnail
 
-from .curve import DARK, LIGHT, NARROW, STYLE, WIDE, always_share, inline_curve, percent
+from .. import charts
+from .curve import NARROW, STYLE, WIDE, always_share, inline_curve, percent
 from .data import FIELD_EVERY, LAB_EVERY, LICENSE, describe
 from .results import DemoResult, Example, FieldResult, Guess, HostResult, Matrix, Times
 
@@ -34,14 +35,14 @@ def render(result: DemoResult, photos: Path, *, command: str = "edgetl demo") ->
     field, host = result["field"], result["host"]
     parts = {
         "title": escape(TITLE),
-        "light": LIGHT,
-        "dark": DARK,
-        "curve_style": STYLE,
+        "light": charts.LIGHT,
+        "dark": charts.DARK,
+        "curve_style": charts.STYLE + STYLE,
         "lead": _lead(result),
         "numbers": _numbers(result),
         "curve_intro": _curve_intro(result),
-        "curve_wide": inline_curve(field, WIDE).replace('class="curve"', 'class="curve wide"', 1),
-        "curve_narrow": inline_curve(field, NARROW).replace('class="curve"', 'class="curve narrow"', 1),
+        "curve_wide": inline_curve(field, WIDE, "wide"),
+        "curve_narrow": inline_curve(field, NARROW, "narrow"),
         "curve_note": _curve_note(field),
         "matrix_intro": f"{field['steps'][0]['field']['cells']} polycrystalline cells that were never taught. "
         "One row per true label, one column per prediction of the device.",

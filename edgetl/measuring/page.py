@@ -7,10 +7,9 @@ from typing import Any
 
 from device.system.grid import name_results
 
+from .. import charts
 from ..evaluation.page import escape, html_page, list_warnings
 from .pictures import (
-    DARK,
-    LIGHT,
     STYLE,
     draw_accuracy,
     draw_distributions,
@@ -24,8 +23,8 @@ from .text import COLUMNS, FRAME, LESSON, median_of, most_expensive, short_layer
 Found = Mapping[str, Any]
 
 _STYLE = f"""
-:root {{ color-scheme: light dark; {LIGHT} }}
-@media (prefers-color-scheme: dark) {{ :root {{ {DARK} }} }}
+:root {{ color-scheme: light dark; {charts.LIGHT} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {charts.DARK} }} }}
 body {{ margin: 2rem auto; max-width: 56rem; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif;
   color: var(--ink); background: var(--card); overflow-wrap: anywhere }}
 h2 {{ margin: 2.2rem 0 .6rem }} .scroll {{ overflow-x: auto }} svg {{ display: block; width: 100%; min-width: 34rem }}
@@ -33,7 +32,7 @@ table {{ border-collapse: collapse }} th {{ text-align: left; font-weight: 600 }
 td, th {{ padding: .2rem .9rem .2rem 0; border-bottom: 1px solid var(--line) }}
 td, th + th {{ text-align: right; white-space: nowrap }} th:first-child {{ overflow-wrap: normal; min-width: 9rem }}
 summary {{ cursor: pointer; margin: .4rem 0 }}
-{STYLE}
+{charts.STYLE}{STYLE}
 """
 
 

@@ -8,29 +8,20 @@ from typing import Any
 
 import numpy as np
 
+from ..charts import COLORS, opening
 from ..evaluation.page import escape
 from .axes import LEFT, RIGHT, WIDTH, Axis
 from .text import FRAME, LESSON, median_of, shot_name
 
 Found = Mapping[str, Any]
 
-LIGHT = (
-    "--ink:#1c2430;--soft:#5b6675;--line:#e3e7ec;--card:#ffffff;"
-    "--c0:#0b66c3;--c1:#c2571a;--c2:#1a7f5a;--c3:#8a4fbe;--c4:#8c6d00;"
-)
-DARK = (
-    "--ink:#e8ecf1;--soft:#9aa6b5;--line:#2e3742;--card:#171c23;"
-    "--c0:#62b0ff;--c1:#ff9d66;--c2:#58cfa0;--c3:#c79bf2;--c4:#e0c04a;"
-)
 STYLE = """
-svg text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: var(--ink); }
-svg .soft, svg .other { fill: var(--soft); } svg .middle { text-anchor: middle; } svg .right { text-anchor: end; }
-svg .grid { stroke: var(--line); } svg .axis { stroke: var(--soft); }
-svg .mark { stroke: var(--ink); stroke-width: 2; } svg .thin { stroke: var(--ink); stroke-dasharray: 2 3; }
-""" + "".join(
-    f"svg .f{n} {{ fill: var(--c{n}); }} svg .s{n} {{ stroke: var(--c{n}); fill: none; }}\n" for n in range(5)
-)
-_COLORS = 5
+.chart .other { fill: var(--soft); }
+.chart .mark { stroke: var(--ink); stroke-width: 2; }
+.chart .thin { stroke: var(--ink); stroke-dasharray: 2 3; }
+"""
+"""What these pictures need in addition to `edgetl.charts.STYLE`."""
+
 _ROW = 50  # pixels per combination
 _BINS = 80
 
@@ -89,27 +80,11 @@ def draw_accuracy(names: Sequence[str], results: Sequence[Found], accuracy: Foun
         parts.append(f'<path class="grid" d="M{axis.left} {y}H{axis.right}"/>')
         parts.append(f'<text class="soft right" x="{axis.left - 8}" y="{y + 4.5}">{10 * tenth} %</text>')
     for number, point in enumerate(points):
-        parts += _accuracy_line(axis, point, number % _COLORS, (bottom, base, top))
+        parts += _accuracy_line(axis, point, number % COLORS, (bottom, base, top))
     legend = [f"{name}, {megabytes:.1f} MB" for name, _, megabytes, _ in points]
     parts += _legend(legend, base + 62, 1)
     height = base + 66 + 20 * len(legend)
     return _svg(parts, height, "Accuracy against time per prediction")
-
-
-def standalone(picture: str) -> str:
-    """Return a picture as a separate file, with light and dark colors and a background."""
-    opening, rest = picture.split("\n", 1)
-    height = float(opening.split('viewBox="0 0 ')[1].split()[1].split('"')[0])
-    box = f'viewBox="-20 -16 {WIDTH + 40} {height + 32:.0f}"'
-    opening = opening.replace(
-        f'viewBox="0 0 {WIDTH} {height:.0f}"', f'xmlns="http://www.w3.org/2000/svg" {box}'
-    )
-    style = (
-        f"<style>svg {{ {LIGHT} }}\n@media (prefers-color-scheme: dark) {{ svg {{ {DARK} }} }}\n{STYLE}"
-        "svg .card { fill: var(--card); stroke: var(--line); }</style>"
-        f'<rect class="card" x="-19.5" y="-15.5" rx="12" width="{WIDTH + 39}" height="{height + 31:.0f}"/>'
-    )
-    return "\n".join([opening, style, rest, ""])
 
 
 def draw_growth(names: Sequence[str], results: Sequence[Found]) -> str:
@@ -136,9 +111,9 @@ def draw_growth(names: Sequence[str], results: Sequence[Found]) -> str:
         )
     for number, points in enumerate(groups.values()):
         line = "L".join(f"{axis.place(count)} {up.place(time)}" for count, time in points)
-        parts.append(f'<path class="s{number % _COLORS}" stroke-width="2.5" d="M{line}"/>')
+        parts.append(f'<path class="s{number % COLORS}" stroke-width="2.5" d="M{line}"/>')
         parts += [
-            f'<circle class="f{number % _COLORS}" cx="{axis.place(count)}" cy="{up.place(time)}" r="4"/>'
+            f'<circle class="f{number % COLORS}" cx="{axis.place(count)}" cy="{up.place(time)}" r="4"/>'
             for count, time in points
         ]
     parts += _legend(list(groups), 322, 1)
@@ -147,7 +122,7 @@ def draw_growth(names: Sequence[str], results: Sequence[Found]) -> str:
 
 def draw_ops(profile: Found) -> str:
     """Return the time of each layer of a backbone, in the order in which they run, colored by the kind of op."""
-    layers, kinds = profile["layers"], [row["op"] for row in profile["by_op"]][:_COLORS]
+    layers, kinds = profile["layers"], [row["op"] for row in profile["by_op"]][:COLORS]
     high = max((layer["ms"] for layer in layers), default=0.0)
     up = Axis(0.0, max(high, 1e-6), left=220.0, right=50.0)  # upwards
     left, width = 64, (WIDTH - 64 - LEFT) / max(1, len(layers))
@@ -203,7 +178,7 @@ def _stacked(rows: Sequence[tuple[str, Mapping[str, float]]], stages: Sequence[s
             start, end = axis.place(total), axis.place(total + times.get(stage, 0.0))
             total += times.get(stage, 0.0)
             title = f"<title>{stage}: {times.get(stage, 0.0):.3g} ms</title>"
-            color = shown.index(stage) % _COLORS
+            color = shown.index(stage) % COLORS
             parts.append(
                 f'<rect class="f{color}" x="{start}" y="{y}" width="{max(0.0, end - start):.1f}" height="16">{title}</rect>'
             )
@@ -261,7 +236,7 @@ def _legend(names: Sequence[str], y: float, columns: int) -> Iterator[str]:
     width = (WIDTH - LEFT) / max(1, columns)
     for number, name in enumerate(names):
         x, down = LEFT + width * (number % columns), y + 20 * (number // columns)
-        yield f'<rect class="f{number % _COLORS}" x="{x:.1f}" y="{down - 10}" width="12" height="12" rx="2"/>'
+        yield f'<rect class="f{number % COLORS}" x="{x:.1f}" y="{down - 10}" width="12" height="12" rx="2"/>'
         yield f'<text x="{x + 18:.1f}" y="{down}">{escape(name)}</text>'
 
 
@@ -274,5 +249,4 @@ def _medians(rows: Sequence[tuple[str, Found]]) -> str:
 
 
 def _svg(parts: Sequence[str], height: float, description: str) -> str:
-    opening = f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(description)}">'
-    return "\n".join([opening, *parts, "</svg>"])
+    return "\n".join([opening(WIDTH, round(height), description), *parts, "</svg>"])

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from .. import charts
 from ..evaluation.page import escape, html_page, list_warnings
-from .picture import DARK, LIGHT, STYLE, describe_time, inline_picture
+from .picture import STYLE, describe_time, inline_picture
 from .results import WayComparison
 
 _STYLE = f"""
-:root {{ color-scheme: light dark; {LIGHT} }}
-@media (prefers-color-scheme: dark) {{ :root {{ {DARK} }} }}
+:root {{ color-scheme: light dark; {charts.LIGHT} }}
+@media (prefers-color-scheme: dark) {{ :root {{ {charts.DARK} }} }}
 body {{ margin: 2rem auto; max-width: 62rem; padding: 0 1rem; font: 16px/1.5 system-ui, sans-serif;
   color: var(--ink); background: var(--card); overflow-wrap: anywhere }}
 .figure {{ font-size: 1.2rem }} .scroll {{ overflow-x: auto }} svg {{ width: 100%; min-width: 34rem }}
 table {{ border-collapse: collapse }} th {{ text-align: left; font-weight: 600 }}
 td, th {{ padding: .2rem 1rem .2rem 0; border-bottom: 1px solid var(--line) }}
 td, th + th {{ text-align: right; white-space: nowrap }} td.note {{ text-align: left; white-space: normal }}
-{STYLE}
+{charts.STYLE}{STYLE}
 """
 
 

@@ -5,49 +5,25 @@ from __future__ import annotations
 import math
 from html import escape
 
+from ..charts import opening, standalone
 from .results import WayComparison, WayResult
 
-LIGHT = "--ink:#1c2430;--soft:#5b6675;--line:#e3e7ec;--card:#ffffff;--mark:#0b66c3;"
-DARK = "--ink:#e8ecf1;--soft:#9aa6b5;--line:#2e3742;--card:#171c23;--mark:#62b0ff;"
 STYLE = """
-.ways text { font: 13px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; fill: var(--ink); }
-.ways .soft { fill: var(--soft); } .ways .strong { font-weight: 650; }
-.ways .right { text-anchor: end; } .ways .middle { text-anchor: middle; }
-.ways .grid { stroke: var(--line); } .ways .axis { stroke: var(--soft); }
-.ways .interval { stroke: var(--mark); stroke-width: 2.5; stroke-linecap: round; }
-.ways .dot { fill: var(--card); stroke: var(--mark); stroke-width: 2.5; }
-.ways .best .dot { fill: var(--mark); }
-.ways .balanced { stroke: var(--mark); stroke-width: 1.6; }
+.ways .interval { stroke: var(--c0); stroke-width: 2.5; stroke-linecap: round; }
+.ways .dot { fill: var(--card); stroke: var(--c0); stroke-width: 2.5; }
+.ways .best .dot { fill: var(--c0); }
+.ways .balanced { stroke: var(--c0); stroke-width: 1.6; }
 """
+"""What the picture needs in addition to `edgetl.charts.STYLE`."""
+
 _WIDTH, _LEFT, _RIGHT, _ROW, _TOP = 860, 190, 150, 44, 12  # pixels
 
 
 def inline_picture(comparison: WayComparison) -> str:
     """Return the picture for a page that defines the colors; it contains no address, not even a namespace."""
-    return _svg(comparison, "", "", (0, 0))
-
-
-def standalone_picture(comparison: WayComparison) -> str:
-    """Return the picture as a separate file, with light and dark colors and a background."""
-    style = (
-        f"<style>.ways {{ {LIGHT} }}\n@media (prefers-color-scheme: dark) {{ .ways {{ {DARK} }} }}\n{STYLE}"
-        ".ways .card { fill: var(--card); stroke: var(--line); }</style>"
-        '<rect class="card" x="-20" y="-16" rx="12" width="{}" height="{}"/>'
-    )
-    return _svg(comparison, ' xmlns="http://www.w3.org/2000/svg"', style, (20, 16)) + "\n"
-
-
-def _svg(comparison: WayComparison, attributes: str, head: str, margin: tuple[int, int]) -> str:
-    across, down = margin
     base = _TOP + _ROW * len(comparison.ways)
-    width, height = _WIDTH + 2 * across, base + 48 + 2 * down
     lowest = _lowest(comparison)
-    parts = [
-        f'<svg{attributes} class="ways" viewBox="{-across} {-down} {width} {height}" role="img" '
-        f'aria-label="{_description(comparison)}">',
-        head.replace('width="{}" height="{}"', f'width="{width}" height="{height}"'),
-        *_grid(lowest, base),
-    ]
+    parts = [opening(_WIDTH, base + 48, _description(comparison), "ways"), *_grid(lowest, base)]
     for number, way in enumerate(comparison.ways):
         parts += _row(way, _TOP + _ROW * (number + 0.5), lowest, way.way == comparison.recommended)
     judges = len(comparison.trained[0].labels) if comparison.trained else 0
@@ -57,6 +33,11 @@ def _svg(comparison: WayComparison, attributes: str, head: str, margin: tuple[in
         "</svg>",
     ]
     return "\n".join(part for part in parts if part)
+
+
+def standalone_picture(comparison: WayComparison) -> str:
+    """Return the picture as a separate file, with light and dark colors and a background."""
+    return standalone(inline_picture(comparison), STYLE)
 
 
 def _lowest(comparison: WayComparison) -> float:
@@ -108,4 +89,4 @@ def describe_time(seconds: float) -> str:
 
 def _description(comparison: WayComparison) -> str:
     figures = [f"{way.name} {100 * way.evaluation.accuracy:.1f} %" for way in comparison.trained]
-    return escape(f"Accuracy by what was trained: {', '.join(figures)}.", quote=True)
+    return f"Accuracy by what was trained: {', '.join(figures)}."

@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import click
 import pytest
 from click.testing import CliRunner
 
 from edgetl.cli import main
+from edgetl.commands.group import Group
 
 
-@pytest.mark.parametrize("group", [[], ["label"], ["service"], ["import"], ["key"]], ids=str)
-def test_the_summaries_of_commands_are_complete_at_80_columns(group: list[str]) -> None:
-    """They are wrapped, not cut."""
-    page = CliRunner().invoke(main, [*group, "--help"], terminal_width=80).output
-    assert "..." not in page.partition("Commands:" if group else "On the laptop:")[2]
+def groups(
+    command: click.Command, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Group]]:
+    """Yield each group of commands below a command, with the words that reach it."""
+    if not isinstance(command, click.Group):
+        return
+    yield words, command
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        assert below is not None
+        yield from groups(below, (*words, name))
+
+
+GROUPS = dict(groups(main))
+
+
+def test_every_group_of_commands_is_found() -> None:
+    """Also those that are imported when they are used."""
+    assert {(), ("bench",), ("import",), ("key",), ("label",), ("service",)} <= set(GROUPS)
+
+
+@pytest.mark.parametrize("words", GROUPS, ids=" ".join)
+def test_a_group_shows_complete_summaries_at_80_columns_and_a_near_name(words: tuple[str, ...]) -> None:
+    """Summaries are wrapped, not cut; `Group` does both."""
+    group = GROUPS[words]
+    assert isinstance(group, Group)
+    page = CliRunner().invoke(main, [*words, "--help"], terminal_width=80).output
+    listed = page.partition("Commands:" if words else "On the laptop:")[2]
+    assert "..." not in listed
+    shown = " ".join(listed.split())
+    for name, summary in group.summaries(click.Context(group), group.list_commands(click.Context(group))):
+        assert f"{name} {summary}" in shown
 
 
 def test_a_mistyped_command_is_answered_with_a_near_one() -> None:
