@@ -19,6 +19,7 @@ All of them can be imported from `edgetl`; those of the host side are defined in
     ├── SelectionError (ValueError)
     ├── HeadError (ValueError)
     ├── EmbeddingError (ValueError)
+    ├── FleetError (ValueError)
     ├── ArraysError (ValueError)
     ├── PhotoError (ValueError)
     │   └── PhotoFolderError            host
@@ -106,6 +107,10 @@ class HeadError(EdgetlError, ValueError):
 
 class EmbeddingError(EdgetlError, ValueError):
     """An embedding has the wrong shape or contains NaN or infinity."""
+
+
+class FleetError(EdgetlError, ValueError):
+    """Statistics cannot belong to a fleet: they are of another model, damaged, or of no set of samples."""
 
 
 class ArraysError(EdgetlError, ValueError):

@@ -28,6 +28,7 @@ ROOMS = {  # room of `device` -> the rooms it may import; modules in the root ar
     "cameras": {"ground"},
     "heads": {"ground", "model"},
     "learner": {"ground", "model", "store", "heads"},
+    "fleet": {"ground", "model", "store", "heads", "learner"},
     "live": {"ground", "model", "store", "cameras", "heads", "learner"},
     "system": {"ground", "model", "store", "cameras", "heads", "learner"},
     "page": {"ground", "model", "store", "cameras", "heads", "learner", "live", "system"},
