@@ -7,7 +7,7 @@ COPY pyproject.toml README.md CHANGELOG.md LICENSE ./
 COPY edgetl edgetl
 COPY converters converters
 COPY device device
-RUN python -m venv /opt/edgetl && /opt/edgetl/bin/pip install --no-cache-dir '.[device,serve,mqtt,photos]'
+RUN python -m venv /opt/edgetl && /opt/edgetl/bin/pip install --no-cache-dir '.[device,serve,https,mqtt,photos]'
 
 FROM python:3.13-slim-bookworm
 # the group video owns /dev/video0

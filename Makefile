@@ -74,7 +74,7 @@ $(VENV)/ready: pyproject.toml
 	@echo "Setting up $(VENV) (once, some minutes: TensorFlow is large)"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made. On Debian: sudo apt-get install python3-venv"; exit 1; }
 	@$(VENV)/bin/python $(PIP) install --upgrade 'pip>=25.1'
-	@$(VENV)/bin/python $(PIP) install --editable '.[host,device,demo,serve,gpio,mqtt,photos,sign]' --group dev
+	@$(VENV)/bin/python $(PIP) install --editable '.[host,device,demo,serve,https,gpio,mqtt,photos,sign]' --group dev
 	@$(VENV)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2
 	@touch $@
 
@@ -82,7 +82,7 @@ $(VENV_TFLITE)/ready: pyproject.toml
 	@echo "Setting up $(VENV_TFLITE)"
 	@$(PYTHON_311) -m venv $(VENV_TFLITE)
 	@$(VENV_TFLITE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
-	@$(VENV_TFLITE)/bin/python $(PIP) install --editable '.[tflite-runtime,serve,gpio,mqtt,photos,sign]' --group device-test
+	@$(VENV_TFLITE)/bin/python $(PIP) install --editable '.[tflite-runtime,serve,https,gpio,mqtt,photos,sign]' --group device-test
 	@$(VENV_TFLITE)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2
 	@touch $@
 

@@ -29,6 +29,7 @@ All of them can be imported from `edgetl`; those of the host side are defined in
     ├── AddressError (ValueError)
     ├── PeripheralError (OSError)
     ├── ServerError (OSError)
+    ├── CertificateError (ValueError)
     ├── ServiceError (RuntimeError)
     ├── DelegateError (OSError)
     ├── MeasurementError (ValueError)
@@ -159,6 +160,10 @@ class ServerError(EdgetlError, OSError):
     def __init__(self, message: str = "", status: int | None = None) -> None:
         super().__init__(message)
         self.status = status
+
+
+class CertificateError(EdgetlError, ValueError):
+    """A certificate or key for HTTPS is missing, damaged or expired, or the two do not belong together."""
 
 
 class ServiceError(EdgetlError, RuntimeError):

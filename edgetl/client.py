@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import http.client
 import json
+import re
 import shutil
+import ssl
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import EllipsisType
@@ -37,9 +40,11 @@ class Client:
         url: Address of the server.
         token: Its token; None where none is needed. `Client.sign_in` gets one from a link.
         timeout: Seconds to wait for the server to connect, and for each part of its answer.
+        fingerprint: SHA-256 of the certificate of `edgetl serve --https`, as it prints it. No other certificate is accepted
+            then, and no authority has to sign it.
 
     Raises:
-        AddressError: `url` is not an http or https address, or the token cannot be one.
+        AddressError: `url` is not an http or https address, or the token or the fingerprint cannot be one.
 
     Example:
         >>> client = Client("http://localhost:8080")
@@ -50,7 +55,12 @@ class Client:
     """
 
     def __init__(
-        self, url: str = "http://localhost:8080", token: str | None = None, *, timeout: float = 30.0
+        self,
+        url: str = "http://localhost:8080",
+        token: str | None = None,
+        *,
+        timeout: float = 30.0,
+        fingerprint: str | None = None,
     ) -> None:
         try:
             parts = urlsplit(url)
@@ -67,9 +77,10 @@ class Client:
             )
         self._scheme, self._path = parts.scheme, parts.path.rstrip("/")
         self.token, self.timeout = token, timeout
+        self._fingerprint = None if fingerprint is None else _checked_fingerprint(fingerprint, self._scheme)
 
     @classmethod
-    def sign_in(cls, link: str, *, timeout: float = 30.0) -> Client:
+    def sign_in(cls, link: str, *, timeout: float = 30.0, fingerprint: str | None = None) -> Client:
         """Return a client with a token of its own, for the one-time link that the server printed.
 
         The token is in `token`; keep it to use it again, because the link works once.
@@ -78,7 +89,7 @@ class Client:
             ServerError: The link was used before.
         """
         url, _, key = link.partition("#")
-        client = cls(url, timeout=timeout)
+        client = cls(url, timeout=timeout, fingerprint=fingerprint)
         client.token = client._json("POST", "token", json.dumps({"key": key}).encode(), _JSON)["token"]
         return client
 
@@ -322,13 +333,18 @@ class Client:
             found: dict[str, Any] = json.loads(response.read())
             return found
 
+    def _connection(self) -> http.client.HTTPConnection:
+        if self._fingerprint is not None:
+            return _PinnedConnection(self._host, self._port, self.timeout, self._fingerprint)
+        kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection
+        return kind(self._host, self._port, timeout=self.timeout)
+
     @contextlib.contextmanager
     def _answered(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> Iterator[http.client.HTTPResponse]:
         """Send a request, and close the connection after the block."""
-        kind = http.client.HTTPSConnection if self._scheme == "https" else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self.timeout)
+        connection = self._connection()
         own = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         try:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
@@ -340,6 +356,11 @@ class Client:
             yield response
         except EdgetlError:
             raise
+        except ssl.SSLCertVerificationError as error:
+            raise ServerError(
+                f"the certificate of {self.url} is not accepted: {error.verify_message}; pass the fingerprint that "
+                "`edgetl serve --https` printed, as fingerprint"
+            ) from error
         except (OSError, http.client.HTTPException, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise ServerError(
@@ -347,6 +368,44 @@ class Client:
             ) from error
         finally:
             connection.close()
+
+
+class _PinnedConnection(http.client.HTTPSConnection):
+    """A connection that accepts the one certificate with this fingerprint, before anything is sent."""
+
+    def __init__(self, host: str, port: int | None, timeout: float, fingerprint: str) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname = False  # the fingerprint is compared instead
+        context.verify_mode = ssl.CERT_NONE
+        super().__init__(host, port, timeout=timeout, context=context)
+        self._fingerprint = fingerprint
+
+    def connect(self) -> None:
+        """Connect, and compare the fingerprint.
+
+        Raises:
+            ServerError: It is another certificate.
+        """
+        super().connect()
+        found = hashlib.sha256(self.sock.getpeercert(binary_form=True) or b"").hexdigest()
+        if found != self._fingerprint:
+            self.close()
+            raise ServerError(
+                f"the server at {self.host} has another certificate, with the SHA-256 fingerprint {found}, than expected, "
+                f"{self._fingerprint}; compare it with the one that `edgetl serve --https` prints"
+            )
+
+
+def _checked_fingerprint(text: str, scheme: str) -> str:
+    """Return a fingerprint as 64 digits, from any of the usual forms."""
+    digits = text.replace(":", "").replace(" ", "").lower()
+    if not re.fullmatch("[0-9a-f]{64}", digits):
+        raise AddressError(
+            f"a fingerprint is SHA-256 in hexadecimal, such as AB:CD:..., with 64 digits, got {redact(text)[:80]!r}"
+        )
+    if scheme != "https":
+        raise AddressError("a fingerprint needs an https address; http has no certificate")
+    return digits
 
 
 def _refused(response: http.client.HTTPResponse) -> ServerError:

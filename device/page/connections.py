@@ -18,7 +18,9 @@ from .places import Places
 RECOGNIZED = "edgetl.recognized"
 """Key in the ASGI scope of a function to call when the guard has accepted a request."""
 
-_ASK = 10.0  # seconds to send the header of a request
+ASK = 10.0
+"""Seconds to send the header of a request."""
+
 _READ = 30.0  # seconds without reading waiting data; even a slow viewer reads a picture in less
 
 
@@ -86,7 +88,7 @@ class Connection(H11Protocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _wait_for_request(self) -> None:
-        self._asking = self.loop.call_later(_ASK, self._give_up)
+        self._asking = self.loop.call_later(ASK, self._give_up)
 
     def _stop_waiting(self) -> None:
         if self._asking is not None:

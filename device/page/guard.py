@@ -54,7 +54,7 @@ _HEADERS = {
     "x-frame-options": "DENY",
     "referrer-policy": "no-referrer",
     "cross-origin-resource-policy": "same-origin",
-    "permissions-policy": "camera=(), microphone=(), geolocation=()",
+    "permissions-policy": "camera=(self), microphone=(), geolocation=()",
 }
 # Names that browsers trust without HTTPS; on others they ignore the header below and log an error each time.
 _TRUSTWORTHY = ("localhost", "127.0.0.1", "::1")
@@ -147,7 +147,7 @@ class Guard:
         if changes and named:
             accepted_body(scope).check_size(headers)
         elif changes:
-            _check_origin(headers, needed=not scope["path"].startswith(V1))
+            _check_origin(headers, scope["scheme"], needed=not scope["path"].startswith(V1))
             accepted_body(scope).check_size(headers)
         elif (
             not named
@@ -173,7 +173,7 @@ class Guard:
         return cookies and sessions.valid(_cookie(headers, sessions.cookie))
 
     def _check_host(self, host: str) -> None:
-        name = _name_of(host)
+        name = host_name(host)
         if name in self._hosts or _is_address(name):
             return
         if not name:
@@ -191,14 +191,14 @@ def own_names() -> set[str]:
     return {"localhost", name, f"{name.partition('.')[0]}.local"}
 
 
-def _name_of(host: str) -> str:
+def host_name(host: str) -> str:
     """Return the name in ``NAME``, ``NAME:PORT`` or ``[ADDRESS]:PORT``, in lower case; "" for anything else."""
     match = _HOST.fullmatch(host)
     return "" if match is None else (match["v6"] or match["name"]).rstrip(".").lower()
 
 
 def _allowed(host: str) -> str:
-    name = _name_of(host)
+    name = host_name(host)
     if not name:
         raise AddressError(f"--allow-host needs a host name such as pi.example, got {redact(host)!r}")
     return name
@@ -213,7 +213,8 @@ def _is_address(name: str) -> bool:
     return True
 
 
-def _check_origin(headers: Headers, needed: bool) -> None:
+def _check_origin(headers: Headers, own: str, needed: bool) -> None:
+    """Raise `Refusal` unless a request comes from the page, whose scheme is `own`, or from a program."""
     origin = headers.get("origin")
     if origin is None and not needed and headers.get("sec-fetch-site", "none") in ("none", "same-origin"):
         return  # a program: browsers send an Origin with each request that changes something
@@ -222,7 +223,8 @@ def _check_origin(headers: Headers, needed: bool) -> None:
             403, "a request that changes something must have the Origin header of the page, got none"
         )
     scheme, _, name = origin.lower().partition("://")
-    if scheme not in ("http", "https") or name != headers["host"].lower():
+    # without TLS here, a reverse proxy may have it
+    if scheme not in ("https", own) or name != headers["host"].lower():
         raise Refusal(403, f"the request comes from {origin[:80]!r}, not from the page itself")
 
 
@@ -264,7 +266,7 @@ def _protect(message: Message, scope: Scope) -> None:
     headers = MutableHeaders(scope=message)
     for name, value in _HEADERS.items():
         headers[name] = value
-    if _name_of(Headers(scope=scope).get("host", "")) in _TRUSTWORTHY:
+    if scope["scheme"] == "https" or host_name(Headers(scope=scope).get("host", "")) in _TRUSTWORTHY:
         headers["cross-origin-opener-policy"] = "same-origin"
     headers.setdefault("cache-control", "no-store")
 

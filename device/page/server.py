@@ -22,6 +22,7 @@ from ..errors import EdgetlError
 from ..learner.learner import Learner
 from .api import build
 from .connections import Connection
+from .encryption import Door, Encryption
 from .guard import Guard
 from .page import Page
 from .places import TOTAL, Places
@@ -30,6 +31,9 @@ from .sessions import Sessions
 
 _SEND_BUFFER = 96 * 1024
 """Bytes that the kernel buffers per viewer: a few pictures, so that a slow connection has little delay."""
+
+EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  (compared, not listened on)
+"""Hosts that mean all addresses of this machine."""
 
 _GRACE = 3  # seconds for streams to end when the server stops
 
@@ -52,6 +56,7 @@ class PageServer:
         pages: Serve these pages, of several cameras or regions, in place of one of `learner` and `open_camera`; each has a
             name.
         signed_in: Called when the one-time link was used.
+        encryption: The certificate for HTTPS; plain HTTP is then answered with a redirection. None: plain HTTP.
 
     Raises:
         EdgetlError: The address cannot be listened on.
@@ -71,12 +76,14 @@ class PageServer:
         fps: float = 15.0,
         pages: Sequence[Page] = (),
         signed_in: Callable[[PageServer], None] | None = None,
+        encryption: Encryption | None = None,
     ) -> None:
+        self.encryption = encryption
         self._socket = _listen(host, port)
         self.host, self.port = host, int(self._socket.getsockname()[1])
         free = is_loopback(host) and not sign_in
         try:
-            self.sessions = None if free else Sessions(sessions_file, f"edgetl-{self.port}")
+            self.sessions = None if free else Sessions(sessions_file, self._cookie())
             self.pages = tuple(pages) or (Page(learner, open_camera, fps=fps),)
             self.page = self.pages[0]
             apps = {
@@ -89,8 +96,12 @@ class PageServer:
         except EdgetlError:
             self._socket.close()
             raise
-        self._server = _Server(_config(Named(guard)), self._stop_pages)
+        self._server = _Server(_config(Named(guard), encryption), self._stop_pages)
         self._thread: threading.Thread | None = None
+
+    def _cookie(self) -> str:
+        # a browser lets no page without HTTPS replace a cookie of one with it, so the two have different names
+        return f"edgetl-{self.port}" if self.encryption is None else f"__Host-edgetl-{self.port}"
 
     def _start_pages(self) -> None:
         for page in self.pages:
@@ -103,7 +114,9 @@ class PageServer:
     @property
     def url(self) -> str:
         """Address of the page on the network."""
-        return f"http://{_reachable(self.host)}:{self.port}/"
+        if self.encryption is None:
+            return f"http://{_in_url(reachable(self.host))}:{self.port}/"
+        return f"https://{_in_url(self.encryption.certificate.best_name(reachable(self.host)))}:{self.port}/"
 
     @property
     def link(self) -> str:
@@ -168,7 +181,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._before_shutdown()
         await super().shutdown(sockets)
-        for connection in list(self.server_state.connections):
+        for connection in list(self.server_state.connections):  # a `Door` too
             transport = connection.transport
             if transport is not None:  # the viewer does not read, so its data would never be sent
                 transport.abort()
@@ -189,7 +202,11 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _config(app: Named) -> uvicorn.Config:
+def _config(app: Named, encryption: Encryption | None) -> uvicorn.Config:
+    places = Places()
+    protocol: Callable[..., asyncio.Protocol] = partial(Connection, places=places)
+    if encryption is not None:
+        protocol = partial(Door, places=places, encryption=encryption)
     for name in ("uvicorn.error", "python_multipart"):  # the guard logs what matters
         logging.getLogger(name).setLevel(logging.CRITICAL)
     return uvicorn.Config(
@@ -198,7 +215,7 @@ def _config(app: Named) -> uvicorn.Config:
         access_log=False,
         lifespan="off",
         ws="none",
-        http=partial(Connection, places=Places()),  # type: ignore[arg-type]  # has the signature of the class
+        http=protocol,  # type: ignore[arg-type]  # has the signature of the class
         loop="asyncio",
         proxy_headers=False,
         server_header=False,
@@ -239,11 +256,15 @@ def _why_not(error: OSError, host: str, port: int) -> str:
     return f"cannot listen on {host} port {port}: {reasons.get(error.errno or 0, error.strerror)}"
 
 
-def _reachable(host: str) -> str:
+def reachable(host: str) -> str:
     """Return an address that other machines can use, also for a host that means all addresses."""
-    if host not in ("0.0.0.0", "::", ""):  # noqa: S104  (compared, not listened on)
-        return f"[{host}]" if ":" in host else host
+    if host not in EVERYWHERE:
+        return host.strip("[]")
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # sends nothing; finds the outgoing address in the routing table
         return str(probe.getsockname()[0])
     return socket.gethostname()
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +20,8 @@ from .receivers import check_receivers, open_receivers, receiver_options
 from .session import learner_options, say
 
 if TYPE_CHECKING:
+    from device.page.certificates import Certificate
+    from device.page.encryption import Encryption
     from device.page.page import Page
     from device.page.server import PageServer
 
@@ -64,6 +67,23 @@ _EXTRA = ("starlette", "uvicorn", "anyio", "h11", "python_multipart")
     metavar="ORIGIN",
     help="Let scripts of this site use the HTTP API, such as https://example.org.  [default: of no other site]",
 )
+@click.option(
+    "--https",
+    is_flag=True,
+    help="Encrypt the page, so that a phone's own camera can teach too; a certificate is made for it.",
+)
+@click.option(
+    "--certificate",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Use this certificate for --https, in a PEM file.  [default: one that is made and renewed here]",
+)
+@click.option(
+    "--key",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Private key of --certificate, in a PEM file.  [default: in the file of the certificate]",
+)
 @json_option
 def command(
     no_camera: bool,
@@ -73,6 +93,9 @@ def command(
     sign_in: bool,
     allow_hosts: tuple[str, ...],
     cors: tuple[str, ...],
+    https: bool,
+    certificate: Path | None,
+    key: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -87,13 +110,19 @@ def command(
       edgetl serve mugs.tflite --camera 0
       edgetl serve mugs.tflite --no-camera --json
       edgetl serve mugs.tflite --camera picamera2 --host 0.0.0.0
+      edgetl serve mugs.tflite --camera 0 --host 0.0.0.0 --https
       edgetl serve mugs.tflite --camera 0 --region door=0.1,0.2,0.4,0.9 --region gate=0.5,0,1,1 --motion
     """
     if no_camera and (options["camera"] or options["region"] or loop):
         raise click.UsageError("--no-camera excludes --camera, --region and --loop; leave them out")
+    if key is not None and certificate is None:
+        raise click.UsageError("--key belongs to --certificate; name the certificate too, or leave out --key")
     check_receivers(options)
     server_class = _server_class()
     state = state_path(options["model"], options["state"])
+    encryption = (
+        _encryption(state.parent, host, allow_hosts, certificate, key) if https or certificate else None
+    )
     with ExitStack() as stack:
         lanes = open_lanes(stack, options, read_only=False)
         pages = _pages(lanes, options, no_camera, loop)
@@ -103,11 +132,12 @@ def command(
             host=host,
             port=port,
             sign_in=sign_in,
-            allow_hosts=allow_hosts,
+            allow_hosts=(*allow_hosts, *_names_of(encryption)),
             cors=cors,
             sessions_file=state.with_name(f"{state.name}.sessions"),
             pages=pages,
             signed_in=partial(_print_next_link, as_json=as_json),
+            encryption=encryption,
         )
         for page in pages:
             hooks = open_receivers(stack, options, say, pupil=page.lessons, region=page.region)
@@ -115,7 +145,7 @@ def command(
         signal.signal(signal.SIGTERM, _interrupt)  # systemd stops a service with it: end as on Ctrl-C
         with contextlib.suppress(KeyboardInterrupt):
             server.listen()
-            _announce(server, as_json)
+            _announce(server, as_json, made=certificate is None)
             server.run()
         click.echo("stopped; everything taught is saved", err=True)
 
@@ -144,6 +174,33 @@ def _pages(lanes: Sequence[Lane], options: dict[str, Any], no_camera: bool, loop
     return pages
 
 
+def _encryption(
+    folder: Path, host: str, allow_hosts: Sequence[str], certificate: Path | None, key: Path | None
+) -> Encryption:
+    """Return the certificate for the page: the user's own, or one for all names of this machine."""
+    from device.page.certificates import addresses_of_machine, given_certificate, own_certificate
+    from device.page.encryption import Encryption
+    from device.page.guard import own_names
+    from device.page.server import EVERYWHERE, reachable
+
+    if certificate is None:
+        addresses = addresses_of_machine() if host in EVERYWHERE else [host.strip("[]")]
+        names = ["localhost", "127.0.0.1", "::1", *sorted(own_names()), *addresses, *allow_hosts]
+        return Encryption(partial(own_certificate, folder, names))
+    encryption = Encryption(partial(given_certificate, certificate, key))
+    found, wanted = encryption.certificate, reachable(host)
+    if not found.covers(wanted):
+        valid = ", ".join(found.names) or "no name"
+        say(f"the certificate is valid for {valid}, not for {wanted}; browsers warn about every other name")
+    return encryption
+
+
+def _names_of(encryption: Encryption | None) -> list[str]:
+    """Return the host names of a certificate: no other site has a name in it."""
+    names = () if encryption is None else encryption.certificate.names
+    return [name for name in names if not name.startswith("*.") and ":" not in name]
+
+
 def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -160,19 +217,35 @@ def _server_class() -> type[PageServer]:
     return PageServer
 
 
-def _announce(server: PageServer, as_json: bool) -> None:
+def _announce(server: PageServer, as_json: bool, made: bool) -> None:
+    used = server.encryption.certificate if server.encryption else None
     if as_json:
-        click.echo(json.dumps({"url": server.url, "link": server.link, "token": server.token}))
+        ready = {"url": server.url, "link": server.link, "token": server.token}
+        click.echo(json.dumps(ready if used is None else ready | {"fingerprint": used.fingerprint}))
         return
     if server.sessions is None:
         click.echo(f"The page is at {server.url} (Ctrl-C stops it).")
+        _print_fingerprint(used, made)
         return
     click.echo("Scan this, or open the link, to sign a phone or laptop in. It works once.\n")
     _draw(server.link)
     click.echo(f"\n{server.link}\n")
+    _print_fingerprint(used, made)
+    if used is not None:
+        return
     click.echo(
         "What is on the page crosses the network unencrypted: use it in a network you trust.", err=True
     )
+
+
+def _print_fingerprint(used: Certificate | None, made: bool) -> None:
+    if used is None:
+        return
+    if made:
+        click.echo(
+            "The certificate was made on this machine, so a browser warns once. Continue there if it shows this fingerprint:"
+        )
+    click.echo(f"SHA-256 {used.fingerprint} (valid until {used.expiry})\n")
 
 
 def _print_next_link(server: PageServer, as_json: bool) -> None:

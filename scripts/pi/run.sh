@@ -11,7 +11,7 @@ payload=$cache/payload # what is copied into the Pi: wheel, tests, photos, model
 python=$(command -v "$PYTHON" || true)
 [[ $python = /* ]] || python=$PWD/$python
 minutes=${EDGETL_PI_MINUTES:-60}
-extras=serve,gpio,mqtt,photos,sign
+extras=serve,https,gpio,mqtt,photos,sign
 test_tools=(pytest hypothesis) # the group device-test; the pip of Debian 12 does not support groups
 
 say() { printf '%(%H:%M:%S)T  %s\n' -1 "$*"; }

@@ -185,7 +185,7 @@ def test_idle_connections_are_closed(client: Client, monkeypatch: pytest.MonkeyP
                 more = connection.recv(65536)
                 assert more, answer
                 answer += more
-        monkeypatch.setattr("device.page.connections._ASK", 0.2)
+        monkeypatch.setattr("device.page.connections.ASK", 0.2)
         half, silent = [connect() for _ in range(4)], [connect() for _ in range(4)]
         for connection in (*half, *finished):
             with contextlib.suppress(ConnectionError):  # let go already

@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from edgetl import Client as Program
 from edgetl.cli import main
 
 from .conftest import MODEL, PATIENCE, WITHOUT_EXTRA, Client
@@ -95,6 +96,49 @@ def test_a_program_reads_the_token_from_the_first_line(running: Any) -> None:
     out, reported = process.communicate(timeout=PATIENCE)
     assert out == ""
     assert "The link for the next one" in reported
+
+
+def test_https_shows_the_fingerprint_of_its_certificate(running: Any, tmp_path: Path) -> None:
+    """In words, and in the first line with --json; the key is readable only by its owner."""
+    pytest.importorskip("cryptography", reason="HTTPS needs its extra: pip install 'edgetl[https]'")
+    process, line = running("--no-camera", "--https", camera=None)
+    assert line.startswith("The page is at https://127.0.0.1:")
+    assert "a browser warns once" in process.stdout.readline()
+    fingerprint = process.stdout.readline().removeprefix("SHA-256 ").partition(" ")[0]
+    made = tmp_path / "edgetl-https.pem"
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
+    process.send_signal(signal.SIGINT)
+    _, reported = process.communicate(timeout=PATIENCE)
+    assert (process.returncode, "Traceback" in reported) == (0, False)
+    process, line = running("--json", "--no-camera", "--certificate", str(made), camera=None)
+    ready = json.loads(line)
+    assert ready["fingerprint"] == fingerprint
+    assert Program(ready["url"], fingerprint=fingerprint).status()["samples"] == {}
+
+
+def test_a_certificate_of_another_host_is_used_with_a_warning(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its names are names of the page; addresses need no permission, and a wildcard is no name."""
+    pytest.importorskip("cryptography", reason="HTTPS needs its extra: pip install 'edgetl[https]'")
+    from device.page.certificates import own_certificate
+    from edgetl.commands.serve import _encryption, _names_of
+
+    own = own_certificate(tmp_path, ["pi.example", "*.home.example", "fd00::2"]).path
+    used = _encryption(tmp_path, "127.0.0.1", (), own, None)
+    reported = capsys.readouterr().err
+    assert "valid for pi.example, *.home.example, fd00::2, not for 127.0.0.1; browsers warn" in reported
+    assert _names_of(used) == ["pi.example"]
+
+
+def test_a_key_or_a_certificate_that_cannot_be_used_is_an_error(tmp_path: Path) -> None:
+    """Before the model is opened."""
+    pytest.importorskip("cryptography", reason="HTTPS needs its extra: pip install 'edgetl[https]'")
+    result = CliRunner().invoke(main, ["serve", str(MODEL), "--key", "a.key"])
+    assert (result.exit_code, "--key belongs to --certificate" in result.output) == (2, True)
+    (tmp_path / "a.pem").write_text("hello")
+    result = CliRunner().invoke(main, ["serve", "none.tflite", "--certificate", str(tmp_path / "a.pem")])
+    assert (result.exit_code, "a.pem contains no certificate" in result.output) == (1, True)
 
 
 def test_no_camera_excludes_a_camera() -> None:
