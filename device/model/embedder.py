@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import DelegateError, EmbeddingError, ModelFileError
 from ..images import Image
-from ..views import check_views, views_of
+from ..views import ONE, check_views, views_of
 from .container import named, read_tflite
 from .graph import read_graphs
 from .modelfile import ModelFile
@@ -61,6 +61,10 @@ class Embedder:
         self.delegate: str | None = None
         self._prepare = model.manifest.preprocessing.prepare
         self._interpreter = self._signatures = self._features = None
+        self._input = self._output = (
+            0  # numbers of the tensors of an interpreter that is invoked without a runner
+        )
+        self._scale, self._zero = 0.0, 0  # of an output that is quantized
         if model.missing:
             raise ModelFileError(
                 f"{model.path} lacks the signatures {', '.join(model.missing)}; convert the model again"
@@ -85,10 +89,8 @@ class Embedder:
             EmbeddingError: The backbone returned NaN or infinity.
         """
         prepared = self._prepare(image)
-        embedding, *others = (self._run(view) for view in views_of(prepared, self.views))
-        if others:
-            embedding = np.mean([embedding, *others], axis=0, dtype=np.float32)
-        if not np.isfinite(embedding).all():
+        embedding = self._run(prepared) if self.views == ONE else self._mean(prepared)
+        if not np.logical_and.reduce(np.isfinite(embedding)):
             raise EmbeddingError(
                 f"the backbone of {self.model.path} returned NaN for this frame; "
                 "verify the file with 'edgetl inspect' or convert it again"
@@ -102,7 +104,11 @@ class Embedder:
 
     def signature(self, name: str) -> Any:
         """Return a runner of one of the file's signatures; it shares the interpreter of the embedder."""
-        return self._cpu_interpreter().get_signature_runner(name)
+        interpreter = self._cpu_interpreter()
+        if self._features is None and interpreter is self._interpreter:
+            # an interpreter that has runners cannot be invoked itself
+            self._features = interpreter.get_signature_runner("features")
+        return interpreter.get_signature_runner(name)
 
     @property
     def signature_names(self) -> frozenset[str]:
@@ -124,7 +130,10 @@ class Embedder:
     def _open_cpu(self) -> None:
         self._interpreter = self._open_checked()
         self._signatures = self._interpreter
-        self._features = self._interpreter.get_signature_runner("features")
+        if self.model.first_graph is None:
+            self._features = self._interpreter.get_signature_runner("features")
+        else:  # a runner also resizes and allocates for each image
+            self._input, self._output = self.model.first_graph
 
     def _cpu_interpreter(self) -> Any:
         if self._signatures is None:
@@ -155,31 +164,33 @@ class Embedder:
         except DelegateError as error:
             warnings.warn(f"{error}. Running on the CPU.", RuntimeWarning, stacklevel=3)
             return
-        self._interpreter, self._signatures, self._features, self.delegate = (
-            interpreter,
-            None,
-            None,
-            "edgetpu",
+        source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+        self._input, self._output, (self._scale, self._zero) = (
+            source["index"],
+            target["index"],
+            target["quantization"],
         )
+        self._interpreter, self._signatures, self.delegate = interpreter, None, "edgetpu"
 
     def _run(self, prepared: Image) -> NDArray[np.float32]:
-        if self._interpreter is None:
+        interpreter, batch = self._interpreter, prepared[np.newaxis]
+        if interpreter is None:
             raise EmbeddingError("the embedder is closed; open the learner again")
         if self._features is not None:
-            values: NDArray[np.float32] = self._features(image=prepared[np.newaxis])["embedding"][0]
+            values: NDArray[np.float32] = self._features(image=batch)["embedding"][0]
             return values
-        return self._run_edgetpu(prepared)
-
-    def _run_edgetpu(self, prepared: Image) -> NDArray[np.float32]:
-        source, target = self._interpreter.get_input_details()[0], self._interpreter.get_output_details()[0]
-        self._interpreter.set_tensor(source["index"], prepared[np.newaxis])
-        self._interpreter.invoke()
-        raw = self._interpreter.get_tensor(target["index"])[0]
-        scale, zero = target["quantization"]
-        if not scale:
+        interpreter.set_tensor(self._input, batch)
+        interpreter.invoke()
+        raw = interpreter.get_tensor(self._output)[0]
+        if not self._scale:
             return np.asarray(raw, np.float32)
-        values: NDArray[np.float32] = np.float32(scale) * (raw.astype(np.float32) - np.float32(zero))
+        values = np.float32(self._scale) * (raw.astype(np.float32) - np.float32(self._zero))
         return values
+
+    def _mean(self, prepared: Image) -> NDArray[np.float32]:
+        rows = [self._run(view) for view in views_of(prepared, self.views)]
+        mean: NDArray[np.float32] = np.mean(rows, axis=0, dtype=np.float32)
+        return mean
 
     def _invoke_once(self) -> None:
         # allocates and warms up, so that the first frame is not slow; also raises now, not at the

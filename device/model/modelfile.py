@@ -35,7 +35,7 @@ from .container import (
     write_container,
 )
 from .contract import check_contract, missing_signatures
-from .graph import read_graphs
+from .graph import Graphs, read_graphs
 from .hidden import HiddenSamples, pack_hidden, unpack_hidden
 from .manifest import FORMAT_VERSION, WITH_NEGATIVES, Manifest, Part
 from .memory import Memory
@@ -62,6 +62,8 @@ class ModelFile:
         missing: Required signatures that this file lacks.
         negatives: Negatives and background that the host taught, or None.
         signer: Fingerprint of the pinned key that signed the file; "" if this machine requires no signature.
+        first_graph: Numbers of the input and the output of ``features`` if it is the first graph and made for one image,
+            so that interpreters run it without the detour through a signature; None otherwise.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class ModelFile:
     missing: tuple[str, ...] = ()
     negatives: HiddenSamples | None = None
     signer: str = ""
+    first_graph: tuple[int, int] | None = None
 
     def __repr__(self) -> str:
         labels = f"{len(self.labels)} of {self.manifest.capacity} labels"
@@ -151,6 +154,7 @@ class ModelFile:
             missing_signatures(graphs),
             negatives,
             signer,
+            _first_graph(graphs),
         )
 
     def old_head(self) -> tuple[NDArray[np.float64], NDArray[np.float64], tuple[str, ...]] | None:
@@ -213,6 +217,15 @@ def write_model_file(
     with atomic_output(path, force=force) as temporary, temporary.open("wb") as stream:
         write_container(stream, model, members)
     return ModelFile.open(path, trusted=True)
+
+
+def _first_graph(graphs: Graphs) -> tuple[int, int] | None:
+    features = graphs.signatures.get("features")
+    if features is None or features.graph != 0:
+        return None
+    image, embedding = features.inputs["image"], features.outputs["embedding"]
+    tensors = graphs.graphs[0].tensors
+    return (image, embedding) if tensors[image].shape[0] == tensors[embedding].shape[0] == 1 else None
 
 
 def _verified(path: Path, stream: BinaryIO, keys: Sequence[PublicKey]) -> tuple[BinaryIO, str]:
