@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import errno
 import os
 import sqlite3
@@ -20,6 +21,7 @@ from .checks import check_contents, holds_tables
 from .faults import damaged, errors_translated, primary_code
 from .footing import Footing
 from .log import Log
+from .shared import mapped_header
 
 # a head's statistics at D = 4096 take 134 MB; a hostile file gets no more than this
 MAX_VALUE_BYTES = 512 << 20
@@ -56,6 +58,10 @@ class Database:
         self._connection: sqlite3.Connection | None = None
         self._footing: Footing | None = None
         self._generation = 0  # how often a reader has opened the file
+        self._header: ctypes.Array[ctypes.c_char] | None = None  # of the index of a writer's log
+        self._mark: tuple[bytes, tuple[int, int]] | None = (
+            None  # the last `change_mark`, and the header before it
+        )
 
     @classmethod
     def open(
@@ -270,8 +276,15 @@ class Database:
 
     def change_mark(self) -> tuple[int, int]:
         """Return a mark that differs once another connection has changed the file."""
-        version = self.rows("PRAGMA data_version")[0][0]
-        return self._generation, int(version)
+        with self.lock:
+            header = b"" if self._header is None else self._header.raw
+            if header and self._mark is not None and self._mark[0] == header:
+                return self._mark[1]
+            mark = self._generation, int(self.rows("PRAGMA data_version")[0][0])
+            self._mark = header, mark
+            if self._header is None and self._footing is None and self.path is not None:
+                self._header = mapped_header(self.path)
+            return mark
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -320,6 +333,7 @@ class Database:
             self._disconnect()
 
     def _disconnect(self) -> None:
+        self._header = self._mark = None  # SQLite removes the index from memory
         if self.path is not None:
             footing.note_closed(self)
         if self._connection is not None:
