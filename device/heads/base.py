@@ -7,6 +7,7 @@ that it may need is done once and kept until the head learns again.
 from __future__ import annotations
 
 import contextlib
+import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +20,7 @@ from ..errors import EmbeddingError, HeadError, LabelError
 from ..labels import check_label, listed
 from ..model.codes import Codes, decode
 from .keys import Keys, KeySet, content_keys
+from .single import Single, single_of
 from .threads import one_blas_thread
 
 if TYPE_CHECKING:
@@ -113,6 +115,11 @@ class Fit:
     notes: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+
+    @functools.cached_property
+    def single(self) -> Single | None:
+        """The fit arranged for one embedding at a time; None if only `linear` and `novelty` can be used."""
+        return single_of(self.linear, self.novelty)
 
 
 def softmax(logits: Floats) -> Floats:
@@ -273,7 +280,16 @@ class Head(ABC):
 
     def predict_one(self, code: Codes, *, all_scores: bool = False) -> Prediction:
         """Return the prediction for one embedding [D], without learning. Options as for `predict_many`."""
-        return self.predict_many(np.asarray(code)[np.newaxis], all_scores=all_scores)[0]
+        code, fit = np.asarray(code), self._current_fit()
+        single = fit.single
+        if single is None or self.rejection is not None:
+            return self.predict_many(code[np.newaxis], all_scores=all_scores)[0]
+        if code.dtype != np.int16 or code.shape != (self.dimensions,):
+            check_codes(code[np.newaxis], self.dimensions)
+        probabilities, unknown = single.read(code)
+        most = len(fit.labels) if all_scores else BEST_FEW
+        best = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)[:most]
+        return _prediction(fit.labels, probabilities, best, unknown <= fit.threshold, unknown)
 
     def predict_many(self, codes: Codes, *, all_scores: bool = False) -> list[Prediction]:
         """Return the predictions for embeddings [N, D], without learning.
@@ -296,9 +312,11 @@ class Head(ABC):
         if self.rejection is not None:
             with one_blas_thread(wait=False):
                 probabilities, known = self.rejection.correct(codes, fit.labels, probabilities, known)
+        # stable: of two equally probable labels, the first by name always wins
+        best = np.argsort(-probabilities, axis=1, kind="stable")[:, :most].tolist()
         return [
-            _prediction(fit.labels, row, bool(sure), float(score), most)
-            for row, sure, score in zip(probabilities, known, unknown, strict=True)
+            _prediction(fit.labels, values, first, bool(sure), float(score))
+            for values, first, sure, score in zip(probabilities.tolist(), best, known, unknown, strict=True)
         ]
 
     def probabilities(self, codes: Codes) -> Floats:
@@ -453,11 +471,8 @@ class Head(ABC):
 
 
 def _prediction(
-    labels: Sequence[str], probabilities: Floats, known: bool, unknown_score: float, most: int
+    labels: Sequence[str], values: list[float], best: list[int], known: bool, unknown_score: float
 ) -> Prediction:
-    # a stable sort: of two equally probable labels, the first by name always wins
-    best = np.argsort(-probabilities, kind="stable")[:most].tolist()
-    values = probabilities.tolist()
     return Prediction(
         label=labels[best[0]],
         probability=values[best[0]],

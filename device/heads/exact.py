@@ -24,6 +24,7 @@ from .keys import Keys
 from .lessons import Complete, Lessons
 from .nearest import conformal_threshold, directions
 from .ridge import Chosen, Solution, solve
+from .single import Novelty
 from .statistics import Selection, Statistics
 from .threads import one_blas_thread
 from .unknown import Scale, Unknown, left_out_cosine
@@ -326,11 +327,7 @@ class ExactHead(Head):
     def _novelty(
         self, solution: Solution, values: Discriminant, unknown: Unknown
     ) -> Callable[[Codes, Floats], Floats]:
-        def score(codes: Codes, logits: Floats) -> Floats:
-            U = solution.centered(codes) @ solution.W
-            return unknown.score(codes, values.read(U).distance)
-
-        return score
+        return Novelty(solution, values, unknown)
 
     def _notes(self, solution: Solution, fair: NDArray[np.bool_]) -> tuple[str, ...]:
         notes = []

@@ -52,6 +52,10 @@ class Scale:
         scaled: Floats = (distances - self.middle) / self.spread
         return scaled
 
+    def of_one(self, distance: float) -> float:
+        """Return `apply` of one distance."""
+        return (distance - self.middle) / self.spread if self.spread else 0.0
+
 
 @dataclass(frozen=True)
 class Unknown:
