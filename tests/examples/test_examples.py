@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import cv2
+import numpy as np
 import pytest
 
 from device.learner import Learner
@@ -22,11 +24,13 @@ ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted((ROOT / "examples").glob("*.py"))
 
 
-def run(name: str, *words: object) -> str:
-    """Run a script and return what it prints."""
+def run(name: str, *words: object, path: Path | None = None) -> str:
+    """Run a script and return what it prints; programs in the folder `path` come first."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "GPIOZERO_PIN_FACTORY": "mock"}
+    if path is not None:
+        environment["PATH"] = f"{path}:{environment['PATH']}"
     command = [sys.executable, str(ROOT / "examples" / name), *map(str, words)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -75,6 +79,36 @@ def test_the_cat_flap_opens_for_the_named_cat_only(taught: Path, show: Path) -> 
         "locked",
     ]
     assert run("cat_flap.py", taught, "--camera", show, "--cat", "green").split() == ["locked", "locked"]
+
+
+@pytest.fixture
+def halves(tmp_path: Path) -> Path:
+    """Return a folder of photos, which is a camera: the left half is red and then green, the right half stays blue."""
+    folder = tmp_path / "halves"
+    folder.mkdir()
+    for number, left in enumerate(["red"] * 12 + ["green"] * 12):
+        picture = np.hstack([tiny.photo(left, number), tiny.photo("blue", number)])
+        assert cv2.imwrite(str(folder / f"{number:02}.png"), cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+    return folder
+
+
+def test_each_region_of_a_picture_has_labels_of_its_own(tmp_path: Path, halves: Path) -> None:
+    """The left one changes, and the right one does not; what each was taught is in a file of its own."""
+    model = Path(shutil.copy(tiny.TINY, tmp_path / "shelf.tflite"))
+    for region, label, color in (
+        ("left", "empty", "green"),
+        ("right", "full", "blue"),
+        ("right", "empty", "red"),
+    ):
+        with Learner.open(model, model.with_suffix(f".{region}.db")) as learner:
+            learner.learn_many([tiny.photo(color, seed) for seed in range(50, 60)], [label] * 10)
+    printed = run("several_regions.py", model, "--camera", halves, "--teach", "left=full")
+    assert printed == "left: taught full, 10 frames\n"
+    printed = run("several_regions.py", model, "--camera", halves)
+    changes = [line.partition(", ")[0] for line in printed.splitlines()]
+    assert changes == ["frame 1: left is full", "frame 1: right is full", "frame 13: left is empty"]
+    with Learner.open(model, model.with_suffix(".left.db"), read_only=True) as left:
+        assert left.status().samples == {"empty": 10, "full": 10}
 
 
 def test_three_devices_know_everything_after_a_merge() -> None:
