@@ -58,6 +58,7 @@ QUESTIONS = (
     Question("crash", ("--kills", "500")),
     Question("size"),
     Question("http_api", page="http-api.md"),
+    Question("embed", page="embed.md"),
     Question("regions", page="several-cameras.md"),
     Question("heads", page="heads.md"),
     Question("lesson", page="heads.md"),

@@ -38,6 +38,7 @@ All of them can be imported from `edgetl`; those of the host side are defined in
     │   └── MissingExtraError           host
     ├── BackboneError (ValueError)      host
     ├── TrainingError (RuntimeError)    host
+    ├── WorkerError (RuntimeError)      host
     ├── RemoteError (ConnectionError)   host
     ├── RemoteCommandError (RuntimeError)   host
     └── ConversionError (ValueError)    host

@@ -212,7 +212,10 @@ def require_labels(found: PhotoList, *, skip_empty: bool = False) -> PhotoList:
     Raises:
         PhotoError: A label has no usable photo, or no label has one.
     """
-    paths = {label: [photo.path for photo in found.photos if photo.label == label] for label in found.labels}
+    paths: dict[str, list[Path]] = {label: [] for label in found.labels}
+    for photo in found.photos:
+        if photo.label in paths:
+            paths[photo.label].append(photo.path)
     failed = find_unreadable(paths)
     empty = [label for label in found.labels if len(failed[label]) == len(paths[label])]
     found = found.without([item for items in failed.values() for item in items])

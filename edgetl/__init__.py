@@ -10,6 +10,9 @@ On the device:
     `reembed`: a state file for a new model, from the pictures that the old state file keeps.
     `compare_views`: what the average with the mirror image would gain on the samples of a state file.
 
+On the host or a cluster, with the extra ``edgetl[device]``:
+    `embed`: embed every photo of a large folder with several workers, and sum up the embeddings exactly.
+
 On the host, with the extra ``edgetl[host]``:
     `finetune`: train a backbone and a head on a folder of photos.
     `compare`: train a model in four ways on the same photos, and recommend one.
@@ -101,6 +104,7 @@ if TYPE_CHECKING:
     from device.store import Entry, HostChange, Sample, SampleRun, Version
     from edgetl.client import Client
     from edgetl.conversion import compare_quantization, convert
+    from edgetl.embedding import Embedded, embed
     from edgetl.errors import (
         BackboneError,
         MissingExtraError,
@@ -108,6 +112,7 @@ if TYPE_CHECKING:
         RemoteCommandError,
         RemoteError,
         TrainingError,
+        WorkerError,
     )
     from edgetl.evaluation import Evaluation, Mistake, evaluate
     from edgetl.training import Outcome, finetune
@@ -131,6 +136,7 @@ __all__ = [
     "Doubt",
     "Doubts",
     "EdgetlError",
+    "Embedded",
     "EmbeddingError",
     "EndOfSource",
     "Entry",
@@ -202,11 +208,13 @@ __all__ = [
     "ViewsComparison",
     "WayComparison",
     "WayResult",
+    "WorkerError",
     "__version__",
     "compare",
     "compare_quantization",
     "compare_views",
     "convert",
+    "embed",
     "evaluate",
     "finetune",
     "open_camera",
@@ -312,6 +320,7 @@ _NAMES = {
         "compare_quantization",
         "convert",
     ),
+    "edgetl.embedding": ("Embedded", "embed"),
     "edgetl.errors": (
         "BackboneError",
         "MissingExtraError",
@@ -319,6 +328,7 @@ _NAMES = {
         "RemoteCommandError",
         "RemoteError",
         "TrainingError",
+        "WorkerError",
     ),
     "edgetl.evaluation": (
         "Evaluation",

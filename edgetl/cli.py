@@ -24,6 +24,7 @@ SECTIONS = {
         "finetune",
         "convert",
         "evaluate",
+        "embed",
         "inspect",
         "sign",
         "deploy",

@@ -13,6 +13,7 @@ __all__ = [
     "RemoteCommandError",
     "RemoteError",
     "TrainingError",
+    "WorkerError",
 ]
 
 
@@ -26,6 +27,10 @@ class BackboneError(EdgetlError, ValueError):
 
 class TrainingError(EdgetlError, RuntimeError):
     """Training cannot start or continue."""
+
+
+class WorkerError(EdgetlError, RuntimeError):
+    """A worker of a big job ended in the middle, or its cluster cannot be reached."""
 
 
 class MissingExtraError(MissingPackageError):

@@ -1,4 +1,4 @@
-"""``edgetl import``: teach the photos of other tools."""
+"""``edgetl import``: teach the photos of other tools, or embeddings that were made on another machine."""
 
 from __future__ import annotations
 
@@ -11,9 +11,20 @@ import click
 from .group import Group
 from .options import emit, json_option
 from .progress import stages
-from .session import counted, learner_options, leave_interrupted, open_learner, plural, state_of, warn
+from .session import (
+    counted,
+    counted_all,
+    hidden_counts,
+    learner_options,
+    leave_interrupted,
+    open_learner,
+    plural,
+    state_of,
+    warn,
+)
 
 if TYPE_CHECKING:
+    from device.store import Store
     from edgetl.exchange import Collection
     from edgetl.exchange.teaching import Import
 
@@ -22,7 +33,7 @@ _NAMED = 3  # files in a warning
 
 @click.group(cls=Group)
 def command() -> None:
-    """Teach MODEL the photos of Frigate, Teachable Machine or Edge Impulse.
+    """Teach MODEL the photos of Frigate, Teachable Machine or Edge Impulse, or embeddings of `edgetl embed`.
 
     An interrupted import can be started again: photos that were taught are skipped. docs/exchange.md describes what is
     read.
@@ -32,6 +43,7 @@ def command() -> None:
       edgetl import frigate mugs.tflite /media/frigate/clips/mugs
       edgetl import teachable-machine mugs.tflite mug-samples.zip
       edgetl import edge-impulse mugs.tflite export.zip
+      edgetl import embeddings mugs.tflite embedded
     """
 
 
@@ -99,6 +111,42 @@ def edge_impulse(source: Path, part: str, as_json: bool, **options: Any) -> None
         _import(read_export(source, stack, part), "edge-impulse", options, as_json)
 
 
+@command.command()
+@learner_options
+@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@json_option
+def embeddings(folder: Path, as_json: bool, **options: Any) -> None:
+    """Teach the labeled photos in FOLDER, which `edgetl embed` wrote, without embedding them again.
+
+    Each photo becomes a sample, without a picture. Importing a folder again teaches nothing twice.
+
+    \b
+    Example:
+      edgetl import embeddings mugs.tflite embedded
+    """
+    from edgetl.exchange.embedded import teach_embedded
+
+    with open_learner(options) as learner, stages(lines=False, transient=True) as progress:
+        result = teach_embedded(learner, folder, progress=progress)
+        if result.taught:
+            learner.save_version(f"imported {counted(result.taught)} from {folder.name}")
+        total, known = counted_all(learner.store), f" {plural(result.known, 'photo')} taught before."
+        fields = {
+            "taught": result.taught,
+            "known_already": result.known,
+            **_totals(learner.store),
+            "state": str(state_of(options)),
+        }
+    taught = f"Taught {counted(result.taught)} in {state_of(options)}.{known if result.known else ''}"
+    emit(fields, as_json, f"{taught} In total: {total}.")
+
+
+def _totals(store: Store) -> dict[str, Any]:
+    """Return the samples of the state per label, and its negatives and background."""
+    hidden = {f"total_{name}": number for name, number in hidden_counts(store).items()}
+    return {"samples": store.counts(), **hidden}
+
+
 def _import(found: Collection, origin: str, options: dict[str, Any], as_json: bool) -> None:
     from edgetl.exchange.teaching import Import, teach_collection
 
@@ -110,17 +158,17 @@ def _import(found: Collection, origin: str, options: dict[str, Any], as_json: bo
             leave_interrupted(_sentence(result, options))
         if result.samples:
             learner.save_version(f"imported {counted(result.counts())} from {origin}")
-        samples = learner.store.counts()
+        total, totals = counted_all(learner.store), _totals(learner.store)
     _warn(result)
     fields = {
         "taught": result.counts(),
         "known_already": result.known,
         "background": result.background,
         "skipped": [{"file": item.name, "reason": item.reason} for item in result.skipped],
-        "samples": samples,
+        **totals,
         "state": str(state_of(options)),
     }
-    emit(fields, as_json, lambda: f"{_sentence(result, options)} In total: {counted(samples)}.")
+    emit(fields, as_json, lambda: f"{_sentence(result, options)} In total: {total}.")
 
 
 def _warn(result: Import) -> None:

@@ -203,6 +203,7 @@ def test_a_script_outside_the_packages_passes_mypy_strict(tmp_path: Path) -> Non
         ("finetune", ["photos", "--out", "mugs"], {"as_json", "comparing"}),
         ("convert", ["mugs", "--out", "mugs.tflite"], {"as_json", "comparing"}),
         ("evaluate", ["mugs.tflite", "photos"], {"as_json", "report", "force"}),
+        ("embed", ["mugs.tflite", "photos", "--out", "embedded"], {"as_json"}),
     ],
 )
 def test_a_function_has_the_options_of_its_command(
@@ -265,6 +266,9 @@ def instances(folder: Path) -> Iterator[Any]:
     yield edgetl.SampleFilter(ids=tuple(range(100)), label=long[0])
     yield edgetl.Correction("relabel", long[0], tuple(range(100)), {long[1]: 100}, {}, {long[0]: 100}, False)
     yield edgetl.ViewsComparison(240, 200, 0.8612345, 0.8712345, 0.01, 0.0123456789, 9.123456789, 12)
+    yield edgetl.Embedded(
+        folder / ("out" * 50), folder, (folder,) * 99, 9, dict.fromkeys(long, 5), 0, 0, "a" * 64, folder, None
+    )
     yield edgetl.Parity(9, 0.99, 0.98, 0.01, 0.9, 0.9, 0.9, 0.9, "", 0.9, 0.8)
 
 

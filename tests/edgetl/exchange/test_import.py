@@ -100,6 +100,10 @@ def test_a_dataset_of_frigate_is_taught(model: Path, tmp_path: Path) -> None:
     assert first["background"] == 2
     again = imported("frigate", model, folder / "dataset")
     assert (again["taught"], again["background"], again["known_already"]) == ({}, 0, 8)
+    assert (again["samples"], again["total_background"]) == ({"Müllauto": 3, "red car": 3}, 2)
+    assert (
+        "In total: Müllauto 3, red car 3, background 2." in edgetl("import", "frigate", model, folder).stdout
+    )
     with Learner.open(model) as learner:
         assert learner.predict_one(draw("red", 9)).label == "red car"
         assert {sample.source for sample in learner.samples("red car")} == {
