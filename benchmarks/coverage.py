@@ -122,7 +122,7 @@ def tuned(data: PhotoData, taught: Places, held_out: Places, seed: int) -> dict[
     with tempfile.TemporaryDirectory() as folder:
         model = _made(data, taught, seed, Path(folder))
         with Learner.open(model, None) as learner:
-            status = learner.status()
+            status = learner.status(wait=True)
             kind = learner.model.manifest.embedding_map
             codes = encode(np.stack([learner.embed_one(read_photo(data.paths[at])) for at in held_out]), kind)
             shares = _shares(data.labels[taught].tolist())

@@ -308,7 +308,7 @@ def teach(model: TrainedModel, task: Task) -> dict[str, float]:
         with Learner.open(file, state=None) as learner:
             learner.learn_many(list(taught.images), taught.labels)
             predicted = [learner.predict_one(image).label for image in test.images]
-            estimate = learner.status().report
+            estimate = learner.status(wait=True).report
         size = file.stat().st_size
     return {
         "accuracy": _share(predicted, test),

@@ -19,6 +19,7 @@ one, so that a correction takes effect where it was made.
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from typing import Self
@@ -106,6 +107,26 @@ class Rejection:
         mine, labels = _hidden_part(codes, stored)
         self._samples.remove(mine, self._vocabulary.remove(labels), content_keys(mine))
         self._units.clear()
+
+    def snapshot(self) -> Self:
+        """Return a copy with the same samples, whose fit and margins another thread may compute for `adopt`."""
+        other = type(self)(self.classes.dimensions)
+        other.classes = self.classes.snapshot()
+        if self.classes.settled:
+            other.classes.adopt(self.classes)
+        other._samples, other._vocabulary = copy.deepcopy(self._samples), copy.deepcopy(self._vocabulary)
+        other._margins, other._fit = self._margins, self._fit
+        return other
+
+    def settle(self) -> None:
+        """Compute the complete fit and the margins now."""
+        self._prepare(complete=True)
+
+    def adopt(self, other: Self) -> None:
+        """Take over the fit and the margins of a `snapshot`, unless something other than lessons happened since."""
+        self.classes.adopt(other.classes)
+        if set(self.hidden) == other._margins.keys():
+            self._margins, self._fit = other._margins, other._fit
 
     def digest(self) -> str:
         """Return the sha256 of what was learned, in a form that does not depend on the order."""

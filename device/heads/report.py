@@ -6,8 +6,8 @@ Therefore samples of one burst, and samples that are almost equal, are left out 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,24 @@ class Report:
     def __repr__(self) -> str:
         accuracy = "unknown" if self.accuracy is None else f"{self.accuracy:.3f}"
         return f"<Report {self.samples} samples in {self.groups} groups, {len(self.labels)} labels: accuracy {accuracy}>"
+
+    def without_samples(self, ids: Collection[int]) -> Report:
+        """Return the report without the samples that it names of these ids; no figure changes."""
+
+        def rest(samples: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(number for number in samples if number not in ids)
+
+        def both(sides: tuple[tuple[int, ...], tuple[int, ...]]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+            return rest(sides[0]), rest(sides[1])
+
+        suspected = [pair for pair in zip(self.suspects, self.suggested, strict=True) if pair[0] not in ids]
+        return replace(
+            self,
+            suspects=tuple(number for number, _ in suspected),
+            suggested=tuple(label for _, label in suspected),
+            mixed=None if self.mixed is None else replace(self.mixed, samples=both(self.mixed.samples)),
+            splits=tuple(replace(split, samples=both(split.samples)) for split in self.splits),
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON-serializable values."""

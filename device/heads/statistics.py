@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from ..arrays import pack_texts, unpack_texts
 from ..errors import EdgetlError, HeadError
 from ..model.codes import Codes
+from . import fingerprint
 from .base import Floats, State
 from .integers import pack_integers, pack_symmetric, unpack_integers, unpack_symmetric
 from .keys import Keys, KeySet, content_keys
@@ -74,6 +75,7 @@ class Statistics:
         self._keys = np.zeros(0, np.uint64)
         self._used = 0
         self._squares = 0
+        self._fingerprint = np.zeros(fingerprint.COUNT, np.int64)  # of the second moment
         self._products: Floats = np.zeros((0, 0))  # inner products of the first codes, while all are kept
         self._multiplied = 0  # number of codes in `_products`
         self._sketch = Sketch(dimensions)
@@ -215,6 +217,7 @@ class Statistics:
         self._grow()
         np.add.at(self._sums, owners, sums)
         self._squares += int(np.trace(gram))
+        self._add_fingerprint(fingerprint.of_gram(gram), 1)
         self._gram = self.gram() + gram
 
     def merge(self, other: Statistics) -> None:
@@ -231,6 +234,7 @@ class Statistics:
         self._grow()
         np.add.at(self._sums, rows, other._sums)
         self._squares += other._squares
+        self._add_fingerprint(other._fingerprint, 1)
         self._gram = self.gram() + gram
         self._sketch.merge(other._sketch, rows)
         self._sketch.exclude(self.tuned)
@@ -263,11 +267,11 @@ class Statistics:
         self.remove(self._codes[mine], [label] * len(mine))
 
     def digest(self) -> str:
-        """Return the sha256 of labels, counts, sums and second moment, sorted by label, and of `tuned`."""
+        """Return the sha256 of labels, counts, sums and the fingerprint of the second moment, sorted by label, and of `tuned`."""
         counts, sums = self.sums()
-        digest = hashlib.sha256(f"edgetl statistics 1, {self.dimensions} dimensions\n".encode())
+        digest = hashlib.sha256(f"edgetl statistics 2, {self.dimensions} dimensions\n".encode())
         digest.update("\n".join(self.counts).encode())
-        for array in (counts, sums, self.gram() if self.total else np.zeros(0)):
+        for array in (counts, sums, self._fingerprint):
             digest.update(array.astype("<i8").tobytes())
         digest.update(self.tuned.keys.astype("<u8").tobytes())  # empty if no sample tuned the backbone
         return digest.hexdigest()
@@ -323,9 +327,13 @@ class Statistics:
     def _add_sums(self, codes: Codes, owners: NDArray[np.int32], sign: int) -> None:
         self._grow()
         self._squares += sign * int((codes.astype(np.int64) ** 2).sum())
+        self._add_fingerprint(fingerprint.of_samples(codes), sign)
         # np.unique would import numpy.ma, which slows every start
         for owner in np.flatnonzero(np.bincount(owners)):
             self._sums[owner] += sign * codes[owners == owner].sum(axis=0, dtype=np.int64)
+
+    def _add_fingerprint(self, one: fingerprint.Fingerprint, sign: int) -> None:
+        self._fingerprint = (self._fingerprint + sign * one) % fingerprint.PRIME
 
     def _keep(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
         end = self._used + len(codes)

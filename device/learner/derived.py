@@ -18,8 +18,8 @@ from ..model.memory import Memory, Samples
 from ..model.modelfile import ModelFile
 from ..model.packing import pack_memory
 from ..negatives import is_hidden
-from ..store import Entry, HostChange, Store
-from ..store.records import is_excluded
+from ..store import Entry, Store
+from .changes import Labeled, net_changes, teaches_hidden, touches_memory
 from .signatures import HeadMaker
 
 # Learning this many samples again takes a second or two on a Pi; from there on the derived head is stored.
@@ -59,7 +59,7 @@ class DerivedHead:
     def catch_up(self) -> None:
         """Apply the journal after `position` to the head."""
         entries = self._store.entries(after=max(0, self.position))
-        if self.position < 0 or any(_touches_memory(entry) for entry in entries):
+        if self.position < 0 or any(touches_memory(entry) for entry in entries):
             self.rebuild()
             return
         if not entries:
@@ -72,7 +72,7 @@ class DerivedHead:
         except (SampleNotFoundError, HeadError):  # another process purged samples meanwhile
             self.rebuild()
             return
-        if self.head.rejection is None and any(_teaches_hidden(entry) for entry in entries):
+        if self.head.rejection is None and any(teaches_hidden(entry) for entry in entries):
             self._store.database.read(self._attach)
 
     def rebuild(self) -> None:
@@ -89,7 +89,7 @@ class DerivedHead:
         self._unkept = 0
 
     def _apply(self, entries: Iterable[Entry]) -> None:
-        gone, come = _net(entries)
+        gone, come = net_changes(entries)
         rejection = self.head.rejection
         for numbers, labels in _chunks(gone):
             codes = self._store.codes(numbers)
@@ -169,40 +169,6 @@ class DerivedHead:
         """Return a text that identifies the kind of head, its options and the model's memory."""
         memory = hashlib.sha256(_memory_bytes(self._memory)).hexdigest()[:16]
         return f"{self.maker.name} {sorted(self.maker.options.items())} {memory}"
-
-
-def _touches_memory(entry: Entry) -> bool:
-    return any(isinstance(change, HostChange) for change in entry.changes)
-
-
-def _teaches_hidden(entry: Entry) -> bool:
-    runs = (change for change in entry.changes if not isinstance(change, HostChange))
-    return any(run.new is not None and is_hidden(run.new) for run in runs)
-
-
-Labeled = list[tuple[int, str]]
-
-
-def _net(entries: Iterable[Entry]) -> tuple[Labeled, Labeled]:
-    """Return what entries add up to: samples to forget and samples to learn, by id."""
-    moved: dict[int, tuple[str | None, str | None]] = {}
-    for entry in entries:
-        for run in entry.changes:
-            if isinstance(run, HostChange):
-                continue
-            for number in range(run.first, run.last + 1):
-                before, _ = moved.get(number, (_taught(run.old), None))
-                moved[number] = (before, _taught(run.new))
-    changed = [(number, old, new) for number, (old, new) in sorted(moved.items()) if old != new]
-    return (
-        [(number, old) for number, old, _ in changed if old is not None],
-        [(number, new) for number, _, new in changed if new is not None],
-    )
-
-
-def _taught(label: str | None) -> str | None:
-    """Return the label that a head learns; None for an excluded sample."""
-    return None if is_excluded(label) else label
 
 
 def _chunks(labeled: Labeled) -> Iterable[tuple[list[int], list[str]]]:

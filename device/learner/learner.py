@@ -34,7 +34,7 @@ from .correcting import Correction, Target, correct
 from .derived import DerivedHead
 from .doubts import Doubts
 from .export import Snapshot, export
-from .figures import KeptFigures
+from .figures import KeptFigures, Shown
 from .remembered import refuse_remembered, remembered_from
 from .selecting import SampleFilter, select
 from .settling import Settling
@@ -565,8 +565,8 @@ class Learner:
 
         With the exact head and 150 samples or more, a prediction after a lesson comes from an update of the last complete
         fit, which takes less time than an embedding. `settling` completes the fit once no lesson has come for half a
-        second; without it, the fit is completed by `status`, `export`, and by a prediction after a fortieth of the samples is
-        new. Afterwards the figures of `status` are computed, so that it returns them at once.
+        second; without it, the fit is completed by ``status(wait=True)``, `export`, and by a prediction after a fortieth of the
+        samples is new. Afterwards the figures of `status` are computed, so that they are those of the present samples.
         """
         if self._settling is not None:
             yield
@@ -618,23 +618,50 @@ class Learner:
         ids, _, bursts = self.store.ids(hidden=None)
         return [int(number) for number in ids[bursts == newest[0].burst]]
 
-    def status(self, *, forecast: bool = False) -> Status:
+    def status(self, *, forecast: bool = False, wait: bool = False) -> Status:
         """Return what was taught, the estimated accuracy, and sizes and runtime.
+
+        With 150 samples or more, the estimate of the exact head may be the one from before the latest changes, because a new
+        one takes as long as tens of embeddings; `Status.behind` is the number of samples that it does not know. Within
+        `settling`, a new estimate is ready a moment after the last lesson.
 
         Args:
             forecast: Also forecast the accuracy with more photos, for which some ten heads learn parts of the samples. A
                 forecast that is known already is always returned.
+            wait: Make the estimate of the present samples; `forecast` does so too.
         """
         with self._lock:
             head, position = self.head, self._derived.position
-            figures = self._figures.of(head, position)
+            known = self._figures
+            exact = wait or forecast
+            shown = Shown(known.of(head, position)) if exact else known.shown(head, position)
             names = self.store.host_labels()
         if forecast:  # without the lock: others may teach and predict meanwhile
-            figures = self._figures.with_forecast(
-                head, position, figures, lambda: self._derived.maker.empty(names)
+            made = known.with_forecast(
+                head, position, shown.figures, lambda: self._derived.maker.empty(names)
             )
+            shown = Shown(made)
         with self._lock:
-            return status_of(self.model, self.store, head.name, figures, self.embedder, head.rejection)
+            return status_of(self.model, self.store, head.name, shown, self.embedder, head.rejection)
+
+    def keep_figures(self) -> bool:
+        """Store the estimate of `status` in the state file, where the next process finds it; closing does this too.
+
+        Returns:
+            Whether it could be written, or was there already. It can be written although the state is open for reading only,
+            because nothing that was taught depends on it.
+        """
+        with self._lock:
+            try:
+                self._figures.store_beside() if self.store.read_only else self._figures.store()
+            except EdgetlError:  # a full disk, a busy file
+                return False
+        return True
+
+    @property
+    def is_settling(self) -> bool:
+        """Whether the head and its figures are completed in the background, see `settling`."""
+        return self._settling is not None
 
     def save_version(self, note: str = "", *, metrics: Mapping[str, Any] | None = None) -> Version:
         """Store the present state as a version to which `rollback` can return."""
@@ -706,7 +733,7 @@ class Learner:
             if not self.store.closed:
                 with contextlib.suppress(EdgetlError):  # derived data: a full disk here loses no sample
                     self._derived.keep()
-                    self._figures.store(self._derived.position)
+                    self._figures.store()
             if self._doubts is not None:
                 self._doubts.close()
             self.store.close()

@@ -47,31 +47,24 @@ class Settling:
 
     def settle(self) -> None:
         """Complete the head and compute its figures now, on a copy."""
-        self._settle_rejection()
         with self._lock:
             # not the learner's own property, which would learn what another process taught meanwhile
             head, position = self._derived.head, self._derived.position
             if not isinstance(head, ExactHead) or not head.counts:
                 return
-            copy, settled = head.snapshot(), head.settled
+            copy, settled, rejection = head.snapshot(), head.settled, head.rejection
             if settled:
                 copy.adopt(head)
+            copy.rejection = None if rejection is None else rejection.snapshot()
         copy.settle()
+        if rejection is not None and copy.rejection is not None:
+            copy.rejection.settle()
+            with self._lock:
+                rejection.adopt(copy.rejection)
         if not settled:
             with self._lock:
                 head.adopt(copy)
         self._settled(copy, position)
-
-    def _settle_rejection(self) -> None:
-        """Complete the classes of negatives and background, on a copy."""
-        with self._lock:
-            rejection = self._derived.head.rejection
-            if rejection is None or rejection.classes.settled:
-                return
-            copy = rejection.classes.snapshot()
-        copy.settle()
-        with self._lock:
-            rejection.classes.adopt(copy)
 
     def __enter__(self) -> Settling:
         self._thread.start()

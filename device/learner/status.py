@@ -19,12 +19,11 @@ from ..heads.report import Report
 from ..model.embedder import Embedder
 from ..model.manifest import Manifest
 from ..model.modelfile import ModelFile
-from ..negatives import split_counts, split_label
+from ..negatives import split_counts
 from ..store import Store
-from .figures import Figures
+from .figures import Shown
 
 DRIFT = "drift"  # key of the setting
-_JUDGED = 1000  # the newest negatives and background samples, which are left out in turn
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,8 @@ class Status:
         held_out: The figure made at conversion, on photos that neither tuned the backbone nor taught the head, before
             anything was taught here; None when the model file has none.
         forecast: The accuracy with more photos; None until it is asked for.
+        behind: Number of samples that were taught, forgotten or relabeled after `report` was made; 0 if it is the report on
+            the present samples. ``Learner.status(wait=True)`` makes that.
     """
 
     samples: dict[str, int]
@@ -69,6 +70,7 @@ class Status:
     host_negatives: dict[str, int] = field(default_factory=dict)
     host_background: int = 0
     forecast: Forecast | None = None
+    behind: int = 0
 
     def __repr__(self) -> str:
         taught = f"{sum(self.samples.values())} samples taught here, {sum(self.host.values())} on the host"
@@ -100,7 +102,7 @@ def status_of(
     model: ModelFile,
     store: Store,
     head: str,
-    figures: Figures,
+    shown: Shown,
     embedder: Embedder,
     rejection: Rejection | None = None,
 ) -> Status:
@@ -110,10 +112,11 @@ def status_of(
         model: The model file.
         store: The state.
         head: The name of the head.
-        figures: The figures of the head.
+        shown: The figures of the head.
         embedder: The backbone, which names the runtime.
         rejection: The negatives and background, if there are any.
     """
+    figures = shown.figures
     negatives, background = split_counts(store.hidden_counts())
     taught = {} if model.negatives is None else model.negatives.renamed(store.host_labels()).counts()
     host_negatives, host_background = split_counts(taught)
@@ -154,20 +157,10 @@ def status_of(
         excluded=store.excluded_counts(),
         host_negatives=host_negatives,
         host_background=host_background,
-        rejected={} if rejection is None else _rejected(store, rejection),
+        rejected=figures.rejected,
         forecast=figures.forecast,
+        behind=shown.behind,
     )
-
-
-def _rejected(store: Store, rejection: Rejection) -> dict[str, float]:
-    ids, labels, _ = store.ids(hidden=True)
-    codes, shares, names = store.codes(ids[-_JUDGED:].tolist()), {}, np.array(labels[-_JUDGED:])
-    for stored in sorted(set(names.tolist())):
-        if (names == stored).sum() < 2:  # the only one cannot be left out
-            continue
-        found = rejection.rejected(codes[names == stored], stored)
-        shares[split_label(stored)[1] or ""] = float(found.mean())
-    return shares
 
 
 def _held_out(manifest: Manifest) -> dict[str, Any] | None:

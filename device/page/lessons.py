@@ -337,9 +337,10 @@ class Lessons:
         """Return the status of the learner, with the forecast if asked for; computed once for all viewers."""
         with self._reporting:  # not the lock of changes: evaluating thousands of samples takes seconds
             version = self.version
-            if self._report is None or self._report[0] != version:
+            if self._report is None or self._report[0] != version or self._report[1]["behind"]:
+                wait = not self._learner.is_settling
                 with self._loop.judging:  # the picture must not stop for it
-                    self._report = (version, self._learner.status().to_dict())
+                    self._report = (version, self._learner.status(wait=wait).to_dict())
             if forecast and self._report[1]["forecast"] is None:
                 made = self._learner.status(forecast=True).to_dict()  # predictions continue meanwhile
                 if self.version != version:

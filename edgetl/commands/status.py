@@ -34,6 +34,9 @@ MATRIX_UP_TO = 12  # labels; a larger confusion matrix does not fit a terminal; 
 @click.option("--not", "not_label", metavar="LABEL", help="With --samples: list the negatives of LABEL only.")
 @click.option("--background", is_flag=True, help="With --samples: list background only.")
 @click.option("--forecast", is_flag=True, help="Also forecast the accuracy with more photos; takes a moment.")
+@click.option(
+    "--wait", is_flag=True, help="Judge the latest changes too, if the stored figures are from before them."
+)
 @click.option("--verify", is_flag=True, help="Also check every sample and the journal in the state file.")
 @json_option
 def command(
@@ -42,6 +45,7 @@ def command(
     not_label: str | None,
     background: bool,
     forecast: bool,
+    wait: bool,
     verify: bool,
     as_json: bool,
     **options: Any,
@@ -49,7 +53,8 @@ def command(
     """Show what MODEL was taught, and the estimated accuracy.
 
     Each sample is predicted by a head that learned neither the sample nor its near-duplicates. Photos that tuned the
-    backbone are left out of the estimate.
+    backbone are left out of the estimate. With many samples, an estimate from before the latest changes may be shown; it
+    says so, and --wait makes a new one.
 
     \b
     Examples:
@@ -63,9 +68,10 @@ def command(
             emit([_sample(found) for found in samples], as_json, lambda: _sample_lines(samples))
             return
         checked = _checked(learner.store) if verify else None
-        status = learner.status(forecast=forecast)
+        status = learner.status(forecast=forecast, wait=wait)
         result = status.to_dict() | ({} if checked is None else checked.to_dict())
         emit(result, as_json, lambda: _drawn(status, checked))
+        learner.keep_figures()
         if checked and checked.pictures.broken:
             raise click.ClickException(broken_pictures_text(str(learner.store.path), checked.pictures))
 
@@ -164,6 +170,8 @@ def _findings(status: Status) -> list[RenderableType]:
     if report is None:
         return [Text(f"\n{_without_report(status)}", style="bold" if status.host else "")]
     parts: list[RenderableType] = [Text(f"\n{_accuracy(report)}", style="bold")]
+    if status.behind:
+        parts.append(Text(f"! {_behind(status.behind)}", style="yellow"))
     if status.held_out and (report.accuracy is None or report.sampled):  # else the same photos judge twice
         parts.append(Text(held_out_text(status.held_out)))
     if len(report.labels) <= MATRIX_UP_TO and report.accuracy is not None and report.accuracy < 1:
@@ -226,6 +234,11 @@ def _accuracy(report: Report) -> str:
         f"Accuracy {report.accuracy:.1%} (95 % interval {low:.0%} to {high:.0%}), judged on {judges}{part}{views}, "
         "each left out together with its burst and look-alikes"
     )
+
+
+def _behind(count: int) -> str:
+    changed = "1 sample was" if count == 1 else f"{count} samples were"
+    return f"{changed} taught or changed after this estimate; --wait judges the present samples"
 
 
 def held_out_text(figure: dict[str, Any]) -> str:

@@ -251,7 +251,7 @@ def _note_version(learner: Learner, lesson: Lesson) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     try:
         if sum(learner.head.counts.values()) <= FIGURES_UP_TO:
-            figures |= _figures(learner.status().report)
+            figures |= _figures(learner.status(wait=True).report)
         learner.save_version(f"taught {counted(_meanings(lesson))}", metrics=figures)
     except EdgetlError as error:  # the samples are saved; failing for a version of them would be wrong
         say(f"No version was saved: {error}")

@@ -153,7 +153,7 @@ def run(plan: Plan) -> FieldResult:
             steps.append(_step(done, learner.head, field, lab))
         after = learner.head.predict_many(field.codes)
         spread = _other_orders(host_head, _pool(learner, device), field, steps, plan.seed)
-        status = learner.status()
+        status = learner.status(wait=True)
         labels = list(learner.labels)
         refuse_tensorflow()
         return FieldResult(

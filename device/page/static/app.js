@@ -86,7 +86,8 @@ async function loadReport() {
   if (!status) return undefined;
   showReport(status);
   clearTimeout(forecastTimer);
-  if (status.report && !status.forecast) forecastTimer = setTimeout(loadForecast, PAUSE, version);
+  if (status.behind) reportLater(REST);
+  else if (status.report && !status.forecast) forecastTimer = setTimeout(loadForecast, PAUSE, version);
   return gallery.markSuspects(status.report?.suspects ?? []);
 }
 

@@ -16,6 +16,9 @@ export function showReport(status) {
   say($("accuracy-note"), known
     ? `correct, with each of ${plural(report.samples, "sample")} left out in turn; probably between ${Math.round(100 * report.interval[0])} and ${percent(report.interval[1])}.`
     : "Teach a second label to see how well the two are distinguished.");
+  const behind = status.behind;
+  $("behind").hidden = !behind;
+  say($("behind"), behind ? `From before the latest change of ${plural(behind, "sample")}; a new estimate is being made.` : "");
   $("warnings").hidden = !known;
   $("warnings").replaceChildren(...report.warnings.map((text) => make("li", {}, `${sentence(text)}.`)));
   const suspects = report.suspects.length;

@@ -38,7 +38,7 @@ def computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_figures_are_computed_once_per_state(computed: list[int]) -> None:
-    """A second status of the same state costs nothing; a lesson, and undoing it, lead to new figures."""
+    """A second status of the same state costs nothing; a lesson leads to new figures."""
     with Learner.open(TINY, None, threads=1) as learner:
         teach(learner, 20)
         first = learner.status()
@@ -49,7 +49,7 @@ def test_figures_are_computed_once_per_state(computed: list[int]) -> None:
         learner.undo()
         assert learner.status().to_dict()["report"] == first.to_dict()["report"]
         assert learner.status().head == first.head
-        assert len(computed) == 3
+        assert learner.status().behind == 0
 
 
 def test_figures_are_prepared_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,6 +63,7 @@ def test_figures_are_prepared_in_the_background(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(KeptFigures, "prepare", seen)
     with Learner.open(TINY, None, threads=1) as learner, learner.settling():
+        assert learner.is_settling
         teach(learner, 200)
         assert prepared.wait(30)
         monkeypatch.setattr(figures, "figures_of", _must_not_be_called)
@@ -123,15 +124,92 @@ def test_stored_figures_are_read_by_the_next_process(
 def test_stored_figures_of_an_earlier_state_are_not_used(
     closed: Path, computed: list[int], change: Callable[[Learner], object]
 ) -> None:
-    """Any change after they were stored leads to new figures."""
+    """Who waits gets new figures after any change."""
     with Learner.open(TINY, closed, threads=1) as learner:
         change(learner)
-        learner.status()
+        waited = learner.status(wait=True)
         assert len(computed) == 1
+        assert waited.behind == 0
+        assert learner.status().to_dict()["report"] == waited.to_dict()["report"]
+
+
+def test_figures_from_before_the_latest_changes_say_so(closed: Path, computed: list[int]) -> None:
+    """Counts and digest are those of the present samples, the estimate is the earlier one, and no sample it names changed."""
+    with Learner.open(TINY, closed, threads=1) as learner:
+        before = learner.status()
+        assert before.report is not None
+        suspect = before.report.suspects[0]
+        teach(learner, 2, seed=1)
+        learner.relabel(suspect, "even" if learner.store.sample(suspect).label == "odd" else "odd")
+        after = learner.status()
+        assert not computed
+        assert after.behind == 3
+        assert sum(after.samples.values()) == STORE_FROM + 2
+        assert after.head["digest"] == learner.head.digest() != before.head["digest"]
+        assert after.report is not None
+        assert after.report.accuracy == before.report.accuracy
+        assert suspect in before.report.suspects
+        assert suspect not in after.report.suspects
+        assert len(after.report.suspects) == len(after.report.suggested) == len(before.report.suspects) - 1
+        learner.undo()
+        learner.undo()
+        assert learner.status().behind == 0
+        assert not computed
 
 
 @pytest.mark.parametrize(
-    "data", [b"", b"[]", b'{"form": 0}', b'{"form": 1, "digest": "", "report": {"labels": 3}}']
+    "change",
+    [
+        lambda learner: teach(learner, STORE_FROM // 8, seed=1),
+        lambda learner: learner.rename_label("odd", "strange"),
+        lambda learner: learner.delete_label("odd"),
+    ],
+    ids=["a lesson of many samples", "rename", "delete"],
+)
+def test_large_changes_lead_to_new_figures(
+    closed: Path, computed: list[int], change: Callable[[Learner], object]
+) -> None:
+    """A tenth of the samples, and changes of labels, are never left out of the estimate."""
+    with Learner.open(TINY, closed, threads=1) as learner:
+        learner.status()
+        change(learner)
+        assert learner.status().behind == 0
+        assert len(computed) == 1
+
+
+def test_earlier_figures_stay_in_the_state_file(closed: Path, computed: list[int]) -> None:
+    """A process that teaches and never asks leaves them to the next one."""
+    with Learner.open(TINY, closed, threads=1) as learner:
+        teach(learner, 2, seed=1)
+    with Learner.open(TINY, closed, threads=1, read_only=True) as learner:
+        assert learner.status().behind == 2
+        assert not computed
+        assert learner.status(wait=True).behind == 0
+        assert learner.keep_figures()
+    with Learner.open(TINY, closed, threads=1, read_only=True) as learner:
+        assert learner.status().behind == 0
+        assert len(computed) == 1
+
+
+def test_the_share_of_rejected_negatives_may_be_an_earlier_one_too(closed: Path) -> None:
+    """It is stored with the figures, and a lesson does not wait for a new one."""
+    with Learner.open(TINY, closed, threads=1) as learner:
+        width = learner.model.manifest.dimensions
+        random = np.random.default_rng(2)
+        negatives = -random.random((4, width), np.float32)
+        learner.learn_many([BLANK] * 4, [None] * 4, not_label="odd", embeddings=negatives)
+        first = learner.status(wait=True)
+        assert set(first.rejected) == {"odd"}
+        teach(learner, 2, seed=1)
+        assert learner.status().rejected == first.rejected
+        assert learner.status().behind == 2
+    with Learner.open(TINY, closed, threads=1, read_only=True) as learner:
+        assert learner.status().rejected == first.rejected
+        assert learner.status().behind == 2
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"[]", b'{"form": 0}', b'{"form": 2, "digest": "", "report": {"labels": 3}}']
 )
 def test_stored_figures_of_another_form_are_ignored(data: bytes) -> None:
     """Figures are derived data: what cannot be read is computed again."""
@@ -163,6 +241,7 @@ def test_a_forecast_is_made_on_request_and_kept(closed: Path) -> None:
     with Learner.open(TINY, closed, threads=1) as learner:
         teach(learner, 2, seed=1)
         assert learner.status().forecast is None
+        assert learner.status(wait=True).forecast is None
 
 
 def test_predictions_do_not_wait_for_a_forecast(monkeypatch: pytest.MonkeyPatch) -> None:

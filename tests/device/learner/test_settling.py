@@ -9,6 +9,7 @@ import pytest
 from device.errors import StorageError
 from device.heads.exact import ExactHead
 from device.heads.lessons import FEWEST
+from device.heads.rejection import Rejection
 from device.learner import Learner, settling
 
 TINY = Path(__file__).resolve().parents[2] / "data" / "tiny.tflite"
@@ -52,11 +53,13 @@ def test_the_head_is_completed_after_a_lesson(learner: Learner, monkeypatch: pyt
 
 
 def test_without_settling_the_head_waits_for_a_report(learner: Learner) -> None:
-    """A lesson leaves the head unsettled, and `status` completes it."""
+    """A lesson leaves the head unsettled, and a status that waits completes it."""
     with learner:
-        teach_one(learner)
-        assert not learner.head.settled
         learner.status()
+        teach_one(learner)
+        assert learner.status().behind == 1
+        assert not learner.head.settled
+        learner.status(wait=True)
         assert learner.head.settled
 
 
@@ -89,3 +92,26 @@ def test_a_failure_in_the_background_is_left_to_the_next_prediction(
         assert failed.wait(30)
         teach_one(learner)
         assert adopted.wait(30)
+
+
+def test_the_classes_of_negatives_are_completed_too(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With their margins, so that no prediction waits for them."""
+    monkeypatch.setattr(settling, "REST", 0.0)
+    adopted, adopt = threading.Event(), Rejection.adopt
+
+    def seen(rejection: Rejection, other: Rejection) -> None:
+        adopt(rejection, other)
+        adopted.set()
+
+    monkeypatch.setattr(Rejection, "adopt", seen)
+    with learner, learner.settling():
+        embedding = -np.ones(learner.model.manifest.dimensions, np.float32)
+        learner.learn_one(np.zeros((4, 4, 3), np.uint8), not_label="odd", embedding=embedding)
+        assert adopted.wait(30)
+        rejection = learner.head.rejection
+        assert rejection is not None
+        assert rejection.classes.settled
+        monkeypatch.setattr(Rejection, "_chosen_margins", None)
+        learner.predict_embedding(embedding)
