@@ -139,6 +139,20 @@ def limit_of(request: Request) -> int:
     return number(limit)
 
 
+def before_of(request: Request) -> int | None:
+    """Return the id below which samples are listed, from the query; None for all.
+
+    Raises:
+        Refusal: It is not the id of a sample.
+    """
+    before = request.query_params.get("before")
+    if before is None:
+        return None
+    if number(before) < 0:
+        raise Refusal(400, f"before must be the id of a sample, got {before[:20]!r}")
+    return number(before)
+
+
 def flag(text: str) -> bool:
     """Return whether a parameter such as ``background``, ``excluded`` or ``forecast`` is set.
 

@@ -26,6 +26,7 @@ from ..errors import (
 )
 from .answers import (
     answer,
+    before_of,
     download,
     fields,
     flag,
@@ -155,7 +156,8 @@ class _Api:
             return await answer(self._page.suspects)
         label, not_label, background = kind_wanted(request)
         excluded = flag(request.query_params.get("excluded", "false"))
-        return await answer(self._page.samples, label, limit_of(request), not_label, background, excluded)
+        limit, before = limit_of(request), before_of(request)
+        return await answer(self._page.samples, label, limit, before, not_label, background, excluded)
 
     async def thumbnail(self, request: Request) -> Response:
         picture = await run_in_threadpool(self._page.thumbnail, number(request.path_params["id"]))

@@ -98,13 +98,14 @@ class Page:
         self,
         label: str | None,
         limit: int,
+        before: int | None = None,
         not_label: str | None = None,
         background: bool = False,
         excluded: bool = False,
     ) -> dict[str, Any]:
-        """Return the newest samples, or excluded ones; browsers request their thumbnails one by one, and cache them."""
+        """Return the newest samples, or excluded ones, of ids below `before`; browsers request their thumbnails one by one."""
         found = self.learner.samples(
-            label, limit, excluded=excluded, not_label=not_label, background=background
+            label, limit, before, excluded, not_label=not_label, background=background
         )
         return self._listed(found)
 

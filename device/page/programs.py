@@ -40,6 +40,7 @@ from ..store import Sample
 from .answers import (
     MEANINGS,
     answer,
+    before_of,
     check_background,
     download,
     fields,
@@ -256,20 +257,13 @@ class _Programs:
     # reading
 
     async def samples(self, request: Request) -> Response:
-        query, limit = request.query_params, limit_of(request)
-        (label, not_label, background), before = kind_wanted(request), query.get("before")
-        excluded = flag(query.get("excluded", "false"))
-        if before is not None and number(before) < 0:
-            raise Refusal(400, f"before must be the id of a sample, got {before[:20]!r}")
+        label, not_label, background = kind_wanted(request)
+        limit, before = limit_of(request), before_of(request)
+        excluded = flag(request.query_params.get("excluded", "false"))
 
         def found() -> dict[str, Any]:
             listed = self._learner.samples(
-                label,
-                limit,
-                None if before is None else number(before),
-                excluded,
-                not_label=not_label,
-                background=background,
+                label, limit, before, excluded, not_label=not_label, background=background
             )
             return {"samples": [_described(sample) for sample in listed]}
 

@@ -62,6 +62,7 @@ class Store:
         self.database = database
         self.identity = identity
         self._clock = clock
+        self._counts: dict[str, tuple[int, dict[str, int]]] = {}  # condition -> position and counts
 
     @classmethod
     def open(
@@ -266,6 +267,14 @@ class Store:
         return {describe(*split_label(stored)): count for stored, count in counted.items()}
 
     def _counted(self, which: str) -> dict[str, int]:
+        """Return the number of samples per label; counted once per position of the journal, because that reads all samples."""
+        position = self.position()  # before counting: what is written meanwhile is counted again
+        known = self._counts.get(which)
+        if known is None or known[0] != position:
+            known = self._counts[which] = position, self._count(which)
+        return dict(known[1])
+
+    def _count(self, which: str) -> dict[str, int]:
         statement = f"SELECT label, count(*) FROM samples WHERE {which} GROUP BY label ORDER BY label"  # noqa: S608
         with self._naming_damage():
             listed = self.database.rows(statement)

@@ -7,9 +7,11 @@ const HIDDEN = /[\u0000-\u001f\u007f-\u009f\u061c\u200b\u200e\u200f\u2028-\u202e
 export const visible = (text) =>
   String(text).replace(HIDDEN, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-// All text is written through this function; `make` does the same for its children.
+// All text is written through this function; `make` does the same for its children. Equal text is not written again,
+// because each change makes the browser draw.
 export function say(element, text) {
-  element.textContent = visible(text);
+  const shown = visible(text);
+  if (element.textContent !== shown) element.textContent = shown;
 }
 
 const READ_ALOUD = ["title", "alt", "aria-label"]; // attributes that are shown or read aloud

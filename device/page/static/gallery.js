@@ -4,11 +4,11 @@ import { $, at, arrange, attempt, choose, get, make, percent, plural, post, say,
 import * as select from "./select.js";
 import { labels, taughtLabels, undo } from "./teach.js";
 
-const PAGE = 48;
-const MOST = 576;
+const PAGE = matchMedia("(max-width: 899px)").matches ? 60 : 120; // maximum number of samples shown at a time
 const CARDS = 24; // maximum number of groups of uncertain frames
 const SHOWN = 3; // look-alikes with a picture
-let limit = PAGE;
+let starts = [null]; // of each page of samples up to the one shown: the id before which it begins
+let totals = new Map(); // choice of the filter -> number of samples
 let changed = () => {};
 let asked = ""; // what the queue shows
 let suspects = new Set();
@@ -17,8 +17,15 @@ let excluded = 0;
 export function setUp(onChange) {
   changed = onChange;
   select.setUp(onChange);
-  $("filter").addEventListener("change", () => { limit = PAGE; loadSamples(); });
-  $("more").addEventListener("click", () => { limit = Math.min(limit + PAGE, MOST); loadSamples(); });
+  $("filter").addEventListener("change", () => { starts = [null]; loadSamples(); });
+  $("older").addEventListener("click", () => turn(() => starts.push(Number($("grid").lastChild.dataset.key.split("/")[0]))));
+  $("newer").addEventListener("click", () => turn(() => starts.pop()));
+}
+
+async function turn(page) {
+  page();
+  await loadSamples();
+  $("samples").scrollIntoView({ block: "start" });
 }
 
 export function showFilter(list, negatives, background) {
@@ -29,11 +36,15 @@ export function showFilter(list, negatives, background) {
     .map(([value, text, count]) => make("option", { value }, `${text} (${count})`));
   for (const [label, count] of Object.entries(negatives)) options.push(make("option", { value: `!${label}` }, `not ${label} (${count})`));
   if (background) options.push(make("option", { value: "~" }, `background (${background})`));
+  const counts = [...taught.map((item) => [`=${item.label}`, item.samples]), ...Object.entries(negatives).map(([label, count]) => [`!${label}`, count]), ["~", background]];
+  totals = new Map([["", counts.reduce((sum, [, count]) => sum + count, 0)], ...counts]);
   setOptions([make("option", { value: "" }, "All labels"), ...options, ...more]);
   $("samples").hidden = options.length === 0 && excluded === 0;
 }
 
 function setOptions(options) {
+  const same = (option, place) => $("filter").children[place]?.value === option.value && $("filter").children[place].textContent === option.textContent;
+  if (options.length === $("filter").children.length && options.every(same)) return; // a list that is open stays open
   const chosen = $("filter").value;
   $("filter").replaceChildren(...options);
   $("filter").value = options.some((option) => option.value === chosen) ? chosen : "";
@@ -51,19 +62,34 @@ export async function loadSamples() {
   const filter = $("filter").value; // its first character is the kind
   const view = filter.startsWith("?") ? filter.slice(1) : "";
   const label = view ? "" : filter;
-  const query = new URLSearchParams({ limit: String(limit) });
+  const start = starts.at(-1);
+  const query = new URLSearchParams({ limit: String(PAGE) });
+  if (start !== null) query.set("before", String(start));
   if (view) query.set(view, "true");
   else if (label === "~") query.set("background", "true");
   else if (label) query.set(label[0] === "!" ? "not" : "label", label.slice(1));
   const found = await get(`/api/samples?${query}`);
-  if ($("filter").value !== filter) return; // another choice was made meanwhile
+  if ($("filter").value !== filter || starts.at(-1) !== start) return undefined; // another choice was made meanwhile
   const { samples } = found;
+  if (samples.length === 0 && start !== null) {
+    starts.pop(); // all samples of this page were forgotten
+    return loadSamples();
+  }
   excluded = found.excluded;
   showCounts("?excluded", "Excluded", excluded);
   const old = new Map([...$("grid").children].map((item) => [item.dataset.key, item]));
   arrange($("grid"), samples.map((sample) => old.get(keyOf(sample, label)) ?? newSample(sample, label)));
-  $("more").hidden = samples.length < limit || limit >= MOST;
-  select.showView(view);
+  showPlace(samples.length, filter);
+  return select.showView(view);
+}
+
+function showPlace(count, filter) {
+  const first = PAGE * (starts.length - 1);
+  $("older").disabled = count < PAGE;
+  $("newer").disabled = starts.length === 1;
+  $("pager").hidden = filter === "?mislabeled" || ($("older").disabled && $("newer").disabled);
+  const total = totals.get(filter);
+  say($("place"), `${first + 1} to ${first + count}${total === undefined ? "" : ` of ${total}`}`);
 }
 
 export function markSuspects(ids) {

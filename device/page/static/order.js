@@ -12,6 +12,7 @@ const BY_NAME = new Intl.Collator(undefined, { numeric: true });
 const STORED = "edgetl.order";
 
 let rows = []; // all rows, in the order of the device
+let named = []; // the same, from A to Z
 let tail = []; // elements below the rows
 let shown = []; // rows that are shown, in the order on the page
 let best = null; // row of the label in view, the most likely one lately
@@ -34,6 +35,7 @@ export function setUp(busy) {
 export function show(list, others) {
   const same = equal(list, rows) && equal(others, tail);
   rows = list;
+  if (!same) named = [...rows].sort((one, other) => BY_NAME.compare(one.label, other.label));
   tail = others;
   const many = rows.length >= MANY;
   $("labels").classList.toggle("many", many);
@@ -73,9 +75,8 @@ const descending = (one, other) => (one === other ? 0 : other > one ? 1 : -1); /
 function sorted() {
   best = rows.reduce((most, row) => (likely(row) > (most ? likely(most) : 0) ? row : most), null);
   if (rows.length < MANY) return rows;
-  const named = [...rows].sort((one, other) => BY_NAME.compare(one.label, other.label));
   if (order === "name") return named;
-  return named.sort((one, other) => descending(rank(one), rank(other)) || other.samples - one.samples); // stable
+  return [...named].sort((one, other) => descending(rank(one), rank(other)) || other.samples - one.samples); // stable
 }
 
 // Rows move only after another order has lasted, so that no button moves while it is aimed at.
@@ -118,11 +119,11 @@ function draw(list) {
   const focused = document.activeElement;
   const wanted = wordsOf($("search").value);
   shown = list.filter((row) => matches(row, wanted));
-  for (const row of rows) row.element.hidden = !shown.includes(row);
+  const places = new Map(shown.map((row, number) => [row, number]));
+  for (const row of rows) row.element.hidden = !places.has(row);
   arrange($("rows"), [...list.map((row) => row.element), ...tail]);
   if (focused !== document.activeElement && $("rows").contains(focused)) focused.focus({ preventScroll: true });
-  for (const row of rows) say(row.key, "");
-  shown.slice(0, KEYS).forEach((row, number) => say(row.key, number + 1));
+  for (const row of rows) say(row.key, places.get(row) < KEYS ? places.get(row) + 1 : "");
   showMatches(wanted);
 }
 
@@ -135,7 +136,7 @@ function showMatches(wanted) {
 // Case and accents do not matter, and words match in any order.
 const plain = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 const wordsOf = (text) => plain(text).split(/\s+/).filter(Boolean);
-const matches = (row, wanted) => wanted.every((word) => plain(row.label).includes(word));
+const matches = (row, wanted) => wanted.every((word) => (row.plain ??= plain(row.label)).includes(word));
 
 function searchKey(event) {
   if (event.key === "Enter" && shown.length) shown[0].button.focus();

@@ -68,6 +68,20 @@ function showConfusion({ labels, confusion, confused }, known) {
     make("span", {}, make("b", {}, taught), " predicted as ", make("b", {}, predicted)),
     make("span", { class: "often" }, `${count} of ${totals.get(taught)}`))));
   if (!confused.length) $("confused").append(make("li", {}, "No label was confused with another."));
+  draw = () => {
+    if (table.confusion === confusion || !$("confusions").open) return;
+    table.confusion = confusion;
+    fillTable(table, labels, confusion);
+  };
+  draw();
+}
+
+let draw = () => {};
+$("confusions").addEventListener("toggle", () => draw());
+
+// Drawn only while it is visible: a hundred labels make ten thousand cells.
+function fillTable(table, labels, confusion) {
+  table.style.setProperty("--labels", labels.length);
   const head = make("tr", {}, make("th", { class: "corner", scope: "col" }, "taught ↓ predicted →"),
     ...labels.map((label) => make("th", { scope: "col", title: label }, make("span", {}, label))));
   const body = confusion.map((row, taught) => {
@@ -80,9 +94,10 @@ function showConfusion({ labels, confusion, confused }, known) {
 }
 
 function newCell(value, total, right) {
-  const cell = make("td", { class: right ? "right" : "wrong" }, value ? String(value) : "");
-  const share = total ? value / total : 0;
-  cell.style.setProperty("--share", value ? String(0.12 + 0.88 * share) : "0");
+  if (!value) return document.createElement("td");
+  const cell = make("td", { class: right ? "right" : "wrong" }, String(value));
+  const share = value / total;
+  cell.style.setProperty("--share", String(0.12 + 0.88 * share));
   cell.classList.toggle("strong", share > 0.5);
   return cell;
 }

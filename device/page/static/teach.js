@@ -4,6 +4,7 @@ import { $, attempt, choose, hush, make, percent, plural, post, say, toast } fro
 import * as order from "./order.js";
 
 const EVERY = 200; // milliseconds between the samples of a held button
+const STEPS = 200; // lengths of a bar
 const HOLD = "Hold to teach";
 const rows = new Map(); // label -> row; reused, so that a held button is never replaced
 let changed = () => {};
@@ -58,7 +59,7 @@ export function showScores(prediction) {
   for (const [label, row] of rows) {
     // a label may be called "constructor", so only own properties count
     const share = prediction && Object.hasOwn(prediction.scores, label) ? prediction.scores[label] : 0;
-    row.fill.style.transform = `scaleX(${share})`;
+    fill(row, share);
     say(row.share, prediction && row.samples ? percent(share) : "");
     row.element.classList.toggle("best", Boolean(prediction?.known) && prediction.label === label);
   }
@@ -66,6 +67,14 @@ export function showScores(prediction) {
   showDenial(prediction);
   unknown.classList.toggle("lit", Boolean(prediction) && !prediction.known);
   $("rows").classList.toggle("unsure", Boolean(prediction) && !prediction.known);
+}
+
+// With many labels most bars stay as they are, and only a change is drawn.
+function fill(row, share) {
+  const step = Math.round(STEPS * share);
+  if (step === row.step) return;
+  row.step = step;
+  row.fill.style.transform = `scaleX(${step / STEPS})`;
 }
 
 // While the button is held it keeps its label, whatever is predicted meanwhile.

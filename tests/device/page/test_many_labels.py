@@ -194,3 +194,42 @@ def test_a_new_label_is_scrolled_into_view(browser: Browser, serve: Serve, scene
     )
     browser.wait(lambda: browser.run(in_view))
     assert len(shown(browser)) == 44
+
+
+def test_samples_are_shown_in_pages_back_to_the_first_one(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """The number of pictures in the document does not grow, a new sample does not move a page, and an empty page is left."""
+    server, client = serve(camera=False)
+    teach_many(server.page.learner, ("mug", "plant"), 65)
+    browser.visit(server.url)
+    ids = "return [...document.querySelectorAll('#grid li')].map((item) => Number(item.dataset.key.split('/')[0]))"
+    browser.wait(lambda: browser.run(ids) == list(range(130, 10, -1)))
+    assert browser.text("#place") == "1 to 120 of 130"
+    assert not browser.one("#newer").is_enabled()
+    browser.run("document.querySelector('#older').click()")
+    browser.wait(lambda: browser.run(ids) == list(range(10, 0, -1)))
+    assert browser.text("#place") == "121 to 130 of 130"
+    assert not browser.one("#older").is_enabled()
+
+    teach_many(server.page.learner, ("mug",), 1)
+    server.page.lessons.release()
+    browser.wait(lambda: browser.text("#place") == "121 to 130 of 131")
+    assert browser.run(ids) == list(range(10, 0, -1))
+    client.do("/api/v1/samples/correct", select={"ids": list(range(1, 11))}, action="forget")
+    browser.wait(lambda: browser.run(ids) == list(range(131, 11, -1)))
+    assert not browser.one("#newer").is_enabled()
+    assert browser.complaints() == []
+
+
+def test_the_confusion_matrix_is_drawn_when_it_is_opened(
+    browser: Browser, serve: Serve, scene: Scene
+) -> None:
+    """With many labels it has thousands of cells, which cost nothing while it is folded."""
+    server, _ = serve(camera=False)
+    teach_many(server.page.learner, tuple("abcdefgh"))
+    browser.visit(server.url)
+    browser.wait(lambda: browser.one("#confusions-title").is_displayed())
+    assert browser.run("return document.querySelectorAll('#confusion td').length") == 0
+    browser.one("#confusions-title").click()
+    browser.wait(lambda: browser.run("return document.querySelectorAll('#confusion td').length") == 64)
