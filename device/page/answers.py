@@ -154,13 +154,15 @@ def before_of(request: Request) -> int | None:
 
 
 def flag(text: str) -> bool:
-    """Return whether a parameter such as ``background``, ``excluded`` or ``forecast`` is set.
+    """Return whether a parameter such as ``background`` or ``forecast`` is set.
 
     Raises:
         Refusal: It is neither true nor false.
     """
     if text not in ("true", "false"):
-        raise Refusal(400, f"background, excluded and forecast must be true or false, got {text[:20]!r}")
+        raise Refusal(
+            400, f"background, excluded, forecast and all_scores must be true or false, got {text[:20]!r}"
+        )
     return text == "true"
 
 

@@ -48,7 +48,7 @@ from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
 
 _STATIC = Path(__file__).parent / "static"
-_SCRIPTS = ("app.js", "dom.js", "teach.js", "order.js", "gallery.js", "select.js", "report.js")
+_SCRIPTS = ("app.js", "dom.js", "teach.js", "order.js", "gallery.js", "select.js", "report.js", "phone.js")
 _ICONS = ("icon-192.png", "icon-512.png", "icon-maskable-512.png", "icon-apple-180.png")
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),

@@ -143,7 +143,13 @@ class Lessons:
         return {"id": sample.id, "label": None, "not_label": sample.not_label, "samples": count}
 
     def learn(
-        self, image: Image, label: str | None, source: str = "", *, not_label: str | None = None
+        self,
+        image: Image,
+        label: str | None,
+        source: str = "",
+        *,
+        not_label: str | None = None,
+        hold: str = "",
     ) -> tuple[Sample, dict[str, int]]:
         """Teach an image that another program sent; returns once it is durable.
 
@@ -153,6 +159,7 @@ class Lessons:
             source: Origin of the image. Samples of one label and one source less than two seconds apart count as one
                 burst; without a source each sample is a burst of its own.
             not_label: The label that a negative denies.
+            hold: As for `teach`.
 
         Returns:
             The sample, and the number of samples per label.
@@ -165,7 +172,9 @@ class Lessons:
         label = None if label is None else check_label(label)
         embedding = self._learner.embed_one(image)  # takes long, so not under the lock
         with self._lock:
-            with self._one_change():
+            if label is not None:
+                self._check_still_there(label, hold)
+            with self._one_change(hold):
                 if source:
                     sample = self._learner.learn_one(
                         image, label, source, not_label=not_label, embedding=embedding

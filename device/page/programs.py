@@ -76,7 +76,7 @@ _STATUS: tuple[tuple[type[EdgetlError], int], ...] = (
 _OF_PHOTO = {Reason.HEIC: 415, Reason.FORMAT: 415, Reason.TOO_LARGE: 413}
 _UPLOADS = 16  # maximum number of photos in RAM; each has up to 16 MiB
 _AT_ONCE = 2  # maximum number of photos decoded at the same time; each needs up to 150 MB of RAM
-_SOURCE = 100  # maximum number of characters
+_SOURCE, _HOLD = 100, 64  # maximum number of characters
 
 Result = TypeVar("Result")
 
@@ -138,21 +138,27 @@ class _Programs:
     # predicting and teaching
 
     async def predict(self, request: Request) -> Response:
+        every = flag(request.query_params.get("all_scores", "false"))
         with self._upload():
             if kind_of(request) == "application/json":
                 embedding = await read_embedding(request)
-                return VisibleJSON(await self._work(lambda: self._prediction(lambda: embedding)))
+                return VisibleJSON(await self._work(lambda: self._prediction(lambda: embedding, every)))
             photo, _ = await read_upload(request)
-            return VisibleJSON(await self._work(lambda: self._prediction(lambda: self._embedded(photo))))
+            return VisibleJSON(
+                await self._work(lambda: self._prediction(lambda: self._embedded(photo), every))
+            )
 
     async def teach(self, request: Request) -> Response:
         if kind_of(request) == "application/json":
             raise Refusal(415, "the body must be a photo, or a form with a photo; got JSON")
         with self._upload():
             photo, sent = await read_upload(request)
-            (label, not_label), source = _meaning(sent), _source(sent)
+            label, not_label = _meaning(sent)
+            source, hold = _short(sent, "source", _SOURCE), _short(sent, "hold", _HOLD)
             sample, counts = await self._work(
-                lambda: self._lessons.learn(decode_upload(photo), label, source, not_label=not_label)
+                lambda: self._lessons.learn(
+                    decode_upload(photo), label, source, not_label=not_label, hold=hold
+                )
             )
         place = {"location": f"{prefix_of(request.scope)}{V1}samples/{sample.id}"}
         answered = _described(sample) | {"counts": counts} | self._lessons.hidden()
@@ -161,9 +167,9 @@ class _Programs:
     def _embedded(self, photo: bytes) -> NDArray[np.float32]:
         return self._learner.embed_one(decode_upload(photo))
 
-    def _prediction(self, embed: Callable[[], NDArray[np.float32]]) -> dict[str, Any]:
+    def _prediction(self, embed: Callable[[], NDArray[np.float32]], all_scores: bool) -> dict[str, Any]:
         start = time.perf_counter()
-        prediction = self._learner.predict_embedding(embed())
+        prediction = self._learner.predict_embedding(embed(), all_scores=all_scores)
         self._page.http_meter.count(prediction, time.perf_counter() - start)
         return prediction.to_dict()
 
@@ -351,13 +357,11 @@ def _meaning(sent: dict[str, str]) -> tuple[str | None, str | None]:
     return label, not_label
 
 
-def _source(sent: dict[str, str]) -> str:
-    source = sent.get("source", "")
-    if len(source) > _SOURCE or not source.isprintable():
-        raise Refusal(
-            422, f"a source has at most {_SOURCE} printable characters, got {len(source)} characters"
-        )
-    return source
+def _short(sent: dict[str, str], name: str, limit: int) -> str:
+    text = sent.get(name, "")
+    if len(text) > limit or not text.isprintable():
+        raise Refusal(422, f"a {name} has at most {limit} printable characters, got {len(text)} characters")
+    return text
 
 
 def _described(sample: Sample) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import { $, at, attempt, get, getBlob, make, percent, post, say } from "./dom.js";
 import * as gallery from "./gallery.js";
+import * as phone from "./phone.js";
 import { showReport } from "./report.js";
 import * as teach from "./teach.js";
 
@@ -14,6 +15,7 @@ let version = 0; // version of the labels on the page
 let queue = -1; // version of the queue on the page
 let refreshing = null;
 let taught = false;
+let latest = null; // the last event
 
 async function start() {
   await signIn();
@@ -122,7 +124,8 @@ function disconnect() {
 }
 
 function showPicture() {
-  $("picture").src = at(`/api/stream.mjpg?${Date.now()}`);
+  if (phone.isOn()) $("picture").removeAttribute("src");
+  else $("picture").src = at(`/api/stream.mjpg?${Date.now()}`);
 }
 
 async function lost() {
@@ -136,16 +139,38 @@ async function lost() {
 }
 
 function show(situation) {
-  const { camera, prediction } = situation;
+  latest = situation;
+  phone.showDevice(situation.camera.condition);
+  if (!phone.isOn()) showCamera(situation);
+  if (situation.version !== version && !teach.isTeaching()) later();
+  else if (situation.queue !== queue) { queue = situation.queue; gallery.loadDoubts().catch(() => {}); }
+}
+
+function showCamera({ camera, prediction, frame }) {
   setCamera(camera.condition, camera.condition === "live" ? `${camera.fps.toFixed(1)} fps · ${camera.milliseconds} ms${motion(camera.motion)}` : CONDITIONS[camera.condition]);
   banner(camera.condition === "lost" ? `No picture from the camera: ${camera.message}. Trying again…` : "");
-  $("no-picture").hidden = situation.frame > 0;
+  say($("no-picture"), camera.condition === "off" ? "The device has no camera. You can use your own." : "Waiting for the first picture…");
+  $("no-picture").hidden = frame > 0;
   $("picture").classList.toggle("stale", camera.condition === "lost");
   const current = camera.condition === "lost" ? null : prediction;
   teach.showScores(current);
-  showPrediction(current, camera.condition, situation.frame > 0);
-  if (situation.version !== version && !teach.isTeaching()) later();
-  else if (situation.queue !== queue) { queue = situation.queue; gallery.loadDoubts().catch(() => {}); }
+  showPrediction(current, camera.condition, frame > 0);
+}
+
+// A frame of the phone's camera; figures are null when it was not predicted.
+function showPhone(prediction, figures) {
+  setCamera(figures ? "live" : "lost", figures ? `${figures.fps.toFixed(1)} fps · ${figures.milliseconds} ms` : CONDITIONS.lost);
+  teach.showScores(prediction);
+  showPrediction(prediction, figures ? "live" : "lost", true);
+}
+
+function switchCamera() {
+  if (events) showPicture();
+  $("no-picture").hidden = true;
+  banner("");
+  teach.showScores(null);
+  showPrediction(null, "starting", false);
+  if (latest) show(latest);
 }
 
 // How much of the picture moves, the threshold, and whether frames are embedded.
@@ -219,5 +244,6 @@ document.addEventListener("visibilitychange", () => {
 $("export").addEventListener("click", download);
 const refreshSoon = () => { version = 0; return refresh(); };
 teach.setUp(refreshSoon);
+phone.setUp(showPhone, switchCamera, () => taught);
 gallery.setUp(refreshSoon);
 start();

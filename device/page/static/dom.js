@@ -66,6 +66,9 @@ export const getBlob = async (path) => (await ask(path)).blob();
 export const post = async (path, body = {}) =>
   (await ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
 
+export const postPhoto = async (path, photo) =>
+  (await ask(path, { method: "POST", headers: { "content-type": photo.type }, body: photo })).json();
+
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const percent = (share) => `${Math.round(100 * share)} %`;
 export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;

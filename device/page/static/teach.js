@@ -2,6 +2,7 @@
 
 import { $, attempt, choose, hush, make, percent, plural, post, say, toast } from "./dom.js";
 import * as order from "./order.js";
+import * as phone from "./phone.js";
 
 const EVERY = 200; // milliseconds between the samples of a held button
 const STEPS = 200; // lengths of a bar
@@ -28,10 +29,10 @@ export function setUp(onChange) {
   window.addEventListener("blur", release);
 }
 
-// What a press teaches: its request, its name, the button that is held, and its row among the labels.
-const lesson = (label) => ({ label, path: "/api/teach", body: { label }, name: label, button: rows.get(label)?.button });
-const denial = (label) => ({ label: null, path: "/api/teach/not", body: { label }, name: `not ${label}`, button: $("not") });
-const BACKGROUND = { label: null, path: "/api/teach/background", body: {}, name: "background", button: $("nothing") };
+// What a press teaches: its request, what it means, its name, the button that is held, and its row among the labels.
+const lesson = (label) => ({ label, path: "/api/teach", body: { label }, meaning: { label }, name: label, button: rows.get(label)?.button });
+const denial = (label) => ({ label: null, path: "/api/teach/not", body: { label }, meaning: { not: label }, name: `not ${label}`, button: $("not") });
+const BACKGROUND = { label: null, path: "/api/teach/background", body: {}, meaning: { background: true }, name: "background", button: $("nothing") };
 
 export function showLabels(list) {
   const names = new Set(list.map((item) => item.label));
@@ -177,7 +178,7 @@ function showHeld({ label, button }, down) {
 
 async function teachOne(hold) {
   const pause = new Promise((resolve) => { hold.wake = resolve; setTimeout(resolve, EVERY); });
-  const result = await post(hold.path, { ...hold.body, hold: hold.id });
+  const result = await (phone.isOn() ? phone.teach(hold.meaning, hold.id) : post(hold.path, { ...hold.body, hold: hold.id }));
   hold.taught += 1;
   const row = rows.get(hold.label);
   if (row) showCount(row, result.samples);

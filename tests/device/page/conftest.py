@@ -185,17 +185,19 @@ def teach_many(learner: Learner, labels: tuple[str, ...], count: int = 4) -> Non
     learner.learn_many(images, [label for label in labels for _ in range(count)])
 
 
-@pytest.fixture(scope="session")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """One headless Chromium for all tests; every test has another origin in it.
-
-    Without one the tests skip, unless EDGETL_BROWSER=required, as CI sets it.
-    """
+def require_browser() -> None:
+    """Skip a test where there is no browser, unless EDGETL_BROWSER=required, as CI sets it."""
     if why_not() and os.environ.get("EDGETL_BROWSER") == "required":
         pytest.fail(f"the tests in a browser are required here (EDGETL_BROWSER), but there is {why_not()}")
     if why_not():
         pytest.skip(why_not())
-    driver = start_chromium(tmp_path_factory.mktemp("profile"))
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """One headless Chromium for all tests; every test has another origin in it."""
+    require_browser()
+    driver = start_chromium(tmp_path_factory.mktemp("profile"), "--use-fake-device-for-media-stream")
     try:
         yield driver
     finally:

@@ -317,6 +317,34 @@ def test_samples_are_listed_in_pages(service: Client) -> None:
         assert send(service, "GET", f"samples?before={wrong}").status == 400
 
 
+def test_photos_of_one_press_are_undone_together(service: Client) -> None:
+    """As those of a button on the page; a label that is renamed meanwhile does not come back by the rest of the press."""
+    teach(service, "mug", more="&hold=1")
+    for _ in range(3):
+        teach(service, "mug", more="&hold=2")
+    assert send(service, "POST", "undo", b"{}").json["undone"] == 3
+    assert send(service, "POST", "undo", b"{}").json["counts"] == {}
+    for hold, label, status in ((3, "mug", 201), (3, "mug", 201), (3, "cup", 422), (4, "cup", 201)):
+        assert teach(service, label, more=f"&hold={hold}").status == status
+
+
+def test_a_prediction_has_the_probability_of_every_label_on_request(service: Client) -> None:
+    """Without the request, of the best few."""
+    labels = [f"label {number}" for number in range(9)]
+    for label in labels:
+        teach(service, label)
+    dimensions = send(service, "GET", "model").json["dimensions"]
+    body = json.dumps({"embedding": [0.5] * dimensions}).encode()
+    few = predict(service, RED).json["scores"]
+    assert 1 < len(few) < len(labels)
+    for answer in (
+        send(service, "POST", "predict?all_scores=true", RED, Content_Type="image/jpeg"),
+        send(service, "POST", "predict?all_scores=true", body),
+    ):
+        assert set(answer.json["scores"]) == set(labels)
+    assert send(service, "POST", "predict?all_scores=1", RED, Content_Type="image/jpeg").status == 400
+
+
 def test_a_source_joins_photos_to_a_burst(service: Client) -> None:
     """Without a source each photo is a burst of its own; with one, photos in quick succession are one burst."""
     alone = {teach(service, "mug").json["burst"] for _ in range(3)}
@@ -469,6 +497,7 @@ def test_heic_photos_are_taught_where_they_can_be_read(
         ("samples?label=a%E2%80%AEb", 422, "direction"),
         ("samples?label=%ff", 400, "UTF-8"),
         ("samples?label=mug&source=" + "x" * 101, 422, "101"),
+        ("samples?label=mug&hold=" + "x" * 65, 422, "65"),
     ],
 )
 def test_a_bad_label_is_refused_with_the_reason(service: Client, path: str, status: int, named: str) -> None:
