@@ -75,7 +75,7 @@ $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "No virtual environment could be made. On Debian: sudo apt-get install python3-venv"; exit 1; }
 	@$(VENV)/bin/python $(PIP) install --upgrade 'pip>=25.1'
 	@$(VENV)/bin/python $(PIP) install --editable '.[host,device,demo,serve,https,gpio,mqtt,photos,sign]' --group dev
-	@$(VENV)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2
+	@$(VENV)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2 --group axe
 	@touch $@
 
 $(VENV_TFLITE)/ready: pyproject.toml

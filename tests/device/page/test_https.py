@@ -319,3 +319,16 @@ def test_the_answer_to_a_plain_request_is_json(server: PageServer) -> None:
     """As all errors of the API."""
     body = plain(server, b"PUT /x HTTP/1.1\r\nHost: localhost\r\n\r\n").partition(b"\r\n\r\n")[2]
     assert json.loads(body) == {"error": "this server uses HTTPS; use https://localhost/x"}
+
+
+def test_the_first_line_for_programs_has_the_fingerprint(
+    server: PageServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With --json, it is one line."""
+    from edgetl.commands.serve import _announce
+
+    _announce(server, as_json=True, made=True)
+    (line,) = capsys.readouterr().out.splitlines()
+    ready = json.loads(line)
+    assert ready.keys() == {"url", "link", "token", "fingerprint"}
+    assert Program(ready["url"], ready["token"], fingerprint=ready["fingerprint"]).status()["samples"] == {}

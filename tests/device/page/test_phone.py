@@ -137,19 +137,6 @@ def test_the_two_cameras_take_turns(phone: Browser, page: Callable[..., Any], sc
     assert phone.complaints() == []
 
 
-def test_the_other_camera_of_the_phone_can_be_chosen(phone: Browser, page: Callable[..., Any]) -> None:
-    """One press goes to the next one, and the last one is followed by the first."""
-    visit(phone, page())
-    current = "return document.querySelector('#video').srcObject?.getVideoTracks()[0].getSettings().deviceId"
-    first = phone.run(current)
-    phone.wait(lambda: phone.one("#turn").is_displayed())
-    phone.one("#turn").click()
-    phone.wait(lambda: phone.run(current) not in (None, first))
-    phone.wait(lambda: phone.one("#turn").is_displayed())
-    phone.one("#turn").click()
-    phone.wait(lambda: phone.run(current) == first)
-
-
 def test_a_refused_frame_is_explained_and_the_next_one_is_sent(
     phone: Browser, page: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,12 +162,19 @@ def test_a_refused_frame_is_explained_and_the_next_one_is_sent(
     assert phone.count("red") == 4
 
 
-def test_a_camera_that_ends_is_reported(phone: Browser, page: Callable[..., Any]) -> None:
-    """It was unplugged, or the browser took its permission away; it can be started again."""
+def test_the_next_camera_is_chosen_and_one_that_ends_is_reported(
+    phone: Browser, page: Callable[..., Any]
+) -> None:
+    """The last one is followed by the first; one that was unplugged, or lost its permission, can be started again."""
     visit(phone, page())
-    phone.run(
-        "document.querySelector('#video').srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))"
-    )
+    track = "document.querySelector('#video').srcObject?.getVideoTracks()[0]"
+    current = f"return {track}?.getSettings().deviceId"
+    first = phone.run(current)
+    for wanted in (False, True):
+        phone.wait(lambda: phone.one("#turn").is_displayed())
+        phone.one("#turn").click()
+        phone.wait(lambda wanted=wanted: phone.run(current) and (phone.run(current) == first) is wanted)
+    phone.run(f"{track}.dispatchEvent(new Event('ended'))")
     phone.wait(lambda: "The browser ended the camera" in phone.text("#phone-problem"))
     assert not phone.one("#video").is_displayed()
     start(phone)
