@@ -1,8 +1,9 @@
 """Deliver the current state to receivers: commands, web addresses, message brokers.
 
-The state is the label in view. Each receiver has a thread and room for one waiting state: a newer state replaces
-an older one, and a state equal to the last one delivered is not delivered again. So a receiver that is slow or was
-unreachable gets the current state and never a queue of old changes, and the camera never waits.
+The state is the label in view, and whether there is a prediction at all. Each receiver has a thread and room for one
+waiting state: a newer state replaces an older one, and a state equal to the last one delivered is not delivered again. So
+a receiver that is slow or was unreachable gets the current state and never a queue of old changes, and the camera never
+waits.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ FIRST_DELAY, LONGEST_DELAY = 1.0, 60.0  # seconds between two attempts
 LONGEST_REQUEST = 300.0  # maximum delay that a receiver may request, in seconds
 
 Clock = Callable[[], float]
+State = tuple[str, bool]  # the label, and whether there is a prediction
 
 
 class Undelivered(Exception):  # noqa: N818  (a response of the receiver, not an error here)
@@ -56,7 +58,7 @@ class Outbox:
     def __init__(self, every: float = 0.0) -> None:
         self._every = every
         self._present: Observation | None = None
-        self._last: str | None = None  # the last label delivered; None: not known, or none
+        self._last: State | None = None  # the last state delivered; None: not known, or none
         self._free_at = -float("inf")
         self._failures = 0
 
@@ -74,7 +76,7 @@ class Outbox:
         before = self._present
         if not wanted:
             self._present = self._last = None
-        elif before is None or before.label != observation.label:
+        elif before is None or _state(before) != _state(observation):
             self._present = observation
         return self._present is not before
 
@@ -85,7 +87,7 @@ class Outbox:
 
     def delay(self, now: float) -> float | None:
         """Return the seconds until the waiting state may be delivered, or None when none waits."""
-        if self._present is None or self._present.label == self._last:
+        if self._present is None or _state(self._present) == self._last:
             return None
         return max(0.0, self._free_at - now)
 
@@ -93,7 +95,7 @@ class Outbox:
         """Return the waiting state; from now on it counts as delivered."""
         if self._present is None:
             raise LookupError("nothing waits for this receiver")
-        self._last = self._present.label
+        self._last = _state(self._present)
         self._free_at = now + self._every
         return self._present
 
@@ -116,6 +118,11 @@ class Outbox:
     def hurry(self) -> None:
         """Record that the receiver is back: the waiting state may be delivered at once."""
         self._free_at = -float("inf")
+
+
+def _state(observation: Observation) -> State:
+    # an unknown frame has a nearest label, which receivers must not keep when everything was forgotten
+    return observation.label, observation.prediction is not None
 
 
 class Hook(ABC):

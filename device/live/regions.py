@@ -7,6 +7,7 @@ import os
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -14,10 +15,12 @@ from dataclasses import dataclass, field, replace
 from ..cameras import Camera, EndOfSource, Frame, FrameTimeout, Notice
 from ..cameras.regions import NAME, Region, check_name
 from ..errors import CameraError
-from .watching import Observation, Watcher
+from .hours import Hours
+from .watching import Observation, Watcher, closed_observation
 
 _NAMED = re.compile(rf"({NAME.pattern})=(.+)", re.DOTALL)
 _RETRY = (0.5, 8.0)  # seconds before a camera that failed is read again: first and maximum
+_LOOK = 0.5  # seconds between two looks at the clock while a camera is closed
 _WAITING = 2  # observations per camera that may wait for the consumer
 
 
@@ -96,15 +99,46 @@ class WatchedRegion:
         name: Its name.
         part: The part of the frames; None for whole frames.
         watcher: Makes the observations.
+        fps: Maximum number of frames per second; None for all frames of the camera.
+        hours: When the region is watched; None for always.
+        clock: Returns seconds.
+        now: Returns seconds since the epoch.
     """
 
     name: str
     part: Region | None
     watcher: Watcher
+    fps: float | None = None
+    hours: Hours | None = None
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    now: Callable[[], float] = field(default=time.time, repr=False)
     _problem: str = field(default="", repr=False)
+    _due: float = field(default=-float("inf"), repr=False)
+    _closed: bool = field(default=False, repr=False)
+
+    def is_open(self) -> bool:
+        """Return whether the region is watched at this time."""
+        return self.hours is None or self.hours.is_open(self.now())
+
+    def close(self, notice: Notice) -> Observation | None:
+        """Report that the hours have ended, and return that nothing is in view; None where that was done before."""
+        if self._closed or self.hours is None:
+            return None
+        self._closed = True
+        notice(f"{self.name or 'the camera'} is {self.hours.closed(self.now())}")
+        return closed_observation(0, self.now(), self.name)
 
     def observe(self, frame: Frame, notice: Notice) -> Observation | None:
-        """Return what the region shows in a frame; None where the frame cannot be used, which is reported once."""
+        """Return what the region shows in a frame.
+
+        Returns:
+            The observation; None for a frame that comes too early for the rate, or cannot be used, which is reported once.
+        """
+        if not self.is_open():
+            return self.close(notice)
+        self._closed = False
+        if self.fps is not None and not self._is_due(self.fps):
+            return None
         try:
             part = frame if self.part is None else self.part.cut(frame)
         except CameraError as error:
@@ -114,6 +148,15 @@ class WatchedRegion:
             return None
         self._problem = ""
         return replace(self.watcher.observe(part), region=self.name)
+
+    def _is_due(self, fps: float) -> bool:
+        """Return whether a frame may be observed now."""
+        now = self.clock()
+        if now < self._due:
+            return False
+        late = now - self._due  # by less than a frame: the next one is due as if this one had been on time
+        self._due = (self._due if late < 1 / fps else now) + 1 / fps
+        return True
 
 
 Opener = Callable[[], Camera]
@@ -125,7 +168,7 @@ def watch_regions(
     """Yield the observations of all regions; each camera has a thread, and the backbone runs for one at a time.
 
     A camera that fails, or cannot be opened, is reported and opened again after a while; the others continue. A recording
-    ends, also where it is damaged.
+    ends, also where it is damaged. A camera of which no region is watched at the time is closed.
 
     Args:
         cameras: Name of the camera, its opener, its regions.
@@ -147,9 +190,9 @@ def watch_regions(
 
     def work(name: str, opener: Opener, regions: Sequence[WatchedRegion]) -> None:
         try:
-            for frame in _frames(name, opener, notice, stop, crowd):
+            for frame in _frames(name, opener, regions, notice, stop, crowd):
                 for region in regions:
-                    observation = region.observe(frame, notice)
+                    observation = region.close(notice) if frame is None else region.observe(frame, notice)
                     if observation is not None:
                         put((region, observation))
         except Exception as error:  # raised again in the thread of the consumer
@@ -213,16 +256,28 @@ class _Crowd:
 
 
 def _frames(
-    name: str, opener: Opener, notice: Notice, stop: threading.Event, crowd: _Crowd
-) -> Iterator[Frame]:
-    """Yield the frames of a camera; one that cannot be opened, and a live one that fails, is opened again."""
+    name: str,
+    opener: Opener,
+    regions: Sequence[WatchedRegion],
+    notice: Notice,
+    stop: threading.Event,
+    crowd: _Crowd,
+) -> Iterator[Frame | None]:
+    """Yield the frames of a camera, and None while it is closed.
+
+    One that cannot be opened, and a live one that fails, is opened again.
+    """
     delay, problem, live = _RETRY[0], "", None
     while not stop.is_set():
+        if not _wanted(regions):
+            yield None
+            stop.wait(_LOOK)
+            continue
         try:
             with opener() as camera:
                 live = camera.live
                 crowd.open(name)
-                while not stop.is_set():
+                while not stop.is_set() and _wanted(regions):
                     with contextlib.suppress(FrameTimeout):
                         frame = camera.read(1.0)
                         delay, problem = _RETRY[0], ""
@@ -237,3 +292,7 @@ def _frames(
             problem = str(error)
             stop.wait(delay)
             delay = min(2 * delay, _RETRY[1])
+
+
+def _wanted(regions: Sequence[WatchedRegion]) -> bool:
+    return any(region.is_open() for region in regions)

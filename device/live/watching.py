@@ -42,6 +42,7 @@ class Observation:
         head_ms: Duration of the head, in milliseconds.
         region: Name of the camera or region, where there are several; else "".
         image: The frame, uint8 [H, W, 3] RGB, for receivers that show it; not part of the JSON.
+        closed: Whether there is no frame, because the hours of the camera or region have ended.
     """
 
     frame: int
@@ -55,6 +56,7 @@ class Observation:
     head_ms: float = 0.0
     region: str = ""
     image: Image | None = field(default=None, repr=False, compare=False)
+    closed: bool = False
 
     def __repr__(self) -> str:
         return f"<Observation frame {self.frame}: {self.label!r}{', changed' if self.changed else ''}>"
@@ -82,6 +84,7 @@ class Observation:
             "head_ms": round(self.head_ms, 4),
         }
         fields |= {"region": self.region} if self.region else {}
+        fields |= {"closed": True} if self.closed else {}
         return fields | self._old_fields(prediction) if old_names else fields
 
     def _old_fields(self, prediction: dict[str, Any] | None) -> dict[str, Any]:
@@ -101,6 +104,11 @@ class Observation:
 def shown_label(prediction: Prediction | None) -> str:
     """Return the label of a prediction, or "unknown" where it is not known or there is no prediction."""
     return prediction.label if prediction is not None and prediction.known else UNKNOWN
+
+
+def closed_observation(frame: int, time: float, region: str = "") -> Observation:
+    """Return the observation that nothing is in view any more, because the hours of a camera or region have ended."""
+    return Observation(frame, time, "", changed=True, prediction=None, region=region, closed=True)
 
 
 class Smoother:

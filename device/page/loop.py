@@ -19,8 +19,9 @@ from ..heads import Prediction
 from ..images import Image, encode_jpeg, preview
 from ..learner.doubts import Doubts
 from ..learner.learner import Learner
+from ..live.hours import Hours
 from ..live.motion import MotionGate
-from ..live.watching import Observation, Smoother, shown_label
+from ..live.watching import Observation, Smoother, closed_observation, shown_label
 from .latest import Latest
 
 _log = logging.getLogger("edgetl.page")
@@ -31,6 +32,7 @@ QUALITY = 80
 """JPEG quality of the preview."""
 
 _SLOW = 0.1  # seconds
+_LOOK = 0.5  # seconds between two looks at the clock while the camera is closed
 _REST = 3  # rest after a slow prediction, as a multiple of its time
 _SMOOTH = 5  # frames to average over, so that one blurred frame does not change the label
 
@@ -63,7 +65,7 @@ class Loop:
 
     While another thread holds `judging`, because it keeps the learner busy, pictures continue and the last prediction
     stays. A camera that is lost is opened again after increasing delays. `condition` shows that and any other failure,
-    and the loop continues.
+    and the loop continues. Outside its hours the camera is closed, and there is no prediction.
 
     Args:
         open_camera: Opens the camera; called again when it was lost. None: there is no camera.
@@ -74,7 +76,9 @@ class Loop:
         gate: While it is closed, the last embedding is predicted again instead of embedding the frame.
         draw: Returns the picture of a frame for viewers; None shows the frame itself.
         region: Name of the camera or region, where there are several; else "".
+        hours: When the camera is open; None for always.
         clock: Returns seconds.
+        now: Returns seconds since the epoch.
     """
 
     def __init__(
@@ -88,7 +92,9 @@ class Loop:
         gate: MotionGate | None = None,
         draw: Callable[[Frame], Image] | None = None,
         region: str = "",
+        hours: Hours | None = None,
         clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.pictures: Latest[bytes] = Latest()
         self.capture: Capture | None = None
@@ -97,6 +103,7 @@ class Loop:
         self._interval = 1.0 / fps
         self.region = region
         self._gate, self._draw = gate, draw or (lambda frame: frame.image)
+        self._hours, self._now = hours, now
         self._number = 0
         self._smoother = Smoother(_SMOOTH)
         self._clock, self._rest = clock, 0.0
@@ -155,7 +162,7 @@ class Loop:
             CameraError: There is no frame, or the camera is lost, so that the frame is out of date.
         """
         capture = self.capture
-        if capture is None or self.condition == "lost":
+        if capture is None or self.condition in ("lost", "closed"):
             raise CameraError(f"there is no picture: {self.message or 'the camera is starting'}")
         return encode_jpeg(capture.frame.image)
 
@@ -182,6 +189,10 @@ class Loop:
         if self._open_camera is None:
             return
         while not self._stop.is_set():
+            if not self._in_hours():
+                self._close()
+                self._stop.wait(_LOOK)
+                continue
             before = self._number
             try:
                 with self._open_camera() as camera:
@@ -199,9 +210,25 @@ class Loop:
             patience = _PATIENCE[0] if self._number > before else min(2 * patience, _PATIENCE[1])
             self._stop.wait(patience)
 
+    def _in_hours(self) -> bool:
+        return self._hours is None or self._hours.is_open(self._now())
+
+    def _close(self) -> None:
+        """Show that the camera is closed, and report once that nothing is in view."""
+        if self._hours is None:
+            return
+        message = self._hours.closed(self._now())
+        if (self.condition, self.message) == ("closed", message):
+            return
+        first, self.capture = self.condition != "closed", None
+        self._smoother.clear()
+        self._report("closed", message)
+        if first:
+            self._notify(closed_observation(self._number, self._now(), self.region))
+
     def _watch(self, camera: Camera) -> None:
         due = self._clock()
-        while not self._stop.wait(max(0.0, due - self._clock())):
+        while not self._stop.wait(max(0.0, due - self._clock())) and self._in_hours():
             due = max(due, self._clock() - self._interval) + self._interval
             try:
                 frame = camera.read(_READ)
@@ -236,9 +263,12 @@ class Loop:
             head_ms=1e3 * (end - middle),
         )
         self._publish(Capture(frame, embedding, observation, own), end)
+        self._notify(observation)
+        self._changed()
+
+    def _notify(self, observation: Observation) -> None:
         for seen in self._listeners:
             seen(observation)
-        self._changed()
 
     def _embedding(self, frame: Frame) -> tuple[NDArray[np.float32], bool]:
         """Return the embedding for a frame, and whether it is of this frame."""
@@ -268,11 +298,11 @@ class Loop:
         return self._smoother.add(prediction, self._learner.position)
 
     def _is_over(self) -> bool:
-        return self._stop.is_set() or self.condition in ("ended", "off")
+        return self._stop.is_set() or self.condition in ("ended", "off", "closed")
 
     def _is_new(self, number: int) -> bool:
         # the last picture of a lost camera is out of date and must not be taught
-        return self._number > number and self.condition != "lost"
+        return self._number > number and self.condition not in ("lost", "closed")
 
     def _publish(self, capture: Capture, now: float) -> None:
         gap, self._last = now - self._last, now

@@ -85,6 +85,8 @@ class Meter:
 
     def see(self, observation: Observation) -> None:
         """Count a frame."""
+        if observation.closed:
+            return
         self.count(observation.prediction, (observation.embed_ms + observation.head_ms) / 1e3)
 
     def count(self, prediction: Prediction | None, seconds: float) -> None:

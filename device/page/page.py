@@ -12,6 +12,7 @@ from ..errors import EdgetlError, SampleNotFoundError
 from ..images import Image
 from ..learner.doubt import Doubt
 from ..learner.learner import Learner
+from ..live.hours import Hours
 from ..live.motion import MotionGate
 from ..printable import printable
 from ..store import Sample
@@ -32,6 +33,7 @@ class Page:
         region: Name of the camera or region, where there are several; else "".
         gate: While it is closed, frames are not embedded.
         draw: Returns the picture of a frame for viewers; None shows the frame itself.
+        hours: When the camera is open; None for always.
     """
 
     def __init__(
@@ -43,13 +45,22 @@ class Page:
         region: str = "",
         gate: MotionGate | None = None,
         draw: Callable[[Frame], Image] | None = None,
+        hours: Hours | None = None,
     ) -> None:
         self.region = region
         self.learner = learner
         self.events: Latest[bytes] = Latest()
         self.doubts = learner.doubts
         self.loop = Loop(
-            open_camera, learner, self.doubts, self._notify, fps=fps, gate=gate, draw=draw, region=region
+            open_camera,
+            learner,
+            self.doubts,
+            self._notify,
+            fps=fps,
+            gate=gate,
+            draw=draw,
+            region=region,
+            hours=hours,
         )
         self.lessons = Lessons(learner, self.loop, self.doubts, self._notify)
         self.meter = Meter(region or "camera")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .options import fps_of, state_path
+from .options import check_named, fps_of, state_path
 from .session import open_learner, open_source
 
 if TYPE_CHECKING:
@@ -38,6 +38,11 @@ class Lane:
     learner: Learner
     state: Path
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """The names under which options may mean it: its own, and that of its camera."""
+        return self.name or self.camera.name, self.camera.name
+
 
 def open_lanes(stack: ExitStack, options: Mapping[str, Any], *, read_only: bool) -> list[Lane]:
     """Open the learner of each camera and region that the options name; `stack` closes them.
@@ -49,6 +54,9 @@ def open_lanes(stack: ExitStack, options: Mapping[str, Any], *, read_only: bool)
 
     plans = plan_cameras(options["camera"] or _from_environment(), options["region"])
     watched = [(plan, name, region) for plan in plans for name, region in plan.watched]
+    check_named(
+        options, list(dict.fromkeys([*(plan.name for plan in plans), *(name for _, name, _ in watched)]))
+    )
     single = len(plans) == 1 and not options["region"]
     shared = single or options["shared_state"]
     base = state_path(options["model"], options["state"])
@@ -78,7 +86,7 @@ def _beside(first: Learner, path: Path, read_only: bool) -> Learner:
 
 def open_plan(plan: CameraPlan, options: Mapping[str, Any], **more: Any) -> Camera:
     """Open a camera with the options of frames and its own rate."""
-    own = {**options, "camera": plan.source, "fps": fps_of(dict(options), plan.name)}
+    own = {**options, "camera": plan.source, "fps": fps_of(options, plan.name)}
     return open_source(own, **more)
 
 

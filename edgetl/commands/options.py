@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,9 @@ from device.printable import visible
 
 if TYPE_CHECKING:
     from device.cameras.options import Options
+    from device.live.hours import Hours
 
+Value = TypeVar("Value")
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 HEADS = ("exact", "lda", "ncm", "softmax", "knn")
 
@@ -215,7 +217,7 @@ def _frame_options(function: Decorated) -> Decorated:
 
 
 def several_cameras_options(function: Decorated) -> Decorated:
-    """Add ``--camera`` and ``--fps``, each several times, ``--region``, ``--motion`` and the options of frames.
+    """Add ``--camera``, ``--fps`` and ``--hours``, each several times, ``--region``, ``--motion`` and the options of frames.
 
     Pass the values to `device.live.regions.plan_cameras` and `camera_arguments`.
     """
@@ -224,10 +226,28 @@ def several_cameras_options(function: Decorated) -> Decorated:
     return _frame_options(function)
 
 
-def fps_of(options: dict[str, Any], camera: str) -> float | None:
-    """Return the maximum number of frames per second of a camera, by the values of ``--fps``."""
-    rates: dict[str, float] = options["fps"]
-    return rates.get(camera, rates.get(""))
+def fps_of(options: Mapping[str, Any], *names: str) -> float | None:
+    """Return the maximum number of frames per second of the first of `names` that ``--fps`` names, else that of all."""
+    return _first(options["fps"], names)
+
+
+def hours_of(options: Mapping[str, Any], *names: str) -> Hours | None:
+    """Return the hours of the first of `names` that ``--hours`` names, else those of all."""
+    return _first(options["hours"], names)
+
+
+def _first(values: Mapping[str, Value], names: Sequence[str]) -> Value | None:
+    return next((values[name] for name in (*names, "") if name in values), None)
+
+
+def check_named(options: Mapping[str, Any], names: Collection[str]) -> None:
+    """Raise `click.UsageError` if ``--fps`` or ``--hours`` names neither a camera nor a region."""
+    for option in ("fps", "hours"):
+        unknown = [name for name in options[option] if name and name not in names]
+        if unknown:
+            raise click.UsageError(
+                f"--{option} names {unknown[0]!r}; cameras and regions are: {', '.join(names)}"
+            )
 
 
 def _rates(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, float]:
@@ -239,8 +259,24 @@ def _rates(context: click.Context, option: click.Parameter, values: tuple[str, .
         except ValueError:
             rates[name] = 0.0
         if not 0.1 <= rates[name] <= 240:
-            raise click.BadParameter(f"expected a number from 0.1 to 240, or CAMERA=NUMBER, got {value!r}")
+            raise click.BadParameter(f"expected a number from 0.1 to 240, or NAME=NUMBER, got {value!r}")
     return rates
+
+
+def _hours(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> dict[str, Hours]:
+    if not values:
+        return {}
+    from device.errors import CameraError
+    from device.live.hours import Hours
+
+    found = {}
+    for value in values:
+        name, _, text = value.rpartition("=")
+        try:
+            found[name] = Hours.parse(text)
+        except CameraError as error:
+            raise click.BadParameter(str(error)) from error
+    return found
 
 
 _SEVERAL = [
@@ -265,10 +301,18 @@ _SEVERAL = [
     ),
     click.option(
         "--fps",
-        metavar="[CAMERA=]NUMBER",
+        metavar="[NAME=]NUMBER",
         multiple=True,
         callback=_rates,
-        help="Maximum number of frames per second, of all cameras or of one.",
+        help="Maximum number of frames per second, of all cameras, or of one camera or region.",
+    ),
+    click.option(
+        "--hours",
+        metavar="[NAME=]FROM-TO",
+        multiple=True,
+        callback=_hours,
+        help="Watch all cameras, or one camera or region, only in these hours, such as 07:00-19:00 or "
+        "'door=mon-fri 07:00-19:00,sat 22:00-02:00'; outside of them the camera is closed.  [default: always]",
     ),
     click.option("--motion", is_flag=True, help="Embed no frames while nothing moves."),
     click.option(

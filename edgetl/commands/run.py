@@ -17,7 +17,7 @@ from device.addresses import redact
 from device.printable import printable
 
 from .lanes import Lane, by_camera, gate_of, open_lanes, open_plan
-from .options import json_option, several_cameras_options
+from .options import hours_of, json_option, several_cameras_options
 from .receivers import check_labels, check_receivers, open_receivers, receiver_options
 from .session import learner_options, plural, say
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from device.heads.drift import Drift
     from device.live.delivery import Hooks
     from device.live.mqtt_commands import FramePupil
+    from device.live.regions import WatchedRegion
     from device.live.watching import Observation, Watcher
 
 DRIFT = (
@@ -93,7 +94,8 @@ def command(as_json: bool, **options: Any) -> None:
         try:
             for observation in islice(_observations(stack, watched, options, display), options["frames"]):
                 display.show(observation)
-                summary.add(observation)
+                if not observation.closed:
+                    summary.add(observation)
                 watched[observation.region].use(observation, display)
         except KeyboardInterrupt:
             pass  # this is how watching ends
@@ -177,19 +179,27 @@ def _require_taught(lanes: Sequence[Lane]) -> None:
 def _observations(
     stack: ExitStack, watched: Mapping[str, Watched], options: dict[str, Any], display: Display
 ) -> Iterator[Observation]:
-    if "" in watched:  # a single camera without regions needs no threads
+    if "" in watched and not options["hours"]:  # a single camera without regions needs no threads
         camera = stack.enter_context(open_plan(watched[""].lane.camera, options, notice=display.say))
         for frame in camera:
             yield watched[""].watcher.observe(frame)
         return
-    from device.live.regions import WatchedRegion, watch_regions
+    from device.live.regions import watch_regions
 
     cameras = []
     for name, lanes in by_camera([one.lane for one in watched.values()]).items():
-        regions = [WatchedRegion(lane.name, lane.region, watched[lane.name].watcher) for lane in lanes]
+        regions = [_watched_region(watched[lane.name], options) for lane in lanes]
         cameras.append((name, partial(open_plan, lanes[0].camera, options, notice=display.say), regions))
     for _, observation in watch_regions(cameras, display.say):
         yield observation
+
+
+def _watched_region(one: Watched, options: dict[str, Any]) -> WatchedRegion:
+    from device.live.regions import WatchedRegion
+
+    lane = one.lane
+    fps = options["fps"].get(lane.name) if lane.region else None  # a camera is opened with its rate
+    return WatchedRegion(lane.name, lane.region, one.watcher, fps, hours_of(options, *lane.names))
 
 
 def _begins_to_drift(drift: Drift, observation: Observation) -> bool:
@@ -289,6 +299,8 @@ def _answer(observation: Observation) -> str:
 
     An unknown frame has no percentage: the probability of a label assumes that the frame shows one of the labels.
     """
+    if observation.closed:
+        return "closed"
     seen = observation.prediction
     return (
         observation.label if seen is None or seen.known else f"{observation.label} (most like {seen.label})"

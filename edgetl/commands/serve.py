@@ -15,7 +15,7 @@ import click
 
 from ..errors import MissingExtraError
 from .lanes import Lane, by_camera, gate_of, open_lanes, open_plan
-from .options import fps_of, json_option, several_cameras_options, state_path
+from .options import fps_of, hours_of, json_option, several_cameras_options, state_path
 from .receivers import check_receivers, open_receivers, receiver_options
 from .session import learner_options, say
 
@@ -165,10 +165,11 @@ def _pages(lanes: Sequence[Lane], options: dict[str, Any], no_camera: bool, loop
                 Page(
                     lane.learner,
                     None if no_camera else opened,
-                    fps=fps_of(options, lane.camera.name) or 15.0,
+                    fps=fps_of(options, *lane.names) or 15.0,
                     region=lane.name,
                     gate=gate_of(options),
                     draw=None if lane.region is None else overview(shared, lane.region),
+                    hours=hours_of(options, *lane.names),
                 )
             )
     return pages

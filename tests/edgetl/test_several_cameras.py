@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections import Counter
 from io import StringIO
@@ -109,6 +110,9 @@ def test_motion_saves_embeddings_and_shows_how_many(model: Path) -> None:
         (["--camera", "a=fake", "--camera", "a=fake"], "two cameras are named a"),
         (["--fps", "many"], "expected a number"),
         (["--fps", "front=0"], "expected a number"),
+        (["--fps", "dor=2", "--region", "door=0,0,1,1"], "cameras and regions are: camera, door"),
+        (["--hours", "gate=07:00-19:00"], "--hours names 'gate'"),
+        (["--hours", "7-19"], "such as 07:00-19:00"),
     ],
 )
 def test_wrong_regions_are_refused(model: Path, words: list[str], message: str) -> None:
@@ -116,6 +120,20 @@ def test_wrong_regions_are_refused(model: Path, words: list[str], message: str) 
     done = edgetl("run", model, *words)
     assert done.exit_code in (1, 2)
     assert message in done.stderr
+
+
+def test_a_region_outside_its_hours_is_closed_and_the_others_continue(model: Path) -> None:
+    """It is reported once, as an observation without a prediction."""
+    hour = time.localtime().tm_hour
+    later = f"{(hour + 2) % 24:02d}:00-{(hour + 3) % 24:02d}:00"
+    done = edgetl("run", model, *SEVERAL, "--hours", f"door={later}", "--frames", "5", "--json")
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert Counter(line["region"] for line in lines) == {"door": 1, "back": 4}
+    (closed,) = (line for line in lines if line["region"] == "door")
+    assert (closed["closed"], closed["prediction"]) == (True, None)
+    assert f"door is closed until {later[:5]}" in done.stderr
+    assert "4 frames: cat 4" in done.stderr
 
 
 def test_a_service_moves_all_cameras_to_the_variable_together() -> None:

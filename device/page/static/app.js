@@ -147,11 +147,11 @@ function show(situation) {
 }
 
 function showCamera({ camera, prediction, frame }) {
-  setCamera(camera.condition, camera.condition === "live" ? `${camera.fps.toFixed(1)} fps · ${camera.milliseconds} ms${motion(camera.motion)}` : CONDITIONS[camera.condition]);
+  setCamera(camera.condition, camera.condition === "live" ? `${camera.fps.toFixed(1)} fps · ${camera.milliseconds} ms${motion(camera.motion)}` : camera.condition === "closed" ? camera.message : CONDITIONS[camera.condition]);
   banner(camera.condition === "lost" ? `No picture from the camera: ${camera.message}. Trying again…` : "");
-  say($("no-picture"), camera.condition === "off" ? "The device has no camera. You can use your own." : "Waiting for the first picture…");
+  say($("no-picture"), NO_PICTURE[camera.condition] ?? "Waiting for the first picture…");
   $("no-picture").hidden = frame > 0;
-  $("picture").classList.toggle("stale", camera.condition === "lost");
+  $("picture").classList.toggle("stale", camera.condition === "lost" || camera.condition === "closed");
   const current = camera.condition === "lost" ? null : prediction;
   teach.showScores(current);
   showPrediction(current, camera.condition, frame > 0);
@@ -178,6 +178,7 @@ const motion = (gate) => !gate ? "" :
   ` · ${gate.open ? "motion" : "still"} ${percentOf(gate.share)} of ${percentOf(gate.threshold)}`;
 const percentOf = (share) => `${(100 * share).toFixed(1)} %`;
 
+const NO_PICTURE = { off: "The device has no camera. You can use your own.", closed: "The camera is closed at this time." };
 const CONDITIONS = { starting: "camera is starting", lost: "no picture", ended: "recording has ended", off: "no camera" };
 
 function showPrediction(prediction, condition, seeing) {

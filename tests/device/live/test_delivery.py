@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import queue
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -98,6 +99,19 @@ def test_a_state_that_may_have_arrived_is_delivered_again() -> None:
     outbox.fail(0.0)
     assert outbox.delay(0.0) == 1.0
     assert outbox.take(1.0).label == "red"
+
+
+def test_a_receiver_learns_that_everything_was_forgotten_while_the_label_was_unknown() -> None:
+    """An unknown frame has a nearest label, and without samples there is none; both are "unknown"."""
+    outbox = Outbox()
+    outbox.offer(observation("unknown"))
+    assert outbox.take(0.0).prediction is not None
+    forgotten = replace(observation("unknown", changed=False), prediction=None)
+    assert outbox.offer(forgotten)
+    assert outbox.delay(0.0) == 0.0
+    assert outbox.take(0.0).prediction is None
+    assert not outbox.offer(forgotten)
+    assert outbox.delay(0.0) is None
 
 
 # whole tenths of a second: hypothesis refuses floats where a runtime has switched subnormal numbers off
