@@ -10,6 +10,7 @@ VENV := .venv
 VENV_TFLITE := .venv-tflite-runtime
 VENV_MEDIAPIPE := .venv-mediapipe
 VENV_TEACHABLE := .venv-teachable
+VENV_FLEET := .venv-fleet
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -92,6 +93,15 @@ $(VENV_MEDIAPIPE)/ready: pyproject.toml
 	@$(PYTHON) -m venv $(VENV_MEDIAPIPE)
 	@$(VENV_MEDIAPIPE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
 	@$(VENV_MEDIAPIPE)/bin/python $(PIP) install --only-binary=:all: --group mediapipe
+	@touch $@
+
+# Flower wants older releases of what TensorFlow and the page use, so it has an environment of its own; without it, its tests are
+# skipped
+$(VENV_FLEET)/ready: pyproject.toml
+	@echo "Setting up $(VENV_FLEET)"
+	@$(PYTHON) -m venv $(VENV_FLEET)
+	@$(VENV_FLEET)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	@$(VENV_FLEET)/bin/python $(PIP) install --editable '.[device,fleet]'
 	@touch $@
 
 # a peer of the benchmarks, on the last tflite-runtime, which needs Python 3.11

@@ -53,7 +53,7 @@ SECTIONS = {
         "views",
         "service",
     ),
-    "On both": ("bench", "recommend", "key"),
+    "On both": ("bench", "recommend", "fleet", "key"),
 }
 
 

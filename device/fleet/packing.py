@@ -9,10 +9,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arrays import MAX_BYTES, pack_arrays, pack_texts, unpack_arrays, unpack_texts
+from ..arrays import MAX_BYTES, pack_arrays, unpack_arrays
 from ..errors import ArraysError, EdgetlError, FleetError
-from ..heads.integers import pack_integers, pack_symmetric, unpack_integers, unpack_symmetric
-from ..model.memory import Sums
+from ..heads.packing import checked_array, pack_sums, unpack_sums
 from .checks import check_contribution
 from .contribution import Contribution, FleetModel, check_client
 
@@ -37,13 +36,8 @@ def pack_contribution(contribution: Contribution) -> bytes:
     header = _Header(
         FORMAT, contribution.client, model.backbone, model.dimensions, model.embedding_map, model.views
     )
-    arrays: dict[str, NDArray[Any]] = {
-        "header": np.frombuffer(msgspec.json.encode(header), np.uint8),
-        "names": pack_texts(list(sums.labels)),
-        "counts": sums.numbers.astype(np.int64),
-        "sums": pack_integers(sums.sums),
-    }
-    return pack_arrays(arrays | pack_symmetric(sums.gram.astype(np.int64)), compress=False)
+    described = {"header": np.frombuffer(msgspec.json.encode(header), np.uint8)}
+    return pack_arrays(described | pack_sums(sums), compress=False)
 
 
 def unpack_contribution(data: bytes, model: FleetModel, sender: str = "") -> Contribution:
@@ -52,7 +46,7 @@ def unpack_contribution(data: bytes, model: FleetModel, sender: str = "") -> Con
     Args:
         data: What `pack_contribution` returned.
         model: The model of this fleet.
-        sender: Name of the device that sent the bytes, for messages, if it is known.
+        sender: Name of the device that sent the bytes, if it is known; it replaces the name in the bytes.
 
     Raises:
         FleetError: The bytes are damaged, of another model, or contain statistics that no samples have.
@@ -64,7 +58,7 @@ def unpack_contribution(data: bytes, model: FleetModel, sender: str = "") -> Con
         who = sender or check_client(header.client)
         found = FleetModel(header.backbone, header.dimensions, header.embedding_map, header.views)
         _refuse_other_model(found, model)
-        contribution = Contribution(check_client(header.client), found, _sums(arrays, model.dimensions))
+        contribution = Contribution(who, found, unpack_sums(arrays, model.dimensions))
     except (EdgetlError, KeyError, IndexError, ValueError) as error:
         raise FleetError(f"the contribution of {who} is refused: {_reason(error)}") from error
     check_contribution(contribution, model)
@@ -73,7 +67,7 @@ def unpack_contribution(data: bytes, model: FleetModel, sender: str = "") -> Con
 
 def _header(arrays: Arrays) -> _Header:
     try:
-        header = msgspec.json.decode(bytes(_array(arrays, "header", np.uint8, 1)), type=_Header)
+        header = msgspec.json.decode(bytes(checked_array(arrays, "header", np.uint8, 1)), type=_Header)
     except msgspec.MsgspecError as error:
         raise ArraysError(f"its header is damaged: {error}") from error
     if header.format != FORMAT:
@@ -90,29 +84,6 @@ def _refuse_other_model(found: FleetModel, model: FleetModel) -> None:
             f"it was taught to the model {found}, but the fleet uses {model}; all devices need the same backbone:"
             " copy the model file of the fleet to the device, and use edgetl reembed for what was taught"
         )
-
-
-def _sums(arrays: Arrays, dimensions: int) -> Sums:
-    labels = tuple(unpack_texts(_array(arrays, "names", np.uint8, 1)))
-    sums = unpack_integers(_array(arrays, "sums", np.uint8, 3))
-    symmetric = {
-        "gram_diagonal": _array(arrays, "gram_diagonal", np.int64, 1),
-        "gram_widths": _array(arrays, "gram_widths", np.uint8, 1),
-        "gram_bits": _array(arrays, "gram_bits", np.uint8, 1),
-    }
-    gram = unpack_symmetric(symmetric, dimensions)
-    return Sums(labels, _array(arrays, "counts", np.int64, 1), sums, gram)
-
-
-def _array(arrays: Arrays, name: str, dtype: type[np.generic], axes: int) -> NDArray[Any]:
-    if name not in arrays:
-        raise ArraysError(f"the array {name} is missing")
-    found = arrays[name]
-    if found.dtype != np.dtype(dtype).newbyteorder("<") or found.ndim != axes:
-        raise ArraysError(
-            f"{name} must be {np.dtype(dtype).name} with {axes} axes, got {found.dtype} {list(found.shape)}"
-        )
-    return found.astype(dtype, copy=False)  # the machine's own byte order
 
 
 def _reason(error: Exception) -> str:

@@ -79,9 +79,9 @@ class ExactHead(Head):
         return self.statistics.counts
 
     def learn_statistics(
-        self, labels: Sequence[str], counts: NDArray[np.int64], sums: NDArray[np.int64], gram: Floats
+        self, labels: Sequence[str], counts: NDArray[Any], sums: NDArray[Any], gram: Floats
     ) -> None:
-        """Learn from sums over samples, as `device.model.memory.Sums` holds them."""
+        """Learn from sums over samples, as `device.model.memory.Sums` holds them, or from multiples of 1/16 of them."""
         self.statistics.add_statistics(labels, counts, sums, gram)
         self._restart()
 
@@ -210,7 +210,7 @@ class ExactHead(Head):
             return self.fit
         # predictions do not wait for another thread's complete fit
         with one_blas_thread(wait=False):
-            return self._lessons.fit(self.counts, self._updated)
+            return self._lessons.fit(self.statistics.weights, self._updated)
 
     def _updated(self, solution: Solution, complete: Complete) -> Fit:
         """Return the fit of an updated solution, with the temperature and the threshold of the complete one."""

@@ -80,7 +80,7 @@ class Lessons:
         """Return whether the complete fit can be updated to the samples with these counts per label."""
         return self._complete is not None and all(label in counts for label in self._complete.labels)
 
-    def fit(self, counts: dict[str, int], make: Callable[[Solution, Complete], Fit]) -> Fit:
+    def fit(self, counts: Mapping[str, float], make: Callable[[Solution, Complete], Fit]) -> Fit:
         """Compute the fit of the present samples; call only if `usable`.
 
         Args:

@@ -28,6 +28,9 @@ from .products import inner, second_moment
 from .sketch import Sketch
 from .vocabulary import Vocabulary
 
+WEIGHT_STEPS = 16
+"""Weights of foreign statistics are multiples of 1/16: sums of such fractions are exact in float64, as integers are."""
+
 MAX_SAMPLES = 2**22  # 2**22 * (2**15)**2 < 2**53: with more samples, float64 could round
 # codes to collect before one matrix product adds them to G, because a rank-1 update causes the same memory traffic
 _PENDING = 256
@@ -68,14 +71,15 @@ class Statistics:
         self.dimensions = dimensions
         self.tuned = KeySet() if tuned is None else tuned
         self._vocabulary = Vocabulary()
-        self._sums = np.zeros((0, dimensions), np.int64)
+        # int64, or float64 if foreign samples have weights
+        self._sums: NDArray[Any] = np.zeros((0, dimensions), np.int64)
         self._gram: Floats | None = None  # None while every code is kept
         self._codes = np.zeros((0, dimensions), np.int16)  # kept, or not yet added to the gram
         self._owners = np.zeros(0, np.int32)
         self._keys = np.zeros(0, np.uint64)
         self._used = 0
-        self._squares = 0
-        self._fingerprint = np.zeros(fingerprint.COUNT, np.int64)  # of the second moment
+        self._squares: float = 0  # an integer, except with weights
+        self._fingerprint = np.zeros(fingerprint.COUNT, np.int64)  # of the second moment in units of `_scale`
         self._products: Floats = np.zeros((0, 0))  # inner products of the first codes, while all are kept
         self._multiplied = 0  # number of codes in `_products`
         self._sketch = Sketch(dimensions)
@@ -109,8 +113,18 @@ class Statistics:
         """Return the labels of the kept codes as columns of `counts`, in canonical order, int64 [n]."""
         return self._vocabulary.ranks()[self._owners[: self._used]][self.kept_order()]
 
-    def sums(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return counts int64 [C] and sums int64 [C, D], with rows in the order of `counts`."""
+    @property
+    def weights(self) -> dict[str, float]:
+        """As `counts`, with the fractions that weighted foreign samples lead to."""
+        return self._vocabulary.weights
+
+    @property
+    def weighted(self) -> bool:
+        """Whether samples with a weight were added, so that counts and sums are float64."""
+        return self._sums.dtype.kind == "f"
+
+    def sums(self) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Return counts [C] and sums [C, D], int64 or float64, with rows in the order of `counts`."""
         rows = self._vocabulary.present()
         return self._vocabulary.numbers[rows], self._sums[rows]
 
@@ -136,7 +150,7 @@ class Statistics:
         order = order if chosen is None else order[chosen]
         return self._products[order[:, None], order]
 
-    def squares(self) -> int:
+    def squares(self) -> float:
         """Return the trace of G, the sum of all squared codes."""
         return self._squares
 
@@ -209,15 +223,23 @@ class Statistics:
         self._forget_when_empty()
 
     def add_statistics(
-        self, labels: Sequence[str], counts: NDArray[np.int64], sums: NDArray[np.int64], gram: Floats
+        self, labels: Sequence[str], counts: NDArray[Any], sums: NDArray[Any], gram: Floats
     ) -> None:
-        """Add sums over other samples: counts [C], sums [C, D] and gram [D, D], in the integers of codes."""
+        """Add sums over other samples, in the integers of codes, or in multiples of 1/`WEIGHT_STEPS` of them.
+
+        Args:
+            labels: C labels.
+            counts: int64 or float64 [C].
+            sums: int64 or float64 [C, D].
+            gram: float64 [D, D].
+        """
         self._compress()
         owners = self._vocabulary.add_counts(labels, counts)
         self._grow()
+        self._become(np.result_type(self._sums, sums))
         np.add.at(self._sums, owners, sums)
-        self._squares += int(np.trace(gram))
-        self._add_fingerprint(fingerprint.of_gram(gram), 1)
+        self._squares += _number(np.trace(gram))
+        self._add_fingerprint(fingerprint.of_gram(gram * self._scale), 1)
         self._gram = self.gram() + gram
 
     def merge(self, other: Statistics) -> None:
@@ -232,9 +254,10 @@ class Statistics:
         gram = other.gram()
         rows = self._vocabulary.merge(other._vocabulary)
         self._grow()
+        self._become(np.result_type(self._sums, other._sums))
         np.add.at(self._sums, rows, other._sums)
         self._squares += other._squares
-        self._add_fingerprint(other._fingerprint, 1)
+        self._add_fingerprint(other._fingerprint, self._scale // other._scale)
         self._gram = self.gram() + gram
         self._sketch.merge(other._sketch, rows)
         self._sketch.exclude(self.tuned)
@@ -269,9 +292,10 @@ class Statistics:
     def digest(self) -> str:
         """Return the sha256 of labels, counts, sums and the fingerprint of the second moment, sorted by label, and of `tuned`."""
         counts, sums = self.sums()
-        digest = hashlib.sha256(f"edgetl statistics 2, {self.dimensions} dimensions\n".encode())
+        kind = "weighted statistics" if self.weighted else "statistics"
+        digest = hashlib.sha256(f"edgetl {kind} 2, {self.dimensions} dimensions\n".encode())
         digest.update("\n".join(self.counts).encode())
-        for array in (counts, sums, self._fingerprint):
+        for array in (counts * self._scale, sums * self._scale, self._fingerprint):
             digest.update(array.astype("<i8").tobytes())
         digest.update(self.tuned.keys.astype("<u8").tobytes())  # empty if no sample tuned the backbone
         return digest.hexdigest()
@@ -283,8 +307,12 @@ class Statistics:
         state |= self.tuned.state()
         if self._gram is None:
             return state | {"codes": self.codes, "owners": self.owners()}
-        summed: State = {"counts": counts, "sums": pack_integers(sums)}
-        moment = pack_symmetric(self.gram().astype(np.int64))
+        scale = self._scale
+        if self.weighted:
+            state["scale"] = np.array([scale])
+        whole = (sums * scale).astype(np.int64)
+        summed: State = {"counts": (counts * scale).astype(np.int64), "sums": pack_integers(whole)}
+        moment = pack_symmetric((self.gram() * scale).astype(np.int64))
         return state | summed | moment | self._sketch.state(self._vocabulary.ranks())
 
     @classmethod
@@ -313,8 +341,12 @@ class Statistics:
                 state["codes"].astype(np.int16), [labels[owner] for owner in state["owners"].tolist()]
             )
             return statistics
-        gram = _restored_gram(dimensions, state)
-        statistics.add_statistics(labels, state["counts"], unpack_integers(state["sums"]), gram)
+        gram, sums = _restored_gram(dimensions, state), unpack_integers(state["sums"])
+        if "scale" in state:
+            scale = int(state["scale"][0])
+            statistics.add_statistics(labels, state["counts"] / scale, sums / scale, gram / scale)
+        else:
+            statistics.add_statistics(labels, state["counts"], sums, gram)
         statistics._sketch = Sketch.restore(dimensions, state)
         return statistics
 
@@ -327,13 +359,24 @@ class Statistics:
     def _add_sums(self, codes: Codes, owners: NDArray[np.int32], sign: int) -> None:
         self._grow()
         self._squares += sign * int((codes.astype(np.int64) ** 2).sum())
-        self._add_fingerprint(fingerprint.of_samples(codes), sign)
+        self._add_fingerprint(fingerprint.of_samples(codes), sign * self._scale)
         # np.unique would import numpy.ma, which slows every start
         for owner in np.flatnonzero(np.bincount(owners)):
             self._sums[owner] += sign * codes[owners == owner].sum(axis=0, dtype=np.int64)
 
-    def _add_fingerprint(self, one: fingerprint.Fingerprint, sign: int) -> None:
-        self._fingerprint = (self._fingerprint + sign * one) % fingerprint.PRIME
+    def _add_fingerprint(self, one: fingerprint.Fingerprint, times: int) -> None:
+        self._fingerprint = (self._fingerprint + times * one) % fingerprint.PRIME
+
+    @property
+    def _scale(self) -> int:
+        """The number that makes integers of counts, sums and second moment."""
+        return WEIGHT_STEPS if self.weighted else 1
+
+    def _become(self, dtype: np.dtype[Any]) -> None:
+        """Sum in float64 from now on, if `dtype` is not an integer."""
+        before = self._scale
+        self._sums = self._sums.astype(dtype)
+        self._fingerprint = self._fingerprint * (self._scale // before) % fingerprint.PRIME
 
     def _keep(self, codes: Codes, owners: NDArray[np.int32], keys: NDArray[np.uint64]) -> None:
         end = self._used + len(codes)
@@ -399,6 +442,12 @@ class Statistics:
         if not self.total:
             fresh: dict[str, Any] = vars(type(self)(self.dimensions, self.tuned))
             vars(self).update(fresh)
+
+
+def _number(value: Any) -> float:
+    """Return a sum as an integer if it is one, because integers of Python are exact beyond 2**53."""
+    number = float(value)
+    return int(number) if number.is_integer() else number
 
 
 def _restored_gram(dimensions: int, state: State) -> Floats:

@@ -13,7 +13,7 @@ Each lesson costs one solution for one vector with the factor that is there alre
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class Update:
         self._signs = np.concatenate([self._signs, np.full(len(y), float(sign))])
         self._labels += labels
 
-    def solution(self, counts: dict[str, int]) -> Solution:
+    def solution(self, counts: Mapping[str, float]) -> Solution:
         """Return the solution for the samples as they are now, without a selection, with the inverse of the complete one.
 
         Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +25,23 @@ class Vocabulary:
 
     def __init__(self) -> None:
         self.rows: dict[str, int] = {}
-        self.numbers = np.zeros(0, np.int64)
+        self.numbers: NDArray[Any] = np.zeros(0, np.int64)  # float64 once a count is a fraction
 
     @property
     def counts(self) -> dict[str, int]:
-        """Number of samples per label, sorted by label, without labels that have no samples."""
-        return {
-            label: int(self.numbers[row]) for label, row in sorted(self.rows.items()) if self.numbers[row]
-        }
+        """Number of samples per label, sorted by label, without labels that have no samples; fractions are rounded up."""
+        numbers = np.ceil(self.numbers) if self.numbers.dtype.kind == "f" else self.numbers
+        return {label: int(numbers[row]) for label, row in sorted(self.rows.items()) if numbers[row]}
 
     @property
     def total(self) -> int:
         """Number of samples of all labels."""
         return int(self.numbers.sum())
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """As `counts`, but with fractions."""
+        return {label: float(self.numbers[self.rows[label]]) for label in self.counts}
 
     def present(self) -> list[int]:
         """Return the rows of the labels that have samples, in the order of `counts`."""
@@ -62,9 +67,13 @@ class Vocabulary:
         np.add.at(self.numbers, rows, 1)
         return rows
 
-    def add_counts(self, labels: Sequence[str], counts: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Add `counts` to the labels and return their rows."""
+    def add_counts(
+        self, labels: Sequence[str], counts: NDArray[np.int64] | NDArray[np.float64]
+    ) -> NDArray[np.int32]:
+        """Add `counts` to the labels and return their rows; counts may be fractions."""
         rows = self.rows_of(labels)
+        if counts.dtype != self.numbers.dtype:
+            self.numbers = self.numbers.astype(np.result_type(self.numbers, counts))
         np.add.at(self.numbers, rows, counts)
         return rows
 
@@ -98,6 +107,7 @@ class Vocabulary:
         rows = np.zeros(len(other.numbers), np.int32)
         for name in names:
             rows[other.rows[name]] = self.rows_of([name])[0]
+        self.numbers = self.numbers.astype(np.result_type(self.numbers, other.numbers))
         np.add.at(self.numbers, rows, other.numbers)
         return rows
 

@@ -6,14 +6,15 @@ from collections.abc import Iterable
 
 from ..negatives import is_hidden
 from ..store import Entry, HostChange
+from ..store.journal import PASSING
 from ..store.records import is_excluded
 
 Labeled = list[tuple[int, str]]
 
 
-def touches_memory(entry: Entry) -> bool:
-    """Return whether an entry changed what the host taught."""
-    return any(isinstance(change, HostChange) for change in entry.changes)
+def touches_everything(entry: Entry) -> bool:
+    """Return whether an entry changed more than samples: labels of the host, or what other devices of a fleet learned."""
+    return entry.action in PASSING or any(isinstance(change, HostChange) for change in entry.changes)
 
 
 def teaches_hidden(entry: Entry) -> bool:

@@ -19,7 +19,8 @@ from ..model.modelfile import ModelFile
 from ..model.packing import pack_memory
 from ..negatives import is_hidden
 from ..store import Entry, Store
-from .changes import Labeled, net_changes, teaches_hidden, touches_memory
+from .changes import Labeled, net_changes, teaches_hidden, touches_everything
+from .shared import learn_shared, load_shared
 from .signatures import HeadMaker
 
 # Learning this many samples again takes a second or two on a Pi; from there on the derived head is stored.
@@ -59,7 +60,7 @@ class DerivedHead:
     def catch_up(self) -> None:
         """Apply the journal after `position` to the head."""
         entries = self._store.entries(after=max(0, self.position))
-        if self.position < 0 or any(touches_memory(entry) for entry in entries):
+        if self.position < 0 or any(touches_everything(entry) for entry in entries):
             self.rebuild()
             return
         if not entries:
@@ -125,6 +126,7 @@ class DerivedHead:
             rejection = Rejection(head.dimensions)
             if self._memory is not None:
                 learn_memory(rejection.classes, self._memory, self._store.host_labels())
+            learn_shared(rejection.classes, load_shared(self._store))
             for _, labels, codes in self._store.taught_chunks():
                 rejection.learn(codes, labels)
         host = self._host_hidden()
@@ -137,12 +139,23 @@ class DerivedHead:
     def _built(self) -> tuple[Head, int]:
         return self._store.database.read(self._build)  # position and samples of one consistent state
 
-    def _build(self) -> tuple[Head, int]:
+    def own_head(self) -> Head:
+        """Return the head of what the host and this device taught, without what the other devices of a fleet learned."""
+        if not self._store.shared_digest():
+            return self.head
+        unkept = self._unkept
+        head, _ = self._store.database.read(lambda: self._build(shared=False))
+        self._unkept = unkept
+        return head
+
+    def _build(self, *, shared: bool = True) -> tuple[Head, int]:
         head = self.maker.empty(self._store.host_labels())
         self._unkept = 0
         position = self._store.position()
         if self._memory is not None:
             learn_memory(head, self._memory, self._store.host_labels())
+        if shared:
+            learn_shared(head, load_shared(self._store))
         for _, labels, codes in self._store.taught_chunks():
             head.learn_many(codes, labels)
             self._unkept += len(labels)
@@ -168,7 +181,10 @@ class DerivedHead:
     def key(self) -> str:
         """Return a text that identifies the kind of head, its options and the model's memory."""
         memory = hashlib.sha256(_memory_bytes(self._memory)).hexdigest()[:16]
-        return f"{self.maker.name} {sorted(self.maker.options.items())} {memory}"
+        shared = self._store.shared_digest()[:16]  # part of the key only where there is something
+        return " ".join(
+            filter(None, [self.maker.name, str(sorted(self.maker.options.items())), memory, shared])
+        )
 
 
 def _chunks(labeled: Labeled) -> Iterable[tuple[list[int], list[str]]]:

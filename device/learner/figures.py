@@ -32,7 +32,7 @@ from ..model.memory import Samples, Sums
 from ..model.modelfile import ModelFile
 from ..negatives import split_label
 from ..store import Store
-from .changes import net_changes, touches_memory
+from .changes import net_changes, touches_everything
 
 REPORT_LIMIT = 5_000  # samples of the estimate; its cost is quadratic in their number
 HIDDEN_LIMIT = 1_000  # negatives and background samples that are left out in turn
@@ -271,7 +271,7 @@ class KeptFigures:
     def _changed_since(self, position: int, most: int) -> set[int] | None:
         """Return the ids of samples whose labels changed since a position; None for more than `most`, or other changes."""
         entries = self._store.entries(after=position)
-        if any(touches_memory(entry) or entry.action in _NEW_CODES for entry in entries):
+        if any(touches_everything(entry) or entry.action in _NEW_CODES for entry in entries):
             return None
         changed = {number for part in net_changes(entries) for number, _ in part}
         return changed if len(changed) <= most else None

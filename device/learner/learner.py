@@ -759,7 +759,8 @@ class Learner:
 
         def look() -> Snapshot:
             self.require_taught()
-            return Snapshot.of(self.model, self.store, self.head)
+            self._derived.catch_up()
+            return Snapshot.of(self.model, self.store, self._derived.own_head())
 
         with self._lock:
             return self.store.database.read(look)

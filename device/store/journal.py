@@ -16,6 +16,10 @@ from ..errors import SampleNotFoundError, StateError
 from .records import Change, Entry, HostChange, SampleRun, changes_from_json, changes_to_json, checksum, runs
 
 _COLUMNS = "seq, time, action, undoes, changes, crc"
+# actions that teach and forget nothing: what other devices learned came, or was erased
+SHARE = "share"
+LEAVE = "leave"
+PASSING = frozenset({SHARE, LEAVE})
 # actions that cannot be undone, nor anything before them
 _FINAL = {
     "purge": "forgotten samples were purged for good",
@@ -82,6 +86,8 @@ def last_undoable(connection: sqlite3.Connection) -> Entry | None:
     for entry in read(connection, newest_first=True):
         if entry.undoes is not None:
             undone.add(entry.undoes)
+        elif entry.action in PASSING:
+            continue
         elif entry.action in NOT_UNDOABLE:
             return None
         elif entry.seq not in undone:

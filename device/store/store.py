@@ -40,6 +40,7 @@ from .records import (
 )
 from .verify import PictureCheck, verify, verify_pictures
 
+SHARED = "fleet"  # name of the shared statistics among the derived heads
 _CHUNK = 500  # rows read or bound at once: limits RAM, and old SQLite allows 999 variables
 
 
@@ -400,10 +401,7 @@ class Store:
     def keep_head(self, name: str, seq: int, digest: str, state: bytes) -> None:
         """Store a derived head, so that opening does not read every sample again."""
         with self.database.transaction() as connection:
-            connection.execute(
-                "INSERT OR REPLACE INTO heads (head, seq, digest, crc, state) VALUES (?, ?, ?, ?, ?)",
-                (name, seq, digest, checksum(name, seq, digest, state), state),
-            )
+            _put_head(connection, name, seq, digest, state)
 
     def kept_head(self, name: str) -> tuple[int, str, bytes] | None:
         """Return (position, digest, state) of a stored head; None when there is none or it is damaged."""
@@ -412,6 +410,27 @@ class Store:
             return None
         seq, digest, state, _ = found[0]
         return seq, digest, state
+
+    def keep_shared(self, digest: str, state: bytes) -> Entry:
+        """Store what the other devices of a fleet have learned; the entry in the journal lets every process notice."""
+        with self.database.transaction() as connection:
+            entry = self._apply(journal.SHARE, ())
+            _put_head(connection, SHARED, entry.seq, digest, state)
+            return entry
+
+    def shared_digest(self) -> str:
+        """Return the digest of what `keep_shared` stored; "" if there is nothing."""
+        return str(
+            self.database.value("SELECT coalesce(max(digest), '') FROM heads WHERE head = ?", (SHARED,))
+        )
+
+    def erase_shared(self) -> bool:
+        """Erase what `keep_shared` stored; return whether there was anything."""
+        with self.database.transaction() as connection:
+            erased = connection.execute("DELETE FROM heads WHERE head = ?", (SHARED,)).rowcount > 0
+            if erased:
+                self._apply(journal.LEAVE, ())
+            return erased
 
     def has_kept_heads(self) -> bool:
         """Return whether any derived head is stored."""
@@ -547,6 +566,13 @@ def _settle_identity(database: Database, wanted: ModelIdentity | None) -> ModelI
 def _is_empty(database: Database) -> bool:
     return not database.value("SELECT count(*) FROM samples") and not database.value(
         "SELECT count(*) FROM journal"
+    )
+
+
+def _put_head(connection: sqlite3.Connection, name: str, seq: int, digest: str, state: bytes) -> None:
+    connection.execute(
+        "INSERT OR REPLACE INTO heads (head, seq, digest, crc, state) VALUES (?, ?, ?, ?, ?)",
+        (name, seq, digest, checksum(name, seq, digest, state), state),
     )
 
 

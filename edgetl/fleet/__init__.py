@@ -1,0 +1,4 @@
+"""Fleets: devices that learn together over Flower; `device.fleet` has the statistics, this package the network.
+
+Flower is imported only by the processes that this package starts, so that everything else works without it.
+"""
