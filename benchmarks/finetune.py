@@ -2,10 +2,11 @@
 
 Usage: ``python -m benchmarks.finetune [PHOTOS] [--epochs 10] [--limit 256] [--measured-epochs N] [--check]``
 
-Both train a softmax head for the same number of epochs on the same photos in the same process. Our time includes
-opening the frozen backbone in LiteRT, embedding each photo once and training in NumPy. The peer follows the Keras
-guides: a backbone that is not trainable, a Dense layer on top, ``model.fit``. With ``--measured-epochs`` only some
-epochs of the peer are run (each takes the same time) and the rest is extrapolated, which the result states.
+Both train a softmax head for the same number of epochs on the same photos in the same process, from the loaded backbone to
+the trained head. Our time includes opening the frozen backbone in LiteRT, embedding each photo once and training in NumPy.
+The peer follows the Keras guides: a backbone that is not trainable, a Dense layer on top, ``model.fit``. Its time includes
+building the graphs, measured as the first batch. With ``--measured-epochs`` only some epochs of the peer are run (each takes
+the same time) and the rest is extrapolated, which the result states.
 
 Without PHOTOS, drawn images are used: the times are the same, but the accuracies mean nothing.
 """
@@ -56,7 +57,10 @@ def main() -> None:
         "model_fit": peer,
         "speedup": {clock: round(peer[clock] / ours[clock], 2) for clock in CLOCKS},
         "speedup_without_opening": {
-            clock: round(peer[clock] / (ours[clock] - ours[f"opening_{clock}"]), 2) for clock in CLOCKS
+            clock: round(
+                (peer[clock] - peer[f"opening_{clock}"]) / (ours[clock] - ours[f"opening_{clock}"]), 2
+            )
+            for clock in CLOCKS
         },
     }
     measurement.finish(measurement.result(figures(result), [table(result)], result), options)
@@ -84,6 +88,7 @@ def table(result: dict[str, Any]) -> Table:
     measured = f", measured epochs: {peer['measured_epochs']}" if peer["extrapolated"] else ""
     rows = (
         (f"model.fit through the frozen backbone{measured}", peer["processor"], peer["clock"]),
+        ("of this, building the graphs", peer["opening_processor"], peer["opening_clock"]),
         ("edgetl: open the backbone, embed once, train the head", ours["processor"], ours["clock"]),
         ("of this, opening the backbone", ours["opening_processor"], ours["opening_clock"]),
         ("of this, training the head", ours["head_processor"], ours["head_clock"]),
@@ -179,12 +184,14 @@ def _peer(
     model.compile(keras.optimizers.Adam(1e-3), "sparse_categorical_crossentropy", metrics=["accuracy"])
     inputs = preprocessing.normalize(images)  # not timed: the peer may keep all inputs in RAM
     epochs = min(options.epochs, options.measured_epochs or options.epochs)
-    model.fit(inputs[:BATCH], targets[:BATCH], batch_size=BATCH, verbose=0)  # compiles; not timed
     start = _now()
+    model.fit(inputs[:BATCH], targets[:BATCH], batch_size=BATCH, verbose=0)
+    built = _now()
     history = model.fit(inputs, targets, batch_size=BATCH, epochs=epochs, verbose=0)
-    taken = _between(start, _now())
+    building, taken = _between(start, built), _between(built, _now())
     return {
-        **{clock: round(taken[clock] * options.epochs / epochs, 2) for clock in CLOCKS},
+        **{clock: round(building[clock] + taken[clock] * options.epochs / epochs, 2) for clock in CLOCKS},
+        **{f"opening_{clock}": building[clock] for clock in CLOCKS},
         "measured_epochs": epochs,
         "extrapolated": epochs < options.epochs,
         "training_accuracy": round(float(history.history["accuracy"][-1]), 4),

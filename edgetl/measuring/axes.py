@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 WIDTH = 800  # pixels of every picture
 LEFT, RIGHT = 4, 130  # margins
+_STEPS = (
+    (1, 2, 5),
+    range(1, 10),
+    [half / 2 for half in range(2, 20)],
+)  # of a decade, until two are on the axis
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,11 @@ class Axis:
         if not self.logarithmic:
             return _even_ticks(self.high)
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
-        steps = (1, 2, 5) if len(decades) <= 4 else (1,)
+        coarse = _STEPS[0] if len(decades) <= 4 else (1,)
+        tried = [self._within(decades, steps) for steps in (coarse, *_STEPS[1:])]
+        return next((found for found in tried if len(found) > 1), tried[-1])
+
+    def _within(self, decades: Iterable[int], steps: Iterable[float]) -> list[float]:
         values = [step * 10.0**decade for decade in decades for step in steps]
         return [value for value in values if self.low <= value <= self.high]
 

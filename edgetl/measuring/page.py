@@ -18,7 +18,7 @@ from .pictures import (
     draw_ops,
     draw_stages,
 )
-from .text import COLUMNS, FRAME, LESSON, median_of, most_expensive, short_layer, shot_name
+from .text import COLUMNS, FRAME, LESSON, median_of, most_expensive, short_layer, shot_name, shown_megabytes
 
 Found = Mapping[str, Any]
 
@@ -95,7 +95,7 @@ def _summary(names: Sequence[str], results: Sequence[Found]) -> Iterator[str]:
             _milliseconds(median_of(found, FRAME, "p95")),
             _milliseconds(median_of(found, LESSON)),
             _overhead(overhead),
-            f"{found['model']['bytes'] / 1e6:.1f} MB",
+            shown_megabytes(found["model"]["bytes"] / 1e6),
             f"{footprint['peak_ram_bytes'] / 1e6:.0f} MB" if footprint else "–",
             _milliseconds(footprint["start_ms"] if footprint else None),
             f"{energy['frame_millijoules']:.1f} mJ" if energy else "–",

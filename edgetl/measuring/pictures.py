@@ -11,7 +11,7 @@ import numpy as np
 from ..charts import COLORS, opening
 from ..evaluation.page import escape
 from .axes import LEFT, RIGHT, WIDTH, Axis
-from .text import FRAME, LESSON, median_of, shot_name
+from .text import FRAME, LESSON, median_of, shot_name, shown_megabytes
 
 Found = Mapping[str, Any]
 
@@ -24,6 +24,7 @@ STYLE = """
 
 _ROW = 50  # pixels per combination
 _BINS = 80
+_TEXT_HEIGHT = 13  # pixels between two texts that can be read
 
 PREDICTION = ("capture", "preprocessing", "backbone", "head, predict")
 _LESSON = ("embedding", "picture and commit", "first prediction")
@@ -67,7 +68,7 @@ def draw_accuracy(names: Sequence[str], results: Sequence[Found], accuracy: Foun
     if not points:
         return ""
     times = [ms for _, ms, _, _ in points]
-    axis = replace(Axis.of(min(times) / 1.3, max(times) * 1.3, logarithmic=True, left=48), right=WIDTH - 36)
+    axis = replace(Axis.of(min(times) / 1.3, max(times) * 1.3, logarithmic=True, left=56), right=WIDTH - 56)
     lowest = min(shot["accuracy"] for _, _, _, shots in points for shot in shots)
     bottom, base, top = max(0.0, int(lowest * 10 - 0.5) / 10), 300.0, 16.0
     parts = list(
@@ -81,7 +82,7 @@ def draw_accuracy(names: Sequence[str], results: Sequence[Found], accuracy: Foun
         parts.append(f'<text class="soft right" x="{axis.left - 8}" y="{y + 4.5}">{10 * tenth} %</text>')
     for number, point in enumerate(points):
         parts += _accuracy_line(axis, point, number % COLORS, (bottom, base, top))
-    legend = [f"{name}, {megabytes:.1f} MB" for name, _, megabytes, _ in points]
+    legend = [f"{name}, {shown_megabytes(size)}" for name, _, size, _ in points]
     parts += _legend(legend, base + 62, 1)
     height = base + 66 + 20 * len(legend)
     return _svg(parts, height, "Accuracy against time per prediction")
@@ -229,7 +230,19 @@ def _accuracy_line(axis: Axis, point: Point, color: int, plot: tuple[float, floa
     for shot, y in zip(shots, heights, strict=True):
         radius = 6 if not shot["shots"] else 4
         yield f'<circle class="f{color}" cx="{x}" cy="{y}" r="{radius}"><title>{shot["accuracy"]:.1%}</title></circle>'
-        yield f'<text class="soft" x="{x + 10}" y="{y + 4.5}">{shot_name(shot)}</text>'
+    for y, names in _apart(heights, [shot_name(shot) for shot in shots]):
+        yield f'<text class="soft" x="{x + 10}" y="{y + 4.5}">{names}</text>'
+
+
+def _apart(heights: Sequence[float], names: Sequence[str]) -> list[tuple[float, str]]:
+    """Return the texts beside points; points too close to each other share one."""
+    texts: list[tuple[float, str]] = []
+    for y, name in sorted(zip(heights, names, strict=True), key=lambda text: -text[0]):
+        if texts and texts[-1][0] - y < _TEXT_HEIGHT:
+            texts[-1] = texts[-1][0], f"{texts[-1][1]}, {name}"
+        else:
+            texts.append((y, name))
+    return texts
 
 
 def _legend(names: Sequence[str], y: float, columns: int) -> Iterator[str]:

@@ -15,7 +15,7 @@ from device.system.comparing import read_measurement
 from device.system.grid import name_results
 
 from .accuracy import ALL
-from .text import FRAME
+from .text import FRAME, shown_megabytes
 
 _Z = 1.96  # standard errors of a difference that chance explains
 _PERCENTILE = "p95"
@@ -155,14 +155,21 @@ def _entries(found: Mapping[str, Any], limits: Limits, path: Path) -> list[Entry
             if shot is not None and FRAME in times:
                 candidate = _candidate(name, result, shot, float(times[FRAME][_PERCENTILE]), limits)
                 entries.append((candidate, (tuple(shot["right"]), int(shot["draws"]))))
+        measured = sorted({int(shot["shots"]) for model in accuracy["models"] for shot in model["shots"]})
     except (KeyError, TypeError, ValueError) as error:
         raise MeasurementError(f"{shown(path)} is damaged: {error}; measure again") from error
     if not entries:
-        shots = "all photos" if limits.shots == ALL else f"{limits.shots} photos per label"
-        raise MeasurementError(
-            f"{shown(path)} contains no accuracy with {shots}; measure it with --shots, or choose another number here"
-        )
+        raise _missing_shots(path, limits.shots, measured)
     return entries
+
+
+def _missing_shots(path: Path, wanted: int, measured: Sequence[int]) -> MeasurementError:
+    shots = "all photos" if wanted == ALL else f"{wanted} photos per label"
+    others = ", ".join("all" if one == ALL else str(one) for one in measured)
+    known = f", only with {others}; choose one of these with --shots, or" if others else ";"
+    return MeasurementError(
+        f"{shown(path)} contains no accuracy with {shots}{known} measure again with --shots"
+    )
 
 
 def _with_most_samples(results: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
@@ -228,7 +235,7 @@ def _reasons(chosen: Entry, entries: Sequence[Entry], limits: Limits) -> Iterato
     low, high = found.interval
     yield (
         f"{found.name}: {found.accuracy:.1%} with {photos} ({low:.0%} to {high:.0%}), {found.ms:.1f} ms per prediction "
-        f"(95th percentile), {found.mb:.1f} MB"
+        f"(95th percentile), {shown_megabytes(found.mb)}"
     )
     others = [entry for entry in entries if entry is not chosen]
     better = [other for other, _ in others if other.accuracy > found.accuracy]

@@ -36,6 +36,16 @@ def describe_bench(result: Found) -> str:
     return "\n".join(lines)
 
 
+def shown_megabytes(size: float) -> str:
+    """Return a size in megabytes as text, with two digits also for a small model.
+
+    Example:
+        >>> shown_megabytes(4.312), shown_megabytes(0.0279)
+        ('4.3 MB', '0.028 MB')
+    """
+    return f"{size:.1f} MB" if size >= 1 else f"{size:.2g} MB"
+
+
 def describe_csv(result: Found) -> str:
     """Return one row per combination and step."""
     stream = io.StringIO()
@@ -78,7 +88,8 @@ def _head(result: Found) -> Iterator[str]:
 
 def _tables(name: str, found: Found) -> Iterator[str]:
     model, runtime, head, warm = found["model"], found["runtime"], found["head"], found["warm_up"]
-    yield f"{name}: {model['backbone']}, {model['quantization']}, {model['dimensions']} dimensions, {model['bytes'] / 1e6:.1f} MB"
+    size = shown_megabytes(model["bytes"] / 1e6)
+    yield f"{name}: {model['backbone']}, {model['quantization']}, {model['dimensions']} dimensions, {size}"
     host = f" and {head['host_samples']} of the host" if head["host_samples"] else ""
     yield (
         f"{runtime['name']} {runtime['version']}, {runtime['delegate']}, threads {runtime['threads']}; "
@@ -127,7 +138,7 @@ def _summary(names: Sequence[str], results: Sequence[Found]) -> Iterator[str]:
         ram = "–" if footprint is None else f"{footprint['peak_ram_bytes'] / 1e6:.0f}"
         yield (
             f"{name:{width}}{cells[0]:>12}{cells[1]:>9}{cells[2]:>9}{cells[3]:>9}"
-            f"{found['model']['bytes'] / 1e6:>7.1f}{ram:>9}"
+            f"{shown_megabytes(found['model']['bytes'] / 1e6).removesuffix(' MB'):>7}{ram:>9}"
         )
 
 

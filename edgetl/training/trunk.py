@@ -15,12 +15,14 @@ from device.model.runtime import open_interpreter
 
 from ..errors import TrainingError
 
-BATCH = 8
+BATCH = 8  # images at once in TensorFlow
+_LITERT_BATCH = 2  # in LiteRT: the activations of more images exceed the caches
 _WORTH_CONVERTING = 256  # images; the conversion takes some seconds
 _TOLERANCE = 1e-3  # of the largest feature; the usual difference is 1e-6
 
 Array = NDArray[np.float32]
 Trunk = Callable[[NDArray[np.uint8]], Array]
+Forward = Callable[[Array], Array]
 
 
 def compile_trunk(model: Any, preprocessing: Preprocessing, images: int) -> Trunk:
@@ -37,27 +39,44 @@ def compile_trunk(model: Any, preprocessing: Preprocessing, images: int) -> Trun
     Raises:
         TrainingError: The converted trunk returns other values than the model.
     """
-    run = _with_litert(model) if images >= _WORTH_CONVERTING else _with_tensorflow(model)
+    worth = images >= _WORTH_CONVERTING
+    size, forward = (_LITERT_BATCH, _with_litert(model)) if worth else (BATCH, _with_tensorflow(model))
 
     def trunk(batch: NDArray[np.uint8]) -> Array:
-        return run(preprocessing.normalize(batch))
+        missing = -len(batch) % size
+        padded = (
+            np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch
+        )
+        starts = range(0, len(padded), size)
+        parts = [forward(preprocessing.normalize(padded[start : start + size])) for start in starts]
+        return np.concatenate(parts)[: len(batch)]
 
     return trunk
 
 
-def _with_tensorflow(model: Any) -> Callable[[Array], Array]:
+def _with_tensorflow(model: Any) -> Forward:
     import tensorflow as tf
 
-    shape = (BATCH, *model.input_shape[1:])
+    forward = _traced(model, BATCH)
 
-    forward = tf.function(
-        lambda batch: model(batch, training=False), input_signature=[tf.TensorSpec(shape, tf.float32)]
-    )
-    return lambda batch: _in_batches(lambda part: forward(tf.constant(part)).numpy(), batch)
+    def run(part: Array) -> Array:
+        features: Array = forward(tf.constant(part)).numpy()
+        return features
+
+    return run
 
 
-def _with_litert(model: Any) -> Callable[[Array], Array]:
-    interpreter = open_interpreter(_convert(model), threads=os.cpu_count() or 1)
+def _traced(model: Any, batch: int) -> Any:
+    """Return `model` in inference mode as a function of a graph."""
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec((batch, *model.input_shape[1:]), tf.float32)]
+    return tf.function(lambda images: model(images, training=False), input_signature=signature)
+
+
+def _with_litert(model: Any) -> Forward:
+    traced = _traced(model, _LITERT_BATCH)
+    interpreter = open_interpreter(_convert(traced), threads=os.cpu_count() or 1)
     entry = interpreter.get_input_details()[0]["index"]
     result = interpreter.get_output_details()[0]["index"]
 
@@ -67,20 +86,16 @@ def _with_litert(model: Any) -> Callable[[Array], Array]:
         features: Array = interpreter.get_tensor(result)
         return features
 
-    _verify(model, forward)
-    return lambda batch: _in_batches(forward, batch)
+    _verify(traced, model.input_shape[1:], forward)
+    return forward
 
 
-def _convert(model: Any) -> bytes:
+def _convert(traced: Any) -> bytes:
     import tensorflow as tf
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-    shape = (BATCH, *model.input_shape[1:])
-    function = tf.function(lambda batch: model(batch, training=False))
     # freeze first: converting the function of a Keras model directly loses its weights (tensorflow#98964)
-    frozen = convert_variables_to_constants_v2(
-        function.get_concrete_function(tf.TensorSpec(shape, tf.float32))
-    )
+    frozen = convert_variables_to_constants_v2(traced.get_concrete_function())
     logger = logging.getLogger("absl")
     level = logger.level
     logger.setLevel(logging.ERROR)  # it warns that the object with the variables is missing: there are none
@@ -91,9 +106,12 @@ def _convert(model: Any) -> bytes:
     return converted
 
 
-def _verify(model: Any, forward: Callable[[Array], Array]) -> None:
-    batch = np.random.default_rng(0).standard_normal((BATCH, *model.input_shape[1:])).astype(np.float32)
-    expected = np.asarray(model(batch, training=False))
+def _verify(traced: Any, shape: tuple[int, ...], forward: Forward) -> None:
+    """Compare with the graph before it was frozen, whose variables are those of the model."""
+    import tensorflow as tf
+
+    batch = np.random.default_rng(0).standard_normal((_LITERT_BATCH, *shape)).astype(np.float32)
+    expected = traced(tf.constant(batch)).numpy()
     error = float(np.abs(forward(batch) - expected).max())
     allowed = _TOLERANCE * max(1e-6, float(np.abs(expected).max()))
     if not error <= allowed:  # a NaN is caught too
@@ -101,10 +119,3 @@ def _verify(model: Any, forward: Callable[[Array], Array]) -> None:
             f"the frozen part of the backbone differs by {error:g} after conversion, expected at most {allowed:g}; "
             "please report this with the backbone's name and the versions of TensorFlow and LiteRT"
         )
-
-
-def _in_batches(forward: Callable[[Array], Array], batch: Array) -> Array:
-    missing = -len(batch) % BATCH
-    padded = np.concatenate([batch, np.zeros((missing, *batch.shape[1:]), batch.dtype)]) if missing else batch
-    parts = [forward(padded[start : start + BATCH]) for start in range(0, len(padded), BATCH)]
-    return np.concatenate(parts)[: len(batch)]

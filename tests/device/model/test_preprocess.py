@@ -172,3 +172,15 @@ def test_normalize_is_the_arithmetic_of_the_model_file() -> None:
     """The formula is (x - mean) / std in float32."""
     batch = np.array([[[[0, 127, 255]]]], np.uint8)
     assert Preprocessing().normalize(batch).tolist() == [[[[-127 / 128, 0.0, 1.0]]]]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_normalize_equals_the_formula_to_the_bit(channels: int) -> None:
+    """Rows are normalized whole, also those of a part of a larger array, and an empty batch stays empty."""
+    mean, std = (123.675, 116.28, 103.53)[:channels], (58.395, 57.12, 57.375)[:channels]
+    one = Preprocessing(10, 12, mean=mean, std=std, channels=channels)
+    photos = np.random.default_rng(0).integers(0, 256, (4, 10, 24, channels), np.uint8)
+    for batch in (photos, photos[:, :, ::2], photos[0], photos[:0]):
+        expected = (batch.astype(np.float32) - np.float32(mean)) / np.float32(std)
+        assert np.array_equal(one.normalize(batch), expected)
+        assert one.normalize(batch).dtype == np.float32

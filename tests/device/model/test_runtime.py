@@ -32,6 +32,8 @@ def test_without_a_runtime_the_error_tells_what_to_install(monkeypatch: pytest.M
         monkeypatch.setitem(sys.modules, name, None)
     with pytest.raises(RuntimeMissingError, match="pip install"):
         load_runtime()
+    with pytest.raises(RuntimeMissingError, match="NumPy 1"):  # the extra does not install this one
+        load_runtime("tflite-runtime")
 
 
 def test_an_unknown_runtime_is_refused() -> None:

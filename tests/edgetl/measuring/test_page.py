@@ -106,6 +106,16 @@ def test_accuracy_is_drawn_once_for_all_numbers_of_samples(result: dict[str, Any
     assert "12 samples" not in picture
 
 
+def test_equal_accuracies_share_one_text(result: dict[str, Any]) -> None:
+    """Numbers of photos that would be drawn over each other cannot be read."""
+    accuracy = copy.deepcopy(result["accuracy"])
+    for model in accuracy["models"]:
+        for number, shot in enumerate(model["shots"], 1):
+            shot.update(accuracy=1.0, shots=number)
+    picture = draw_accuracy(["a", "b", "a", "b"], result["results"], accuracy)
+    assert picture.count(">1, 2</text>") == 2
+
+
 def test_growth_needs_two_numbers_of_samples(result: dict[str, Any]) -> None:
     """One point is no line."""
     assert draw_growth(["a, 12 samples", "a, 40 samples"], result["results"][::2]).count("<circle") == 2
@@ -114,7 +124,14 @@ def test_growth_needs_two_numbers_of_samples(result: dict[str, Any]) -> None:
 
 def test_an_axis_has_round_values_inside() -> None:
     """Both kinds."""
-    for axis in (Axis.of(3, 700, logarithmic=True), Axis.of(0, 0.37), Axis.of(5, 5, logarithmic=True)):
+    narrow = Axis.of(0.32, 0.34, logarithmic=True)
+    assert len(narrow.ticks()) == 2
+    for axis in (
+        Axis.of(3, 700, logarithmic=True),
+        Axis.of(0, 0.37),
+        Axis.of(5, 5, logarithmic=True),
+        narrow,
+    ):
         ticks = axis.ticks()
         assert all(axis.low <= tick <= axis.high for tick in ticks)
         assert 1 <= len(ticks) <= 10

@@ -131,7 +131,7 @@ def test_notes_of_the_measurement_are_passed_on(tmp_path: Path) -> None:
     ("fields", "shots", "word"),
     [
         ({"accuracy": None}, 0, "contains no accuracy; measure with: edgetl bench"),
-        ({}, 3, "3 photos per label"),
+        ({}, 3, "with 3 photos per label, only with all, 5; choose one of these with --shots"),
         ({"accuracy": {"models": 3}}, 0, "damaged"),
         ({"accuracy": {"notes": []}}, 0, "damaged"),
         ({"schema": "other"}, 0, "not a result"),
