@@ -8,11 +8,8 @@ from dataclasses import dataclass
 
 WIDTH = 800  # pixels of every picture
 LEFT, RIGHT = 4, 130  # margins
-_STEPS = (
-    (1, 2, 5),
-    range(1, 10),
-    [half / 2 for half in range(2, 20)],
-)  # of a decade, until two are on the axis
+# of a decade, until two are on the axis
+_STEPS = ((1, 2, 5), range(1, 10), [half / 2 for half in range(2, 20)])
 
 
 @dataclass(frozen=True)
