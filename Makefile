@@ -37,11 +37,12 @@ else
 	EDGETL_RUNTIME=tflite-runtime $(VENV_TFLITE)/bin/python -m pytest --durations=10 -m "not browser" tests/device
 endif
 
-lint: $(VENV)/ready ## ruff, mypy --strict, codespell, and whether the help pages in the docs are current
+lint: $(VENV)/ready ## ruff, mypy --strict, codespell, the prose of the docs, and whether their help pages are current
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 	$(VENV)/bin/codespell
+	$(VENV)/bin/python -m scripts.prose
 	$(VENV)/bin/python -m cogapp --check README.md docs/*.md
 
 format: $(VENV)/ready ## fix what ruff can fix

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import email.parser
 import importlib.util
+import re
+import tomllib
 import zipfile
 from email.message import Message
 from pathlib import Path
@@ -18,8 +20,9 @@ HOST_ONLY = ("tensorflow", "keras", "matplotlib", "scipy", "pandas", "scikit-lea
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     """Return the wheel, built with the build backend, without a network or an isolated environment."""
-    if importlib.util.find_spec("hatchling") is None:
-        pytest.skip("hatchling is not installed (pip install hatchling)")
+    for module in ("hatchling", "hatch_fancy_pypi_readme"):
+        if importlib.util.find_spec(module) is None:
+            pytest.skip(f"{module} is not installed (pip install hatchling hatch-fancy-pypi-readme)")
     from hatchling.builders.wheel import WheelBuilder
 
     folder = tmp_path_factory.mktemp("wheel")
@@ -105,3 +108,35 @@ def test_every_requirement_has_bounds(metadata: Message) -> None:
         if "==" not in line.partition(";")[0] and not (">=" in line and "<" in line.partition(";")[0])
     ]
     assert loose == []
+
+
+def test_every_link_of_the_description_is_absolute_and_leads_to_a_file(metadata: Message) -> None:
+    """PyPI shows README.md outside of the repository, where a relative link or picture leads nowhere."""
+    description = str(metadata.get_payload())
+    shown = re.sub(r"^```.*?^```$", "", description, flags=re.MULTILINE | re.DOTALL)
+    found = [a or b for a, b in re.findall(r"\]\(([^)\s]+)\)|(?:src|srcset|href)=\"([^\"]+)\"", shown)]
+    assert len(found) > 20
+    assert [link for link in found if not link.startswith(("https://", "#", "mailto:"))] == []
+    assert "<!--" not in description
+    version, homepage = metadata["Version"], addresses()["Homepage"]
+    raw = homepage.replace("https://github.com/", "https://raw.githubusercontent.com/")
+    own = [link for link in found if link.startswith((homepage, raw))]
+    paths = [re.sub(rf"^({homepage}/blob|{raw})/v{version}/|#.*$", "", link) for link in own if "/v" in link]
+    assert [path for path in paths if not (REPOSITORY / path).exists()] == []
+    assert any(path.startswith("docs/images/") for path in paths)
+
+
+def addresses() -> dict[str, str]:
+    """Return the addresses of the project in pyproject.toml."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return dict(project["urls"])
+
+
+def test_the_address_of_the_repository_is_the_same_everywhere() -> None:
+    """`Homepage` in pyproject.toml is the address; a fork changes it there and runs this test to find the others."""
+    repository = addresses()["Homepage"].removeprefix("https://github.com/")
+    pattern = re.compile(r"https://(?:github\.com|raw\.githubusercontent\.com)/([\w.-]+/edgetl)\b")
+    folders = ("*", "docs/*.md", "device/**/*.py", "edgetl/**/*.py", "scripts/*.py", ".github/**/*")
+    for path in sorted({path for pattern in folders for path in REPOSITORY.glob(pattern) if path.is_file()}):
+        for name in pattern.findall(path.read_text(encoding="utf-8", errors="replace")):
+            assert name == repository, f"{path.relative_to(REPOSITORY)} names {name}"

@@ -70,12 +70,14 @@ def _record(files: Iterable[tuple[str, bytes]], info: str) -> str:
 
 def _build(checkout: Path, folder: Path) -> Path:
     """Build the checkout with pip; the build backend comes from PyPI if it is not installed here."""
-    isolation = ["--no-build-isolation"] if importlib.util.find_spec("hatchling") else []
+    here = all(importlib.util.find_spec(name) for name in ("hatchling", "hatch_fancy_pypi_readme"))
+    isolation = ["--no-build-isolation"] if here else []
     options = ["--quiet", "--disable-pip-version-check", "--no-deps", *isolation, "--wheel-dir", str(folder)]
     words = [sys.executable, "-m", "pip", "wheel", *options, str(checkout)]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     built = list(folder.glob("edgetl-*.whl"))
     if done.returncode or not built:
         reason = (done.stderr or done.stdout).strip().rpartition("\n")[2]
-        raise RemoteError(f"the wheel of {checkout} cannot be built: {reason}; try: pip install hatchling")
+        packages = "hatchling hatch-fancy-pypi-readme"
+        raise RemoteError(f"the wheel of {checkout} cannot be built: {reason}; try: pip install {packages}")
     return built[0]

@@ -101,8 +101,8 @@ enter() {
 }
 
 [ -f "$python" ] || fail "PYTHON=$PYTHON is not a command"
-"$python" -c 'import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ["hatchling", "tensorflow"])))' \
-    || fail "$python has no TensorFlow or no hatchling: leave PYTHON unset to create .venv"
+"$python" -c 'import importlib.util as i, sys; sys.exit(not all(map(i.find_spec, ["hatchling", "hatch_fancy_pypi_readme", "tensorflow"])))' \
+    || fail "$python has no TensorFlow, hatchling or hatch-fancy-pypi-readme: leave PYTHON unset to create .venv"
 for suite in $(suites_of "$@"); do build_root "$suite" & done
 wait
 runs=()

@@ -207,7 +207,8 @@ def wheels(tmp_path: Path) -> Path:
 
 def test_edgetl_is_installed_from_this_checkout_without_a_network(wheels: Path, tmp_path: Path) -> None:
     """In an environment of its own, which later deployments use; an installed one is not installed again."""
-    pytest.importorskip("hatchling", reason="no hatchling: pip install hatchling")
+    for module in ("hatchling", "hatch_fancy_pypi_readme"):
+        pytest.importorskip(module, reason="no build backend: pip install hatchling hatch-fancy-pypi-readme")
     options = {"install": True, "wheels": wheels, "extras": ""}
     with running_sshd(tmp_path / "bare", checkout=False) as sshd:
         folder = by_hand(sshd.home / "edgetl-device").parent
