@@ -171,6 +171,7 @@ class Watcher:
 
     Attributes:
         gate: The gate, or None.
+        observed: Number of frames that were observed.
         embedded: Number of frames that were embedded.
     """
 
@@ -185,7 +186,7 @@ class Watcher:
         gate: MotionGate | None = None,
         doubts: Doubts | None = None,
     ) -> None:
-        self.gate, self.embedded = gate, 0
+        self.gate, self.observed, self.embedded = gate, 0, 0
         self._embedding: NDArray[np.float32] | None = None
         self._learner, self._smoother = learner, Smoother(smooth)
         self._threshold, self._best_few, self._need_labels = threshold, best_few, need_labels
@@ -198,6 +199,7 @@ class Watcher:
         Raises:
             HeadError: Nothing was taught yet, and labels are needed.
         """
+        self.observed += 1
         start = time.perf_counter()
         embedding, own = self._embed(frame)
         middle = time.perf_counter()

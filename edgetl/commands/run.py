@@ -103,10 +103,10 @@ def command(as_json: bool, **options: Any) -> None:
             one.keep_drift(enough=True)
     say(summary.text())
     if options["motion"]:
+        # with several regions, watchers are ahead of what was shown
         embedded = sum(one.watcher.embedded for one in watched.values())
-        say(
-            f"{embedded} of {plural(sum(summary.seen.values()), 'frame')} embedded; in the others nothing moved."
-        )
+        observed = sum(one.watcher.observed for one in watched.values())
+        say(f"{embedded} of {plural(observed, 'frame')} embedded; in the others nothing moved.")
 
 
 @dataclass
