@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import re
 import shlex
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 from scripts.blocks import ROOT, Block, Page, adapt, read_pages
@@ -23,40 +23,49 @@ from .run_block import BlockedPackages, missing_modules
 from .tiny import TINY
 
 # what `make docs-check` runs, in environments of its own
-_SETUP = re.compile(r"^(?:python3 -m venv |\. |(?:~/edgetl/bin/)?pip |scp |git clone |cd )")
+_SETUP = re.compile(r"(?:python3 -m venv|\.|(?:~/edgetl/bin/)?pip|scp|git clone|cd) ")
 
 
 def free_port() -> int:
-    """Return a port of the loopback interface that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+    """Return a free port of the loopback interface below those that the system gives to connections by itself."""
+    while True:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_server(("127.0.0.1", random.randrange(20000, 32000))) as probe,
+        ):
+            return int(probe.getsockname()[1])
 
 
-@contextlib.contextmanager
-def server(words: list[str]) -> Iterator[None]:
-    """Run `edgetl serve` as Ctrl-C ends it; it answers when the body starts."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "edgetl", *words],
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-    ) as process:  # fmt: skip
-        assert process.stdout
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if "http://" in line:
+class Server:
+    """`edgetl serve` in a process of its own, until Ctrl-C."""
+
+    def __init__(self, line: str) -> None:
+        for _ in range(5):
+            self.port = free_port()
+            self.words = expanded(shlex.split(adapt(line, self.port))[1:])
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "edgetl", *self.words],
+                env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            )  # fmt: skip
+            assert self.process.stdout
+            self.printed = ""
+            for printed in self.process.stdout:
+                self.printed += printed
+                if "http://" in printed:
+                    return
+            self.process.wait()
+            if "uses this port" not in self.printed:
                 break
-        else:
-            raise SystemExit(f"edgetl {shlex.join(words)} did not start:\n{''.join(lines)}")
-        try:
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            rest = process.stdout.read()
-    if process.returncode:
-        raise SystemExit(
-            f"edgetl {shlex.join(words)} exits with {process.returncode}:\n{''.join(lines)}{rest}"
-        )
+        raise SystemExit(f"edgetl {shlex.join(self.words)} did not start:\n{self.printed}")
+
+    def close(self) -> None:
+        """End it as Ctrl-C does; raise an error if it fails."""
+        self.process.send_signal(signal.SIGINT)
+        rest, _ = self.process.communicate()
+        if self.process.returncode:
+            code = self.process.returncode
+            raise SystemExit(f"edgetl {shlex.join(self.words)} exits with {code}:\n{self.printed}{rest}")
 
 
 def expanded(words: list[str]) -> list[str]:
@@ -85,39 +94,46 @@ def run_command(line: str) -> None:
                 raise SystemExit(f"edgetl exits with {end.code}: {line}") from end
 
 
-def run_lines(block: Block, port: int, stack: contextlib.ExitStack) -> None:
+def run_lines(block: Block, servers: list[Server]) -> None:
     """Run a block of commands; a server runs until the end of its page, or until the next server starts."""
     for written in block.lines():
-        line = adapt(written, port)
-        print(f"$ {line}", flush=True)
-        if _SETUP.match(line):
+        print(f"$ {written}", flush=True)
+        if _SETUP.match(written):
             continue
-        if line.startswith("edgetl serve "):
-            stack.close()
-            stack.enter_context(server(expanded(shlex.split(line)[1:])))
-        elif line.startswith("edgetl "):
+        if written.startswith("edgetl serve "):
+            close(servers)
+            servers.append(Server(written))
+            continue
+        line = adapt(written, servers[-1].port if servers else 0)
+        if line.startswith("edgetl "):
             run_command(line)
         else:
             subprocess.run(["bash", "-c", line], check=True)
+
+
+def close(servers: list[Server]) -> None:
+    """End the server that runs, if there is one."""
+    while servers:
+        servers.pop().close()
 
 
 def run_page(page: Page, folder: Path, extras: set[str]) -> None:
     """Run the blocks of a page that need no more than these extras, from top to bottom in a folder of its own."""
     prepare(folder, TINY)
     os.chdir(folder)
-    port = free_port()
-    with contextlib.ExitStack() as stack:
+    servers: list[Server] = []
+    try:
         for block in page.blocks:
             if block.reason or not set(block.needs) <= extras:
                 continue
             print(f"== {block.page}:{block.line}", flush=True)
             if block.is_python:
-                exec(
-                    compile(adapt(block.text, port), f"{block.page}:{block.line}", "exec"),
-                    {"__name__": "__main__"},
-                )
+                source = adapt(block.text, servers[-1].port if servers else 0)
+                exec(compile(source, f"{block.page}:{block.line}", "exec"), {"__name__": "__main__"})
             else:
-                run_lines(block, port, stack)
+                run_lines(block, servers)
+    finally:
+        close(servers)
 
 
 def main() -> None:
