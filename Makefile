@@ -14,7 +14,7 @@ VENV_FLEET := .venv-fleet
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-litert test-tflite-runtime lint format docs docs-site bench bench-all pi-test fresh-test clean
+.PHONY: help demo test test-litert test-tflite-runtime lint format docs docs-site docs-check bench bench-all pi-test fresh-test clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -55,6 +55,9 @@ docs: $(VENV)/ready ## write the help pages in the docs
 docs-site: $(VENV)/ready ## the documentation as a site, in the folder site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
 	@echo "Open site/index.html"
+
+docs-check: $(VENV)/ready ## every block of the docs in fresh environments; downloads TensorFlow, takes about ten minutes
+	$(VENV)/bin/python -m scripts.docs_check $(PAGES)
 
 bench: $(VENV)/ready ## the quick benchmarks, in less than ten minutes; writes benchmarks/RESULTS.md
 	$(VENV)/bin/python $(PIP) install --group bench

@@ -18,10 +18,8 @@ from . import tiny
 MODELS = ("mugs", "base", "better", "small", "large", "efficientnet-lite0", "mobilenet-v2", "mobilenet_v2")
 SCRIPTS = ("ring.sh", "log.sh")
 LABELS = ("mug", "bowl")
-SHOWN = {
-    "mug": "red",
-    "bowl": "blue",
-}  # what the photos of a label show; they are not alike, as those of the fake camera are
+# what the photos of a label show; they are not alike, as those of the fake camera are
+SHOWN = {"mug": "red", "bowl": "blue"}
 PHOTOS = 6  # per label
 SAMPLES = 10  # per label; the pages correct sample 17
 DOUBTS = 12  # the pages answer uncertain frames up to this number

@@ -52,7 +52,7 @@ class Server:
             self.printed = ""
             for printed in self.process.stdout:
                 self.printed += printed
-                if "http://" in printed:
+                if re.search("https?://", printed):
                     return
             self.process.wait()
             if "uses this port" not in self.printed:
@@ -139,6 +139,7 @@ def run_page(page: Page, folder: Path, extras: set[str]) -> None:
 def main() -> None:
     """Run the pages; the first block that fails ends the process with an error."""
     folder, extras, *names = sys.argv[1:]
+    os.environ["GPIOZERO_PIN_FACTORY"] = "mock"  # no pins here
     chosen = set(extras.split(","))
     sys.meta_path.insert(0, BlockedPackages(missing_modules(chosen)))
     for page in read_pages(names):

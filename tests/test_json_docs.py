@@ -87,6 +87,7 @@ def test_every_example_is_compared_below() -> None:
         "buttons",
         "events",
         "doubts",
+        "status",
         "forecast",
         "bench",
         "comparison",
@@ -101,6 +102,13 @@ def test_a_prediction_has_the_documented_fields(model: Path) -> None:
     assert shape(fields) == shape(EXAMPLES["prediction"])
     assert list(fields) == list(EXAMPLES["prediction"])
     assert EXAMPLES["observation"]["prediction"] == EXAMPLES["prediction"]
+
+
+def test_status_has_the_documented_fields(model: Path) -> None:
+    """As the command writes it; `lab` is the old name of `host`."""
+    done = CliRunner().invoke(main, ["status", str(model), "--json"])
+    fields = without(json.loads(done.stdout), {"lab"})
+    assert shape(fields) == shape(EXAMPLES["status"])
 
 
 def test_run_writes_the_documented_observation(model: Path) -> None:

@@ -44,7 +44,7 @@ build_payload() {
     mkdir -p "$payload/tests"
     pip wheel --no-deps --no-build-isolation --wheel-dir "$payload" "$repository"
     cp -r "$repository/tests" "$repository/pyproject.toml" "$payload/tests/"
-    install -D -t "$payload/tests/docs" "$repository/docs/model-file.md" "$repository/docs/export.md" # programs there are tests
+    install -D -t "$payload/tests/docs" "$repository"/docs/{model-file,export,native}.md # programs there are tests
     find "$payload/tests" -name __pycache__ -prune -exec rm -rf {} +
     wheel=$(ls "$payload"/edgetl-*.whl)
 }
