@@ -48,11 +48,23 @@ from .sessions import COOKIE_SECONDS, Guesses, Sessions
 from .streams import events, pictures
 
 _STATIC = Path(__file__).parent / "static"
-_SCRIPTS = ("app.js", "dom.js", "teach.js", "order.js", "gallery.js", "select.js", "report.js", "phone.js")
+_SCRIPTS = (
+    "app.js",
+    "dom.js",
+    "teach.js",
+    "order.js",
+    "gallery.js",
+    "select.js",
+    "report.js",
+    "phone.js",
+    "lang.js",
+)
+_LANGUAGES = ("en", "de", "zh")
 _ICONS = ("icon-192.png", "icon-512.png", "icon-maskable-512.png", "icon-apple-180.png")
 _FILES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     **{f"/{name}": (name, "text/javascript; charset=utf-8") for name in _SCRIPTS},
+    **{f"/lang/{code}.json": (f"lang/{code}.json", "application/json") for code in _LANGUAGES},
     "/style.css": ("style.css", "text/css; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
     "/app.webmanifest": ("app.webmanifest", "application/manifest+json"),

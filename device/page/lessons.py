@@ -203,7 +203,8 @@ class Lessons:
         """Undo the last change, or everything that the last press of a button taught.
 
         Returns:
-            ``undone``, the number of changes, 0 when there was nothing to undo; ``message``, a description.
+            ``undone``, the number of changes, 0 when there was nothing to undo; ``message``, a description; ``change``, what it
+            is made from, see `summarize`.
         """
         with self._lock, self._keeping_labels() as emptied:
             self._hold = ""
@@ -214,7 +215,7 @@ class Lessons:
             if any(entry.action not in _TEACHING for entry in undone):
                 emptied.clear()  # a name that the change introduced disappears too
         self.release()
-        return {"undone": len(undone), "message": describe(undone)}
+        return {"undone": len(undone), "message": describe(undone), "change": summarize(undone)}
 
     def rename(self, old: str, new: str) -> str:
         """Rename a label; with the name of another label the two are merged.
@@ -427,15 +428,30 @@ def _meaning(stored: str | None) -> str | None:
     return None if stored is None else meaning_of(*split_label(plain_label(stored)))
 
 
+def summarize(entries: Sequence[Entry]) -> dict[str, Any]:
+    """Return what undoing changes of one kind did: ``action``, ``samples``, the meanings ``old`` and ``new``, and ``several``.
+
+    Empty without changes. ``several`` is whether the samples had several meanings.
+    """
+    if not entries:
+        return {}
+    change = entries[0].changes[0] if entries[0].changes else None
+    return {
+        "action": entries[0].action,
+        "samples": sum(entry.samples() for entry in entries),
+        "old": None if change is None else _meaning(change.old),
+        "new": None if change is None else _meaning(change.new),
+        "several": len({run.old for entry in entries for run in entry.changes}) > 1,
+    }
+
+
 def describe(entries: Sequence[Entry]) -> str:
     """Return a sentence that describes what undoing changes of one kind did."""
     if not entries:
         return ""
-    count = sum(entry.samples() for entry in entries)
+    done = summarize(entries)
+    count, old, new, several = done["samples"], done["old"], done["new"], done["several"]
     samples = f"{count} sample{'' if count == 1 else 's'}"
-    change = entries[0].changes[0] if entries[0].changes else None
-    old, new = (_meaning(change.old), _meaning(change.new)) if change is not None else (None, None)
-    several = len({run.old for entry in entries for run in entry.changes}) > 1
     sentences = {
         "learn": f"Removed {samples} of {new}.",
         "forget": f"Restored {samples}{'' if several else f' of {old}'}.",

@@ -258,7 +258,12 @@ class _Programs:
 
     async def undo(self, request: Request) -> Response:
         await fields(request)
-        return await answer(lambda: self._lessons.undo() | self._counts())
+
+        def undone() -> dict[str, Any]:
+            done = self._lessons.undo()
+            return {name: done[name] for name in ("undone", "message")} | self._counts()
+
+        return await answer(undone)
 
     # reading
 

@@ -1,7 +1,9 @@
 // Starts the page: signs in, opens the two streams, and updates what is shown.
 
-import { $, at, attempt, get, getBlob, make, percent, post, say } from "./dom.js";
+import { $, at, attempt, get, getBlob, make, post, say, translate } from "./dom.js";
 import * as gallery from "./gallery.js";
+import * as lang from "./lang.js";
+import { decimal, message, percent, t } from "./lang.js";
 import * as phone from "./phone.js";
 import { showReport } from "./report.js";
 import * as teach from "./teach.js";
@@ -129,9 +131,9 @@ function showPicture() {
 }
 
 async function lost() {
-  setCamera("lost", "no connection");
+  setCamera("lost", t("noConnection"));
   showPrediction(null, "lost", false);
-  banner("The device does not respond. Trying again…");
+  banner(t("deviceSilentAgain"));
   teach.showScores(null);
   if (events?.readyState !== EventSource.CLOSED) return; // the browser tries again
   disconnect();
@@ -147,9 +149,9 @@ function show(situation) {
 }
 
 function showCamera({ camera, prediction, frame }) {
-  setCamera(camera.condition, camera.condition === "live" ? `${camera.fps.toFixed(1)} fps · ${camera.milliseconds} ms${motion(camera.motion)}` : camera.condition === "closed" ? camera.message : CONDITIONS[camera.condition]);
-  banner(camera.condition === "lost" ? `No picture from the camera: ${camera.message}. Trying again…` : "");
-  say($("no-picture"), NO_PICTURE[camera.condition] ?? "Waiting for the first picture…");
+  setCamera(camera.condition, camera.condition === "live" ? speed(camera.fps, camera.milliseconds) + motion(camera.motion) : camera.condition === "closed" ? message(camera.message).text : CONDITIONS[camera.condition]);
+  banner(camera.condition === "lost" ? t("cameraLost", { message: camera.message }) : "");
+  say($("no-picture"), NO_PICTURE[camera.condition] ?? t("waiting"));
   $("no-picture").hidden = frame > 0;
   $("picture").classList.toggle("stale", camera.condition === "lost" || camera.condition === "closed");
   const current = camera.condition === "lost" ? null : prediction;
@@ -159,7 +161,7 @@ function showCamera({ camera, prediction, frame }) {
 
 // A frame of the phone's camera; figures are null when it was not predicted.
 function showPhone(prediction, figures) {
-  setCamera(figures ? "live" : "lost", figures ? `${figures.fps.toFixed(1)} fps · ${figures.milliseconds} ms` : CONDITIONS.lost);
+  setCamera(figures ? "live" : "lost", figures ? speed(figures.fps, figures.milliseconds) : CONDITIONS.lost);
   teach.showScores(prediction);
   showPrediction(prediction, figures ? "live" : "lost", true);
 }
@@ -175,29 +177,30 @@ function switchCamera() {
 
 // How much of the picture moves, the threshold, and whether frames are embedded.
 const motion = (gate) => !gate ? "" :
-  ` · ${gate.open ? "motion" : "still"} ${percentOf(gate.share)} of ${percentOf(gate.threshold)}`;
-const percentOf = (share) => `${(100 * share).toFixed(1)} %`;
+  ` · ${t(gate.open ? "moving" : "still", { share: percentOf(gate.share), threshold: percentOf(gate.threshold) })}`;
+const percentOf = (share) => t("percent", { value: decimal(100 * share) });
+const speed = (fps, time) => t("speed", { fps: decimal(fps), time });
 
-const NO_PICTURE = { off: "The device has no camera. You can use your own.", closed: "The camera is closed at this time." };
-const CONDITIONS = { starting: "camera is starting", lost: "no picture", ended: "recording has ended", off: "no camera" };
+const NO_PICTURE = { off: t("noDeviceCamera"), closed: t("cameraClosed") };
+const CONDITIONS = { starting: t("conditionStarting"), lost: t("conditionLost"), ended: t("conditionEnded"), off: t("conditionOff") };
 
 function showPrediction(prediction, condition, seeing) {
   const box = $("prediction");
   if (!prediction) {
     const first = seeing && !taught && condition !== "lost";
     box.dataset.state = "empty";
-    say($("prediction-label"), condition === "lost" ? "No picture" : first ? "Nothing taught yet" : "…");
-    say($("prediction-note"), first ? "Add a label and hold its button while the thing is in view." : "");
+    say($("prediction-label"), condition === "lost" ? t("noPicture") : first ? t("nothingTaught") : "…");
+    say($("prediction-note"), first ? t("nothingTaughtHow") : "");
   } else if (prediction.known) {
     box.dataset.state = "known";
     say($("prediction-label"), prediction.label);
     say($("prediction-note"), percent(prediction.probability));
   } else {
     box.dataset.state = "unknown";
-    say($("prediction-label"), "Unknown");
-    say($("prediction-note"), `Nearest label: “${prediction.label}”.`);
+    say($("prediction-label"), t("unknown"));
+    say($("prediction-note"), t("nearest", { label: prediction.label }));
   }
-  speak(prediction ? (prediction.known ? `In view: ${prediction.label}.` : "In view: unknown.") : "");
+  speak(prediction ? (prediction.known ? t("inView", { label: prediction.label }) : t("unknownInView")) : "");
 }
 
 // For screen readers: announces the prediction once it is stable.
@@ -243,6 +246,8 @@ document.addEventListener("visibilitychange", () => {
   else connect();
 });
 $("export").addEventListener("click", download);
+translate();
+lang.setUp($("language"));
 const refreshSoon = () => { version = 0; return refresh(); };
 teach.setUp(refreshSoon);
 phone.setUp(showPhone, switchCamera, () => taught);

@@ -1,5 +1,7 @@
 // Builds elements, sends requests and shows messages. Text is inserted as text only, since labels may contain markup.
 
+import { t } from "./lang.js";
+
 export const $ = (id) => document.getElementById(id);
 
 // Control and invisible characters, as in device/printable.py: a label could reorder the text around it.
@@ -12,6 +14,22 @@ export const visible = (text) =>
 export function say(element, text) {
   const shown = visible(text);
   if (element.textContent !== shown) element.textContent = shown;
+}
+
+// Writes a text in which parts between backticks are code.
+export function sayRich(element, text) {
+  element.replaceChildren(...text.split("`").map((part, place) => (place % 2 ? make("code", {}, part) : visible(part))));
+}
+
+// Attributes of elements of index.html with the key of a text, and the attribute that gets it.
+const TRANSLATED = { "data-title": "title", "data-alt": "alt", "data-name": "aria-label", "data-example": "placeholder" };
+
+// Writes the texts that index.html names.
+export function translate() {
+  for (const element of document.querySelectorAll("[data-text]")) sayRich(element, t(element.dataset.text));
+  for (const [key, attribute] of Object.entries(TRANSLATED)) {
+    for (const element of document.querySelectorAll(`[${key}]`)) element.setAttribute(attribute, t(element.getAttribute(key)));
+  }
 }
 
 const READ_ALOUD = ["title", "alt", "aria-label"]; // attributes that are shown or read aloud
@@ -54,11 +72,11 @@ async function ask(path, options = {}) {
   try {
     response = await fetch(at(path), { credentials: "same-origin", ...options });
   } catch {
-    throw new Refused("The device does not respond.", 0);
+    throw new Refused(t("deviceSilent"), 0);
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  throw new Refused(sentence(body.error || `The device responded with status ${response.status}.`), response.status);
+  throw new Refused(sentence(body.error || t("deviceStatus", { status: response.status })), response.status);
 }
 
 export const get = async (path) => (await ask(path)).json();
@@ -70,8 +88,6 @@ export const postPhoto = async (path, photo) =>
   (await ask(path, { method: "POST", headers: { "content-type": photo.type }, body: photo })).json();
 
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
-export const percent = (share) => `${Math.round(100 * share)} %`;
-export const plural = (count, one, many = `${one}s`) => `${count} ${count === 1 ? one : many}`;
 
 export function toast(message, { action, run, bad = false } = {}) {
   const box = make("div", { class: bad ? "toast bad" : "toast" }, make("span", {}, message));

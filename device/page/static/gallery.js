@@ -1,6 +1,7 @@
 // Pictures that can be corrected: uncertain frames and taught samples.
 
-import { $, at, arrange, attempt, choose, get, make, percent, plural, post, say, toast } from "./dom.js";
+import { $, at, arrange, attempt, choose, get, make, post, say, toast } from "./dom.js";
+import { meaningOf, moment, percent, t } from "./lang.js";
 import * as select from "./select.js";
 import { labels, taughtLabels, undo } from "./teach.js";
 
@@ -30,17 +31,19 @@ async function turn(page) {
 
 export function showFilter(list, negatives, background) {
   const taught = list.filter((item) => item.samples > 0);
-  const options = taught.map((item) => make("option", { value: `=${item.label}` }, `${item.label} (${item.samples})`));
-  const more = [["?mislabeled", "Probably mislabeled", suspects.size], ["?excluded", "Excluded", excluded]]
+  const options = taught.map((item) => make("option", { value: `=${item.label}` }, counted(item.label, item.samples)));
+  const more = [["?mislabeled", t("mislabeled"), suspects.size], ["?excluded", t("excluded"), excluded]]
     .filter(([, , count]) => count > 0)
-    .map(([value, text, count]) => make("option", { value }, `${text} (${count})`));
-  for (const [label, count] of Object.entries(negatives)) options.push(make("option", { value: `!${label}` }, `not ${label} (${count})`));
-  if (background) options.push(make("option", { value: "~" }, `background (${background})`));
+    .map(([value, text, count]) => make("option", { value }, counted(text, count)));
+  for (const [label, count] of Object.entries(negatives)) options.push(make("option", { value: `!${label}` }, counted(t("notLabel", { label }), count)));
+  if (background) options.push(make("option", { value: "~" }, counted(t("background"), background)));
   const counts = [...taught.map((item) => [`=${item.label}`, item.samples]), ...Object.entries(negatives).map(([label, count]) => [`!${label}`, count]), ["~", background]];
   totals = new Map([["", counts.reduce((sum, [, count]) => sum + count, 0)], ...counts]);
-  setOptions([make("option", { value: "" }, "All labels"), ...options, ...more]);
+  setOptions([make("option", { value: "" }, t("allLabels")), ...options, ...more]);
   $("samples").hidden = options.length === 0 && excluded === 0;
 }
+
+const counted = (name, count) => t("option", { name, count });
 
 function setOptions(options) {
   const same = (option, place) => $("filter").children[place]?.value === option.value && $("filter").children[place].textContent === option.textContent;
@@ -53,7 +56,7 @@ function setOptions(options) {
 // Adds or removes the part of the filter that needs the report or the list of samples.
 function showCounts(value, text, count) {
   const others = [...$("filter").children].filter((option) => option.value !== value);
-  const own = count ? [make("option", { value }, `${text} (${count})`)] : [];
+  const own = count ? [make("option", { value }, counted(text, count))] : [];
   const now = [...$("filter").children].find((option) => option.value === value)?.textContent ?? "";
   if (now !== (own[0]?.textContent ?? "")) setOptions([...others, ...own]);
 }
@@ -76,7 +79,7 @@ export async function loadSamples() {
     return loadSamples();
   }
   excluded = found.excluded;
-  showCounts("?excluded", "Excluded", excluded);
+  showCounts("?excluded", t("excluded"), excluded);
   const old = new Map([...$("grid").children].map((item) => [item.dataset.key, item]));
   arrange($("grid"), samples.map((sample) => old.get(keyOf(sample, label)) ?? newSample(sample, label)));
   showPlace(samples.length, filter);
@@ -89,12 +92,12 @@ function showPlace(count, filter) {
   $("newer").disabled = starts.length === 1;
   $("pager").hidden = filter === "?mislabeled" || ($("older").disabled && $("newer").disabled);
   const total = totals.get(filter);
-  say($("place"), `${first + 1} to ${first + count}${total === undefined ? "" : ` of ${total}`}`);
+  say($("place"), t(total === undefined ? "place" : "placeOf", { first: first + 1, last: first + count, total }));
 }
 
 export function markSuspects(ids) {
   suspects = new Set(ids.map(String));
-  showCounts("?mislabeled", "Probably mislabeled", suspects.size);
+  showCounts("?mislabeled", t("mislabeled"), suspects.size);
   for (const item of $("grid").children) item.classList.toggle("suspect", suspects.has(item.dataset.key.split("/")[0]));
 }
 
@@ -103,11 +106,11 @@ const keyOf = (sample, filter) => `${sample.id}/${sample.meaning}/${filter ? 1 :
 function newSample(sample, filter) {
   const picture = sample.thumbnail
     ? make("img", { src: at(`/api/samples/${sample.id}.jpg`), alt: "", loading: "lazy", decoding: "async" })
-    : make("span", { class: "blank" }, "no picture");
-  const when = new Date(1000 * sample.time).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    : make("span", { class: "blank" }, t("withoutPicture"));
+  const when = moment(sample.time);
   const clicked = (event) => (select.isSelecting() || event.shiftKey ? select.pick(item, event) : correct(sample, when));
-  const button = make("button", { type: "button", "aria-label": `Sample ${sample.id} of ${sample.meaning}, ${when}`, onclick: clicked }, picture);
-  if (!filter) button.append(make("span", { class: "tag" }, sample.meaning));
+  const button = make("button", { type: "button", "aria-label": t("sampleName", { id: sample.id, name: meaningOf(sample), when }), onclick: clicked }, picture);
+  if (!filter) button.append(make("span", { class: "tag" }, meaningOf(sample)));
   const item = make("li", {}, button);
   item.dataset.key = keyOf(sample, filter);
   if (sample.label !== null) item.dataset.label = sample.label;
@@ -118,12 +121,12 @@ function newSample(sample, filter) {
 async function correct(sample, when) {
   const others = labels().filter((label) => label !== sample.label);
   const answer = await choose({
-    title: sample.meaning,
-    text: `Taught ${when}. To correct the sample, choose what it shows.`,
+    title: meaningOf(sample),
+    text: t("correct", { when }),
     image: sample.thumbnail ? at(`/api/samples/${sample.id}.jpg`) : "",
     choices: others,
-    more: [...(sample.label === null ? [] : [["not", `Not ${sample.label}`]]), ...(sample.meaning === "background" && sample.label === null ? [] : [["background", "Nothing / background"]])],
-    second: "Forget",
+    more: [...(sample.label === null ? [] : [["not", t("notLabelButton", { label: sample.label })]]), ...(sample.meaning === "background" && sample.label === null ? [] : [["background", t("nothing")]])],
+    second: t("forgetSample"),
   });
   if (!answer) return;
   if (answer.choice === "second") await forget(sample);
@@ -133,14 +136,14 @@ async function correct(sample, when) {
 
 async function forget(sample) {
   const done = await attempt(() => post("/api/samples/forget", { id: sample.id }));
-  if (done) toast("Sample forgotten.", { action: "Undo", run: undo });
+  if (done) toast(t("sampleForgotten"), { action: t("undo"), run: undo });
 }
 
 async function relabel(sample, { choice, text }) {
   const meaning = choice === "not" ? { not: sample.label } : choice === "background" ? { background: true } : { label: text };
   const one = { ids: [sample.id], excluded: select.viewName() === "excluded" };
   const done = await attempt(() => post("/api/v1/samples/correct", { select: one, action: "relabel", ...meaning }));
-  if (done) toast(`Relabeled as ${done.meaning}.`, { action: "Undo", run: undo });
+  if (done) toast(t("relabeledAs", { name: meaningOf({ label: meaning.label ?? null, meaning: done.meaning }) }), { action: t("undo"), run: undo });
 }
 
 export async function loadDoubts() {
@@ -179,27 +182,27 @@ function showCards(doubts, names) {
 function newCard(doubt, names, key) {
   const ranked = Object.entries(doubt.prediction.scores).sort((one, other) => other[1] - one[1]); // JSON sorts keys that are digits
   const likely = ranked.map(([label]) => label).filter((label) => names.includes(label)).slice(0, 3);
-  const guess = doubt.prediction.known ? `${doubt.prediction.label}, ${percent(doubt.prediction.probability)}?` : "Unlike anything taught";
+  const guess = doubt.prediction.known ? t("guess", { label: doubt.prediction.label, share: percent(doubt.prediction.probability) }) : t("unlikeAnything");
   const card = make("li", { class: "card" },
-    make("img", { src: at(`/api/doubts/${doubt.id}.jpg`), alt: `Uncertain frame ${doubt.id}`, onerror: () => card.remove() }),
+    make("img", { src: at(`/api/doubts/${doubt.id}.jpg`), alt: t("doubtPicture", { id: doubt.id }), onerror: () => card.remove() }),
     make("p", { class: "guess" }, guess));
   const others = doubt.members.slice(1);
-  const together = make("button", { type: "button", class: "together", "aria-pressed": "true", onclick: press }, `and ${plural(others.length, "look-alike")}`);
+  const together = make("button", { type: "button", class: "together", "aria-pressed": "true", onclick: press }, t("andLookAlikes", { count: others.length }));
   if (others.length) card.append(lookAlikes(others, together));
   const ids = () => (together.getAttribute("aria-pressed") === "true" ? doubt.members : [doubt.id]);
   const teach = (meaning, name) => {
     const chosen = ids();
-    const message = chosen.length > 1 ? `${plural(chosen.length, "frame")} taught as ${name}.` : `Taught as ${name}.`;
+    const message = t(chosen.length > 1 ? "framesTaughtAs" : "taughtAs", { count: chosen.length, name });
     return settle(card, () => post("/api/v1/doubts/teach", { ids: chosen, ...meaning }), message);
   };
   const answer = (label) => teach({ label }, label);
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));
   const denied = doubt.prediction.known ? doubt.prediction.label : null;
-  if (taughtLabels().includes(denied)) chips.push(make("button", { type: "button", class: "chip quiet", title: `Teach that it is not ${denied}`, onclick: () => teach({ not: denied }, `not ${denied}`) }, make("span", {}, `Not ${denied}`)));
+  if (taughtLabels().includes(denied)) chips.push(make("button", { type: "button", class: "chip quiet", title: t("teachNot", { label: denied }), onclick: () => teach({ not: denied }, t("notLabel", { label: denied })) }, make("span", {}, t("notLabelButton", { label: denied }))));
   chips.push(
-    make("button", { type: "button", class: "chip quiet", title: "It belongs to no label", onclick: () => teach({ background: true }, "background") }, "Nothing / background"),
-    make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, "Other…"),
-    make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/v1/doubts/drop", { ids: ids() })) }, "Skip"));
+    make("button", { type: "button", class: "chip quiet", title: t("noLabel"), onclick: () => teach({ background: true }, t("background")) }, t("nothing")),
+    make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, t("other")),
+    make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/v1/doubts/drop", { ids: ids() })) }, t("skip")));
   card.append(make("div", { class: "chips" }, ...chips));
   card.dataset.key = key;
   return card;
@@ -209,20 +212,20 @@ const press = ({ currentTarget: button }) => button.setAttribute("aria-pressed",
 
 // The look-alikes of a card's frame, which get the same label unless the button is released.
 function lookAlikes(others, together) {
-  const pictures = others.slice(0, SHOWN).map((id) => make("img", { src: at(`/api/doubts/${id}.jpg`), alt: `Look-alike ${id}`, loading: "lazy" }));
+  const pictures = others.slice(0, SHOWN).map((id) => make("img", { src: at(`/api/doubts/${id}.jpg`), alt: t("lookAlikePicture", { id }), loading: "lazy" }));
   if (others.length > SHOWN) pictures.push(make("span", { class: "rest" }, `+${others.length - SHOWN}`));
   return make("div", { class: "alike" }, ...pictures, together);
 }
 
 async function other(names, answer) {
-  const chosen = await choose({ title: "What is it?", choices: names, input: "", ok: "Teach" });
+  const chosen = await choose({ title: t("whatIsIt"), choices: names, input: "", ok: t("teach") });
   if (chosen?.text) answer(chosen.text);
 }
 
 async function settle(card, work, message = "") {
   card.inert = true;
   const done = await attempt(work);
-  if (done && message) toast(message, { action: "Undo", run: undo });
+  if (done && message) toast(message, { action: t("undo"), run: undo });
   asked = "";
   changed();
 }

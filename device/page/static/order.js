@@ -1,6 +1,7 @@
 // The order of the labels and the search among them. A few labels need no search and stay in the order of the device.
 
-import { $, arrange, plural, say } from "./dom.js";
+import { $, arrange, say } from "./dom.js";
+import { language, t } from "./lang.js";
 
 const MANY = 8; // number of labels from which they can be searched and sorted
 const SETTLE = 1500; // milliseconds that another order must last before the rows move
@@ -8,7 +9,7 @@ const REST = 2000; // milliseconds without a touch of the list before its rows m
 const WEIGHT = 0.1; // of the newest frame in the mean probability of a label
 const STEPS = 4; // labels whose probabilities round to the same step are sorted by samples
 const KEYS = 9; // number of rows with a digit key
-const BY_NAME = new Intl.Collator(undefined, { numeric: true });
+const BY_NAME = new Intl.Collator(language, { numeric: true });
 const STORED = "edgetl.order";
 
 let rows = []; // all rows, in the order of the device
@@ -40,7 +41,7 @@ export function show(list, others) {
   const many = rows.length >= MANY;
   $("labels").classList.toggle("many", many);
   $("find").hidden = !many;
-  $("search").placeholder = `Search ${plural(rows.length, "label")}`;
+  $("search").placeholder = t("searchMany", { count: rows.length });
   if (!many) $("search").value = "";
   if (same && many) consider();
   else if (isBusy() || (many && touching())) keepPlaces();
@@ -130,7 +131,7 @@ function draw(list) {
 function showMatches(wanted) {
   $("matches").hidden = wanted.length === 0;
   if (wanted.length === 0) say($("matches"), "");
-  else say($("matches"), shown.length ? `${shown.length} of ${plural(rows.length, "label")}` : "No label matches. You can add it below.");
+  else say($("matches"), shown.length ? t("matches", { found: shown.length, count: rows.length }) : t("noMatch"));
 }
 
 // Case and accents do not matter, and words match in any order.

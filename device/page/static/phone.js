@@ -1,6 +1,7 @@
 // The camera of this browser. The device predicts and learns its frames as photos, one request at a time.
 
-import { $, Refused, postPhoto, say, sentence } from "./dom.js";
+import { $, Refused, postPhoto, sayRich, sentence } from "./dom.js";
+import { t } from "./lang.js";
 
 const EVERY = 200; // milliseconds between the frames that are sent
 const REST = 1500; // milliseconds after a refusal
@@ -82,7 +83,7 @@ const release = (opened) => opened?.getTracks().forEach((track) => track.stop())
 
 function lost() {
   stop();
-  showProblem("The browser ended the camera. Start it again.");
+  showProblem(t("cameraEnded"));
 }
 
 async function play() {
@@ -124,21 +125,19 @@ function rest() {
 }
 
 function reasonOf(error) {
-  if (!window.isSecureContext) {
-    return "Browsers allow the camera only over HTTPS. Start the page with edgetl serve --https, then open the link that it prints.";
-  }
+  if (!window.isSecureContext) return t("needsHttps");
   const reasons = {
-    NotAllowedError: "The browser does not allow the camera. Allow it for this page in the settings of the browser, then try again.",
-    NotFoundError: "The browser finds no camera.",
-    OverconstrainedError: "The browser finds no camera.",
-    NotReadableError: "The camera does not start. Perhaps another program uses it.",
-    AbortError: "The camera does not start. Perhaps another program uses it.",
+    NotAllowedError: t("cameraDenied"),
+    NotFoundError: t("cameraMissing"),
+    OverconstrainedError: t("cameraMissing"),
+    NotReadableError: t("cameraBusy"),
+    AbortError: t("cameraBusy"),
   };
-  return reasons[error.name] ?? "This browser offers no camera to pages.";
+  return reasons[error.name] ?? t("cameraUnknown");
 }
 
 function showProblem(text) {
-  say($("phone-problem"), text);
+  sayRich($("phone-problem"), text);
   $("phone-problem").hidden = !text;
 }
 
@@ -179,19 +178,19 @@ const pause = (milliseconds) => new Promise((resolve) => { setTimeout(resolve, m
 async function newPhoto() {
   const video = $("video");
   await nextFrame(video);
-  if (!video.videoWidth) throw new Refused("The camera delivers no picture.", 0);
+  if (!video.videoWidth) throw new Refused(t("cameraEmpty"), 0);
   const scale = Math.min(1, LONGEST / Math.max(video.videoWidth, video.videoHeight));
   canvas.width = Math.round(video.videoWidth * scale);
   canvas.height = Math.round(video.videoHeight * scale);
   canvas.getContext("2d").drawImage(video, 0, 0, canvas.width, canvas.height);
   const photo = await new Promise((resolve) => { canvas.toBlob(resolve, "image/jpeg", QUALITY); });
-  if (!photo) throw new Refused("The camera delivers no picture.", 0);
+  if (!photo) throw new Refused(t("cameraEmpty"), 0);
   return photo;
 }
 
 function nextFrame(video) {
   return new Promise((resolve, reject) => {
-    const late = () => reject(new Refused("The camera delivers no picture.", 0));
+    const late = () => reject(new Refused(t("cameraEmpty"), 0));
     const timer = setTimeout(late, PATIENCE);
     const arrived = () => { clearTimeout(timer); resolve(); };
     if (video.requestVideoFrameCallback) video.requestVideoFrameCallback(arrived);

@@ -1,6 +1,7 @@
 // Selecting several samples, to relabel, exclude or forget them in one change.
 
-import { $, attempt, choose, hush, plural, post, say, toast } from "./dom.js";
+import { $, attempt, choose, hush, post, say, toast } from "./dom.js";
+import { list, meaning as shownMeaning, t } from "./lang.js";
 import { labels, taughtLabels, undo } from "./teach.js";
 
 const chosen = new Set();
@@ -58,10 +59,10 @@ export function mark() {
   }
   $("select").setAttribute("aria-pressed", String(on));
   $("selection").hidden = !on;
-  say($("selected"), chosen.size ? `${plural(chosen.size, "sample")} selected` : "Tap the samples to select; with Shift, a range.");
-  say($("select-exclude"), view === "excluded" ? "Include" : "Exclude");
+  say($("selected"), chosen.size ? t("selected", { count: chosen.size }) : t("selectHow"));
+  say($("select-exclude"), t(view === "excluded" ? "include" : "exclude"));
   const label = commonLabel();
-  say($("select-not"), label === null ? "Not…" : `Not ${label}`);
+  say($("select-not"), label === null ? t("notMore") : t("notLabelButton", { label }));
   for (const id of ["alike", "relabel", "not", "nothing", "exclude", "forget"]) $(`select-${id}`).disabled = chosen.size === 0;
 }
 
@@ -91,18 +92,18 @@ async function addLookAlikes() {
   if (!found) return;
   const before = chosen.size;
   for (const id of found.ids) chosen.add(id);
-  if (chosen.size === before) toast("No other sample looks like them.");
+  if (chosen.size === before) toast(t("noLookAlikes"));
   mark();
 }
 
 async function relabel() {
   const answer = await choose({
-    title: `Relabel ${plural(chosen.size, "sample")}`,
-    text: "Choose the right label, or type a new one.",
+    title: t("relabelMany", { count: chosen.size }),
+    text: t("relabelHow"),
     choices: labels(),
     input: "",
-    ok: "Relabel",
-    second: view === "mislabeled" ? "As suggested" : "",
+    ok: t("relabel"),
+    second: view === "mislabeled" ? t("asSuggested") : "",
   });
   if (answer?.choice === "second") await apply("relabel", {});
   else if (answer?.text) await apply("relabel", { label: answer.text });
@@ -110,11 +111,11 @@ async function relabel() {
 
 async function deny() {
   const common = commonLabel();
-  const label = common ?? (await choose({ title: `What are these ${plural(chosen.size, "sample")} not?`, choices: taughtLabels() }))?.text;
+  const label = common ?? (await choose({ title: t("whatNot", { count: chosen.size }), choices: taughtLabels() }))?.text;
   if (label) await apply("relabel", { not: label });
 }
 
-const DONE = { relabel: "relabeled", exclude: "excluded", include: "included", forget: "forgotten" };
+const DONE = { relabel: "doneRelabel", suggested: "doneSuggested", exclude: "doneExclude", include: "doneInclude", forget: "doneForget" };
 
 // The target of relabel is a label, what the samples are not, or background; without one, the suggested labels.
 async function apply(action, target = {}) {
@@ -123,16 +124,19 @@ async function apply(action, target = {}) {
   if (suggested) select.mislabeled = true;
   const done = await attempt(() => post("/api/v1/samples/correct", { select, action, ...target }));
   if (!done) return;
-  const as = suggested ? " as suggested" : done.meaning === null ? "" : ` as ${done.meaning}`;
-  toast(`${plural(done.ids.length, "sample")} ${DONE[action]}${as}. ${countsText(done)}`, { action: "Undo", run: undo });
+  const text = t(DONE[suggested ? "suggested" : action], { count: done.ids.length, name: nameOf(target) });
+  toast(`${text} ${countsText(done)}`, { action: t("undo"), run: undo });
   switchTo(false);
   changed();
 }
+
+const nameOf = (target) => target.label ?? (target.background ? t("background") : t("notLabel", { label: target.not }));
 
 // What the change touched, with the number of samples now.
 function countsText({ moved, meaning, suggested, counts, negatives, background }) {
   const touched = new Set([...Object.keys(moved), ...(meaning ? [meaning] : []), ...Object.values(suggested)]);
   const denied = Object.entries(negatives).map(([label, count]) => [`not ${label}`, count]);
   const numbers = new Map([["background", background], ...denied, ...Object.entries(counts)]);
-  return `Now ${[...touched].sort().map((name) => `${name} ${numbers.get(name) ?? 0}`).join(", ")}.`;
+  const named = (name) => (Object.hasOwn(counts, name) ? name : shownMeaning(name));
+  return t("nowCounts", { counts: list([...touched].sort().map((name) => t("nameCount", { name: named(name), count: numbers.get(name) ?? 0 }))) });
 }

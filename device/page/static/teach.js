@@ -1,12 +1,12 @@
 // Labels: one row each, with its live bar and the button that teaches while it is held.
 
-import { $, attempt, choose, hush, make, percent, plural, post, say, toast } from "./dom.js";
+import { $, attempt, choose, hush, make, post, say, toast } from "./dom.js";
+import { meaning, percent, t } from "./lang.js";
 import * as order from "./order.js";
 import * as phone from "./phone.js";
 
 const EVERY = 200; // milliseconds between the samples of a held button
 const STEPS = 200; // lengths of a bar
-const HOLD = "Hold to teach";
 const rows = new Map(); // label -> row; reused, so that a held button is never replaced
 let changed = () => {};
 let held = null;
@@ -31,8 +31,8 @@ export function setUp(onChange) {
 
 // What a press teaches: its request, what it means, its name, the button that is held, and its row among the labels.
 const lesson = (label) => ({ label, path: "/api/teach", body: { label }, meaning: { label }, name: label, button: rows.get(label)?.button });
-const denial = (label) => ({ label: null, path: "/api/teach/not", body: { label }, meaning: { not: label }, name: `not ${label}`, button: $("not") });
-const BACKGROUND = { label: null, path: "/api/teach/background", body: {}, meaning: { background: true }, name: "background", button: $("nothing") };
+const denial = (label) => ({ label: null, path: "/api/teach/not", body: { label }, meaning: { not: label }, name: t("notLabel", { label }), button: $("not") });
+const BACKGROUND = { label: null, path: "/api/teach/background", body: {}, meaning: { background: true }, name: t("background"), button: $("nothing") };
 
 export function showLabels(list) {
   const names = new Set(list.map((item) => item.label));
@@ -83,13 +83,13 @@ function showDenial(prediction) {
   if (held?.button === $("not")) return;
   const known = prediction?.known && rows.get(prediction.label)?.samples > 0;
   seen = known ? prediction.label : null;
-  say($("not"), known ? `Not ${seen}` : "Not that");
+  say($("not"), known ? t("notLabelButton", { label: seen }) : t("notThat"));
   $("not").disabled = !known;
   $("nothing").disabled = !prediction;
 }
 
 const unknown = make("li", { class: "unknown" }, make("span", { class: "lamp" }),
-  make("span", { class: "name" }, "unknown"), make("span", { class: "count" }, "unlike anything taught"));
+  make("span", { class: "name" }, t("unknownRow")), make("span", { class: "count" }, t("unlike")));
 
 function newRow(label) {
   const row = { label, samples: 0 };
@@ -97,9 +97,9 @@ function newRow(label) {
   row.share = make("span", { class: "share" });
   row.fill = make("span", { class: "fill" });
   row.key = make("kbd", { "aria-hidden": "true" });
-  row.hold = make("span", {}, HOLD);
-  row.button = make("button", { type: "button", class: "hold", "aria-label": `Hold to teach ${label}` }, row.hold, row.key);
-  const menu = make("button", { type: "button", class: "dots", "aria-label": `Rename or delete ${label}`, onclick: () => edit(row) }, "⋯");
+  row.hold = make("span", {}, t("hold"));
+  row.button = make("button", { type: "button", class: "hold", "aria-label": t("holdLabel", { label }) }, row.hold, row.key);
+  const menu = make("button", { type: "button", class: "dots", "aria-label": t("editLabel", { label }), onclick: () => edit(row) }, "⋯");
   row.element = make("li", { class: "row" },
     make("div", { class: "line" }, make("span", { class: "name", title: label }, label), row.share),
     make("div", { class: "bar", "aria-hidden": "true" }, row.fill), row.count, row.button, menu);
@@ -111,7 +111,7 @@ function newRow(label) {
 
 function showCount(row, samples) {
   row.samples = samples;
-  say(row.count, samples ? plural(samples, "sample") : "not taught yet");
+  say(row.count, samples ? t("samplesCount", { count: samples }) : t("notTaughtYet"));
 }
 
 function listen(button, lessonNow) {
@@ -165,7 +165,7 @@ async function press(chosen, key = "") {
   if (held === hold) held = null;
   showHeld(hold, false);
   $("recording").hidden = true;
-  if (hold.taught) toast(`Taught ${plural(hold.taught, "sample")} of ${hold.name}.`, { action: "Undo", run: undo });
+  if (hold.taught) toast(t("taught", { count: hold.taught, name: hold.name }), { action: t("undo"), run: undo });
   changed();
 }
 
@@ -173,7 +173,7 @@ function showHeld({ label, button }, down) {
   const row = rows.get(label);
   if (!row) button?.classList.toggle("held", down);
   row?.element.classList.toggle("held", down);
-  if (row) say(row.hold, down ? "Teaching…" : HOLD);
+  if (row) say(row.hold, t(down ? "teachingNow" : "hold"));
 }
 
 async function teachOne(hold) {
@@ -194,7 +194,7 @@ function release() {
 
 function showRecording(hold) {
   $("recording").hidden = false;
-  say($("recording-text"), `Teaching ${hold.name} · ${hold.taught}`);
+  say($("recording-text"), t("recording", { name: hold.name, count: hold.taught }));
 }
 
 async function add(event) {
@@ -212,27 +212,37 @@ async function add(event) {
 
 async function undo() {
   const result = await attempt(() => post("/api/undo"));
-  if (result) toast(result.undone ? result.message : "There is nothing to undo.");
+  if (result) toast(result.undone ? undoneText(result.change) : t("nothingToUndo"));
   changed();
 }
 
+const UNDONE = { learn: "undoneLearn", forget: "undoneForget", delete: "undoneDelete", relabel: "undoneRelabel", exclude: "undoneExclude",
+  include: "undoneInclude", rename: "undoneRename", merge: "undoneMerge" };
+const SEVERAL = { forget: "undoneForgetSeveral", relabel: "undoneRelabelSeveral" };
+
+// What undoing did, to samples of one label or of several.
+function undoneText({ action, samples, old, new: now, several }) {
+  const key = (several && SEVERAL[action]) || UNDONE[action] || "undone";
+  return t(key, { count: samples, old: old && meaning(old), new: now && meaning(now) });
+}
+
 async function edit({ label, samples }) {
-  const answer = await choose({ title: label, text: "The name of another label merges the two.", input: label, ok: "Rename", second: "Delete" });
+  const answer = await choose({ title: label, text: t("mergeHint"), input: label, ok: t("rename"), second: t("delete") });
   if (!answer) return;
   if (answer.choice === "second") await remove(label, samples);
   else if (answer.text && answer.text !== label) {
     const done = await attempt(() => post("/api/labels/rename", { old: label, new: answer.text }));
-    if (done) toast(`Renamed ${label} to ${done.label}.`, samples ? { action: "Undo", run: undo } : {});
+    if (done) toast(t("renamed", { old: label, new: done.label }), samples ? { action: t("undo"), run: undo } : {});
   }
   changed();
 }
 
 async function remove(label, samples) {
-  const text = samples ? `This deletes the label and ${plural(samples, "sample")}. You can undo this.` : "The label has no samples yet.";
-  const sure = await choose({ title: `Delete ${label}?`, text, ok: "Delete", danger: true });
+  const text = samples ? t("deleteSamples", { count: samples }) : t("deleteEmpty");
+  const sure = await choose({ title: t("deleteLabel", { label }), text, ok: t("delete"), danger: true });
   if (!sure) return;
   const done = await attempt(() => post("/api/labels/delete", { label }));
-  if (done) toast(`Deleted ${label}.`, samples ? { action: "Undo", run: undo } : {});
+  if (done) toast(t("deleted", { label }), samples ? { action: t("undo"), run: undo } : {});
 }
 
 export { undo };
