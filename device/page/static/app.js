@@ -150,7 +150,7 @@ function show(situation) {
 
 function showCamera({ camera, prediction, frame }) {
   setCamera(camera.condition, camera.condition === "live" ? speed(camera.fps, camera.milliseconds) + motion(camera.motion) : camera.condition === "closed" ? message(camera.message).text : CONDITIONS[camera.condition]);
-  banner(camera.condition === "lost" ? t("cameraLost", { message: camera.message }) : "");
+  banner(camera.condition === "lost" ? t("cameraLost", { message: message(camera.message).text }) : "");
   say($("no-picture"), NO_PICTURE[camera.condition] ?? t("waiting"));
   $("no-picture").hidden = frame > 0;
   $("picture").classList.toggle("stale", camera.condition === "lost" || camera.condition === "closed");

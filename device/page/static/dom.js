@@ -1,6 +1,6 @@
 // Builds elements, sends requests and shows messages. Text is inserted as text only, since labels may contain markup.
 
-import { t } from "./lang.js";
+import { message, t } from "./lang.js";
 
 export const $ = (id) => document.getElementById(id);
 
@@ -76,7 +76,7 @@ async function ask(path, options = {}) {
   }
   if (response.ok) return response;
   const body = await response.json().catch(() => ({}));
-  throw new Refused(sentence(body.error || t("deviceStatus", { status: response.status })), response.status);
+  throw new Refused(sentence(body.error ? message(body.error).text : t("deviceStatus", { status: response.status })), response.status);
 }
 
 export const get = async (path) => (await ask(path)).json();

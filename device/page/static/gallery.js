@@ -150,7 +150,7 @@ export async function loadDoubts() {
   const { doubts: listed, problem } = await get("/api/doubts");
   const doubts = inGroups(listed).slice(0, CARDS);
   $("doubts-problem").hidden = !problem;
-  say($("doubts-problem"), problem ? `${problem}.` : "");
+  say($("doubts-problem"), problem ? t("sentence", { text: problem }) : "");
   const names = labels();
   const now = JSON.stringify([doubts.map((doubt) => doubt.members), names]);
   // shown before the first frame arrives, so that the layout does not shift under a finger

@@ -5,7 +5,9 @@ const STORED = "edgetl.language";
 
 export const language = stored() ?? preferred();
 document.documentElement.lang = language === "zh" ? "zh-Hans" : language;
-const texts = await (await fetch(`/lang/${language}.json`)).json();
+const load = async (code) => (await fetch(`/lang/${code}.json`)).json();
+const texts = await load(language);
+const english = language === "en" ? texts : await load("en");
 const plurals = new Intl.PluralRules(language);
 const decimals = new Intl.NumberFormat(language, { minimumFractionDigits: 1, maximumFractionDigits: 1 });
 
@@ -20,6 +22,19 @@ export const decimal = (number) => decimals.format(number);
 export const percent = (share) => t("percent", { value: Math.round(100 * share) });
 export const list = (names) => names.join(t("comma"));
 export const moment = (seconds) => new Date(1000 * seconds).toLocaleString(language, { dateStyle: "medium", timeStyle: "short" });
+
+// Sentences that the device writes in English, such as warnings and errors: [key of the text, what it looks like].
+const MESSAGES = Object.entries(english).filter(([key]) => key.startsWith("message")).map(([key, text]) =>
+  [key, new RegExp(`^${text.replace(/[.*+?^$()|[\]\\]/g, "\\$&").replace(/\{(\w+)\}/g, "(?<$1>.+)")}$`, "su")]);
+
+// Such a sentence in the language of the page, and the language it is in; those without a text here stay English.
+export function message(text) {
+  for (const [key, pattern] of MESSAGES) {
+    const found = pattern.exec(text);
+    if (found) return { text: t(key, found.groups), lang: language };
+  }
+  return { text, lang: "en" };
+}
 
 // What a sample teaches, as the device writes it in English: a label, "not LABEL", or "background".
 export function meaning(text) {

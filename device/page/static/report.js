@@ -1,7 +1,7 @@
 // The accuracy: each sample is predicted by a model without it.
 
 import { $, at, make, say, sentence } from "./dom.js";
-import { list, percent, t } from "./lang.js";
+import { list, message, percent, t } from "./lang.js";
 
 const FEW = 6; // maximum number of labels whose table is easy to read
 const SENTENCES = 8; // of the forecast
@@ -23,7 +23,7 @@ export function showReport(status) {
   $("behind").hidden = !behind;
   say($("behind"), behind ? t("behind", { count: behind }) : "");
   $("warnings").hidden = !known;
-  $("warnings").replaceChildren(...report.warnings.map((text) => make("li", { lang: "en" }, `${sentence(text)}.`)));
+  $("warnings").replaceChildren(...report.warnings.map(fromDevice));
   const suspects = report.suspects.length;
   $("suspects").hidden = !suspects;
   say($("suspects"), suspects ? t("suspects", { count: suspects }) : "");
@@ -32,10 +32,15 @@ export function showReport(status) {
   showConfusion(report, known);
 }
 
+function fromDevice(english) {
+  const { text, lang } = message(english);
+  return make("li", { lang }, t("sentence", { text: sentence(text) }));
+}
+
 function showForecast(forecast, known) {
   $("forecast").hidden = !forecast || !known;
   if (!forecast) return;
-  const sentences = forecast.now ? forecastSentences(forecast) : forecast.text.map((text) => make("li", { lang: "en" }, `${text}.`));
+  const sentences = forecast.now ? forecastSentences(forecast) : [fromDevice(forecast.reason)];
   $("forecast").replaceChildren(...sentences.slice(0, SENTENCES));
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 from html.parser import HTMLParser
@@ -64,7 +65,7 @@ class Literals:
 
     def __init__(self, script: str) -> None:
         code = re.sub(r"(?m)^\s*//.*$|(?<=[;{,])\s+//.*$", "", script)
-        selectors = r"(?:matches|closest|querySelector|querySelectorAll|matchMedia)\([^)]*\)|\bclass: [^,}]*"
+        selectors = r"(?:matches|closest|querySelector|querySelectorAll|matchMedia)\((?:\"[^\"]*\"|[^)\"])*\)|\bclass: [^,}]*"
         self._code = re.sub(selectors, "", code)
         self.found: list[str] = []
         self._read_code(0)
@@ -130,7 +131,7 @@ def test_translations_are_not_copies() -> None:
     """Some words are the same in English and German, but no sentence is."""
     for code in ("de", "zh"):
         same = {key for key, text in TEXTS[code].items() if text == TEXTS["en"][key]}
-        assert same <= {"percent", "comma", "option", "nameCount", "labels", "name", "guess"}, code
+        assert same <= {"percent", "comma", "option", "nameCount", "labels", "name", "guess", "sentence"}, code
 
 
 def test_the_document_contains_no_text_of_its_own() -> None:
@@ -175,8 +176,34 @@ def test_every_text_is_used_and_every_used_one_exists() -> None:
     scripts = "\n".join(path.read_text("utf-8") for path in SCRIPTS)
     asked = set(re.findall(r'\bt\("(\w+)"', scripts))
     assert asked <= TEXTS["en"].keys()
-    unused = {key for key in TEXTS["en"] if key not in words.keys and f'"{key}"' not in scripts}
+    unused = {
+        key
+        for key in TEXTS["en"]
+        if key not in words.keys and f'"{key}"' not in scripts and not key.startswith("message")
+    }
     assert unused == set()
+
+
+def sentences_of_the_device() -> set[str]:
+    """Return the literals in the code of the device; what is filled in later is {}."""
+    found = set()
+    for path in STATIC.parents[1].rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+                found.add("".join(str(part) for part in parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return found
+
+
+def test_every_message_of_the_device_that_is_translated_exists() -> None:
+    """The page recognizes messages by their English text, so a change there needs a change in the files."""
+    known = sentences_of_the_device()
+    messages = {key: text for key, text in TEXTS["en"].items() if key.startswith("message")}
+    assert len(messages) > 15
+    for key, text in messages.items():
+        assert re.sub(r"\{\w+\}", "{}", text) in known, key
 
 
 def speak(browser: Browser, languages: str) -> None:
@@ -236,5 +263,10 @@ def expect(browser: Browser, code: str, tag: str) -> None:
     shown = visible_texts(browser)
     assert len(shown) > 40
     assert [text for text in shown if text in english - own] == []
+    warnings = browser.run(
+        "return [...document.querySelectorAll('.warnings li, .forecast li')].map((e) => e.lang)"
+    )
+    assert len(warnings) >= 2
+    assert set(warnings) <= {"", code}
     assert [text for text in shown if "undefined" in text or "{" in text] == []
     assert browser.run("return document.documentElement.scrollWidth") <= 360

@@ -63,6 +63,11 @@ def test_forecast_and_comparisons_are_shown_beside_the_accuracy(
     assert "With twice as many photos of each label" in text
     assert "book, toy are done" in text
     assert f"About {COUNT} more photos of" in text
+    forecast = server.page.learner.status(forecast=True).forecast
+    shown = browser.run("return [...document.querySelectorAll('#forecast li')].map((e) => e.textContent)")
+    assert [one.replace(" %", "%") for one in shown] == [
+        f"{one}.".replace(" %", "%") for one in forecast.describe()
+    ]
     assert browser.complaints() == []
     browser.narrow()
     browser.wait(lambda: browser.run("return innerWidth") == 390)
