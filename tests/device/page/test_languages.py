@@ -131,7 +131,9 @@ def test_translations_are_not_copies() -> None:
     """Some words are the same in English and German, but no sentence is."""
     for code in ("de", "zh"):
         same = {key for key, text in TEXTS[code].items() if text == TEXTS["en"][key]}
-        assert same <= {"percent", "comma", "option", "nameCount", "labels", "name", "guess", "sentence"}, code
+        assert same <= {"percent", "comma", "option", "nameCount", "labels", "name", "guess", "sentence"}, (
+            code
+        )
 
 
 def test_the_document_contains_no_text_of_its_own() -> None:
