@@ -14,8 +14,6 @@ from .session import counted, leave_interrupted, plural, warn, wrapped
 if TYPE_CHECKING:
     from edgetl.embedding import Embedded
 
-_LISTED_UP_TO = 8  # labels; longer lists are only counted
-
 
 @click.command()
 @model_argument
@@ -93,9 +91,7 @@ def _text(result: Embedded) -> str:
             f"{plural(result.known, 'photo')} not summed up, because the model was taught them already."
         )
     if result.statistics:
-        many = f"{sum(result.labels.values())} samples of {len(result.labels)} labels"
-        listed = counted(result.labels) if len(result.labels) <= _LISTED_UP_TO else many
-        lines.append(wrapped(f"Statistics in {result.statistics}: {listed}."))
+        lines.append(wrapped(f"Statistics in {result.statistics}: {counted(result.labels)}."))
     if result.model:
         lines.append(f"Try it: edgetl run {result.model}")
     return "\n".join(lines)

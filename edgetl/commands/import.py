@@ -126,7 +126,7 @@ def embeddings(folder: Path, as_json: bool, **options: Any) -> None:
     """
     from edgetl.exchange.embedded import teach_embedded
 
-    with open_learner(options) as learner, stages(lines=False, transient=True) as progress:
+    with open_learner(options) as learner, stages(lines=False, transient=True, remaining=True) as progress:
         result = teach_embedded(learner, folder, progress=progress)
         if result.taught:
             learner.save_version(f"imported {counted(result.taught)} from {folder.name}")
@@ -151,7 +151,7 @@ def _import(found: Collection, origin: str, options: dict[str, Any], as_json: bo
     from edgetl.exchange.teaching import Import, teach_collection
 
     result = Import()
-    with open_learner(options) as learner, stages(lines=False, transient=True) as progress:
+    with open_learner(options) as learner, stages(lines=False, transient=True, remaining=True) as progress:
         try:
             teach_collection(learner, found, origin, result=result, progress=progress)
         except KeyboardInterrupt:

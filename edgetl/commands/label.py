@@ -12,6 +12,7 @@ from .options import emit, json_option
 from .session import (
     counted,
     counted_all,
+    counted_with_hidden,
     hidden_counts,
     ids_text,
     learner_options,
@@ -252,13 +253,7 @@ def _moved(done: Correction, model: str) -> str:
         f"{plural(len(done.ids), 'sample')}{target} ({counted(done.moved)}; ids {ids_text(list(done.ids))})."
     )
     what += "".join(f"\n  {number}: {label}" for number, label in done.suggested.items())
+    left = counted_with_hidden(done.samples, done.negatives, done.background)
     if done.dry_run:
-        return f"Would {to_do} {what}\nThen: {_left(done)}."
-    return f"{did} {what}\nNow: {_left(done)}. To revert: edgetl forget {model} --undo"
-
-
-def _left(done: Correction) -> str:
-    """Return the numbers of samples after a correction as text: ``mug 40, not mug 3``."""
-    hidden = [f"not {label} {count}" for label, count in done.negatives.items()]
-    hidden += [f"background {done.background}"] if done.background else []
-    return ", ".join([*([counted(done.samples)] if done.samples or not hidden else []), *hidden])
+        return f"Would {to_do} {what}\nThen: {left}."
+    return f"{did} {what}\nNow: {left}. To revert: edgetl forget {model} --undo"

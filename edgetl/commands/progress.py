@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,19 +17,26 @@ if TYPE_CHECKING:
     from device.progress import Progress
 
 
+_FIRST_LINE = (
+    10.0  # seconds after which a task gets its first line in a log file, and at least between two lines
+)
+_NEXT_LINE = (
+    0.1  # seconds until the next line, as a share of the time so far; hours need no line every ten seconds
+)
+
+
 @contextlib.contextmanager
 def stages(*, lines: bool = True, transient: bool = False, remaining: bool = False) -> Iterator[Progress]:
     """Yield a progress callback that shows a bar per task.
 
     Args:
-        lines: Where stderr is not a terminal, write a line when a task begins and one when it ends.
+        lines: Where stderr is not a terminal, write a line when a task begins and one when it ends. A task that takes
+            long gets a line now and then with the time left, in any case.
         transient: Remove the bars at the end.
         remaining: Show the time left of each task, too.
     """
-    from device.progress import no_progress
-
     if not sys.stderr.isatty():
-        yield _Lines() if lines else no_progress
+        yield Lines(ends=lines)
         return
     from rich.console import Console
     from rich.progress import (
@@ -120,17 +127,53 @@ class _Bars:
         self._bars.update(self._tasks[task], completed=done, total=total)
 
 
-class _Lines:
-    """One line when a task begins and one when it ends, for log files."""
+class Lines:
+    """Progress in a log file or a pipe: a line now and then with the time left, and perhaps one at each end of a task.
 
-    def __init__(self) -> None:
+    Args:
+        ends: Write a line when a task begins and one when it ends. Without it, short tasks write nothing.
+        clock: Returns seconds.
+    """
+
+    def __init__(self, *, ends: bool = True, clock: Callable[[], float] = time.monotonic) -> None:
+        self._ends, self._clock = ends, clock
         self._began: dict[str, float] = {}
+        self._due: dict[str, float] = {}
         self._ended: set[str] = set()
 
     def __call__(self, task: str, done: int, total: int | None, /) -> None:
+        """Record progress."""
+        now = self._clock()
         if task not in self._began:
-            self._began[task] = time.monotonic()
-            sys.stderr.write(f"{task} ...\n")
-        if total is not None and done >= total and task not in self._ended:
-            self._ended.add(task)
-            sys.stderr.write(f"{task}: done in {time.monotonic() - self._began[task]:.1f} s\n")
+            self._began[task], self._due[task] = now, now + _FIRST_LINE
+            if self._ends:
+                sys.stderr.write(f"{task} ...\n")
+        took = now - self._began[task]
+        if total is not None and done >= total:
+            self._end(task, done, took)
+        elif now >= self._due[task]:
+            self._due[task] = now + max(_FIRST_LINE, took * _NEXT_LINE)
+            sys.stderr.write(f"{task}: {_so_far(done, total, took)}\n")
+
+    def _end(self, task: str, done: int, took: float) -> None:
+        if task in self._ended:
+            return
+        self._ended.add(task)
+        if self._ends or took >= _FIRST_LINE:
+            sys.stderr.write(f"{task}: done in {took:.1f} s\n")
+
+
+def _so_far(done: int, total: int | None, took: float) -> str:
+    """Return how much is done, and how long the rest takes at the rate so far."""
+    if total is None:
+        return f"{done} after {_duration(took)}"
+    left = f", about {_duration(took * (total - done) / done)} left" if done else ""
+    return f"{done} of {total}, {done / total:.0%}{left}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration for people: ``40 s``, ``3 min``, ``1 h 20 min``."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -53,7 +53,7 @@ def command(model: Path, old: Path, as_json: bool, **options: Any) -> None:
     """
     from device.learner.reembedding import reembed
 
-    with stages(lines=False, transient=True) as progress:
+    with stages(lines=False, transient=True, remaining=True) as progress:
         found = reembed(
             model,
             old,

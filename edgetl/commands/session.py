@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 WIDTH = 100  # columns of text output
+LISTED_UP_TO = 8  # labels; of more only the sum and the range are shown, to keep lines short
 INTERRUPTED = 130  # exit code of a command that was ended by Ctrl-C
 
 
@@ -115,17 +116,27 @@ def wrapped(text: str) -> str:
     return textwrap.fill(text, WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
-def counted(counts: Mapping[str, int]) -> str:
-    """Return numbers of samples per label as text: ``bowl 12, mug 40``."""
-    return ", ".join(f"{label} {count}" for label, count in sorted(counts.items())) or "nothing"
+def counted(counts: Mapping[str, int], unit: str = "sample") -> str:
+    """Return numbers of samples per label as text: ``bowl 12, mug 40``; with many labels only their sum and range."""
+    if len(counts) <= LISTED_UP_TO:
+        return ", ".join(f"{label} {count}" for label, count in sorted(counts.items())) or "nothing"
+    least, most = min(counts.values()), max(counts.values())
+    each = f"{least}" if least == most else f"{least} to {most}"
+    return f"{plural(sum(counts.values()), unit)} of {len(counts)} labels, {each} each"
 
 
 def counted_all(store: Store) -> str:
     """Return numbers of samples per label, of negatives and of background as text: ``mug 40, not mug 3``."""
-    from device.negatives import describe, split_label
+    from device.negatives import split_counts
 
-    hidden = [f"{describe(*split_label(label))} {count}" for label, count in store.hidden_counts().items()]
-    counts = store.counts()
+    return counted_with_hidden(store.counts(), *split_counts(store.hidden_counts()))
+
+
+def counted_with_hidden(counts: Mapping[str, int], negatives: Mapping[str, int], background: int) -> str:
+    """Return the same from numbers per label, per denied label, and of background."""
+    denied = {f"not {label}": count for label, count in negatives.items()}
+    hidden = [counted(denied, "negative")] if denied else []
+    hidden += [f"background {background}"] if background else []
     return ", ".join([*([counted(counts)] if counts or not hidden else []), *hidden])
 
 

@@ -13,6 +13,7 @@ import click
 from .options import camera_arguments, camera_options, emit, json_option, skip_empty_option, views_option
 from .progress import stages
 from .session import (
+    LISTED_UP_TO,
     counted,
     counted_all,
     hidden_counts,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from device.live.teaching import Lesson
     from device.progress import Progress
 
-LISTED_UP_TO = 8  # labels; longer lists are only counted, to keep lines short
 FIGURES_UP_TO = 2_000  # samples; with more of them the accuracy in the version's note would take too long
 
 
@@ -138,7 +138,7 @@ def _burst(learner: Learner, label: str | None, options: dict[str, Any], lesson:
         warn(unknown_remark())
     with open_source(options) as camera:
         _count_down(options["countdown"] if camera.live else 0, describe(label, options["not_label"]))
-        with stages(lines=False, transient=True) as progress:
+        with stages(lines=False, transient=True, remaining=True) as progress:
             teach_burst(
                 learner,
                 camera,
@@ -174,7 +174,7 @@ def _photos(learner: Learner, label: str | None, options: dict[str, Any], lesson
     wanted = Options.of(**camera_arguments(options))
     with (
         FolderCamera(folder, wanted, lambda _: None, photos=found.photos) as camera,
-        stages(lines=False, transient=True) as progress,
+        stages(lines=False, transient=True, remaining=True) as progress,
     ):
         try:
             views = _views(camera, progress)
@@ -309,10 +309,7 @@ def _sentence(lesson: Lesson, learner: Learner, options: dict[str, Any]) -> str:
     saved = ids_text([sample.id for sample in lesson.samples])
     if not saved:
         return "Nothing was taught."
-    counts = _meanings(lesson)
-    many = f"{plural(len(lesson.samples), 'sample')} of {len(counts)} labels"
-    listed = counted(counts) if len(counts) <= LISTED_UP_TO else many
-    return f"Saved in {state_of(options)}: {listed} (samples {saved})."
+    return f"Saved in {state_of(options)}: {counted(_meanings(lesson))} (samples {saved})."
 
 
 def _text(lesson: Lesson, learner: Learner, options: dict[str, Any], figures: dict[str, Any]) -> str:
