@@ -7,7 +7,7 @@ camera at 15 frames per second. A headless Chromium opens it, and the benchmark 
 with the processor of the browser slowed down by that factor, for a phone. The steps:
 
 - *open*: from the request of the page until all labels and the first pictures of samples are in the document;
-- *live*: share of the time that the page keeps its thread busy while predictions arrive, for five seconds;
+- *live*: the milliseconds per second that the page computes while predictions arrive, for five seconds;
 - *lesson*: from a sample that another program has taught until the page shows the new count; the page waits at most 1.2
   seconds, so that it does not follow every sample of a held button;
 - *search*: a letter typed in the search until the list is drawn;
@@ -16,8 +16,8 @@ with the processor of the browser slowed down by that factor, for a phone. The s
 - *select*: all samples shown are selected and relabeled, until the page shows it;
 - *matrix*: from the click until the confusion matrix is drawn.
 
-Next to each time is the longest task of the page meanwhile: for so long it does not react. The browser does not report tasks
-below 50 ms, which count as 0.
+Next to each time is the processor time of the page's thread, which other programs do not change, and the longest task of the
+page meanwhile: for so long it does not react. The browser does not report tasks below 50 ms, which count as 0.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def main() -> None:
 
 
 def measure(model: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return a row per step and factor: its name, its time or share, its unit, and the longest task in ms."""
+    """Return a row per step and factor: its name, value and unit, and the processor time and the longest task in ms."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         learner = stack.enter_context(Learner.open(model, folder / "state.db"))
@@ -108,7 +108,7 @@ def measure(model: Path, given: argparse.Namespace) -> list[dict[str, Any]]:
         stack.callback(driver.quit)
         driver.set_script_timeout(PATIENCE)
         driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": _OBSERVE})
-        driver.execute_cdp_cmd("Performance.enable", {})
+        driver.execute_cdp_cmd("Performance.enable", {"timeDomain": "threadTicks"})
         return [
             row
             for factor in given.slower
@@ -140,7 +140,7 @@ class Steps:
         """Yield the rows, in the order of the steps."""
         steps: dict[str, tuple[Callable[[], float], str]] = {
             "open": (self._open, "ms"),
-            "live": (self._live, "% of the time"),
+            "live": (self._live, "ms per second"),
             "lesson": (self._lesson, "ms"),
             "search": (self._search, "ms"),
             "scroll labels": (self._scroll_labels, "ms between frames"),
@@ -150,20 +150,24 @@ class Steps:
             "matrix": (self._matrix, "ms"),
         }
         for name, (step, unit) in steps.items():
+            before = self._computed()
             with self._longest() as longest:
                 value = step()
-            yield self._row(name, value, unit, longest[0])
-        yield self._row("memory", self._metric("JSHeapUsedSize") / 1e6, "MB", None)
-        yield self._row("elements", self._metric("Nodes"), "nodes", None)
+            # a new document starts at 0
+            processor = self._computed() - (0.0 if name == "open" else before)
+            yield self._row(name, value, unit, round(processor, 1), longest[0])
+        yield self._row("memory", self._metric("JSHeapUsedSize") / 1e6, "MB")
+        yield self._row("elements", self._metric("Nodes"), "nodes")
 
-    def _row(self, step: str, value: float, unit: str, longest: float | None) -> dict[str, Any]:
-        return {
-            "step": step,
-            "slower": self._slower,
-            "value": round(value, 1),
-            "unit": unit,
-            "longest_ms": longest,
-        }
+    def _row(
+        self, step: str, value: float, unit: str, processor: float | None = None, longest: float | None = None
+    ) -> dict[str, Any]:
+        measured = {"value": round(value, 1), "unit": unit, "processor_ms": processor, "longest_ms": longest}
+        return {"step": step, "slower": self._slower, **measured}
+
+    def _computed(self) -> float:
+        """Return the milliseconds of processor time of the page's thread."""
+        return 1000 * self._metric("TaskDuration")
 
     @contextmanager
     def _longest(self) -> Iterator[list[float]]:
@@ -192,9 +196,9 @@ class Steps:
         return self._later(f"window.since(() => {self._content}, 0)")
 
     def _live(self) -> float:
-        before = self._metric("TaskDuration")
+        before = self._computed()
         time.sleep(LIVE_SECONDS)
-        return 100 * (self._metric("TaskDuration") - before) / LIVE_SECONDS
+        return (self._computed() - before) / LIVE_SECONDS
 
     def _lesson(self) -> float:
         times = []
@@ -262,11 +266,11 @@ def table(rows: list[dict[str, Any]]) -> Table:
     factors = list(dict.fromkeys(row["slower"] for row in rows))
     columns = ["step", "unit"]
     for factor in factors:
-        columns += [f"{factor:g}x slower" if factor != 1 else "browser", "longest task, ms"]
+        columns += [f"{factor:g}x slower" if factor != 1 else "browser", "processor, ms", "longest task, ms"]
     cells = []
     for step in dict.fromkeys(row["step"] for row in rows):
         own = [row for row in rows if row["step"] == step]
-        values = [value for row in own for value in (row["value"], row["longest_ms"])]
+        values = [value for row in own for value in (row["value"], row["processor_ms"], row["longest_ms"])]
         cells.append((step, own[0]["unit"], *values))
     return Table(
         "The page with many labels and samples", tuple(columns), tuple(cells), "Tasks below 50 ms count as 0."

@@ -108,7 +108,15 @@ def select(store: Store, wanted: SampleFilter, suspects: Callable[[], Collection
     known = {sample.id: sample for sample in store.described(sorted(set(named)))}
     if missing := sorted(set(named) - known.keys()):
         raise SampleNotFoundError(f"no sample has the id {', '.join(map(str, missing[:10]))}")
-    found = reversed(store.samples(_stored(wanted), thumbnails=False, excluded=wanted.excluded))
+    stored = _stored(wanted)
+    if wanted.ids is None:
+        found = list(reversed(store.samples(stored, thumbnails=False, excluded=wanted.excluded)))
+    else:  # without reading all samples
+        found = [
+            known[number]
+            for number in sorted(set(wanted.ids))
+            if _is_kind(known[number], stored, wanted.excluded)
+        ]
     bursts = {known[number].burst for number in wanted.burst_of}
     chosen = [sample for sample in found if _meets(sample, wanted, bursts)]
     if wanted.mislabeled:
@@ -130,6 +138,10 @@ def _stored(wanted: SampleFilter) -> str | None:
     if wanted.background:
         return BACKGROUND
     return None if wanted.label is None else check_label(wanted.label, stored=True)
+
+
+def _is_kind(sample: Sample, stored: str | None, excluded: bool) -> bool:
+    return sample.excluded == excluded and stored in (None, sample.stored_label)
 
 
 def _meets(sample: Sample, wanted: SampleFilter, bursts: Collection[int]) -> bool:
