@@ -11,6 +11,7 @@ VENV_TFLITE := .venv-tflite-runtime
 VENV_MEDIAPIPE := .venv-mediapipe
 VENV_TEACHABLE := .venv-teachable
 VENV_FLEET := .venv-fleet
+VENV_SIMULATION := .venv-simulation
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
@@ -108,6 +109,14 @@ $(VENV_FLEET)/ready: pyproject.toml
 	@$(VENV_FLEET)/bin/python $(PIP) install --editable '.[device,fleet]'
 	@touch $@
 
+# Flower's simulation and Ray, for benchmarks.fleet_scale: Flower wants older releases of what TensorFlow and the page use
+$(VENV_SIMULATION)/ready: pyproject.toml
+	@echo "Setting up $(VENV_SIMULATION)"
+	@$(PYTHON) -m venv $(VENV_SIMULATION)
+	@$(VENV_SIMULATION)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+	@$(VENV_SIMULATION)/bin/python $(PIP) install --editable '.[device]' --group simulation
+	@touch $@
+
 # a peer of the benchmarks, on the last tflite-runtime, which needs Python 3.11
 $(VENV_TEACHABLE)/ready: pyproject.toml
 	@echo "Setting up $(VENV_TEACHABLE)"
@@ -117,4 +126,4 @@ $(VENV_TEACHABLE)/ready: pyproject.toml
 	@touch $@
 
 clean: ## remove the virtual environments and caches
-	rm -rf $(VENV) $(VENV_TFLITE) $(VENV_MEDIAPIPE) $(VENV_TEACHABLE) dist build .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(VENV_TFLITE) $(VENV_MEDIAPIPE) $(VENV_TEACHABLE) $(VENV_FLEET) $(VENV_SIMULATION) dist build .pytest_cache .mypy_cache .ruff_cache

@@ -60,6 +60,7 @@ QUESTIONS = (
     Question("size"),
     Question("http_api", page="http-api.md"),
     Question("embed", page="embed.md"),
+    Question("fleet_scale", page="fleet.md", needs="Flower's simulation: make .venv-simulation/ready"),
     Question("regions", page="several-cameras.md"),
     Question("heads", page="heads.md"),
     Question("lesson", page="heads.md"),

@@ -177,9 +177,10 @@ def _dask(workers: int, scheduler: str | None) -> Iterator[Engine]:
 
 
 def _threads_of(client: Any, scheduler: str | None) -> int:
-    threads = sum(client.nthreads().values())
-    if not threads:
+    try:
+        client.wait_for_workers(1, timeout=_PATIENCE)
+    except TimeoutError as error:
         raise WorkerError(
-            f"the Dask scheduler at {redact(str(scheduler))} has no worker; start one with: dask worker"
-        )
-    return int(threads)
+            f"the Dask scheduler at {redact(str(scheduler))} has no worker; start one with: dask worker {redact(str(scheduler))}"
+        ) from error
+    return sum(client.nthreads().values())
