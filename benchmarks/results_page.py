@@ -48,7 +48,13 @@ def page(results: Path = RESULTS, questions: Sequence[Question] = QUESTIONS) -> 
     found = {one.name: _read(results / f"{one.name}.json") for one in questions}
     # only `Measurement` names the question; other results may use the same keys for something else
     here = [(one, result) for one in questions if (result := found[one.name]) and "question" in result]
-    parts = [_INTRODUCTION, _goals(here), *(_section(one, result) for one, result in here), _published()]
+    parts = [
+        _INTRODUCTION,
+        _goals(here),
+        _durations(here),
+        *(_section(one, result) for one, result in here),
+        _published(),
+    ]
     shown_here = {one.name for one, _ in here}
     parts.append(_elsewhere([one for one in questions if one.name not in shown_here]))
     return "\n".join(part.rstrip("\n") + "\n" for part in parts if part)
@@ -110,6 +116,29 @@ def _goals(here: Sequence[tuple[Question, Mapping[str, Any]]]) -> str:
     return "\n".join(["## Goals", "", *_table(("question", "figure", "value", "goal", ""), rows)])
 
 
+def _durations(here: Sequence[tuple[Question, Mapping[str, Any]]]) -> str:
+    """Return how long the quick questions took."""
+    timed = [
+        (one.name, machine["processor_seconds"], machine["seconds"], machine.get("other_programs"))
+        for one, result in here
+        if one.quick and "processor_seconds" in (machine := result.get("machine") or {})
+    ]
+    if not timed:
+        return ""
+    rows = [(name, work, clock, _share(others)) for name, work, clock, others in timed]
+    rows.append(("all", sum(work for _, work, _, _ in timed), sum(clock for _, _, clock, _ in timed), None))
+    columns = ("question", "processor, s", "on the clock, s", "other programs")
+    note = (
+        "`make bench` measures these questions in turn, mostly with one thread. So it takes about their processor time, and "
+        "the time for which `camera` waits for frames, if nothing else runs; and longer beside other programs."
+    )
+    return "\n".join(["## Duration of `make bench`", "", *_table(columns, rows), "", note])
+
+
+def _share(others: float | None) -> str | None:
+    return None if others is None else f"{others:.0%}"
+
+
 def _published() -> str:
     rows = [(row.what, row.where, row.figure, f"[{row.source}]({row.address})") for row in PUBLISHED]
     return "\n".join(
@@ -148,7 +177,7 @@ def _conditions(name: str, result: Mapping[str, Any]) -> str:
         raise SystemExit(f"{name}.json lacks {', '.join(lacking)} of its machine; measure it again")
     versions = ", ".join(f"{package} {version}" for package, version in machine["versions"].items())
     others = machine.get("other_programs")
-    busy = "" if others is None else f", other programs {others:.0%}"
+    busy = "" if others is None else f", other programs {_share(others)}"
     return (
         f"`python -m benchmarks.{machine['command']}` on {machine['when'][:10]}: {machine['board'] or machine['cpu']}, "
         f"{machine['cores']} cores, {machine['system']}, Python {machine['python']}, {machine['runtime'] or 'no runtime'}, "

@@ -115,6 +115,18 @@ def test_the_page_shows_figures_goals_tables_and_the_command(tmp_path: Path) -> 
     assert "| `soak` | Does anything leak" in text
 
 
+def test_the_page_shows_how_long_the_quick_questions_took(tmp_path: Path) -> None:
+    """In processor time too, because the time on the clock depends on other programs."""
+    for name, work in (("overhead", 12.5), ("update", 30.0), ("size", 100.0)):
+        machine = {**MACHINE, "processor_seconds": work, "seconds": 2 * work}
+        result = {"question": name, "figures": [], "machine": machine}
+        (tmp_path / f"{name}.json").write_text(json.dumps(result), encoding="utf-8")
+    questions = [Question("overhead", quick=True), Question("update", quick=True), Question("size")]
+    text = results_page.page(tmp_path, questions)
+    assert "| overhead | 12.5 | 25 | 25% |" in text
+    assert "| all | 42.5 | 85 | – |" in text
+
+
 def test_results_that_other_pages_show_do_not_change_the_page(tmp_path: Path) -> None:
     """Only results with figures are shown here, so the others can be measured again without writing this page."""
     one = Question("heads", page="heads.md", needs="PHOTOS")
