@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from device.cameras.fake import draw
 from device.errors import EmbeddingError
-from device.model.embedder import Embedder
+from device.learner import Learner
+from device.model.embedder import Embedder, edgetpu_twin
 from device.model.modelfile import ModelFile
 from tests import tiny
 
@@ -61,3 +63,47 @@ def test_an_embedding_that_is_not_finite_is_refused(
     monkeypatch.setattr(embedder, "_run", lambda prepared: embedding)
     with pytest.raises(EmbeddingError, match="inspect"):
         embedder.embed_one(draw("red"))
+
+
+def test_a_twin_for_the_edge_tpu_is_run_without_signatures(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here the twin is the model itself, run on the CPU in place of the delegate; the signatures stay those of the file."""
+    path = tmp_path / "mugs.tflite"
+    path.write_bytes(tiny.TINY.read_bytes())
+    edgetpu_twin(path).write_bytes(MODEL.model_part())
+    monkeypatch.setattr("device.model.embedder.load_edgetpu", lambda runtime: None)
+    with Learner.open(path, None, delegate="edgetpu", threads=1) as learner:
+        embedder = learner.embedder
+        assert embedder.delegate == "edgetpu"
+        before = embedder.embed_one(draw("red"))
+        assert np.array_equal(before, by_signature(embedder))
+        assert np.array_equal(
+            embedder.embed_one(draw("red")), before
+        )  # the runner belongs to another interpreter
+
+
+def test_a_quantized_output_of_a_twin_becomes_float(
+    embedder: Embedder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The compiler leaves int8 at the end: the value is ``scale * (raw - zero)``."""
+
+    class Compiled:
+        """An interpreter whose output is int8."""
+
+        def set_tensor(self, number: int, value: np.ndarray) -> None:
+            """Accept one image."""
+            assert value.shape == (1, tiny.SIDE, tiny.SIDE, 3)
+
+        def invoke(self) -> None:
+            """Run nothing."""
+
+        def get_tensor(self, number: int) -> np.ndarray:
+            """Return two numbers."""
+            return np.array([[-128, 12]], np.int8)
+
+    for name, value in (("_interpreter", Compiled()), ("_scale", 0.5), ("_zero", -128)):
+        monkeypatch.setattr(embedder, name, value)
+    embedding = embedder.embed_one(draw("red"))
+    assert embedding.tolist() == [0.0, 70.0]
+    assert embedding.dtype == np.float32
