@@ -36,10 +36,8 @@ from .processes import Process, import_times, start
 TIME_LIMIT, MEMORY_LIMIT = 2.5, 1.5
 SIDE = 256
 REPOSITORY = Path(__file__).parents[1]
-_SLOW, _SLOW_ROUNDS = (
-    ("TensorFlow",),
-    1,
-)  # it takes seconds to import, so that a tenth more or less does not matter
+# it takes seconds to import, so that a tenth more or less does not matter
+_SLOW, _SLOW_ROUNDS = ("TensorFlow",), 1
 _OWN = ("edgetl", "converters", "device")
 
 _BARE = """

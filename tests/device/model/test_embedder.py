@@ -78,9 +78,8 @@ def test_a_twin_for_the_edge_tpu_is_run_without_signatures(
         assert embedder.delegate == "edgetpu"
         before = embedder.embed_one(draw("red"))
         assert np.array_equal(before, by_signature(embedder))
-        assert np.array_equal(
-            embedder.embed_one(draw("red")), before
-        )  # the runner belongs to another interpreter
+        # the runner belongs to another interpreter
+        assert np.array_equal(embedder.embed_one(draw("red")), before)
 
 
 def test_a_quantized_output_of_a_twin_becomes_float(
