@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import LabelError
+from .errors import LabelError, SelectionError
 from .labels import check_label
 
 MARK = "\x15"  # the ASCII control character for a negative answer
@@ -36,6 +36,25 @@ def stored_label(label: str | None, not_label: str | None = None) -> str:
     if label is not None:
         return check_label(label)
     return BACKGROUND if not_label is None else negative_of(check_label(not_label))
+
+
+def check_one(given: Mapping[str, object], *, optional: bool = False) -> None:
+    """Check that exactly one of several alternatives is given.
+
+    Args:
+        given: Name and value of each alternative, such as label, not_label and background; None and False are not given.
+        optional: There may also be none.
+
+    Raises:
+        SelectionError: There are several, or none.
+
+    Example:
+        >>> check_one({"label": "mug", "not_label": None, "background": False})
+    """
+    named = [name for name, value in given.items() if value is not None and value is not False]
+    if len(named) > 1 or not (named or optional):
+        wanted = "at most one of" if optional else "one of"
+        raise SelectionError(f"expected {wanted} {', '.join(given)}, got {' and '.join(named) or 'none'}")
 
 
 def negative_of(label: str) -> str:

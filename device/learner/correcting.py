@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import SelectionError
-from ..negatives import describe, is_hidden, split_counts, split_label
+from ..negatives import check_one, describe, is_hidden, split_counts, split_label
 from ..store import Entry, Sample
 from .selecting import SampleFilter, counted
 
@@ -32,9 +32,9 @@ class Target:
     background: bool = False
 
     @property
-    def given(self) -> int:
-        """How many of the three are set."""
-        return sum((self.label is not None, self.not_label is not None, self.background))
+    def given(self) -> bool:
+        """Whether one of the three is set."""
+        return self != Target()
 
 
 @dataclass(frozen=True)
@@ -130,8 +130,7 @@ def _check(wanted: SampleFilter, action: str, target: Target) -> None:
         raise SelectionError(f"the action must be one of {', '.join(ACTIONS)}, got {action[:40]!r}")
     if target.given and action != "relabel":
         raise SelectionError(f"only relabel has a label; leave it out to {action}")
-    if target.given > 1:
-        raise SelectionError("relabel to one of: a label, a denied label, background; got several")
+    check_one(vars(target), optional=True)
     if not target.given and action == "relabel" and not wanted.mislabeled:
         raise SelectionError(
             "relabel needs a label; only samples that are probably mislabeled have suggested ones"

@@ -23,7 +23,7 @@ from ..model.embedder import Embedder
 from ..model.memory import Sums
 from ..model.modelfile import ModelFile
 from ..model.runtime import Runtime
-from ..negatives import BACKGROUND, is_hidden, negative_of, stored_label
+from ..negatives import BACKGROUND, check_one, is_hidden, negative_of, stored_label
 from ..printable import printable
 from ..store import Entry, ModelIdentity, NewSample, Sample, Store, Version
 from ..store.records import new_burst
@@ -601,10 +601,9 @@ class Learner:
             background: Only background.
 
         Raises:
-            LabelError: More than one of `label`, `not_label` and `background` is set.
+            SelectionError: More than one of `label`, `not_label` and `background` is set.
         """
-        if sum((label is not None, not_label is not None, background)) > 1:
-            raise LabelError("list the samples of one kind at a time: label, not_label or background")
+        check_one({"label": label, "not_label": not_label, "background": background}, optional=True)
         if not_label is not None:
             label = negative_of(not_label)
         stored = BACKGROUND if background else label

@@ -14,7 +14,7 @@ from ..errors import SampleNotFoundError, SelectionError
 from ..heads.nearest import centered_units
 from ..labels import check_label
 from ..model.codes import SCALE
-from ..negatives import BACKGROUND, negative_of
+from ..negatives import BACKGROUND, check_one, negative_of
 from ..store import Sample, Store
 
 LIKENESS = 0.5
@@ -131,8 +131,8 @@ def _stored(wanted: SampleFilter) -> str | None:
     Raises:
         SelectionError: Samples of several kinds are wanted.
     """
-    if sum((wanted.label is not None, wanted.not_label is not None, wanted.background)) > 1:
-        raise SelectionError("select the samples of one kind at a time: label, not_label or background")
+    kinds = {"label": wanted.label, "not_label": wanted.not_label, "background": wanted.background}
+    check_one(kinds, optional=True)
     if wanted.not_label is not None:
         return negative_of(check_label(wanted.not_label, stored=True))
     if wanted.background:

@@ -157,6 +157,32 @@ class Smoother:
         self._recent.clear()
 
 
+class GatedEmbedder:
+    """Embed frames, and reuse the last embedding while nothing moves.
+
+    Args:
+        learner: Embeds.
+        gate: While it is closed, frames are not embedded; None embeds all.
+
+    Attributes:
+        gate: The gate, or None.
+        embedded: Number of frames that were embedded.
+    """
+
+    def __init__(self, learner: Learner, gate: MotionGate | None = None) -> None:
+        self.gate, self.embedded = gate, 0
+        self._learner = learner
+        self._last: NDArray[np.float32] | None = None
+
+    def embed(self, frame: Frame) -> tuple[NDArray[np.float32], bool]:
+        """Return the embedding for a frame, float32 [D], and whether it is of this frame."""
+        if self.gate is not None and not self.gate.check(frame.image).open and self._last is not None:
+            return self._last, False
+        self._last = self._learner.embed_one(frame.image)
+        self.embedded += 1
+        return self._last, True
+
+
 class Watcher:
     """Turn frames into observations, one after the other.
 
@@ -170,9 +196,7 @@ class Watcher:
         doubts: A queue to which every frame that is embedded is offered, to be labeled later.
 
     Attributes:
-        gate: The gate, or None.
         observed: Number of frames that were observed.
-        embedded: Number of frames that were embedded.
     """
 
     def __init__(
@@ -186,12 +210,22 @@ class Watcher:
         gate: MotionGate | None = None,
         doubts: Doubts | None = None,
     ) -> None:
-        self.gate, self.observed, self.embedded = gate, 0, 0
-        self._embedding: NDArray[np.float32] | None = None
+        self.observed = 0
+        self._embedder = GatedEmbedder(learner, gate)
         self._learner, self._smoother = learner, Smoother(smooth)
         self._threshold, self._best_few, self._need_labels = threshold, best_few, need_labels
         self._doubts = doubts
         self._before: str | None = None
+
+    @property
+    def gate(self) -> MotionGate | None:
+        """The gate, or None."""
+        return self._embedder.gate
+
+    @property
+    def embedded(self) -> int:
+        """Number of frames that were embedded."""
+        return self._embedder.embedded
 
     def observe(self, frame: Frame) -> Observation:
         """Return what a frame shows.
@@ -201,7 +235,7 @@ class Watcher:
         """
         self.observed += 1
         start = time.perf_counter()
-        embedding, own = self._embed(frame)
+        embedding, own = self._embedder.embed(frame)
         middle = time.perf_counter()
         mean = self._mean(frame, embedding, own)
         prediction = None if mean is None else self._judged(mean)
@@ -220,14 +254,6 @@ class Watcher:
             head_ms=1e3 * (end - middle),
             image=frame.image,
         )
-
-    def _embed(self, frame: Frame) -> tuple[NDArray[np.float32], bool]:
-        """Return the embedding for a frame, and whether it is of this frame."""
-        if self.gate is not None and not self.gate.check(frame.image).open and self._embedding is not None:
-            return self._embedding, False
-        self._embedding = self._learner.embed_one(frame.image)
-        self.embedded += 1
-        return self._embedding, True
 
     def _mean(self, frame: Frame, embedding: NDArray[np.float32], own: bool) -> Prediction | None:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,8 @@ from starlette.responses import FileResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from ..errors import SelectionError
+from ..negatives import check_one
 from .bodies import Refusal
 from .guard import VisibleJSON
 
@@ -46,15 +48,23 @@ async def meant(request: Request, **wanted: type) -> tuple[dict[str, Any], str |
         request: The request; its body must have the wanted fields, and exactly one of label, not and background.
         wanted: Other fields, with their types.
     """
-    body = await _read_object(request)
-    named = set() if body is None else body.keys() & MEANINGS.keys()
-    if body is None or len(named) != 1 or body.keys() - named != wanted.keys():
+    body = await json_object(request)
+    if body.keys() - MEANINGS.keys() != wanted.keys():
         others = "".join(f"{name} and " for name in wanted)
         raise Refusal(400, f"the body must be an object with {others}one of {', '.join(MEANINGS)}")
+    check_one_sent({name: name in body for name in MEANINGS})
     for name, value in body.items():
         _check_kind(name, value, {**MEANINGS, **wanted}[name])
     check_background(body)
     return body, body.get("label"), body.get("not")
+
+
+def check_one_sent(sent: Mapping[str, object], *, optional: bool = False) -> None:
+    """Raise `Refusal` unless one of the alternatives was sent; see `device.negatives.check_one`."""
+    try:
+        check_one(sent, optional=optional)
+    except SelectionError as error:
+        raise Refusal(400, str(error)) from error
 
 
 def check_background(body: dict[str, Any]) -> None:
@@ -173,14 +183,9 @@ def kind_wanted(request: Request) -> tuple[str | None, str | None, bool]:
         Refusal: More than one of them is wanted.
     """
     query = request.query_params
-    label, not_label, background = (
-        query.get("label"),
-        query.get("not"),
-        flag(query.get("background", "false")),
-    )
-    if sum((label is not None, not_label is not None, background)) > 1:
-        raise Refusal(400, "list the samples of one kind at a time: label, not or background")
-    return label, not_label, background
+    kinds = query.get("label"), query.get("not"), flag(query.get("background", "false"))
+    check_one_sent(dict(zip(MEANINGS, kinds, strict=True)), optional=True)
+    return kinds
 
 
 def wants_forecast(request: Request) -> bool:

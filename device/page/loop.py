@@ -21,7 +21,7 @@ from ..learner.doubts import Doubts
 from ..learner.learner import Learner
 from ..live.hours import Hours
 from ..live.motion import MotionGate
-from ..live.watching import Observation, Smoother, closed_observation, shown_label
+from ..live.watching import GatedEmbedder, Observation, Smoother, closed_observation, shown_label
 from .latest import Latest
 
 _log = logging.getLogger("edgetl.page")
@@ -102,7 +102,7 @@ class Loop:
         self._open_camera, self._learner, self._doubts, self._changed = open_camera, learner, doubts, changed
         self._interval = 1.0 / fps
         self.region = region
-        self._gate, self._draw = gate, draw or (lambda frame: frame.image)
+        self._embedder, self._draw = GatedEmbedder(learner, gate), draw or (lambda frame: frame.image)
         self._hours, self._now = hours, now
         self._number = 0
         self._smoother = Smoother(_SMOOTH)
@@ -178,10 +178,11 @@ class Loop:
 
     def _motion(self) -> dict[str, Any]:
         """Return what the gate found in the newest frame; nothing without a gate."""
-        if self._gate is None:
+        gate = self._embedder.gate
+        if gate is None:
             return {}
-        found = self._gate.last
-        motion = {"share": round(found.share, 4), "threshold": self._gate.threshold, "open": found.open}
+        found = gate.last
+        motion = {"share": round(found.share, 4), "threshold": gate.threshold, "open": found.open}
         return {"motion": motion}
 
     def _run(self) -> None:
@@ -239,7 +240,7 @@ class Loop:
 
     def _see(self, frame: Frame) -> None:
         start = self._clock()
-        embedding, own = self._embedding(frame)
+        embedding, own = self._embedder.embed(frame)
         middle = self._clock()
         before = self.capture.observation if self.capture else None
         prediction = before.prediction if before else None
@@ -270,12 +271,6 @@ class Loop:
         for seen in self._listeners:
             seen(observation)
 
-    def _embedding(self, frame: Frame) -> tuple[NDArray[np.float32], bool]:
-        """Return the embedding for a frame, and whether it is of this frame."""
-        if self._gate is not None and not self._gate.check(frame.image).open and self.capture is not None:
-            return self.capture.embedding, False
-        return self._learner.embed_one(frame.image), True
-
     def _predicted(self, frame: Frame, embedding: NDArray[np.float32], own: bool) -> Prediction | None:
         start = self._clock()
         try:
@@ -283,7 +278,7 @@ class Loop:
         except HeadError:  # nothing taught yet
             self._smoother.clear()
             return None
-        if own and len(prediction.scores) > 1:
+        if own:  # else the picture would not be that of the embedding
             self._doubts.offer(
                 embedding,
                 prediction,

@@ -42,6 +42,7 @@ from .answers import (
     answer,
     before_of,
     check_background,
+    check_one_sent,
     download,
     fields,
     flag,
@@ -348,15 +349,13 @@ def _meaning(sent: dict[str, str]) -> tuple[str | None, str | None]:
     """Return the label and the denied label of a photo; none for background."""
     background = flag(sent.get("background", "false"))
     label, not_label = sent.get("label"), sent.get("not")
-    named = sum((label is not None, not_label is not None, background))
-    if not named:
+    if label is None and not_label is None and not background:
         raise Refusal(
             400,
             "the label is missing; add ?label=LABEL to the address, or the field `label` to the form; ?not=LABEL teaches "
             "what is not LABEL, and ?background=true what belongs to no label",
         )
-    if named > 1:
-        raise Refusal(400, "send one of label, not and background, got several")
+    check_one_sent({"label": label, "not": not_label, "background": background})
     if "\ufffd" in (label or not_label or ""):  # what undecodable bytes become
         raise Refusal(400, "the label is not UTF-8; percent-encode its UTF-8 bytes in the address")
     return label, not_label

@@ -220,7 +220,7 @@ def test_a_target_that_does_not_fit_is_refused(
     before = learner.store.position()
     with pytest.raises(SelectionError, match=message):
         learner.correct(SampleFilter(ids=(1,)), action, **target)
-    with pytest.raises(SelectionError, match="one kind at a time"):
+    with pytest.raises(SelectionError, match="at most one of label, not_label, background"):
         learner.select(SampleFilter(label="red", background=True))
     with pytest.raises(LabelError, match="nothing was taught as 'cup'"):
         learner.correct(SampleFilter(ids=(1,)), "relabel", not_label="cup", dry_run=True)

@@ -11,7 +11,7 @@ import pytest
 from device.arrays import pack_arrays, pack_texts
 from device.cameras import Frame
 from device.cameras.fake import draw
-from device.errors import EmbeddingError, HeadError, LabelError, ModelFileError, StateError
+from device.errors import EmbeddingError, HeadError, LabelError, ModelFileError, SelectionError, StateError
 from device.heads import HEADS, Prediction
 from device.heads.rejection import joined_digest
 from device.learner import Learner
@@ -306,7 +306,7 @@ def test_a_negative_of_a_label_that_was_never_taught_is_refused(learner: Learner
         learner.learn_one(draw("yellow"), "red", not_label="blue")
     with pytest.raises(LabelError, match="name what the image shows"):
         learner.learn_one(draw("yellow"))
-    with pytest.raises(LabelError, match="one kind at a time"):
+    with pytest.raises(SelectionError, match="at most one of label, not_label, background"):
         learner.samples("red", background=True)
     assert learner.store.position() == 3
 
