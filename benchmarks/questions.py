@@ -55,7 +55,7 @@ QUESTIONS = (
     Question("finetune", ("--measured-epochs", "1"), quick=True),
     Question("soak", ("--frames", "100000")),
     Question("page"),
-    Question("page_scale", page="serve.md"),
+    Question("page_scale"),
     Question("crash", ("--kills", "500")),
     Question("size"),
     Question("http_api", page="http-api.md"),
