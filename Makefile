@@ -15,7 +15,7 @@ VENV_SIMULATION := .venv-simulation
 PIP := -m pip --disable-pip-version-check --quiet
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: help demo test test-litert test-tflite-runtime lint format docs docs-site docs-check bench bench-all pi-test fresh-test clean
+.PHONY: help demo test test-litert test-tflite-runtime lint format docs docs-site docs-check pictures bench bench-all pi-test fresh-test clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -59,6 +59,10 @@ docs-site: $(VENV)/ready ## the documentation as a site, in the folder site; war
 
 docs-check: $(VENV)/ready ## every block of the docs in fresh environments; downloads TensorFlow, takes about ten minutes
 	$(VENV)/bin/python -m scripts.docs_check $(PAGES)
+
+pictures: $(VENV)/ready ## the pictures of README and docs: pages, terminals, charts, notebooks; needs Chromium
+	$(VENV)/bin/python $(PIP) install --no-deps --group pictures
+	$(VENV)/bin/python -m scripts.pictures $(NAMES)
 
 bench: $(VENV)/ready ## the quick benchmarks, in less than ten minutes; writes benchmarks/RESULTS.md
 	$(VENV)/bin/python $(PIP) install --group bench

@@ -11,14 +11,14 @@ import base64
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from device.learner import Learner
 from device.page.server import PageServer
-from scripts.still_life import THINGS, Table, draw
+from scripts.png import shrink
+from scripts.still_life import THINGS, Table, draw, teach
 from tests.device.page.browser import Browser, start_chromium, why_not
 
 _IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -45,26 +45,15 @@ def main() -> None:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         model = Path(shutil.copy(arguments.model, folder / "kitchen.tflite"))
         learner = stack.enter_context(Learner.open(model, None))
-        _teach(learner, {label: {label: count} for label, count in _TAUGHT.items()})
+        teach(learner, {label: {label: count} for label, count in _TAUGHT.items()})
         table = Table()
         server = stack.enter_context(PageServer(learner, lambda: table, port=0))
         driver = start_chromium(folder / "profile", "--hide-scrollbars")
         stack.callback(driver.quit)
         _take(Browser(driver), server, table)
         muddled = stack.enter_context(Learner.open(model, None))
-        _teach(muddled, _MUDDLED)
+        teach(muddled, _MUDDLED)
         _take_report(Browser(driver), stack.enter_context(PageServer(muddled, lambda: table, port=0)), table)
-
-
-def _teach(learner: Learner, plan: Mapping[str, Mapping[str, int]]) -> None:
-    """Teach labels; each is drawn as some things, with a number of pictures of each."""
-    for place, (label, things) in enumerate(plan.items()):
-        images = [
-            draw(thing, (-number - 101 * place) % 997)
-            for thing, count in things.items()
-            for number in range(count)
-        ]
-        learner.learn_many(images, [label] * len(images))
 
 
 def _take(browser: Browser, server: PageServer, table: Table) -> None:
@@ -156,7 +145,7 @@ def _save(browser: Browser, name: str, selector: str = "") -> None:
         options["clip"] = {**box, "scale": 1}
     taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", options)
     path = _IMAGES / f"{name}.png"
-    path.write_bytes(base64.b64decode(taken["data"]))
+    path.write_bytes(shrink(base64.b64decode(taken["data"])))
     print(f"{path}: {path.stat().st_size // 1024} kB")
 
 

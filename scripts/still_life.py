@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import cv2
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from device.cameras import Camera, Frame
 from device.images import Image
+from device.learner import Learner
 
 _HEIGHT, _WIDTH = 480, 640
 _SIZE = 480  # pixels of the square that a thing is drawn in, upright and centered
@@ -39,6 +40,17 @@ class Table(Camera):
     def _next(self, timeout: float | None) -> Frame:
         self._number += 1
         return Frame(draw(self.thing, self._number), time.time(), self._number, self.source)
+
+
+def teach(learner: Learner, plan: Mapping[str, Mapping[str, int]]) -> None:
+    """Teach labels; each is drawn as some things, with a number of pictures of each."""
+    for place, (label, things) in enumerate(plan.items()):
+        images = [
+            draw(thing, (-number - 101 * place) % 997)
+            for thing, count in things.items()
+            for number in range(count)
+        ]
+        learner.learn_many(images, [label] * len(images))
 
 
 def draw(thing: str, number: int) -> Image:

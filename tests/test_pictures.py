@@ -6,9 +6,12 @@ import re
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edgetl import charts
+from scripts import pictures, png, terminal
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -60,3 +63,50 @@ def test_what_is_not_a_chart_is_refused() -> None:
     """Instead of writing a file without colors."""
     with pytest.raises(ValueError, match=r"starts with the tag of charts\.opening"):
         charts.standalone("<svg></svg>")
+
+
+def test_a_terminal_shows_what_was_not_erased() -> None:
+    """A progress bar that is drawn again and removed leaves nothing behind."""
+    progress = "\x1b[?25l\r\x1b[2K10 %\r\x1b[2K100 %\r\n\x1b[?25h\r\x1b[1A\x1b[2Ksaved\r\nnext\r\n"
+    assert terminal.final_screen(progress) == "saved\nnext"
+    table = "first\r\n second\r\x1b[2K\x1b[1A\x1b[2Kfirst again\r\n second again\r\n"
+    assert terminal.final_screen(table) == "first again\n second again"
+
+
+def test_a_terminal_picture_contains_the_text_in_two_color_schemes() -> None:
+    """Markup is text, and a red word has the red of each scheme."""
+    drawn = terminal.to_svg("\x1b[1m$ edgetl\x1b[0m <status>\n\x1b[31mred\x1b[0m", "a label")
+    root = ET.fromstring(drawn)
+    shown = " ".join(node.text or "" for node in root.iter() if node.tag.endswith("text"))
+    assert shown.replace("\xa0", " ").split() == ["$", "edgetl", "<status>", "red"]
+    light, dark = drawn.split("prefers-color-scheme: dark")
+    assert ("#cf222e" in light, "#ff7b72" in dark) == (True, True)
+    assert root.attrib["aria-label"] == "a label"
+
+
+def test_a_command_in_a_terminal_prints_its_colors_and_a_failure_is_raised(tmp_path: Path) -> None:
+    """The commands of the pictures must not fail silently."""
+    with pytest.raises(RuntimeError, match=r"exit code 1.*there is no model file"):
+        terminal.run("edgetl status nowhere.tflite", tmp_path)
+
+
+def test_a_small_palette_keeps_a_picture_of_few_colors_as_it_is() -> None:
+    """And the file is not larger than before."""
+    image = np.full((64, 64, 3), 255, np.uint8)
+    image[8:40, 8:40] = (30, 120, 200)
+    before = bytes(cv2.imencode(".png", image)[1])
+    after = png.shrink(before)
+    assert len(after) <= len(before)
+    assert np.array_equal(cv2.imdecode(np.frombuffer(after, np.uint8), cv2.IMREAD_COLOR), image)
+
+
+def test_pictures_lists_what_it_makes_and_refuses_other_names(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each kind is in the table of its help; a wrong name makes nothing."""
+    listed = re.findall(r"^([a-z]+) +\S", pictures.__doc__ or "", re.MULTILINE)
+    assert set(pictures.KINDS) <= set(listed)
+    monkeypatch.setattr("sys.argv", ["pictures", "terminal", "movies"])
+    with pytest.raises(SystemExit):
+        pictures.main()
+    assert "there are no pictures named movies; there are terminal, page" in capsys.readouterr().err

@@ -111,11 +111,13 @@ def test_each_region_of_a_picture_has_labels_of_its_own(tmp_path: Path, halves: 
         assert left.status().samples == {"empty": 10, "full": 10}
 
 
-def test_three_devices_know_everything_after_a_merge() -> None:
-    """Each was taught one color."""
+def test_three_devices_of_a_fleet_know_everything_and_their_sum_is_that_of_one_device() -> None:
+    """Each was taught one color, and received sums of the others, bit for bit."""
     printed = run("fleet_of_three.py", tiny.TINY)
-    assert "garage: knows green" in printed
-    assert "together: knows blue, green, red, 15 of 15 frames correct" in printed
+    for place, color in (("kitchen", "red"), ("garage", "green"), ("shed", "blue")):
+        assert f"{place}: knows {color}\n" in printed
+        assert f"{place}: now knows blue, green, red, 15 of 15 frames correct" in printed
+    assert "one device that was taught everything has the same head" in printed
 
 
 class Hook(http.server.BaseHTTPRequestHandler):
