@@ -61,6 +61,8 @@ QUESTIONS = (
     Question("http_api", page="http-api.md"),
     Question("embed", page="embed.md"),
     Question("fleet_scale", page="fleet.md", needs="Flower's simulation: make .venv-simulation/ready"),
+    Question("fleet_trust", page="fleet.md"),
+    Question("fleet_secagg", needs="the environment of Flower, .venv-fleet", page="fleet.md"),
     Question("regions", page="several-cameras.md"),
     Question("heads", page="heads.md"),
     Question("lesson", page="heads.md"),

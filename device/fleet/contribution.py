@@ -15,6 +15,7 @@ from ..model.codes import SCALE, Codes
 from ..model.memory import Sums
 from ..printable import printable
 from ..store import ModelIdentity, Store
+from .noise import add_noise
 
 _UNIT_MAPS = ("signed_sqrt_l2", "l2")
 _GREATEST = 32767  # of a code
@@ -107,7 +108,13 @@ class Contribution:
 
 
 def contribution_of(
-    store: Store, client: str, *, personal: Collection[str] = (), min_count: int = 1
+    store: Store,
+    client: str,
+    *,
+    personal: Collection[str] = (),
+    min_count: int = 1,
+    noise: float = 0.0,
+    secret: bytes = b"",
 ) -> Contribution:
     """Return what a state file contributes: its taught samples that have a label.
 
@@ -119,6 +126,8 @@ def contribution_of(
         client: Name of the device.
         personal: Labels that stay on the device.
         min_count: Labels with fewer samples stay on the device.
+        noise: Standard deviation of the noise on each number of an embedding, see `device.fleet.noise`.
+        secret: The secret from which the noise is drawn.
     """
     counts = store.counts()
     shared = {label for label, count in counts.items() if count >= min_count and label not in personal}
@@ -127,7 +136,8 @@ def contribution_of(
     parts = [Contribution.of(client, model, np.zeros((0, model.dimensions), np.int16), [])]
     for _, labels, codes in store.taught_chunks():
         mine = [place for place, label in enumerate(labels) if label in shared]
-        part = Contribution.of(client, model, codes[mine], [labels[place] for place in mine])
+        sent = add_noise(codes[mine], noise, secret)
+        part = Contribution.of(client, model, sent, [labels[place] for place in mine])
         parts = [Contribution(client, model, Sums.added([parts[0].sums, part.sums]))]
     return parts[0]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
@@ -19,6 +20,7 @@ from ..learner.shared import (
 )
 from ..store import Store
 from .contribution import FleetModel, check_client, contribution_of
+from .noise import check_noise
 from .packing import pack_contribution, unpack_contribution
 
 _SETTING = "fleet"
@@ -33,6 +35,8 @@ class Membership:
         personal: Labels that stay on the device.
         min_count: Labels with fewer samples stay on the device.
         weight: How much a sample of another device counts, see `device.learner.shared.Shared`.
+        noise: Standard deviation of the noise on what is contributed, see `device.fleet.noise`.
+        secret: The secret from which the noise is drawn, as hexadecimal digits; it never leaves the device.
         left: The device has left: it contributes nothing and keeps nothing of the others.
     """
 
@@ -40,11 +44,19 @@ class Membership:
     personal: tuple[str, ...] = ()
     min_count: int = 1
     weight: float = 1.0
+    noise: float = 0.0
+    secret: str = ""
     left: bool = False
 
     @classmethod
     def of(
-        cls, device: str, *, personal: Sequence[str] = (), min_count: int = 1, weight: float = 1.0
+        cls,
+        device: str,
+        *,
+        personal: Sequence[str] = (),
+        min_count: int = 1,
+        weight: float = 1.0,
+        noise: float = 0.0,
     ) -> Self:
         """Return a membership after its values are checked.
 
@@ -55,11 +67,19 @@ class Membership:
         if min_count < 1:
             raise FleetError(f"the minimum number of samples per label must be at least 1, got {min_count}")
         labels = tuple(sorted({check_label(label, stored=True) for label in personal}))
-        return cls(check_client(device), labels, min_count, check_weight(weight))
+        return cls(check_client(device), labels, min_count, check_weight(weight), check_noise(noise))
 
 
 def join(store: Store, membership: Membership) -> None:
-    """Write a membership into a state file; what was received before is weighed anew."""
+    """Write a membership into a state file; what was received before is weighed anew.
+
+    Raises:
+        FleetError: There can be no noise on the embeddings of this model.
+    """
+    check_noise(membership.noise, store.identity.embedding_map)
+    before: dict[str, Any] = store.setting(_SETTING) or {}
+    secret = before.get("secret") or secrets.token_hex(32)  # the same noise as before
+    membership = replace(membership, secret=secret)
     store.set_setting(_SETTING, asdict(membership))
     reweigh_shared(store, membership.weight)
 
@@ -79,14 +99,15 @@ def leave(store: Store) -> bool:
 
 
 def confirm_left(store: Store) -> None:
-    """Erase the membership, once the server has learned that the device left."""
-    store.set_setting(_SETTING, None)
+    """Note that the server has learned that the device left; only the secret of its noise is kept."""
+    found: dict[str, Any] = store.setting(_SETTING) or {}
+    store.set_setting(_SETTING, {"secret": found.get("secret", "")})
 
 
 def membership_in(store: Store) -> Membership | None:
     """Return the membership in a state file; None if the device never joined a fleet."""
     found: dict[str, Any] | None = store.setting(_SETTING)
-    if found is None:
+    if found is None or "device" not in found:
         return None
     return Membership(**(found | {"personal": tuple(found["personal"])}))
 
@@ -95,7 +116,12 @@ def contribute(store: Store, membership: Membership) -> bytes:
     """Return the packed contribution of a state file."""
     return pack_contribution(
         contribution_of(
-            store, membership.device, personal=membership.personal, min_count=membership.min_count
+            store,
+            membership.device,
+            personal=membership.personal,
+            min_count=membership.min_count,
+            noise=membership.noise,
+            secret=bytes.fromhex(membership.secret),
         )
     )
 

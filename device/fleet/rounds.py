@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import FleetError
 from .contribution import head_of
+from .influence import FEWEST, explained_by_others, unlike_the_others
 from .ledger import Ledger, pack_others
 from .total import Total
 
@@ -36,6 +37,10 @@ class Round:
         late: Devices that did not answer in time, or failed, and why; their last contribution, if any, stays in the sum.
         refused: Devices whose contribution was refused, and why; nothing of them is in the sum.
         left: Devices that left the fleet; nothing of them is in the sum.
+        explained: Per device the share of its labels that the others explain, see `device.fleet.influence`; empty if it was
+            not computed.
+        unlike: Devices whose share is far below that of the others.
+        excluded: Whether those are left out of the sum.
         received: Devices that confirmed that they have what the others learned.
         devices: Number of devices in the sum.
         counts: Number of samples per label in the sum.
@@ -51,6 +56,9 @@ class Round:
     late: dict[str, str] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
     left: list[str] = field(default_factory=list)
+    explained: dict[str, float] = field(default_factory=dict)
+    unlike: list[str] = field(default_factory=list)
+    excluded: bool = False
     received: list[str] = field(default_factory=list)
     devices: int = 0
     counts: dict[str, int] = field(default_factory=dict)
@@ -71,6 +79,8 @@ def run_round(
     *,
     number: int,
     timeout: float,
+    outliers: str = "report",
+    previous: Round | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Round:
     """Run one round: every device that answers in time takes part, and no device can hold up the others.
@@ -81,6 +91,9 @@ def run_round(
         devices: Names of the devices that are there.
         number: Number of the round.
         timeout: Seconds to wait for contributions, and again for confirmations.
+        outliers: What to do about devices that are unlike the others: ``report`` them, also ``exclude`` them from the sum, or
+            ``ignore`` the question, which saves one ridge regression per device.
+        previous: The round before, whose check is still true if nothing changed since.
         clock: Returns seconds.
 
     Raises:
@@ -94,8 +107,12 @@ def run_round(
     answers = exchange(questions, timeout)
     for device in devices:
         _note(ledger, found, device, answers.get(device), timeout)
-    total = ledger.total()
-    found.devices, found.counts = len(ledger.devices), total.counts
+    if outliers != "ignore":
+        _check_alike(ledger, found, previous)
+    found.excluded = outliers == "exclude" and bool(found.unlike)
+    total = ledger.total(without=found.unlike if found.excluded else ())
+    found.devices = len(ledger.devices) - (len(found.unlike) if found.excluded else 0)
+    found.counts = total.counts
     found.digest = head_of(total.sums).digest()
     _return(ledger, exchange, total, found, timeout)
     found.seconds = clock() - started
@@ -154,16 +171,26 @@ def _note(ledger: Ledger, found: Round, device: str, reply: Message | None, time
             found.refused[device] = str(error)
 
 
+def _check_alike(ledger: Ledger, found: Round, previous: Round | None) -> None:
+    changed = found.contributed or found.left or found.refused
+    if previous is not None and previous.explained.keys() == set(ledger.devices) and not changed:
+        found.explained, found.unlike = previous.explained, previous.unlike
+    elif len(ledger.devices) >= FEWEST:
+        found.explained = explained_by_others(ledger)
+        found.unlike = unlike_the_others(found.explained)
+
+
 def _return(ledger: Ledger, exchange: Exchange, total: Total, found: Round, timeout: float) -> None:
     """Return to each device that took part what all others have learned."""
     shares = {}
     for device in (*found.contributed, *found.unchanged):
-        data = pack_others(total, device, ledger.get(device))
+        mine = found.excluded and device in found.unlike  # then it is not in the total
+        data = pack_others(total, device, None if mine else ledger.get(device))
         found.bytes_down += len(data)
         shares[device] = {
             "step": "receive",
             "round": found.number,
-            "devices": found.devices - 1,
+            "devices": found.devices - (not mine),
             "data": data,
         }
     for device, reply in exchange(shares, timeout).items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -95,6 +96,20 @@ def load_shared(store: Store) -> Shared | None:
         return Shared(sums, facts.weight, facts.round, facts.devices, facts.time)
     except (EdgetlError, ValueError, IndexError):  # received again in the next round
         return None
+
+
+def describe_shared(store: Store) -> dict[str, Any] | None:
+    """Return JSON-serializable facts about the shared statistics in a state file; None if there are none."""
+    shared = load_shared(store) if store.shared_digest() else None
+    if shared is None:
+        return None
+    return {
+        "round": shared.round,
+        "devices": shared.devices,
+        "samples": shared.sums.counts(),
+        "weight": shared.weight,
+        "time": shared.time,
+    }
 
 
 def reweigh_shared(store: Store, weight: float) -> bool:

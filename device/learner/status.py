@@ -22,6 +22,7 @@ from ..model.modelfile import ModelFile
 from ..negatives import split_counts
 from ..store import Store
 from .figures import Shown
+from .shared import describe_shared
 
 DRIFT = "drift"  # key of the setting
 
@@ -52,6 +53,8 @@ class Status:
         forecast: The accuracy with more photos; None until it is asked for.
         behind: Number of samples that were taught, forgotten or relabeled after `report` was made; 0 if it is the report on
             the present samples. ``Learner.status(wait=True)`` makes that.
+        fleet: What the other devices of a fleet have learned: ``round``, number of ``devices``, number of ``samples`` per label,
+            their ``weight``, and the ``time`` when it was received; None outside of a fleet.
     """
 
     samples: dict[str, int]
@@ -71,6 +74,7 @@ class Status:
     host_background: int = 0
     forecast: Forecast | None = None
     behind: int = 0
+    fleet: dict[str, Any] | None = None
 
     def __repr__(self) -> str:
         taught = f"{sum(self.samples.values())} samples taught here, {sum(self.host.values())} on the host"
@@ -159,6 +163,7 @@ def status_of(
         host_background=host_background,
         rejected=figures.rejected,
         forecast=figures.forecast,
+        fleet=describe_shared(store),
         behind=shown.behind,
     )
 

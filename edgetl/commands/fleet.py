@@ -142,6 +142,14 @@ def remove(name: str, folder: Path, as_json: bool) -> None:
     show_default=True,
     help="Seconds to wait for the answers of devices; later ones are left out of the round.",
 )
+@click.option(
+    "--outliers",
+    type=click.Choice(["report", "exclude", "ignore"]),
+    default="report",
+    show_default=True,
+    help="What to do about devices whose labels contradict the others: report them, also leave them out of the sum, or do "
+    "not check.",
+)
 @json_option
 def serve(model: Path, folder: Path, as_json: bool, **options: Any) -> None:
     """Add what the devices have learned, and return it to them, round after round.
@@ -186,6 +194,13 @@ def serve(model: Path, folder: Path, as_json: bool, **options: Any) -> None:
     default=1.0,
     show_default=True,
     help="How much a sample of another device counts; a sample of this device counts 1. A multiple of 1/16.",
+)
+@click.option(
+    "--noise",
+    type=click.FloatRange(0, 10),
+    default=0.0,
+    show_default=True,
+    help="Standard deviation of noise on each number of an embedding of length one, before it is summed.",
 )
 @json_option
 def join(model: Path, invitation: Path, state: Path | None, as_json: bool, **options: Any) -> None:
@@ -265,6 +280,11 @@ def _served(event: dict[str, Any]) -> str:
     for device, reason in sorted({**event["late"], **event["refused"]}.items()):
         what = "refused" if device in event["refused"] else "left out"
         lines.append(f"{device} {what}: {reason}")
+    what = "left out" if event["excluded"] else "in the sum all the same"
+    lines += [
+        f"{device} is unlike the others, {what}: they explain {event['explained'][device]:.0%} of its labels"
+        for device in event["unlike"]
+    ]
     lines += [f"{device} left the fleet" for device in event["left"]]
     return "\n".join(wrapped(line) for line in lines)
 

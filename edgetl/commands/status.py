@@ -277,6 +277,12 @@ def _plain(status: Status, checked: _Checked | None) -> list[str]:
         f"Head     {status.head['name']} ({status.head['digest'][:12]})",
         f"Runtime  {runtime['name']} {runtime['version']}, {plural(runtime['threads'], 'thread')}, {runtime['delegate']}",
     ]
+    if status.fleet is not None:
+        fleet = status.fleet
+        lines.append(
+            f"Fleet    {plural(fleet['devices'], 'other device')}: {counted(fleet['samples'])}, weight {fleet['weight']:g}, round"
+            f" {fleet['round']}"
+        )
     if status.excluded:
         lines.append(
             f"Excluded {counted(status.excluded)}; kept, but not taught: edgetl label move MODEL --include"

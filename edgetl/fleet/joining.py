@@ -36,6 +36,7 @@ def take_part(
     personal: Sequence[str] = (),
     min_count: int = 1,
     weight: float = 1.0,
+    noise: float = 0.0,
 ) -> Generator[dict[str, Any], None, None]:
     """Take part in a fleet until the iterator is closed or the device leaves, and yield what happens.
 
@@ -50,6 +51,7 @@ def take_part(
         personal: Labels that stay on this device.
         min_count: Labels with fewer samples stay on this device.
         weight: How much a sample of another device counts, a multiple of 1/16 from 0 to 1.
+        noise: Standard deviation of noise on each number of an embedding of length one, before it is summed.
 
     Raises:
         FleetError: The invitation cannot be read, an option is out of range, or the model keeps an old classifier.
@@ -58,7 +60,9 @@ def take_part(
     """
     require_flower()
     invited = Invitation.read(invitation)
-    membership = Membership.of(invited.name, personal=personal, min_count=min_count, weight=weight)
+    membership = Membership.of(
+        invited.name, personal=personal, min_count=min_count, weight=weight, noise=noise
+    )
     opened = ModelFile.open(model)
     if opened.old_head() is not None:
         raise FleetError(

@@ -14,7 +14,7 @@ from flwr.serverapp import Grid, ServerApp
 from device.errors import EdgetlError
 from device.fleet.contribution import FleetModel
 from device.fleet.ledger import Ledger
-from device.fleet.rounds import run_round
+from device.fleet.rounds import Round, run_round
 from device.learner.learner import identity_of
 from device.model.modelfile import ModelFile
 
@@ -41,6 +41,7 @@ def _run(grid: Grid, folder: FleetFolder) -> None:
     ledger = Ledger(model, folder.contributions)
     number = int(settings["first"])
     last = None if settings["rounds"] is None else number + settings["rounds"]
+    done: Round | None = None
     while last is None or number < last:
         nodes = _wait_for_devices(grid, folder)
         done = run_round(
@@ -49,6 +50,8 @@ def _run(grid: Grid, folder: FleetFolder) -> None:
             sorted(nodes),
             number=number,
             timeout=float(settings["timeout"]),
+            outliers=settings["outliers"],
+            previous=done,
         )
         folder.log({"event": "round", **done.to_dict()})
         number += 1

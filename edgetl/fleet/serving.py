@@ -36,6 +36,7 @@ def serve(
     rounds: int | None = None,
     every: float = 60.0,
     timeout: float = 60.0,
+    outliers: str = "report",
 ) -> Generator[dict[str, Any], None, None]:
     """Run the server of a fleet, and yield what happens as JSON-serializable dicts.
 
@@ -52,6 +53,7 @@ def serve(
         rounds: Number of rounds; None runs them until the iterator is closed.
         every: Seconds between rounds.
         timeout: Seconds to wait for the answers of devices, twice per round.
+        outliers: ``report`` devices whose labels contradict the others, also ``exclude`` them, or ``ignore`` the question.
 
     Raises:
         FleetError: The SuperLink cannot be started, or the folder belongs to another model.
@@ -72,6 +74,7 @@ def serve(
         "rounds": rounds,
         "every": every,
         "timeout": timeout,
+        "outliers": outliers,
         "devices": devices,
         "nodes": {},
     }

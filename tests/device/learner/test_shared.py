@@ -230,6 +230,14 @@ def test_status_of_a_learner_with_shared_statistics_judges_its_own_samples(state
         after = learner.status()
         assert after.samples == before.samples
         assert after.report is not None
+        assert before.fleet is None
+        assert after.fleet is not None
+        assert (after.fleet["devices"], sum(after.fleet["samples"].values()), after.fleet["weight"]) == (
+            2,
+            40,
+            0.5,
+        )
+        assert after.to_dict()["fleet"] == after.fleet
         assert after.head["digest"] != before.head["digest"]
 
 
