@@ -62,6 +62,7 @@ QUESTIONS = (
     Question("embed", page="embed.md"),
     Question("fleet_scale", page="fleet.md", needs="Flower's simulation: make .venv-simulation/ready"),
     Question("fleet_trust", page="fleet.md"),
+    Question("fleet_flower", needs="the environment of Flower, .venv-fleet", page="fleet.md"),
     Question("fleet_secagg", needs="the environment of Flower, .venv-fleet", page="fleet.md"),
     Question("regions", page="several-cameras.md"),
     Question("heads", page="heads.md"),
