@@ -103,9 +103,8 @@ def main() -> None:
     mean = (dequantize(recovered, half, _RANGE)[0] - (options.devices - 1) * half) * (_RANGE / factor)
     parts = np.rint(mean * options.devices).astype(np.int64)
     exact = np.sum(vectors, axis=0)
-    upload_bytes = sum(
-        part.size * 4 for part in uploads[0]
-    )  # Flower sends them as int64, of which 32 bits are used
+    # Flower sends them as int64, of which 32 bits are used
+    upload_bytes = sum(part.size * 4 for part in uploads[0])
     result: dict[str, Any] = {
         "machine": machine_info(0),
         "equal": bool(np.array_equal(join(parts), exact)),
