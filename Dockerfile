@@ -20,6 +20,6 @@ VOLUME /data
 EXPOSE 8080
 # the page itself needs no sign-in
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8080/', timeout=4).close()"]
+    CMD ["python", "-c", "import http.client as h; c = h.HTTPConnection('127.0.0.1', 8080, timeout=4); c.request('GET', '/'); exit(c.getresponse().status >= 400)"]
 ENTRYPOINT ["edgetl"]
 CMD ["serve", "/data/base.tflite", "--host", "0.0.0.0"]

@@ -13,7 +13,6 @@ import sys
 import tomllib
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import click
 import pytest
@@ -72,19 +71,23 @@ def test_the_image_contains_the_packages_of_the_wheel_and_known_extras() -> None
     assert set(found[1].split(",")) <= project["project"]["optional-dependencies"].keys()
 
 
-def test_the_health_check_succeeds_while_the_page_runs() -> None:
-    """It needs no sign-in, also where the page needs one."""
+@pytest.mark.parametrize("https", [False, True])
+def test_the_health_check_succeeds_while_the_page_runs(https: bool, tmp_path: Path) -> None:
+    """It needs no sign-in, also where the page needs one, and no certificate."""
     pytest.importorskip("starlette", reason="the page needs the extra serve")
+    pytest.importorskip("cryptography", reason="HTTPS needs the extra https")
+    from device.page.certificates import own_certificate
+    from device.page.encryption import Encryption
     from device.page.server import PageServer
 
     found = re.search(r"python\", \"-c\", \"(.*)\"\]", DOCKERFILE)
     assert found
+    used = Encryption(lambda: own_certificate(tmp_path, ["localhost"])) if https else None
     with (
         Learner.open(tiny.TINY, None, threads=1) as learner,
-        PageServer(learner, None, host="0.0.0.0", port=0, sign_in=True) as server,
+        PageServer(learner, None, host="0.0.0.0", port=0, sign_in=True, encryption=used) as server,
     ):
-        port = urlsplit(server.url).port
-        program = found[1].replace(":8080", f":{port}")
+        program = found[1].replace("8080", str(server.port))
         assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode != 0
 
