@@ -20,8 +20,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import random
-import select
 import signal
 import subprocess
 import sys
@@ -30,7 +30,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -46,6 +46,9 @@ from .measurement import Measurement, question_parser
 MODEL = Path(__file__).resolve().parents[1] / "tests" / "data" / "tiny.tflite"
 KILLS_A_FILE = 25
 LONGEST = 0.25  # maximum seconds that a child runs after it is ready
+MOST_CHANGES = (
+    4  # fewer changes than this are awaited before a kill, so that a slow machine acknowledges some too
+)
 EARLY = 0.25  # share of the kills that come while the child still starts or opens the file
 LABELS = ("mug", "bowl", "schön blau")
 
@@ -185,13 +188,16 @@ def _change(learner: Learner, rng: np.random.Generator, kind: str, argument: Any
 def _killed(path: Path, seed: int, rng: random.Random, tally: Tally) -> list[Any]:
     """Start a child, kill it at a random moment, and return the changes that it printed."""
     command = [sys.executable, "-m", "benchmarks.crash", "--child", str(path), "--seed", str(seed)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    early = rng.random() < EARLY
-    if not early:
-        _wait_until_ready(process)
-    time.sleep(rng.uniform(0, 0.5 if early else LONGEST))
-    process.send_signal(signal.SIGKILL)
-    output, errors = process.communicate()
+    with tempfile.TemporaryFile() as printed:
+        process = subprocess.Popen(command, stdout=printed, stderr=subprocess.PIPE, text=True)
+        early = rng.random() < EARLY
+        if not early:
+            _wait_for_lines(process, printed.fileno(), 1 + 2 * rng.randrange(MOST_CHANGES))
+        time.sleep(rng.uniform(0, 0.5 if early else LONGEST))
+        process.send_signal(signal.SIGKILL)
+        _, errors = process.communicate()
+        printed.seek(0)
+        output = printed.read().decode()
     tally.kills += 1
     if process.returncode != -signal.SIGKILL:
         tally.failures.append(f"kill {tally.kills}: the child ended by itself: {errors[-2000:]}")
@@ -201,11 +207,13 @@ def _killed(path: Path, seed: int, rng: random.Random, tally: Tally) -> list[Any
     return [line for line in lines if line != "ready"]
 
 
-def _wait_until_ready(process: subprocess.Popen[str]) -> None:
-    """Wait for the first byte without reading it, because `communicate` needs it later."""
-    stream: IO[str] | None = process.stdout
-    if stream is not None:
-        select.select([stream], [], [], 60)
+def _wait_for_lines(process: subprocess.Popen[str], printed: int, count: int) -> None:
+    """Wait until the child has printed a number of lines: one when it is ready, and two per change."""
+    limit = time.monotonic() + 120
+    while os.pread(printed, 1 << 20, 0).count(b"\n") < count:
+        if process.poll() is not None or time.monotonic() > limit:
+            return
+        time.sleep(0.002)
 
 
 def _check(path: Path, before: Labels, events: list[Any], tally: Tally) -> None:
