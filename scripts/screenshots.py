@@ -145,7 +145,7 @@ def _save(browser: Browser, name: str, selector: str = "") -> None:
         options["clip"] = {**box, "scale": 1}
     taken = browser.driver.execute_cdp_cmd("Page.captureScreenshot", options)
     path = _IMAGES / f"{name}.png"
-    path.write_bytes(shrink(base64.b64decode(taken["data"])))
+    path.write_bytes(shrink(base64.b64decode(taken["data"]), dither=True))
     print(f"{path}: {path.stat().st_size // 1024} kB")
 
 

@@ -110,3 +110,14 @@ def test_pictures_lists_what_it_makes_and_refuses_other_names(
     with pytest.raises(SystemExit):
         pictures.main()
     assert "there are no pictures named movies; there are terminal, page" in capsys.readouterr().err
+
+
+def test_dithering_keeps_a_soft_shadow_soft() -> None:
+    """With 8 colors, the mean of each part of a gradient stays near the original, which steps would not."""
+    noise = np.random.default_rng(0).integers(-3, 4, (256, 64, 1))
+    ramp = np.clip(np.arange(256)[:, None, None] + noise, 0, 255).astype(np.uint8).repeat(3, axis=2)
+    small = png.shrink(bytes(cv2.imencode(".png", ramp)[1]), colors=8, dither=True)
+    found = cv2.imdecode(np.frombuffer(small, np.uint8), cv2.IMREAD_COLOR)
+    assert len(np.unique(found)) <= 8
+    parts = [image.reshape(16, -1).mean(axis=1) for image in (ramp, found)]
+    assert np.abs(parts[0] - parts[1])[2:-2].max() < 3
