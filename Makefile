@@ -55,9 +55,9 @@ docs: $(VENV)/ready ## write the help pages in the docs
 
 docs-site: $(VENV)/ready ## the documentation as a site, in the folder site; warnings are errors
 	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict --quiet
-	@echo "Open site/index.html"
+	@echo "Open site/index.html; for the search: python3 -m http.server --directory site"
 
-docs-check: $(VENV)/ready ## every block of the docs in fresh environments; downloads TensorFlow, takes about ten minutes
+docs-check: $(VENV)/ready ## every block of the docs in fresh environments; downloads TensorFlow
 	$(VENV)/bin/python -m scripts.docs_check $(PAGES)
 
 pictures: $(VENV)/ready ## the pictures of README and docs: pages, terminals, charts, notebooks; needs Chromium

@@ -43,7 +43,7 @@ _WORDS = {
     r"gives?": "return, pass, show or produce",
     r"(?:nobody|whoever)": "no one, or name who",
     r"so many": "as many, or the number",
-    r"lies": "is",
+    r"lies (?:in|at|between|near|on|with)": "is",
     r"stands? for": "represents or replaces",
     r"(?:comes to|makes of)": "is",
     r"goes on": "continues",

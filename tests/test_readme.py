@@ -76,7 +76,7 @@ def read_block(language: str, text: str) -> CommandBlock:
                 found = re.fullmatch(r"\.\[([\w,-]+)\]", requirement)
                 assert found, f"pip installs something other than extras of edgetl: {line}"
                 block.extras = found[1].split(",")
-            case ["python3", "-m", "venv", *_] | [".", _] | ["scp", *_]:
+            case ["python3", "-m", "venv", *_] | [".", _] | ["scp", *_] | ["git", "clone", _] | ["cd", _]:
                 block.setup.append(words)
             case _:
                 pytest.fail(f"README.md has a command that this test cannot run: {line}")

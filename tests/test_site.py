@@ -50,6 +50,14 @@ def test_the_site_loads_nothing_from_another_server(site: Path) -> None:
 
 
 def test_links_out_of_the_documents_lead_to_the_repository(site: Path) -> None:
-    """Such as to CONTRIBUTING.md, which is no page of the site."""
+    """Such as to the results of the benchmarks, which are no page of the site."""
     text = (site / "index.html").read_text(encoding="utf-8")
-    assert "https://github.com/edgetl/edgetl/blob/main/CONTRIBUTING.md" in text
+    assert "https://github.com/edgetl/edgetl/blob/main/benchmarks/RESULTS.md" in text
+
+
+def test_pages_at_the_top_of_the_repository_are_pages_of_the_site(site: Path) -> None:
+    """Links between them and docs/ stay in the site."""
+    assert 'href="contributing.html"' in (site / "index.html").read_text(encoding="utf-8")
+    assert 'href="model-file.html"' in (site / "contributing.html").read_text(encoding="utf-8")
+    assert 'href="deploy.html"' in (site / "changelog.html").read_text(encoding="utf-8")
+    assert "blob/main/examples/hello.py" in (site / "examples.html").read_text(encoding="utf-8")

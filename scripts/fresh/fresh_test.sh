@@ -41,7 +41,8 @@ build_root() {
         || { tail -5 "$logs/debootstrap-$suite.log"; fail "debootstrap of $suite; see $logs/debootstrap-$suite.log"; }
     mkdir -p "$root/root/edgetl"
     git -c safe.directory="$repository" -C "$repository" archive HEAD | tar -x -C "$root/root/edgetl"
-    sed -n '/^```console$/,/^```$/{/^```/!p;/^```$/q}' "$repository/README.md" > "$root/root/commands"
+    # the last commit is copied in place of a clone
+    sed -n '/^```console$/,/^```$/{/^```/!{/^git clone /!{/^cd /!p}};/^```$/q}' "$repository/README.md" > "$root/root/commands"
     [ -s "$root/root/commands" ] || fail "README.md has no command block"
 }
 
