@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     from device.system.service import Service
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-LASTING = ("run", "serve", "buttons")  # the commands that run until they are stopped
+LASTING = (
+    "run",
+    "serve",
+    "buttons",
+    "fleet serve",
+    "fleet join",
+)  # the commands that run until they are stopped
 
 
 @click.group(cls=Group)
@@ -161,8 +167,9 @@ def _service(words: tuple[str, ...], run_as: str | None, name: str, of_user: boo
         raise click.UsageError(
             f"{model} is not in {Path.cwd()}; change to its folder or use an absolute path"
         )
-    split = split_secrets(found, words[1:])
-    shown = (words[0], *split.words)
+    name_words = _name_words(words)
+    split = split_secrets(found, words[len(name_words) :])
+    shown = (*name_words, *split.words)
     user = None if of_user else run_as or os.environ.get("SUDO_USER") or getpass.getuser()
     title = " ".join(("edgetl", *shown))
     program = (sys.executable, "-m", "edgetl", *shown)
@@ -179,11 +186,19 @@ def checked_command(words: tuple[str, ...]) -> tuple[click.Command, Path | None]
     """
     from edgetl.cli import main
 
-    found = main.get_command(click.get_current_context(), words[0]) if words[0] in LASTING else None
-    if found is None:
-        raise click.UsageError(f"a service runs one of the commands {', '.join(LASTING)}, got {words[0]!r}")
-    model = found.make_context(f"edgetl {words[0]}", list(words[1:])).params.get("model")
+    name_words = _name_words(words)
+    name, found = " ".join(name_words), main.get_command(click.get_current_context(), words[0])
+    if isinstance(found, click.Group) and len(name_words) > 1:
+        found = found.get_command(click.get_current_context(), name_words[1])
+    if found is None or name not in LASTING:
+        raise click.UsageError(f"a service runs one of the commands {', '.join(LASTING)}, got {name!r}")
+    model = found.make_context(f"edgetl {name}", list(words[len(name_words) :])).params.get("model")
     return found, model if isinstance(model, Path) else None
+
+
+def _name_words(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the words that name a command: two for those of ``edgetl fleet``."""
+    return words[: 2 if words[0] == "fleet" else 1]
 
 
 def _names(unit: Service) -> str:

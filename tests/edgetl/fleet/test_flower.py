@@ -51,7 +51,7 @@ class Command:
     """A running command of ``edgetl fleet`` with the events that it writes."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        self.process = process
+        self.process, self._stopped = process, False
         self._lines: Queue[str] = Queue()
         self.seen: list[dict[str, Any]] = []
         assert process.stdout is not None
@@ -61,6 +61,12 @@ class Command:
     def _read(self, output: Any) -> None:
         for line in output:
             self._lines.put(line)
+
+    def stop(self) -> None:
+        """Stop it once, as Ctrl-C does."""
+        if not self._stopped:
+            self._stopped = True
+            self.process.send_signal(signal.SIGINT)
 
     def until(self, wanted: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         """Return the next event that is wanted."""
@@ -88,10 +94,11 @@ def started(python: Path, folder: Path, *arguments: object) -> Iterator[Command]
             text=True,
         )
     with process:
+        command = Command(process)
         try:
-            yield Command(process)
+            yield command
         finally:
-            process.send_signal(signal.SIGINT)
+            command.stop()
 
 
 def teach(folder: Path, name: str, seed: int) -> None:
@@ -173,3 +180,5 @@ def test_a_fleet_over_flower_learns_forgets_and_is_left(flower: Path, tmp_path: 
 
         stranger.until(lambda event: event["event"] == "disconnected")
         assert not any("stranger" in json.dumps(event) for event in server.seen)
+        for command in (server, stranger, *devices.values()):  # all at once, because each takes a moment
+            command.stop()

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from device.errors import EdgetlError, FleetError, OutputExistsError
 from device.fleet import Contribution, FleetModel, pack_contribution
 from device.model.codes import encode
+from edgetl.cli import main
 from edgetl.errors import MissingExtraError
 from edgetl.fleet import certificates, invitation, serving
 from edgetl.fleet.certificates import (
@@ -297,3 +299,19 @@ def test_an_ipv6_address_of_the_server_is_written_in_brackets() -> None:
     assert serving._local("0.0.0.0", 1) == "127.0.0.1:1"
     assert serving._local("fleet.local", 1) == "fleet.local:1"
     assert invitation.PORT == serving.PORT
+
+
+def test_a_service_can_serve_a_fleet_or_join_it_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other commands of ``edgetl fleet`` end at once."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mugs.tflite").write_bytes(tiny.TINY.read_bytes())
+
+    def show(*words: str) -> Any:
+        return CliRunner().invoke(main, ["service", "show", "--user", "--", "fleet", *words])
+
+    assert "fleet join mugs.tflite shed.invitation" in show("join", "mugs.tflite", "shed.invitation").output
+    assert "fleet serve mugs.tflite --rounds 3" in show("serve", "mugs.tflite", "--rounds", "3").output
+    assert "got 'fleet leave'" in show("leave", "mugs.tflite").output
+    assert "got 'fleet'" in show().output
