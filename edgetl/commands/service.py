@@ -22,13 +22,8 @@ if TYPE_CHECKING:
     from device.system.service import Service
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
-LASTING = (
-    "run",
-    "serve",
-    "buttons",
-    "fleet serve",
-    "fleet join",
-)  # the commands that run until they are stopped
+# the commands that run until they are stopped
+LASTING = ("run", "serve", "buttons", "fleet serve", "fleet join")
 
 
 @click.group(cls=Group)
