@@ -69,12 +69,14 @@ from `G`. Integers are multiplied in float32 if the Cauchy-Schwarz inequality pr
 squares sum to at most `2^24`, float32 represents every partial sum), otherwise in float64: the same bits in half the
 time. The stored state packs each row of `G` in as many bits as its largest number needs.
 
-A prediction after a lesson does not wait for a new solution. From 150 samples on, the last complete one is updated by the
+A prediction after a lesson does not wait for a new solution. From 100 samples on, the last complete one is updated by the
 lessons since (Woodbury 1950, `device/heads/update.py`), at the ridge, temperature and threshold that it had, until a
-fortieth of the samples or 32 are new. Reports, exports and `probabilities` always use the complete solution, which does not
-depend on the order; `serve`, `run` and `buttons` compute it in the background half a second after the last lesson
-(`Learner.settling`). On three sets with 160 to 1,500 samples, 10 of 9,600 predictions had another label before the head was
-complete, and probabilities differed by .05 at most, mostly by less than .01. `python -m benchmarks.lesson` measures it.
+twentieth of the samples or 32 are new. Reports, exports and `probabilities` always use the complete solution, which does not
+depend on the order; `serve`, `run` and `buttons` compute it in the background half a second after the last lesson, or when a
+twentieth is new, and update the last one until a tenth is new meanwhile (`Learner.settling`). `python -m benchmarks.lesson`
+measures the time. `status` shows the report from before the latest lessons until a tenth of the samples is new, and says so.
+
+The exact and the lda head compare all pairs of labels, so they can have at most 2,000 of them; **ncm** has no limit.
 
 One sample of every label is left out at a time. With few samples of many dimensions, the label that loses a sample
 has a noisier mean than the others, so leaving out one sample by itself is too pessimistic. Estimates are for the mix

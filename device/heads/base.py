@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -166,6 +166,8 @@ class Head(ABC):
     order_free: ClassVar[bool] = True
     """Whether the same samples lead to the same state in any order."""
     default_priors: ClassVar[str] = "even"
+    most_labels: ClassVar[int | None] = None
+    """Maximum number of labels; None for no limit."""
 
     def __init__(
         self, dimensions: int, *, false_rejection: float = FALSE_REJECTION, priors: str | None = None
@@ -240,12 +242,25 @@ class Head(ABC):
 
         Raises:
             EmbeddingError: The codes have another type or shape.
-            LabelError: A label is invalid, or the numbers of labels and codes differ.
+            LabelError: A label is invalid, there are too many, or the numbers of labels and codes differ.
         """
         codes, names = self._checked(codes, labels)
         if names:
+            self.check_room(self.counts, names)
             self._learn(codes, names)
             self._fitted = None
+
+    @classmethod
+    def check_room(cls, known: Collection[str], labels: Collection[str]) -> None:
+        """Raise `LabelError` if the labels learned so far and others are more than this head can have."""
+        if cls.most_labels is None or len(known) + len(labels) <= cls.most_labels:
+            return
+        count = len({*known, *labels})
+        if count > cls.most_labels:
+            raise LabelError(
+                f"the {cls.name} head compares all pairs of labels and can have {cls.most_labels} of them, but there would be"
+                f" {count}; use --head ncm"
+            )
 
     def exclude(self, codes: Codes) -> None:
         """Exclude samples from judging the head, because they tuned the backbone.

@@ -19,20 +19,24 @@ from ..model.codes import Codes
 from .base import FALSE_REJECTION, ONE_LABEL, Fit, Floats, Head, Linear, State, check_codes
 from .calibration import NO_JUDGES, fit_sharpness, loss, too_few_judges
 from .discriminant import Discriminant, Readout, read_out, without
-from .folds import balanced, stacked
+from .folds import balanced_singles, stacked
 from .keys import Keys
 from .lessons import Complete, Lessons
 from .nearest import conformal_threshold, directions
+from .projected import ProjectedLinear, ProjectedNovelty
 from .ridge import Chosen, Solution, solve
-from .single import Novelty
+from .single import MOST_LABELS, Novelty
 from .statistics import Selection, Statistics
 from .threads import one_blas_thread
 from .unknown import Scale, Unknown, left_out_cosine
+from .update import Update
 
 SELECTION = 256  # maximum number of samples that choose ridge, temperature and threshold
 TURNED = 128  # fewer samples than this are left out several times, each time in other blocks
 PRIOR_WEIGHTS = (0.0, 0.25, 0.5, 0.75, 1.0)  # of the logarithm of the priors, with `priors="taught"`
 DEFAULT_SHARPNESS = 0.3  # if no sample can be left out
+_WORK = 1e9  # each block that is left out takes the cube of the number of labels
+_STACK = 2**20  # numbers in a stack of matrices of C x C, one per block; 8 MB each of a few
 ILL = 1e12  # condition number above which float64 keeps fewer than four digits
 ALIKE = 1e-9  # mean eigenvalue below which samples differ by less than the fixed-point resolution
 
@@ -57,6 +61,9 @@ class ExactHead(Head):
     """
 
     name: ClassVar[str] = "exact"
+    most_labels: ClassVar[int | None] = (
+        2_000  # a matrix of C x C numbers takes 32 MB then, and its inverse seconds
+    )
 
     def __init__(
         self,
@@ -89,6 +96,15 @@ class ExactHead(Head):
     def settled(self) -> bool:
         """Whether predictions come from the complete fit, or would if there were one to compute."""
         return self._fitted is not None or not self._lessons.usable(self.counts)
+
+    @property
+    def due(self) -> bool:
+        """Whether the complete fit should be computed soon, even if lessons continue."""
+        return not self.settled and self._lessons.due
+
+    def expect_settling(self, expected: bool = True) -> None:
+        """Note whether another thread completes the head soon, so that predictions may update the last fit longer."""
+        self._lessons.patient = expected
 
     def snapshot(self) -> Self:
         """Return a copy with the same samples, whose complete fit another thread may compute for `adopt`."""
@@ -210,22 +226,37 @@ class ExactHead(Head):
             return self.fit
         # predictions do not wait for another thread's complete fit
         with one_blas_thread(wait=False):
-            return self._lessons.fit(self.statistics.weights, self._updated)
+            return self._lessons.fit(self._updated)
 
-    def _updated(self, solution: Solution, complete: Complete) -> Fit:
+    def _updated(self, update: Update, complete: Complete) -> Fit:
         """Return the fit of an updated solution, with the temperature and the threshold of the complete one."""
-        values = Discriminant.of(solution.P, solution.moments.counts)
+        moved = update.moved(self.statistics.weights)
+        values = Discriminant.of(moved.P, moved.counts)
+        unknown = replace(complete.unknown, means=self._means(update, complete))
+        fit = replace(complete.fit, labels=tuple(self.counts))
+        sharpness, weight = complete.sharpness, complete.fit.figures["prior weight"]
+        if len(moved.counts) > MOST_LABELS:
+            M, c = _reading(values, float(values.share))
+            linear = ProjectedLinear(
+                moved, sharpness * M, sharpness * c + weight * self._offset(moved.counts)
+            )
+            return replace(fit, linear=linear, novelty=ProjectedNovelty(moved, values, unknown))
+        solution = update.solution(moved)
         readout = self._readout(solution, values)
-        sums = self.statistics.sums()[1].astype(np.float64)
-        unknown = replace(complete.unknown, means=directions(sums))
         return replace(
-            complete.fit,
-            linear=self._calibrated(
-                readout, complete.sharpness, complete.fit.figures["prior weight"], solution
-            ),
+            fit,
+            linear=self._calibrated(readout, sharpness, weight, solution),
             novelty=self._novelty(solution, values, unknown),
-            labels=tuple(self.counts),
         )
+
+    def _means(self, update: Update, complete: Complete) -> Floats:
+        """Return the directions of the labels' means, of which those of other labels than in the lessons are known."""
+        if tuple(self.counts) != complete.labels:
+            return directions(self.statistics.sums()[1].astype(np.float64))
+        means, places = complete.unknown.means.copy(), {label: at for at, label in enumerate(complete.labels)}
+        for label in update.labels:
+            means[places[label]] = directions(self.statistics.sum_of(label)[np.newaxis].astype(np.float64))[0]
+        return means
 
     def _compute_fit(self) -> Fit:
         selection = self._selection()
@@ -236,7 +267,7 @@ class ExactHead(Head):
         # the only sample of a label cannot be left out, because the label would be unknown without it
         fair = taken.counts[selection.owners] > 1
         owners, copies = selection.owners[fair], selection.copies[fair]
-        turns = max(1, TURNED // len(owners)) if fair.any() else 1
+        turns = max(1, min(TURNED // len(owners), int(_WORK / C**3))) if fair.any() else 1
         left_out = [self._left_out(solution, selection, fair, turn) for turn in range(turns)]
         held_out, offset, relative = (np.concatenate(parts) for parts in zip(*left_out, strict=True))
         sharpness, weight = DEFAULT_SHARPNESS, 1.0
@@ -275,7 +306,7 @@ class ExactHead(Head):
         taken, owners = solution.moments, selection.owners[fair]
         H, U, Y = solution.H[np.ix_(fair, fair)], solution.U[fair], np.eye(len(taken.counts))[owners]
         scores, offset, distance = np.empty_like(Y), np.empty_like(Y), np.empty(len(owners))
-        for members in stacked(balanced(owners, np.arange(len(owners)), turn)):
+        for members in stacked(balanced_singles(owners, turn), most=_STACK // len(taken.counts) ** 2):
             corner = H[members[:, :, None], members[:, None, :]]
             left = without(corner, U[members], solution.P, taken.counts, Y[members])
             readout = read_out(*left)
@@ -292,10 +323,9 @@ class ExactHead(Head):
 
     def _linear(self, solution: Solution, values: Discriminant, share: float) -> Linear:
         """Return the blend of discriminant and cosine readout, with this share of the latter."""
-        taken = solution.moments
-        W = solution.W @ ((1 - share) * taken.total * values.R + share * np.diag(values.factors))
-        b = -(1 - share) * taken.total / 2 * values.spread - taken.mean @ W
-        return Linear(W, b)
+        M, c = _reading(values, share)
+        W = solution.W @ M
+        return Linear(W, c - solution.moments.mean @ W)
 
     def _calibration(
         self, scores: Floats, offset: Floats, owners: NDArray[np.int64], copies: NDArray[np.int64]
@@ -346,3 +376,10 @@ class ExactHead(Head):
                 f"the ridge regression is ill-conditioned ({solution.condition:.0e}): raise the ridge"
             )
         return tuple(notes)
+
+
+def _reading(values: Discriminant, share: float) -> tuple[Floats, Floats]:
+    """Return the map [C, C] and the constant [C] that make scores of ``U = (z - m) W``, with this share of the cosine readout."""
+    total = float(values.n.sum())
+    M: Floats = (1 - share) * total * values.R + share * np.diag(values.factors)
+    return M, -(1 - share) * total / 2 * values.spread

@@ -35,12 +35,27 @@ def balanced(owners: NDArray[np.int64], groups: NDArray[np.int64], turn: int = 0
     return blocks
 
 
-def stacked(groups: NDArray[np.int64], at_once: int = 512) -> list[NDArray[np.intp]]:
+def balanced_singles(owners: NDArray[np.int64], turn: int = 0) -> NDArray[np.int64]:
+    """Return `balanced` for samples that are groups of their own, in a fraction of the time."""
+    ranks, numbers = np.zeros(len(owners), np.int64), np.zeros(len(owners), np.int64)
+    order = np.argsort(owners, kind="stable")
+    starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
+    for at, place in enumerate(
+        np.argsort(order[starts], kind="stable").tolist()
+    ):  # in the order of the samples
+        mine = order[starts[place] : starts[place + 1] if place + 1 < len(starts) else None]
+        ranks[mine], numbers[mine] = (np.arange(len(mine)) + turn * at) % len(mine), len(mine)
+    blocks: NDArray[np.int64] = ranks * int(numbers.max(initial=1)) // np.maximum(numbers, 1)
+    return blocks
+
+
+def stacked(groups: NDArray[np.int64], at_once: int = 512, most: int = 512) -> list[NDArray[np.intp]]:
     """Return index arrays [B, J]: one block per group, with blocks of the same size stacked.
 
     Args:
         groups: int64 [N].
         at_once: Maximum number of samples in a stack of more than one block, which limits the RAM per stack.
+        most: Maximum number of blocks in a stack; at least one is in each.
     """
     order = np.argsort(groups, kind="stable")
     _, starts = np.unique(groups[order], return_index=True)
@@ -48,6 +63,6 @@ def stacked(groups: NDArray[np.int64], at_once: int = 512) -> list[NDArray[np.in
     stacks = []
     for size in sorted({len(block) for block in members} - {0}):
         alike = [block for block in members if len(block) == size]
-        blocks = max(1, at_once // size)
+        blocks = max(1, min(at_once // size, most))
         stacks += [np.stack(alike[at : at + blocks]) for at in range(0, len(alike), blocks)]
     return stacks

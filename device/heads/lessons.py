@@ -11,9 +11,10 @@ from .ridge import Solution
 from .unknown import Unknown
 from .update import Update
 
-FEWEST = 150  # with fewer samples, a complete fit takes no longer than an embedding
+FEWEST = 100  # with fewer samples, a complete fit takes about as long as an embedding
 MOST = 32  # lessons after which the update would take longer than it saves
-_GROWTH = 40  # the ridge and the temperature are kept until one sample in forty is new
+_GROWTH = 20  # the ridge and the temperature are kept until one sample in twenty is new
+_PATIENT_GROWTH = 10  # or in ten, while another thread is about to compute them
 
 Lesson = tuple[Codes, Sequence[str], int]
 
@@ -42,6 +43,7 @@ class Lessons:
 
     Attributes:
         ready: The updated fit of the present samples, once it is computed.
+        patient: Whether another thread computes the complete fit soon.
     """
 
     def __init__(self) -> None:
@@ -50,6 +52,7 @@ class Lessons:
         self._recorded: list[Lesson] = []  # since the complete fit
         self._applied = 0  # recorded lessons that the update contains
         self.ready: Fit | None = None
+        self.patient = False
         self._restarts = 0
         self._number = 0  # of lessons ever
 
@@ -57,6 +60,11 @@ class Lessons:
     def waiting(self) -> int:
         """Number of samples learned or forgotten since the complete fit."""
         return sum(len(labels) for _, labels, _ in self._recorded)
+
+    @property
+    def due(self) -> bool:
+        """Whether so many samples are new that the complete fit should not wait for a rest."""
+        return self._complete is not None and self.waiting > self._most(_GROWTH)
 
     def start(self, complete: Complete) -> None:
         """Start from a complete fit of all samples."""
@@ -73,19 +81,18 @@ class Lessons:
         self.ready = None
         if self._complete is not None:
             self._recorded.append((codes, list(labels), sign))
-            if self.waiting > self._most():
+            if self.waiting > self._most(_PATIENT_GROWTH if self.patient else _GROWTH):
                 self._begin(None, [])
 
     def usable(self, counts: Mapping[str, int]) -> bool:
         """Return whether the complete fit can be updated to the samples with these counts per label."""
         return self._complete is not None and all(label in counts for label in self._complete.labels)
 
-    def fit(self, counts: Mapping[str, float], make: Callable[[Solution, Complete], Fit]) -> Fit:
+    def fit(self, make: Callable[[Update, Complete], Fit]) -> Fit:
         """Compute the fit of the present samples; call only if `usable`.
 
         Args:
-            counts: Number of samples per label, sorted by label.
-            make: Makes a fit from the updated solution and the complete fit.
+            make: Makes a fit from the update and the complete fit.
         """
         complete = self._complete
         assert complete is not None  # noqa: S101 - it is usable
@@ -94,7 +101,7 @@ class Lessons:
         for lesson in self._recorded[self._applied :]:
             self._update.add(*lesson)
         self._applied = len(self._recorded)
-        self.ready = make(self._update.solution(counts), complete)
+        self.ready = make(self._update, complete)
         return self.ready
 
     def snapshot(self) -> Lessons:
@@ -115,8 +122,8 @@ class Lessons:
         self._complete, self._update, self.ready = complete, None, None
         self._recorded, self._applied = recorded, 0
 
-    def _most(self) -> float:
+    def _most(self, growth: int) -> float:
         """Return the number of samples that may change before everything is solved again."""
         assert self._complete is not None  # noqa: S101
         total = self._complete.solution.moments.total
-        return min(MOST, total // _GROWTH) if total >= FEWEST else 0
+        return min(MOST, total // growth) if total >= FEWEST else 0

@@ -22,7 +22,7 @@ from __future__ import annotations
 import copy
 import hashlib
 from collections.abc import Sequence
-from typing import Self
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +45,8 @@ _WORK = 4e9  # leaving a sample out takes the cube of the number of classes
 
 class HiddenClasses(ExactHead):
     """An exact head whose labels are stored labels: those of a user, and hidden ones of `device.negatives`."""
+
+    most_labels: ClassVar[int | None] = None  # the head beside it counts the labels
 
     def _checked(self, codes: Codes, labels: Sequence[str]) -> tuple[Codes, list[str]]:
         return check_codes(codes, self.dimensions), list(labels)

@@ -19,6 +19,8 @@ REST = 0.5  # seconds without a lesson before the head is completed
 class Settling:
     """A thread that completes the head of a learner, and then its figures, once no lesson has come for a moment.
 
+    If lessons continue, it does so when one sample in twenty is new.
+
     Only the exact head answers before it is complete. The thread computes on a copy, so that predicting and teaching
     wait only while the copy is made, which takes milliseconds.
 
@@ -42,7 +44,8 @@ class Settling:
         self._thread = threading.Thread(target=self._run, name="edgetl-settling", daemon=True)
 
     def notice(self) -> None:
-        """Note that something was taught or forgotten."""
+        """Note that something was taught or forgotten; the caller holds the lock."""
+        self._expect(True)
         self._lesson.set()
 
     def settle(self) -> None:
@@ -64,9 +67,12 @@ class Settling:
         if not settled:
             with self._lock:
                 head.adopt(copy)
-        self._settled(copy, position)
+        if not self._lesson.is_set():  # after the next rest, then
+            self._settled(copy, position)
 
     def __enter__(self) -> Settling:
+        with self._lock:
+            self._expect(True)
         self._thread.start()
         return self
 
@@ -76,6 +82,20 @@ class Settling:
         self._stop.set()
         self._lesson.set()
         self._thread.join()
+        with self._lock:
+            self._expect(False)
+
+    def _expect(self, expected: bool) -> None:
+        head = self._derived.head
+        if isinstance(head, ExactHead):
+            head.expect_settling(expected)
+        if head.rejection is not None:
+            head.rejection.classes.expect_settling(expected)
+
+    def _is_due(self) -> bool:
+        with self._lock:
+            head = self._derived.head
+            return isinstance(head, ExactHead) and head.due
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -83,6 +103,8 @@ class Settling:
             while self._lesson.is_set() and not self._stop.is_set():
                 self._lesson.clear()
                 self._stop.wait(self._rest)
+                if self._is_due():  # while somebody teaches without a rest
+                    break
             if not self._stop.is_set():
                 try:
                     self.settle()

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import HeadError, LabelError
-from ..heads import Head, Linear, create_head, head_class
+from ..heads import HEADS, Head, Linear, create_head, head_class
 from ..heads.base import State
 from ..heads.kept import KeptHead
 from ..model.codes import Codes, encode
@@ -184,7 +184,9 @@ class HeadMaker:
         return head
 
     def check_room(self, known: Sequence[str], labels: Sequence[str]) -> None:
-        """Raise `LabelError` when the head in the model file has too few columns for new labels."""
+        """Raise `LabelError` when the head can have fewer labels, or has too few columns in the model file."""
+        if self.name in HEADS:
+            head_class(self.name).check_room(known, labels)
         if self.trainer is None:
             return
         wanted = set(known) | set(labels)

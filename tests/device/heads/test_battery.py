@@ -409,3 +409,20 @@ def test_repr_shows_how_much_was_learned(name: str) -> None:
     assert "nothing learned" in repr(create_head(name, D))
     head = taught(name)
     assert f"{sum(head.counts.values())} samples of {len(head.labels)} labels" in repr(head)
+
+
+@pytest.mark.parametrize("name", ["exact", "lda"])
+def test_too_many_labels_are_refused_and_nothing_is_learned(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The message names the head that can have more; samples of known labels are learned as before."""
+    head = create_head(name, D)
+    monkeypatch.setattr(type(head), "most_labels", 3)
+    codes, _ = samples(6)
+    head.learn_many(codes[:3], ["a", "b", "c"])
+    digest = head.digest()
+    with pytest.raises(LabelError, match="can have 3 of them, but there would be 5; use --head ncm"):
+        head.learn_many(codes[:4], ["a", "d", "e", "d"])
+    assert head.digest() == digest
+    head.learn_many(codes[3:], ["a", "b", "c"])
+    assert sum(head.counts.values()) == 6

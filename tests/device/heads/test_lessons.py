@@ -3,9 +3,13 @@
 import numpy as np
 import pytest
 
+from device.heads.base import Linear
 from device.heads.exact import ExactHead
 from device.heads.lessons import FEWEST
+from device.heads.nearest import directions
+from device.heads.projected import ProjectedLinear
 from device.heads.ridge import solve
+from device.heads.single import MOST_LABELS
 from device.heads.update import Update
 
 from .conftest import D, samples
@@ -36,7 +40,7 @@ def test_an_update_equals_solving_again_at_the_same_ridge(count: int) -> None:
     statistics = head.statistics.copy()
     statistics.add(codes[count:], labels[count:])
     statistics.remove(codes[:3], labels[:3])
-    ours = update.solution(statistics.counts)
+    ours = update.solution(update.moved(statistics.counts))
     expected = solve(statistics, statistics.selection(8), 0.5)
     for name in ("W", "P"):
         np.testing.assert_allclose(getattr(ours, name), getattr(expected, name), atol=1e-9)
@@ -155,3 +159,52 @@ def test_a_snapshot_from_before_a_renamed_label_is_not_adopted() -> None:
     head.adopt(copy)
     assert "renamed" in {head.predict_one(code).label for code in codes[:40]}
     assert "label 1" not in head.labels
+
+
+def test_many_labels_are_predicted_without_the_product_of_all_of_them() -> None:
+    """The same predictions as from the whole map, also after the first sample of a new label."""
+    many = MOST_LABELS + 6
+    codes, _ = samples(MANY + 40)
+    labels = [f"label {place % many:02d}" for place in range(len(codes))]
+    head = ExactHead(D)
+    head.learn_many(codes[:MANY], labels[:MANY])
+    head.settle()
+    head.learn_many(codes[MANY : MANY + 3], [*labels[MANY : MANY + 2], "a new label"])
+    head.forget(codes[:1], labels[:1])
+    soon = head.predict_many(codes[-30:], all_scores=True)
+    linear = head._current_fit().linear
+    assert isinstance(linear, ProjectedLinear)
+    whole = Linear(linear.W, linear.b)
+    np.testing.assert_allclose(linear.logits(codes), whole.logits(codes), atol=1e-8)
+    assert not head.settled
+    head.settle()
+    later = head.predict_many(codes[-30:], all_scores=True)
+    assert set(soon[0].scores) == set(later[0].scores) >= {"a new label"}
+    agree = [one.label == two.label for one, two in zip(soon, later, strict=True)]
+    assert np.mean(agree) > 0.9  # seventy labels are drawn from a few clusters: most of them are ties
+
+
+def test_means_of_labels_without_a_lesson_are_kept() -> None:
+    """The unknown score uses the present mean of each label, to the bit."""
+    head = taught()
+    codes, labels = samples(MANY + 3)
+    head.learn_many(codes[MANY:], labels[MANY:])
+    novelty = head._current_fit().novelty
+    expected = directions(head.statistics.sums()[1].astype(np.float64))
+    np.testing.assert_array_equal(novelty.unknown.means, expected)  # type: ignore[attr-defined]
+
+
+def test_a_head_that_is_settled_elsewhere_updates_longer() -> None:
+    """Up to a tenth of new samples instead of a twentieth, from which on it asks for the complete fit."""
+    head, alone = taught(), taught()
+    head.expect_settling()
+    codes, labels = samples(2 * MANY)
+    for place in range(MANY, MANY + MANY // 20 + 1):
+        for one in (head, alone):
+            one.learn_one(codes[place], labels[place])
+            assert not one.due or place == MANY + MANY // 20
+    assert head.due
+    assert not head.settled
+    assert alone.settled  # its next prediction computes the complete fit
+    head.learn_many(codes[-MANY // 10 :], labels[-MANY // 10 :])
+    assert head.settled

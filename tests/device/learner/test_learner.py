@@ -489,3 +489,22 @@ def test_a_stored_label_with_a_direction_mark_still_opens_and_can_be_renamed(tmp
             learner.learn_one(draw("red", 9), old)
         learner.rename_label(shown, "שלום")
         assert learner.store.counts()["שלום"] == 1
+
+
+def test_ten_thousand_and_one_labels_are_refused_before_they_are_written(tmp_path: Path) -> None:
+    """The exact head names the one that can have them; the ncm head learns and predicts them."""
+    count = 10_001
+    random = np.random.default_rng(0)
+    labels = [f"label {number:05d}" for number in range(count)]
+    image = np.zeros((4, 4, 3), np.uint8)
+    with Learner.open(TINY, tmp_path / "many.db", threads=1, thumbnails=False) as learner:
+        embeddings = random.random((count, learner.model.manifest.dimensions), np.float32)
+        with pytest.raises(
+            LabelError, match=r"can have 2000 of them, but there would be 10001; use --head ncm"
+        ):
+            learner.learn_many([image] * count, labels, embeddings=embeddings)
+        assert learner.store.counts() == {}
+        assert learner.store.position() == 0
+    with Learner.open(TINY, tmp_path / "many.db", threads=1, head="ncm", thumbnails=False) as learner:
+        learner.learn_many([image] * count, labels, embeddings=embeddings)
+        assert learner.predict_embedding(embeddings[7]).label == labels[7]

@@ -115,3 +115,28 @@ def test_the_classes_of_negatives_are_completed_too(
         assert rejection.classes.settled
         monkeypatch.setattr(Rejection, "_chosen_margins", None)
         learner.predict_embedding(embedding)
+
+
+def test_teaching_without_a_rest_completes_the_head_too(
+    learner: Learner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once one sample in twenty is new, although lessons go on."""
+    adopted, adopt = threading.Event(), ExactHead.adopt
+
+    def seen(head: ExactHead, other: ExactHead) -> None:
+        adopt(head, other)
+        adopted.set()
+
+    monkeypatch.setattr(ExactHead, "adopt", seen)
+    with learner, learner.settling():
+        settler = learner._settling
+        assert settler is not None
+
+        def lesson_comes(rest: float) -> bool:
+            settler._lesson.set()
+            return False
+
+        monkeypatch.setattr(settler._stop, "wait", lesson_comes)
+        for _ in range(2 * FEWEST // 20 + 1):
+            teach_one(learner)
+        assert adopted.wait(30)
