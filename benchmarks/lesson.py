@@ -3,9 +3,9 @@
 Heads of 20 to 10,000 samples and 5 or 100 labels, D = 1280. A lesson is one sample learned and then one prediction; a
 forgotten sample likewise. Times are those of this thread's processor, with BLAS as the product sets it, so that other
 programs on the machine change them little; the embedding is measured in between, on one thread. *status* is
-`Learner.status()` once the head is complete and its figures are computed, which `serve`, `run` and `buttons` do in the
-background when no lesson came for half a second; *at once* is the same call directly after a lesson, with the complete fit
-and all figures. Samples are random directions around the mean of their label.
+`Learner.status()` directly after each of a row of lessons, which may return the estimate from before them; *wait* is
+``status(wait=True)``, with the complete fit and all figures of the present samples, and *again* is the same call when they
+are known. Samples are random directions around the mean of their label. Rows that are not run keep their last figures.
 
 Usage: python -m benchmarks.lesson [MODEL] [--samples 20 50 200 1000 3000 10000] [--labels 5 100] [--out FILE]
 """
@@ -35,7 +35,8 @@ RESULT = Path(__file__).parent / "results" / "lesson.json"
 DIMENSIONS = 1280
 SEED = 0
 _LESSONS = 60
-_REPEATS = 5  # of `status`
+_STATUSES = 40
+_WAITS = 2  # of ``status(wait=True)``, which takes long
 
 
 def main() -> None:
@@ -47,16 +48,21 @@ def main() -> None:
     warn_of_noise()
     model = ModelFile.open(model_to_measure(given.model))
     embed = _embedding(model)
-    rows = []
+    known = json.loads(given.out.read_text(encoding="utf-8"))["rows"] if given.out.exists() else []
+    found = {(row["labels"], row["samples"]): row for row in known}
     for labels in given.labels:
         for count in given.samples:
             if count >= 2 * labels:
-                rows.append(_measure(count, labels, embed) | _status(model, count, labels, embed))
-                print(_line(rows[-1]), flush=True)
+                row = _measure(count, labels, embed) | _status(model, count, labels, embed)
+                found[labels, count] = row
+                print(_line(row), flush=True)
+    rows = [found[at] for at in sorted(found)]
     exponents = {
-        str(labels): _exponent([row for row in rows if row["labels"] == labels]) for labels in given.labels
+        axis: {str(of): _exponent([row for row in rows if row[other] == of], axis) for of in values}
+        for axis, other in (("samples", "labels"), ("labels", "samples"))
+        for values in [sorted({row[other] for row in rows})]
     }
-    print("exponent of N in the median lesson:", exponents)
+    print("exponents of the median lesson:", exponents)
     result = {"rows": rows, "exponents": exponents, "dimensions": DIMENSIONS, "lessons": _LESSONS}
     write_result({**result, "machine": machine_info(SEED)}, given.out)
 
@@ -66,21 +72,38 @@ def page() -> str:
     if not RESULT.exists():
         return ""
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    lines = ["samples | labels | lesson, p50 | p95 | forgotten, p50 | p95 | status | at once"]
-    lines.append(" | ".join(["---"] * 8))
+    lines = [
+        "samples | labels | lesson, p50 | p95 | forgotten, p50 | p95 | status, p50 | p95 | behind | wait | again"
+    ]
+    lines.append(" | ".join(["---"] * 11))
     for row in result["rows"]:
-        times = [row[step][name] for step in ("lesson", "forgotten") for name in ("p50", "p95")]
-        shown = [row["samples"], row["labels"], *times, row["status"], row["status_at_once"]]
-        lines.append(" | ".join(map(str, shown)))
+        times = [row[step][name] for step in ("lesson", "forgotten", "status") for name in ("p50", "p95")]
+        waited = [row["behind"], row["status_wait"]["p50"], row["status_again"]["p50"]]
+        lines.append(" | ".join(map(str, [row["samples"], row["labels"], *times, *waited])))
     table = "\n".join(f"| {line} |" for line in lines)
     return (
         "\n## A lesson and the next prediction, as multiples of an embedding\n\n"
         f"Processor time of one thread, D = {result['dimensions']}; an embedding takes "
         f"{result['rows'][0]['embedding_ms']} ms. Where p95 is far above p50, a complete fit was due.\n"
-        "*status* is `Learner.status()` once its figures are computed, in the background half a second after the last lesson;\n"
-        "*at once* is the same call directly after a lesson, with the complete fit and all figures: at most five embeddings are\n"
-        f"not possible there, because a Cholesky factor of 1,000 samples and its inverse alone take about six.\n\n{table}\n"
+        f"*status* is `Learner.status()` directly after each of {_STATUSES} lessons in a row; from 150 samples on it may return\n"
+        "the estimate from before the latest lessons, at most *behind* of them, which it says. *wait* is `status(wait=True)`,\n"
+        "with the complete fit and all figures of the present samples: at most five embeddings are not possible there, as a\n"
+        "Cholesky factor of 1,000 samples and its inverse alone take about six. *again* is the same call when these figures are\n"
+        f"known, as in `serve`, `run` and `buttons` half a second after the last lesson.\n\n{table}\n\n{_curves(result)}\n"
     )
+
+
+def _curves(result: dict[str, Any]) -> str:
+    """Return the fitted exponents as sentences."""
+    lines = []
+    for axis, other in (("samples", "labels"), ("labels", "samples")):
+        fitted = [
+            f"{slope} with {of} {other}"
+            for of, slope in result["exponents"][axis].items()
+            if slope is not None
+        ]
+        lines.append(f"Exponent of the number of {axis} in the median lesson: {', '.join(fitted)}.")
+    return "\n".join(lines)
 
 
 def _embedding(model: ModelFile) -> Callable[[], float]:
@@ -114,20 +137,24 @@ def _measure(count: int, labels: int, embed: Callable[[], float]) -> dict[str, A
 
 
 def _status(model: ModelFile, count: int, labels: int, embed: Callable[[], float]) -> dict[str, Any]:
-    """Measure `Learner.status()`, at once after a lesson and once more."""
-    values, names = _values(count + _REPEATS, labels)
+    """Measure `Learner.status()` directly after lessons, with and without waiting for a new estimate."""
+    values, names = _values(count + _STATUSES + _WAITS, labels)
     image = np.zeros((8, 8, 3), np.uint8)
+    at_once, waited, again, behind, embeddings = [], [], [], [], []
     with Learner.open(model, None, threads=1, thumbnails=False) as learner:
         learner.learn_many([image] * count, names[:count], embeddings=values[:count])
-        learner.status()
-        at_once, later, embeddings = [], [], []
-        for value, name in zip(values[count:], names[count:], strict=True):
-            learner.learn_one(image, name, embedding=value)
-            at_once.append(_seconds(learner.status))
-            later.append(_seconds(learner.status))
+        learner.status(wait=True)
+        for at in range(count, len(values)):
+            learner.learn_one(image, names[at], embedding=values[at])
+            if at < count + _STATUSES:
+                at_once.append(_seconds(lambda: behind.append(learner.status().behind)))
+            else:
+                waited.append(_seconds(partial(learner.status, wait=True)))
+                again.append(_seconds(learner.status))
             embeddings.append(embed())
     unit = percentiles(embeddings)["p50_ms"]
-    return {"status": _shares(later, unit)["p50"], "status_at_once": _shares(at_once, unit)["p50"]}
+    found = {"status": at_once, "status_wait": waited, "status_again": again}
+    return {name: _shares(seconds, unit) for name, seconds in found.items()} | {"behind": max(behind)}
 
 
 def _taught(head: Head, code: Codes, name: str) -> None:
@@ -165,22 +192,21 @@ def _shares(seconds: list[float], unit: float) -> dict[str, float]:
     return {name: round(found[f"{name}_ms"] / unit, 3) for name in ("p50", "p95")}
 
 
-def _exponent(rows: list[dict[str, Any]]) -> float | None:
-    """Return the slope of the median lesson over the number of samples, both on logarithmic scales."""
+def _exponent(rows: list[dict[str, Any]], axis: str) -> float | None:
+    """Return the slope of the median lesson over the number of samples or labels, both on logarithmic scales."""
     if len(rows) < 2:
         return None
-    x = np.log([row["samples"] for row in rows])
+    x = np.log([row[axis] for row in rows])
     y = np.log([row["lesson"]["p50"] for row in rows])
     return round(float(np.polyfit(x, y, 1)[0]), 2)
 
 
 def _line(row: dict[str, Any]) -> str:
-    lesson, forgotten = row["lesson"], row["forgotten"]
-    return (
-        f"{row['samples']:6d} samples, {row['labels']:3d} labels: lesson {lesson['p50']:.2f} (p95 {lesson['p95']:.2f}), "
-        f"forgotten {forgotten['p50']:.2f} (p95 {forgotten['p95']:.2f}), "
-        f"status {row['status']:.2f} (at once {row['status_at_once']:.1f}) embeddings of {row['embedding_ms']:.1f} ms"
-    )
+    shown = [
+        f"{name} {row[name]['p50']:.2f} (p95 {row[name]['p95']:.2f})"
+        for name in ("lesson", "forgotten", "status", "status_wait", "status_again")
+    ]
+    return f"{row['samples']:6d} samples, {row['labels']:3d} labels: {', '.join(shown)} of {row['embedding_ms']:.1f} ms"
 
 
 if __name__ == "__main__":

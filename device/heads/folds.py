@@ -40,9 +40,8 @@ def balanced_singles(owners: NDArray[np.int64], turn: int = 0) -> NDArray[np.int
     ranks, numbers = np.zeros(len(owners), np.int64), np.zeros(len(owners), np.int64)
     order = np.argsort(owners, kind="stable")
     starts = np.flatnonzero(np.diff(owners[order], prepend=-1))
-    for at, place in enumerate(
-        np.argsort(order[starts], kind="stable").tolist()
-    ):  # in the order of the samples
+    first_seen = np.argsort(order[starts], kind="stable").tolist()
+    for at, place in enumerate(first_seen):  # in the order of the samples
         mine = order[starts[place] : starts[place + 1] if place + 1 < len(starts) else None]
         ranks[mine], numbers[mine] = (np.arange(len(mine)) + turn * at) % len(mine), len(mine)
     blocks: NDArray[np.int64] = ranks * int(numbers.max(initial=1)) // np.maximum(numbers, 1)

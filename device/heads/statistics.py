@@ -437,11 +437,22 @@ class Statistics:
         return found
 
     def _drop(self, places: list[int]) -> None:
-        left = np.setdiff1d(np.arange(self._used), places)
-        inside = left[left < self._multiplied]
-        self._products, self._multiplied = self._products[np.ix_(inside, inside)], len(inside)
-        self._codes, self._owners, self._keys = self._codes[left], self._owners[left], self._keys[left]
-        self._used = len(left)
+        """Remove kept codes; each place is filled from the end, because the order of the kept codes has no meaning."""
+        products = self._products
+        for place in sorted(places, reverse=True):
+            hole = place
+            if place < self._multiplied:
+                self._multiplied -= 1
+                hole = self._multiplied
+                products[place, :hole], products[:hole, place] = products[hole, :hole], products[:hole, hole]
+                products[place, place] = products[hole, hole]
+                self._move(hole, place)
+            self._used -= 1
+            self._move(self._used, hole)
+
+    def _move(self, source: int, target: int) -> None:
+        for array in (self._codes, self._owners, self._keys):
+            array[target] = array[source]
 
     def _forget_when_empty(self) -> None:
         if not self.total:
