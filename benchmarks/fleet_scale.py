@@ -92,7 +92,7 @@ def _measure(given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _simulated(split: Split, size: int) -> dict[str, Any]:
-    found = _in_child({"what": "round", "devices": size})
+    found = _in_child({"devices": size})
     return found | {
         "exact": found["digest"] == one_device(split, size),
         "dimensions": split.model.dimensions,
@@ -101,6 +101,8 @@ def _simulated(split: Split, size: int) -> dict[str, Any]:
 
 def _compared(split: Split, rounds: int) -> list[dict[str, Any]]:
     """Return rounds and bytes of both ways, per way to divide the labels."""
+    from .fleet_simulation import simulate_fedavg
+
     rows = []
     for name, evenness in EVENNESS.items():
         accuracy, sizes, returned = exact_round(split, assign(split, DEVICES, evenness))
@@ -113,16 +115,7 @@ def _compared(split: Split, rounds: int) -> list[dict[str, Any]]:
                 "bytes_down": returned,
             },
         }
-        found = _in_child(
-            {
-                "what": "fedavg",
-                "devices": DEVICES,
-                "evenness": evenness,
-                "rounds": rounds,
-                "epochs": EPOCHS,
-                "rate": RATE,
-            }
-        )
+        found = simulate_fedavg(split, DEVICES, evenness, rounds=rounds, epochs=EPOCHS, rate=RATE)
         row["fedavg"] = reached(found, accuracy)
         rows.append(row)
     return rows
@@ -188,7 +181,9 @@ def _in_child(job: dict[str, Any]) -> dict[str, Any]:
     """Simulate in a process of its own, so that its peak RAM is that of one fleet."""
     command = [sys.executable, "-m", "benchmarks.fleet_scale", "child", json.dumps(job)]
     # Ray runs its workers at the priority 15, behind everything else on a busy machine
+    # and ends if they do not start within half a minute
     quiet = {"RAY_worker_niceness": "0", "RAY_raylet_start_wait_time_s": "600"}
+    quiet |= {"RAY_agent_register_timeout_ms": "600000"}
     quiet |= {"FLWR_TELEMETRY_ENABLED": "0", "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, env=os.environ | quiet)
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -197,13 +192,9 @@ def _in_child(job: dict[str, Any]) -> dict[str, Any]:
 
 
 def _child(job: dict[str, Any]) -> None:
-    from .fleet_simulation import load_split, simulate_fedavg, simulate_round
+    from .fleet_simulation import load_split, simulate_round
 
-    split = load_split()
-    if job.pop("what") == "round":
-        found = simulate_round(split, job["devices"])
-    else:
-        found = simulate_fedavg(split, job.pop("devices"), job.pop("evenness"), **job)
+    found = simulate_round(load_split(), job["devices"])
     print(json.dumps(found), flush=True)
 
 

@@ -82,7 +82,10 @@ def simulate_round(split: Split, devices: int) -> dict[str, Any]:
 def simulate_fedavg(
     split: Split, devices: int, evenness: float, *, rounds: int, epochs: int, rate: float
 ) -> dict[str, Any]:
-    """Average the softmax head with Flower's FedAvg, and return the accuracy after each round and the bytes per round."""
+    """Average the softmax head with Flower's FedAvg, and return the accuracy after each round and the bytes per round.
+
+    The devices train in this process, one after another: what is sent, and what becomes of it, is the same as with Ray.
+    """
     from flwr.app import ArrayRecord, ConfigRecord, MetricRecord
     from flwr.serverapp.strategy import FedAvg
 
@@ -93,26 +96,45 @@ def simulate_fedavg(
         accuracies.append(split.accuracy(weights["W"], weights["b"], split.classes))
         return MetricRecord({"accuracy": accuracies[-1]})
 
-    def serve(grid: Any, context: Any) -> None:
-        _nodes(grid, devices)
-        weights = empty_weights(split.model.dimensions, len(split.classes))
-        start = ArrayRecord([weights["W"], np.zeros_like(weights["b"])])
-        strategy = FedAvg(
-            fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=devices, min_available_nodes=devices
-        )
-        strategy.start(
-            grid=grid,
-            initial_arrays=start,
-            num_rounds=rounds,
-            train_config=ConfigRecord(
-                {"epochs": epochs, "rate": rate, "devices": devices, "evenness": evenness}
-            ),
-            evaluate_fn=evaluate,
-        )
-
-    _run(serve, _train, devices)
+    weights = empty_weights(split.model.dimensions, len(split.classes))
+    strategy = FedAvg(
+        fraction_train=1.0, fraction_evaluate=0.0, min_train_nodes=devices, min_available_nodes=devices
+    )
+    strategy.start(
+        grid=_InProcess(devices),
+        initial_arrays=ArrayRecord([weights["W"], np.zeros_like(weights["b"])]),
+        num_rounds=rounds,
+        train_config=ConfigRecord({"epochs": epochs, "rate": rate, "devices": devices, "evenness": evenness}),
+        evaluate_fn=evaluate,
+    )
     size = 4 * (split.model.dimensions + 1) * len(split.classes)
     return {"accuracies": [round(one, 4) for one in accuracies], "bytes_per_round_each_way": size}
+
+
+class _InProcess:
+    """Flower's grid, as far as its strategies use it, with devices in this process."""
+
+    def __init__(self, devices: int) -> None:
+        from flwr.supercore.task_identity import TaskIdentity
+
+        self._devices = devices
+        # messages name the program that sends them; Flower sets this before it starts a program
+        TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 1, 0
+
+    def get_node_ids(self) -> list[int]:
+        """Return the numbers of the devices, from 1."""
+        return list(range(1, self._devices + 1))
+
+    def send_and_receive(self, messages: Any, *, timeout: float | None = None) -> list[Any]:
+        """Deliver messages, and return the answers."""
+        return [_train(message, _Device(message.metadata.dst_node_id - 1)) for message in messages]
+
+
+class _Device:
+    """The context of a device: its number."""
+
+    def __init__(self, number: int) -> None:
+        self.node_config = {"partition-id": number}
 
 
 def _run(serve: Any, answer: Any, devices: int) -> None:
@@ -123,7 +145,6 @@ def _run(serve: Any, answer: Any, devices: int) -> None:
     server, client = ServerApp(), ClientApp()
     server.main()(serve)
     client.query()(answer)
-    client.train()(answer)
     run_simulation(
         server_app=server,
         client_app=client,

@@ -84,6 +84,18 @@ def test_two_dask_workers_write_the_same_files_as_one(
     assert content(two.folder) == content(one.folder)
 
 
+def test_a_running_scheduler_is_used(model: Path, photos: Path, one: Embedded, tmp_path: Path) -> None:
+    """A worker with two threads has an interpreter per thread."""
+    distributed = pytest.importorskip("distributed", reason="no Dask: pip install 'edgetl[cluster]'")
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        found = embed(model, photos, tmp_path / "out", engine="dask", scheduler=address)
+    assert address.startswith("tcp://127.0.0.1:")
+    assert content(found.folder) == content(one.folder)
+
+
 def test_the_statistics_are_those_of_a_learner_that_was_taught_each_photo(
     model: Path, photos: Path, one: Embedded
 ) -> None:
