@@ -164,16 +164,15 @@ def test_a_fleet_over_flower_learns_forgets_and_is_left(flower: Path, tmp_path: 
 
         with Store.open(tmp_path / "gate.db") as store:
             store.relabel(dict.fromkeys(range(1, 8), None))
-        expected = everything(tmp_path, DEVICES)
-        assert expected != first["digest"]
-        second = server.until(lambda event: event["event"] == "round" and event["contributed"] == ["gate"])
-        assert second["digest"] == expected
-        assert second["unchanged"] == ["barn", "shed"]
-
         with Store.open(tmp_path / "shed.db") as store:
             assert leave(store)
-        third = server.until(lambda event: event["event"] == "round" and event["left"] == ["shed"])
-        assert third["digest"] == everything(tmp_path, ("barn", "gate"))
+        # in one round or in two, as it happens
+        expected = everything(tmp_path, ("barn", "gate"))
+        server.until(lambda event: event["event"] == "round" and event["digest"] == expected)
+        rounds = [event for event in server.seen if event["event"] == "round"][1:]
+        assert [event["contributed"] for event in rounds if event["contributed"]] == [["gate"]]
+        assert [event["left"] for event in rounds if event["left"]] == [["shed"]]
+        assert {"barn"} <= {device for event in rounds for device in event["unchanged"]}
         with Store.open(tmp_path / "shed.db", read_only=True) as store:
             assert load_shared(store) is None
             assert membership_in(store) is None
