@@ -35,7 +35,7 @@ SUBSTITUTIONS = (
     (r"--camera (\w+=)?(?:0|picamera2|rtsp://\S+)(?!\S)", r"--camera \1{camera}", "no camera here"),
     (r"^(edgetl teach .*)$", r"\1 --countdown 0 --every 0 --frames 4", "no person waits here"),
     (r"^(edgetl (?:run|buttons) (?!.*--frames).*)$", r"\1 --frames 3", "a run ends with Ctrl-C"),
-    (r"^(edgetl finetune .*)$", r"\1 --epochs 1 --head-epochs 5", "a long training"),
+    (r"^(edgetl finetune (?!.*--compare).*)$", r"\1 --epochs 1 --head-epochs 5", "a long training"),
     (r"--workers 8", "--workers 1", "two cores are enough here"),
     (r"--minutes 40", "--minutes 0.2", "a long training"),
     (

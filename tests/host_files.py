@@ -16,7 +16,17 @@ def main() -> None:
     import keras
 
     finetune("photos", "mugs", layers="head", head_epochs=5)
-    classifier = keras.applications.MobileNetV2(input_shape=(96, 96, 3), alpha=0.35, weights=None, classes=3)
+    layers = keras.layers
+    classifier = keras.Sequential(
+        [
+            keras.Input((96, 96, 3)),
+            layers.Rescaling(1 / 127.5, offset=-1),
+            layers.Conv2D(16, 3, strides=2, activation="relu"),
+            layers.Conv2D(32, 3, strides=2, activation="relu"),
+            layers.GlobalAveragePooling2D(),
+            layers.Dense(3, activation="softmax"),
+        ]
+    )
     classifier.save("mine.keras")
     with Learner.open("mugs.tflite") as learner:
         learner.export_classifier(Path("mobilenet_v2.tflite"), force=True)
