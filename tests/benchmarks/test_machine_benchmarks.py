@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,9 +87,19 @@ def test_the_gain_of_xnnpack_is_measured_per_number_of_threads() -> None:
     assert gained["threads"] == 1
 
 
-def test_start_up_compares_two_new_processes() -> None:
+@pytest.fixture(scope="module")
+def started() -> tuple[dict[str, Any], list[footprint.Competitor]]:
+    """Return the measured footprints, and the competitor: a program that reads the three files that it receives."""
+    program = "import sys; assert all(open(name, 'rb').read() for name in sys.argv[1:4])"
+    other = footprint.Competitor("other", "numpy", Path(sys.executable), "import numpy", program)
+    return footprint.measure(TINY, 1, 10, [other]), [other]
+
+
+def test_start_up_compares_two_new_processes(
+    started: tuple[dict[str, Any], list[footprint.Competitor]],
+) -> None:
     """One process only runs the backbone; the other runs the command with a state."""
-    result = footprint.measure(TINY, 1, 10, [])
+    result, _ = started
     assert result["first_prediction"]["edgetl"]["processor"] > 0
     assert result["imports"]["bare"]["memory"] > 0
     assert min(result["imports_ms"].values()) > 0
@@ -117,12 +128,11 @@ def test_a_program_that_does_not_exist_is_named() -> None:
 
 
 def test_the_footprint_of_another_program_is_measured_on_the_classifier_that_edgetl_exports(
-    tmp_path: Path,
+    started: tuple[dict[str, Any], list[footprint.Competitor]],
 ) -> None:
-    """A competitor here is a program that reads the three files that it receives."""
-    program = "import sys; assert all(open(name, 'rb').read() for name in sys.argv[1:4])"
-    other = footprint.Competitor("other", "numpy", Path(sys.executable), "import numpy", program)
-    result = {**footprint.measure(TINY, 1, 10, [other]), "disk_mb": footprint.disk([other])}
+    """It is compared like the others."""
+    measured, others = started
+    result = {**measured, "disk_mb": footprint.disk(others)}
     names = [figure.name for figure in footprint.figures(result)]
     assert "first prediction, RAM / other" in names
     rows = {row[0]: row for row in footprint.table(result).rows}
