@@ -59,6 +59,7 @@ class Database:
         self._footing: Footing | None = None
         self._generation = 0  # how often a reader has opened the file
         self._header: ctypes.Array[ctypes.c_char] | None = None  # of the index of a writer's log
+        self._is_searched = False  # whether it was looked for, which takes a millisecond
         self._mark: tuple[bytes, tuple[int, int]] | None = (
             None  # the last `change_mark`, and the header before it
         )
@@ -282,8 +283,8 @@ class Database:
                 return self._mark[1]
             mark = self._generation, int(self.rows("PRAGMA data_version")[0][0])
             self._mark = header, mark
-            if self._header is None and self._footing is None and self.path is not None:
-                self._header = mapped_header(self.path)
+            if not self._is_searched and self._footing is None and self.path is not None:
+                self._header, self._is_searched = mapped_header(self.path), True
             return mark
 
     @contextlib.contextmanager
@@ -333,7 +334,11 @@ class Database:
             self._disconnect()
 
     def _disconnect(self) -> None:
-        self._header = self._mark = None  # SQLite removes the index from memory
+        self._header, self._mark, self._is_searched = (
+            None,
+            None,
+            False,
+        )  # SQLite removes the index from memory
         if self.path is not None:
             footing.note_closed(self)
         if self._connection is not None:

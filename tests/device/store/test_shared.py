@@ -66,6 +66,17 @@ def test_an_unchanged_file_is_not_read(store: Store) -> None:
     assert statements == ["PRAGMA data_version"]
 
 
+def test_an_index_that_is_not_found_is_not_looked_for_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading the list of the memory of a process takes too long for every frame."""
+    asked: list[Path] = []
+    monkeypatch.setattr("device.store.database.mapped_header", asked.append)
+    with Store.open(tmp_path / "mugs.db", IDENTITY) as opened:
+        assert len({opened.database.change_mark() for _ in range(4)}) == 1
+        assert asked == [tmp_path / "mugs.db"]
+
+
 @pytest.mark.parametrize("listed", [True, False])
 def test_a_commit_of_another_process_changes_the_mark(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool
