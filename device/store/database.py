@@ -334,11 +334,8 @@ class Database:
             self._disconnect()
 
     def _disconnect(self) -> None:
-        self._header, self._mark, self._is_searched = (
-            None,
-            None,
-            False,
-        )  # SQLite removes the index from memory
+        # SQLite removes the index from memory
+        self._header, self._mark, self._is_searched = None, None, False
         if self.path is not None:
             footing.note_closed(self)
         if self._connection is not None:
