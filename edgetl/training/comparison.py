@@ -19,19 +19,36 @@ _CLEARLY = (
     0.01  # nats; the frozen backbone, of which all photos may judge the head, is kept at a smaller difference
 )
 _LEAST = 1e-6  # probability; a photo that is certainly wrong must not decide alone
+_PREFERRED = (0.3, 0.5, 0.15, 1.0)  # shares of the way, the one that is best on most sets of photos first
+_STANDARD_ERRORS = 2.0  # by which another share must exceed a preferred one
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judgment:
     """The predictions of the exact head for the held-out photos with one backbone.
 
     Attributes:
-        correct: Number of photos that it recognizes.
+        hits: bool [H], whether it recognizes each photo.
         loss: Mean of the negative logarithm of the probability of the true label.
     """
 
-    correct: int
+    hits: NDArray[np.bool_]
     loss: float
+
+    @property
+    def correct(self) -> int:
+        """Number of photos that it recognizes."""
+        return int(self.hits.sum())
+
+    def is_better(self, other: Judgment) -> bool:
+        """Return whether this backbone recognizes more photos, or as many with a clearly lower loss."""
+        gained = self.correct - other.correct
+        return gained > 0 or (gained == 0 and other.loss - self.loss > _CLEARLY)
+
+    def is_surely_better(self, other: Judgment) -> bool:
+        """Return whether this backbone recognizes more photos, by more than chance explains."""
+        differing = int((self.hits != other.hits).sum())
+        return self.correct - other.correct > _STANDARD_ERRORS * differing**0.5
 
 
 @dataclass(frozen=True)
@@ -43,8 +60,7 @@ class Comparison:
         frozen: Correct photos with the backbone as it was.
         tuned: Correct photos with the tuned backbone.
         share: How far the weights of the tuned backbone are moved from the frozen ones to those after training.
-        better: Whether the tuned backbone is better: it recognizes more photos, or as many with a clearly lower
-            loss.
+        better: Whether the tuned backbone is better (`Judgment.is_better`).
     """
 
     photos: int
@@ -95,30 +111,35 @@ def judge_backbone(
     if not known or len(known) < len(judged):
         return None
     probabilities = np.concatenate([found[1] for found in known])
-    correct = sum(int(found[0].sum()) for found in known)
-    return Judgment(correct, float(-np.log(np.maximum(probabilities, _LEAST)).mean()))
+    hits = np.concatenate([found[0] for found in known])
+    return Judgment(hits, float(-np.log(np.maximum(probabilities, _LEAST)).mean()))
 
 
-def choose_share(photos: int, frozen: Judgment, tuned: Mapping[float, Judgment]) -> Comparison:
+def choose_share(frozen: Judgment, tuned: Mapping[float, Judgment]) -> Comparison:
     """Return the best of the tuned backbones beside the frozen one.
 
-    Of those that recognize at least as many photos as the frozen backbone, the one with the lowest loss: with few photos
-    the number of correct ones hardly distinguishes them. Where there is none, the one with the most correct photos.
+    Among those that are better than the frozen one, a few hundred photos seldom show which is best, and the one that
+    seems best is often the luckiest. So the share that is best on most sets of photos is used, unless another one is
+    better by two standard errors of the difference. Where none is better, the one with the most correct photos is
+    returned for comparison.
 
     Args:
-        photos: Number of held-out photos.
         frozen: The backbone as it was.
         tuned: By the share of the way from its weights to those after training.
     """
-    able = {share: found for share, found in tuned.items() if found.correct >= frozen.correct}
-    if able:
-        share = min(able, key=lambda at: (able[at].loss, -at))
+    better = [share for share in sorted(tuned, key=_preference) if tuned[share].is_better(frozen)]
+    if better:
+        chosen = better[0]
+        for share in better[1:]:
+            if tuned[share].is_surely_better(tuned[chosen]):
+                chosen = share
     else:
-        share = max(tuned, key=lambda at: (tuned[at].correct, -tuned[at].loss))
-    best = tuned[share]
-    gained = best.correct - frozen.correct
-    better = gained > 0 or (gained == 0 and frozen.loss - best.loss > _CLEARLY)
-    return Comparison(photos, frozen.correct, best.correct, share, better)
+        chosen = max(tuned, key=lambda at: (tuned[at].correct, -tuned[at].loss))
+    return Comparison(len(frozen.hits), frozen.correct, tuned[chosen].correct, chosen, bool(better))
+
+
+def _preference(share: float) -> tuple[int, float]:
+    return (_PREFERRED.index(share) if share in _PREFERRED else len(_PREFERRED), share)
 
 
 def _judge(samples: Samples, fold: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:

@@ -271,7 +271,7 @@ class WholeTuning:
         known = {share: found for share, found in after.items() if found is not None}
         if before is None or not known:
             return None
-        return choose_share(int(held_out.sum()), before, known)
+        return choose_share(before, known)
 
 
 _TASKS = {_EMBEDDINGS: "features", _TUNED: "features of the tuned backbone"}

@@ -188,8 +188,9 @@ def test_backbones_are_judged_by_the_exact_head_on_held_out_photos() -> None:
 @pytest.mark.parametrize(
     ("frozen", "tuned", "share", "better"),
     [
-        ((17, 0.5), {1.0: (19, 0.4), 0.5: (18, 0.3)}, 0.5, True),  # the lower loss of two that are no worse
-        ((18, 0.5), {1.0: (19, 0.4), 0.5: (17, 0.3)}, 1.0, True),  # the other one recognizes too few
+        ((17, 0.5), {1.0: (19, 0.4), 0.3: (18, 0.6)}, 0.3, True),  # one photo more does not outweigh the preference
+        ((7, 0.5), {1.0: (19, 0.4), 0.3: (8, 0.3)}, 1.0, True),  # eleven photos more do
+        ((18, 0.5), {1.0: (19, 0.4), 0.3: (17, 0.3)}, 1.0, True),  # the preferred one recognizes too few
         ((18, 0.5), {1.0: (18, 0.3), 0.5: (17, 0.3)}, 1.0, True),  # as many, far more certain
         ((18, 0.5), {1.0: (18, 0.495), 0.5: (17, 0.3)}, 1.0, False),  # as many, hardly more certain
         ((18, 0.5), {1.0: (16, 0.1), 0.5: (17, 0.3)}, 0.5, False),  # both recognize fewer
@@ -198,11 +199,22 @@ def test_backbones_are_judged_by_the_exact_head_on_held_out_photos() -> None:
 def test_the_tuned_backbone_never_recognizes_fewer_held_out_photos(
     frozen: tuple[int, float], tuned: dict[float, tuple[int, float]], share: float, better: bool
 ) -> None:
-    """Among those that recognize at least as many as the frozen one, the loss decides."""
-    judged = {at: Judgment(*found) for at, found in tuned.items()}
-    chosen = choose_share(20, Judgment(*frozen), judged)
+    """Among those that are better than the frozen one, the preferred one is kept unless another is surely better."""
+    before, *_ = judgments = [
+        Judgment(np.arange(20) < correct, loss) for correct, loss in (frozen, *tuned.values())
+    ]
+    chosen = choose_share(before, dict(zip(tuned, judgments[1:], strict=True)))
+    assert (chosen.photos, chosen.frozen, chosen.tuned) == (20, frozen[0], tuned[share][0])
     assert (chosen.share, chosen.keeps_tuned) == (share, better)
     assert chosen.to_dict()["kept"] == ("tuned" if better else "frozen")
+
+
+def test_differences_in_both_directions_count_as_chance() -> None:
+    """Six photos gained and two lost are not two standard errors; six gained alone are."""
+    few, mixed, more = np.zeros(20, bool), np.zeros(20, bool), np.zeros(20, bool)
+    few[:8] = mixed[2:14] = more[:14] = True
+    judged = [Judgment(hits, 0.5) for hits in (few, mixed, more)]
+    assert [found.is_surely_better(judged[0]) for found in judged] == [False, False, True]
 
 
 def test_a_training_photo_that_cannot_be_read_is_left_out(photos: Path, tmp_path: Path) -> None:
