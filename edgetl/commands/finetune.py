@@ -127,8 +127,8 @@ _NO_JUDGE = (
 @click.option(
     "--validation",
     type=float,
-    help="Fraction of each label that is held out for validation.  [default: 0.2; about 100 photos from 500 on, 0.1 from "
-    "1,000 on; --compare: 0.2]",
+    help="Fraction of each label that is held out for validation.  [default: 0.2; about 200 photos from 1,000 on, 0.1 "
+    "from 2,000 on; --compare: 0.2]",
 )
 @click.option(
     "--patience",

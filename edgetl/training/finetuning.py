@@ -126,8 +126,8 @@ def finetune(
         mixup: Blend each photo with another one, and their labels, when all layers are trained: parameter of the beta
             distribution of the ratio, such as 0.2; 0 blends none.
         batch: Number of photos per step.
-        validation: Fraction of each label that is held out for validation. By default 0.2 of up to 500 photos, 100 photos of
-            up to 1,000, and 0.1 of more.
+        validation: Fraction of each label that is held out for validation. By default 0.2 of up to 1,000 photos, 200 photos
+            of up to 2,000, and 0.1 of more.
         patience: Number of epochs without improvement after which training stops; for all layers, in the second half. By
             default 3, but all layers of a pretrained backbone are trained for the complete schedule.
         class_weights: Weight all labels equally, whatever their number of photos.

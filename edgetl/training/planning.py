@@ -16,7 +16,7 @@ DEFAULT_MINUTES = 15.0
 # With fewer, about 25 photos are held out: chance decides whether they find the tuned backbone better.
 ENOUGH_PHOTOS = 100
 FEWEST_EPOCHS = 4  # a shorter schedule ends before it has made good what its high rate spoiled
-MOST_EPOCHS = 20
+MOST_EPOCHS = 12  # with more, the weights move so far that points on the way there gain less
 SCRATCH_EPOCHS = 30  # of small networks with random weights
 GAN_MINUTES, GAN_RATE = 10.0, 5e-4
 _BLOCKS_COST = 3  # the default training of the last blocks takes about as long as three epochs of all layers
