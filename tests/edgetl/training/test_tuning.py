@@ -188,8 +188,8 @@ def test_backbones_are_judged_by_the_exact_head_on_held_out_photos() -> None:
 @pytest.mark.parametrize(
     ("frozen", "tuned", "share", "better"),
     [
-        ((17, 0.5), {1.0: (19, 0.4), 0.3: (18, 0.6)}, 0.3, True),  # one photo more does not outweigh the preference
-        ((7, 0.5), {1.0: (19, 0.4), 0.3: (8, 0.3)}, 1.0, True),  # eleven photos more do
+        ((17, 0.5), {1.0: (19, 0.4), 0.3: (18, 0.6)}, 0.3, True),  # one photo more is chance
+        ((7, 0.5), {1.0: (19, 0.4), 0.3: (8, 0.3)}, 1.0, True),  # eleven more are not
         ((18, 0.5), {1.0: (19, 0.4), 0.3: (17, 0.3)}, 1.0, True),  # the preferred one recognizes too few
         ((18, 0.5), {1.0: (18, 0.3), 0.5: (17, 0.3)}, 1.0, True),  # as many, far more certain
         ((18, 0.5), {1.0: (18, 0.495), 0.5: (17, 0.3)}, 1.0, False),  # as many, hardly more certain
