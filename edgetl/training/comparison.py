@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -48,7 +49,7 @@ class Judgment:
     def is_surely_better(self, other: Judgment) -> bool:
         """Return whether this backbone recognizes more photos, by more than chance explains."""
         differing = int((self.hits != other.hits).sum())
-        return self.correct - other.correct > _STANDARD_ERRORS * differing**0.5
+        return self.correct - other.correct > _STANDARD_ERRORS * math.sqrt(differing)
 
 
 @dataclass(frozen=True)
