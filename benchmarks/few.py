@@ -106,8 +106,8 @@ def page() -> str:
     result = json.loads(RESULTS.read_text(encoding="utf-8"))
     text = f"\n## From one sample per label to all: exact against the best other, {result['draws']} draws\n\n"
     text += "Accuracy of exact, and its lead over the best of lda, ncm, softmax, knn and offline logistic regression on\n"
-    text += "mapped and raw embeddings, with the standard error of the paired difference. The best one is chosen on these\n"
-    text += "very draws, which favors the others. In *digits-products* all learn from the products of pixels that\n"
+    text += "mapped and raw embeddings, with the standard error of the paired difference. The best one is chosen on the\n"
+    text += "same draws, which favors the others. In *digits-products* all learn from the products of pixels that\n"
     text += "`edgetl convert --products` adds to short embeddings; the mean is that of the other five.\n\n"
     text += _rows(result["even"]) + _means(result["even"])
     text += "\nUneven labels: balanced accuracy, and the lead over the better of ncm and logistic regression with balanced\n"

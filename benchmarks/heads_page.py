@@ -74,7 +74,8 @@ lessons since (Woodbury 1950, `device/heads/update.py`), at the ridge, temperatu
 twentieth of the samples or 32 are new. Reports, exports and `probabilities` always use the complete solution, which does not
 depend on the order; `serve`, `run` and `buttons` compute it in the background half a second after the last lesson, or when a
 twentieth is new, and update the last one until a tenth is new meanwhile (`Learner.settling`). `python -m benchmarks.lesson`
-measures the time. `status` shows the report from before the latest lessons until a tenth of the samples is new, and says so.
+measures the time. `status` shows the report from before the latest lessons until a tenth of the samples is new, with the
+number of samples that it leaves out.
 
 The exact and the lda head compare all pairs of labels, so they can have at most 2,000 of them; **ncm** has no limit.
 
@@ -98,7 +99,7 @@ best peer.
 """
 
 _PAIRED = """*holds* compares the means. The last column is the mean difference over the draws of both, with its standard
-error: *not behind* means not by more than the standard error. "Best peer" is the best one on these very draws, which
+error: *not behind* means not by more than the standard error. "Best peer" is the best one on the same draws, which
 favors the peers.
 
 """
@@ -118,7 +119,7 @@ form 40 groups: `finetune`, which reported 1.000 before, reports .73 (.39 to .92
 The 95 % interval is Wilson's, on the number of independent judgments: the number of groups, or fewer if their sizes
 differ (Kish 1965). Judgments from leave-one-out are correlated, because their heads share nearly all samples (Bates, Hastie and
 Tibshirani 2023): the variance was 1.6 times that of independent ones with 50 samples, 1.3 with 100 and 1.1 with 200,
-so the number is divided by `1 + 30 / max(N, 50)`. That factor was fitted on these very sets, with other splits. The
+so the number is divided by `1 + 30 / max(N, 50)`. That factor was fitted on the same sets, with other splits. The
 head chooses ridge and temperature by leaving out single samples, not groups: near-duplicates make it more confident,
 but do not affect the estimate. A memory of sums (`Sums`) instead of samples keeps no groups.
 
@@ -145,7 +146,7 @@ _LIMITS = """
 - *Differences of less than a point* between exact, Deep SLDA, imprinting and offline logistic regression are mostly
   within the standard error of the paired difference: they find the same linear boundary with different regularization.
   If the mean is below, the target is missed all the same.
-- *Ants-bees* favors raw embeddings and class means with few samples per label. The backbone was trained on these very
+- *Ants-bees* favors raw embeddings and class means with few samples per label. The backbone was trained on these
   classes, perhaps photos. `python -m benchmarks.maps` (table above) shows that raw embeddings gain up to two points
   there and lose up to three on ELPV. Leaving samples out is too noisy to choose with so few samples.
 - *The ridge* is not the reason: the best one in hindsight, the same for all draws and chosen on the test samples, gains about
@@ -228,8 +229,8 @@ priors on E, c and a, on a grid; the shape of the curve of all labels is the pri
 of ten forecasts. A label is *done* if, with a probability of nine in ten, twice as many photos gain less than two points. With
 fewer than five separate views, a label is not forecast.
 
-The few constants were chosen on these five sets, with other draws. From ten photos per label, the data say little about the
-slope, so that most of the forecast is the prior: where the curve is unusually flat (elpv) it is 4 to 8 points too
+The few constants were chosen on these five sets, with other draws. From ten photos per label, the data determine the slope only
+roughly, so that most of the forecast is the prior: where the curve is unusually flat (elpv) it is 4 to 8 points too
 optimistic. The forecast is for photos like those that were taught, and for all labels growing alike: a label that alone gets
 more photos gains more, at the expense of the others.
 """

@@ -86,7 +86,7 @@ def page() -> str:
         f"Processor time of one thread, D = {result['dimensions']}; an embedding takes "
         f"{result['rows'][0]['embedding_ms']} ms. Where p95 is far above p50, a complete fit was due.\n"
         f"*status* is `Learner.status()` directly after each of {_STATUSES} lessons in a row; from 150 samples on it may return\n"
-        "the estimate from before the latest lessons, at most *behind* of them, which it says. *wait* is `status(wait=True)`,\n"
+        "the estimate from before the latest lessons, at most *behind* of them, as reported. *wait* is `status(wait=True)`,\n"
         "with the complete fit and all figures of the present samples: at most five embeddings are not possible there, as a\n"
         "Cholesky factor of 1,000 samples and its inverse alone take about six. *again* is the same call when these figures are\n"
         f"known, as in `serve`, `run` and `buttons` half a second after the last lesson.\n\n{table}\n\n{_curves(result)}\n"
