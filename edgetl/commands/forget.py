@@ -129,8 +129,10 @@ def _negatives(learner: Learner, options: dict[str, Any]) -> tuple[dict[str, Any
 
     ids = [sample.id for sample in learner.samples(not_label=options["not_label"])]
     if not ids:
-        there = listed(hidden_counts(learner.store)["negatives"], "of no label")
-        raise click.ClickException(f"there are no negatives of {options['not_label']!r}; there are: {there}")
+        labels = listed(hidden_counts(learner.store)["negatives"], "no label")
+        raise click.ClickException(
+            f"no sample was taught as not {options['not_label']!r}; negatives exist for: {labels}"
+        )
     return _forget(learner, ids)
 
 

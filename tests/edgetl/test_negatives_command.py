@@ -146,7 +146,10 @@ def test_samples_are_relabeled_as_negatives_and_back(model: Path) -> None:
         (["label", "set", "MODEL", "x", "--background"], "ids are numbers"),
         (["label", "set", "MODEL", "mug"], "expected ids"),
         (["forget", "MODEL", "--background", "--last"], "exactly one of"),
-        (["forget", "MODEL", "--not", "cup"], "no negatives of 'cup'; there are: of no label"),
+        (
+            ["forget", "MODEL", "--not", "cup"],
+            "no sample was taught as not 'cup'; negatives exist for: no label",
+        ),
     ],
 )
 def test_wrong_use_is_explained(model: Path, arguments: list[str], named: str) -> None:
