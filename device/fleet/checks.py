@@ -26,6 +26,8 @@ from .contribution import Contribution, FleetModel
 
 EXACT = 2**53  # float64 contains every integer up to here
 _LOW_RANK = 4  # a rank below D / 4 is checked with fewer operations than a Cholesky factor needs
+# of float64; not np.finfo, which warns where the processor treats subnormal numbers as zero, as with tflite-runtime on aarch64
+_EPSILON = 2.0**-52
 _RESIDUAL = 1e-7  # share of the trace that rounding may leave behind after N - C pivots
 
 
@@ -142,7 +144,7 @@ def _is_positive(matrix: Floats, scale: float) -> bool:
     most `scale` (Higham 2002, "Accuracy and stability of numerical algorithms", theorem 10.7).
     """
     shifted = matrix.copy()
-    shifted[np.diag_indices_from(shifted)] += max(len(matrix) ** 2 * np.finfo(np.float64).eps * scale, 0.5)
+    shifted[np.diag_indices_from(shifted)] += max(len(matrix) ** 2 * _EPSILON * scale, 0.5)
     try:
         np.linalg.cholesky(shifted)
     except np.linalg.LinAlgError:

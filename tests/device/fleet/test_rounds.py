@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,9 +86,12 @@ class Fleet:
 
 
 @pytest.fixture
-def fleet(draw: Callable[..., Any], tmp_path: Path) -> Fleet:
+def fleet(draw: Callable[..., Any], tmp_path: Path) -> Iterator[Fleet]:
     """Return a fleet of three devices, with the contributions on the disk."""
-    return Fleet({f"d{seed}": Device(f"d{seed}", *draw(seed)) for seed in range(3)}, tmp_path)
+    devices = {f"d{seed}": Device(f"d{seed}", *draw(seed)) for seed in range(3)}
+    yield Fleet(devices, tmp_path)
+    for device in devices.values():
+        device.store.close()
 
 
 def everything(fleet: Fleet) -> ExactHead:

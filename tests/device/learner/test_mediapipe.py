@@ -43,7 +43,9 @@ def mediapipe() -> Path:
     pytest.skip(problem)
 
 
-EXAMPLE = re.compile(r"^<!-- mediapipe -->\n```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
+EXAMPLE = re.compile(
+    r"^<!-- mediapipe -->\n(?:<!-- not run: [^\n]*-->\n)?```python\n(.*?)^```", re.MULTILINE | re.DOTALL
+)
 
 
 def run(python: Path, *arguments: object, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
