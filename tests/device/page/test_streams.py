@@ -196,7 +196,7 @@ def test_a_state_file_that_cannot_be_read_does_not_stop_events(
         def fail(*_: object) -> None:
             raise StorageError(errno.EIO, "cannot use the state file: check the disk")
 
-        pulled.setattr(server.page.learner.store.database, "rows", fail)
+        pulled.setattr(server.page.learner.store.database, "change_mark", fail)
         lost = client.until(lambda event: event["camera"]["condition"] == "lost")
         assert "check the disk" in lost["camera"]["message"]
     client.until(lambda event: event["camera"]["condition"] == "live")
@@ -209,11 +209,11 @@ def test_the_picture_does_not_stop_for_a_report(serve: Serve, monkeypatch: pytes
     learner, loop = server.page.learner, server.page.loop
     judge = learner.status
 
-    def slow() -> Status:
+    def slow(*, wait: bool = False) -> Status:
         with learner._lock:
             begun = loop.newer(0).number
             loop.newer(begun + 5)  # raises when none come
-            return judge()
+            return judge(wait=wait)
 
     monkeypatch.setattr(learner, "status", slow)
     assert client.ask("/api/report")["samples"] == {"mug": 1}
