@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 
@@ -336,9 +337,8 @@ def test_a_state_with_negatives_is_refused_by_version_0_1(
     """It would show the negatives as labels of their own; its message says what to do."""
     learner.learn_one(draw("yellow"), not_label="red")
     learner.close()
-    assert sqlite3.connect(tmp_path / "mugs.db").execute("PRAGMA user_version").fetchone() == (
-        schema.SCHEMA_VERSION,
-    )
+    with contextlib.closing(sqlite3.connect(tmp_path / "mugs.db")) as file:
+        assert file.execute("PRAGMA user_version").fetchone() == (schema.SCHEMA_VERSION,)
     monkeypatch.setattr(schema, "SCHEMA_VERSION", 1)
     with pytest.raises(StateError, match=r"newer edgetl.*update edgetl"):
         opened(tmp_path)
