@@ -25,7 +25,7 @@ from device.page.places import PER_ADDRESS
 from device.page.server import PageServer
 from edgetl import Client as Program
 
-from .conftest import MODEL, PATIENCE, Answer, Client
+from .conftest import MODEL, PATIENCE, STATIC, Answer, Client
 
 NAMES = ("localhost", "127.0.0.1")
 
@@ -220,7 +220,7 @@ def test_a_failed_handshake_is_no_error_of_the_server(
 def test_a_large_file_arrives_complete(server: PageServer) -> None:
     """The same bytes as on the disk, in many TLS records."""
     answer = SafeClient(server).get("/icon-512.png")
-    assert answer.body == (Path(__file__).parents[3] / "device/page/static/icon-512.png").read_bytes()
+    assert answer.body == (STATIC / "icon-512.png").read_bytes()
 
 
 def test_the_server_stops_with_connections_in_their_handshake(tmp_path: Path) -> None:
