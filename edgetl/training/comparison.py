@@ -15,12 +15,11 @@ from device.heads.memory import learn_memory
 from device.model.codes import encode
 from device.model.memory import Samples
 
+from .blending import SHARES
+
 _FOLDS = 5
-_CLEARLY = (
-    0.01  # nats; the frozen backbone, of which all photos may judge the head, is kept at a smaller difference
-)
+_CLEARLY = 0.01  # nats; at a smaller difference the frozen backbone is kept: all photos may judge its head
 _LEAST = 1e-6  # probability; a photo that is certainly wrong must not decide alone
-_PREFERRED = (0.3, 0.5, 0.15, 1.0)  # shares of the way, the one that is best on most sets of photos first
 _STANDARD_ERRORS = 2.0  # by which another share must exceed a preferred one
 
 
@@ -126,9 +125,9 @@ def choose_share(frozen: Judgment, tuned: Mapping[float, Judgment]) -> Compariso
 
     Args:
         frozen: The backbone as it was.
-        tuned: By the share of the way from its weights to those after training.
+        tuned: By the share of the way from its weights to those after training, one of `SHARES`.
     """
-    better = [share for share in sorted(tuned, key=_preference) if tuned[share].is_better(frozen)]
+    better = [share for share in sorted(tuned, key=SHARES.index) if tuned[share].is_better(frozen)]
     if better:
         chosen = better[0]
         for share in better[1:]:
@@ -137,10 +136,6 @@ def choose_share(frozen: Judgment, tuned: Mapping[float, Judgment]) -> Compariso
     else:
         chosen = max(tuned, key=lambda at: (tuned[at].correct, -tuned[at].loss))
     return Comparison(len(frozen.hits), frozen.correct, tuned[chosen].correct, chosen, bool(better))
-
-
-def _preference(share: float) -> tuple[int, float]:
-    return (_PREFERRED.index(share) if share in _PREFERRED else len(_PREFERRED), share)
 
 
 def _judge(samples: Samples, fold: NDArray[np.bool_]) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
