@@ -30,6 +30,9 @@ _OFF = (
     "dates_times.dates",  # COIL-20 is no decade, and a size such as 3-5 no range of dates
     "spelling.consistency",  # codespell holds American English; CHANGELOG.md quotes a name of an earlier version
 )
+_MESSAGES = {
+    "weasel_words.very": "'very' adds nothing: leave it out, or write how much"
+}  # in place of a joke
 _TERMS = re.compile(r"\bdiscriminant\b")  # Fisher's; proselint prefers "discriminating"
 _CODE = (
     re.compile(r"<!--.*?-->", re.DOTALL),
@@ -73,9 +76,8 @@ def prose_of(text: str) -> str:
     """Return a page with one word for each piece of code, comment, quote and target of a link; lines stay the same."""
     for pattern in (*_CODE, _TERMS):
         text = pattern.sub(lambda found: f"c{found.start()}" + "\n" * found[0].count("\n"), text)
-    return re.sub(
-        r"^#.*$", r"\g<0>.", text, flags=re.MULTILINE
-    )  # a heading is no part of the sentence below it
+    # a heading is no part of the sentence below it
+    return re.sub(r"^#.*$", r"\g<0>.", text, flags=re.MULTILINE)
 
 
 def words_in(page: str, text: str) -> Iterator[Finding]:
@@ -92,8 +94,9 @@ def style_in(page: str, text: str) -> Iterator[Finding]:
     if not registry.checks:
         registry.register_many(__register__)
     for found in LintFile(page, content=text).lint(DEFAULT):
-        if not found.check_result.check_path.startswith(_OFF):
-            yield Finding(page, found.pos[0], found.check_result.check_path, found.check_result.message)
+        rule, message = found.check_result.check_path, found.check_result.message
+        if not rule.startswith(_OFF):
+            yield Finding(page, found.pos[0], rule, _MESSAGES.get(rule, message))
 
 
 def findings(page: str, text: str) -> list[Finding]:

@@ -15,6 +15,15 @@ def test_a_rule_of_proselint_is_reported_with_its_line() -> None:
     assert (found.line, found.rule) == (4, "lexical_illusions")
 
 
+def test_very_is_reported_with_what_to_write() -> None:
+    """The message of proselint is a joke."""
+    [found] = findings("page.md", "A very small board.\n")
+    assert (found.rule, found.text) == (
+        "weasel_words.very",
+        "'very' adds nothing: leave it out, or write how much",
+    )
+
+
 def test_a_word_that_the_repository_avoids_is_reported_with_what_to_write() -> None:
     """A program shows something; it says nothing."""
     [found] = findings("page.md", "The command says what it does.\n")
