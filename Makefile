@@ -88,45 +88,42 @@ $(VENV)/ready: pyproject.toml
 	@$(VENV)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2 --group axe
 	@touch $@
 
+# $(call new_environment,PYTHON): the folder of the target as an environment with a recent pip
+define new_environment
+@echo "Setting up $(@D)"
+@$(1) -m venv $(@D)
+@$(@D)/bin/python $(PIP) install --upgrade 'pip>=25.1'
+endef
+
 $(VENV_TFLITE)/ready: pyproject.toml
-	@echo "Setting up $(VENV_TFLITE)"
-	@$(PYTHON_311) -m venv $(VENV_TFLITE)
-	@$(VENV_TFLITE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
-	@$(VENV_TFLITE)/bin/python $(PIP) install --editable '.[tflite-runtime,serve,https,gpio,mqtt,photos,sign]' --group device-test
-	@$(VENV_TFLITE)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2
+	$(call new_environment,$(PYTHON_311))
+	@$(@D)/bin/python $(PIP) install --editable '.[tflite-runtime,serve,https,gpio,mqtt,photos,sign]' --group device-test
+	@$(@D)/bin/python $(PIP) install --no-deps --only-binary=:all: --group picamera2
 	@touch $@
 
 # MediaPipe brings an OpenCV of its own, so it has an environment of its own; without it, its tests are skipped
 $(VENV_MEDIAPIPE)/ready: pyproject.toml
-	@echo "Setting up $(VENV_MEDIAPIPE)"
-	@$(PYTHON) -m venv $(VENV_MEDIAPIPE)
-	@$(VENV_MEDIAPIPE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
-	@$(VENV_MEDIAPIPE)/bin/python $(PIP) install --only-binary=:all: --group mediapipe
+	$(call new_environment,$(PYTHON))
+	@$(@D)/bin/python $(PIP) install --only-binary=:all: --group mediapipe
 	@touch $@
 
-# Flower wants older releases of what TensorFlow and the page use, so it has an environment of its own; without it, its tests are
-# skipped
+# Flower needs older releases of what TensorFlow and the page use, so it has environments of its own; without this one, its tests
+# are skipped
 $(VENV_FLEET)/ready: pyproject.toml
-	@echo "Setting up $(VENV_FLEET)"
-	@$(PYTHON) -m venv $(VENV_FLEET)
-	@$(VENV_FLEET)/bin/python $(PIP) install --upgrade 'pip>=25.1'
-	@$(VENV_FLEET)/bin/python $(PIP) install --editable '.[device,fleet]'
+	$(call new_environment,$(PYTHON))
+	@$(@D)/bin/python $(PIP) install --editable '.[device,fleet]'
 	@touch $@
 
-# Flower's simulation and Ray, for benchmarks.fleet_scale: Flower wants older releases of what TensorFlow and the page use
+# Flower's simulation and Ray, for benchmarks.fleet_scale
 $(VENV_SIMULATION)/ready: pyproject.toml
-	@echo "Setting up $(VENV_SIMULATION)"
-	@$(PYTHON) -m venv $(VENV_SIMULATION)
-	@$(VENV_SIMULATION)/bin/python $(PIP) install --upgrade 'pip>=25.1'
-	@$(VENV_SIMULATION)/bin/python $(PIP) install --editable '.[device]' --group simulation
+	$(call new_environment,$(PYTHON))
+	@$(@D)/bin/python $(PIP) install --editable '.[device]' --group simulation
 	@touch $@
 
 # a peer of the benchmarks, on the last tflite-runtime, which needs Python 3.11
 $(VENV_TEACHABLE)/ready: pyproject.toml
-	@echo "Setting up $(VENV_TEACHABLE)"
-	@$(PYTHON_311) -m venv $(VENV_TEACHABLE)
-	@$(VENV_TEACHABLE)/bin/python $(PIP) install --upgrade 'pip>=25.1'
-	@$(VENV_TEACHABLE)/bin/python $(PIP) install --only-binary=:all: --group teachable
+	$(call new_environment,$(PYTHON_311))
+	@$(@D)/bin/python $(PIP) install --only-binary=:all: --group teachable
 	@touch $@
 
 clean: ## remove the virtual environments and caches
