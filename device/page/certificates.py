@@ -21,10 +21,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import CertificateError, MissingPackageError
 from ..files import atomic_output, shown
+from ..keys import alternative_name, new_key, private_pem
 
 if TYPE_CHECKING:
     from cryptography import x509
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
 FILE_NAME = "edgetl-https.pem"
 """Name of the file with a key and a certificate made here."""
@@ -228,40 +228,28 @@ def _make(names: Sequence[str], now: float) -> bytes:
     """Return a new key and a certificate signed by it, as PEM."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = new_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"edgetl on {socket.gethostname()}"[:64])])
     builder = (
         x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
         .not_valid_before(_moment(now - _EARLY))
         .not_valid_after(_moment(now - _EARLY + _VALID))
-        .add_extension(x509.SubjectAlternativeName([_general(name) for name in names]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([alternative_name(name) for name in names]), critical=False
+        )
         # not an authority: whoever stole the key of one that phones trust could pose as any site
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     certificate = builder.sign(key, hashes.SHA256())
-    return _private_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
-
-
-def _private_pem(key: EllipticCurvePrivateKey) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return private_pem(key) + certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _moment(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC)
-
-
-def _general(name: str) -> x509.GeneralName:
-    from cryptography import x509
-
-    address = _address(name)
-    return x509.DNSName(name) if address is None else x509.IPAddress(address)
 
 
 def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

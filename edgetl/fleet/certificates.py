@@ -7,11 +7,11 @@ invited. Everything has the formats of OpenSSL and OpenSSH, which Flower reads.
 from __future__ import annotations
 
 import datetime
-import ipaddress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from device.files import atomic_output
+from device.keys import alternative_name, new_key, private_pem
 
 from ..errors import MissingExtraError
 from .folder import FleetFolder
@@ -42,7 +42,7 @@ def make_authority(folder: FleetFolder) -> None:
         return
     from cryptography import x509
 
-    key = _new_key()
+    key = new_key()
     name = _name("edgetl fleet")
     certificate = (
         _builder(name, name, key, 365 * _YEARS)
@@ -51,7 +51,7 @@ def make_authority(folder: FleetFolder) -> None:
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .sign(key, _sha256())
     )
-    _write_private(folder.path / "ca.key", _pem(key))
+    _write(folder.path / "ca.key", private_pem(key), private=True)
     _write(folder.path / "ca.pem", _certificate_bytes(certificate))
 
 
@@ -62,20 +62,22 @@ def make_server_certificate(folder: FleetFolder, addresses: tuple[str, ...]) -> 
 
     authority = x509.load_pem_x509_certificate((folder.path / "ca.pem").read_bytes())
     signer: Any = load_pem_private_key((folder.path / "ca.key").read_bytes(), None)
-    key = _new_key()
+    key = new_key()
     names = dict.fromkeys([*_LOCAL, *addresses])
     certificate = (
         _builder(_name("edgetl fleet server"), authority.subject, key, _DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([_general_name(each) for each in names]), critical=False)
+        .add_extension(
+            x509.SubjectAlternativeName([alternative_name(each) for each in names]), critical=False
+        )
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
         .sign(signer, _sha256())
     )
-    _write_private(folder.path / "server.key", _pem(key))
+    _write(folder.path / "server.key", private_pem(key), private=True)
     _write(folder.path / "server.pem", _certificate_bytes(certificate))
 
 
@@ -96,12 +98,6 @@ def public_key_bytes(path: Path) -> bytes:
 
     key = to.load_ssh_public_key(path.read_bytes())
     return key.public_bytes(to.Encoding.PEM, to.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _new_key() -> EllipticCurvePrivateKey:
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    return ec.generate_private_key(ec.SECP256R1())
 
 
 def _sha256() -> Any:
@@ -147,21 +143,6 @@ def _usage(*, signs: bool) -> Any:
     )
 
 
-def _general_name(text: str) -> Any:
-    from cryptography import x509
-
-    try:
-        return x509.IPAddress(ipaddress.ip_address(text))
-    except ValueError:
-        return x509.DNSName(text)
-
-
-def _pem(key: EllipticCurvePrivateKey) -> bytes:
-    from cryptography.hazmat.primitives import serialization as to
-
-    return key.private_bytes(to.Encoding.PEM, to.PrivateFormat.PKCS8, to.NoEncryption())
-
-
 def _certificate_bytes(certificate: Any) -> bytes:
     from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -169,11 +150,6 @@ def _certificate_bytes(certificate: Any) -> bytes:
     return data
 
 
-def _write(path: Path, data: bytes) -> None:
-    with atomic_output(path, force=True) as temporary:
-        temporary.write_bytes(data)
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    with atomic_output(path, force=True, private=True) as temporary:
+def _write(path: Path, data: bytes, *, private: bool = False) -> None:
+    with atomic_output(path, force=True, private=private) as temporary:
         temporary.write_bytes(data)
