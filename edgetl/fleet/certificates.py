@@ -7,9 +7,11 @@ invited. Everything has the formats of OpenSSL and OpenSSH, which Flower reads.
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from device.errors import FleetError
 from device.files import atomic_output
 from device.keys import alternative_name, new_key, private_pem
 
@@ -56,7 +58,11 @@ def make_authority(folder: FleetFolder) -> None:
 
 
 def make_server_certificate(folder: FleetFolder, addresses: tuple[str, ...]) -> None:
-    """Make the certificate of the server for these host names and IP addresses, signed by the fleet's authority."""
+    """Make the certificate of the server for these host names and IP addresses, signed by the fleet's authority.
+
+    Raises:
+        FleetError: A host name contains characters other than ASCII.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -69,9 +75,7 @@ def make_server_certificate(folder: FleetFolder, addresses: tuple[str, ...]) -> 
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(
-            x509.SubjectAlternativeName([alternative_name(each) for each in names]), critical=False
-        )
+        .add_extension(_alternative_names(names), critical=False)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
@@ -141,6 +145,18 @@ def _usage(*, signs: bool) -> Any:
         encipher_only=False,
         decipher_only=False,
     )
+
+
+def _alternative_names(names: Iterable[str]) -> Any:
+    from cryptography import x509
+
+    try:
+        return x509.SubjectAlternativeName([alternative_name(name) for name in names])
+    except ValueError as error:
+        raise FleetError(
+            "the addresses of the server must be IP addresses or host names in ASCII, got "
+            f"{', '.join(names)}; write other letters in Punycode (xn--...)"
+        ) from error
 
 
 def _certificate_bytes(certificate: Any) -> bytes:

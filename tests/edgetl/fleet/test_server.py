@@ -111,6 +111,15 @@ def test_the_certificate_of_the_server_is_valid_for_its_names_alone(
     assert not handshake(ssl.create_default_context(), server, "fleet.local")
 
 
+def test_a_host_name_that_a_certificate_cannot_contain_is_refused(
+    tmp_path: Path, without_flower: None
+) -> None:
+    """The message contains the name."""
+    folder = FleetFolder.open(tmp_path / "fleet", create=True)
+    with pytest.raises(FleetError, match=r"host names in ASCII, got .*flöte\.local"):
+        next(serving.serve(tiny.TINY, folder.path, addresses=["flöte.local"]))
+
+
 def handshake(client: ssl.SSLContext, server: ssl.SSLContext, name: str) -> bool:
     """Return whether a client accepts a server under a name, in memory."""
     up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
