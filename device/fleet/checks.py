@@ -38,14 +38,23 @@ def check_contribution(contribution: Contribution, model: FleetModel) -> None:
         FleetError: It does not; the message contains the name of the device and what is wrong.
     """
     try:
-        if contribution.model != model:
-            raise FleetError(
-                f"it was taught to the model {contribution.model}, but the fleet uses {model}; all devices need the"
-                " same backbone"
-            )
+        check_model(contribution.model, model)
         check_statistics(contribution.sums, model)
     except (FleetError, LabelError) as error:
         raise FleetError(f"the contribution of {contribution.client} is refused: {error}") from error
+
+
+def check_model(found: FleetModel, model: FleetModel) -> None:
+    """Check that statistics belong to the model of a fleet.
+
+    Raises:
+        FleetError: They belong to another one.
+    """
+    if found != model:
+        raise FleetError(
+            f"it was taught to the model {found}, but the fleet uses {model}; all devices need the same backbone:"
+            " copy the model file of the fleet to the device, and use edgetl reembed for what was taught"
+        )
 
 
 def check_statistics(sums: Sums, model: FleetModel) -> None:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ..arrays import MAX_BYTES, pack_arrays, unpack_arrays
 from ..errors import ArraysError, EdgetlError, FleetError
 from ..heads.packing import checked_array, pack_sums, unpack_sums
-from .checks import check_contribution
+from .checks import check_model, check_statistics
 from .contribution import Contribution, FleetModel, check_client
 
 FORMAT = 1
@@ -57,12 +57,12 @@ def unpack_contribution(data: bytes, model: FleetModel, sender: str = "") -> Con
         header = _header(arrays)
         who = sender or check_client(header.client)
         found = FleetModel(header.backbone, header.dimensions, header.embedding_map, header.views)
-        _refuse_other_model(found, model)
-        contribution = Contribution(who, found, unpack_sums(arrays, model.dimensions))
+        check_model(found, model)
+        sums = unpack_sums(arrays, model.dimensions)
+        check_statistics(sums, model)
     except (EdgetlError, KeyError, IndexError, ValueError) as error:
         raise FleetError(f"the contribution of {who} is refused: {_reason(error)}") from error
-    check_contribution(contribution, model)
-    return contribution
+    return Contribution(who, found, sums)
 
 
 def _header(arrays: Arrays) -> _Header:
@@ -76,14 +76,6 @@ def _header(arrays: Arrays) -> _Header:
             " all devices"
         )
     return header
-
-
-def _refuse_other_model(found: FleetModel, model: FleetModel) -> None:
-    if found != model:
-        raise ArraysError(
-            f"it was taught to the model {found}, but the fleet uses {model}; all devices need the same backbone:"
-            " copy the model file of the fleet to the device, and use edgetl reembed for what was taught"
-        )
 
 
 def _reason(error: Exception) -> str:
