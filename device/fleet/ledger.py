@@ -52,7 +52,8 @@ class Ledger:
         if self._folder is None:
             self._kept[device] = data
         else:
-            with atomic_output(self._folder / f"{device}{_SUFFIX}", force=True, private=True) as temporary:
+            path = contribution_file(self._folder, device)
+            with atomic_output(path, force=True, private=True) as temporary:
                 temporary.write_bytes(data)
         return contribution
 
@@ -62,18 +63,22 @@ class Ledger:
         Raises:
             FleetError: There is none, or its file is damaged.
         """
-        return unpack_contribution(self._data(device), self.model, device)
+        data = self._data(device)
+        if data is None:
+            raise FleetError(f"{device} has contributed nothing yet")
+        return unpack_contribution(data, self.model, device)
 
     def mark(self, device: str) -> str:
         """Return the sha256 of a device's packed contribution; "" if there is none."""
-        return mark_of(self._data(device)) if device in self.devices else ""
+        data = self._data(device)
+        return "" if data is None else mark_of(data)
 
     def drop(self, device: str) -> None:
         """Remove the contribution of a device, if there is one."""
         if self._folder is None:
             self._kept.pop(device, None)
         else:
-            (self._folder / f"{device}{_SUFFIX}").unlink(missing_ok=True)
+            contribution_file(self._folder, device).unlink(missing_ok=True)
 
     def total(self, without: Collection[str] = ()) -> Total:
         """Return the sum of all contributions, except those of some devices.
@@ -87,16 +92,21 @@ class Ledger:
                 total.add(self.get(device))
         return total
 
-    def _data(self, device: str) -> bytes:
+    def _data(self, device: str) -> bytes | None:
         if self._folder is None:
-            return self._kept[device]
-        path = self._folder / f"{device}{_SUFFIX}"
+            return self._kept.get(device)
+        path = contribution_file(self._folder, device)
         try:
             return path.read_bytes()
-        except FileNotFoundError as error:
-            raise FleetError(f"{device} has contributed nothing yet") from error
+        except FileNotFoundError:
+            return None
         except OSError as error:
             raise StorageError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def contribution_file(folder: Path, device: str) -> Path:
+    """Return the file of a device's contribution in the folder of a `Ledger`."""
+    return folder / f"{device}{_SUFFIX}"
 
 
 def mark_of(data: bytes) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from device.errors import FleetError
 from device.files import atomic_output, storage_error
 from device.fleet.contribution import check_client
+from device.fleet.ledger import contribution_file
 
 _NAME = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_."
 
@@ -93,7 +94,7 @@ class FleetFolder:
                 f"no device {name!r} was invited; devices are: {', '.join(self.names()) or 'none'}"
             )
         self.public_key(name).unlink()
-        (self.contributions / f"{name}.npz").unlink(missing_ok=True)
+        contribution_file(self.contributions, name).unlink(missing_ok=True)
 
     def write_settings(self, settings: dict[str, Any]) -> None:
         """Write the settings of the running server."""
