@@ -133,13 +133,13 @@ def contribution_of(
     shared = {label for label, count in counts.items() if count >= min_count and label not in personal}
     model = FleetModel.of(store.identity)
     # read in pieces: the codes of a large state need not fit into RAM
-    parts = [Contribution.of(client, model, np.zeros((0, model.dimensions), np.int16), [])]
+    sums = empty_sums(model.dimensions)
     for _, labels, codes in store.taught_chunks():
         mine = [place for place, label in enumerate(labels) if label in shared]
         sent = add_noise(codes[mine], noise, secret)
         part = Contribution.of(client, model, sent, [labels[place] for place in mine])
-        parts = [Contribution(client, model, Sums.added([parts[0].sums, part.sums]))]
-    return parts[0]
+        sums = Sums.added([sums, part.sums])
+    return Contribution(check_client(client), model, sums)
 
 
 def check_client(name: str) -> str:

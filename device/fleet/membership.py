@@ -18,6 +18,7 @@ from ..learner.shared import (
     reweigh_shared,
     save_shared,
 )
+from ..model.memory import Sums
 from ..store import Store
 from .contribution import FleetModel, check_client, contribution_of
 from .noise import check_noise
@@ -148,14 +149,13 @@ def receive(store: Store, data: bytes, *, number: int, devices: int) -> bool:
     sums = unpack_contribution(data, FleetModel.of(store.identity), "the fleet").sums
     refuse_too_many(sums, membership.weight)
     before = load_shared(store)
-    if before is not None and _same(before, sums) and before.weight == membership.weight:
+    if before is not None and _same(before.sums, sums) and before.weight == membership.weight:
         return False
     save_shared(store, Shared(sums, membership.weight, number, devices))
     return True
 
 
-def _same(shared: Shared, sums: Any) -> bool:
-    mine = shared.sums
+def _same(mine: Sums, sums: Sums) -> bool:
     return bool(
         mine.labels == sums.labels
         and (mine.numbers == sums.numbers).all()

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..errors import FleetError
-from .contribution import head_of
 from .influence import FEWEST, explained_by_others, unlike_the_others
 from .ledger import Ledger, pack_others
 from .total import Total
@@ -113,7 +112,7 @@ def run_round(
     total = ledger.total(without=found.unlike if found.excluded else ())
     found.devices = len(ledger.devices) - (len(found.unlike) if found.excluded else 0)
     found.counts = total.counts
-    found.digest = head_of(total.sums).digest()
+    found.digest = total.digest()
     _return(ledger, exchange, total, found, timeout)
     found.seconds = clock() - started
     return found
