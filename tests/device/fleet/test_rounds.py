@@ -236,6 +236,15 @@ def test_a_damaged_contribution_on_the_disk_is_refused_by_name(fleet: Fleet, tmp
         fleet.ledger.total()
 
 
+@pytest.mark.parametrize("on_disk", [True, False])
+def test_a_device_without_a_contribution_has_no_mark(on_disk: bool, tmp_path: Path) -> None:
+    """Its contribution cannot be read, and the message names the device."""
+    ledger = Ledger(MODEL, tmp_path if on_disk else None)
+    assert ledger.mark("shed") == ""
+    with pytest.raises(FleetError, match="shed has contributed nothing yet"):
+        ledger.get("shed")
+
+
 def test_personal_labels_do_not_leave_the_device(fleet: Fleet) -> None:
     """Neither as samples nor as names."""
     join(fleet.devices["d0"].store, Membership.of("d0", personal=["mug"]))
