@@ -26,7 +26,10 @@ _BLOCK = re.compile(
     r"(?:^<!-- (?:not run: (?P<reason>[^\n]+)|needs: (?P<needs>[^\n]+)) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
-_GENERATED = re.compile(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", re.DOTALL)
+GENERATED = re.compile(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", re.DOTALL)
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+"""Language and contents of a block of any kind."""
+
 _NEEDS = re.compile(r"^Needs the extras? (.*)\.$", re.MULTILINE)
 
 # pattern of a line, what it becomes, and why
@@ -116,7 +119,7 @@ def _without_comment(line: str) -> str:
 
 def read_page(path: Path) -> Page:
     """Return the blocks of a page that a reader would type; generated help pages are none."""
-    text = _GENERATED.sub(lambda found: "\n" * found[0].count("\n"), path.read_text(encoding="utf-8"))
+    text = GENERATED.sub(lambda found: "\n" * found[0].count("\n"), path.read_text(encoding="utf-8"))
     name = path.relative_to(ROOT).as_posix()
     needs = _NEEDS.search(text)
     extras = tuple(re.findall(r"`([\w-]+)`", needs[1])) if needs else ("device",)

@@ -11,6 +11,7 @@ import click
 import pytest
 
 from edgetl.cli import main
+from scripts.blocks import FENCE, GENERATED
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -28,9 +29,7 @@ def bare(lines: list[str]) -> set[str]:
 
 def commands_in(page: Path) -> list[tuple[str, str, bool]]:
     """Return (page, line, complete) per command; lines in blocks are complete, those in sentences may be abbreviated."""
-    text = page.read_text(encoding="utf-8")
-    # generated from the commands
-    text = re.sub(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", "", text, flags=re.DOTALL)
+    text = GENERATED.sub("", page.read_text(encoding="utf-8"))
     whole = bare([line for block in FENCED.findall(text) for line in block.splitlines()])
     return [(page.name, line, line in whole) for line in sorted(whole | bare(INLINE.findall(text)))]
 
@@ -53,9 +52,7 @@ def test_pip_runs_in_a_virtual_environment_and_installs_known_extras(page: Path)
 def test_blocks_with_commands_have_a_language() -> None:
     """The tests of this file would not find a block without a language."""
     for page in PAGES:
-        fences = re.findall(
-            r"^```(\w*)\n(.*?)^```$", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-        )
+        fences = FENCE.findall(page.read_text(encoding="utf-8"))
         unmarked = [text for language, text in fences if language == ""]
         assert not [text for text in unmarked if re.search(r"^(edgetl|pip|make) ", text, re.MULTILINE)], (
             page.name

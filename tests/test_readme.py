@@ -20,6 +20,8 @@ from pathlib import Path
 
 import pytest
 
+from scripts.blocks import FENCE, GENERATED, adapt
+
 from . import tiny
 from .run_block import extras
 
@@ -28,15 +30,7 @@ for module in ("tensorflow", "starlette", "uvicorn"):
 
 REPOSITORY = Path(__file__).parents[1]
 README = REPOSITORY / "README.md"
-FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-GENERATED = re.compile(r"<!-- \[\[\[cog.*?\[\[\[end\]\]\] -->", re.DOTALL)
 HOST_COMMANDS = {"convert", "finetune"}
-EXTRA_OPTIONS = {
-    "teach": ["--countdown", "0", "--every", "0", "--frames", "4"],
-    "run": ["--frames", "2"],
-    "serve": ["--port", "0"],
-    "finetune": ["--head-epochs", "20", "--epochs", "1"],
-}
 
 
 @dataclass
@@ -96,12 +90,10 @@ def blocks() -> list[CommandBlock]:
 BLOCKS = blocks()
 
 
-def adapt(words: list[str]) -> list[str]:
-    """Return a command with the fake camera and with an end, in the folder of the test."""
-    words = [word.removeprefix("~/") for word in words]
-    label = words[2] if words[0] == "teach" else "mug"
-    with_camera = shlex.join(words).replace("--camera 0", f"--camera fake:{label}")
-    return [*shlex.split(with_camera), *EXTRA_OPTIONS.get(words[0], [])]
+def adapted(words: list[str]) -> list[str]:
+    """Return a command with the fake camera and with an end, in the folder of the test, on a free port."""
+    written = shlex.join(["edgetl", *(word.removeprefix("~/") for word in words)])
+    return shlex.split(adapt(written, port=0))[1:]
 
 
 def run_block(block: CommandBlock, folder: Path) -> str:
@@ -109,8 +101,8 @@ def run_block(block: CommandBlock, folder: Path) -> str:
     wanted = {
         "extras": block.extras,
         "host": any(words[0] in HOST_COMMANDS for words in block.commands),
-        "commands": [adapt(words) for words in block.commands],
-        "python": block.python.replace('open_camera("0")', 'open_camera("fake:mug")'),
+        "commands": [adapted(words) for words in block.commands],
+        "python": adapt(block.python, port=0),
     }
     environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(
