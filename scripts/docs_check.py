@@ -20,6 +20,7 @@ from pathlib import Path
 
 from scripts.blocks import ROOT, Block, Page, adapt, read_pages
 from tests.page_files import prepare
+from tests.run_block import extras
 from tests.run_page import free_port
 
 _FUNCTIONS = """
@@ -86,19 +87,8 @@ class Workshop:
         self.folder = folder
         self.environments: dict[tuple[str, ...], Path] = {}
         wheels = folder / "wheels"
-        run(
-            [
-                sys.executable,
-                "-m",
-                "pip",
-                "wheel",
-                "--quiet",
-                "--no-deps",
-                "--wheel-dir",
-                str(wheels),
-                str(ROOT),
-            ]
-        )
+        pip = [sys.executable, "-m", "pip"]
+        run([*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", str(wheels), str(ROOT)])
         [self.wheel] = wheels.glob("edgetl-*.whl")
 
     def environment(self, needs: tuple[str, ...]) -> Path:
@@ -106,9 +96,10 @@ class Workshop:
         if needs not in self.environments:
             place = self.folder / "environments" / "-".join(needs)
             run([sys.executable, "-m", "venv", str(place)])
-            extras = ",".join(need for need in needs if need != "scikit-learn")
-            packages = [need for need in needs if need == "scikit-learn"]
-            run([str(place / "bin" / "pip"), "install", "--quiet", f"{self.wheel}[{extras}]", *packages])
+            known = extras()
+            chosen = ",".join(need for need in needs if need in known)
+            packages = [need for need in needs if need not in known]
+            run([str(place / "bin" / "pip"), "install", "--quiet", f"{self.wheel}[{chosen}]", *packages])
             self.environments[needs] = place
         return self.environments[needs]
 
@@ -165,10 +156,16 @@ def run(command: list[str], cwd: Path | None = None) -> None:
 
 def main() -> int:
     """Run the pages and print a line for each; return 1 if one fails."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser = argparse.ArgumentParser(prog="python -m scripts.docs_check", description=__doc__)
     parser.add_argument("pages", nargs="*", help="such as docs/serve.md; by default all")
     parser.add_argument("--folder", type=Path, help="a new folder for everything, which is kept")
     given = parser.parse_args()
+    if missing := [name for name in given.pages if not (ROOT / name).is_file()]:
+        parser.error(
+            f"there are no pages {', '.join(missing)}; name them from the repository, such as docs/serve.md"
+        )
+    if given.folder and given.folder.exists():
+        parser.error(f"{given.folder} exists; name a new folder")
     folder = given.folder or Path(tempfile.mkdtemp(prefix="edgetl-docs-"))
     failed = []
     try:
