@@ -6,6 +6,7 @@ repository, and the page of the reference gets every public name of edgetl.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import Any
@@ -38,12 +39,7 @@ def on_files(files: Files, *, config: Any) -> Files:
 
 def _from_docs(folder: str, link: str) -> str:
     """Return a link of a page in `folder` as one of a page in docs/."""
-    path = link if folder == "." else f"{folder}/{link}"
-    parts: list[str] = []
-    for part in path.split("/"):
-        parts = parts[:-1] if part == ".." else [*parts, part]
-    path = "/".join(parts)
-    return path.removeprefix("docs/") if path.startswith("docs/") else f"../{path}"
+    return posixpath.relpath(posixpath.join(folder, link), "docs")
 
 
 def on_page_markdown(markdown: str, *, config: Any, **_: Any) -> str:
