@@ -70,7 +70,7 @@ def run(path: Path, models: list[Path]) -> Any:
 
 
 def tidy(notebook: Any) -> None:
-    """Remove what changes with each run and nobody reads, and make the charts small."""
+    """Remove what changes with each run and is of no use to a reader, and make the charts small."""
     for cell in notebook.cells:
         cell.metadata = {}
         if cell.cell_type != "code":

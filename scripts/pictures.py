@@ -28,10 +28,12 @@ _COMPARED = (_BASE, "efficientnet-lite1", "mobilenet-v2")
 
 def main() -> None:
     """Make all pictures, or those that are named."""
-    parser = argparse.ArgumentParser(prog="python -m scripts.pictures", description=__doc__)
-    parser.add_argument(
-        "names", nargs="*", metavar="NAME", help="terminal, page, charts, demo, notebook; all by default"
+    parser = argparse.ArgumentParser(
+        prog="python -m scripts.pictures",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(KINDS)}; all by default")
     names = parser.parse_args().names or list(KINDS)
     if unknown := [name for name in names if name not in KINDS]:
         parser.error(f"there are no pictures named {', '.join(unknown)}; there are {', '.join(KINDS)}")

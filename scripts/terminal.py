@@ -46,25 +46,15 @@ SESSIONS = {  # name of the picture: what it shows, and the commands
         ("edgetl status workshop.tflite",),
     ),
 }
-_KITCHEN = {
-    "mug": {"mug": 26},
-    "lemon": {"lemon": 24},
-    "nut": {"nut": 20},
-}  # label: things with their numbers of photos
+# label: things with their numbers of photos
+_KITCHEN = {"mug": {"mug": 26}, "lemon": {"lemon": 24}, "nut": {"nut": 20}}
 _WORKSHOP = {"mug": {"mug": 24}, "cup": {"mug": 8, "nut": 6}, "lemon": {"lemon": 24}, "leaf": {"leaf": 20}}
 _CAMERAS = {"leaf": ["leaf"] * 10, "table": ["mug"] * 5 + ["lemon"] * 5 + ["leaf"] * 5 + ["brick"]}
-_GRAY = (
-    (92, 106, 117),
-    (28, 36, 48),
-    (207, 34, 46),
-    (26, 127, 55),
-    (154, 103, 0),
-    (11, 102, 195),
-    (130, 80, 223),
-)
 LIGHT = TerminalTheme(
-    (255, 255, 255), (28, 36, 48), [(28, 36, 48), *_GRAY[2:], (27, 124, 131), (91, 102, 117)]
-)
+    (255, 255, 255), (28, 36, 48),
+    [(28, 36, 48), (207, 34, 46), (26, 127, 55), (154, 103, 0), (11, 102, 195), (130, 80, 223), (27, 124, 131),
+     (91, 102, 117)],
+)  # fmt: skip
 DARK = TerminalTheme(
     (23, 28, 35), (232, 236, 241),
     [(46, 55, 66), (255, 123, 114), (88, 207, 160), (224, 192, 74), (98, 176, 255), (199, 155, 242), (118, 227, 234),
