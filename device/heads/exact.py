@@ -7,7 +7,7 @@ samples are held out for validation, and there is no learning rate.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -23,7 +23,7 @@ from .folds import balanced_singles, stacked
 from .keys import Keys
 from .lessons import Complete, Lessons
 from .nearest import conformal_threshold, directions
-from .projected import ProjectedLinear, ProjectedNovelty
+from .projected import ProjectedLinear
 from .ridge import Chosen, Solution, solve
 from .single import MOST_LABELS, Novelty
 from .statistics import Selection, Statistics
@@ -154,7 +154,7 @@ class ExactHead(Head):
         groups = np.arange(len(codes)) if groups is None else np.asarray(groups)
         solution = self.solution()
         logits = np.empty((len(codes), len(columns)))
-        U, blocks = solution.centered(codes) @ solution.W, stacked(groups)
+        U, blocks = solution.project(codes), stacked(groups)
         for members, H in zip(blocks, solution.inverse.corners(codes, blocks), strict=True):
             Y = np.eye(len(columns))[owners[members]]
             left = without(H, U[members], solution.P, solution.moments.counts, Y)
@@ -240,13 +240,13 @@ class ExactHead(Head):
             linear = ProjectedLinear(
                 moved, sharpness * M, sharpness * c + weight * self._offset(moved.counts)
             )
-            return replace(fit, linear=linear, novelty=ProjectedNovelty(moved, values, unknown))
+            return replace(fit, linear=linear, novelty=Novelty(moved, values, unknown))
         solution = update.solution(moved)
         readout = self._readout(solution, values)
         return replace(
             fit,
             linear=self._calibrated(readout, sharpness, weight, solution),
-            novelty=self._novelty(solution, values, unknown),
+            novelty=Novelty(solution, values, unknown),
         )
 
     def _means(self, update: Update, complete: Complete) -> Floats:
@@ -287,8 +287,7 @@ class ExactHead(Head):
             "prior weight": weight,
             "condition": solution.condition,
         }
-        novelty = self._novelty(solution, values, unknown)
-        fit = Fit(linear, novelty, threshold, self._notes(solution, fair), figures)
+        fit = Fit(linear, Novelty(solution, values, unknown), threshold, self._notes(solution, fair), figures)
         self._lessons.start(Complete(solution, tuple(self.counts), unknown, sharpness, fit))
         return fit
 
@@ -353,11 +352,6 @@ class ExactHead(Head):
     def _scaled(self, readout: Readout, solution: Solution) -> Floats:
         """Return the scores in the scale of `_readout`; for subclasses to override."""
         return readout.blended
-
-    def _novelty(
-        self, solution: Solution, values: Discriminant, unknown: Unknown
-    ) -> Callable[[Codes, Floats], Floats]:
-        return Novelty(solution, values, unknown)
 
     def _notes(self, solution: Solution, fair: NDArray[np.bool_]) -> tuple[str, ...]:
         notes = []

@@ -6,12 +6,8 @@ a fifth of an embedding, and a lesson would wait for it; with a frame z it is ``
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ..model.codes import Codes
 from .base import Floats, Linear
-from .discriminant import Discriminant
-from .unknown import Unknown
 from .update import Moved
 
 
@@ -47,22 +43,3 @@ class ProjectedLinear(Linear):
         """Return ``z @ W + b`` as float64 [N, C]."""
         logits: Floats = self._moved.project(codes) @ self._M + self._c
         return logits
-
-
-@dataclass(frozen=True)
-class ProjectedNovelty:
-    """The unknown score, see `device.heads.single.Novelty`.
-
-    Attributes:
-        moved: The solution of the ridge regression.
-        values: The discriminant.
-        unknown: The two distances on one scale.
-    """
-
-    moved: Moved
-    values: Discriminant
-    unknown: Unknown
-
-    def __call__(self, codes: Codes, logits: Floats) -> Floats:
-        """Return the unknown scores, float64 [N]."""
-        return self.unknown.score(codes, self.values.read(self.moved.project(codes)).distance)

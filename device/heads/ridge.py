@@ -95,9 +95,14 @@ class Solution:
     inverse: Inverse
 
     @property
+    def mean(self) -> Floats:
+        """The mean m of the samples, float64 [D]."""
+        return self.moments.mean
+
+    @property
     def b(self) -> Floats:
         """The intercept, float64 [C]."""
-        intercept: Floats = self.moments.counts / self.moments.total - self.W.T @ self.moments.mean
+        intercept: Floats = self.moments.counts / self.moments.total - self.W.T @ self.mean
         return intercept
 
     @property
@@ -107,8 +112,13 @@ class Solution:
 
     def centered(self, codes: Codes) -> Floats:
         """Return ``z - m``, float64 [N, D]."""
-        X: Floats = codes / SCALE - self.moments.mean
+        X: Floats = codes / SCALE - self.mean
         return X
+
+    def project(self, codes: Codes) -> Floats:
+        """Return ``(z - m) W``, float64 [N, C]."""
+        U: Floats = self.centered(codes) @ self.W
+        return U
 
 
 class Kernel:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .discriminant import Discriminant
     from .ridge import Solution
     from .unknown import Unknown
+    from .update import Moved
 
 Floats = NDArray[np.float64]
 MOST_LABELS = 64  # more of them are work for BLAS, and rows in place of columns would double their RAM
@@ -35,19 +36,18 @@ class Novelty:
     """The unknown score of a fit, see `device.heads.unknown`; called with codes [N, D] and logits [N, C].
 
     Attributes:
-        solution: The solution of the ridge regression.
+        solution: The solution of the ridge regression, complete or updated.
         values: The discriminant.
         unknown: The two distances on one scale.
     """
 
-    solution: Solution
+    solution: Solution | Moved
     values: Discriminant
     unknown: Unknown
 
     def __call__(self, codes: Codes, logits: Floats) -> Floats:
         """Return the unknown scores, float64 [N]."""
-        U = self.solution.centered(codes) @ self.solution.W
-        return self.unknown.score(codes, self.values.read(U).distance)
+        return self.unknown.score(codes, self.values.read(self.solution.project(codes)).distance)
 
 
 class Single:
@@ -64,7 +64,7 @@ class Single:
         maps = np.concatenate([linear.W.T / SCALE, solution.W.T / SCALE, unknown.means])
         self._rows = maps[:, np.newaxis, :]  # float64 [3C, 1, D], for codes
         self._bias: list[float] = linear.b.tolist()
-        self._shift = -(solution.moments.mean @ solution.W)
+        self._shift = -(solution.mean @ solution.W)
         self._R = total * values.R
         self._spread: list[float] = (total / 2 * values.spread).tolist()
         self._relative, self._cosine = unknown.relative, unknown.cosine
@@ -89,6 +89,6 @@ class Single:
 
 def single_of(linear: Linear | None, novelty: object) -> Single | None:
     """Return a fit arranged for one embedding at a time, or None if it has another form or too many labels."""
-    if linear is None or not isinstance(novelty, Novelty) or len(linear.b) > MOST_LABELS:
+    if linear is None or not isinstance(novelty, Novelty) or len(novelty.values.n) > MOST_LABELS:
         return None
     return Single(linear, novelty) if (novelty.values.n > 0).all() else None
