@@ -2,6 +2,7 @@
 
 import threading
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,18 @@ def learner() -> Learner:
     return learner
 
 
+def noticed(monkeypatch: pytest.MonkeyPatch, kind: type[ExactHead] | type[Rejection]) -> threading.Event:
+    """Return an event that is set once a head, or its rejection, has taken over what the thread computed."""
+    adopted, adopt = threading.Event(), kind.adopt
+
+    def seen(mine: Any, other: Any) -> None:
+        adopt(mine, other)
+        adopted.set()
+
+    monkeypatch.setattr(kind, "adopt", seen)
+    return adopted
+
+
 def teach_one(learner: Learner) -> None:
     """Teach one more sample."""
     embedding = np.ones(learner.model.manifest.dimensions, np.float32)
@@ -39,13 +52,7 @@ def teach_one(learner: Learner) -> None:
 def test_the_head_is_completed_after_a_lesson(learner: Learner, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within `settling`, no call of the program computes the complete fit."""
     monkeypatch.setattr(settling, "REST", 0.0)
-    adopted, adopt = threading.Event(), ExactHead.adopt
-
-    def seen(head: ExactHead, other: ExactHead) -> None:
-        adopt(head, other)
-        adopted.set()
-
-    monkeypatch.setattr(ExactHead, "adopt", seen)
+    adopted = noticed(monkeypatch, ExactHead)
     with learner, learner.settling():
         teach_one(learner)
         assert adopted.wait(30)
@@ -99,13 +106,7 @@ def test_the_classes_of_negatives_are_completed_too(
 ) -> None:
     """With their margins, so that no prediction waits for them."""
     monkeypatch.setattr(settling, "REST", 0.0)
-    adopted, adopt = threading.Event(), Rejection.adopt
-
-    def seen(rejection: Rejection, other: Rejection) -> None:
-        adopt(rejection, other)
-        adopted.set()
-
-    monkeypatch.setattr(Rejection, "adopt", seen)
+    adopted = noticed(monkeypatch, Rejection)
     with learner, learner.settling():
         embedding = -np.ones(learner.model.manifest.dimensions, np.float32)
         learner.learn_one(np.zeros((4, 4, 3), np.uint8), not_label="odd", embedding=embedding)
@@ -120,14 +121,8 @@ def test_the_classes_of_negatives_are_completed_too(
 def test_teaching_without_a_rest_completes_the_head_too(
     learner: Learner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Once one sample in twenty is new, although lessons go on."""
-    adopted, adopt = threading.Event(), ExactHead.adopt
-
-    def seen(head: ExactHead, other: ExactHead) -> None:
-        adopt(head, other)
-        adopted.set()
-
-    monkeypatch.setattr(ExactHead, "adopt", seen)
+    """Once one sample in twenty is new, although lessons continue."""
+    adopted = noticed(monkeypatch, ExactHead)
     with learner, learner.settling():
         settler = learner._settling
         assert settler is not None
