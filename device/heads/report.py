@@ -98,7 +98,7 @@ class Report:
         return f"<Report {self.samples} samples in {self.groups} groups, {len(self.labels)} labels: accuracy {accuracy}>"
 
     def without_samples(self, ids: Collection[int]) -> Report:
-        """Return the report without the samples that it names of these ids; no figure changes."""
+        """Return the report without the ids of these samples; no figure changes."""
 
         def rest(samples: tuple[int, ...]) -> tuple[int, ...]:
             return tuple(number for number in samples if number not in ids)

@@ -128,9 +128,9 @@ class Statistics:
         rows = self._vocabulary.present()
         return self._vocabulary.numbers[rows], self._sums[rows]
 
-    def sum_of(self, label: str) -> NDArray[np.int64]:
-        """Return the sum of the codes of a label, int64 [D]."""
-        total: NDArray[np.int64] = self._sums[self._vocabulary.rows[label]]
+    def sum_of(self, label: str) -> NDArray[Any]:
+        """Return the sum of the codes of a label, int64 or float64 [D]."""
+        total: NDArray[Any] = self._sums[self._vocabulary.rows[label]]
         return total
 
     def products(self, chosen: NDArray[np.intp] | None = None) -> Floats:

@@ -199,7 +199,7 @@ def figures_of(head: Head, judged: Judged, hidden: Hidden) -> Figures:
 
 @dataclass(frozen=True)
 class Shown:
-    """Figures, and how many samples they do not know yet.
+    """Figures, and the number of samples that they leave out.
 
     Attributes:
         figures: The figures.

@@ -563,9 +563,9 @@ class Learner:
     def settling(self) -> Iterator[None]:
         """Complete the head in the background while the caller teaches and predicts.
 
-        With the exact head and 150 samples or more, a prediction after a lesson comes from an update of the last complete
+        With the exact head and 100 samples or more, a prediction after a lesson comes from an update of the last complete
         fit, which takes less time than an embedding. `settling` completes the fit once no lesson has come for half a
-        second; without it, the fit is completed by ``status(wait=True)``, `export`, and by a prediction after a fortieth of the
+        second; without it, the fit is completed by ``status(wait=True)``, `export`, and by a prediction after a twentieth of the
         samples is new. Afterwards the figures of `status` are computed, so that they are those of the present samples.
         """
         if self._settling is not None:
@@ -621,7 +621,7 @@ class Learner:
         """Return what was taught, the estimated accuracy, and sizes and runtime.
 
         With 150 samples or more, the estimate of the exact head may be the one from before the latest changes, because a new
-        one takes as long as tens of embeddings; `Status.behind` is the number of samples that it does not know. Within
+        one takes as long as tens of embeddings; `Status.behind` is the number of samples that it leaves out. Within
         `settling`, a new estimate is ready a moment after the last lesson.
 
         Args:

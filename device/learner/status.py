@@ -52,7 +52,7 @@ class Status:
             anything was taught here; None when the model file has none.
         forecast: The accuracy with more photos; None until it is asked for.
         behind: Number of samples that were taught, forgotten or relabeled after `report` was made; 0 if it is the report on
-            the present samples. ``Learner.status(wait=True)`` makes that.
+            the present samples, as ``Learner.status(wait=True)`` returns.
         fleet: What the other devices of a fleet have learned: ``round``, number of ``devices``, number of ``samples`` per label,
             their ``weight``, and the ``time`` when it was received; None outside of a fleet.
     """

@@ -124,7 +124,7 @@ def test_stored_figures_are_read_by_the_next_process(
 def test_stored_figures_of_an_earlier_state_are_not_used(
     closed: Path, computed: list[int], change: Callable[[Learner], object]
 ) -> None:
-    """Who waits gets new figures after any change."""
+    """A status that waits contains new figures after any change."""
     with Learner.open(TINY, closed, threads=1) as learner:
         change(learner)
         waited = learner.status(wait=True)
@@ -133,7 +133,7 @@ def test_stored_figures_of_an_earlier_state_are_not_used(
         assert learner.status().to_dict()["report"] == waited.to_dict()["report"]
 
 
-def test_figures_from_before_the_latest_changes_say_so(closed: Path, computed: list[int]) -> None:
+def test_figures_from_before_the_latest_changes_are_marked(closed: Path, computed: list[int]) -> None:
     """Counts and digest are those of the present samples, the estimate is the earlier one, and no sample it names changed."""
     with Learner.open(TINY, closed, threads=1) as learner:
         before = learner.status()

@@ -105,7 +105,6 @@ def test_a_damaged_picture_counts_as_none(tmp_path: Path, old: Path) -> None:
     """Its checksum is wrong, so it does not show what was taught."""
     with contextlib.closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("UPDATE thumbnails SET jpeg = zeroblob(500) WHERE sample = 1")
-    connection.close()
     assert reembed(NEW, old, tmp_path / "new.db").left_behind == {"red": 1}
 
 
@@ -169,7 +168,6 @@ def test_a_damaged_state_is_refused_with_the_way_to_recover_it(tmp_path: Path, o
     """A label that was altered would be taught to the new model."""
     with contextlib.closing(sqlite3.connect(old)) as connection, connection:
         connection.execute("UPDATE samples SET label = 'evil' WHERE id = 1")
-    connection.close()
     with pytest.raises(StateError, match="edgetl recover"):
         reembed(NEW, old, tmp_path / "new.db")
 
