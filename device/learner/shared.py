@@ -113,11 +113,15 @@ def describe_shared(store: Store) -> dict[str, Any] | None:
 
 
 def reweigh_shared(store: Store, weight: float) -> bool:
-    """Change the weight of the shared statistics in a state file; return whether there were any."""
+    """Change the weight of the shared statistics in a state file; return whether there were any.
+
+    With the weight that they have, nothing is written, because each write wears an SD card.
+    """
     shared = load_shared(store)
     if shared is None:
         return False
-    save_shared(store, replace(shared, weight=check_weight(weight)))
+    if check_weight(weight) != shared.weight:
+        save_shared(store, replace(shared, weight=weight))
     return True
 
 

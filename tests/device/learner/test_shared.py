@@ -211,6 +211,18 @@ def test_the_weight_changes_how_much_other_devices_count(state: Path) -> None:
         assert learner.head.digest() == alone
 
 
+def test_joining_again_with_the_same_weight_writes_nothing_that_learners_notice(state: Path) -> None:
+    """A device that is restarted joins again, and each write wears an SD card."""
+    with Learner.open(tiny.TINY, state) as learner:
+        save(state, shared_for(learner, 0.5))
+    with Store.open(state) as store:
+        before = store.position()
+        join(store, Membership.of("shed", weight=0.5))
+        assert store.position() == before
+        join(store, Membership.of("shed", weight=1.0))
+        assert store.position() != before
+
+
 def test_an_export_contains_what_the_device_was_taught_and_nothing_of_the_others(
     state: Path, tmp_path: Path
 ) -> None:
