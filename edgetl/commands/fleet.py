@@ -241,8 +241,10 @@ def leave(model: Path, state: Path | None, as_json: bool) -> None:
     from device.model.modelfile import ModelFile
     from device.store import Store
 
-    with Store.open(state_path(model, state), identity_of(ModelFile.open(model))) as store:
-        left = leave(store)
+    identity, path, left = identity_of(ModelFile.open(model)), state_path(model, state), False
+    if path.exists():  # otherwise nothing was taught or joined, and no state file is made
+        with Store.open(path, identity) as store:
+            left = leave(store)
     text = f"{model} left the fleet." if left else f"{model} is in no fleet; nothing changed."
     emit({"left": left}, as_json, text)
 

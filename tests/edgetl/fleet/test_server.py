@@ -310,6 +310,14 @@ def test_an_ipv6_address_of_the_server_is_written_in_brackets() -> None:
     assert invitation.PORT == serving.PORT
 
 
+def test_leaving_without_a_state_file_makes_none(tmp_path: Path) -> None:
+    """The device is in no fleet."""
+    (tmp_path / "mugs.tflite").write_bytes(tiny.TINY.read_bytes())
+    done = CliRunner().invoke(main, ["fleet", "leave", str(tmp_path / "mugs.tflite")])
+    assert "is in no fleet; nothing changed" in done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["mugs.tflite"]
+
+
 def test_a_service_can_serve_a_fleet_or_join_it_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
