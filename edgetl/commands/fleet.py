@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from device.printable import visible
 
 from .group import Group
 from .options import emit, force_option, json_option, model_argument, state_option, state_path
-from .session import counted, wrapped
+from .session import counted, interruptible, wrapped
 
 PORT = 8765
 _ADDRESS = f"127.0.0.1:{PORT}"
@@ -165,7 +164,7 @@ def serve(model: Path, folder: Path, as_json: bool, **options: Any) -> None:
     """
     from edgetl.fleet.serving import serve
 
-    with contextlib.closing(serve(model, folder, **options)) as events, _interruptible():
+    with contextlib.closing(serve(model, folder, **options)) as events, interruptible():
         for event in events:
             _write(event, as_json, _served)
 
@@ -217,7 +216,7 @@ def join(model: Path, invitation: Path, state: Path | None, as_json: bool, **opt
     from edgetl.fleet.joining import take_part
 
     events = take_part(model, invitation, state=state_path(model, state), **options)
-    with contextlib.closing(events), _interruptible():
+    with contextlib.closing(events), interruptible():
         for event in events:
             _write(event, as_json, _joined)
 
@@ -247,21 +246,6 @@ def leave(model: Path, state: Path | None, as_json: bool) -> None:
             left = leave(store)
     text = f"{model} left the fleet." if left else f"{model} is in no fleet; nothing changed."
     emit({"left": left}, as_json, text)
-
-
-@contextlib.contextmanager
-def _interruptible() -> Iterator[None]:
-    """End quietly on Ctrl-C, and in the same way when systemd stops the service."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        with contextlib.suppress(KeyboardInterrupt):
-            yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _write(event: dict[str, Any], as_json: bool, text: Callable[[dict[str, Any]], str]) -> None:

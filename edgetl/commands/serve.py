@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import signal
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -17,7 +15,7 @@ from ..errors import MissingExtraError
 from .lanes import Lane, by_camera, gate_of, open_lanes, open_plan
 from .options import fps_of, hours_of, json_option, several_cameras_options, state_path
 from .receivers import check_receivers, open_receivers, receiver_options
-from .session import learner_options, say
+from .session import interruptible, learner_options, say
 
 if TYPE_CHECKING:
     from device.page.certificates import Certificate
@@ -142,8 +140,7 @@ def command(
         for page in pages:
             hooks = open_receivers(stack, options, say, pupil=page.lessons, region=page.region)
             page.loop.listen(hooks.update)
-        signal.signal(signal.SIGTERM, _interrupt)  # systemd stops a service with it: end as on Ctrl-C
-        with contextlib.suppress(KeyboardInterrupt):
+        with interruptible():
             server.listen()
             _announce(server, as_json, made=certificate is None)
             server.run()
@@ -200,10 +197,6 @@ def _names_of(encryption: Encryption | None) -> list[str]:
     """Return the host names of a certificate: no other site has a name in it."""
     names = () if encryption is None else encryption.certificate.names
     return [name for name in names if not name.startswith("*.") and ":" not in name]
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt
 
 
 def _server_class() -> type[PageServer]:

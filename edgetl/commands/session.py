@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -170,6 +171,21 @@ def broken_pictures_text(state: str, pictures: PictureCheck) -> str:
 def plural(count: int, noun: str) -> str:
     """Return ``1 sample`` or ``2 samples``."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """End quietly on Ctrl-C, and in the same way when systemd stops the service."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def leave_interrupted(message: str) -> NoReturn:
