@@ -25,7 +25,7 @@ from device.model.codes import encode
 from device.model.modelfile import ModelFile
 from device.store import NewSample, Store
 
-from .machine import machine_info, model_to_measure, parser_of, warn_of_noise, write_result
+from .machine import machine_info, model_to_measure, parser_of, process_memory, warn_of_noise, write_result
 
 LABELS = 20
 AT_ONCE = 500  # samples per transaction while the state is written
@@ -93,7 +93,7 @@ def measure(model: Path, samples: int, head: str) -> dict[str, Any]:
             opened = time.perf_counter() - start
             quiet = _taught_for(learner, 3.0)
             _reset_peak()
-            idle, start, done = _memory("VmRSS"), time.perf_counter(), threading.Event()
+            idle, start, done = process_memory("VmRSS"), time.perf_counter(), threading.Event()
             work = time.process_time()
             teacher = Teacher(learner, done.is_set)
             teacher.start()
@@ -103,7 +103,7 @@ def measure(model: Path, samples: int, head: str) -> dict[str, Any]:
                 seconds = time.perf_counter() - start
                 done.set()
                 teacher.join()
-            peak, work = _memory("VmHWM"), time.process_time() - work
+            peak, work = process_memory("VmHWM"), time.process_time() - work
         return {
             "samples": samples,
             "dimensions": exported.manifest.dimensions,
@@ -128,12 +128,6 @@ def _taught_for(learner: Learner, seconds: float) -> list[float]:
     teacher.start()
     teacher.join()
     return teacher.seconds
-
-
-def _memory(field: str) -> int:
-    """Return the field `field` of /proc/self/status in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
 
 
 def _reset_peak() -> None:

@@ -18,6 +18,7 @@ from device.fleet import Contribution, Total, pack_contribution, unpack_contribu
 from device.heads.trainer import VARIABLES, empty_weights
 
 from .fleet_devices import Split, assign, contribution, train_locally
+from .machine import process_memory
 
 WAVE = 50  # messages that are under way at the same time; more of them would wait in the server's RAM
 _DATA = "EDGETL_FLEET_DATA"
@@ -50,7 +51,7 @@ def simulate_round(split: Split, devices: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
 
     def serve(grid: Any, context: Any) -> None:
-        before, began, own = _ram("VmRSS"), time.perf_counter(), time.thread_time()
+        before, began, own = process_memory("VmRSS"), time.perf_counter(), time.thread_time()
         total, up = Total(split.model), 0
         nodes = _nodes(grid, devices)
         for start in range(0, len(nodes), WAVE):
@@ -71,8 +72,8 @@ def simulate_round(split: Split, devices: int) -> dict[str, Any]:
             seconds_to_the_sum=round(counted, 1),
             seconds=round(time.perf_counter() - began, 1),
             server_processor_seconds=round(time.thread_time() - own, 1),
-            server_ram_before_mb=round(before),
-            server_ram_peak_mb=round(_ram("VmHWM")),
+            server_ram_before_mb=round(before / 2**20),
+            server_ram_peak_mb=round(process_memory("VmHWM") / 2**20),
         )
 
     _run(serve, _contribute, devices)
@@ -208,9 +209,3 @@ def _ask(grid: Any, nodes: list[int], fields: dict[str, Any]) -> list[dict[str, 
     answers = [dict(reply.content["fleet"]) for reply in grid.send_and_receive(sent, timeout=_TIMEOUT)]
     assert len(answers) == len(nodes)
     return answers
-
-
-def _ram(name: str) -> float:
-    """Return a figure of this process from the kernel, in MB."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(name)) / 1024

@@ -72,6 +72,12 @@ def warn_of_noise(stream: Any = None) -> None:
         print(f"note: {doubt}", file=stream or sys.stderr)
 
 
+def process_memory(field: str) -> int:
+    """Return a field of /proc/self/status in bytes, such as ``VmRSS`` or ``VmHWM``."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * int(next(line for line in lines if line.startswith(field)).split()[1])
+
+
 def percentiles(seconds: Sequence[float]) -> dict[str, float]:
     """Return p50, p95 and p99 of `seconds`, in milliseconds."""
     timing = Timing.of("", seconds)

@@ -22,7 +22,7 @@ from device.cameras import open_camera
 from device.learner import Learner
 
 from .figures import Figure
-from .machine import model_to_measure, percentiles
+from .machine import model_to_measure, percentiles, process_memory
 from .measurement import Measurement, question_parser
 
 SETTLED = 1_000  # frames before the RAM is taken as the baseline
@@ -34,8 +34,7 @@ _TRACED = 10  # minimum frames between two measurements of the RAM, because each
 
 def memory_kb() -> int:
     """Return the resident RAM of this process in KiB."""
-    fields = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return int(fields["VmRSS"].split()[0])
+    return process_memory("VmRSS") // 1024
 
 
 def descriptors() -> int:
