@@ -12,11 +12,11 @@ import click
 
 from device.printable import visible
 
+from ..fleet import PORT
 from .group import Group
 from .options import emit, force_option, json_option, model_argument, state_option, state_path
 from .session import counted, interruptible, wrapped
 
-PORT = 8765
 _ADDRESS = f"127.0.0.1:{PORT}"
 
 

@@ -12,7 +12,6 @@ from device.files import atomic_output, refuse_existing
 from .certificates import make_authority, new_device_key
 from .folder import FleetFolder, check_name
 
-PORT = 8765
 _FORMAT = 1
 _MOST_BYTES = 100_000
 

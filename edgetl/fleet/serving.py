@@ -16,9 +16,9 @@ from device.fleet.ledger import Ledger
 from device.learner.learner import identity_of
 from device.model.modelfile import ModelFile
 
+from . import PORT
 from .certificates import make_authority, make_server_certificate, public_key_bytes, require_flower
 from .folder import FleetFolder
-from .invitation import PORT
 from .processes import SERVER_FOLDER, environment, require_running, running
 
 _POLL = 0.2

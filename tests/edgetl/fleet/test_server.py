@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import ssl
 import stat
@@ -16,8 +17,9 @@ from device.errors import EdgetlError, FleetError, OutputExistsError
 from device.fleet import Contribution, FleetModel, pack_contribution
 from device.model.codes import encode
 from edgetl.cli import main
+from edgetl.commands.fleet import command
 from edgetl.errors import MissingExtraError
-from edgetl.fleet import certificates, invitation, serving
+from edgetl.fleet import certificates, serving
 from edgetl.fleet.certificates import (
     make_authority,
     make_server_certificate,
@@ -307,7 +309,16 @@ def test_an_ipv6_address_of_the_server_is_written_in_brackets() -> None:
     assert serving._local("::", 1) == "[::1]:1"
     assert serving._local("0.0.0.0", 1) == "127.0.0.1:1"
     assert serving._local("fleet.local", 1) == "fleet.local:1"
-    assert invitation.PORT == serving.PORT
+
+
+def test_the_command_and_the_function_use_the_same_port() -> None:
+    """And an invitation contains it."""
+    defaults = {
+        name: {each.name: each.default for each in command.commands[name].params}
+        for name in ("serve", "invite")
+    }
+    assert defaults["serve"]["port"] == inspect.signature(serving.serve).parameters["port"].default
+    assert defaults["invite"]["address"] == f"127.0.0.1:{defaults['serve']['port']}"
 
 
 def test_leaving_without_a_state_file_makes_none(tmp_path: Path) -> None:
