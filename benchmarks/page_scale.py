@@ -190,6 +190,12 @@ class Steps:
             raise RuntimeError(f"a step failed in the browser: {found}")
         return float(found)
 
+    def _after(self, action: str, test: str) -> float:
+        """Run JavaScript, and return the milliseconds from its start until an expression is true and drawn."""
+        return self._later(
+            f"(async () => {{ const begin = performance.now(); {action} return window.since(() => {test}, begin); }})()"
+        )
+
     def _open(self) -> float:
         self._browser.driver.get("about:blank")
         self._browser.driver.get(self._server.url)
@@ -209,10 +215,8 @@ class Steps:
         return float(np.median(times))
 
     def _search(self) -> float:
-        typed = "const f = document.querySelector('#search'); f.value = {text!r}; f.dispatchEvent(new Event('input'));"
-        script = "(async () => {{ const begin = performance.now(); {typed} return window.since(() => true, begin); }})()"
-        times = [self._later(script.format(typed=typed.format(text=text))) for text in ("0", "05", "7", "")]
-        return max(times)
+        typed = "const f = document.querySelector('#search'); f.value = {!r}; f.dispatchEvent(new Event('input'));"
+        return max(self._after(typed.format(text), "true") for text in ("0", "05", "7", ""))
 
     def _scroll_labels(self) -> float:
         return self._later(
@@ -226,29 +230,23 @@ class Steps:
 
     def _browse(self) -> float:
         first = "document.querySelector('#grid li:last-child').dataset.key"
-        return self._later(
-            f"(async () => {{ const old = {first}; const begin = performance.now(); document.querySelector('{MORE}').click();"
-            f" return window.since(() => {first} !== old, begin); }})()"
+        return self._after(
+            f"const old = {first}; document.querySelector('#older').click();", f"{first} !== old"
         )
 
     def _select(self) -> float:
-        return self._later(
-            "(async () => { const begin = performance.now(); document.querySelector('#select').click();"
-            " document.querySelector('#select-all').click(); document.querySelector('#select-relabel').click();"
-            " document.querySelector('#dialog-choices button').click();"
-            " return window.since(() => document.querySelector('#toasts').textContent.includes('relabeled'), begin); })()"
+        buttons = ("#select", "#select-all", "#select-relabel", "#dialog-choices button")
+        return self._after(
+            " ".join(f"document.querySelector('{button}').click();" for button in buttons),
+            "document.querySelector('#toasts').textContent.includes('relabeled')",
         )
 
     def _matrix(self) -> float:
         self._browser.wait(lambda: self._browser.run("return !document.querySelector('#confusions').hidden"))
-        cells = "document.querySelectorAll('#confusion td').length > 0"
-        return self._later(
-            "(async () => { const begin = performance.now(); document.querySelector('#confusions-title').click();"
-            f" return window.since(() => {cells}, begin); }})()"
+        return self._after(
+            "document.querySelector('#confusions-title').click();",
+            "document.querySelectorAll('#confusion td').length > 0",
         )
-
-
-MORE = "#older"
 
 
 def figures(rows: list[dict[str, Any]]) -> list[Figure]:
