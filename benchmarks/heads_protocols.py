@@ -155,7 +155,7 @@ def honesty(task: Task, draws: int, seed: int) -> dict[str, Any]:
             "held_out": round(float(held_out.mean()), 4),
             "as_they_come": round(float(plain_share.mean()), 4),
             "gap": round(float((loo - held_out).mean()), 4),
-            "gap_error": round(float((loo - held_out).std(ddof=1) / len(loo) ** 0.5), 4),
+            "gap_error": round(standard_error(loo - held_out), 4),
             "largest_gap": round(float(np.abs(loo - held_out).max()), 4),
             "interval_covers": round(float(((low <= held_out) & (held_out <= high)).mean()), 2),
             "ece": round(pooled, 4),
@@ -183,7 +183,7 @@ def bursts(task: Task, draws: int, seed: int, k: int = 20, frames: int = 5) -> d
         "burst_aware": round(float(aware), 4),
         "held_out": round(float(held_out), 4),
         "gap": round(float(gaps.mean()), 4),
-        "gap_error": round(float(gaps.std(ddof=1) / draws**0.5), 4),
+        "gap_error": round(standard_error(gaps), 4),
     }
 
 

@@ -30,6 +30,7 @@ from device.model.embedder import Embedder
 from device.model.modelfile import ModelFile
 
 from .machine import machine_info, model_to_measure, parser_of, percentiles, warn_of_noise, write_result
+from .markdown import markdown_table
 
 RESULT = Path(__file__).parent / "results" / "lesson.json"
 DIMENSIONS = 1280
@@ -72,15 +73,13 @@ def page() -> str:
     if not RESULT.exists():
         return ""
     result = json.loads(RESULT.read_text(encoding="utf-8"))
-    lines = [
-        "samples | labels | lesson, p50 | p95 | forgotten, p50 | p95 | status, p50 | p95 | behind | wait | again"
-    ]
-    lines.append(" | ".join(["---"] * 11))
+    header = "samples | labels | lesson, p50 | p95 | forgotten, p50 | p95 | status, p50 | p95 | behind | wait | again"
+    lines = []
     for row in result["rows"]:
         times = [row[step][name] for step in ("lesson", "forgotten", "status") for name in ("p50", "p95")]
         waited = [row["behind"], row["status_wait"]["p50"], row["status_again"]["p50"]]
-        lines.append(" | ".join(map(str, [row["samples"], row["labels"], *times, *waited])))
-    table = "\n".join(f"| {line} |" for line in lines)
+        lines.append([row["samples"], row["labels"], *times, *waited])
+    table = markdown_table(header.split(" | "), lines)
     return (
         "\n## A lesson and the next prediction, as multiples of an embedding\n\n"
         f"Processor time of one thread, D = {result['dimensions']}; an embedding takes "
@@ -89,7 +88,7 @@ def page() -> str:
         "the estimate from before the latest lessons, at most *behind* of them, as reported. *wait* is `status(wait=True)`,\n"
         "with the complete fit and all figures of the present samples: at most five embeddings are not possible there, as a\n"
         "Cholesky factor of 1,000 samples and its inverse alone take about six. *again* is the same call when these figures are\n"
-        f"known, as in `serve`, `run` and `buttons` half a second after the last lesson.\n\n{table}\n\n{_curves(result)}\n"
+        f"known, as in `serve`, `run` and `buttons` half a second after the last lesson.\n\n{table}\n{_curves(result)}\n"
     )
 
 

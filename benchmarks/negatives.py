@@ -287,16 +287,13 @@ def _costs(rows: list[dict[str, float]]) -> str:
     """Return the table of what ten negatives cost, empty before it was measured."""
     if not rows:
         return ""
-    lines = [
-        "samples | lesson and prediction | with negatives | prediction | with negatives",
-        " | ".join(["---"] * 5),
-    ]
+    header = ("samples", "lesson and prediction", "with negatives", "prediction", "with negatives")
+    lines = []
     for row in rows:
         times = [row[f"{step}_{name}"] for step in ("lesson", "prediction") for name in ("plain", "denied")]
-        lines.append(" | ".join([str(int(row["samples"])), *(f"{value:.2f} ms" for value in times)]))
-    table = "\n".join(f"| {line} |" for line in lines)
+        lines.append([int(row["samples"]), *(f"{value:.2f} ms" for value in times)])
     how = f"Median processor time of one thread, exact head, 5 labels, {_DIMENSIONS} dimensions (`--costs`)"
-    return f"\n{how}:\n\n{table}\n"
+    return f"\n{how}:\n\n{markdown_table(header, lines)}"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:
