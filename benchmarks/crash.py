@@ -46,9 +46,8 @@ from .measurement import Measurement, question_parser
 MODEL = Path(__file__).resolve().parents[1] / "tests" / "data" / "tiny.tflite"
 KILLS_A_FILE = 25
 LONGEST = 0.25  # maximum seconds that a child runs after it is ready
-MOST_CHANGES = (
-    4  # fewer changes than this are awaited before a kill, so that a slow machine acknowledges some too
-)
+# fewer changes than this are awaited before a kill, so that a slow machine acknowledges some too
+MOST_CHANGES = 4
 EARLY = 0.25  # share of the kills that come while the child still starts or opens the file
 LABELS = ("mug", "bowl", "schön blau")
 

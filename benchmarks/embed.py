@@ -1,6 +1,6 @@
 """How many photos per second do one and two workers of `edgetl embed` embed, and what do the exact sums cost?
 
-Usage: ``python -m benchmarks.embed [--photos 1000] [--model MODEL]``
+Usage: ``python -m benchmarks.embed [MODEL] [--photos 1000]``
 
 JPEG photos of 640 x 480 pixels are drawn, half of them per label, and embedded once per way. Each way starts in a process of its
 own; its time includes the start of the workers. ``same`` says whether its files are equal to those of one worker. ``sum`` is what
@@ -44,7 +44,7 @@ print(json.dumps([resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_
 def main() -> None:
     """Measure and write the result."""
     parser = question_parser("embed", __doc__, model=True)
-    parser.add_argument("--photos", type=int, default=1000, help="Number of photos.")
+    parser.add_argument("--photos", type=int, default=1000, help="Number of photos.  [default: 1000]")
     given = parser.parse_args()
     measured = Measurement("embed", 0)
     with tempfile.TemporaryDirectory() as folder:
