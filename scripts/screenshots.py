@@ -30,8 +30,8 @@ _MUDDLED = {  # two labels for one thing, and one label for two
     "leaf": {"leaf": 24},
     "nut": {"nut": 24},
 }
-_DESK = (1280, 1092, 1.5, False)  # width, height, device pixels per CSS pixel, whether it is a phone
-_PHONE = (390, 844, 2, True)
+_DESK = (1280, 1092, 1.5)  # width, height, device pixels per CSS pixel
+_PHONE = (390, 844, 2)
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def _take(browser: Browser, server: PageServer, table: Table) -> None:
-    _resize(browser, *_DESK)
+    browser.resize(*_DESK)
     browser.visit(server.url)
     _ask_about(browser, table)
     for scheme, name in (("light", "serve"), ("dark", "serve-dark")):
@@ -66,10 +66,10 @@ def _take(browser: Browser, server: PageServer, table: Table) -> None:
         _save(browser, name)
     browser.prefer(color_scheme="light", reduced_motion="reduce")
     _save(browser, "serve-not", ".watch")
-    _resize(browser, *_PHONE)
+    browser.resize(*_PHONE, phone=True)
     _show(browser, table, "lemon")
     _save(browser, "serve-phone")
-    _resize(browser, *_DESK[:2], 1, False)
+    browser.resize(*_DESK[:2])
     _select(browser, server)
     _save(browser, "corrections")
 
@@ -77,7 +77,7 @@ def _take(browser: Browser, server: PageServer, table: Table) -> None:
 def _take_report(browser: Browser, server: PageServer, table: Table) -> None:
     """Save the section about the accuracy, with its forecast and comparisons, and a frame that has two labels."""
     browser.prefer(color_scheme="light", reduced_motion="reduce")
-    _resize(browser, 1280, 2400, 1, False)  # pictures load where they are visible
+    browser.resize(1280, 2400)  # pictures load where they are visible
     browser.visit(server.url)
     browser.wait(lambda: browser.text("#forecast") and browser.run(_LOADED))
     _save(browser, "serve-report", "#report")
@@ -130,11 +130,6 @@ _LOADED = (
     "return [...document.images].every((image) => image.id === 'picture' || !image.src || image.complete"
     " || image.getBoundingClientRect().top > innerHeight)"
 )
-
-
-def _resize(browser: Browser, width: int, height: int, scale: float, phone: bool) -> None:
-    size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone}
-    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
 
 def _save(browser: Browser, name: str, selector: str = "") -> None:

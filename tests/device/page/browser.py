@@ -59,9 +59,13 @@ class Browser:
         self.driver.get(url)
         self.wait(lambda: self.one("#main").is_displayed())
 
-    def narrow(self) -> None:
-        """Set the size of a phone."""
-        size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    def narrow(self, width: int = 390, height: int = 844) -> None:
+        """Set the size of a phone, in CSS pixels."""
+        self.resize(width, height, phone=True)
+
+    def resize(self, width: int, height: int, scale: float = 1, *, phone: bool = False) -> None:
+        """Set the size of the page in CSS pixels, each of `scale` device pixels."""
+        size = {"width": width, "height": height, "deviceScaleFactor": scale, "mobile": phone}
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def prefer(self, **choices: str) -> None:

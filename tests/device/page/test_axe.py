@@ -83,8 +83,7 @@ def test_axe_finds_nothing_on_a_phone_with_many_labels(
     """At a width of 360 pixels, in the dark."""
     server, _ = serve()
     teach_many(server.page.learner, tuple(f"thing {number}" for number in range(12)), 2)
-    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.narrow(360, 740)
     browser.prefer(color_scheme="dark")
     browser.visit(server.url)
     browser.wait(lambda: browser.text("#accuracy") and browser.one("#search").is_displayed())

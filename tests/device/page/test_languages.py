@@ -232,8 +232,7 @@ def test_the_page_speaks_the_language_of_the_browser_or_the_chosen_one(
     """Nothing stays English, nothing is wider than a phone, and the choice is remembered."""
     server, _ = serve()
     teach_many(server.page.learner, ("red", "blue"))
-    size = {"width": 360, "height": 740, "deviceScaleFactor": 1, "mobile": True}
-    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.narrow(360, 740)
     try:
         speak(browser, "fr-FR,de-AT;q=0.9,en;q=0.8")
         browser.visit(server.url)

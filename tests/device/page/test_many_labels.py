@@ -158,8 +158,7 @@ def test_the_label_in_view_and_the_new_label_stay_visible_on_a_phone(
     browser: Browser, serve: Serve, scene: Scene, width: int
 ) -> None:
     """Wherever the list is scrolled, in both orders; nothing exceeds the width, and the page stays short."""
-    size = {"width": width, "height": 780, "deviceScaleFactor": 1, "mobile": True}
-    browser.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.narrow(width, 780)
     open_many(browser, serve)
     browser.sees("red")
     for order in ("likely", "name"):
