@@ -87,7 +87,7 @@ _NO_JUDGE = (
     "--epochs",
     type=click.IntRange(0),
     help="Epochs in which layers of the backbone are trained.  [default: 8 for the last blocks; all layers: as many as fit "
-    "into --minutes, at most 20; 30 from scratch; gan-28: 3,000 steps, as far as they fit into --minutes]",
+    "into --minutes, at most 12; 30 from scratch; gan-28: 3,000 steps, as far as they fit into --minutes]",
 )
 @click.option(
     "--blocks",

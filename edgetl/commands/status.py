@@ -53,8 +53,8 @@ def command(
     """Show what MODEL was taught, and the estimated accuracy.
 
     Each sample is predicted by a head that learned neither the sample nor its near-duplicates. Photos that tuned the
-    backbone are left out of the estimate. With many samples, an estimate from before the latest changes may be shown; it
-    says so, and --wait makes a new one.
+    backbone are left out of the estimate. With many samples, an estimate from before the latest changes may be shown, with
+    a note; --wait makes a new one.
 
     \b
     Examples:

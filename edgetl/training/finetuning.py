@@ -112,7 +112,7 @@ def finetune(
         layers: ``head`` leaves the backbone unchanged, ``blocks`` trains its last blocks, ``all`` trains all of it but
             the early blocks. ``auto`` trains all layers if there are 100 training photos or more and at least 4 epochs
             fit into `minutes`, else the last blocks, or the head alone if fewer than 3 fit.
-        minutes: Time for training all layers. The speed measured at the start decides how many epochs fit, at most 20.
+        minutes: Time for training all layers. The speed measured at the start decides how many epochs fit, at most 12.
             By default 15.
         head_epochs: Number of epochs of the head.
         epochs: Number of epochs of the backbone's layers; by default 8 for the last blocks, and as many as fit into
