@@ -256,17 +256,18 @@ class KeptFigures:
             known = self._known
         if known is None or known[0] > position:
             return None
-        total, report = sum(head.counts.values()), known[1].report
-        changed = self._changed_since(known[0], total // _GROWTH)
+        before, figures = known
+        total, report = sum(head.counts.values()), figures.report
+        changed = self._changed_since(before, total // _GROWTH)
         if changed is None or report is None:
             return None
         if not changed:  # such as a lesson that was undone
-            self._remember(position, known[1])
-            return Shown(known[1])
+            self._remember(position, figures)
+            return Shown(figures)
         if total < EARLIER_FROM or not set(report.labels) <= set(head.counts):
             return None
-        figures = Figures(head.digest(), report.without_samples(changed), rejected=known[1].rejected)
-        return Shown(figures, len(changed))
+        remaining = Figures(head.digest(), report.without_samples(changed), rejected=figures.rejected)
+        return Shown(remaining, len(changed))
 
     def _changed_since(self, position: int, most: int) -> set[int] | None:
         """Return the ids of samples whose labels changed since a position; None for more than `most`, or other changes."""
@@ -329,9 +330,10 @@ class KeptFigures:
 
     def store(self) -> None:
         """Write the latest figures to the state file, if they were computed and take long to compute."""
-        kept = self._unstored()
-        if kept is not None and not self._store.read_only:
+        kept = None if self._store.read_only else self._unstored()
+        if kept is not None:
             self._store.keep_head(self._name(), *kept)
+            self._stored = kept[0]
 
     def store_beside(self) -> None:
         """Do the same for a state that is open for reading only, by opening it once more.

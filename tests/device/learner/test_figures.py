@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from device.learner import Learner, figures, settling
 from device.learner.figures import STORE_FROM, Figures, KeptFigures
+from device.store import Store
 
 TINY = Path(__file__).resolve().parents[2] / "data" / "tiny.tflite"
 BLANK = np.zeros((4, 4, 3), np.uint8)
@@ -189,6 +191,22 @@ def test_earlier_figures_stay_in_the_state_file(closed: Path, computed: list[int
     with Learner.open(TINY, closed, threads=1, read_only=True) as learner:
         assert learner.status().behind == 0
         assert len(computed) == 1
+
+
+def test_figures_are_written_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Closing does not write again what `keep_figures` has written."""
+    written, keep_head = [], Store.keep_head
+
+    def counted(store: Store, name: str, *kept: Any) -> None:
+        written.append(name)
+        keep_head(store, name, *kept)
+
+    monkeypatch.setattr(Store, "keep_head", counted)
+    with Learner.open(TINY, tmp_path / "mugs.db", threads=1) as learner:
+        teach(learner, STORE_FROM)
+        learner.status(wait=True)
+        assert learner.keep_figures()
+    assert sum(name.startswith("figures of") for name in written) == 1
 
 
 def test_the_share_of_rejected_negatives_may_be_an_earlier_one_too(closed: Path) -> None:
