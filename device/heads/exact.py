@@ -61,9 +61,8 @@ class ExactHead(Head):
     """
 
     name: ClassVar[str] = "exact"
-    most_labels: ClassVar[int | None] = (
-        2_000  # a matrix of C x C numbers takes 32 MB then, and its inverse seconds
-    )
+    # a matrix of C x C numbers takes 32 MB then, and its inverse seconds
+    most_labels: ClassVar[int | None] = 2_000
 
     def __init__(
         self,

@@ -71,9 +71,8 @@ class Rejection:
     def __init__(self, dimensions: int) -> None:
         self.classes = HiddenClasses(dimensions)
         self._samples, self._vocabulary = Sketch(dimensions), Vocabulary()  # of the hidden classes
-        self._units: dict[
-            str, Floats
-        ] = {}  # per hidden class its samples scaled to length one, until they change
+        # per hidden class its samples scaled to length one, until they change
+        self._units: dict[str, Floats] = {}
         self._margins: dict[str, float] = {}
         self._fit: Fit | None = None  # the complete fit that the margins belong to
 

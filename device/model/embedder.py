@@ -61,9 +61,8 @@ class Embedder:
         self.delegate: str | None = None
         self._prepare = model.manifest.preprocessing.prepare
         self._interpreter = self._signatures = self._features = None
-        self._input = self._output = (
-            0  # numbers of the tensors of an interpreter that is invoked without a runner
-        )
+        # numbers of the tensors of an interpreter that is invoked without a runner
+        self._input = self._output = 0
         self._scale, self._zero = 0.0, 0  # of an output that is quantized
         if model.missing:
             raise ModelFileError(

@@ -60,9 +60,8 @@ class Database:
         self._generation = 0  # how often a reader has opened the file
         self._header: ctypes.Array[ctypes.c_char] | None = None  # of the index of a writer's log
         self._is_searched = False  # whether it was looked for, which takes a millisecond
-        self._mark: tuple[bytes, tuple[int, int]] | None = (
-            None  # the last `change_mark`, and the header before it
-        )
+        # the header before the last `change_mark`, and the mark
+        self._mark: tuple[bytes, tuple[int, int]] | None = None
 
     @classmethod
     def open(
