@@ -87,6 +87,10 @@ export const post = async (path, body = {}) =>
 export const postPhoto = async (path, photo) =>
   (await ask(path, { method: "POST", headers: { "content-type": photo.type }, body: photo })).json();
 
+// Returns random bytes in hexadecimal.
+export const randomName = (bytes) =>
+  Array.from(crypto.getRandomValues(new Uint8Array(bytes)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 export function toast(message, { action, run, bad = false } = {}) {

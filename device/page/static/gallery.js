@@ -1,7 +1,7 @@
 // Pictures that can be corrected: uncertain frames and taught samples.
 
 import { $, at, arrange, attempt, choose, get, make, post, say, toast } from "./dom.js";
-import { meaningOf, moment, percent, t } from "./lang.js";
+import { meaningOf, moment, nameOf, percent, t } from "./lang.js";
 import * as select from "./select.js";
 import { labels, taughtLabels, undo } from "./teach.js";
 
@@ -12,14 +12,14 @@ let starts = [null]; // of each page of samples up to the one shown: the id befo
 let totals = new Map(); // choice of the filter -> number of samples
 let changed = () => {};
 let asked = ""; // what the queue shows
-let suspects = new Set();
+let suspects = new Set(); // ids
 let excluded = 0;
 
 export function setUp(onChange) {
   changed = onChange;
   select.setUp(onChange);
   $("filter").addEventListener("change", () => { starts = [null]; loadSamples(); });
-  $("older").addEventListener("click", () => turn(() => starts.push(Number($("grid").lastChild.dataset.key.split("/")[0]))));
+  $("older").addEventListener("click", () => turn(() => starts.push(select.numberOf($("grid").lastChild))));
   $("newer").addEventListener("click", () => turn(() => starts.pop()));
 }
 
@@ -96,9 +96,9 @@ function showPlace(count, filter) {
 }
 
 export function markSuspects(ids) {
-  suspects = new Set(ids.map(String));
+  suspects = new Set(ids);
   showCounts("?mislabeled", t("mislabeled"), suspects.size);
-  for (const item of $("grid").children) item.classList.toggle("suspect", suspects.has(item.dataset.key.split("/")[0]));
+  for (const item of $("grid").children) item.classList.toggle("suspect", suspects.has(select.numberOf(item)));
 }
 
 const keyOf = (sample, filter) => `${sample.id}/${sample.meaning}/${filter ? 1 : 0}`;
@@ -114,7 +114,7 @@ function newSample(sample, filter) {
   const item = make("li", {}, button);
   item.dataset.key = keyOf(sample, filter);
   if (sample.label !== null) item.dataset.label = sample.label;
-  item.classList.toggle("suspect", suspects.has(String(sample.id)));
+  item.classList.toggle("suspect", suspects.has(sample.id));
   return item;
 }
 
@@ -143,7 +143,7 @@ async function relabel(sample, { choice, text }) {
   const meaning = choice === "not" ? { not: sample.label } : choice === "background" ? { background: true } : { label: text };
   const one = { ids: [sample.id], excluded: select.viewName() === "excluded" };
   const done = await attempt(() => post("/api/v1/samples/correct", { select: one, action: "relabel", ...meaning }));
-  if (done) toast(t("relabeledAs", { name: meaningOf({ label: meaning.label ?? null, meaning: done.meaning }) }), { action: t("undo"), run: undo });
+  if (done) toast(t("relabeledAs", { name: nameOf(meaning) }), { action: t("undo"), run: undo });
 }
 
 export async function loadDoubts() {
@@ -190,17 +190,17 @@ function newCard(doubt, names, key) {
   const together = make("button", { type: "button", class: "together", "aria-pressed": "true", onclick: press }, t("andLookAlikes", { count: others.length }));
   if (others.length) card.append(lookAlikes(others, together));
   const ids = () => (together.getAttribute("aria-pressed") === "true" ? doubt.members : [doubt.id]);
-  const teach = (meaning, name) => {
+  const teach = (meaning) => {
     const chosen = ids();
-    const message = t(chosen.length > 1 ? "framesTaughtAs" : "taughtAs", { count: chosen.length, name });
+    const message = t(chosen.length > 1 ? "framesTaughtAs" : "taughtAs", { count: chosen.length, name: nameOf(meaning) });
     return settle(card, () => post("/api/v1/doubts/teach", { ids: chosen, ...meaning }), message);
   };
-  const answer = (label) => teach({ label }, label);
+  const answer = (label) => teach({ label });
   const chips = likely.map((label) => make("button", { type: "button", class: "chip", title: label, onclick: () => answer(label) }, make("span", {}, label)));
   const denied = doubt.prediction.known ? doubt.prediction.label : null;
-  if (taughtLabels().includes(denied)) chips.push(make("button", { type: "button", class: "chip quiet", title: t("teachNot", { label: denied }), onclick: () => teach({ not: denied }, t("notLabel", { label: denied })) }, make("span", {}, t("notLabelButton", { label: denied }))));
+  if (taughtLabels().includes(denied)) chips.push(make("button", { type: "button", class: "chip quiet", title: t("teachNot", { label: denied }), onclick: () => teach({ not: denied }) }, make("span", {}, t("notLabelButton", { label: denied }))));
   chips.push(
-    make("button", { type: "button", class: "chip quiet", title: t("noLabel"), onclick: () => teach({ background: true }, t("background")) }, t("nothing")),
+    make("button", { type: "button", class: "chip quiet", title: t("noLabel"), onclick: () => teach({ background: true }) }, t("nothing")),
     make("button", { type: "button", class: "chip quiet", onclick: () => other(names, answer) }, t("other")),
     make("button", { type: "button", class: "chip quiet", onclick: () => settle(card, () => post("/api/v1/doubts/drop", { ids: ids() })) }, t("skip")));
   card.append(make("div", { class: "chips" }, ...chips));

@@ -47,6 +47,9 @@ export function meaningOf({ label, meaning: text }) {
   return label ?? meaning(text);
 }
 
+// The same for what is taught: {label}, {not: label} or {background: true}, as in requests.
+export const nameOf = (target) => target.label ?? (target.background ? t("background") : t("notLabel", { label: target.not }));
+
 // Fills the list of languages; another choice loads the page again.
 export function setUp(select) {
   for (const [code, name] of Object.entries(LANGUAGES)) select.add(new Option(name, code, false, code === language));

@@ -1,6 +1,6 @@
 // The camera of this browser. The device predicts and learns its frames as photos, one request at a time.
 
-import { $, Refused, postPhoto, sayRich, sentence } from "./dom.js";
+import { $, Refused, postPhoto, randomName, sayRich, sentence } from "./dom.js";
 import { t } from "./lang.js";
 
 const EVERY = 200; // milliseconds between the frames that are sent
@@ -10,7 +10,7 @@ const LONGEST = 640; // pixels of the longer side of a frame that is sent; the m
 const QUALITY = 0.85; // of its JPEG
 const SMOOTH = 0.1; // weight of the newest frame in the rate that is shown
 // samples of one source less than two seconds apart are one burst, so each page is a source of its own
-const SOURCE = `phone-${Array.from(crypto.getRandomValues(new Uint8Array(3)), (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+const SOURCE = `phone-${randomName(3)}`;
 
 let stream = null;
 let run = 0; // number of the current use; a frame of an earlier one is not shown

@@ -1,7 +1,7 @@
 // Selecting several samples, to relabel, exclude or forget them in one change.
 
 import { $, attempt, choose, hush, post, say, toast } from "./dom.js";
-import { list, meaning as shownMeaning, t } from "./lang.js";
+import { list, meaning as shownMeaning, nameOf, t } from "./lang.js";
 import { labels, taughtLabels, undo } from "./teach.js";
 
 const chosen = new Set();
@@ -67,7 +67,7 @@ export function mark() {
 }
 
 const items = () => [...$("grid").children];
-const numberOf = (item) => Number(item.dataset.key.split("/")[0]);
+export const numberOf = (item) => Number(item.dataset.key.split("/")[0]);
 
 function switchTo(selecting) {
   on = selecting;
@@ -129,8 +129,6 @@ async function apply(action, target = {}) {
   switchTo(false);
   changed();
 }
-
-const nameOf = (target) => target.label ?? (target.background ? t("background") : t("notLabel", { label: target.not }));
 
 // What the change touched, with the number of samples now.
 function countsText({ moved, meaning, suggested, counts, negatives, background }) {

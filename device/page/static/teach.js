@@ -1,7 +1,7 @@
 // Labels: one row each, with its live bar and the button that teaches while it is held.
 
-import { $, attempt, choose, hush, make, post, say, toast } from "./dom.js";
-import { meaning, percent, t } from "./lang.js";
+import { $, attempt, choose, hush, make, post, randomName, say, toast } from "./dom.js";
+import { meaning, nameOf, percent, t } from "./lang.js";
 import * as order from "./order.js";
 import * as phone from "./phone.js";
 
@@ -29,10 +29,10 @@ export function setUp(onChange) {
   window.addEventListener("blur", release);
 }
 
-// What a press teaches: its request, what it means, its name, the button that is held, and its row among the labels.
-const lesson = (label) => ({ label, path: "/api/teach", body: { label }, meaning: { label }, name: label, button: rows.get(label)?.button });
-const denial = (label) => ({ label: null, path: "/api/teach/not", body: { label }, meaning: { not: label }, name: t("notLabel", { label }), button: $("not") });
-const BACKGROUND = { label: null, path: "/api/teach/background", body: {}, meaning: { background: true }, name: t("background"), button: $("nothing") };
+// What a press teaches: its request, what it means, the button that is held, and its row among the labels.
+const lesson = (label) => ({ label, path: "/api/teach", body: { label }, meaning: { label }, button: rows.get(label)?.button });
+const denial = (label) => ({ label: null, path: "/api/teach/not", body: { label }, meaning: { not: label }, button: $("not") });
+const BACKGROUND = { label: null, path: "/api/teach/background", body: {}, meaning: { background: true }, button: $("nothing") };
 
 export function showLabels(list) {
   const names = new Set(list.map((item) => item.label));
@@ -150,8 +150,7 @@ function shortcut(event) {
 
 async function press(chosen, key = "") {
   if (held) return;
-  const bytes = crypto.getRandomValues(new Uint8Array(8));
-  const hold = { ...chosen, key, taught: 0, down: true, id: Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("") };
+  const hold = { ...chosen, key, name: nameOf(chosen.meaning), taught: 0, down: true, id: randomName(8) };
   held = hold;
   hush(); // the message about the last press
   showHeld(hold, true);
