@@ -6,10 +6,8 @@ the terminal. Key and certificate are in one file that only its owner can read, 
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import hashlib
-import ipaddress
 import re
 import socket
 import ssl
@@ -22,6 +20,7 @@ from typing import TYPE_CHECKING
 from ..errors import CertificateError, MissingPackageError
 from ..files import atomic_output, shown
 from ..keys import alternative_name, new_key, private_pem
+from .machine import parsed_address
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -205,22 +204,9 @@ def read_certificate(path: Path, key: Path | None = None) -> Certificate:
     )
 
 
-def addresses_of_machine() -> list[str]:
-    """Return the addresses of this machine that other machines can use, those of the default route first."""
-    found = []
-    # addresses reserved for documents
-    for family, far in ((socket.AF_INET, "192.0.2.1"), (socket.AF_INET6, "2001:db8::1")):
-        with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
-            probe.connect((far, 9))  # sends nothing; finds the outgoing address in the routing table
-            found.append(str(probe.getsockname()[0]))
-    with contextlib.suppress(OSError):
-        found += [str(entry[4][0]) for entry in socket.getaddrinfo(socket.gethostname(), None)]
-    return [name for name in dict.fromkeys(found) if _address(name) and "%" not in name]
-
-
 def _usable(names: Iterable[str]) -> list[str]:
     """Return the names that a certificate can have, as it writes them, each once."""
-    plain = [str(_address(name) or name.lower()) for name in names if name.isascii() and name]
+    plain = [str(parsed_address(name) or name.lower()) for name in names if name.isascii() and name]
     return list(dict.fromkeys(plain))
 
 
@@ -239,7 +225,7 @@ def _make(names: Sequence[str], now: float) -> bytes:
         .add_extension(
             x509.SubjectAlternativeName([alternative_name(name) for name in names]), critical=False
         )
-        # not an authority: whoever stole the key of one that phones trust could pose as any site
+        # not an authority: with the stolen key of one that phones trust, any site could be forged
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
@@ -250,13 +236,6 @@ def _make(names: Sequence[str], now: float) -> bytes:
 
 def _moment(seconds: float) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(seconds), datetime.UTC)
-
-
-def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(name)
-    except ValueError:
-        return None
 
 
 def _names_in(parsed: x509.Certificate) -> tuple[str, ...]:

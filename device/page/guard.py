@@ -12,11 +12,9 @@ Every response gets strict headers. This is plain ASGI, because Starlette's Base
 from __future__ import annotations
 
 import http
-import ipaddress
 import json
 import logging
 import re
-import socket
 from collections.abc import Iterable
 from typing import Any
 
@@ -30,6 +28,7 @@ from ..errors import AddressError
 from ..printable import printable
 from .bodies import V1, Refusal, accepted_body, limited
 from .connections import RECOGNIZED
+from .machine import own_names, parsed_address
 from .sessions import Sessions
 
 FAILURE = "the device could not do this; its terminal shows the reason"
@@ -174,7 +173,8 @@ class Guard:
 
     def _check_host(self, host: str) -> None:
         name = host_name(host)
-        if name in self._hosts or _is_address(name):
+        # DNS rebinding needs a name; an address in the Host header was entered by the user
+        if name in self._hosts or parsed_address(name) is not None:
             return
         if not name:
             raise Refusal(
@@ -183,12 +183,6 @@ class Guard:
         raise Refusal(
             421, f"the page has no host name {name[:80]!r}; to add it, start the page with --allow-host"
         )
-
-
-def own_names() -> set[str]:
-    """Return the host names of this machine."""
-    name = socket.gethostname().lower()
-    return {"localhost", name, f"{name.partition('.')[0]}.local"}
 
 
 def host_name(host: str) -> str:
@@ -202,15 +196,6 @@ def _allowed(host: str) -> str:
     if not name:
         raise AddressError(f"--allow-host needs a host name such as pi.example, got {redact(host)!r}")
     return name
-
-
-def _is_address(name: str) -> bool:
-    # DNS rebinding needs a name; an address in the Host header was entered by the user
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _check_origin(headers: Headers, own: str, needed: bool) -> None:

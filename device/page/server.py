@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
-import ipaddress
 import logging
 import socket
 import threading
@@ -24,6 +22,7 @@ from .api import build
 from .connections import Connection
 from .encryption import Door, Encryption
 from .guard import Guard
+from .machine import parsed_address, reachable
 from .page import Page
 from .places import TOTAL, Places
 from .regions import Chooser, Named
@@ -31,9 +30,6 @@ from .sessions import Sessions
 
 _SEND_BUFFER = 96 * 1024
 """Bytes that the kernel buffers per viewer: a few pictures, so that a slow connection has little delay."""
-
-EVERYWHERE = ("0.0.0.0", "::", "")  # noqa: S104  (compared, not listened on)
-"""Hosts that mean all addresses of this machine."""
 
 _GRACE = 3  # seconds for streams to end when the server stops
 
@@ -194,12 +190,8 @@ def is_loopback(host: str) -> bool:
     >>> is_loopback("localhost"), is_loopback("127.0.0.1"), is_loopback("0.0.0.0")
     (True, True, False)
     """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
+    address = parsed_address(host.strip("[]"))
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def _config(app: Named, encryption: Encryption | None) -> uvicorn.Config:
@@ -254,16 +246,6 @@ def _why_not(error: OSError, host: str, port: int) -> str:
         errno.EADDRNOTAVAIL: "this machine does not have that address; --host 0.0.0.0 uses all of its addresses",
     }
     return f"cannot listen on {host} port {port}: {reasons.get(error.errno or 0, error.strerror)}"
-
-
-def reachable(host: str) -> str:
-    """Return an address that other machines can use, also for a host that means all addresses."""
-    if host not in EVERYWHERE:
-        return host.strip("[]")
-    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.connect(("192.0.2.1", 9))  # sends nothing; finds the outgoing address in the routing table
-        return str(probe.getsockname()[0])
-    return socket.gethostname()
 
 
 def _in_url(host: str) -> str:

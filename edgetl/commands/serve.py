@@ -176,13 +176,12 @@ def _encryption(
     folder: Path, host: str, allow_hosts: Sequence[str], certificate: Path | None, key: Path | None
 ) -> Encryption:
     """Return the certificate for the page: the user's own, or one for all names of this machine."""
-    from device.page.certificates import addresses_of_machine, given_certificate, own_certificate
+    from device.page.certificates import given_certificate, own_certificate
     from device.page.encryption import Encryption
-    from device.page.guard import own_names
-    from device.page.server import EVERYWHERE, reachable
+    from device.page.machine import EVERYWHERE, addresses_of_machine, own_names, reachable
 
     if certificate is None:
-        addresses = addresses_of_machine() if host in EVERYWHERE else [host.strip("[]")]
+        addresses = addresses_of_machine() if host in EVERYWHERE else [reachable(host)]
         names = ["localhost", "127.0.0.1", "::1", *sorted(own_names()), *addresses, *allow_hosts]
         return Encryption(partial(own_certificate, folder, names))
     encryption = Encryption(partial(given_certificate, certificate, key))

@@ -22,11 +22,11 @@ from cryptography.x509.oid import NameOID
 from device.errors import CertificateError
 from device.page.certificates import (
     FILE_NAME,
-    addresses_of_machine,
     given_certificate,
     own_certificate,
     read_certificate,
 )
+from device.page.machine import addresses_of_machine
 
 NAMES = ("localhost", "127.0.0.1", "::1")
 NOW = datetime.datetime(2026, 11, 27, tzinfo=datetime.UTC).timestamp()
