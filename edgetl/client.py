@@ -391,7 +391,7 @@ class _PinnedConnection(http.client.HTTPSConnection):
         if found != self._fingerprint:
             self.close()
             raise ServerError(
-                f"the server at {self.host} has another certificate, with the SHA-256 fingerprint {found}, than expected, "
+                f"the server at {self.host} has another certificate: its SHA-256 fingerprint is {found}, expected "
                 f"{self._fingerprint}; compare it with the one that `edgetl serve --https` prints"
             )
 

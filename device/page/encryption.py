@@ -176,7 +176,7 @@ def _feed(protocol: asyncio.BaseProtocol, data: bytes) -> None:
 
 
 def _answer_plain(head: bytes) -> bytes:
-    """Return the answer to a request without TLS: the address with https, to which browsers go on their own."""
+    """Return the answer to a request without TLS: the address with https, which browsers open on their own."""
     lines = head.decode("latin-1").split("\r\n")
     method, _, rest = lines[0].partition(" ")
     path = rest.partition(" ")[0]
