@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -154,7 +154,7 @@ def serve(tmp_path: Path, scene: Scene) -> Iterator[Serve]:
         pytest.importorskip(extra, reason=WITHOUT_EXTRA)
     from device.page.server import PageServer
 
-    with ExitStack() as stack:
+    with contextlib.ExitStack() as stack:
 
         def start(
             source: str | None = None,
@@ -185,23 +185,29 @@ def teach_many(learner: Learner, labels: tuple[str, ...], count: int = 4) -> Non
     learner.learn_many(images, [label for label in labels for _ in range(count)])
 
 
-def require_browser() -> None:
-    """Skip a test where there is no browser, unless EDGETL_BROWSER=required, as CI sets it."""
+@contextlib.contextmanager
+def running_chromium(profile: Path, *flags: str) -> Iterator[Any]:
+    """Run a headless Chromium for the block.
+
+    Without one the test skips, unless EDGETL_BROWSER=required, as CI sets it.
+    """
     if why_not() and os.environ.get("EDGETL_BROWSER") == "required":
         pytest.fail(f"the tests in a browser are required here (EDGETL_BROWSER), but there is {why_not()}")
     if why_not():
         pytest.skip(why_not())
+    driver = start_chromium(profile, *flags)
+    try:
+        yield driver
+    finally:
+        driver.quit()
 
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """One headless Chromium for all tests; every test has another origin in it."""
-    require_browser()
-    driver = start_chromium(tmp_path_factory.mktemp("profile"), "--use-fake-device-for-media-stream")
-    try:
+    profile = tmp_path_factory.mktemp("profile")
+    with running_chromium(profile, "--use-fake-device-for-media-stream") as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture

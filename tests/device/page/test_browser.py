@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -14,7 +15,10 @@ from device.learner import Learner
 from device.page.page import Page
 
 from .browser import Browser
-from .conftest import Scene, Serve, teach_many
+from .conftest import Client, Scene, Serve, teach_many
+
+if TYPE_CHECKING:
+    from device.page.server import PageServer
 
 pytestmark = pytest.mark.browser
 
@@ -234,16 +238,32 @@ def queue_group(page: Page, count: int) -> None:
         assert doubts.offer(embedding, unsure, lambda number=number: encode_jpeg(draw("green", number)))
 
 
+def show_samples(browser: Browser, serve: Serve, labels: tuple[str, str]) -> tuple[PageServer, Client]:
+    """Open a page without a camera on which two labels have four samples each."""
+    server, client = serve(camera=False)
+    teach_many(server.page.learner, labels)
+    browser.visit(server.url)
+    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
+    return server, client
+
+
+def show_end(browser: Browser) -> None:
+    """Scroll to the end of the samples."""
+    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+
+
+def select_samples(browser: Browser) -> None:
+    """Start to select samples."""
+    browser.one("#select").click()
+    show_end(browser)
+
+
 def test_many_samples_are_selected_and_corrected_in_one_step(
     browser: Browser, serve: Serve, scene: Scene
 ) -> None:
     """With Shift a range; the toast has the counts, and one undo reverts everything."""
-    server, client = serve(camera=False)
-    teach_many(server.page.learner, ("mug", "plant"))
-    browser.visit(server.url)
-    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
-    browser.one("#select").click()
-    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    _, client = show_samples(browser, serve, ("mug", "plant"))
+    select_samples(browser)
     browser.one("#grid li:nth-child(2) button").click()
     keys, third = browser.keys, browser.one("#grid li:nth-child(6) button")
     browser.actions().key_down(keys.SHIFT).click(third).key_up(keys.SHIFT).perform()
@@ -262,12 +282,8 @@ def test_many_samples_are_selected_and_corrected_in_one_step(
 
 def test_selected_samples_become_background_in_one_step(browser: Browser, serve: Serve, scene: Scene) -> None:
     """The filter shows them, and one undo reverts everything."""
-    server, client = serve(camera=False)
-    teach_many(server.page.learner, ("mug", "plant"))
-    browser.visit(server.url)
-    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
-    browser.one("#select").click()
-    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    server, client = show_samples(browser, serve, ("mug", "plant"))
+    select_samples(browser)
     browser.one("#grid li:nth-child(1) button").click()
     browser.one("#select-nothing").click()
     browser.wait(lambda: "1 sample relabeled as background. Now background 1, " in browser.text("#toasts"))
@@ -283,11 +299,8 @@ def test_samples_become_negatives_of_their_label_with_one_click(
     browser: Browser, serve: Serve, scene: Scene
 ) -> None:
     """One in its dialog, several in the bar; where their labels differ, the bar asks which one they are not."""
-    server, client = serve(camera=False)
-    teach_many(server.page.learner, ("mug", "plant"))
-    browser.visit(server.url)
-    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
-    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    server, client = show_samples(browser, serve, ("mug", "plant"))
+    show_end(browser)
     browser.one("#grid li:nth-child(1) button").click()
     choices = browser.driver.find_elements("css selector", "#dialog-choices button")
     assert [choice.text for choice in choices] == ["mug", "Not plant", "Nothing / background"]
@@ -296,8 +309,7 @@ def test_samples_become_negatives_of_their_label_with_one_click(
     assert server.page.lessons.hidden()["negatives"] == {"plant": 1}
     browser.wait(lambda: browser.text("#grid li:nth-child(1)") == "not plant")
 
-    browser.one("#select").click()
-    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    select_samples(browser)
     browser.one("#grid li:nth-child(5) button").click()
     browser.one("#grid li:nth-child(6) button").click()
     assert browser.one("#select-not").text == "Not mug"
@@ -307,8 +319,7 @@ def test_samples_become_negatives_of_their_label_with_one_click(
     browser.wait(lambda: server.page.lessons.hidden()["negatives"] == {"plant": 1})
     browser.wait(lambda: browser.text("#grid li:nth-child(5)") == "mug")
 
-    browser.one("#select").click()
-    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    select_samples(browser)
     browser.one("#grid li:nth-child(2) button").click()
     browser.one("#grid li:nth-child(5) button").click()
     assert browser.one("#select-not").text == "Not…"
@@ -324,12 +335,8 @@ def test_excluded_samples_are_listed_apart_and_included_again(
     browser: Browser, serve: Serve, scene: Scene
 ) -> None:
     """Look-alikes are selected by a button; the filter shows what is excluded."""
-    server, client = serve(camera=False)
-    teach_many(server.page.learner, ("red", "blue"))
-    browser.visit(server.url)
-    browser.wait(lambda: len(browser.driver.find_elements("css selector", "#grid li")) == 8)
-    browser.one("#select").click()
-    browser.run("document.querySelector('#samples').scrollIntoView({ block: 'end' })")
+    _, client = show_samples(browser, serve, ("red", "blue"))
+    select_samples(browser)
     browser.one("#grid li:nth-child(1) button").click()
     browser.one("#select-alike").click()
     browser.wait(lambda: browser.text("#selected") == "4 samples selected")

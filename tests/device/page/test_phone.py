@@ -15,8 +15,8 @@ from device.errors import StorageError
 from device.images import read_photo
 from device.learner import Learner
 
-from .browser import Browser, start_chromium
-from .conftest import MODEL, Scene, Serve, require_browser, teach_many
+from .browser import Browser
+from .conftest import MODEL, Scene, Serve, running_chromium, teach_many
 
 pytest.importorskip("cryptography", reason="HTTPS needs its extra: pip install 'edgetl[https]'")
 
@@ -27,15 +27,11 @@ HOST = "pi.example"  # a name that no browser trusts without HTTPS
 @pytest.fixture(scope="module")
 def phone_driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """A Chromium that allows pages its two cameras, and accepts every certificate."""
-    require_browser()
-    driver = start_chromium(
+    with running_chromium(
         tmp_path_factory.mktemp("phone"), "--use-fake-device-for-media-stream=device-count=2",
         "--use-fake-ui-for-media-stream", "--ignore-certificate-errors", f"--host-resolver-rules=MAP {HOST} 127.0.0.1",
-    )  # fmt: skip
-    try:
+    ) as driver:  # fmt: skip
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture
