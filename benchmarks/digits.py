@@ -49,9 +49,8 @@ EPOCHS = {10: 60, 100: 20}  # samples per digit -> epochs from scratch
 RATE, BATCH = 2e-3, 16
 TESTED = 1000  # digits of the rest, at most
 GAN_STEPS = 3000
-FEW_DIGITS = (
-    5000  # with fewer, a GAN is trained for each k, because leaving out the tests of all k leaves too few
-)
+# with fewer, a GAN is trained for each k, because leaving out the tests of all k leaves too few
+FEW_DIGITS = 5000
 
 
 @dataclass(frozen=True)

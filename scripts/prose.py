@@ -30,9 +30,8 @@ _OFF = (
     "dates_times.dates",  # COIL-20 is no decade, and a size such as 3-5 no range of dates
     "spelling.consistency",  # codespell holds American English; CHANGELOG.md quotes a name of an earlier version
 )
-_MESSAGES = {
-    "weasel_words.very": "'very' adds nothing: leave it out, or write how much"
-}  # in place of a joke
+# in place of a joke
+_MESSAGES = {"weasel_words.very": "'very' adds nothing: leave it out, or write how much"}
 _TERMS = re.compile(r"\bdiscriminant\b")  # Fisher's; proselint prefers "discriminating"
 _CODE = (
     re.compile(r"<!--.*?-->", re.DOTALL),

@@ -13,9 +13,8 @@ from .coral import softmax
 
 _RATE = 0.5  # learning rate of the SGD peers on features of length one, with too few samples to choose it
 _RATES = (0.1, 0.5, 2.0)
-_CHOOSABLE = (
-    4  # samples per class from which on a quarter is held out to choose the rate, as for the upper limit
-)
+# samples per class from which on a quarter is held out to choose the rate, as for the upper limit
+_CHOOSABLE = 4
 _REPLAYED = 20  # kept samples per class
 
 

@@ -106,9 +106,8 @@ class Doubts:
         self._settled: deque[Codes] = deque(maxlen=REMEMBERED)
         self._seen = np.zeros((0, dimensions), np.int16)
         self._random = random.Random(0)  # noqa: S311 - which frames stand for the others is no secret
-        self._looked = self._reviewed = (
-            0  # number of frames that could have entered `_seen`, now and at the last review
-        )
+        # number of frames that could have entered `_seen`, now and at the last review
+        self._looked = self._reviewed = 0
         self._looked_at, self._saved = -math.inf, clock()
         self._center = np.zeros(dimensions)
         self._unseen = True  # whether frames were not predicted yet

@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from device.progress import Progress
 
 
-_FIRST_LINE = (
-    10.0  # seconds after which a task gets its first line in a log file, and at least between two lines
-)
-_NEXT_LINE = (
-    0.1  # seconds until the next line, as a share of the time so far; hours need no line every ten seconds
-)
+# seconds after which a task gets its first line in a log file, and at least between two lines
+_FIRST_LINE = 10.0
+# seconds until the next line, as a share of the time so far; hours need no line every ten seconds
+_NEXT_LINE = 0.1
 
 
 @contextlib.contextmanager

@@ -15,9 +15,8 @@ from ..errors import TrainingError
 _REDUCED = 5 / 7  # of the sides of the images
 _STRIDE = 32  # sides are a multiple of it: most backbones halve them five times
 _SMALLEST = 96  # pixels
-_EARLY = (
-    8  # the part of the rows of the images that the feature maps of later blocks have at most is one in 8
-)
+# the part of the rows of the images that the feature maps of later blocks have at most is one in 8
+_EARLY = 8
 
 # how networks name their blocks: block12_expand_conv, block_13_expand, conv5_block1_1_conv, conv_pw_13,
 # expanded_conv_10_expand, stage_3_block_2_layer_norm
